@@ -1,0 +1,18 @@
+"""Martensight's agent: everything that touches the lab, the clock, the disk and the network.
+
+The flow, one way, and the room of each step:
+
+    watch        folders         → Arrival      which files are at rest
+    imaging      Arrival         → Crop         pixels, scale, and steel alone
+    (model)      Field           → Prediction   structure code, saliency, strangeness
+    triage       Prediction      → Verdict      automatic, or review, with reasons
+    archive      pixels at rest, by content hash, before the row that names them
+    store        rows, and every question to the database
+    pipeline     the story of one file, from Arrival to `done`
+    orders       specimens and orders against their specification
+    night        a night's rows  → one HTML page (reports)
+    web          the page where metallographers review what is doubted
+    retrain      what they said  → a candidate bundle, and numbers for whoever promotes it
+
+`cli` and `service` stand on top; `settings`, `log` and `errors` at the bottom.
+"""

@@ -1,0 +1,124 @@
+"""The one Typer application, and how an error becomes an exit code.
+
+0 done · 1 some files could not be used · 2 wrong use or set-up · 3 a gate or verification says no.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.errors import SetupError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.settings import Settings
+
+GROUPS = (
+    "setup",
+    "demonstration",
+    "running",
+    "looking",
+    "learning",
+    "reporting",
+    "reviewing",
+    "keeping",
+)
+"""The modules of commands, in the order `agent --help` lists them."""
+
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+"""Typer's error of wrong use; some versions bring their own copy of Click, so it is asked for."""
+
+DONE, SOME_FAILED, WRONG_USE, SAYS_NO = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="agent",
+    help="Martensight: quality control of hardened-steel micrographs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        typer.echo(f"martensight {version('martensight')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="The agent.toml to use; else AGENT_CONFIG, ./agent.toml, the platform's folder.",
+        ),
+    ] = None,
+    version: Annotated[  # noqa: ARG001 - handled by its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    context.obj = config
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; a set-up error is one sentence and exit code 2, never a traceback."""
+    _speak_utf8()
+    for group in GROUPS:
+        importlib.import_module(f"agent.cli.{group}")
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except SetupError as error:
+        code = _refuse(error)
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = DONE
+    except USAGE_ERROR as error:
+        error.show()  # type: ignore[attr-defined]  # every UsageError has it
+        code = WRONG_USE
+    except Exception as error:
+        if not _is_the_models(error):
+            raise
+        code = _refuse(error)
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+def settings_of(context: typer.Context) -> Settings:
+    """Read the settings that hold for this call. Raises `BadSettings`."""
+    from agent import settings  # noqa: PLC0415 - `agent --help` answers without it
+
+    return settings.read(settings_file_of(context))
+
+
+def settings_file_of(context: typer.Context) -> Path | None:
+    """Say which settings file holds for this call, or None if only defaults do."""
+    from agent import settings  # noqa: PLC0415
+
+    return settings.find_file(context.find_root().obj)
+
+
+def _refuse(error: Exception) -> int:
+    typer.echo(f"agent: {error}", err=True)
+    return WRONG_USE
+
+
+def _is_the_models(error: Exception) -> bool:
+    # Asked without importing `model`: torch takes seconds, and most commands never need it.
+    model = sys.modules.get("model")
+    return model is not None and isinstance(error, model.ModelError)
+
+
+def _speak_utf8() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")

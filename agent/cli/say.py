@@ -1,0 +1,96 @@
+"""How commands speak: JSON on stdout alone, tables for people, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+console = Console(highlight=False, soft_wrap=True)
+"""What people read; `--json` never goes through it."""
+aside = Console(stderr=True, highlight=False, soft_wrap=True)
+"""What is said beside the answer: progress, warnings, errors."""
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document on one line of stdout."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """Print rows for people; cells are text, never markup."""
+    grid = Table(*columns, title=title or None, title_justify="left", header_style="bold")
+    for row in rows:
+        grid.add_row(*(_plain(cell) for cell in row))
+    console.print(grid)
+
+
+def _plain(cell: object) -> str:
+    return "" if cell is None else str(cell).replace("[", r"\[")
+
+
+class Advance(Protocol):
+    """Says how far a job has come."""
+
+    def __call__(self, done: int, note: str = "") -> None:
+        """Set the bar to `done`, with a few words beside it."""
+
+
+@contextmanager
+def progress(title: str, total: int | None) -> Iterator[Advance]:
+    """Show a bar on a terminal, a plain line every tenth part elsewhere.
+
+    Yields:
+        `advance(done, note)`: `done` counts from 0 to `total`.
+    """
+    if aside.is_terminal:
+        with _bar() as bar:
+            task = bar.add_task(title, total=total, note="")
+
+            def advance(done: int, note: str = "") -> None:
+                bar.update(task, completed=done, note=note)
+
+            yield advance
+        return
+    yield _plain_lines(title, total)
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+        console=aside,
+        transient=False,
+    )
+
+
+def _plain_lines(title: str, total: int | None) -> Advance:
+    said = -1
+
+    def advance(done: int, note: str = "") -> None:
+        nonlocal said
+        tenth = done * 10 // total if total else done
+        if tenth != said:
+            said = tenth
+            of = f"/{total}" if total else ""
+            aside.print(f"{title} {done}{of} {note}".rstrip(), markup=False)
+
+    return advance

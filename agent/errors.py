@@ -1,0 +1,66 @@
+"""What can go wrong, split by who has to act.
+
+`FileError`: this file is no use; it is set aside with a code and a sentence, and the next
+one goes on. `SetupError`: whoever installed us must act; exit code 2 and one plain sentence.
+Anything else is a bug, and is allowed to be one.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class FileCode(StrEnum):
+    """Why a file could not be used; part of the JSON contract."""
+
+    EMPTY = "empty"
+    TRUNCATED = "truncated"
+    NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED = "unsupported"
+    TOO_LARGE = "too_large"
+    NO_STEEL = "no_steel"
+    UNREADABLE = "unreadable"
+    DECODER_KILLED = "decoder_killed"
+    CRASHED = "crashed"
+
+
+class AgentError(Exception):
+    """The base of everything the agent raises on purpose."""
+
+
+class FileError(AgentError):
+    """This file is no use.
+
+    Args:
+        code: The reason as a stable word.
+        message: One sentence: what was found, what was expected, what to do.
+    """
+
+    def __init__(self, code: FileCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[FileError], tuple[FileCode, str]]:
+        """Cross a process border whole: workers raise these."""
+        return type(self), (self.code, self.message)
+
+
+class SetupError(AgentError):
+    """Whoever installed the agent must act; the message says what to do."""
+
+
+class WrongUse(SetupError):  # noqa: N818 - read aloud: "wrong use", not "wrong use error"
+    """The command was called with something that cannot be; the message says with what."""
+
+
+class BadSettings(SetupError):  # noqa: N818
+    """`agent.toml` or an `AGENT_…` variable cannot be used."""
+
+
+class BadStore(SetupError):  # noqa: N818
+    """The database or the data folder cannot be used."""
+
+
+class BadBundle(SetupError):  # noqa: N818
+    """A bundle is missing, incomplete or not what its manifest says."""

@@ -1,0 +1,7 @@
+"""Read a micrograph, find its scale and its specimen, and cut it down to steel."""
+
+from __future__ import annotations
+
+from agent.imaging.crop import Box, Crop, MicronBar, Scale, SpecimenArea, public_id
+
+__all__ = ["Box", "Crop", "MicronBar", "Scale", "SpecimenArea", "public_id"]

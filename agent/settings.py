@@ -1,0 +1,434 @@
+"""What a lab can set: one frozen `Settings`, a section per room.
+
+In:  `agent.toml`, then `AGENT_SECTION__KEY` variables on top. Out: `Settings`, given only to
+`cli` and `service`; the rooms below get plain values. A key that does not exist is an error
+that names the nearest one, since a typo that is ignored is a setting that does not hold.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import sys
+import tomllib
+from datetime import date, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agent.errors import BadSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FILE_NAME = "agent.toml"
+ENV_PREFIX = "AGENT_"
+NOT_SETTINGS = {"AGENT_CONFIG"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(
+            f"no time zone is called {name!r}; write one like Europe/Berlin"
+        ) from error
+    return name
+
+
+def _pattern(text: str) -> str:
+    try:
+        found = set(re.compile(text).groupindex)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    if strangers := found - set(PROCESS_COLUMNS):
+        known = ", ".join(PROCESS_COLUMNS)
+        raise ValueError(f"unknown group {min(strangers)!r}; the groups may be {known}")
+    return text
+
+
+PROCESS_COLUMNS = (
+    "plant",
+    "microscope",
+    "objective",
+    "order",
+    "heat",
+    "batch",
+    "specimen",
+    "preparation",
+    "field",
+    "material",
+    "etchant",
+    "magnification",
+    "operator",
+)
+"""Process data that a path pattern, a manifest or a fixed key of a source can give."""
+
+
+class Site(_Section):
+    """[site]."""
+
+    name: str = Field("Plant 1", description="Name of the site, on every page.")
+    time_zone: Annotated[str, AfterValidator(_zone)] = Field(
+        "Europe/Berlin", description="Time zone of the night and of every time on a page."
+    )
+
+
+class StoreSection(_Section):
+    """[store]."""
+
+    folder: Path = Field(
+        Path("data"),
+        description="The data folder, relative to this file: database, crops, bundles, reports.",
+    )
+    url: str = Field(
+        "", description='Database, "" for SQLite in the folder; else "postgresql+psycopg://…".'
+    )
+
+
+class Objective(_Section):
+    """[[sources.objectives]]: the independent witness for the scale."""
+
+    name: str = Field(description="As it appears in the process data, such as 50x.")
+    um_per_px: float = Field(gt=0, description="Measured with a stage micrometer, µm per pixel.")
+    camera: str = Field("", description="Name of the camera.")
+    width: int | None = Field(None, gt=0, description="Image width in pixels it holds for.")
+    height: int | None = Field(None, gt=0, description="Image height in pixels it holds for.")
+    certificate: str = Field("", description="Of the stage micrometer.")
+    valid_from: date | None = Field(None, description="First day it holds.")
+
+
+class Source(_Section):
+    """[[sources]]: one per microscope export folder."""
+
+    name: str = Field(min_length=1, description="Name of the source, unique.")
+    folder: Path = Field(description="The folder the microscope exports to; only ever read.")
+    mode: Literal["native", "poll", "auto"] = Field(
+        "auto",
+        description="How news is heard: file system events, polling, or chosen and said aloud.",
+    )
+    quiet_s: float = Field(5.0, ge=0, description="How long (s) a file must stay unchanged.")
+    completion: Literal["quiet", "rename", "sidecar"] = Field(
+        "quiet", description="How the microscope says a file is done."
+    )
+    scan_every_s: float = Field(60.0, gt=0, description="How often (s) the folder is listed.")
+    pattern: Annotated[str, AfterValidator(_pattern)] = Field(
+        "", description="Regular expression with named groups: process data from the path."
+    )
+    objectives: tuple[Objective, ...] = Field((), description="Calibrated objectives.")
+    plant: str = ""
+    microscope: str = ""
+    objective: str = ""
+    order: str = ""
+    heat: str = ""
+    batch: str = ""
+    specimen: str = ""
+    preparation: str = ""
+    field: str = ""
+    material: str = ""
+    etchant: str = ""
+    magnification: str = ""
+    operator: str = ""
+
+    def fixed_process_data(self) -> dict[str, str]:
+        """Say the process data that holds for every file of this source."""
+        return {column: value for column in PROCESS_COLUMNS if (value := getattr(self, column))}
+
+
+class Imaging(_Section):
+    """[imaging]."""
+
+    max_megapixels: float = Field(
+        200.0, gt=0, description="A larger image is set aside before it is decoded."
+    )
+    um_per_px_range: tuple[float, float] = Field(
+        (0.01, 5.0), description="Plausible µm per pixel; a scale outside is not believed."
+    )
+    workers: int = Field(0, ge=0, description="Processes that read and crop; 0: one per two cores.")
+    time_limit_s: float = Field(60.0, gt=0, description="How long (s) one file may take to read.")
+    memory_limit_mb: int = Field(4000, gt=0, description="Memory (MB) one worker may take.")
+
+    @field_validator("um_per_px_range")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] < value[1]:
+            raise ValueError("write it as [smallest, largest], both above 0")
+        return value
+
+
+class ModelSection(_Section):
+    """[model]."""
+
+    device: str = Field("auto", description='"auto", "cpu" or "cuda".')
+    precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        "auto", description="Arithmetic of the networks."
+    )
+    taxonomy: str = Field("", description="A taxonomy.toml; empty: the bundle's own.")
+    batch: int = Field(8, ge=1, description="How many micrographs are classified together.")
+
+
+class StrangenessSection(_Section):
+    """[strangeness]."""
+
+    alpha: float = Field(
+        0.02, gt=0, lt=0.5, description="Share of good images that may be flagged as strange."
+    )
+
+
+class Triage(_Section):
+    """[triage]."""
+
+    min_probability: float = Field(
+        0.6, ge=0, le=1, description="Below it a structure code is uncertain."
+    )
+    control_share: float = Field(
+        0.05, ge=0, le=1, description="Share of micrographs reviewed whatever the model says."
+    )
+
+
+def _local_time(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError('write a time of day like "23:30"')
+    return value
+
+
+class Night(_Section):
+    """[night]."""
+
+    at: Annotated[time, BeforeValidator(_local_time)] = Field(
+        time(23, 30), description="When the night's report is written, local time of the site."
+    )
+
+
+class Web(_Section):
+    """[web]."""
+
+    host: str = Field(
+        "127.0.0.1", description="Address of the review page; any but this PC's needs accounts."
+    )
+    port: int = Field(8787, ge=0, le=65535, description="Port; 0 takes any free one.")
+
+
+class ArchiveSection(_Section):
+    """[archive]."""
+
+    originals: Literal["flagged", "all"] = Field(
+        "flagged", description="Whose original bytes are kept: labelled and flagged ones, or all."
+    )
+
+
+class Retention(_Section):
+    """[retention]: after how many days `agent prune` may delete; 0 is never."""
+
+    crops_days: int = Field(
+        0, ge=0, description="Crops and maps of unflagged, unlabelled micrographs."
+    )
+    originals_days: int = Field(0, ge=0, description="Archived originals nobody refers to.")
+
+
+class Retrain(_Section):
+    """[retrain]."""
+
+    epochs: int = Field(0, ge=0, description="Epochs; 0 takes the current bundle's.")
+    min_new_labels: int = Field(
+        20, ge=1, description="Fewer new labels than this are said to be too few."
+    )
+    max_loss_points: float = Field(
+        1.0,
+        ge=0,
+        description="Accuracy a candidate may lose, in points, with one-sided 95 % confidence.",
+    )
+
+
+class Notify(_Section):
+    """[notify]: needs the `notify` extra."""
+
+    urls: tuple[str, ...] = Field((), description="Apprise addresses; empty: nobody is told.")
+
+
+class Log(_Section):
+    """[log]."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
+
+
+class Orders(_Section):
+    """[orders]."""
+
+    specifications: Path = Field(
+        Path("specifications.toml"), description="Specification limits, relative to this file."
+    )
+
+
+def _unique_sources(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    names = [source.name for source in sources]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"two sources are called {min(twice)!r}; names are unique")
+    return sources
+
+
+class Settings(BaseSettings):
+    """Everything a lab can set. Read with `read`, never built by hand in a room."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    site: Site = Site()
+    store: StoreSection = StoreSection()
+    sources: Annotated[tuple[Source, ...], AfterValidator(_unique_sources)] = ()
+    imaging: Imaging = Imaging()
+    model: ModelSection = ModelSection()
+    strangeness: StrangenessSection = StrangenessSection()
+    triage: Triage = Triage()
+    night: Night = Night()
+    web: Web = Web()
+    archive: ArchiveSection = ArchiveSection()
+    retention: Retention = Retention()
+    retrain: Retrain = Retrain()
+    notify: Notify = Notify()
+    log: Log = Log()
+    orders: Orders = Orders()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment stand above the file."""
+        return env_settings, init_settings
+
+
+def find_file(given: str | None, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Say which settings file holds: given, AGENT_CONFIG, ./agent.toml, the platform's folder.
+
+    Raises:
+        BadSettings: A file was named and is not there.
+    """
+    for named, by in ((given, "--config"), (environment.get("AGENT_CONFIG"), "AGENT_CONFIG")):
+        if named:
+            path = Path(named).expanduser()
+            if not path.is_file():
+                raise BadSettings(f"{path}: named by {by}, but there is no such file.")
+            return path.absolute()
+    usual = (Path.cwd() / FILE_NAME, platform_folder(environment) / FILE_NAME)
+    return next((path for path in usual if path.is_file()), None)
+
+
+def platform_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Say where this platform keeps the settings of a service."""
+    if sys.platform == "win32":
+        return Path(environment.get("PROGRAMDATA", r"C:\ProgramData")) / "Martensight"
+    return Path("/etc/martensight")
+
+
+def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; paths in it come back absolute, relative to the file's folder.
+
+    Args:
+        file: `agent.toml`, or None for defaults and environment alone.
+        environment: Its `AGENT_…` variables stand above the file.
+
+    Raises:
+        BadSettings: Names the file, the key, what was found and what is expected.
+    """
+    _refuse_unknown_variables(environment)
+    try:
+        given = tomllib.loads(file.read_text(encoding="utf-8-sig")) if file else {}
+    except OSError as error:
+        raise BadSettings(f"{file}: cannot be read ({error.strerror or error}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{file}: not valid TOML: {error}.") from error
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        raise BadSettings(_sentence(error, file)) from error
+    return _with_absolute_paths(settings, file.parent if file else Path.cwd())
+
+
+def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
+    def absolute(path: Path) -> Path:
+        return Path(os.path.normpath(base / path.expanduser()))
+
+    return settings.model_copy(
+        update={
+            "store": settings.store.model_copy(update={"folder": absolute(settings.store.folder)}),
+            "orders": settings.orders.model_copy(
+                update={"specifications": absolute(settings.orders.specifications)}
+            ),
+            "sources": tuple(
+                source.model_copy(update={"folder": absolute(source.folder)})
+                for source in settings.sources
+            ),
+        }
+    )
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    known = {f"{ENV_PREFIX}{name}" for name in _variable_names()}
+    for name in environment:
+        upper = name.upper()
+        if upper.startswith(ENV_PREFIX) and upper not in known | NOT_SETTINGS:
+            nearest = difflib.get_close_matches(upper, known, 1, cutoff=0.0)[0]
+            raise BadSettings(
+                f"environment: no setting is called {name}; the nearest is {nearest}."
+            )
+
+
+def _variable_names() -> Iterator[str]:
+    for section, field in Settings.model_fields.items():
+        yield section.upper()
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            for key in kind.model_fields:
+                yield f"{section}__{key}".upper()
+
+
+def _sentence(error: ValidationError, file: Path | None) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    place = str(file) if file else "settings"
+    if first["type"] == "extra_forbidden":
+        return f"{place}: no setting is called {where}{_nearest(first['loc'])}."
+    message = first["msg"].removeprefix("Value error, ")
+    found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
+    return f"{place}: {where}: {message}{found}."
+
+
+def _nearest(where: tuple[int | str, ...]) -> str:
+    names: list[str] = list(Settings.model_fields)
+    kinds: dict[str, Any] = {name: f.annotation for name, f in Settings.model_fields.items()}
+    kinds["sources"] = Source
+    for part in where[:-1]:
+        kind = kinds.get(str(part)) if not isinstance(part, int) else None
+        if kind is not None:
+            names = list(kind.model_fields)
+            kinds = {"objectives": Objective} if kind is Source else {}
+    close = difflib.get_close_matches(str(where[-1]), names, 1, cutoff=0.0)
+    return f"; the nearest is {close[0]}" if close else ""
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004 - a line's worth

@@ -1,0 +1,1 @@
+"""Martensight's pages: facts in, HTML out. No disk, database, clock or network."""
