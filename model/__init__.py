@@ -6,6 +6,7 @@ from model.classify import Prediction
 from model.dataset import Example
 from model.errors import BundleError, ModelError, TaxonomyError, TrainingError, WeightsError
 from model.frame import Field
+from model.labels import Size, Subtype, Taxonomy, default_taxonomy, load_taxonomy, taxonomy_from
 from model.strangeness import Strangeness
 
 __all__ = [
@@ -14,8 +15,14 @@ __all__ = [
     "Field",
     "ModelError",
     "Prediction",
+    "Size",
     "Strangeness",
+    "Subtype",
+    "Taxonomy",
     "TaxonomyError",
     "TrainingError",
     "WeightsError",
+    "default_taxonomy",
+    "load_taxonomy",
+    "taxonomy_from",
 ]
