@@ -1,0 +1,272 @@
+"""Make pictures for people: previews, outlines, heat maps, and the bytes that hold them.
+
+In:  pixels and maps. Out: pixels and encoded bytes. Next: `archive`, `night`, `web`.
+A heat map is drawn on one fixed scale for all micrographs, and where there is no evidence the
+micrograph shows through: stretching each map to its own extremes would paint red spots on
+images that have none.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import TYPE_CHECKING, cast
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+    Floats = NDArray[np.float32]
+    Box = tuple[int, int, int, int]
+
+THUMBNAIL_PX = 320
+PREVIEW_PX = 2000
+
+OUTLINE_RGB = (255, 176, 0)
+PLACE_RGB = (255, 255, 255)
+HALO_RGB = (20, 20, 24)
+"""Every line is drawn twice, light on dark, so that it shows on bright and on dark steel."""
+
+
+class Palette(StrEnum):
+    """How a map becomes colour."""
+
+    EVIDENCE = "evidence"
+    """Signed, for saliency: orange speaks for the answer, violet against it. Told apart with any
+    colour vision (Okabe-Ito's family), and in grey by the contour of the evidence for it."""
+    JET = "jet"
+    """Evidence for the answer alone, in the colours of the paper."""
+    ALARM = "alarm"
+    """Unsigned, for strangeness: 1 is the alarm level and gets a contour."""
+
+
+FOR_RGB = np.array([232, 97, 0], np.float32)
+AGAINST_RGB = np.array([93, 58, 155], np.float32)
+
+
+def encode_png(pixels: Pixels | NDArray[np.bool_], *, level: int = 3) -> bytes:
+    """Encode without loss.
+
+    Args:
+        pixels: (h, w, 3) RGB, (h, w, 4) RGBA or (h, w) grey, uint8; or (h, w) bool.
+        level: zlib's, 1 fast to 9 small.
+    """
+    return _encode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, level])
+
+
+def encode_jpeg(pixels: Pixels, *, quality: int = 88) -> bytes:
+    """Encode for people's eyes: (h, w, 3) RGB or (h, w) grey, uint8."""
+    return _encode(
+        ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    )
+
+
+def _encode(suffix: str, pixels: Pixels | NDArray[np.bool_], how: list[int]) -> bytes:
+    scale = 255 if pixels.dtype == np.bool_ else 1
+    shown: Pixels = pixels.astype(np.uint8) * np.uint8(scale)
+    ordered = shown if shown.ndim == 2 else cv2.cvtColor(shown, _SWAPS[shown.shape[2]])  # noqa: PLR2004
+    worked, encoded = cv2.imencode(suffix, ordered, how)
+    if not worked:
+        raise ValueError(f"a picture of shape {pixels.shape} cannot be encoded as {suffix}")
+    return bytes(encoded)
+
+
+_SWAPS = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+
+
+def decode(encoded: bytes) -> Pixels:
+    """Decode what we encoded: (h, w, 3) uint8 RGB. Raises `ValueError` when it is no picture."""
+    return cast("Pixels", cv2.cvtColor(_decode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+
+
+def decode_mask(encoded: bytes) -> NDArray[np.bool_]:
+    """Decode a mask we encoded: (h, w) bool. Raises `ValueError` when it is no picture."""
+    return _decode(encoded, cv2.IMREAD_GRAYSCALE) > 0
+
+
+def _decode(encoded: bytes, how: int) -> Pixels:
+    held = np.frombuffer(encoded, np.uint8)
+    decoded = cv2.imdecode(held, how) if held.size else None
+    if decoded is None:
+        raise ValueError(f"{len(encoded)} bytes that are no picture")
+    return cast("Pixels", decoded)
+
+
+def fitted(pixels: Pixels, longest_px: int) -> Pixels:
+    """Shrink so that the longer side has at most `longest_px`; never enlarges."""
+    height, width = pixels.shape[:2]
+    share = longest_px / max(height, width)
+    if share >= 1:
+        return pixels
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    return cast("Pixels", cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+
+
+def thumbnail(pixels: Pixels) -> Pixels:
+    """Shrink to a thumbnail, `THUMBNAIL_PX` at most."""
+    return fitted(pixels, THUMBNAIL_PX)
+
+
+def outline(
+    pixels: Pixels,
+    box: Box,
+    *,
+    field_width: int,
+    polygon: Sequence[tuple[int, int]] = (),
+    marks: Sequence[Box] = (),
+) -> Pixels:
+    """Draw what was kept of a field, and what was cut away.
+
+    Args:
+        pixels: (h, w, 3) uint8, the preview of the whole field.
+        box: The kept rectangle (x0, y0, x1, y1) in pixels of the file.
+        field_width: Width of the file's page in pixels; the preview's share follows from it.
+        polygon: The specimen's outline in pixels of the file, drawn thin, or nothing.
+        marks: More boxes, such as the micron bar's.
+    """
+    share = pixels.shape[1] / field_width
+    drawn = _dimmed_outside(pixels, _scaled(box, share))
+    if len(polygon) > 2:  # noqa: PLR2004 - two points enclose nothing
+        corners = np.rint(np.array(polygon, np.float64) * share).astype(np.int32)
+        cv2.polylines(drawn, [corners], isClosed=True, color=PLACE_RGB, thickness=1)
+    for mark in marks:
+        _rectangle(drawn, _scaled(mark, share), PLACE_RGB)
+    _rectangle(drawn, _scaled(box, share), OUTLINE_RGB)
+    return drawn
+
+
+def place(pixels: Pixels, box: Box, *, field_width: int) -> Pixels:
+    """Draw one box of a field on its picture: the strangest place."""
+    drawn = pixels.copy()
+    _rectangle(drawn, _scaled(box, pixels.shape[1] / field_width), PLACE_RGB)
+    return drawn
+
+
+def _dimmed_outside(pixels: Pixels, box: Box) -> Pixels:
+    x0, y0, x1, y1 = box
+    drawn: Pixels = (pixels * np.float32(0.55)).astype(np.uint8)
+    drawn[y0:y1, x0:x1] = pixels[y0:y1, x0:x1]
+    return drawn
+
+
+def _rectangle(pixels: Pixels, box: Box, colour: tuple[int, int, int]) -> None:
+    x0, y0, x1, y1 = box
+    thick = max(1, round(max(pixels.shape[:2]) / 400))
+    for width, paint in ((thick + 2, HALO_RGB), (thick, colour)):
+        cv2.rectangle(pixels, (x0, y0), (x1 - 1, y1 - 1), paint, width)
+
+
+def _scaled(box: Box, share: float) -> Box:
+    x0, y0, x1, y1 = (round(edge * share) for edge in box)
+    return x0, y0, x1, y1
+
+
+def heat_layer(
+    heat: NDArray[np.floating],
+    shape: tuple[int, int],
+    *,
+    limit: float,
+    palette: Palette = Palette.EVIDENCE,
+) -> Pixels:
+    """Draw a map as a layer to lay over its micrograph.
+
+    Args:
+        heat: (rows, columns) over the whole field; not finite counts as no evidence.
+        shape: (h, w) of the layer in pixels.
+        limit: The value that gets the full colour, the same for all micrographs; > 0.
+        palette: What the values mean.
+
+    Returns:
+        (h, w, 4) uint8 RGBA, see-through where there is no evidence.
+    """
+    share = _share(heat, shape, limit)
+    if palette is Palette.JET:
+        colour, opacity = _ramp(np.clip(share, 0, 1), _JET), np.full(shape, 0.45, np.float32)
+    elif palette is Palette.ALARM:
+        # `limit` is twice the alarm level, so that the contour stands in the middle of the scale.
+        level = np.clip(share, 0, 1)
+        colour, opacity = (
+            _ramp(level, _ALARM),
+            np.clip((level - 0.2) / 0.5, 0, 1) * np.float32(0.72),
+        )
+        _contour(colour, opacity, share >= 0.5)  # noqa: PLR2004
+    else:
+        size = np.clip(np.abs(share), 0, 1)
+        colour = np.where(share[..., None] >= 0, FOR_RGB, AGAINST_RGB)
+        opacity = size * np.float32(0.78)
+        _contour(colour, opacity, share >= 0.5)  # noqa: PLR2004
+    layer = np.dstack([colour, opacity * 255])
+    return np.rint(layer).astype(np.uint8)
+
+
+def heat_overlay(
+    pixels: Pixels,
+    heat: NDArray[np.floating],
+    *,
+    limit: float,
+    palette: Palette = Palette.EVIDENCE,
+) -> Pixels:
+    """Lay a map over its micrograph, turned grey so that colour means evidence alone.
+
+    Args:
+        pixels: (h, w, 3) uint8 RGB, the field.
+        heat: As in `heat_layer`.
+        limit: As in `heat_layer`.
+        palette: As in `heat_layer`.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+    """
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
+    layer = heat_layer(heat, pixels.shape[:2], limit=limit, palette=palette).astype(np.float32)
+    opacity = layer[..., 3:] / 255
+    return np.rint(grey * (1 - opacity) + layer[..., :3] * opacity).astype(np.uint8)
+
+
+def colour_bar(palette: Palette, *, width: int = 256, height: int = 12) -> Pixels:
+    """Draw the scale of a palette over middle grey, least value left: (h, w, 3) uint8."""
+    least = -1.0 if palette is Palette.EVIDENCE else 0.0
+    ramp = np.tile(np.linspace(least, 1, width, dtype=np.float32), (height, 1))
+    grey = np.full((height, width, 3), 150, np.uint8)
+    return heat_overlay(grey, ramp, limit=1.0, palette=palette)
+
+
+def has_evidence(heat: NDArray[np.floating], *, limit: float) -> bool:
+    """Say whether a map shows any evidence for the answer that the scale can show.
+
+    A twentieth of the full colour is the least that an eye tells from none.
+    """
+    finite = heat[np.isfinite(heat)]
+    return bool(finite.size) and float(finite.max()) >= limit / 20
+
+
+def _share(heat: NDArray[np.floating], shape: tuple[int, int], limit: float) -> Floats:
+    if not (limit > 0 and math.isfinite(limit)):
+        raise ValueError(f"a scale needs a limit above 0, not {limit}")
+    finite = np.nan_to_num(heat.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    size = (shape[1], shape[0])
+    return cast("Floats", cv2.resize(finite / limit, size, interpolation=cv2.INTER_LINEAR))
+
+
+def _contour(colour: Floats, opacity: Floats, inside: NDArray[np.bool_]) -> None:
+    edge = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    at = edge > 0
+    colour[at] = 255
+    opacity[at] = 0.9
+
+
+def _ramp(level: Floats, stops: Sequence[tuple[int, int, int]]) -> Floats:
+    """Say the colour between the stops of every level in [0, 1]: (…, 3) float32, 0 to 255."""
+    at = np.linspace(0, 1, len(stops))
+    channels = [np.interp(level, at, channel) for channel in zip(*stops, strict=True)]
+    return np.stack(channels, axis=-1).astype(np.float32)
+
+
+_ALARM = ((0, 32, 77), (66, 78, 108), (124, 123, 120), (188, 175, 111), (255, 234, 70))
+"""Cividis (Nuñez et al. 2018, doi:10.1371/journal.pone.0199239), five of its colours."""
+_JET = ((0, 0, 131), (0, 60, 170), (5, 255, 255), (255, 255, 0), (250, 0, 0), (128, 0, 0))
