@@ -1,7 +1,28 @@
-"""Watch the microscope folders and say which files have come to rest."""
+"""Watch the microscope folders and say which files have come to rest.
+
+names      one predicate: which names are micrographs, which are junk
+listing    the truth: what a folder holds now
+bell       events, for speed alone
+settling   what has been left alone for the quiet time
+watched    one source: all of these together, and its health
+"""
 
 from __future__ import annotations
 
-from agent.watch.arrival import Arrival
+from agent.watch.arrival import Arrival, Facts
+from agent.watch.names import EXTENSIONS, Kind, kind_of, locate
+from agent.watch.settling import Settling
+from agent.watch.watched import Look, SourceState, Watched
 
-__all__ = ["Arrival"]
+__all__ = [
+    "EXTENSIONS",
+    "Arrival",
+    "Facts",
+    "Kind",
+    "Look",
+    "Settling",
+    "SourceState",
+    "Watched",
+    "kind_of",
+    "locate",
+]

@@ -1,0 +1,167 @@
+"""Ring when something happens in a folder; what happened, only the folder itself can say.
+
+In:  file system events (watchdog). Out: hints, and a ring. Next: `watched` looks.
+The handler only writes down and rings: one exception in it would end watchdog's dispatcher, and
+slow work in it would drop events.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirModifiedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+from agent.watch.names import Kind, kind_of, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from watchdog.observers.api import BaseObserver
+
+HEARD: list[type[FileSystemEvent]] = [
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileClosedEvent,
+    FileDeletedEvent,
+    DirCreatedEvent,
+    DirMovedEvent,
+    DirDeletedEvent,
+]
+"""Not "opened" and "closed without writing": our own reading would ring for ever."""
+BURST = 5_000  # more names than this between two looks: the folder is listed instead
+GATHER_S = 0.05  # watchdog's wait; on Windows its default of 1 s holds back a busy folder's events
+
+
+class Deaf(Exception):  # noqa: N818 - a state, said in the message
+    """No events can be had from this folder; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What events spoke of since the last look: relative paths, or "list it all"."""
+
+    paths: frozenset[str]
+    list_all: bool
+
+
+class Bell(FileSystemEventHandler):
+    """Hear one folder's events.
+
+    Args:
+        folder: The folder, listened to with everything below it.
+        ring: Called, from watchdog's thread, whenever there is something to look at.
+    """
+
+    def __init__(self, folder: Path, ring: Callable[[], None]) -> None:
+        self._folder = os.fspath(folder)
+        self._ring = ring
+        self._lock = threading.Lock()
+        self._paths: set[str] = set()
+        self._list_all = False
+        self._observer: BaseObserver | None = None
+
+    def start(self) -> None:
+        """Begin to listen. Raises `Deaf`."""
+        observer = Observer(timeout=GATHER_S)
+        try:
+            observer.schedule(self, self._folder, recursive=True, event_filter=HEARD)
+            observer.start()
+        except OSError as error:
+            _silence(observer)
+            raise Deaf(why_deaf(error)) from error
+        except RuntimeError as error:  # no thread left
+            raise Deaf(str(error)) from error
+        self._observer = observer
+
+    def is_healthy(self) -> bool:
+        """Say whether events would still come: a dead emitter leaves its observer alive."""
+        observer = self._observer
+        return (
+            observer is not None
+            and observer.is_alive()
+            and bool(observer.emitters)
+            and all(emitter.is_alive() for emitter in observer.emitters)
+        )
+
+    def stop(self) -> None:
+        """Stop listening; harmless when it never began."""
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            _silence(observer)
+
+    def take_hints(self) -> Hints:
+        """Take what was heard since the last call."""
+        with self._lock:
+            hints = Hints(frozenset(self._paths), self._list_all)
+            self._paths, self._list_all = set(), False
+        return hints
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Write down what an event speaks of, and ring. Called by watchdog; must never raise."""
+        try:
+            heard = [self._note(path, event) for path in (event.src_path, event.dest_path) if path]
+        except Exception:  # noqa: BLE001 - it would end the dispatcher; the listing finds the file
+            heard = [self._note_all()]
+        if any(heard):
+            self._ring()
+
+    def _note(self, path: bytes | str, event: FileSystemEvent) -> bool:
+        if event.is_directory:
+            # A folder that came may be full, and its files' events may have come before we heard.
+            return False if isinstance(event, DirModifiedEvent) else self._note_all()
+        relative = os.path.relpath(os.fsdecode(path), self._folder).replace(os.sep, "/")
+        relative = to_text(relative)
+        if relative.startswith("../") or kind_of(relative) is Kind.JUNK:
+            return False
+        with self._lock:
+            if len(self._paths) < BURST:
+                self._paths.add(relative)
+            else:
+                self._list_all = True
+        return True
+
+    def _note_all(self) -> bool:
+        with self._lock:
+            self._list_all = True
+        return True
+
+
+def why_deaf(error: OSError) -> str:
+    """Say in a sentence why no events can be had: inotify's own words mislead."""
+    if error.errno == errno.ENOSPC:
+        return (
+            "this PC's limit of watched folders is used up "
+            "(raise fs.inotify.max_user_watches); polling instead"
+        )
+    if error.errno == errno.EMFILE:
+        return (
+            "this PC's limit of watchers is used up "
+            "(raise fs.inotify.max_user_instances); polling instead"
+        )
+    return f"no events can be had here ({error.strerror or error}); polling instead"
+
+
+def _silence(observer: BaseObserver) -> None:
+    """Stop an observer, whatever state it is in; it may never have begun."""
+    observer.stop()
+    if observer.is_alive():
+        observer.join(timeout=2)

@@ -1,0 +1,448 @@
+"""Watch one source: listing, settling and bell together, and how well they do.
+
+In:  a folder, what the journal knows of it, and the time. Out: a `Look`. Next: `service` writes
+it to the journal, then calls `taken`. Until then a file is offered again and again, so a journal
+that cannot be written costs time, never a micrograph.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+
+from agent.watch.arrival import Arrival
+from agent.watch.bell import Bell, Deaf, Hints
+from agent.watch.hearing import Hearing, choose
+from agent.watch.listing import Listing, list_folder, long_path, look_up
+from agent.watch.names import Kind, kind_of
+from agent.watch.settling import Settling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from agent.watch.arrival import Facts
+
+log = structlog.get_logger()
+
+Completion = Literal["quiet", "rename", "sidecar"]
+
+SIDECARS = (".done", ".ok", ".ready", ".complete", ".xml", ".txt", ".json", ".cal", ".md5")
+"""A file beside the picture, with its whole name or its stem, that says: it is done."""
+RENAMED_QUIET_S = 0.5  # a name that only a rename gives is whole at once; two looks, to be sure
+EMPTY_AFTER = 5  # quiet times after which a placeholder that stays empty is named as `empty`
+TEND_EVERY_S = 5.0  # the root and the bell are looked after this often
+POLL_EVERY_S = 2.0  # where no events come; never more than a twentieth of the time
+REST_SHARE = 20
+BACK_OFF_S = (1.0, 5.0, 30.0, 120.0, 600.0)
+POSTPONED_S = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 3600.0)
+PATIENCE = 4  # times that a file may refuse to open before the journal is told of it
+UNHEARD = 3  # files found without an event, and hardly one with: events do not come here
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """How one source does, for `agent status`.
+
+    Args:
+        name: Its name. folder: its folder. mode: "native" or "poll", as chosen. why: why so.
+        online: Whether its folder could be listed the last time.
+        problem: What a person should know, "" if nothing.
+        found_by_scan: Files that the listing found before any event spoke of them.
+        found_by_event: Files that an event spoke of first.
+        pending: Files seen and not yet at rest.
+        listed: How often it was listed. took_s: how long (s) the last listing took.
+    """
+
+    name: str
+    folder: Path
+    mode: str
+    why: str = ""
+    online: bool = False
+    problem: str = ""
+    found_by_scan: int = 0
+    found_by_event: int = 0
+    pending: int = 0
+    listed: int = 0
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at a source shows.
+
+    Args:
+        at_rest: Files to be written into the journal, oldest first, offered until `taken`.
+        settling: Files seen for the first time, still being written.
+        ignored: Files that are no pictures, by their names; offered until `taken`.
+        listed: Whether the whole folder was listed.
+    """
+
+    at_rest: tuple[Arrival, ...] = ()
+    settling: tuple[Arrival, ...] = ()
+    ignored: tuple[Arrival, ...] = ()
+    listed: bool = False
+
+
+class Watched:
+    """One source. Used from one thread; `state` may be read from any.
+
+    Args:
+        name: The source's name. folder: absolute. wish: how news should be heard.
+        quiet_s: How long (s) a file must stay unchanged.
+        completion: How the microscope says that a file is done.
+        scan_every_s: How often (s) the folder is listed whatever the events say.
+        known: Relative path → facts of what the journal has already.
+        ring: Called from another thread when there is something to look at.
+        clock: A monotonic clock, in seconds, to time the listing with.
+        hear: False: never listen to events (`agent run --once`).
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        folder: Path,
+        wish: Literal["native", "poll", "auto"],
+        quiet_s: float,
+        completion: Completion,
+        scan_every_s: float,
+        known: Mapping[str, Facts],
+        ring: Callable[[], None],
+        clock: Callable[[], float],
+        hear: bool = True,
+    ) -> None:
+        self._name, self._folder, self._wish = name, folder, wish
+        self._quiet_s = quiet_s if completion != "rename" else min(quiet_s, RENAMED_QUIET_S)
+        self._completion, self._scan_every_s = completion, scan_every_s
+        self._known: dict[str, Facts] = dict(known)
+        self._ring, self._clock, self._hear = ring, clock, hear
+        self._settling = Settling(self._quiet_s)
+        self._pending: dict[str, Arrival | None] = {}
+        self._postponed: dict[Arrival, tuple[int, float]] = {}
+        self._unheard: set[str] = set()
+        self._heard_count = self._unheard_count = 0
+        self._bell: Bell | None = None
+        self._bell_root: tuple[int, int] | None = None
+        self._bell_at_s = self._list_at_s = self._tend_at_s = float("-inf")
+        self._failures = self._deaf = 0
+        self._looked_s = 0.0
+        self._hearing: Hearing | None = None
+        self.state = SourceState(name, folder, "poll" if wish == "poll" else "native")
+
+    def look(self, now_s: float) -> Look:
+        """Look at the folder; the whole of it when that is due, else at what is pending."""
+        began_s = self._clock()
+        self._tend(now_s)
+        hints = self._bell.take_hints() if self._bell else Hints(frozenset(), list_all=False)
+        if hints.list_all or now_s >= self._list_at_s:
+            found = self._list(now_s)
+            self._looked_s = self._clock() - began_s
+            if found is None:
+                return Look()
+            look = self._sort(found.pictures, found.others, hints, now_s, listed=True)
+        else:
+            names = {*self._pending, *(n for n in hints.paths if kind_of(n) is Kind.PICTURE)}
+            others = {n: (0, 0, 0) for n in hints.paths if kind_of(n) is Kind.OTHER}
+            look = self._sort(self._look_up(names), self._there(others), hints, now_s, listed=False)
+        self._looked_s = self._clock() - began_s
+        self._say(pending=len(self._pending))
+        return look
+
+    def next_look_at_s(self, now_s: float) -> float:
+        """Say when to look again if no bell rings before."""
+        due_s = [self._list_at_s, self._tend_at_s]
+        if self._pending:
+            step_s = max(min(self._quiet_s / 4, 1.0), 0.05, 10 * self._looked_s)
+            rests_at_s = self._settling.next_at_s()
+            due_s += [now_s + step_s]
+            if rests_at_s is not None and rests_at_s > now_s:
+                due_s += [rests_at_s]
+        return max(min(due_s), now_s + min(self._looked_s, 1.0))
+
+    def taken(self, files: Iterable[Arrival]) -> None:
+        """Learn that the journal has these; they are offered no more while they stay the same."""
+        for file in files:
+            self._known[file.relative] = file.facts
+            self._postponed.pop(file, None)
+            if self._pending.pop(file.relative, None):
+                self._count(file.relative)
+
+    def forget(self, relative: str) -> None:
+        """Learn that the journal let go of a file; if it is there, it is new again."""
+        self._known.pop(relative, None)
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._bell:
+            self._bell.stop()
+        self._bell = None
+
+    # --- the listing ---------------------------------------------------------------------------
+
+    def _list(self, now_s: float) -> Listing | None:
+        """List the folder, or find that it is offline: then nothing is forgotten, only awaited."""
+        began_s = self._clock()
+        try:
+            listing = list_folder(self._folder)
+            if not listing.entries and self._known:
+                raise OSError(  # noqa: TRY301 - one place says "offline"
+                    errno.ENODEV,
+                    f"it is empty, although {len(self._known)} files came from it before; "
+                    "is the share mounted?",
+                )
+        except OSError as error:
+            self._offline(error, now_s)
+            return None
+        took_s = self._clock() - began_s
+        self._failures = 0
+        self._list_at_s = now_s + self._pause_s(took_s)
+        if not self.state.online:
+            log.info(
+                "folder.back" if self.state.listed or self.state.problem else "folder.listed",
+                source=self._name, folder=str(self._folder), mode=self.state.mode,
+                why=self.state.why, files=len(listing.pictures),
+            )  # fmt: skip
+        self._say(
+            online=True, problem=_trouble(listing), listed=self.state.listed + 1, took_s=took_s
+        )
+        return listing
+
+    def _pause_s(self, took_s: float) -> float:
+        if self.state.mode == "native" and self._bell:
+            return max(self._scan_every_s, REST_SHARE * took_s)
+        return max(min(self._scan_every_s, POLL_EVERY_S), REST_SHARE * took_s)
+
+    def _offline(self, error: OSError, now_s: float) -> None:
+        sentence = error.strerror or str(error)
+        if self.state.online or not self.state.problem:
+            log.warning(
+                "folder.unreachable", source=self._name, folder=str(self._folder), reason=sentence
+            )
+        pause_s = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
+        self._failures += 1
+        self._list_at_s = now_s + min(pause_s, max(self._scan_every_s, 1.0), 30.0)
+        self._drop_bell()
+        self._pending.clear()
+        self._settling.at_rest((), now_s)
+        self._say(online=False, problem=f"{self._folder}: {sentence}", pending=0)
+
+    def _look_up(self, names: Iterable[str]) -> dict[str, Facts | None]:
+        """Look at single files; None for one that is there and cannot be looked at now."""
+        found: dict[str, Facts | None] = {}
+        for name in names:
+            try:
+                facts = look_up(self._folder, name)
+            except OSError:
+                found[name] = None
+                continue
+            if facts is not None:
+                found[name] = facts
+        return found
+
+    def _there(self, others: Mapping[str, Facts]) -> dict[str, Facts]:
+        unknown = (name for name in others if name not in self._known)
+        return {name: facts for name, facts in self._look_up(unknown).items() if facts}
+
+    # --- what is new, and what of it is at rest ------------------------------------------------
+
+    def _sort(
+        self,
+        pictures: Mapping[str, Facts | None],
+        others: Mapping[str, Facts],
+        hints: Hints,
+        now_s: float,
+        *,
+        listed: bool,
+    ) -> Look:
+        known = self._known
+        new = {name: facts for name, facts in pictures.items() if known.get(name) != facts}
+        first = [name for name in new if name not in self._pending]
+        self._tell_apart(first, hints, listed=listed)
+        before = self._pending
+        self._pending = {
+            name: self._arrival(name, facts) if facts else None for name, facts in new.items()
+        }
+        waiting = [file for file in self._pending.values() if file is not None]
+        rest = self._settling.at_rest(waiting, now_s)
+        empty = [file for file in waiting if self._stays_empty(file, now_s)]
+        still = set(waiting)
+        self._postponed = {f: p for f, p in self._postponed.items() if f in still}
+        offered = tuple(file for file in (*rest, *empty) if self._is_free(file, now_s))
+        return Look(
+            at_rest=offered,
+            settling=tuple(f for f in waiting if f.relative not in before and f not in offered),
+            ignored=tuple(self._arrival(n, f) for n, f in others.items() if n not in known),
+            listed=listed,
+        )
+
+    def _arrival(self, relative: str, facts: Facts) -> Arrival:
+        return Arrival(self._name, self._folder, relative, *facts)
+
+    def _stays_empty(self, file: Arrival, now_s: float) -> bool:
+        patience_s = max(EMPTY_AFTER * self._quiet_s, 1.0)
+        return not file.size_bytes and self._settling.unchanged_s(file, now_s) >= patience_s
+
+    def _is_free(self, file: Arrival, now_s: float) -> bool:
+        """Say whether its writer has let go of a quiet file; else ask again later and later."""
+        if self._completion == "sidecar" and not is_announced(file.path):
+            return False
+        tries, not_before_s = self._postponed.get(file, (0, now_s))
+        if now_s < not_before_s:
+            return False
+        if opens_unchanged(file) or tries >= PATIENCE:
+            return True
+        pause_s = POSTPONED_S[min(tries, len(POSTPONED_S) - 1)]
+        self._postponed[file] = (tries + 1, now_s + pause_s)
+        return False
+
+    # --- hearing -------------------------------------------------------------------------------
+
+    def _tend(self, now_s: float) -> None:
+        """Look after the root and the bell: a bell first, then a listing, so no gap is between."""
+        if now_s < self._tend_at_s:
+            return
+        self._tend_at_s = now_s + TEND_EVERY_S
+        root = self._root()
+        if root is None:
+            self._list_at_s = now_s if self.state.online else self._list_at_s
+            return
+        if not self.state.online:
+            self._list_at_s = min(self._list_at_s, now_s)
+        if self._hearing is None:
+            self._hearing = choose(self._wish, self._folder)
+            self._say(mode=self._hearing.mode, why=self._hearing.why)
+        if not self._hear or self._hearing.mode == "poll":
+            return
+        if self._bell and (not self._bell.is_healthy() or root != self._bell_root):
+            log.warning("folder.deaf", source=self._name, folder=str(self._folder))
+            self._drop_bell()
+        if self._bell is None and now_s >= self._bell_at_s:
+            self._hang_bell(root, now_s)
+
+    def _root(self) -> tuple[int, int] | None:
+        try:
+            found = Path(long_path(self._folder)).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _hang_bell(self, root: tuple[int, int], now_s: float) -> None:
+        bell = Bell(self._folder, self._ring)
+        try:
+            bell.start()
+        except Deaf as deaf:
+            pause_s = BACK_OFF_S[min(self._deaf, len(BACK_OFF_S) - 1)]
+            self._deaf += 1
+            self._bell_at_s = now_s + pause_s
+            if self.state.why != str(deaf):
+                log.warning("folder.deaf", source=self._name, reason=str(deaf))
+            self._say(mode="poll", why=str(deaf))
+            return
+        self._bell, self._bell_root, self._deaf = bell, root, 0
+        self._heard_count = self._unheard_count = 0
+        self._list_at_s = now_s
+        if self._hearing:
+            self._say(mode=self._hearing.mode, why=self._hearing.why)
+
+    def _drop_bell(self) -> None:
+        if self._bell:
+            self._bell.stop()
+        self._bell = None
+
+    def _tell_apart(self, first: Iterable[str], hints: Hints, *, listed: bool) -> None:
+        """Keep count of what events spoke of, and of what only the listing found."""
+        self._unheard -= hints.paths
+        by_event = by_scan = 0
+        for name in first:
+            if name in hints.paths or (hints.list_all and listed):
+                by_event += 1
+            else:
+                by_scan += 1
+                if self._bell and self.state.listed > 1:
+                    self._unheard.add(name)
+        self._say(
+            found_by_scan=self.state.found_by_scan + by_scan,
+            found_by_event=self.state.found_by_event + by_event,
+        )
+
+    def _count(self, name: str) -> None:
+        """A file is taken: had an event spoken of it by now? If hardly ever, poll."""
+        if not self._bell:
+            return
+        if name not in self._unheard:
+            self._heard_count += 1
+            return
+        self._unheard.discard(name)
+        self._unheard_count += 1
+        enough = self._unheard_count >= UNHEARD and self._unheard_count > 10 * self._heard_count
+        if self._wish == "auto" and enough and self.state.mode != "poll":
+            why = "files came here without an event"
+            log.warning("folder.deaf", source=self._name, reason=f"{why}; polling from now on")
+            self._hearing = Hearing("poll", why)
+            self._say(mode="poll", why=why)
+            self._drop_bell()
+            self._list_at_s = float("-inf")
+
+    def _say(self, **facts: object) -> None:
+        self.state = replace(self.state, **facts)  # type: ignore[arg-type]  # keys are its fields
+
+
+def is_announced(path: Path) -> bool:
+    """Say whether a file beside this one announces that it is done."""
+    stem = path.with_suffix("")
+    return any(
+        os.path.lexists(f"{base}{suffix}")
+        for base in (path, stem)
+        for suffix in (*SIDECARS, *(s.upper() for s in SIDECARS))
+        if f"{base}{suffix}" != str(path)
+    )
+
+
+def opens_unchanged(file: Arrival) -> bool:
+    """Open a file and say whether it is still what the listing showed.
+
+    Opening makes a network file system fetch size and times afresh, where a listing may show
+    what it saw a minute ago; on Windows it is refused while a writer holds the file.
+    """
+    path = long_path(file.path)
+    try:
+        if sys.platform == "win32":
+            return _opens_alone(path) and look_up(file.folder, file.relative) == file.facts
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns) == file.facts
+
+
+def _opens_alone(path: str) -> bool:
+    """Open with nobody else writing, and close at once (Windows): share reading and deleting."""
+    import ctypes  # noqa: PLC0415 - Windows alone
+
+    generic_read, share_read_delete, open_existing = 0x80000000, 0x1 | 0x4, 3
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined, unused-ignore]
+    kernel.CreateFileW.restype = ctypes.c_void_p
+    handle = kernel.CreateFileW(path, generic_read, share_read_delete, None, open_existing, 0, None)
+    if handle in (None, ctypes.c_void_p(-1).value):
+        return False
+    kernel.CloseHandle(ctypes.c_void_p(handle))
+    return True
+
+
+def _trouble(listing: Listing) -> str:
+    if not listing.troubles:
+        return ""
+    name, sentence = next(iter(listing.troubles.items()))
+    more = len(listing.troubles) - 1
+    return f"{name}: {sentence}" + (f" (and {more} more)" if more else "")

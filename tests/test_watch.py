@@ -1,0 +1,569 @@
+"""A micrograph is read only once the microscope has finished writing it, and none is missed."""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.watch import Arrival, Kind, Settling, Watched, kind_of
+from agent.watch.bell import Bell, Deaf, Hints, why_deaf
+from agent.watch.hearing import choose, is_silent
+from agent.watch.listing import list_folder
+from agent.watch.names import EXTENSIONS, from_text, to_text
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file names and links")
+ROOT = Path("/export")
+
+
+def arrival(name, size, mtime_ns=1):
+    return Arrival("LOM", ROOT, name, size, mtime_ns)
+
+
+GROWING = [arrival("a.tif", size, mtime_ns=size) for size in (1, 2, 3)]
+
+
+# --- at rest ------------------------------------------------------------------------------------
+
+
+def test_a_file_still_growing_is_not_at_rest():
+    settling = Settling(quiet_s=5)
+
+    seen = [settling.at_rest([file], now_s=9.0 * i) for i, file in enumerate(GROWING)]
+
+    assert seen == [[], [], []]
+
+
+def test_a_file_left_alone_for_the_quiet_time_is_at_rest():
+    settling = Settling(quiet_s=5)
+
+    settling.at_rest([GROWING[2]], now_s=0)
+
+    assert settling.at_rest([GROWING[2]], now_s=4.9) == []
+    assert settling.at_rest([GROWING[2]], now_s=5) == [GROWING[2]]
+
+
+def test_an_empty_file_never_comes_to_rest():
+    settling = Settling(quiet_s=0)
+
+    assert settling.at_rest([arrival("a.tif", 0)], now_s=99) == []
+
+
+def test_same_size_and_restored_time_is_seen_by_the_change_time():
+    settling = Settling(quiet_s=5)
+    before = Arrival("LOM", ROOT, "a.tif", 7, 1, ctime_ns=1)
+    after = Arrival("LOM", ROOT, "a.tif", 7, 1, ctime_ns=2)
+
+    settling.at_rest([before], now_s=0)
+
+    assert settling.at_rest([after], now_s=5) == []
+
+
+def test_a_file_time_of_1970_or_2038_changes_nothing():
+    settling = Settling(quiet_s=5)
+    files = [arrival("old.tif", 1, mtime_ns=-1), arrival("new.tif", 1, mtime_ns=2**31 * 10**9 * 2)]
+
+    settling.at_rest(files, now_s=0)
+
+    assert settling.at_rest(files, now_s=5) == files
+
+
+files = st.builds(
+    arrival, st.sampled_from(["a.tif", "b.tif"]), st.integers(0, 2), st.integers(0, 2)
+)
+
+
+@given(st.lists(st.tuples(st.lists(files, unique=True), st.floats(0, 10)), max_size=9))
+def test_whatever_is_at_rest_was_in_every_listing_of_the_quiet_time(history):
+    settling, now_s, past = Settling(quiet_s=5), 0.0, []
+
+    for listing, step_s in history:
+        now_s += step_s
+        past.append((now_s, listing))
+        for file in settling.at_rest(listing, now_s):
+            within = [seen for at_s, seen in past if now_s - at_s <= 5]
+            assert all(file in seen for seen in within)
+
+
+# --- names --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "image.tif",
+        "IMAGE.TIF",
+        "a b/ü/漢字 😀.jpeg",
+        "scan.ome.tiff",
+        "trailing dot .png",
+        "ring.part 2.bmp",
+        "x.dm3",
+        "5.czi",
+    ],
+)
+def test_a_micrograph_is_known_by_its_extension(name):
+    assert kind_of(name) is Kind.PICTURE
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".hidden.tif",
+        "._image.tif",
+        "~$image.tif",
+        "~RF12ab.TMP",
+        "image.tif.tmp",
+        "image.tmp.tif",
+        "image.tif.part",
+        "image.tif~",
+        "Thumbs.db",
+        "desktop.ini",
+        "image.tif.crdownload",
+        "image.tif.filepart",
+        "image_downloading",
+        "@eaDir/image.tif",
+        ".git/a/image.tif",
+        "$RECYCLE.BIN/image.tif",
+    ],
+)
+def test_temporary_and_system_files_are_junk(name):
+    assert kind_of(name) is Kind.JUNK
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "MANIFEST.json", "tif", "image", "a.tif.xml"])
+def test_a_file_that_is_no_picture_is_named_as_such(name):
+    assert kind_of(name) is Kind.OTHER
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1))
+def test_any_text_name_comes_back_as_it_was(name):
+    assert from_text(to_text(name)) == name
+    to_text(name).encode()
+
+
+@posix
+@given(st.binary(min_size=1))
+def test_any_bytes_of_a_name_come_back_as_they_were(raw):
+    name = os.fsdecode(raw)
+
+    assert os.fsencode(from_text(to_text(name))) == raw
+    to_text(name).encode()
+
+
+# --- listing ------------------------------------------------------------------------------------
+
+
+def test_the_listing_goes_into_folders_and_says_relative_paths(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "deep.tif").write_bytes(b"x")
+    (tmp_path / "top.png").write_bytes(b"xy")
+    (tmp_path / "notes.txt").write_bytes(b"x")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "no.tif").write_bytes(b"x")
+
+    listing = list_folder(tmp_path)
+
+    assert sorted(listing.pictures) == ["a/b/deep.tif", "top.png"]
+    assert listing.pictures["top.png"][0] == 2
+    assert list(listing.others) == ["notes.txt"]
+
+
+@posix
+def test_one_bad_entry_costs_that_entry_alone(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.tif").write_bytes(b"x")
+    export = tmp_path / "export"
+    export.mkdir()
+    (export / "loop.tif").symlink_to("loop.tif")
+    (export / "dangling.tif").symlink_to("nowhere.tif")
+    (export / "way out").symlink_to(outside)
+    (export / "out.tif").symlink_to(outside / "secret.tif")
+    (export / "self").symlink_to(".")
+    os.mkfifo(export / "pipe.tif")
+    Path(os.fsdecode(os.fsencode(export) + b"/gr\xf6sse.tif")).write_bytes(b"latin-1")
+    (export / "good.tif").write_bytes(b"x")
+
+    listing = list_folder(export)
+
+    assert len(listing.pictures) == 2
+    assert "good.tif" in listing.pictures
+    (odd,) = listing.pictures.keys() - {"good.tif"}
+    assert arrival_in(export, odd).path.read_bytes() == b"latin-1"
+
+
+def arrival_in(folder, relative):
+    return Arrival("LOM", folder, relative, 0, 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read anything")
+def test_a_folder_without_rights_is_named_and_the_rest_is_listed(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    (tmp_path / "good.tif").write_bytes(b"x")
+
+    listing = list_folder(tmp_path)
+
+    assert list(listing.pictures) == ["good.tif"]
+    assert "closed" in listing.troubles
+
+
+def test_a_missing_folder_is_an_error_and_not_an_empty_listing(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        list_folder(tmp_path / "missing")
+
+
+# --- one source ---------------------------------------------------------------------------------
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def watch():
+    made = []
+
+    def make(folder, **given):
+        clock = Clock()
+        wanted = {
+            "name": "LOM",
+            "folder": folder,
+            "wish": "poll",
+            "quiet_s": 5,
+            "completion": "quiet",
+            "scan_every_s": 60,
+            "known": {},
+            "ring": lambda: None,
+            "clock": clock,
+        }
+        watched = Watched(**(wanted | given))
+        made.append(watched)
+        return watched, clock
+
+    yield make
+    for watched in made:
+        watched.close()
+
+
+def names(found):
+    return [file.relative for file in found]
+
+
+def run(watched, until_s, *, since_s=0.0):
+    """Look whenever it asks to be looked at; give back all that came to rest, taken at once."""
+    now_s, found = since_s, []
+    while now_s <= until_s:
+        look = watched.look(now_s)
+        watched.taken((*look.at_rest, *look.ignored))
+        found += look.at_rest
+        now_s = watched.next_look_at_s(now_s)
+    return found
+
+
+def test_a_file_is_offered_after_the_quiet_time_and_until_it_is_taken(tmp_path, watch):
+    (tmp_path / "a.tif").write_bytes(b"x")
+    watched, _ = watch(tmp_path)
+
+    first = watched.look(0)
+    early = watched.look(4.9)
+    offered = [watched.look(now_s) for now_s in (5.0, 6.0)]
+    watched.taken(offered[-1].at_rest)
+    after = watched.look(70)
+
+    assert names(first.settling) == ["a.tif"]
+    assert not early.at_rest
+    assert [names(look.at_rest) for look in offered] == [["a.tif"], ["a.tif"]]
+    assert not after.at_rest
+
+
+def test_what_the_journal_knows_is_not_offered_again(tmp_path, watch):
+    (tmp_path / "old.tif").write_bytes(b"x")
+    (tmp_path / "new.tif").write_bytes(b"x")
+    known = {"old.tif": list_folder(tmp_path).pictures["old.tif"]}
+    watched, _ = watch(tmp_path, known=known)
+
+    assert names(run(watched, 10)) == ["new.tif"]
+
+
+def test_the_same_name_with_new_content_is_offered_again(tmp_path, watch):
+    (tmp_path / "a.tif").write_bytes(b"x")
+    watched, _ = watch(tmp_path)
+    first = run(watched, 10)
+    (tmp_path / "a.tif").write_bytes(b"yy")
+
+    second = run(watched, 80, since_s=70)
+
+    assert names(first) == names(second) == ["a.tif"]
+    assert [file.size_bytes for file in (*first, *second)] == [1, 2]
+
+
+def test_a_placeholder_is_named_when_it_stays_empty_and_taken_when_it_fills(tmp_path, watch):
+    (tmp_path / "a.tif").touch()
+    watched, _ = watch(tmp_path)
+
+    early = run(watched, 20)
+    named = run(watched, 40, since_s=20)
+    (tmp_path / "a.tif").write_bytes(b"pixels")
+    filled = run(watched, 60, since_s=50)
+
+    assert not early
+    assert [(file.relative, file.size_bytes) for file in (*named, *filled)] == [
+        ("a.tif", 0),
+        ("a.tif", 6),
+    ]
+
+
+def test_a_file_that_is_no_picture_is_offered_once_to_be_named(tmp_path, watch):
+    (tmp_path / "notes.txt").write_bytes(b"x")
+    watched, _ = watch(tmp_path)
+
+    look = watched.look(0)
+    watched.taken(look.ignored)
+    (tmp_path / "notes.txt").write_bytes(b"more")
+
+    assert names(look.ignored) == ["notes.txt"]
+    assert not watched.look(100).ignored
+
+
+def test_a_missing_folder_is_offline_by_name_and_comes_back(tmp_path, watch):
+    folder = tmp_path / "export"
+    watched, _ = watch(folder)
+
+    watched.look(0)
+    missing = watched.state
+    folder.mkdir()
+    (folder / "a.tif").write_bytes(b"x")
+    found = run(watched, 60, since_s=1)
+
+    assert not missing.online
+    assert str(folder) in missing.problem
+    assert watched.state.online
+    assert names(found) == ["a.tif"]
+
+
+def test_a_suddenly_empty_folder_is_offline_and_nothing_is_forgotten(tmp_path, watch):
+    (tmp_path / "a.tif").write_bytes(b"x")
+    watched, _ = watch(tmp_path)
+    run(watched, 10)
+    (tmp_path / "a.tif").rename(tmp_path.with_name("aside.tif"))
+
+    watched.look(100)
+    empty = watched.state
+    tmp_path.with_name("aside.tif").rename(tmp_path / "a.tif")
+    os.utime(tmp_path / "a.tif", ns=(1, 1))
+    watched.look(200)
+
+    assert not empty.online
+    assert "is the share mounted?" in empty.problem
+    assert watched.state.online
+
+
+@posix
+def test_a_source_full_of_bad_entries_is_still_online_and_says_so(tmp_path, watch):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "a.tif").write_bytes(b"x")
+    watched, _ = watch(tmp_path)
+
+    assert names(run(watched, 10)) == ["a.tif"]
+    assert watched.state.online
+
+
+def test_a_file_announced_by_a_sidecar_waits_for_it(tmp_path, watch):
+    (tmp_path / "a.tif").write_bytes(b"x")
+    watched, _ = watch(tmp_path, completion="sidecar")
+
+    before = run(watched, 30)
+    (tmp_path / "a.xml").write_bytes(b"<done/>")
+    after = run(watched, 60, since_s=30)
+
+    assert not before
+    assert names(after) == ["a.tif"]
+
+
+def test_a_name_that_a_rename_gives_needs_no_long_quiet_time(tmp_path, watch):
+    watched, _ = watch(tmp_path, completion="rename", quiet_s=30)
+    watched.look(0)
+    (tmp_path / "a.tif.tmp").write_bytes(b"x")
+    (tmp_path / "a.tif.tmp").rename(tmp_path / "a.tif")
+
+    found = run(watched, 4, since_s=2)
+
+    assert names(found) == ["a.tif"]
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may open anything")
+def test_a_file_that_will_not_open_is_asked_again_and_then_handed_on(tmp_path, watch):
+    (tmp_path / "a.tif").write_bytes(b"x")
+    (tmp_path / "a.tif").chmod(0)
+    watched, _ = watch(tmp_path)
+
+    assert not run(watched, 10)
+    assert names(run(watched, 60, since_s=10)) == ["a.tif"]
+
+
+def test_a_hundred_thousand_known_files_cost_one_set_difference(tmp_path, watch):
+    for index in range(300):
+        (tmp_path / f"{index}.tif").write_bytes(b"x")
+    known = list_folder(tmp_path).pictures
+    (tmp_path / "new.tif").write_bytes(b"x")
+    watched, _ = watch(tmp_path, known=known)
+
+    watched.look(0)
+
+    assert watched.state.pending == 1
+
+
+# --- the bell -----------------------------------------------------------------------------------
+
+
+class Rung:
+    def __init__(self):
+        self.event = threading.Event()
+
+    def __call__(self):
+        self.event.set()
+
+
+def hints_until(bell, rung, wanted, deadline_s=10.0):
+    """Gather hints until `wanted` holds of them; the deadline is only there to fail."""
+    gathered, ends_s = set(), time.monotonic() + deadline_s
+    while time.monotonic() < ends_s:
+        rung.event.wait(timeout=0.5)
+        rung.event.clear()
+        hints = bell.take_hints()
+        gathered |= hints.paths | ({"*"} if hints.list_all else set())
+        if wanted(gathered):
+            return gathered
+    raise AssertionError(f"only {gathered} was heard")
+
+
+@pytest.fixture
+def bell(tmp_path):
+    rung = Rung()
+    bell = Bell(tmp_path, rung)
+    bell.start()
+    yield bell, rung
+    bell.stop()
+
+
+def test_a_new_file_rings(tmp_path, bell):
+    heard, rung = bell
+
+    (tmp_path / "a.tif").write_bytes(b"x")
+
+    assert hints_until(heard, rung, lambda names: "a.tif" in names)
+
+
+def test_a_file_renamed_into_place_rings_under_its_new_name(tmp_path, bell):
+    heard, rung = bell
+
+    (tmp_path / "a.tif.tmp").write_bytes(b"x")
+    (tmp_path / "a.tif.tmp").rename(tmp_path / "a.tif")
+
+    assert "a.tif.tmp" not in hints_until(heard, rung, lambda names: "a.tif" in names)
+
+
+def test_a_folder_that_comes_with_files_in_it_asks_for_a_listing(tmp_path, bell):
+    heard, rung = bell
+    (tmp_path.parent / "moved").mkdir()
+    (tmp_path.parent / "moved" / "a.tif").write_bytes(b"x")
+
+    (tmp_path.parent / "moved").rename(tmp_path / "moved")
+
+    assert hints_until(heard, rung, lambda names: "*" in names)
+
+
+def test_reading_a_file_does_not_ring(tmp_path, bell):
+    heard, rung = bell
+    (tmp_path / "a.tif").write_bytes(b"x")
+    hints_until(heard, rung, lambda names: "a.tif" in names)
+
+    (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "b.tif").write_bytes(b"x")
+
+    hints_until(heard, rung, lambda names: "b.tif" in names)
+
+
+def test_a_missing_folder_makes_the_bell_deaf_in_one_sentence(tmp_path):
+    with pytest.raises(Deaf, match="polling instead"):
+        Bell(tmp_path / "missing", lambda: None).start()
+
+
+def test_the_words_of_inotify_are_translated():
+    assert "max_user_watches" in why_deaf(OSError(28, "No space left on device"))
+    assert "max_user_instances" in why_deaf(OSError(24, "Too many open files"))
+
+
+def test_an_event_that_cannot_be_understood_asks_for_a_listing_and_harms_nothing(tmp_path):
+    rung = Rung()
+    bell = Bell(tmp_path, rung)
+
+    bell.on_any_event(object_without_path := type("Odd", (), {"src_path": 7, "dest_path": ""})())
+
+    assert object_without_path
+    assert bell.take_hints().list_all
+    assert rung.event.is_set()
+
+
+def test_a_root_removed_and_made_again_is_heard_again(tmp_path, watch):
+    folder = tmp_path / "export"
+    folder.mkdir()
+    rung = Rung()
+    watched, _ = watch(folder, wish="native", ring=rung)
+    watched.look(0)
+    folder.rmdir()
+    watched.look(10)
+    offline = watched.state
+    folder.mkdir()
+    watched.look(50)
+    rung.event.clear()
+
+    (folder / "a.tif").write_bytes(b"x")
+
+    assert not offline.online
+    assert rung.event.wait(10)
+    assert watched.state.online
+
+
+def test_files_that_come_without_events_turn_an_automatic_source_to_polling(tmp_path, watch):
+    watched, _ = watch(tmp_path, wish="auto")
+    watched._hearing = None
+    run(watched, 61)
+    if watched._bell is None:
+        pytest.skip("this file system is polled anyway")
+    watched._bell.take_hints = lambda: Hints(frozenset(), list_all=False)
+
+    for index in range(3):
+        (tmp_path / f"{index}.tif").write_bytes(b"x")
+    run(watched, 200, since_s=130)
+
+    assert watched.state.mode == "poll"
+    assert "without an event" in watched.state.why
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "9p", "network share"])
+def test_a_network_file_system_is_polled(kind):
+    assert is_silent(kind)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "ntfs", "overlay", "fuseblk", "tmpfs"])
+def test_a_local_file_system_is_listened_to(kind):
+    assert not is_silent(kind)
+
+
+def test_a_wish_is_respected(tmp_path):
+    assert choose("poll", tmp_path).mode == "poll"
+    assert choose("native", tmp_path).mode == "native"
+
+
+def test_the_extensions_that_count_are_written_down():
+    assert {"tif", "tiff", "png", "jpg", "jpeg", "bmp", "czi", "nd2", "lif"} <= EXTENSIONS
+    assert not {"txt", "json", "xml", "pdf", "zip", "tmp"} & EXTENSIONS
