@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from agent.imaging.crop import Box, Crop, MicronBar, Scale, SpecimenArea, public_id
+from agent.imaging.crop import Box, Crop, MicronBar, Scale, SpecimenArea, crop, public_id
 
-__all__ = ["Box", "Crop", "MicronBar", "Scale", "SpecimenArea", "public_id"]
+__all__ = ["Box", "Crop", "MicronBar", "Scale", "SpecimenArea", "crop", "public_id"]

@@ -8,9 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
+
+from agent.errors import FileCode, FileError
+from agent.imaging.micron_bar import Graphics, find_graphics
+from agent.imaging.specimen_area import Border, find_border, grid_shape
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
+
+    from agent.imaging.read import Micrograph
 
 Box = tuple[int, int, int, int]
 """(x0, y0, x1, y1) in pixels of the file, origin top left, x1 and y1 exclusive."""
@@ -108,3 +116,214 @@ class Crop:
 def public_id(sha256: str, page: int) -> str:
     """Say a micrograph's public id; the second page of a file ends in `-p2`."""
     return sha256[:16] if page == 0 else f"{sha256[:16]}-p{page + 1}"
+
+
+RECIPE = "1"
+"""Counts up whenever the same file would be cut another way."""
+
+PREVIEW_PX = 2000
+_AGREEMENT = 0.05  # witnesses of the scale that differ by more contradict each other
+_ASPECT = 2.5  # a crop is no longer than this …
+_ASPECT_COST = 0.10  # … if that costs less than this share of its area
+_SMALLEST_PX = 64  # a crop with a shorter side holds no needle to judge
+_BOX_MARGIN_PX = 4  # around graphics, for JPEG's ringing
+
+
+def crop(
+    micrograph: Micrograph,
+    *,
+    um_per_px_range: tuple[float, float],
+    settings_scale: float | None = None,
+) -> Crop:
+    """Cut a micrograph down to steel.
+
+    Args:
+        micrograph: As read.
+        um_per_px_range: Smallest and largest believable µm per pixel.
+        settings_scale: µm per pixel as the source's table of objectives says, or None.
+
+    Returns:
+        The crop, with everything that was found on the way.
+
+    Raises:
+        FileError: `no_steel`: nothing usable is left; look at the file.
+    """
+    pixels = micrograph.pixels
+    height, width = pixels.shape[:2]
+    graphics = find_graphics(pixels)
+    covered = _covered(graphics, height, width)
+    border = find_border(pixels, covered)
+    box = _kept(border.steel & ~covered, height, width)
+    if box is None:
+        raise FileError(
+            FileCode.NO_STEEL,
+            "no steel is left beside border, bleeding and graphics; look at the image.",
+        )
+    scales = _scales(micrograph, graphics, settings_scale)
+    um_per_px, source, warnings = _agreed(scales, um_per_px_range)
+    x0, y0, x1, y1 = box
+    valid = cv2.resize(
+        (border.steel & ~covered).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
+    )[y0:y1, x0:x1]
+    return Crop(
+        sha256=micrograph.sha256,
+        page=micrograph.page,
+        pages=micrograph.pages,
+        width=width,
+        height=height,
+        format=micrograph.format,
+        um_per_px=um_per_px,
+        um_per_px_source=source,
+        scales=scales,
+        micron_bar=_micron_bar(graphics),
+        band=graphics.band,
+        specimen_area=_area(border, covered, height, width),
+        box=box,
+        recipe=RECIPE,
+        warnings=(*micrograph.warnings, *warnings, *border.warnings),
+        pixels=np.ascontiguousarray(pixels[y0:y1, x0:x1]),
+        valid=np.ascontiguousarray(valid > 0),
+        preview=_preview(pixels),
+        metadata=dict(micrograph.metadata),
+    )
+
+
+# -------------------------------------------------------------------------------------- scale
+
+
+def _scales(
+    micrograph: Micrograph, graphics: Graphics, settings_scale: float | None
+) -> tuple[Scale, ...]:
+    """Gather the witnesses, the most trusted first."""
+    said = [Scale(scale.source, scale.um_per_px) for scale in micrograph.um_per_px]
+    said += [
+        Scale("micron_bar", bar.um / bar.line_px)
+        for bar in graphics.bars
+        if bar.um is not None and bar.line_px > 0
+    ]
+    if settings_scale is not None:
+        said.append(Scale("settings", settings_scale))
+    return tuple(said)
+
+
+def _agreed(
+    scales: tuple[Scale, ...], believable: tuple[float, float]
+) -> tuple[float | None, str | None, tuple[str, ...]]:
+    """Say the scale that all witnesses agree on, who said it first, and what is wrong."""
+    low, high = believable
+    heard = [scale for scale in scales if low <= scale.um_per_px <= high]
+    warnings = ("scale_out_of_range",) if len(heard) < len(scales) else ()
+    if not heard:
+        return None, None, warnings
+    values = [scale.um_per_px for scale in heard]
+    if max(values) > (1 + _AGREEMENT) * min(values):
+        return None, None, (*warnings, "scale_conflict")
+    return heard[0].um_per_px, heard[0].source, warnings
+
+
+def _micron_bar(graphics: Graphics) -> MicronBar | None:
+    if not graphics.bars:
+        return None
+    bar = graphics.bars[0]
+    return MicronBar(bbox=bar.bbox, line_px=bar.line_px, label=bar.label, um=bar.um)
+
+
+# ----------------------------------------------------------------------------- kept rectangle
+
+
+def _covered(graphics: Graphics, height: int, width: int) -> NDArray[np.bool_]:
+    """Say which cells of the grid graphics touch."""
+    rows, columns = grid_shape(height, width)
+    covered = np.zeros((rows, columns), bool)
+    boxes = [*graphics.boxes, *([graphics.band] if graphics.band else [])]
+    for x0, y0, x1, y1 in boxes:
+        left = int((x0 - _BOX_MARGIN_PX) * columns // width)
+        right = int(-(-(x1 + _BOX_MARGIN_PX) * columns // width))
+        top = int((y0 - _BOX_MARGIN_PX) * rows // height)
+        bottom = int(-(-(y1 + _BOX_MARGIN_PX) * rows // height))
+        covered[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
+    return covered
+
+
+def _kept(clean: NDArray[np.bool_], height: int, width: int) -> Box | None:
+    """Say the largest clean rectangle, no longer than `_ASPECT` if that costs little."""
+    rows, columns = clean.shape
+    free = _largest_rectangle(clean)
+    if free is None:
+        return None
+    x0, y0, x1, y1 = free
+    box = (
+        -(-x0 * width // columns),
+        -(-y0 * height // rows),
+        x1 * width // columns,
+        y1 * height // rows,
+    )
+    box = _less_long(box)
+    if min(box[2] - box[0], box[3] - box[1]) < min(_SMALLEST_PX, height, width):
+        return None
+    return box
+
+
+def _less_long(box: Box) -> Box:
+    x0, y0, x1, y1 = box
+    w, h = x1 - x0, y1 - y0
+    long, short = max(w, h), min(w, h)
+    wanted = int(_ASPECT * short)
+    if long <= wanted or wanted < (1 - _ASPECT_COST) * long:
+        return box
+    off = (long - wanted) // 2
+    if w >= h:
+        return (x0 + off, y0, x0 + off + wanted, y1)
+    return (x0, y0 + off, x1, y0 + off + wanted)
+
+
+def _largest_rectangle(clean: NDArray[np.bool_]) -> Box | None:
+    """Find the largest all-True rectangle, by the histogram of heights row by row."""
+    rows, columns = clean.shape
+    heights = np.zeros(columns, int)
+    best, found = 0, None
+    for y in range(rows):
+        heights = np.where(clean[y], heights + 1, 0)
+        if int(heights.max()) * columns <= best:
+            continue
+        open_at: list[tuple[int, int]] = []  # (left, height), heights rising
+        for x, h in enumerate([*heights.tolist(), 0]):
+            left = x
+            while open_at and open_at[-1][1] >= h:
+                left, tall = open_at.pop()
+                if tall * (x - left) > best:
+                    best, found = tall * (x - left), (left, y + 1 - tall, x, y + 1)
+            open_at.append((left, h))
+    return found
+
+
+# ---------------------------------------------------------------------------------- the rest
+
+
+def _area(border: Border, covered: NDArray[np.bool_], height: int, width: int) -> SpecimenArea:
+    beyond = (border.outside | border.bleeding) & ~covered
+    if not border.outside.any():
+        corners = ((0, 0), (width, 0), (width, height), (0, height))
+        return SpecimenArea(whole_frame=True, outside_fraction=0.0, polygon=corners)
+    steel = (~border.outside).astype(np.uint8)
+    outlines, _ = cv2.findContours(steel, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = cv2.approxPolyDP(max(outlines, key=cv2.contourArea), 1.0, closed=True)[:, 0]
+    rows, columns = steel.shape
+    polygon = tuple(
+        (
+            round(x * width / max(1, columns - 1)),
+            round(y * height / max(1, rows - 1)),
+        )
+        for x, y in outline.tolist()
+    )
+    share = float(beyond.sum() / max(1, (~covered).sum()))
+    return SpecimenArea(whole_frame=False, outside_fraction=share, polygon=polygon)
+
+
+def _preview(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    factor = PREVIEW_PX / max(height, width)
+    if factor >= 1:
+        return pixels.copy()
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.ascontiguousarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))

@@ -1,0 +1,206 @@
+"""Read the label of a micron bar: the words in a small picture, and the length they state.
+
+In:  a crop of a few hundred pixels. Out: `Text`s with their places; `Length`s in µm.
+Next: `micron_bar`.
+A wrong length is worse than none: only lengths people print on bars are believed, and a
+decimal point has to be seen in the pixels as well as read.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_DETECTOR_PX = 640  # the detector's own limit; larger pictures are shrunk to it
+_DETECTOR_AREA_PX = 100_000  # its time goes with the area: about 60 ms on one core
+_MIN_SCORE = 0.6
+_NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.5, 8.0)  # × 10ⁿ: what bars are labelled with
+_UM = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "in": 25400.0, "mil": 25.4}
+# What OCR makes of "µm": the two code points, the Latin letters that resemble it, a lost leg.
+_MICRO = r"(?:[µμuúùûüūyjpνvƒ]\s?[mnrM]{1,2}|[µμ]|microns?|micrometers?|micrometres?)"
+_UNIT = rf"(?P<unit>{_MICRO}|nm|mm|inches|inch|in|mils?)"
+_NUMBER = r"(?P<number>\d+(?:[.,]\d+)?|[.,]\d+)"
+_ALONE = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_NUMBER}\s*{_UNIT}[|\-–—_\[\]<>←→.\s]*$")
+_LAST = re.compile(rf"(?:^|[\s|)\]])(?P<all>{_NUMBER}\s*{_UNIT})[|.\s]*$")
+_LOOKALIKE = str.maketrans({"O": "0", "o": "0", "Q": "0", "l": "1", "I": "1", "S": "5", "B": "8"})
+_DIGITS = re.compile(r"^[|\-–—_\s]*([0-9OoQlISB][0-9OoQlISB.,]*)(?=\s*\D)")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words in a picture.
+
+    Args:
+        words: As read.
+        score: The reader's own confidence, in [0, 1].
+        box: (x0, y0, x1, y1) in pixels of the picture.
+    """
+
+    words: str
+    score: float
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """A length as a label states it.
+
+    Args:
+        um: In µm.
+        words: Number and unit as read, put into their usual form: "2.5 µm".
+        start: Where the number begins, as a share of the words it was found in; 0 when alone.
+    """
+
+    um: float
+    words: str
+    start: float
+
+
+def parse_length(words: str) -> Length | None:
+    """Read "20 µm", "2,5um" or "500 nm" as a length.
+
+    Args:
+        words: What was read. Nothing but a number and a unit may be in it, or they must
+            close it, set off by a blank ("SE 50.0um").
+
+    Returns:
+        The length, or None if these words state none that people put on a bar.
+    """
+    words = words.strip()
+    found = _ALONE.match(_digits_repaired(words))
+    start = 0.0
+    if found is None:
+        found = _LAST.search(words)
+        if found is None or _names_something(words[: found.start()]):
+            return None
+        start = found.start("all") / max(len(words), 1)
+    unit = _unit(found["unit"])
+    value = float("0" + found["number"].replace(",", "."))
+    if not _is_nice(value):
+        return None
+    number = f"{value:g}"
+    return Length(um=value * _UM[unit], words=f"{number} {unit}", start=start)
+
+
+def has_separator(words: str) -> bool:
+    """Say whether a decimal point or comma was read."""
+    return re.search(r"\d[.,]\d", words) is not None
+
+
+def texts(picture: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
+    """Find where words are.
+
+    Args:
+        picture: (h, w, 3) uint8, RGB.
+
+    Returns:
+        Boxes (x0, y0, x1, y1) in pixels of the picture.
+    """
+    height, width = picture.shape[:2]
+    factor = min(
+        2.0, _DETECTOR_PX / max(height, width), (_DETECTOR_AREA_PX / (height * width)) ** 0.5
+    )
+    enlarged = _resized(picture, factor)
+    out = _engine()(enlarged[:, :, ::-1], use_det=True, use_cls=False, use_rec=False)
+    if out.boxes is None:
+        return []
+    boxes = []
+    for corners in np.asarray(out.boxes, dtype=float) / factor:
+        (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
+        boxes.append(
+            (
+                max(0, int(np.floor(x0))),
+                max(0, int(np.floor(y0))),
+                min(width, int(np.ceil(x1))),
+                min(height, int(np.ceil(y1))),
+            )
+        )
+    return [box for box in boxes if box[2] - box[0] > 3 and box[3] - box[1] > 3]  # noqa: PLR2004
+
+
+def read_words(picture: NDArray[np.uint8], box: tuple[int, int, int, int]) -> Text | None:
+    """Read the words inside one box.
+
+    Args:
+        picture: (h, w, 3) uint8, RGB.
+        box: Where the words are, in pixels of the picture.
+
+    Returns:
+        The words, or None if the reader saw none.
+    """
+    x0, y0, x1, y1 = box
+    line = picture[y0:y1, x0:x1]
+    factor = 48 / max(1, y1 - y0)  # the height that the reader was trained on
+    enlarged = _resized(line, factor)
+    out = _engine()(enlarged[:, :, ::-1], use_det=False, use_cls=False, use_rec=True)
+    if not out.txts or out.scores[0] < _MIN_SCORE:
+        return None
+    return Text(words=str(out.txts[0]), score=float(out.scores[0]), box=box)
+
+
+def _resized(picture: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    size = (
+        max(1, round(picture.shape[1] * factor)),
+        max(1, round(picture.shape[0] * factor)),
+    )
+    return np.ascontiguousarray(cv2.resize(picture, size, interpolation=how))
+
+
+def _digits_repaired(words: str) -> str:
+    """Turn letters that stand where a number must be into the digits they resemble."""
+    found = _DIGITS.match(words)
+    if found is None:
+        return words
+    start, end = found.span(1)
+    return words[:start] + words[start:end].translate(_LOOKALIKE) + words[end:]
+
+
+def _names_something(before: str) -> bool:
+    """Say whether the words before a length say what it is: an aperture, a distance."""
+    return (
+        re.search(r"[=:]|size|wd|hfw|field|width|dist|pa\b|pb\b", before, re.IGNORECASE) is not None
+    )
+
+
+def _unit(words: str) -> str:
+    words = words.lower().replace(" ", "")
+    if words in ("nm", "mm"):
+        return words
+    if words.startswith("in"):
+        return "in"
+    if words.startswith("mil"):
+        return "mil"
+    return "µm"
+
+
+def _is_nice(value: float) -> bool:
+    if value <= 0:
+        return False
+    mantissa = value / 10 ** np.floor(np.log10(value) + 1e-9)
+    return any(abs(mantissa - nice) < 1e-6 for nice in _NICE)  # noqa: PLR2004
+
+
+@functools.cache
+def _engine() -> Any:
+    """Make the one reader of this process, when first needed."""
+    from rapidocr import RapidOCR  # noqa: PLC0415 - 0.3 s that images without a bar need not pay
+
+    return RapidOCR(
+        params={
+            "Global.log_level": "error",
+            "Global.use_cls": False,
+            "Det.limit_side_len": _DETECTOR_PX,
+            "Det.limit_type": "max",
+            "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+        }
+    )
