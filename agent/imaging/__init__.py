@@ -3,5 +3,20 @@
 from __future__ import annotations
 
 from agent.imaging.crop import Box, Crop, MicronBar, Scale, SpecimenArea, crop, public_id
+from agent.imaging.facts import facts_of, fault_of
+from agent.imaging.read import Limits, Micrograph, read
 
-__all__ = ["Box", "Crop", "MicronBar", "Scale", "SpecimenArea", "crop", "public_id"]
+__all__ = [
+    "Box",
+    "Crop",
+    "Limits",
+    "Micrograph",
+    "MicronBar",
+    "Scale",
+    "SpecimenArea",
+    "crop",
+    "facts_of",
+    "fault_of",
+    "public_id",
+    "read",
+]

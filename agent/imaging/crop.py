@@ -195,7 +195,7 @@ def _scales(
     micrograph: Micrograph, graphics: Graphics, settings_scale: float | None
 ) -> tuple[Scale, ...]:
     """Gather the witnesses, the most trusted first."""
-    said = [Scale(scale.source, scale.um_per_px) for scale in micrograph.um_per_px]
+    said = list(micrograph.scales)
     said += [
         Scale("micron_bar", bar.um / bar.line_px)
         for bar in graphics.bars

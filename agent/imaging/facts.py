@@ -1,0 +1,47 @@
+"""Say what was found in a micrograph, as the JSON that `agent inspect` prints and rows keep.
+
+In:  a `Crop`. Out: a plain dict, exactly DESIGN.md's `agent inspect --json` without "file".
+Next: the command, and `pipeline`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent.errors import FileError
+    from agent.imaging.crop import Crop
+
+
+def facts_of(crop: Crop) -> dict[str, object]:
+    """Give a crop's facts; boxes and points are in pixels of the file."""
+    bar = crop.micron_bar
+    area = crop.specimen_area
+    return {
+        "id": crop.id,
+        "sha256": crop.sha256,
+        "page": crop.page,
+        "pages": crop.pages,
+        "width": crop.width,
+        "height": crop.height,
+        "format": crop.format,
+        "um_per_px": crop.um_per_px,
+        "um_per_px_source": crop.um_per_px_source,
+        "scales": [{"source": scale.source, "um_per_px": scale.um_per_px} for scale in crop.scales],
+        "micron_bar": bar
+        and {"bbox": list(bar.bbox), "line_px": bar.line_px, "label": bar.label, "um": bar.um},
+        "band": crop.band and list(crop.band),
+        "specimen_area": {
+            "whole_frame": area.whole_frame,
+            "outside_fraction": area.outside_fraction,
+            "polygon": [list(point) for point in area.polygon],
+        },
+        "crop": list(crop.box),
+        "recipe": crop.recipe,
+        "warnings": list(crop.warnings),
+    }
+
+
+def fault_of(error: FileError) -> dict[str, dict[str, str]]:
+    """Give the facts of a file that could not be used."""
+    return {"error": {"code": error.code.value, "message": error.message}}

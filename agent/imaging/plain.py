@@ -1,0 +1,228 @@
+"""Read PNG, JPEG and BMP: one picture each, whole or refused.
+
+In:  a file's bytes. Out: one `Loader`. Next: `read`.
+OpenCV fills a cut JPEG with grey and says nothing, so size and completeness are read from the
+file's own structure first. It also turns a picture by EXIF in some versions and not in others:
+we ask it not to, and turn it ourselves.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from agent.errors import FileCode, FileError
+from agent.imaging.metadata import dots_as_um_per_px, text_tags
+from agent.imaging.page import Limits, Loader, Page, check_size, decoding
+from agent.imaging.tones import RGBA, to_rgb, torn_at, upright
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.imaging.page import Stored
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+JPEG_START = b"\xff\xd8\xff"
+JPEG_END = b"\xff\xd9"
+BMP_START = b"BM"
+CMYK_CHANNELS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What a file's structure says before it is decoded."""
+
+    width: int
+    height: int
+    bits: int | None = None
+    alpha: bool = False
+    exif: bytes = b""
+    dots_per_m: tuple[float, float] | None = None
+    upside_down: bool = False
+
+
+def png(content: bytes, limits: Limits) -> list[Loader]:
+    """Read a PNG. Raises `FileError`."""
+    header = _png_header(content)
+    check_size(header.width, header.height, limits)
+    return [lambda: _page(content, header, "PNG")]
+
+
+def jpeg(content: bytes, limits: Limits) -> list[Loader]:
+    """Read a JPEG, upright. Raises `FileError`."""
+    header = _jpeg_header(content, limits)
+    return [lambda: _page(content, header, "JPEG")]
+
+
+def bmp(content: bytes, limits: Limits) -> list[Loader]:
+    """Read a Windows bitmap. Raises `FileError`."""
+    header = _bmp_header(content, limits)
+    return [lambda: _page(content, header, "BMP")]
+
+
+def _page(content: bytes, header: _Header, what: str) -> Page:
+    stored = _decoded(content, what)
+    height, width = stored.shape[:2]
+    if (width, height) != (header.width, header.height):
+        raise FileError(
+            FileCode.UNREADABLE,
+            f"it decodes to {width} × {height} px, its header says {header.width} × "
+            f"{header.height} px.",
+        )
+    if what == "BMP" and torn_at(stored[::-1] if header.upside_down else stored) is not None:
+        raise FileError(FileCode.TRUNCATED, "its picture breaks off into zeros in mid-row.")
+    pixels, warnings = to_rgb(
+        stored,
+        bits=header.bits,
+        alpha=stored.ndim == 3 and stored.shape[2] == RGBA,  # noqa: PLR2004
+    )
+    metadata, orientation = text_tags(header.exif)
+    return Page(
+        pixels=upright(pixels, orientation) if orientation != 1 else pixels,
+        um_per_px=dots_as_um_per_px(*header.dots_per_m) if header.dots_per_m else (),
+        metadata=metadata,
+        warnings=warnings,
+    )
+
+
+def _decoded(content: bytes, what: str) -> Stored:
+    with decoding(what):
+        stored = cv2.imdecode(
+            np.frombuffer(content, np.uint8),
+            cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION,
+        )
+        if stored is None:
+            raise FileError(FileCode.UNREADABLE, f"it begins as a {what} but cannot be decoded.")
+        if stored.ndim == 3 and stored.shape[2] == 1:  # noqa: PLR2004 - one grey channel
+            stored = stored[..., 0]
+        if stored.ndim == 3:  # noqa: PLR2004 - OpenCV's order is blue, green, red
+            stored = cv2.cvtColor(
+                stored, cv2.COLOR_BGRA2RGBA if stored.shape[2] == RGBA else cv2.COLOR_BGR2RGB
+            )
+    return stored
+
+
+def _png_header(content: bytes) -> _Header:
+    size: tuple[int, int] | None = None
+    bits: int | None = None
+    exif = b""
+    dots: tuple[float, float] | None = None
+    for kind, body in _png_chunks(content):
+        if kind == b"IHDR" and len(body) == 13:  # noqa: PLR2004 - PNG 1.2, section 11.2.2
+            size = struct.unpack(">II", body[:8])
+        elif kind == b"sBIT" and body:
+            bits = body[0]
+        elif kind == b"eXIf":
+            exif = body
+        elif kind == b"pHYs" and len(body) == 9 and body[8] == 1:  # noqa: PLR2004 - per metre
+            dots = struct.unpack(">II", body[:8])
+    if size is None:
+        raise FileError(FileCode.UNREADABLE, "it begins as a PNG but has no header.")
+    return _Header(*size, bits=bits, exif=exif, dots_per_m=dots)
+
+
+def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = len(PNG_START)
+    while at + 12 <= len(content):
+        length, kind = struct.unpack(">I4s", content[at : at + 8])
+        end = at + 12 + length
+        if end > len(content):
+            break
+        (crc,) = struct.unpack(">I", content[end - 4 : end])
+        if zlib.crc32(memoryview(content)[at + 4 : end - 4]) != crc:
+            raise FileError(
+                FileCode.TRUNCATED if not any(content[end - 8 : end]) else FileCode.UNREADABLE,
+                f"its {kind.decode('latin-1')!r} chunk does not match its checksum.",
+            )
+        if kind == b"IEND":
+            return
+        yield kind, content[at + 8 : end - 4] if length < 1 << 16 else b""
+        at = end
+    raise FileError(FileCode.TRUNCATED, "the PNG ends before its end marker.")
+
+
+def _jpeg_header(content: bytes, limits: Limits) -> _Header:
+    exif = b""
+    dots: tuple[float, float] | None = None
+    size: tuple[int, int] | None = None
+    for marker, start, end in _jpeg_segments(content):
+        body = content[start:end]
+        if marker == 0xE0 and body[:5] == b"JFIF\0" and len(body) >= 12:  # noqa: PLR2004
+            dots = _jfif_dots(body)
+        elif marker == 0xE1 and body[:6] == b"Exif\0\0":  # noqa: PLR2004 - APP1
+            exif = body[6:]
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) >= 6:  # noqa: PLR2004
+            size = _jpeg_frame(body, limits)
+        elif marker == 0xDA:  # noqa: PLR2004 - start of scan
+            if size is None:
+                break
+            if content.rfind(JPEG_END) < end:
+                raise FileError(FileCode.TRUNCATED, "the JPEG ends before its end marker.")
+            return _Header(*size, exif=exif, dots_per_m=dots)
+    raise FileError(FileCode.TRUNCATED, "the JPEG ends before its picture begins.")
+
+
+def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
+    at = 2
+    while at + 4 <= len(content):
+        if content[at] != 0xFF:  # noqa: PLR2004 - every marker begins with it
+            raise FileError(FileCode.UNREADABLE, "its JPEG structure is damaged.")
+        marker = content[at + 1]
+        if marker == 0xFF:  # noqa: PLR2004 - a fill byte
+            at += 1
+            continue
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # noqa: PLR2004 - markers without a body
+            at += 2
+            continue
+        (length,) = struct.unpack(">H", content[at + 2 : at + 4])
+        yield marker, at + 4, at + 2 + length
+        at += 2 + max(length, 2)
+
+
+def _jpeg_frame(body: bytes, limits: Limits) -> tuple[int, int]:
+    precision, height, width, channels = struct.unpack(">BHHB", body[:6])
+    if precision != 8:  # noqa: PLR2004 - bits
+        raise FileError(
+            FileCode.UNSUPPORTED, f"it is a JPEG of {precision} bits; export it with 8."
+        )
+    if channels == CMYK_CHANNELS:
+        raise FileError(
+            FileCode.UNSUPPORTED, "its colours are CMYK, which is for printing; export it as RGB."
+        )
+    check_size(width, height, limits)
+    return width, height
+
+
+def _jfif_dots(body: bytes) -> tuple[float, float] | None:
+    unit, x, y = struct.unpack(">BHH", body[7:12])
+    per_m = {1: 1 / 0.0254, 2: 100.0}.get(unit)
+    return (x * per_m, y * per_m) if per_m else None
+
+
+def _bmp_header(content: bytes, limits: Limits) -> _Header:
+    if len(content) < 54:  # noqa: PLR2004 - both headers
+        raise FileError(FileCode.TRUNCATED, "the bitmap ends inside its header.")
+    offset, header_size, width, height = struct.unpack("<IIii", content[10:26])
+    bits_per_px, compression = struct.unpack("<HI", content[28:34])
+    dots = struct.unpack("<ii", content[38:46])
+    if header_size < 40:  # noqa: PLR2004 - OS/2's own, which nobody exports
+        raise FileError(FileCode.UNSUPPORTED, "it is a bitmap of OS/2; export it as PNG.")
+    check_size(width, abs(height), limits)
+    stride = (width * bits_per_px + 31) // 32 * 4
+    if compression in (0, 3) and offset + stride * abs(height) > len(content):
+        raise FileError(
+            FileCode.TRUNCATED,
+            f"the bitmap has {len(content)} bytes, its header needs "
+            f"{offset + stride * abs(height)}.",
+        )
+    return _Header(
+        width,
+        abs(height),
+        dots_per_m=(float(dots[0]), float(dots[1])),
+        upside_down=height > 0,
+    )

@@ -1,0 +1,162 @@
+"""Read a file once, and give every micrograph in it: pixels, physical scale, what made it.
+
+In:  the path of a file at rest. Out: `Micrograph`s. Next: `crop`.
+The bytes decide what a file is, never its name: a JPEG called `.tif` is a JPEG. A file that
+is no use is a `FileError` with a code; whatever the share or disk does stays an `OSError`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.errors import FileCode, FileError
+from agent.imaging.crop import Scale
+from agent.imaging.metadata import sidecar_scales
+from agent.imaging.page import Limits, Loader, Page
+from agent.imaging.plain import BMP_START, JPEG_START, PNG_START, bmp, jpeg, png
+from agent.imaging.tiff import TIFF_STARTS, tiff
+from agent.imaging.vendor import CZI_START, LIF_START, ND2_STARTS, czi, lif, nd2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Limits", "Micrograph", "micrographs", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Micrograph:
+    """One page or scene of one content.
+
+    Args:
+        sha256: Of the file's bytes, lower-case hex. size_bytes: their number.
+        page: Its index among the file's micrographs. pages: how many the file has.
+        format: "TIFF", "PNG", "JPEG", "BMP", "CZI", "LIF" or "ND2".
+        pixels: (h, w, 3) uint8 RGB, upright.
+        scales: What metadata and sidecar files say; several only where they disagree.
+        metadata: What the file says of itself as text: "microscope", "objective",
+            "magnification", "acquired_at", … where known.
+        warnings: Stable words, such as "sharpest_plane".
+    """
+
+    sha256: str
+    size_bytes: int
+    page: int
+    pages: int
+    format: str
+    pixels: NDArray[np.uint8]
+    scales: tuple[Scale, ...]
+    metadata: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+def read(path: Path, *, limits: Limits | None = None) -> list[Micrograph]:
+    """Read every micrograph of a file.
+
+    Args:
+        path: The file; it is only ever read.
+        limits: What it may ask for; by default `Limits()`.
+
+    Returns:
+        At least one, in the order of the file.
+
+    Raises:
+        FileError: This content is no use.
+        OSError: The share or disk failed, or the file changed under our hands: try again later.
+    """
+    return list(micrographs(path, limits=limits or Limits()))
+
+
+def micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
+    """Read a file's micrographs one by one, so that only one page's pixels are held."""
+    content = _bytes_of(path)
+    sha256 = hashlib.sha256(content).hexdigest()
+    name, loaders = _opened(content, path, limits)
+    for number, load in enumerate(loaders):
+        page = load()
+        yield Micrograph(
+            sha256=sha256,
+            size_bytes=len(content),
+            page=number,
+            pages=len(loaders),
+            format=name,
+            pixels=page.pixels,
+            scales=_scales(page, path, limits),
+            metadata=page.metadata,
+            warnings=tuple(dict.fromkeys(page.warnings)),
+        )
+
+
+def _scales(page: Page, path: Path, limits: Limits) -> tuple[Scale, ...]:
+    beside = sidecar_scales(path, page.pixels.shape[1]) if limits.sidecars else ()
+    return tuple(Scale("metadata", um) for um in page.um_per_px) + tuple(
+        Scale("sidecar", um) for um in beside
+    )
+
+
+def _bytes_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        before = os.fstat(file.fileno())
+        content = file.read()
+        after = os.fstat(file.fileno())
+    unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    if not unchanged or len(content) != after.st_size:
+        raise OSError(errno.EBUSY, "the file changed while it was read", str(path))
+    return content
+
+
+def _opened(content: bytes, path: Path, limits: Limits) -> tuple[str, list[Loader]]:
+    if not content:
+        raise FileError(FileCode.EMPTY, "it is empty.")
+    for name, starts, opened in READERS:
+        if content.startswith(starts):
+            return name, opened(content, path, limits)
+    if not content.strip(b"\0"):
+        raise FileError(FileCode.EMPTY, f"it holds {len(content)} zero bytes and nothing else.")
+    for start, at, what in STRANGERS:
+        if content[at : at + len(start)] == start:
+            raise FileError(
+                FileCode.UNSUPPORTED, f"it is {what}, which is not read; export it as TIFF."
+            )
+    raise FileError(FileCode.NOT_AN_IMAGE, "it does not begin like any image format.")
+
+
+Opener = "Callable[[bytes, Path, Limits], list[Loader]]"
+
+READERS: tuple[
+    tuple[str, tuple[bytes, ...], Callable[[bytes, Path, Limits], list[Loader]]], ...
+] = (
+    ("TIFF", TIFF_STARTS, lambda content, _, limits: tiff(content, limits)),
+    ("PNG", (PNG_START,), lambda content, _, limits: png(content, limits)),
+    ("JPEG", (JPEG_START,), lambda content, _, limits: jpeg(content, limits)),
+    ("BMP", (BMP_START,), lambda content, _, limits: bmp(content, limits)),
+    ("CZI", (CZI_START,), czi),
+    ("LIF", (LIF_START,), lif),
+    ("ND2", ND2_STARTS, nd2),
+)
+"""Format, how its files begin, who reads it."""
+
+STRANGERS = (
+    (b"GIF8", 0, "a GIF"),
+    (b"WEBP", 8, "a WebP picture"),
+    (b"\0\0\0\x0cjP  ", 0, "a JPEG 2000 picture"),
+    (b"ftyphei", 4, "a HEIC picture"),
+    (b"ftypavif", 4, "an AVIF picture"),
+    (b"\x8aMNG", 0, "an MNG film"),
+    (b"8BPS", 0, "a Photoshop file"),
+    (b"%PDF", 0, "a PDF"),
+    (b"\0\0\0\x03\0\0", 0, "a Gatan DM3 file"),
+    (b"\0\0\0\x04\0\0", 0, "a Gatan DM4 file"),
+    (b"\xd0\xcf\x11\xe0", 0, "a compound document (such as ZVI, OIB or an Office file)"),
+    (b"PK\x03\x04", 0, "a ZIP archive (such as Phenom ELID or an Office file)"),
+    (b"SIMPLE  =", 0, "a FITS file"),
+    (b"\x89HDF", 0, "an HDF5 file"),
+)
+"""What is known but not read: how it begins, where, what it is called."""

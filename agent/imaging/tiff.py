@@ -1,0 +1,289 @@
+"""Read TIFF in all its forms, and say which of its pages are micrographs.
+
+In:  a file's bytes. Out: a `Loader` per micrograph. Next: `read`.
+A micrograph is one field: pyramid levels, thumbnails and masks are none, z planes are one field
+of which the sharpest plane is taken, three single channels are one colour picture. Everything
+else along a stack (time, tiles, plain pages) is a micrograph of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import tifffile
+
+from agent.errors import FileCode, FileError
+from agent.imaging.metadata import ome_bits, tiff_scales, tiff_text
+from agent.imaging.page import Limits, Loader, Page, check_pages, check_size, decoding
+from agent.imaging.tones import to_rgb, torn_at, upright
+
+if TYPE_CHECKING:
+    from agent.imaging.page import Stored
+
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+PICTURE_AXES = "YXS"
+REDUCED, MASK = 1, 4
+"""Bits of the NewSubfileType tag: a smaller version of another page, a transparency mask."""
+SAME_PICTURE = 0.95
+"""Correlation with the shrunken first page above which a smaller page is its pyramid level."""
+COLOURS = 3
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # we judge damage ourselves
+
+
+def tiff(content: bytes, limits: Limits) -> list[Loader]:
+    """Read a TIFF.
+
+    Returns:
+        One loader per micrograph, in the order of the file.
+
+    Raises:
+        FileError: `truncated`, `unsupported`, `too_large` or `unreadable`.
+    """
+    with decoding("TIFF"):
+        tif = tifffile.TiffFile(BytesIO(content), _multifile=False)
+        pages = len(tif.pages)
+    if pages == 0:
+        raise FileError(FileCode.TRUNCATED, "the TIFF ends before its first page is described.")
+    with decoding("TIFF"):
+        stacks = _stacks(tif)
+    for stack in stacks:
+        check_size(stack.page.imagewidth, stack.page.imagelength, limits)
+        check_pages(math.prod(stack.leading), limits)
+    fields = [(stack, at) for stack in stacks for at in stack.fields()]
+    check_pages(len(fields), limits)
+    file = _File(content, tif)
+    return [partial(file.load, stack, at) for stack, at in fields]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """Planes of one size: what tifffile calls a series."""
+
+    image: int
+    axes: str
+    leading: tuple[int, ...]
+    page: tifffile.TiffPage
+    pages: tuple[tifffile.TiffPage | tifffile.TiffFrame | None, ...]
+
+    def fields(self) -> list[dict[str, int]]:
+        """Positions along every axis that tells fields apart."""
+        axes = [(axis, size) for axis, size in self._sizes() if axis not in "ZC"]
+        steps = product(*(range(size) for _, size in axes))
+        return [dict(zip((axis for axis, _ in axes), step, strict=True)) for step in steps]
+
+    def size(self, axis: str) -> int:
+        return dict(self._sizes()).get(axis, 1)
+
+    def plane(self, position: dict[str, int]) -> int:
+        """Number of the plane at a position; an axis left out is at its start."""
+        number = 0
+        for axis, size in self._sizes():
+            number = number * size + position.get(axis, 0)
+        return number
+
+    def _sizes(self) -> list[tuple[str, int]]:
+        return list(zip(self.axes, self.leading, strict=True))
+
+
+def _stacks(tif: tifffile.TiffFile) -> list[_Stack]:
+    found = []
+    for image, series in enumerate(tif.series):
+        axes = "".join(axis for axis in series.axes if axis not in PICTURE_AXES)
+        leading = tuple(
+            size
+            for axis, size in zip(series.axes, series.shape, strict=True)
+            if axis not in PICTURE_AXES
+        )
+        if set("YX") <= set(series.axes):
+            found.append(_Stack(image, axes, leading, series.keyframe, tuple(series.pages)))
+    whole = [stack for stack in found if not stack.page.subfiletype & (REDUCED | MASK)]
+    return whole or found[:1]
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An open TIFF whose bytes are in memory."""
+
+    content: bytes
+    tif: tifffile.TiffFile
+
+    def load(self, stack: _Stack, at: dict[str, int]) -> Page:
+        depth, channels = stack.size("Z"), stack.size("C")
+        chosen, warnings = (
+            (0, ()) if depth == 1 else (self._sharpest(stack, at), ("sharpest_plane",))
+        )
+        at = at | {"Z": chosen}
+        bits = ome_bits(self.tif, stack.image)
+        if channels == COLOURS:
+            planes = [self._plane(stack, at | {"C": c}) for c in range(COLOURS)]
+            stored, alpha = np.stack([plane for plane, _ in planes], axis=-1), False
+            warnings = (*warnings, "channels_as_rgb")
+        else:
+            stored, alpha = self._plane(stack, at)
+            if channels > 1:
+                warnings = (*warnings, "first_channel_only")
+        pixels, more = to_rgb(stored, bits=bits, alpha=alpha)
+        um, unclear = tiff_scales(self.tif, stack.page, stack.image)
+        orientation = int(stack.page.tags.valueof(274, 1))
+        said = tiff_text(self.tif, stack.page)
+        if depth > 1:
+            said["plane"] = f"{chosen + 1} of {depth}"
+        return Page(
+            pixels=pixels if orientation == 1 else upright(pixels, orientation),
+            um_per_px=um,
+            metadata=said,
+            warnings=(*warnings, *more, *unclear),
+        )
+
+    def _sharpest(self, stack: _Stack, at: dict[str, int]) -> int:
+        planes = (self._plane(stack, at | {"Z": z})[0] for z in range(stack.size("Z")))
+        return int(np.argmax([sharpness(plane) for plane in planes]))
+
+    def _plane(self, stack: _Stack, at: dict[str, int]) -> tuple[Stored, bool]:
+        """Decode one plane; says too whether its last channel is transparency."""
+        number = stack.plane(at)
+        refuse_colours(stack.page)
+        if len(stack.pages) == math.prod(stack.leading):
+            stored = self._decoded(stack.page, stack.pages[number])
+        else:
+            stored = self._of_one_page(stack, number)
+        stored = _rows_first(stored, stack.page.axes)
+        if not stack.page.is_tiled and torn_at(stored) is not None:
+            raise FileError(FileCode.TRUNCATED, "its picture breaks off into zeros in mid-row.")
+        return _coloured(stack.page, stored)
+
+    def _of_one_page(self, stack: _Stack, number: int) -> Stored:
+        """Give a plane of a stack that its first page alone describes, as large ones are."""
+        page = stack.page
+        start = page.dataoffsets[0] + number * page.nbytes
+        if not page.is_contiguous or start + page.nbytes > len(self.content):
+            raise FileError(
+                FileCode.TRUNCATED,
+                f"plane {number + 1} of {math.prod(stack.leading)} is missing.",
+            )
+        return self._view(page, start)
+
+    def _decoded(
+        self, described: tifffile.TiffPage, page: tifffile.TiffPage | tifffile.TiffFrame | None
+    ) -> Stored:
+        if page is None:
+            raise FileError(FileCode.TRUNCATED, "one of its planes is missing.")
+        self._refuse_cut(described, page)
+        if described.is_contiguous and described.predictor == 1 and described.fillorder == 1:
+            return self._view(described, page.dataoffsets[0])
+        with decoding("TIFF"):
+            stored = page.asarray()
+        if stored.shape != described.shape:
+            raise FileError(
+                FileCode.TRUNCATED,
+                f"a page of {described.shape} decodes to {stored.shape}: the file is incomplete.",
+            )
+        return stored
+
+    def _view(self, page: tifffile.TiffPage, start: int) -> Stored:
+        # A view of the bytes in memory: a 100-megapixel page needs no second copy.
+        order = _dtype(page).newbyteorder(self.tif.byteorder)
+        values = np.frombuffer(self.content, order, math.prod(page.shape), start)
+        native = values if order.isnative else values.astype(order.newbyteorder("="))
+        return native.reshape(page.shape)
+
+    def _refuse_cut(
+        self, described: tifffile.TiffPage, page: tifffile.TiffPage | tifffile.TiffFrame
+    ) -> None:
+        """Refuse a page some of whose strips or tiles are not in the file, or hold zeros only."""
+        parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+        if len(parts) < math.prod(described.chunked) or not all(map(all, parts)):
+            raise FileError(FileCode.TRUNCATED, "some of its strips or tiles were never written.")
+        end = max(offset + count for offset, count in parts)
+        if described.is_contiguous:
+            end = max(end, page.dataoffsets[0] + described.nbytes)
+        if end > len(self.content):
+            raise FileError(
+                FileCode.TRUNCATED, f"the file has {len(self.content)} bytes, its pages need {end}."
+            )
+        offset, count = parts[-1]
+        if described.compression != 1 and self.content.count(0, offset, offset + count) == count:
+            raise FileError(FileCode.TRUNCATED, "its last part is filled with zeros, not data.")
+
+
+def refuse_colours(page: tifffile.TiffPage) -> None:
+    """Refuse what is not a picture in grey or RGB, before it is decoded. Raises `FileError`."""
+    photometric = int(page.photometric)
+    if photometric == 5:  # noqa: PLR2004 - "separated"
+        raise FileError(
+            FileCode.UNSUPPORTED, "its colours are CMYK, which is for printing; export it as RGB."
+        )
+    if photometric > 6:  # noqa: PLR2004 - CIELAB, raw sensor data, depth maps
+        raise FileError(
+            FileCode.UNSUPPORTED,
+            f"its colours are stored as {_name(page.photometric)}; export it as grey or RGB.",
+        )
+    if photometric == 6 and int(page.compression) not in (6, 7, 33007, 34712):  # noqa: PLR2004
+        raise FileError(
+            FileCode.UNSUPPORTED, "its colours are YCbCr without JPEG; export it as RGB."
+        )
+    dtype = _dtype(page)
+    if dtype.kind not in "ub" or dtype.itemsize > 2:  # noqa: PLR2004 - bytes
+        raise FileError(
+            FileCode.UNSUPPORTED,
+            f"its values are {dtype}, for which black and white are not defined; "
+            "export it with 8 or 16 bits per channel.",
+        )
+
+
+def _dtype(page: tifffile.TiffPage) -> np.dtype[Any]:
+    if page.dtype is None:
+        raise FileError(FileCode.UNSUPPORTED, "its values are of no known kind.")
+    return page.dtype
+
+
+def _name(value: object) -> str:
+    return str(getattr(value, "name", value))
+
+
+def _rows_first(stored: Stored, axes: str) -> Stored:
+    """Bring a decoded page to (h, w) or (h, w, channels)."""
+    while stored.ndim > 2 and axes[0] not in PICTURE_AXES:  # noqa: PLR2004 - rows and columns
+        stored, axes = stored[0], axes[1:]
+    return np.moveaxis(stored, 0, -1) if axes.startswith("S") else stored
+
+
+def _coloured(page: tifffile.TiffPage, stored: Stored) -> tuple[Stored, bool]:
+    """Look palettes up, turn negatives round, widen fewer than eight bits."""
+    photometric, bits = int(page.photometric), int(page.bitspersample)
+    if photometric == 3:  # noqa: PLR2004 - palette
+        colours = np.moveaxis(np.asarray(page.colormap), 0, -1)
+        eight = (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)  # noqa: PLR2004
+        return eight[np.minimum(stored, len(eight) - 1)], False
+    if stored.dtype == np.uint8 and bits < 8:  # noqa: PLR2004
+        stored = (stored * np.uint8(255 // ((1 << bits) - 1))).astype(np.uint8)
+    if photometric == 0:  # white is zero
+        stored = ~stored if stored.dtype == np.bool_ else np.iinfo(stored.dtype).max - stored
+    wanted = COLOURS if photometric in (2, 6) or page.samplesperpixel == COLOURS else 1
+    samples = stored.shape[2] if stored.ndim == 3 else 1  # noqa: PLR2004
+    if samples <= wanted:
+        return stored, False
+    alpha = samples == wanted + 1 and [int(e) for e in page.extrasamples][:1] in ([1], [2])
+    return (stored, True) if alpha else (stored[..., :wanted], False)
+
+
+def sharpness(plane: Stored) -> float:
+    """Say how sharp a plane is, to compare planes of one field; larger is sharper.
+
+    Args:
+        plane: (h, w) or (h, w, channels), any integer type.
+
+    Returns:
+        Mean squared Laplacian over squared mean, no unit.
+    """
+    grey = plane.astype(np.float32) if plane.ndim == 2 else plane.astype(np.float32).mean(-1)  # noqa: PLR2004
+    return float(cv2.Laplacian(grey, cv2.CV_32F).var() / max(float(grey.mean()), 1.0) ** 2)
