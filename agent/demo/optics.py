@@ -134,7 +134,7 @@ def photographed(
         blurred = cv2.GaussianBlur(colour, (0, 0), defocus_um / canvas.um_per_px)
         colour = np.asarray(blurred, np.float32)
     colour *= _light(look.vignetting, *grey.shape)
-    colour = (np.clip(colour, 0, 1) ** look.gamma).astype(np.float32)
+    colour = np.asarray(np.clip(colour, 0, 1) ** look.gamma, np.float32)
     noise = rng.standard_normal(grey.shape, dtype=np.float32) * look.noise
     colour += noise[..., None] + rng.standard_normal(colour.shape, dtype=np.float32) * 0.004
     pixels: NDArray[np.uint8] = np.clip(colour * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -144,8 +144,7 @@ def photographed(
 def _light(vignetting: float, height: int, width: int) -> NDArray[np.float32]:
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
-    light: NDArray[np.float32] = (1 - vignetting * (x**2 + y**2) / 2)[..., None]
-    return light
+    return np.asarray(1 - vignetting * (x**2 + y**2) / 2, np.float32)[..., None]
 
 
 def _with_mount(
