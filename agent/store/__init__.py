@@ -1,0 +1,36 @@
+"""Keep everything in a database, and answer every question to it.
+
+Tables stand in `tables`, one module per subject stands on them (`journal`, `results`, `labels`,
+`bundles`, `nights`, `sources`, `trail`), and `Store` is the one door. Only this room speaks SQL.
+"""
+
+from __future__ import annotations
+
+from agent.store.bundles import Promotion
+from agent.store.engine import StoreFault, store_url
+from agent.store.journal import Claim, FileFate, State
+from agent.store.labels import Decision, LabelledMicrograph, LabelView
+from agent.store.nights import NightRow
+from agent.store.results import Finding, MicrographView
+from agent.store.sources import AgentSeen, SourceHealth
+from agent.store.store import Store
+from agent.store.trail import TrailEntry
+
+__all__ = [
+    "AgentSeen",
+    "Claim",
+    "Decision",
+    "FileFate",
+    "Finding",
+    "LabelView",
+    "LabelledMicrograph",
+    "MicrographView",
+    "NightRow",
+    "Promotion",
+    "SourceHealth",
+    "State",
+    "Store",
+    "StoreFault",
+    "TrailEntry",
+    "store_url",
+]

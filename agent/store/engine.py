@@ -1,0 +1,281 @@
+"""Open a connection that loses no update, and say in one sentence why one cannot be had.
+
+In:  a database address. Out: an engine, and `reading` and `writing` transactions. Next: every
+module here. SQLite begins a writing transaction with `BEGIN IMMEDIATE`: with the driver's
+default, threads that read, think and write lose updates without a word.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import (
+    TimeoutError as PoolTimeoutError,
+)
+from sqlalchemy.pool import StaticPool
+from sqlmodel import Session
+
+from agent.errors import AgentError, BadStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL, Connection, Engine
+
+DATABASE_FILE = "martensight.db"
+BUSY_TIMEOUT_MS = 30_000
+CONNECT_TIMEOUT_S = 5
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"afs", "ceph", "cifs", "fuse.glusterfs", "fuse.rclone", "fuse.sshfs", "gfs2", "glusterfs"}
+    | {"lustre", "ncpfs", "nfs", "nfs4", "smb2", "smb3", "smbfs"}
+)
+WINDOWS_REMOTE_DRIVE = 4  # GetDriveTypeW: DRIVE_REMOTE
+
+
+class StoreFault(AgentError):  # noqa: N818 - read aloud: "a store fault"
+    """The database is gone, locked or full for now: wait and try again, no file is to blame."""
+
+
+def store_url(folder: Path, url: str = "") -> str:
+    """Say the address of the database: the lab's own, or SQLite in the data folder.
+
+    Args:
+        folder: The data folder, absolute.
+        url: The setting `store.url`, "" for SQLite.
+    """
+    return url or f"sqlite:///{(folder / DATABASE_FILE).as_posix()}"
+
+
+def make_engine(url: str) -> Engine:
+    """Prepare an engine; nothing is connected yet.
+
+    Raises:
+        BadStore: The address is none, its driver is missing, or SQLite would lie on a network.
+    """
+    try:
+        address = make_url(url)
+        backend = address.get_backend_name()
+    except ArgumentError as error:
+        raise BadStore(
+            f'store.url: not a database address: {url!r}; write "" or "postgresql+psycopg://…".'
+        ) from error
+    except NoSuchModuleError as error:
+        raise BadStore(f"store.url: no such kind of database: {url!r}.") from error
+    if backend == "sqlite":
+        return _sqlite(address)
+    if backend == "postgresql":
+        return _postgresql(address)
+    raise BadStore(f"store.url: {backend} is not supported; use SQLite or PostgreSQL.")
+
+
+def _sqlite(address: URL) -> Engine:
+    if file := sqlite_file(address):
+        refuse_network(file)
+        _make_folder(file.parent)
+    engine = create_engine(
+        address,
+        connect_args={"check_same_thread": False},
+        **({} if file else {"poolclass": StaticPool}),
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves, see `_begin_sqlite`
+    for pragma in (
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",  # before WAL, which itself may have to wait
+        "journal_mode = WAL",
+        "synchronous = FULL",  # the machine is switched off at night
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgresql(address: URL) -> Engine:
+    try:
+        return create_engine(
+            address.set(drivername="postgresql+psycopg"),
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+            pool_pre_ping=True,
+        )
+    except ModuleNotFoundError as error:
+        raise BadStore(
+            "store.url: PostgreSQL needs one more package: pip install 'martensight[postgres]'."
+        ) from error
+
+
+def sqlite_file(address: URL) -> Path | None:
+    """Say which file an SQLite address means; None for one in memory."""
+    name = address.database
+    return None if not name or name == ":memory:" else Path(name)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadStore(
+            f"{folder}: the data folder cannot be made ({error.strerror or error})."
+        ) from error
+
+
+def refuse_network(file: Path) -> None:
+    """Refuse SQLite on a network drive, where its locks do not hold.
+
+    Raises:
+        BadStore: The file would lie on one.
+    """
+    if kind := network_kind(file.absolute()):
+        raise BadStore(
+            f"{file}: SQLite on a network drive ({kind}) corrupts; "
+            "set store.folder to a local disk, or store.url to PostgreSQL."
+        )
+
+
+def network_kind(path: Path) -> str | None:
+    """Say on which kind of network drive a path lies, or None if it is local."""
+    if sys.platform == "win32":
+        return _windows_network_kind(path)
+    mounts = Path("/proc/self/mounts")
+    if not mounts.exists():
+        return None
+    kind = _mount_kind(path.resolve(), mounts.read_text(encoding="utf-8", errors="replace"))
+    return kind if kind in NETWORK_FILE_SYSTEMS else None
+
+
+def _mount_kind(path: Path, mounts: str) -> str:
+    best, kind = 0, ""
+    for line in mounts.splitlines():
+        _, point, found, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        if path.is_relative_to(point) and len(point) >= best:
+            best, kind = len(point), found
+    return kind
+
+
+def _windows_network_kind(path: Path) -> str | None:
+    drive = path.drive
+    if drive.startswith("\\\\"):
+        return "UNC path"
+    import ctypes  # noqa: PLC0415 - only Windows has windll
+
+    windll: Any = ctypes.windll  # type: ignore[attr-defined, unused-ignore]
+    kind = windll.kernel32.GetDriveTypeW(f"{drive}\\")
+    return "mapped drive" if kind == WINDOWS_REMOTE_DRIVE else None
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """Open a transaction that only asks: one snapshot, no lock that anyone waits for."""
+    with _faults(engine), Session(engine, expire_on_commit=False) as session:
+        yield session
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """Open a transaction that writes; it commits at the end, whole or not at all."""
+    writer = engine.execution_options(writes=True)
+    with _faults(engine), Session(writer, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def _faults(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except (IntegrityError, ProgrammingError):
+        raise  # a bug of ours, and allowed to be one
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise StoreFault(f"database: {_reason(error)} ({place(engine)})") from error
+    except DatabaseError as error:
+        raise BadStore(_broken(engine, error)) from error
+
+
+@contextmanager
+def opening(engine: Engine) -> Iterator[None]:
+    """Turn what can go wrong while opening into one sentence that says what to do.
+
+    Raises:
+        BadStore: Not a database, no right to it, or nobody answers.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError, StoreFault) as error:
+        raise BadStore(
+            f"{place(engine)}: the database cannot be opened ({_reason(error)})."
+        ) from error
+    except DatabaseError as error:
+        raise BadStore(_broken(engine, error)) from error
+
+
+def _broken(engine: Engine, error: DatabaseError) -> str:
+    return (
+        f"{place(engine)}: not a usable database ({_reason(error)}); "
+        "restore a backup with: agent restore FILE"
+    )
+
+
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    return lines[0].rstrip(".")
+
+
+def place(engine: Engine) -> str:
+    """Say where the database is, without its password."""
+    file = sqlite_file(engine.url) if is_sqlite(engine) else None
+    return str(file) if file else engine.url.render_as_string(hide_password=True)
+
+
+def is_sqlite(engine: Engine) -> bool:
+    """Say whether this is SQLite."""
+    return engine.dialect.name == "sqlite"
+
+
+def problems(engine: Engine, *, thorough: bool = False) -> list[str]:
+    """Check that the database is sound.
+
+    Args:
+        engine: The database.
+        thorough: Check every index against its table too; takes minutes on a large one.
+
+    Returns:
+        One sentence per problem; empty if it is sound.
+    """
+    try:
+        with reading(engine) as session:
+            if not is_sqlite(engine):
+                session.execute(text("SELECT 1"))
+                return []
+            check = "integrity_check" if thorough else "quick_check"
+            found = session.execute(text(f"PRAGMA {check}(20)")).scalars().all()
+            dangling = session.execute(text("PRAGMA foreign_key_check")).all() if thorough else []
+    except (BadStore, StoreFault) as error:
+        return [str(error)]
+    return [
+        *(f"{place(engine)}: {line}" for line in found if line != "ok"),
+        *(
+            f"{place(engine)}: a row of {row[0]} names one of {row[2]} that is gone"
+            for row in dangling
+        ),
+    ]

@@ -1,0 +1,388 @@
+"""Write down what people say about micrographs: appended, never changed, each with who and when.
+
+In:  a `Decision`. Out: `LabelView`s, and the `LabelledMicrograph`s that training learns from.
+An undo is a row that takes the one before back; what holds is read off the rows, oldest first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlmodel import col, select
+
+from agent.errors import WrongUse
+from agent.store import trail
+from agent.store.tables import LabelRow, MicrographRow, ResultRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+
+KINDS = ("code", "strange", "unusable", "cannot_tell")
+UNDO = "undo"
+CRITERIA = ("mean", "max", "unrecorded")
+PROCESS_COLUMNS = (
+    "plant",
+    "microscope",
+    "objective",
+    "order",
+    "heat",
+    "batch",
+    "specimen",
+    "preparation",
+    "field",
+    "material",
+    "etchant",
+    "magnification",
+    "operator",
+)
+"""The process data that has columns of its own; a test holds it to the settings' list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one person says about one micrograph.
+
+    Args:
+        kind: "code", "strange", "unusable" or "cannot_tell".
+        by: Who.
+        code: The structure code, with kind "code".
+        strange_kind: What kind of strange, with kind "strange".
+        why: Why it is unusable, with kind "unusable".
+        criterion: "mean", "max" or "unrecorded": which needle-length criterion was used.
+        comment: Free text.
+        viewing_s: How long the person looked, in seconds, or None.
+        blind: The model's answer was hidden until the decision.
+        bulk: One act for many micrographs.
+        result_seen: Number of the result the person saw, or None: the current one.
+        origin: "review", "import" or "api".
+    """
+
+    kind: str
+    by: str
+    code: str | None = None
+    strange_kind: str | None = None
+    why: str | None = None
+    criterion: str = "unrecorded"
+    comment: str = ""
+    viewing_s: float | None = None
+    blind: bool = False
+    bulk: bool = False
+    result_seen: int | None = None
+    origin: str = "review"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelView:
+    """One decision as it stands; `Decision` says what the values mean.
+
+    Args:
+        id: Its number. at: when, aware UTC. supersedes: number of the one that held before.
+        undone: It was taken back.
+    """
+
+    id: int
+    kind: str
+    code: str | None
+    strange_kind: str | None
+    why: str | None
+    criterion: str
+    comment: str
+    by: str
+    at: datetime
+    viewing_s: float | None
+    blind: bool
+    bulk: bool
+    origin: str
+    result_seen: int | None
+    supersedes: int | None
+    undone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledMicrograph:
+    """One micrograph and the label that holds for it.
+
+    Args:
+        id: Public id. sha256, page: which pixels. label_id: number of the label.
+        kind: As in `Decision`. code: the structure code, or None.
+        strange_kind: What kind of strange, or None. criterion: the rater's. rater: who.
+        group: What must stay on one side of a split: order and specimen where known, else the hash.
+        process_data: Of the micrograph. origin: "watch", "import" or "api", of the micrograph.
+        um_per_px: Its scale, µm per pixel, or None. recipe: that cut it. labelled_at: when.
+        model_code: What the current result says, or None.
+    """
+
+    id: str
+    sha256: str
+    page: int
+    label_id: int
+    kind: str
+    code: str | None
+    strange_kind: str | None
+    criterion: str
+    rater: str
+    group: str
+    process_data: dict[str, str]
+    origin: str
+    um_per_px: float | None
+    recipe: str
+    labelled_at: datetime
+    model_code: str | None
+
+
+def decide(
+    session: Session, whose: Whose, public_id: str, decision: Decision, *, at: datetime
+) -> int:
+    """Append what somebody says; the micrograph leaves the queue.
+
+    Returns:
+        The label's number.
+
+    Raises:
+        WrongUse: No such micrograph, or the decision is incomplete.
+    """
+    _refuse_incomplete(decision)
+    micrograph = _micrograph(session, public_id)
+    result = _current_result(session, micrograph)
+    before = current(_rows(session, [micrograph.id or 0]))
+    row = LabelRow(
+        micrograph_id=micrograph.id or 0,
+        result_id=decision.result_seen or (result.id if result else None),
+        kind=decision.kind,
+        code=decision.code,
+        strange_kind=decision.strange_kind,
+        why=decision.why,
+        criterion=decision.criterion,
+        comment=decision.comment,
+        by=decision.by,
+        decided_at=at,
+        viewing_s=decision.viewing_s,
+        blind=decision.blind,
+        bulk=decision.bulk,
+        origin=decision.origin,
+        supersedes=before.id if before else None,
+    )
+    session.add(row)
+    if result and result.review_rank is not None:
+        result.review_rank = None
+        session.add(result)
+    session.flush()
+    _remember(session, whose, "label.given", row, micrograph)
+    return row.id or 0
+
+
+def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetime) -> int:
+    """Take the decision that holds back; the one before holds again, or the queue has it again.
+
+    Raises:
+        WrongUse: No such micrograph, nothing to take back, or nobody is named.
+    """
+    if not by.strip():
+        raise WrongUse("say who takes the decision back.")
+    micrograph = _micrograph(session, public_id)
+    holds = current(_rows(session, [micrograph.id or 0]))
+    if holds is None:
+        raise WrongUse(f"{public_id}: there is no decision to take back.")
+    row = LabelRow(
+        micrograph_id=micrograph.id or 0,
+        result_id=holds.result_id,
+        kind=UNDO,
+        by=by,
+        decided_at=at,
+        supersedes=holds.id,
+    )
+    session.add(row)
+    session.flush()
+    if current(_rows(session, [micrograph.id or 0])) is None:
+        _queue_again(session, micrograph)
+    _remember(session, whose, "label.undone", row, micrograph)
+    return row.id or 0
+
+
+def _refuse_incomplete(decision: Decision) -> None:
+    if decision.kind not in KINDS:
+        raise WrongUse(f"a decision is one of {', '.join(KINDS)}, found {decision.kind!r}.")
+    if decision.criterion not in CRITERIA:
+        raise WrongUse(
+            f"a criterion is one of {', '.join(CRITERIA)}, found {decision.criterion!r}."
+        )
+    if not decision.by.strip():
+        raise WrongUse("a decision needs the name of who takes it.")
+    needed = {"code": decision.code, "strange": decision.strange_kind, "unusable": decision.why}
+    if decision.kind in needed and not needed[decision.kind]:
+        raise WrongUse(f"a decision of kind {decision.kind!r} has to say which or why.")
+
+
+def _micrograph(session: Session, public_id: str) -> MicrographRow:
+    row = session.exec(select(MicrographRow).where(MicrographRow.public_id == public_id)).first()
+    if row is None:
+        raise WrongUse(f"no micrograph has the id {public_id!r}.")
+    return row
+
+
+def _current_result(session: Session, micrograph: MicrographRow) -> ResultRow | None:
+    asked = select(ResultRow).where(
+        ResultRow.micrograph_id == micrograph.id, col(ResultRow.current).is_(True)
+    )
+    return session.exec(asked).first()
+
+
+def _queue_again(session: Session, micrograph: MicrographRow) -> None:
+    from agent.store.results import rank_of  # noqa: PLC0415 - results stands above labels
+
+    result = _current_result(session, micrograph)
+    if result:
+        result.review_rank = rank_of(result)
+        session.add(result)
+
+
+def _remember(
+    session: Session, whose: Whose, act: str, row: LabelRow, micrograph: MicrographRow
+) -> None:
+    facts = {
+        "label": row.id,
+        "kind": row.kind,
+        "code": row.code,
+        "strange_kind": row.strange_kind,
+        "why": row.why,
+        "criterion": row.criterion,
+        "comment": row.comment,
+        "supersedes": row.supersedes,
+        "result": row.result_id,
+        "origin": row.origin,
+    }
+    trail.append(
+        session,
+        whose.site_id,
+        at=row.decided_at,
+        actor=row.by,
+        act=act,
+        subject=micrograph.public_id,
+        facts={key: value for key, value in facts.items() if value not in (None, "")},
+    )
+
+
+def _rows(session: Session, micrograph_ids: Sequence[int]) -> list[LabelRow]:
+    asked = (
+        select(LabelRow)
+        .where(col(LabelRow.micrograph_id).in_(micrograph_ids))
+        .order_by(col(LabelRow.id))
+    )
+    return list(session.exec(asked))
+
+
+def current(rows: Iterable[LabelRow]) -> LabelRow | None:
+    """Say which of one micrograph's rows holds: the newest that was not taken back."""
+    standing: list[LabelRow] = []
+    for row in rows:
+        if row.kind == UNDO:
+            standing = [one for one in standing if one.id != row.supersedes]
+        else:
+            standing.append(row)
+    return standing[-1] if standing else None
+
+
+def histories(session: Session, micrograph_ids: Sequence[int]) -> dict[int, list[LabelView]]:
+    """Say every decision on these micrographs, oldest first, undone ones marked."""
+    rows = _rows(session, micrograph_ids)
+    undone = {row.supersedes for row in rows if row.kind == UNDO}
+    found: dict[int, list[LabelView]] = {}
+    for row in rows:
+        if row.kind != UNDO:
+            found.setdefault(row.micrograph_id, []).append(_view(row, undone=row.id in undone))
+    return found
+
+
+def _view(row: LabelRow, *, undone: bool) -> LabelView:
+    return LabelView(
+        id=row.id or 0,
+        kind=row.kind,
+        code=row.code,
+        strange_kind=row.strange_kind,
+        why=row.why,
+        criterion=row.criterion,
+        comment=row.comment,
+        by=row.by,
+        at=row.decided_at,
+        viewing_s=row.viewing_s,
+        blind=row.blind,
+        bulk=row.bulk,
+        origin=row.origin,
+        result_seen=row.result_id,
+        supersedes=row.supersedes,
+        undone=undone,
+    )
+
+
+def labelled(
+    session: Session, whose: Whose, *, kinds: Sequence[str], origin: str | None
+) -> Iterator[LabelledMicrograph]:
+    """Say every micrograph of this site that has a label, with the one that holds."""
+    asked = (
+        select(LabelRow, MicrographRow)
+        .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
+        .where(MicrographRow.site_id == whose.site_id)
+        .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
+    )
+    if origin:
+        asked = asked.where(MicrographRow.origin == origin)
+    rows: dict[int, list[LabelRow]] = {}
+    micrographs: dict[int, MicrographRow] = {}
+    for label, micrograph in session.exec(asked):
+        rows.setdefault(label.micrograph_id, []).append(label)
+        micrographs[label.micrograph_id] = micrograph
+    said = _model_codes(session, whose)
+    for number, micrograph in micrographs.items():
+        label_ = current(rows[number])
+        if label_ and label_.kind in kinds:
+            yield _labelled(label_, micrograph, said.get(number))
+
+
+def _model_codes(session: Session, whose: Whose) -> dict[int, str | None]:
+    asked = (
+        select(ResultRow.micrograph_id, ResultRow.structure_code)
+        .join(LabelRow, col(LabelRow.micrograph_id) == col(ResultRow.micrograph_id))
+        .where(ResultRow.site_id == whose.site_id, col(ResultRow.current).is_(True))
+    )
+    return dict(session.exec(asked).all())
+
+
+def _labelled(
+    label: LabelRow, micrograph: MicrographRow, model_code: str | None
+) -> LabelledMicrograph:
+    return LabelledMicrograph(
+        id=micrograph.public_id,
+        sha256=micrograph.sha256,
+        page=micrograph.page,
+        label_id=label.id or 0,
+        kind=label.kind,
+        code=label.code,
+        strange_kind=label.strange_kind,
+        criterion=label.criterion,
+        rater=label.by,
+        group=group_of(micrograph),
+        process_data=process_data_of(micrograph),
+        origin=micrograph.origin,
+        um_per_px=micrograph.um_per_px,
+        recipe=micrograph.recipe,
+        labelled_at=label.decided_at,
+        model_code=model_code,
+    )
+
+
+def group_of(micrograph: MicrographRow) -> str:
+    """Say what must stay together in a split: one specimen of one order, else one content."""
+    if micrograph.specimen:
+        return f"{micrograph.order}/{micrograph.specimen}"
+    return micrograph.sha256
+
+
+def process_data_of(micrograph: MicrographRow) -> dict[str, str]:
+    """Say the process data that is known, column → value."""
+    return {name: value for name in PROCESS_COLUMNS if (value := getattr(micrograph, name))}

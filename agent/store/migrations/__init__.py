@@ -1,0 +1,1 @@
+"""How the schema grew; Alembic runs these when a store is opened."""

@@ -1,0 +1,408 @@
+"""Write down what each micrograph shows and what a bundle said of it, and give it back for a page.
+
+In:  `Finding`s of the pipeline. Out: `MicrographView`s for the night, the queue and the pages.
+A result is never written over: another bundle's answer is a row beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Text, cast, func, literal_column, update
+from sqlmodel import col, select
+
+from agent.store import labels
+from agent.store.tables import ContentRow, MicrographRow, ResultRow, SourceRow
+from agent.triage import Handling, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from agent.store.labels import LabelView
+    from agent.store.sources import Whose
+    from agent.triage import Verdict
+    from model import Prediction
+
+CHUNK = 400
+RANKS_PER_REASON = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """All that is known of one micrograph when it is done.
+
+    Args:
+        crop_facts: As `agent inspect --json` says it.
+        process_data: The columns of the settings' list. process_extra: everything else.
+        prediction: What the bundle says, or None where there is none yet.
+        verdict: Automatic, or review with its reasons.
+        thresholds: The settings the verdict was reached with.
+        origin: "watch", "import" or "api".
+        artefacts: What was archived: kind → True or a name.
+    """
+
+    crop_facts: Mapping[str, Any]
+    process_data: Mapping[str, str]
+    process_extra: Mapping[str, Any]
+    prediction: Prediction | None
+    verdict: Verdict
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = "watch"
+    artefacts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MicrographView:
+    """One micrograph with its current result, ready for a page.
+
+    Args:
+        id: Public id. sha256, page: which pixels. path: where it came from. source: its name.
+        done_at: When its result was stored, aware UTC. width, height: of the page, in pixels.
+        um_per_px: Scale, µm per pixel, or None. um_per_px_source: who said it.
+        crop: Box (x0, y0, x1, y1) that was kept. recipe: that cut it. warnings: stable words.
+        crop_facts: As `agent inspect --json` says it.
+        process_data: Column → value. process_extra: everything else.
+        subtype … prediction_set: As in `model.Prediction`; None or empty without a bundle.
+        strangeness: p_value, flagged, whole, local, where, sentence, nearest; empty without one.
+        handling: "automatic" or "review". reasons: why, the weightiest first.
+        bundle: "" where there was none. engine, precision: what computed it.
+        result_id: Number of the result. origin: "watch", "import" or "api".
+        label: The decision that holds, or None. labels: every decision, oldest first.
+        awaits: It is in the review queue.
+        artefacts: What was archived. pruned_at: when its pixels were deleted, or None.
+    """
+
+    id: str
+    sha256: str
+    page: int
+    path: str
+    source: str
+    done_at: datetime
+    width: int
+    height: int
+    um_per_px: float | None
+    um_per_px_source: str | None
+    crop: tuple[int, int, int, int] | None
+    recipe: str
+    warnings: tuple[str, ...]
+    crop_facts: dict[str, Any]
+    process_data: dict[str, str]
+    process_extra: dict[str, Any]
+    subtype: str | None
+    subtype_probabilities: dict[str, float]
+    size: str | None
+    size_min: int | None
+    size_max: int | None
+    size_probabilities: dict[str, float]
+    structure_code: str | None
+    probability: float | None
+    probabilities: dict[str, float]
+    prediction_set: tuple[str, ...]
+    coarser_share: dict[str, float]
+    strangeness: dict[str, Any]
+    handling: str
+    reasons: tuple[str, ...]
+    thresholds: dict[str, Any]
+    bundle: str
+    engine: str
+    precision: str
+    result_id: int
+    origin: str
+    label: LabelView | None
+    labels: tuple[LabelView, ...]
+    awaits: bool
+    artefacts: dict[str, Any]
+    pruned_at: datetime | None
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def write(
+    session: Session,
+    whose: Whose,
+    content: ContentRow,
+    relative: str,
+    finding: Finding,
+    *,
+    at: datetime,
+) -> str:
+    """Write one micrograph and its result; what is already there is kept as it is.
+
+    Returns:
+        The micrograph's public id.
+    """
+    micrograph = _micrograph(session, content, relative, finding, at=at)
+    bundle = finding.prediction.bundle if finding.prediction else ""
+    asked = select(ResultRow.id).where(
+        ResultRow.micrograph_id == micrograph.id,
+        ResultRow.bundle == bundle,
+        ResultRow.recipe == micrograph.recipe,
+    )
+    if session.exec(asked).first() is None:
+        _write_result(session, whose, micrograph, finding, at=at)
+    return micrograph.public_id
+
+
+def _micrograph(
+    session: Session, content: ContentRow, relative: str, finding: Finding, *, at: datetime
+) -> MicrographRow:
+    facts = dict(finding.crop_facts)
+    asked = select(MicrographRow).where(
+        MicrographRow.sha256 == facts["sha256"], MicrographRow.page == facts["page"]
+    )
+    if row := session.exec(asked).first():
+        return row
+    columns: dict[str, Any] = {
+        name: str(finding.process_data.get(name) or "") for name in labels.PROCESS_COLUMNS
+    }
+    row = MicrographRow(
+        public_id=facts["id"],
+        content_id=content.id or 0,
+        site_id=content.site_id,
+        source_id=content.source_id,
+        sha256=facts["sha256"],
+        page=facts["page"],
+        relative=relative,
+        origin=finding.origin,
+        taken_at=at,
+        width=facts["width"],
+        height=facts["height"],
+        format=facts.get("format") or "",
+        um_per_px=facts.get("um_per_px"),
+        um_per_px_source=facts.get("um_per_px_source"),
+        recipe=facts.get("recipe") or "",
+        crop_facts=facts,
+        warnings=list(facts.get("warnings") or ()),
+        artefacts=dict(finding.artefacts),
+        process_extra=dict(finding.process_extra),
+        **columns,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def _write_result(
+    session: Session, whose: Whose, micrograph: MicrographRow, finding: Finding, *, at: datetime
+) -> None:
+    session.execute(
+        update(ResultRow)
+        .where(col(ResultRow.micrograph_id) == micrograph.id, col(ResultRow.current).is_(True))
+        .values(current=False, review_rank=None)
+    )
+    row = ResultRow(
+        micrograph_id=micrograph.id or 0,
+        site_id=whose.site_id,
+        agent_id=whose.agent_id,
+        recipe=micrograph.recipe,
+        origin=finding.origin,
+        done_at=at,
+        handling=finding.verdict.handling.value,
+        reasons=[reason.value for reason in finding.verdict.reasons],
+        thresholds=dict(finding.thresholds),
+        **(_said(finding.prediction) if finding.prediction else {}),
+    )
+    if not labels.histories(session, [micrograph.id or 0]):
+        row.review_rank = rank_of(row)
+    session.add(row)
+    session.flush()
+
+
+def _said(prediction: Prediction) -> dict[str, Any]:
+    strange = prediction.strangeness
+    return {
+        "bundle": prediction.bundle,
+        "subtype": prediction.subtype,
+        "subtype_probabilities": _numbers(prediction.subtype_probabilities),
+        "size": prediction.size,
+        "size_min": int(prediction.size_min),
+        "size_max": int(prediction.size_max),
+        "size_probabilities": _numbers(prediction.size_probabilities),
+        "structure_code": prediction.structure_code,
+        "probability": float(prediction.probability),
+        "probabilities": _numbers(prediction.probabilities),
+        "prediction_set": list(prediction.prediction_set),
+        "coarser_share": _numbers(prediction.coarser_share),
+        "p_value": float(strange.p_value),
+        "strangeness": {
+            "p_value": float(strange.p_value),
+            "flagged": bool(strange.flagged),
+            "whole": float(strange.whole),
+            "local": float(strange.local),
+            "where": [int(edge) for edge in strange.where] if strange.where else None,
+            "sentence": strange.sentence,
+            "nearest": {code: list(keys) for code, keys in strange.nearest.items()},
+        },
+        "engine": prediction.engine,
+        "precision": prediction.precision,
+    }
+
+
+def _numbers(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
+
+
+def rank_of(row: ResultRow) -> int | None:
+    """Say a result's place in the review queue: the weightiest reason, then the least probable.
+
+    Returns:
+        Smaller comes first; None where nobody needs to look.
+    """
+    if row.handling != Handling.REVIEW or row.origin == "import" or not row.reasons:
+        return None
+    reason = row.reasons[0]
+    weight = list(Reason).index(Reason(reason))
+    doubt = row.p_value if reason == Reason.STRANGE else row.probability
+    inside = min(max(doubt or 0.0, 0.0), 1.0)
+    return weight * RANKS_PER_REASON + round(inside * (RANKS_PER_REASON - 1))
+
+
+# --- asking -------------------------------------------------------------------------------------
+
+
+def _asked() -> Any:
+    return (
+        select(ResultRow, MicrographRow, SourceRow)
+        .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
+        .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
+        .where(_is_current())
+    )
+
+
+def _is_current() -> Any:
+    # Spelt as in the partial indexes: a bound value would keep the planner from using them.
+    return col(ResultRow.current) == literal_column("true")
+
+
+def one(session: Session, public_id: str) -> MicrographView | None:
+    """Say all about one micrograph, or None if there is none of this id."""
+    rows = session.exec(_asked().where(MicrographRow.public_id == public_id)).all()
+    return next(_views(session, rows), None)
+
+
+def queue(
+    session: Session,
+    whose: Whose,
+    *,
+    reason: str | None,
+    source: str | None,
+    order: str | None,
+    limit: int | None,
+) -> list[MicrographView]:
+    """Say which micrographs wait for a person, the weightiest reason first."""
+    asked = (
+        _asked()
+        .where(ResultRow.site_id == whose.site_id, col(ResultRow.review_rank).is_not(None))
+        .order_by(col(ResultRow.review_rank), col(ResultRow.done_at), col(ResultRow.id))
+    )
+    if reason:
+        asked = asked.where(cast(col(ResultRow.reasons), Text).contains(f'"{reason}"'))
+    if source:
+        asked = asked.where(SourceRow.name == source)
+    if order:
+        asked = asked.where(MicrographRow.order == order)
+    if limit is not None:
+        asked = asked.limit(limit)
+    return list(_views(session, session.exec(asked).all()))
+
+
+def queue_length(session: Session, whose: Whose) -> int:
+    """Say how many micrographs wait for a person."""
+    asked = select(func.count()).where(
+        ResultRow.site_id == whose.site_id, col(ResultRow.review_rank).is_not(None)
+    )
+    return session.exec(asked).one()
+
+
+def between(
+    session: Session, whose: Whose, after: datetime, until: datetime
+) -> list[MicrographView]:
+    """Say what was done in (after, until], oldest first; imported micrographs are no night's."""
+    asked = (
+        _asked()
+        .where(
+            ResultRow.site_id == whose.site_id,
+            literal_column("result.origin") == literal_column("'watch'"),
+            col(ResultRow.done_at) > after,
+            col(ResultRow.done_at) <= until,
+        )
+        .order_by(col(ResultRow.done_at), col(ResultRow.id))
+    )
+    return list(_views(session, session.exec(asked).all()))
+
+
+def every(session: Session, whose: Whose) -> Iterator[MicrographView]:
+    """Say every micrograph of this site, oldest first, a few at a time."""
+    asked = (
+        _asked().where(ResultRow.site_id == whose.site_id).order_by(col(ResultRow.id)).limit(CHUNK)
+    )
+    last = 0
+    while rows := session.exec(asked.where(col(ResultRow.id) > last)).all():
+        yield from _views(session, rows)
+        last = rows[-1][0].id
+        session.expunge_all()
+
+
+def _views(
+    session: Session, rows: Sequence[tuple[ResultRow, MicrographRow, SourceRow]]
+) -> Iterator[MicrographView]:
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        said = labels.histories(session, [micrograph.id or 0 for _, micrograph, _ in some])
+        for result, micrograph, source in some:
+            yield _view(result, micrograph, source, tuple(said.get(micrograph.id or 0, ())))
+
+
+def _view(
+    result: ResultRow, micrograph: MicrographRow, source: SourceRow, said: tuple[LabelView, ...]
+) -> MicrographView:
+    box = micrograph.crop_facts.get("crop")
+    standing = [label for label in said if not label.undone]
+    return MicrographView(
+        id=micrograph.public_id,
+        sha256=micrograph.sha256,
+        page=micrograph.page,
+        path=f"{source.folder}/{micrograph.relative}",
+        source=source.name,
+        done_at=result.done_at,
+        width=micrograph.width,
+        height=micrograph.height,
+        um_per_px=micrograph.um_per_px,
+        um_per_px_source=micrograph.um_per_px_source,
+        crop=(box[0], box[1], box[2], box[3]) if box else None,
+        recipe=micrograph.recipe,
+        warnings=tuple(micrograph.warnings),
+        crop_facts=micrograph.crop_facts,
+        process_data=labels.process_data_of(micrograph),
+        process_extra=micrograph.process_extra,
+        subtype=result.subtype,
+        subtype_probabilities=result.subtype_probabilities,
+        size=result.size,
+        size_min=result.size_min,
+        size_max=result.size_max,
+        size_probabilities=result.size_probabilities,
+        structure_code=result.structure_code,
+        probability=result.probability,
+        probabilities=result.probabilities,
+        prediction_set=tuple(result.prediction_set),
+        coarser_share=result.coarser_share,
+        strangeness=result.strangeness,
+        handling=result.handling,
+        reasons=tuple(result.reasons),
+        thresholds=result.thresholds,
+        bundle=result.bundle,
+        engine=result.engine,
+        precision=result.precision,
+        result_id=result.id or 0,
+        origin=result.origin,
+        label=standing[-1] if standing else None,
+        labels=said,
+        awaits=result.review_rank is not None,
+        artefacts=micrograph.artefacts,
+        pruned_at=micrograph.pruned_at,
+    )

@@ -1,0 +1,90 @@
+"""Bring a database to this program's schema when it is opened, and refuse a newer one.
+
+In:  an engine. Out: the same, with the tables of `tables.py`. Next: everything else.
+Alembic is only loaded when there is something to do, so that `agent files` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from sqlalchemy import inspect, text
+
+from agent.errors import BadStore
+from agent.store import engine as engines
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from sqlalchemy import Connection, Engine
+
+HEAD = "0001"
+"""The newest revision in `migrations/versions`; a test holds the two together."""
+
+MIGRATING = 0x6D617274  # a number of ours for PostgreSQL's advisory lock: "mart"
+
+
+def bring_up(engine: Engine) -> None:
+    """Make the tables, or migrate them to this program's schema; nothing to do is usual.
+
+    Raises:
+        BadStore: The database is newer than this program, is not ours, or cannot be opened.
+    """
+    with engines.opening(engine):
+        if _revision(engine) != HEAD:
+            _migrate(engine)
+
+
+def _revision(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        return _revision_in(connection)
+
+
+def _revision_in(connection: Connection) -> str | None:
+    tables = inspect(connection)
+    if tables.has_table("alembic_version"):
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if tables.has_table("micrograph"):
+        raise BadStore(
+            f"{connection.engine.url.render_as_string()}: has tables but no schema number; "
+            "it was not made by this program. Set store.folder or store.url to another place."
+        )
+    return None
+
+
+def _migrate(engine: Engine) -> None:
+    from alembic import command  # noqa: PLC0415 - half a second, and only needed here
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = configuration()
+    with engine.execution_options(writes=True).connect() as connection:
+        if engines.is_sqlite(engine):
+            connection.exec_driver_sql("COMMIT")  # foreign keys can only be put aside outside
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATING})"))
+        found = _revision_in(connection)  # another agent may have migrated while we waited
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        if found is not None and found not in known:
+            raise BadStore(
+                f"{engines.place(engine)}: the store is newer than this program (schema {found}, "
+                f"this program knows {HEAD}); install the newer version or restore an older backup."
+            )
+        config.attributes["connection"] = connection
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        command.upgrade(config, "head")
+        connection.commit()
+        if engines.is_sqlite(engine):
+            connection.exec_driver_sql("COMMIT")
+            connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+
+
+def configuration() -> Config:
+    """Say where Alembic finds the migrations: inside this package."""
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", "agent.store:migrations")
+    config.set_main_option("path_separator", "os")
+    return config

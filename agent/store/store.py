@@ -1,0 +1,463 @@
+"""The one door to the database: every question and every act of the program, by name.
+
+In:  nouns of the rooms. Out: nouns of the store. It decides nothing; each method is one
+transaction around a function of the module that its name belongs to.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy.exc import IntegrityError
+
+from agent.store import (
+    bundles,
+    journal,
+    labels,
+    nights,
+    results,
+    schema,
+    sources,
+    trail,
+)
+from agent.store import (
+    engine as engines,
+)
+from agent.store.engine import reading, writing
+from agent.store.journal import Intake, Lane, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import date, datetime
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from agent.store.bundles import Promotion
+    from agent.store.journal import Claim, FileFate
+    from agent.store.labels import Decision, LabelledMicrograph
+    from agent.store.nights import NightRow
+    from agent.store.results import Finding, MicrographView
+    from agent.store.sources import AgentSeen, SourceHealth, Whose
+    from agent.store.trail import TrailEntry
+    from agent.watch import Arrival
+
+NOTHING_GIVEN: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+
+
+class Store:
+    """A lab's database. Safe to share between threads. Open it with `Store.open`.
+
+    Args:
+        engine: An engine at this program's schema.
+        whose: The site and the agent that ask.
+    """
+
+    def __init__(self, engine: Engine, whose: Whose) -> None:
+        self._engine = engine
+        self._whose = whose
+
+    @classmethod
+    def open(cls, url: str, *, site: str, agent: str) -> Store:
+        """Open a database, made or migrated where needed.
+
+        Args:
+            url: "sqlite:///…" or "postgresql+psycopg://…"; see `store_url`.
+            site: Name of the site.
+            agent: Name of this agent, unique at the site.
+
+        Raises:
+            BadStore: It cannot be used; one sentence says what to do.
+        """
+        engine = engines.make_engine(url)
+        try:
+            schema.bring_up(engine)
+            with engines.opening(engine):
+                whose = _register(engine, site, agent)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, whose)
+
+    def close(self) -> None:
+        """Let every connection go."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def place(self) -> str:
+        """Where the database is, without its password."""
+        return engines.place(self._engine)
+
+    @property
+    def kind(self) -> str:
+        """What it is: "sqlite" or "postgresql"."""
+        return self._engine.dialect.name
+
+    def problems(self, *, thorough: bool = False) -> list[str]:
+        """Check that the database is sound; one sentence per problem."""
+        return engines.problems(self._engine, thorough=thorough)
+
+    # --- journal: what the watch says ---
+
+    def known(self, source: str) -> dict[str, tuple[int, int, int]]:
+        """Say relative path → (size_bytes, mtime_ns, ctime_ns) of all but settling files."""
+        with reading(self._engine) as session:
+            return journal.known(session, self._whose, source)
+
+    def arrive(
+        self,
+        arrivals: Iterable[Arrival],
+        *,
+        at: datetime,
+        lane: str = "fresh",
+        origin: str = "watch",
+        process_data: Mapping[str, Mapping[str, str]] = NOTHING_GIVEN,
+    ) -> int:
+        """Queue files at rest; one that is already written down changes nothing.
+
+        Args:
+            arrivals: Files at rest.
+            at: Now.
+            lane: "urgent", "fresh" or "backlog".
+            origin: "watch", "import" or "api".
+            process_data: Relative path → column → value, where it came with the file.
+
+        Returns:
+            How many of them are news.
+        """
+        return self._take_in(
+            arrivals, Intake(State.QUEUED, Lane[lane.upper()], origin, at, process_data)
+        )
+
+    def settle(self, arrivals: Iterable[Arrival], *, at: datetime) -> int:
+        """Write down files that are still being written, so that they show and are remembered."""
+        return self._take_in(
+            arrivals, Intake(State.SETTLING, Lane.FRESH, "watch", at, NOTHING_GIVEN)
+        )
+
+    def ignore(self, arrivals: Iterable[Arrival], code: str, sentence: str, *, at: datetime) -> int:
+        """Write down files that are left alone on purpose, and why."""
+        intake = Intake(State.IGNORED, Lane.FRESH, "watch", at, NOTHING_GIVEN, code, sentence)
+        return self._take_in(arrivals, intake)
+
+    def _take_in(self, arrivals: Iterable[Arrival], intake: Intake) -> int:
+        files = list(arrivals)
+        if not files:
+            return 0
+        with writing(self._engine) as session:
+            return journal.take_in(session, self._whose, files, intake)
+
+    def gone(self, source: str, relatives: Iterable[str], *, at: datetime) -> None:
+        """Write down that files are no longer listed; nothing is deleted or forgotten."""
+        names = list(relatives)
+        if names:
+            with writing(self._engine) as session:
+                journal.gone(session, self._whose, source, names, at=at)
+
+    # --- journal: what a worker says ---
+
+    def claim(
+        self, n: int, *, at: datetime, lease_s: float, only: Sequence[str] | None = None
+    ) -> list[Claim]:
+        """Take up to `n` due contents into this worker's hands; each attempt is counted.
+
+        Args:
+            n: How many at most.
+            at: Now.
+            lease_s: After this long (s) without `renew` another worker may take them over.
+            only: Names of the sources this agent can reach; None: all of the site.
+        """
+        with writing(self._engine) as session:
+            return journal.claim(session, self._whose, n, at=at, lease_s=lease_s, only=only)
+
+    def renew(self, claims: Iterable[Claim], *, at: datetime, lease_s: float) -> None:
+        """Lengthen the leases of claims that still hold."""
+        with writing(self._engine) as session:
+            journal.renew(session, claims, at=at, lease_s=lease_s)
+
+    def take_back(self, *, at: datetime) -> int:
+        """Queue again what this agent had in hand when it died; call it once, at the start."""
+        with writing(self._engine) as session:
+            return journal.take_back(session, self._whose, at=at)
+
+    def identify(
+        self,
+        claim: Claim,
+        sha256: str,
+        *,
+        at: datetime,
+        is_there: Callable[[Path], bool] = journal.lies_there,
+    ) -> int | None:
+        """Say whether a claimed content is already known; then the claim is over.
+
+        Returns:
+            None: it is new, go on. Else the number of the content that has these bytes.
+        """
+        try:
+            return self._identify(claim, sha256, at=at, is_there=is_there)
+        except IntegrityError:  # another agent wrote the same hash just now: now it is known
+            return self._identify(claim, sha256, at=at, is_there=is_there)
+
+    def _identify(
+        self, claim: Claim, sha256: str, *, at: datetime, is_there: Callable[[Path], bool]
+    ) -> int | None:
+        with writing(self._engine) as session:
+            return journal.identify(session, claim, sha256, at=at, is_there=is_there)
+
+    def finish(self, claim: Claim, findings: Sequence[Finding], *, at: datetime) -> bool:
+        """Write every micrograph and result of a file, and `done`, in one transaction.
+
+        Returns:
+            False if the claim no longer held: another worker has it, nothing was written.
+        """
+        with writing(self._engine) as session:
+            content = journal.held(session, claim)
+            if content is None:
+                return False
+            for finding in findings:
+                content.sha256 = content.sha256 or finding.crop_facts["sha256"]
+                results.write(session, self._whose, content, claim.relative, finding, at=at)
+            journal.done(content, at=at)
+            session.add(content)
+            return True
+
+    def set_aside(
+        self, claim: Claim, code: str, sentence: str, *, at: datetime, sha256: str | None = None
+    ) -> bool:
+        """Write down that a content is no use, and why; False if the claim no longer held."""
+        with writing(self._engine) as session:
+            return journal.set_aside(session, claim, code, sentence, at=at, sha256=sha256)
+
+    def fail(self, claim: Claim, sentence: str, *, at: datetime) -> datetime | None:
+        """Write down an unexpected crash of one file; when it is tried again, None: never."""
+        with writing(self._engine) as session:
+            return journal.fail(session, claim, sentence, at=at)
+
+    def release(
+        self, claim: Claim, *, at: datetime, retry_at: datetime, sentence: str | None = None
+    ) -> bool:
+        """Give a claim back uncounted: share, disk or database was at fault, not the file."""
+        with writing(self._engine) as session:
+            return journal.release(session, claim, sentence, retry_at=max(at, retry_at))
+
+    def vanish(self, claim: Claim, *, at: datetime) -> bool:
+        """Write down that a file was deleted before it could be read."""
+        with writing(self._engine) as session:
+            return journal.vanish(session, claim, at=at)
+
+    # --- journal: what people ask ---
+
+    def retry(self, which: Sequence[str] | None, *, at: datetime, by: str = "agent") -> int:
+        """Queue again, by path, hash or number; None: everything failed or set aside."""
+        with writing(self._engine) as session:
+            count = journal.retry(session, self._whose, which, at=at)
+            if count:
+                facts = {"which": list(which) if which is not None else "all", "count": count}
+                self._remember(session, at=at, actor=by, act="files.retried", facts=facts)
+            return count
+
+    def files(
+        self, state: str | Sequence[str] | None = None, source: str | None = None
+    ) -> Iterator[FileFate]:
+        """Say what became of every content version of this site, oldest first."""
+        states = [state] if isinstance(state, str) else state
+        with reading(self._engine) as session:
+            yield from journal.files(session, self._whose, states=states, source=source)
+
+    def counts(self) -> dict[str, int]:
+        """Say state → how many content versions."""
+        with reading(self._engine) as session:
+            return journal.counts(session, self._whose)
+
+    # --- results ---
+
+    def micrograph(self, public_id: str) -> MicrographView | None:
+        """Say all about one micrograph, or None if there is none of this id."""
+        with reading(self._engine) as session:
+            return results.one(session, public_id)
+
+    def queue(
+        self,
+        *,
+        reason: str | None = None,
+        source: str | None = None,
+        order: str | None = None,
+        limit: int | None = None,
+    ) -> list[MicrographView]:
+        """Say which micrographs wait for a person, the weightiest reason first."""
+        with reading(self._engine) as session:
+            return results.queue(
+                session, self._whose, reason=reason, source=source, order=order, limit=limit
+            )
+
+    def queue_length(self) -> int:
+        """Say how many micrographs wait for a person."""
+        with reading(self._engine) as session:
+            return results.queue_length(session, self._whose)
+
+    def between(self, after: datetime, until: datetime) -> list[MicrographView]:
+        """Say what the watch brought and was done in (after, until], oldest first."""
+        with reading(self._engine) as session:
+            return results.between(session, self._whose, after, until)
+
+    def micrographs(self) -> Iterator[MicrographView]:
+        """Say every micrograph of this site, oldest first."""
+        with reading(self._engine) as session:
+            yield from results.every(session, self._whose)
+
+    # --- labels ---
+
+    def decide(self, public_id: str, decision: Decision, *, at: datetime) -> int:
+        """Append what a person says of a micrograph; the label's number comes back.
+
+        Raises:
+            WrongUse: No such micrograph, or the decision is incomplete.
+        """
+        with writing(self._engine) as session:
+            return labels.decide(session, self._whose, public_id, decision, at=at)
+
+    def undo(self, public_id: str, *, by: str, at: datetime) -> int:
+        """Take the decision that holds back, by a row of its own.
+
+        Raises:
+            WrongUse: No such micrograph, or nothing to take back.
+        """
+        with writing(self._engine) as session:
+            return labels.undo(session, self._whose, public_id, by=by, at=at)
+
+    def labelled(
+        self, *, kinds: Sequence[str] = ("code",), origin: str | None = None
+    ) -> list[LabelledMicrograph]:
+        """Say every labelled micrograph with the label that holds."""
+        with reading(self._engine) as session:
+            return list(labels.labelled(session, self._whose, kinds=kinds, origin=origin))
+
+    # --- bundles ---
+
+    def promote(
+        self, name: str, *, by: str, reason: str, at: datetime, metrics: Mapping[str, Any]
+    ) -> None:
+        """Make a bundle the current one: a person's act.
+
+        Raises:
+            WrongUse: Nobody is named, or no reason is given.
+        """
+        with writing(self._engine) as session:
+            bundles.promote(
+                session, self._whose, name, by=by, reason=reason, at=at, metrics=metrics
+            )
+
+    def current_bundle(self) -> str | None:
+        """Say the current bundle's name, or None before the first promotion."""
+        with reading(self._engine) as session:
+            return bundles.current(session)
+
+    def promotions(self) -> list[Promotion]:
+        """Say every promotion, newest first."""
+        with reading(self._engine) as session:
+            return bundles.every(session)
+
+    # --- nights ---
+
+    def freeze_night(
+        self, date: date, facts_json: str, *, at: datetime, revision: int = 1
+    ) -> NightRow:
+        """Keep a night's facts; a revision that is already there comes back as it is."""
+        with writing(self._engine) as session:
+            return nights.freeze(session, self._whose, date, facts_json, at=at, revision=revision)
+
+    def night(self, date: date) -> NightRow | None:
+        """Say a night's newest revision, or None if it was never written."""
+        with reading(self._engine) as session:
+            return nights.latest(session, self._whose, date)
+
+    def nights(self) -> list[NightRow]:
+        """Say every night's newest revision, newest night first."""
+        with reading(self._engine) as session:
+            return nights.every(session, self._whose)
+
+    # --- sources, agents, jobs ---
+
+    def sources_seen(self, health: Iterable[SourceHealth]) -> None:
+        """Write down how each source was last seen."""
+        with writing(self._engine) as session:
+            sources.seen(session, self._whose, health)
+
+    def sources(self) -> list[SourceHealth]:
+        """Say how each source of this site was last seen."""
+        with reading(self._engine) as session:
+            return sources.health(session, self._whose)
+
+    def started(self, *, at: datetime) -> None:
+        """Write down that this agent started."""
+        with writing(self._engine) as session:
+            sources.started(session, self._whose, at=at)
+
+    def heartbeat(self, facts: Mapping[str, Any], *, at: datetime) -> None:
+        """Write down that this agent lives, and what it says of itself."""
+        with writing(self._engine) as session:
+            sources.heartbeat(session, self._whose, facts, at=at)
+
+    def agents(self) -> list[AgentSeen]:
+        """Say every agent that ever used this store."""
+        with reading(self._engine) as session:
+            return sources.agents(session)
+
+    def begin_job(self, name: str, *, at: datetime, due_at: datetime | None = None) -> int:
+        """Write down that a long or scheduled piece of work began; its number comes back."""
+        with writing(self._engine) as session:
+            return sources.begin_job(session, self._whose, name, at=at, due_at=due_at)
+
+    def end_job(
+        self, job_id: int, outcome: str, *, at: datetime, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write down how a piece of work ended."""
+        with writing(self._engine) as session:
+            sources.end_job(session, job_id, outcome, facts or {}, at=at)
+
+    # --- trail ---
+
+    def remember(
+        self,
+        *,
+        at: datetime,
+        actor: str,
+        act: str,
+        subject: str = "",
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
+        """Add an act to the trail that has no table of its own, such as a changed setting."""
+        with writing(self._engine) as session:
+            self._remember(session, at=at, actor=actor, act=act, subject=subject, facts=facts)
+
+    def _remember(self, session: Any, **said: Any) -> None:
+        trail.append(session, self._whose.site_id, **said)
+
+    def trail(self, act: str | None = None) -> Iterator[TrailEntry]:
+        """Say every act, oldest first; `act` keeps those that begin with it."""
+        with reading(self._engine) as session:
+            yield from trail.entries(session, act=act)
+
+    def trail_problems(self) -> list[str]:
+        """Walk the trail; say where it was changed or cut."""
+        with reading(self._engine) as session:
+            return trail.problems(session)
+
+
+def _register(engine: Engine, site: str, agent: str) -> Whose:
+    with reading(engine) as session:
+        if found := sources.registered(session, site, agent):
+            return found
+    try:
+        with writing(engine) as session:
+            return sources.register(session, site, agent)
+    except IntegrityError:  # another agent of the site registered it just now
+        with writing(engine) as session:
+            return sources.register(session, site, agent)

@@ -1,0 +1,480 @@
+"""Every table, in one place, from the first day.
+
+In:  nothing. Out: SQLModel classes, one per table. Next: the modules that ask and write.
+Rooms that come later (orders, reprocessing) find their tables here already, so that they
+need no new foundation. A JSON column is replaced, never changed in place: SQLAlchemy would
+not see it. `Instant` is the only way a time gets in, and it refuses one without a zone.
+"""
+
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""How constraints are named; without names Alembic misses a dropped one."""
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware moment, kept as UTC in both databases and given back as UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Refuse a moment without a zone: it would be off by hours and look right."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time without a zone cannot be stored: {value}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give it back aware; SQLite has no zones of its own."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Row(SQLModel):
+    """The base of every table."""
+
+    metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMES)
+
+
+def _instant(*, index: bool = False) -> Any:
+    return Field(default=None, sa_type=Instant, index=index)
+
+
+def _json(*, empty: type = dict) -> Any:
+    return Field(default_factory=empty, sa_type=JSON, nullable=False)
+
+
+def _big() -> Any:
+    return Field(default=0, sa_type=BigInteger)
+
+
+class SiteRow(Row, table=True):
+    """A plant; several may share one database."""
+
+    __tablename__: ClassVar[Any] = "site"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+
+
+class AgentRow(Row, table=True):
+    """A running program on one PC; `seen_at` is its heartbeat."""
+
+    __tablename__: ClassVar[Any] = "agent"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    name: str
+    started_at: datetime | None = _instant()
+    seen_at: datetime | None = _instant()
+    facts: dict[str, Any] = _json()
+
+
+class SourceRow(Row, table=True):
+    """A microscope's export folder."""
+
+    __tablename__: ClassVar[Any] = "source"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    name: str
+    folder: str
+    mode: str = ""
+    online: bool = True
+    offline_since: datetime | None = _instant()
+    last_scan_at: datetime | None = _instant()
+    found_by_scan: int = 0
+    found_by_event: int = 0
+    facts: dict[str, Any] = _json()
+
+
+class ContentRow(Row, table=True):
+    """One version of one file's content, and where it stands.
+
+    `due_at` is when something is to be done about it: since when it is queued, when a failed
+    one is tried again, when a lease runs out; nothing where nothing is to be done. `claims`
+    only ever grows, so that a worker whose lease was taken over can tell.
+    """
+
+    __tablename__: ClassVar[Any] = "content"
+    __table_args__: ClassVar[Any] = (
+        Index(
+            "uq_content_sha256_not_duplicate",
+            "sha256",
+            unique=True,
+            sqlite_where=text("state != 'duplicate' AND sha256 IS NOT NULL"),
+            postgresql_where=text("state != 'duplicate' AND sha256 IS NOT NULL"),
+        ),
+        Index(
+            "ix_content_due",
+            "site_id",
+            "lane",
+            "due_at",
+            sqlite_where=text("due_at IS NOT NULL"),
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_content_duplicate_of",
+            "duplicate_of",
+            sqlite_where=text("duplicate_of IS NOT NULL"),
+            postgresql_where=text("duplicate_of IS NOT NULL"),
+        ),
+        Index(
+            "ix_content_previous_id",
+            "previous_id",
+            sqlite_where=text("previous_id IS NOT NULL"),
+            postgresql_where=text("previous_id IS NOT NULL"),
+        ),
+        {"sqlite_autoincrement": True},  # a number is never given twice: claims remember it
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    source_id: int = Field(foreign_key="source.id", index=True)
+    sha256: str | None = None
+    size_bytes: int = _big()
+    state: str = Field(index=True)
+    lane: int = 1
+    origin: str = "watch"
+    code: str | None = None
+    reason: str | None = None
+    attempts: int = 0
+    claims: int = 0
+    interrupted: int = 0
+    due_at: datetime | None = _instant()
+    agent_id: int | None = Field(default=None, foreign_key="agent.id")
+    first_seen_at: datetime = _instant()
+    done_at: datetime | None = _instant()
+    duplicate_of: int | None = Field(default=None, foreign_key="content.id")
+    previous_id: int | None = Field(default=None, foreign_key="content.id")
+    process_data: dict[str, str] = _json()
+
+
+class PathRow(Row, table=True):
+    """A name under which a content was seen; many per content, one current per name."""
+
+    __tablename__: ClassVar[Any] = "path"
+    __table_args__: ClassVar[Any] = (
+        Index(
+            "uq_path_current",
+            "source_id",
+            "relative",
+            unique=True,
+            sqlite_where=text("replaced_at IS NULL"),
+            postgresql_where=text("replaced_at IS NULL"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    content_id: int = Field(foreign_key="content.id", index=True)
+    source_id: int = Field(foreign_key="source.id")
+    relative: str
+    size_bytes: int = _big()
+    mtime_ns: int = _big()
+    ctime_ns: int = _big()
+    seen_at: datetime = _instant()
+    gone_at: datetime | None = _instant()
+    replaced_at: datetime | None = _instant()
+
+
+class OrderRow(Row, table=True):
+    """What a customer ordered; `legal_hold` keeps everything of it from being pruned."""
+
+    __tablename__: ClassVar[Any] = "order"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "number"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    number: str
+    customer: str = ""
+    product: str = ""
+    material: str = ""
+    urgent: bool = False
+    legal_hold: bool = False
+    first_seen_at: datetime | None = _instant()
+    facts: dict[str, Any] = _json()
+
+
+class SpecimenRow(Row, table=True):
+    """A physical mounted piece."""
+
+    __tablename__: ClassVar[Any] = "specimen"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "order_id", "name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    order_id: int | None = Field(default=None, foreign_key="order.id", index=True)
+    name: str
+    heat: str = ""
+    batch: str = ""
+    material: str = ""
+    first_seen_at: datetime | None = _instant()
+    facts: dict[str, Any] = _json()
+
+
+class PreparationRow(Row, table=True):
+    """One grinding, polishing and etching of a specimen; a repeat is a new row."""
+
+    __tablename__: ClassVar[Any] = "preparation"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("specimen_id", "name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    specimen_id: int = Field(foreign_key="specimen.id")
+    name: str
+    etchant: str = ""
+    first_seen_at: datetime | None = _instant()
+    replaces: int | None = Field(default=None, foreign_key="preparation.id")
+    facts: dict[str, Any] = _json()
+
+
+class SpecificationRow(Row, table=True):
+    """A specification limit as it was in force; a change is a new version."""
+
+    __tablename__: ClassVar[Any] = "specification"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("name", "version"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    version: int = 1
+    valid_from: date
+    approved_by: str = ""
+    sha256: str = ""
+    entry: dict[str, Any] = _json()
+    seen_at: datetime = _instant()
+
+
+class MicrographRow(Row, table=True):
+    """One page or scene of one content: what it shows, apart from what anyone thinks of it."""
+
+    __tablename__: ClassVar[Any] = "micrograph"
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("sha256", "page"),
+        Index("ix_micrograph_site_id_order", "site_id", "order"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    public_id: str = Field(unique=True)
+    content_id: int = Field(foreign_key="content.id", index=True)
+    site_id: int = Field(foreign_key="site.id")
+    source_id: int = Field(foreign_key="source.id")
+    sha256: str
+    page: int
+    relative: str
+    origin: str = "watch"
+    taken_at: datetime = _instant()
+    width: int
+    height: int
+    format: str = ""
+    um_per_px: float | None = None
+    um_per_px_source: str | None = None
+    recipe: str = ""
+    crop_facts: dict[str, Any] = _json()
+    warnings: list[str] = _json(empty=list)
+    artefacts: dict[str, Any] = _json()
+    pruned_at: datetime | None = _instant()
+    specimen_id: int | None = Field(default=None, foreign_key="specimen.id", index=True)
+    preparation_id: int | None = Field(default=None, foreign_key="preparation.id")
+    plant: str = ""
+    microscope: str = ""
+    objective: str = ""
+    order: str = ""
+    heat: str = ""
+    batch: str = ""
+    specimen: str = ""
+    preparation: str = ""
+    field: str = ""
+    material: str = ""
+    etchant: str = ""
+    magnification: str = ""
+    operator: str = ""
+    process_extra: dict[str, Any] = _json()
+
+
+class ResultRow(Row, table=True):
+    """What one bundle said about one micrograph, cut by one recipe; never written over.
+
+    `current` marks the one a page shows. `review_rank` is its place in the review queue, the
+    weightiest reason first, and empty once it is decided or where nobody needs to look.
+    """
+
+    __tablename__: ClassVar[Any] = "result"
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("micrograph_id", "bundle", "recipe"),
+        Index(
+            "uq_result_current",
+            "micrograph_id",
+            unique=True,
+            sqlite_where=text("current = 1"),
+            postgresql_where=text("current"),
+        ),
+        Index(
+            "ix_result_queue",
+            "site_id",
+            "review_rank",
+            "done_at",
+            sqlite_where=text("review_rank IS NOT NULL"),
+            postgresql_where=text("review_rank IS NOT NULL"),
+        ),
+        Index(
+            "ix_result_night",
+            "site_id",
+            "done_at",
+            sqlite_where=text("current = 1 AND origin = 'watch'"),
+            postgresql_where=text("current AND origin = 'watch'"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    micrograph_id: int = Field(foreign_key="micrograph.id")
+    site_id: int = Field(foreign_key="site.id")
+    agent_id: int | None = Field(default=None, foreign_key="agent.id")
+    bundle: str = ""
+    recipe: str = ""
+    role: str = "live"
+    current: bool = True
+    origin: str = "watch"
+    done_at: datetime = _instant()
+    handling: str
+    reasons: list[str] = _json(empty=list)
+    review_rank: int | None = None
+    subtype: str | None = None
+    subtype_probabilities: dict[str, float] = _json()
+    size: str | None = None
+    size_min: int | None = None
+    size_max: int | None = None
+    size_probabilities: dict[str, float] = _json()
+    structure_code: str | None = None
+    probability: float | None = None
+    probabilities: dict[str, float] = _json()
+    prediction_set: list[str] = _json(empty=list)
+    coarser_share: dict[str, float] = _json()
+    p_value: float | None = None
+    strangeness: dict[str, Any] = _json()
+    thresholds: dict[str, Any] = _json()
+    engine: str = ""
+    precision: str = ""
+
+
+class LabelRow(Row, table=True):
+    """What a person said; appended, never changed. An undo is a row of its own."""
+
+    __tablename__: ClassVar[Any] = "label"
+
+    id: int | None = Field(default=None, primary_key=True)
+    micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
+    result_id: int | None = Field(default=None, foreign_key="result.id")
+    kind: str
+    code: str | None = None
+    strange_kind: str | None = None
+    why: str | None = None
+    criterion: str = "unrecorded"
+    comment: str = ""
+    by: str
+    decided_at: datetime = _instant(index=True)
+    viewing_s: float | None = None
+    blind: bool = False
+    bulk: bool = False
+    origin: str = "review"
+    supersedes: int | None = Field(default=None, foreign_key="label.id")
+
+
+class MeasurementRow(Row, table=True):
+    """A number measured on a micrograph, with its unit."""
+
+    __tablename__: ClassVar[Any] = "measurement"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("micrograph_id", "result_id", "name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
+    result_id: int | None = Field(default=None, foreign_key="result.id")
+    name: str
+    value: float
+    unit: str = ""
+
+
+class PromotionRow(Row, table=True):
+    """A person's act that made a bundle the current one; the newest row holds."""
+
+    __tablename__: ClassVar[Any] = "promotion"
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    bundle: str
+    by: str
+    reason: str
+    promoted_at: datetime = _instant()
+    metrics: dict[str, Any] = _json()
+
+
+class NightRow_(Row, table=True):  # noqa: N801 - `NightRow` is the noun that leaves the store
+    """One night's facts as they were first written; a refresh is a new revision."""
+
+    __tablename__: ClassVar[Any] = "night"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "date", "revision"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    date: date
+    revision: int = 1
+    facts: str = Field(sa_column=Column(Text, nullable=False))  # text: byte for byte the same
+    frozen_at: datetime = _instant()
+
+
+class JobRow(Row, table=True):
+    """A long or scheduled piece of work: what it was for, and how it ended."""
+
+    __tablename__: ClassVar[Any] = "job"
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    agent_id: int | None = Field(default=None, foreign_key="agent.id")
+    name: str = Field(index=True)
+    due_at: datetime | None = _instant()
+    started_at: datetime | None = _instant()
+    ended_at: datetime | None = _instant()
+    outcome: str = ""
+    facts: dict[str, Any] = _json()
+
+
+class TrailRow(Row, table=True):
+    """One act that somebody may have to answer for, chained to the one before by hash."""
+
+    __tablename__: ClassVar[Any] = "trail"
+    __table_args__: ClassVar[Any] = ({"sqlite_autoincrement": True},)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    at: datetime = _instant(index=True)
+    actor: str
+    act: str
+    subject: str = ""
+    facts: str = Field(sa_column=Column(Text, nullable=False))  # text: it is what was hashed
+    previous_sha256: str = Field(unique=True)  # a chain never forks, even with several agents
+    sha256: str = Field(unique=True)

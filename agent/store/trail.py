@@ -1,0 +1,118 @@
+"""Remember every act that somebody may have to answer for, so that a later change shows.
+
+In:  who did what, when, to what. Out: rows chained by hash, written in the act's own
+transaction. Next: `agent verify`, and whoever audits. There is no way to switch it off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+from sqlmodel import col, select
+
+from agent.store.tables import SiteRow, TrailRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+BEGINNING = "0" * 64
+"""What the first row is chained to."""
+
+ONE_AT_A_TIME = 0x74726169  # a number of ours for PostgreSQL's advisory lock: "trai"
+
+
+@dataclass(frozen=True, slots=True)
+class TrailEntry:
+    """One act.
+
+    Args:
+        id: Its number in the chain. at: when, aware UTC. site: where.
+        actor: Who. act: what, such as "label.given". subject: to what.
+        facts: The rest. sha256: of this row and the one before.
+    """
+
+    id: int
+    at: datetime
+    site: str
+    actor: str
+    act: str
+    subject: str
+    facts: dict[str, Any]
+    sha256: str
+
+
+def append(
+    session: Session,
+    site_id: int,
+    *,
+    at: datetime,
+    actor: str,
+    act: str,
+    subject: str = "",
+    facts: Mapping[str, object] | None = None,
+) -> None:
+    """Add one act to the chain, in the transaction of the act itself."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})"))
+    last = session.exec(select(TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)).first()
+    row = TrailRow(
+        site_id=site_id,
+        at=at,
+        actor=actor,
+        act=act,
+        subject=subject,
+        facts=json.dumps(facts or {}, ensure_ascii=False, sort_keys=True, default=str),
+        previous_sha256=last or BEGINNING,
+        sha256="",
+    )
+    row.sha256 = _hash(row)
+    session.add(row)
+    session.flush()
+
+
+def _hash(row: TrailRow) -> str:
+    said = [row.previous_sha256, row.site_id, _micros(row.at), row.actor, row.act, row.subject]
+    return hashlib.sha256(json.dumps([*said, row.facts]).encode()).hexdigest()
+
+
+def _micros(at: datetime) -> int:
+    # Whole microseconds: both databases keep those, and no spelling of a zone matters.
+    return round(at.timestamp() * 1_000_000)
+
+
+def entries(session: Session, *, act: str | None = None) -> Iterator[TrailEntry]:
+    """Say every act, oldest first; `act` keeps those that begin with it."""
+    asked = select(TrailRow, SiteRow.name).join(SiteRow).order_by(col(TrailRow.id))
+    if act:
+        asked = asked.where(col(TrailRow.act).startswith(act, autoescape=True))
+    for row, site in session.exec(asked.execution_options(yield_per=500)):
+        yield TrailEntry(
+            row.id or 0,
+            row.at,
+            site,
+            row.actor,
+            row.act,
+            row.subject,
+            json.loads(row.facts),
+            row.sha256,
+        )
+
+
+def problems(session: Session) -> list[str]:
+    """Walk the whole chain; say, in one sentence each, where it does not hold."""
+    found, before = [], BEGINNING
+    asked = select(TrailRow).order_by(col(TrailRow.id)).execution_options(yield_per=500)
+    for row in session.exec(asked):
+        if row.previous_sha256 != before:
+            found.append(f"trail: a row is missing before number {row.id} ({row.act})")
+        if row.sha256 != _hash(row):
+            found.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
+        before = row.sha256
+    return found
