@@ -376,6 +376,21 @@ def test_a_source_full_of_bad_entries_is_still_online_and_says_so(tmp_path, watc
     assert watched.state.online
 
 
+def test_a_file_that_is_no_longer_listed_is_gone_and_new_when_it_comes_back(tmp_path, watch):
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).write_bytes(b"x")
+    watched, _ = watch(tmp_path)
+    run(watched, 10)
+    (tmp_path / "a.tif").rename(tmp_path.with_name("aside.tif"))
+
+    look = watched.look(100)
+    watched.let_go(look.gone)
+    tmp_path.with_name("aside.tif").rename(tmp_path / "a.tif")
+
+    assert look.gone == ("a.tif",)
+    assert names(run(watched, 210, since_s=200)) == ["a.tif"]
+
+
 def test_a_file_announced_by_a_sidecar_waits_for_it(tmp_path, watch):
     (tmp_path / "a.tif").write_bytes(b"x")
     watched, _ = watch(tmp_path, completion="sidecar")

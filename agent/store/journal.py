@@ -26,6 +26,7 @@ from sqlmodel import col, select
 from agent.errors import FileCode
 from agent.store import sources
 from agent.store.tables import ContentRow, PathRow, SourceRow
+from agent.watch import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -108,7 +109,7 @@ class Claim:
     @property
     def path(self) -> Path:
         """Where it lies."""
-        return self.folder / self.relative
+        return locate(self.folder, self.relative)
 
 
 @dataclass(frozen=True, slots=True)
@@ -623,7 +624,7 @@ def _is_same_file(
     ):
         return True
     there = [
-        Path(folder) / path.relative
+        locate(Path(folder), path.relative)
         for path, folder in names
         if path.replaced_at is None and path.gone_at is None
     ]

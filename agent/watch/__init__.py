@@ -10,19 +10,24 @@ watched    one source: all of these together, and its health
 from __future__ import annotations
 
 from agent.watch.arrival import Arrival, Facts
+from agent.watch.listing import look_up
 from agent.watch.names import EXTENSIONS, Kind, kind_of, locate
+from agent.watch.provenance import Calibration, Provenance
 from agent.watch.settling import Settling
 from agent.watch.watched import Look, SourceState, Watched
 
 __all__ = [
     "EXTENSIONS",
     "Arrival",
+    "Calibration",
     "Facts",
     "Kind",
     "Look",
+    "Provenance",
     "Settling",
     "SourceState",
     "Watched",
     "kind_of",
     "locate",
+    "look_up",
 ]

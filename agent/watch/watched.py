@@ -80,12 +80,15 @@ class Look:
         at_rest: Files to be written into the journal, oldest first, offered until `taken`.
         settling: Files seen for the first time, still being written.
         ignored: Files that are no pictures, by their names; offered until `taken`.
+        gone: Names the journal knows that a whole listing no longer shows; offered until
+            `let_go`.
         listed: Whether the whole folder was listed.
     """
 
     at_rest: tuple[Arrival, ...] = ()
     settling: tuple[Arrival, ...] = ()
     ignored: tuple[Arrival, ...] = ()
+    gone: tuple[str, ...] = ()
     listed: bool = False
 
 
@@ -146,6 +149,7 @@ class Watched:
             if found is None:
                 return Look()
             look = self._sort(found.pictures, found.others, hints, now_s, listed=True)
+            look = replace(look, gone=self._gone(found))
         else:
             names = {*self._pending, *(n for n in hints.paths if kind_of(n) is Kind.PICTURE)}
             others = {n: (0, 0, 0) for n in hints.paths if kind_of(n) is Kind.OTHER}
@@ -173,9 +177,10 @@ class Watched:
             if self._pending.pop(file.relative, None):
                 self._count(file.relative)
 
-    def forget(self, relative: str) -> None:
-        """Learn that the journal let go of a file; if it is there, it is new again."""
-        self._known.pop(relative, None)
+    def let_go(self, relatives: Iterable[str]) -> None:
+        """Learn that the journal knows these are gone; if they come back they are offered again."""
+        for relative in relatives:
+            self._known.pop(relative, None)
 
     def close(self) -> None:
         """Stop listening."""
@@ -212,6 +217,12 @@ class Watched:
             online=True, problem=_trouble(listing), listed=self.state.listed + 1, took_s=took_s
         )
         return listing
+
+    def _gone(self, listing: Listing) -> tuple[str, ...]:
+        if listing.troubles:
+            return ()  # a part could not be seen: what is missing may be there
+        there = self._known.keys() - listing.pictures.keys() - listing.others.keys()
+        return tuple(there)
 
     def _pause_s(self, took_s: float) -> float:
         if self.state.mode == "native" and self._bell:
