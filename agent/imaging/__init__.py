@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from agent.imaging.crop import Box, Crop, MicronBar, Scale, SpecimenArea, crop, public_id
 from agent.imaging.facts import facts_of, fault_of
+from agent.imaging.pool import CropPool
 from agent.imaging.read import Limits, Micrograph, read
 
 __all__ = [
     "Box",
     "Crop",
+    "CropPool",
     "Limits",
     "Micrograph",
     "MicronBar",

@@ -1,0 +1,198 @@
+"""Read and crop in worker processes, so that a poison file kills a worker and not the agent.
+
+In:  paths. Out: the `Crop`s of each, or why there are none, in order of completion.
+Next: the model.
+Only the crop crosses back; the pixels it was cut from stay in the worker. A worker that dies
+may be another's fault (the system ran out of memory), so its file gets a second worker before it
+is called poison.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Self
+
+import psutil
+from pebble import ProcessExpired, ProcessPool
+
+from agent.errors import FileCode, FileError
+from agent.imaging.crop import Crop, crop
+from agent.imaging.page import Limits
+from agent.imaging.read import micrographs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+    from types import TracebackType
+
+OUT_OF_MEMORY = 77
+"""Exit code of a worker that found itself above its memory limit."""
+LOOK_EVERY_S = 0.05
+TRIES = 2
+AHEAD = 2
+"""Files handed out per worker: one in work, one waiting, so that crops do not pile up here."""
+
+Outcome = list[Crop] | Exception
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One file, and how many workers it has already cost."""
+
+    path: Path
+    settings_scale: float | None
+    tries: int = 0
+
+
+class CropPool:
+    """Workers that read and crop.
+
+    Args:
+        workers: How many processes; 0 takes one per two cores.
+        time_limit_s: How long one file may take, in seconds, before its worker is killed.
+        memory_limit_mb: How much memory one worker may take, in MB.
+        max_megapixels: A larger image is refused by its header.
+        um_per_px_range: A scale outside is not believed, µm per pixel.
+        sidecars: Whether text and XML files beside a picture are asked for the scale.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int = 0,
+        time_limit_s: float = 60.0,
+        memory_limit_mb: int = 4000,
+        max_megapixels: float = 200.0,
+        um_per_px_range: tuple[float, float] = (0.01, 5.0),
+        sidecars: bool = True,
+    ) -> None:
+        self.workers = workers or max(1, (os.cpu_count() or 2) // 2)
+        self._time_limit_s = time_limit_s
+        self._memory_limit_mb = memory_limit_mb
+        self._limits = Limits(max_megapixels=max_megapixels, sidecars=sidecars)
+        self._range = um_per_px_range
+        self._pool = ProcessPool(
+            max_workers=self.workers,
+            initializer=_begin,
+            initargs=(memory_limit_mb * 1_000_000,),
+            context=get_context("spawn"),
+        )
+
+    def crop_all(self, jobs: Sequence[tuple[Path, float | None]]) -> Iterator[tuple[Path, Outcome]]:
+        """Read and crop files.
+
+        Args:
+            jobs: Paths, each with the µm per pixel that the source's objectives say, or None.
+
+        Yields:
+            Path and outcome in order of completion: the crops, one per micrograph; a `FileError`
+            if the file is no use; an `OSError` if share or disk failed; else what went wrong in
+            our own code.
+        """
+        waiting = [_Job(path, scale) for path, scale in reversed(jobs)]
+        running: dict[Future[list[Crop]], _Job] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.workers * AHEAD:
+                    job = waiting.pop()
+                    running[self._start(job)] = job
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    job = running.pop(future)
+                    outcome = self._outcome(future)
+                    if isinstance(outcome, ProcessExpired):
+                        if job.tries + 1 < TRIES:
+                            waiting.append(_Job(job.path, job.settings_scale, job.tries + 1))
+                            continue
+                        outcome = _poison(outcome)
+                    yield job.path, outcome
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _start(self, job: _Job) -> Future[list[Crop]]:
+        return self._pool.schedule(
+            _read_and_crop,
+            args=(job.path, self._limits, self._range, job.settings_scale),
+            timeout=self._time_limit_s,
+        )
+
+    def _outcome(self, future: Future[list[Crop]]) -> Outcome:
+        error = future.exception()
+        if error is None:
+            return future.result()
+        # Pebble's own time-out carries a text where one of a share carries an error number.
+        if isinstance(error, TimeoutError) and not isinstance(error.errno, int):
+            return FileError(
+                FileCode.DECODER_KILLED,
+                f"reading it took longer than {self._time_limit_s:g} s ([imaging] time_limit_s).",
+            )
+        if isinstance(error, ProcessExpired) and error.exitcode == OUT_OF_MEMORY:
+            return FileError(
+                FileCode.DECODER_KILLED,
+                f"reading it took more than {self._memory_limit_mb} MB of memory "
+                "([imaging] memory_limit_mb).",
+            )
+        if isinstance(error, Exception):
+            return error
+        raise error
+
+    def close(self) -> None:
+        """Stop the workers at once; what they were reading is read again another time."""
+        self._pool.stop()  # type: ignore[no-untyped-call]  # pebble has no annotation here
+        self._pool.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _poison(death: ProcessExpired) -> FileError:
+    return FileError(
+        FileCode.DECODER_KILLED,
+        f"its decoder died on it, {TRIES} times (exit code {death.exitcode}).",
+    )
+
+
+def _begin(memory_limit_bytes: int) -> None:
+    """Prepare a worker: Ctrl-C is the parent's business, one thread each, memory watched."""
+    import cv2  # noqa: PLC0415 - only the workers decode
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    threading.Thread(target=_watch_memory, args=(memory_limit_bytes,), daemon=True).start()
+
+
+def _watch_memory(limit_bytes: int) -> None:
+    # The worker watches itself, so that the limit holds on Windows too. It cannot be told by
+    # an exception: a decoder deep in C would not hear it.
+    me = psutil.Process()
+    pause = threading.Event()
+    while me.memory_info().rss < limit_bytes:
+        pause.wait(LOOK_EVERY_S)
+    os._exit(OUT_OF_MEMORY)
+
+
+def _read_and_crop(
+    path: Path,
+    limits: Limits,
+    um_per_px_range: tuple[float, float],
+    settings_scale: float | None,
+) -> list[Crop]:
+    return [
+        crop(micrograph, um_per_px_range=um_per_px_range, settings_scale=settings_scale)
+        for micrograph in micrographs(path, limits=limits)
+    ]

@@ -1,0 +1,109 @@
+"""A poison file kills a worker, never the agent; every other file is cropped all the same."""
+
+import os
+import signal
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from agent.errors import FileCode
+from agent.imaging.pool import CropPool
+
+
+def steel(height=480, width=640, seed=0):
+    noise = np.random.default_rng(seed).normal(0, 40, (height, width))
+    grey = cv2.GaussianBlur(noise, (0, 0), 1.5) * 3 + 128
+    return np.clip(grey, 0, 255).astype(np.uint8)
+
+
+def saved(path, pixels=None):
+    path.write_bytes(cv2.imencode(path.suffix, steel() if pixels is None else pixels)[1])
+    return path
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with CropPool(workers=1, time_limit_s=20, memory_limit_mb=2000) as workers:
+        yield workers
+
+
+def outcomes(pool, *paths):
+    return {path.name: outcome for path, outcome in pool.crop_all([(path, None) for path in paths])}
+
+
+def test_good_and_bad_files_come_back_each_with_its_outcome(pool, tmp_path) -> None:
+    good = saved(tmp_path / "Gefüge 1.png")
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(saved(tmp_path / "whole.jpg").read_bytes()[:2000])
+
+    came = outcomes(pool, good, cut, tmp_path / "gone.tif")
+
+    assert came[good.name][0].pixels.shape == (480, 640, 3)
+    assert came["cut.jpg"].code is FileCode.TRUNCATED
+    assert isinstance(came["gone.tif"], FileNotFoundError)
+
+
+def test_an_image_too_large_is_refused_by_its_header(pool, tmp_path) -> None:
+    bomb = saved(tmp_path / "bomb.png", np.zeros((20_000, 20_000), np.uint8))
+
+    came = outcomes(pool, bomb)
+
+    assert came["bomb.png"].code is FileCode.TOO_LARGE
+
+
+def test_the_settings_scale_reaches_the_crop(pool, tmp_path) -> None:
+    file = saved(tmp_path / "a.png")
+
+    [(_, crops)] = pool.crop_all([(file, 0.25)])
+
+    assert (crops[0].um_per_px, crops[0].um_per_px_source) == (0.25, "settings")
+
+
+def test_a_file_that_takes_too_long_is_killed_and_the_next_one_read(tmp_path) -> None:
+    pipe = tmp_path / "endless.tif"
+    os.mkfifo(pipe)  # opening it for reading waits for a writer that never comes
+
+    with CropPool(workers=1, time_limit_s=1.5) as pool:
+        came = outcomes(pool, pipe, saved(tmp_path / "next.png"))
+
+    assert came["endless.tif"].code is FileCode.DECODER_KILLED
+    assert "1.5 s" in came["endless.tif"].message
+    assert len(came["next.png"]) == 1
+
+
+def test_a_worker_above_its_memory_limit_ends_with_a_reason(tmp_path) -> None:
+    large = saved(tmp_path / "large.png", np.zeros((9000, 9000, 3), np.uint8))
+
+    with CropPool(workers=1, memory_limit_mb=420) as pool:
+        came = outcomes(pool, large, saved(tmp_path / "next.png"))
+
+    assert came["large.png"].code is FileCode.DECODER_KILLED
+    assert "420 MB" in came["large.png"].message
+    assert len(came["next.png"]) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals end no process there")
+def test_a_worker_killed_by_somebody_else_costs_no_file(tmp_path) -> None:
+    files = [saved(tmp_path / f"{n}.png", steel(seed=n)) for n in range(6)]
+
+    with CropPool(workers=1, time_limit_s=20) as pool:
+        came = {}
+        for path, outcome in pool.crop_all([(file, None) for file in files]):
+            came[path.name] = outcome
+            if len(came) == 2:
+                for child in psutil.Process().children():
+                    if "spawn_main" in " ".join(child.cmdline()):
+                        child.send_signal(signal.SIGKILL)
+
+    assert sorted(came) == [f"{n}.png" for n in range(6)]
+    assert all(isinstance(outcome, list) for outcome in came.values())
+
+
+def test_errors_of_a_share_are_told_from_our_own_time_limit(pool) -> None:
+    class Done:
+        def exception(self):
+            return TimeoutError(110, "Connection timed out")
+
+    assert isinstance(pool._outcome(Done()), TimeoutError)
