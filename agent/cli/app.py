@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import platform
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.settings import Settings
+    from agent.store import Store
 
 GROUPS = (
     "setup",
@@ -105,6 +107,14 @@ def settings_file_of(context: typer.Context) -> Path | None:
     from agent import settings  # noqa: PLC0415
 
     return settings.find_file(context.find_root().obj)
+
+
+def store_of(settings: Settings) -> Store:
+    """Open the lab's database, made or migrated where needed. Raises `BadStore`."""
+    from agent.store import Store, store_url  # noqa: PLC0415
+
+    address = store_url(settings.store.folder, settings.store.url)
+    return Store.open(address, site=settings.site.name, agent=platform.node() or "agent")
 
 
 def _refuse(error: Exception) -> int:

@@ -1,0 +1,149 @@
+"""Write settings for people: a commented agent.toml, and what holds with where it came from.
+
+Both are made from `Settings` itself, so neither can fall behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from agent.settings import ENV_PREFIX, PROCESS_COLUMNS, Settings, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+LINE_LENGTH = 100
+
+HEAD = """\
+# Settings of Martensight. Every line that starts with "# " and holds a "=" shows a default:
+# take the "# " away to change it. A typo in a key is an error that names the nearest one.
+# `agent settings` prints what holds and where it comes from; `agent doctor` checks it.
+# One value for one PC can come from the environment: AGENT_STORE__FOLDER=…
+"""
+
+SOURCE_EXAMPLE = """\
+# One block for each microscope's export folder. The folder is only ever read.
+# [[sources]]
+# name = "LOM-07"
+# folder = "/mnt/lom07/export"      # on Windows '\\\\server\\share\\export', in single quotes
+"""
+
+PROCESS_EXAMPLE = """\
+# Process data that holds for every file of this source, such as:
+# plant = "Plant 1"
+# microscope = "LOM-07"
+# The keys: {keys}.
+"""
+
+OBJECTIVE_EXAMPLE = """\
+# [[sources.objectives]]            # the independent witness for the scale
+# name = "50x"                      # as it appears in the process data
+# um_per_px = 0.1103                # measured with a stage micrometer, µm per pixel
+# camera, width, height, certificate, valid_from: where one objective has several
+"""
+
+PATTERN_EXAMPLE = "(?P<order>\\\\d+)_(?P<specimen>\\\\d+)_(?P<field>\\\\d+)_.*"
+
+
+def page() -> str:
+    """Say a whole agent.toml: every section and key with its default and its description."""
+    return "\n".join([HEAD, *(_section(name) for name in Settings.model_fields)])
+
+
+def _section(name: str) -> str:
+    if name == "sources":
+        return _sources()
+    kind = Settings.model_fields[name].annotation
+    assert isinstance(kind, type)  # noqa: S101 - every other field of Settings is a section
+    assert issubclass(kind, BaseModel)  # noqa: S101
+    return f"[{name}]\n" + "".join(_lines(kind, set()))
+
+
+def _sources() -> str:
+    elsewhere = {"name", "folder", "objectives", *PROCESS_COLUMNS}
+    process = PROCESS_EXAMPLE.format(keys=", ".join(PROCESS_COLUMNS))
+    return SOURCE_EXAMPLE + "".join(_lines(Source, elsewhere)) + process + OBJECTIVE_EXAMPLE
+
+
+def _lines(kind: type[BaseModel], without: set[str]) -> Iterator[str]:
+    for key, field in kind.model_fields.items():
+        if key not in without:
+            value = f'"{PATTERN_EXAMPLE}"' if key == "pattern" else _toml(field.default)
+            yield _line(f"# {key} = {value}", field.description or "")
+
+
+def _line(setting: str, why: str) -> str:
+    if len(setting) + len(why) > LINE_LENGTH:
+        return f"# ({why})\n{setting}\n"
+    return f"{setting:<35} # {why}\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if hasattr(value, "strftime"):
+        return f'"{value:%H:%M}"'
+    if isinstance(value, PurePath):
+        value = value.as_posix()
+    return json.dumps("" if value is None else value, ensure_ascii=False)
+
+
+def in_effect(
+    settings: Settings, file: Path | None, environment: Mapping[str, str] = os.environ
+) -> list[tuple[str, str, str]]:
+    """List every setting as (name, value, "environment" | "file" | "default")."""
+    written = tomllib.loads(file.read_text(encoding="utf-8-sig")) if file else {}
+    upper = {name.upper() for name in environment}
+    rows = []
+    for name, value in _flat(settings):
+        variable = ENV_PREFIX + name.replace(".", "__").upper()
+        section = f"{ENV_PREFIX}{name.split('.')[0].split('[')[0]}".upper()
+        if variable in upper or section in upper:
+            origin = "environment"
+        else:
+            origin = "file" if _written(written, name) else "default"
+        rows.append((name, _hide_password(_toml(value)), origin))
+    return rows
+
+
+def _flat(settings: Settings) -> Iterator[tuple[str, object]]:
+    for section in Settings.model_fields:
+        value = getattr(settings, section)
+        if section == "sources":
+            for index, source in enumerate(value):
+                yield from (
+                    (f"sources[{index}].{key}", getattr(source, key))
+                    for key in Source.model_fields
+                    if key != "objectives"
+                )
+        else:
+            yield from (
+                (f"{section}.{key}", getattr(value, key)) for key in type(value).model_fields
+            )
+
+
+def _written(document: Any, name: str) -> bool:
+    for part in re.findall(r"\w+", name):
+        if isinstance(document, list):
+            document = document[int(part)] if int(part) < len(document) else {}
+        elif part in document:
+            document = document[part]
+        else:
+            return False
+    return True
+
+
+def _hide_password(text: str) -> str:
+    return re.sub(r"(://[^:/@]+):[^@]+@", r"\1:…@", text)
