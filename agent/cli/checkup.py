@@ -87,11 +87,7 @@ def _data_folder(folder: Path) -> Iterator[Finding]:
 
 def _database(settings: Settings) -> Finding:
     try:
-        store = Store.open(
-            store_url(settings.store.folder, settings.store.url),
-            site=settings.site.name,
-            agent=platform.node(),
-        )
+        store = store_of(settings)
     except AgentError as error:
         return Finding("database", "wrong", str(error))
     store.close()
@@ -160,11 +156,7 @@ def _label_reader() -> Finding:
 
 def _bundle(settings: Settings) -> Finding:
     try:
-        store = Store.open(
-            store_url(settings.store.folder, settings.store.url),
-            site=settings.site.name,
-            agent=platform.node(),
-        )
+        store = store_of(settings)
     except AgentError:
         return Finding("bundle", "doubtful", "unknown, as the database does not open.")
     name = store.current_bundle()
