@@ -1,0 +1,41 @@
+"""Report a night: its rows become frozen facts, the facts one page, whole or not at all.
+
+In:  the store and the archive. Out: `reports/2026-11-24.html`, data beside it, an index. Next: a
+person in the morning, who follows a link into the review.
+"""
+
+from __future__ import annotations
+
+from agent.night.cards import Gallery, card_of, decision_of, percent, said_of
+from agent.night.facts import NightFacts, NightSettings, Said, Seen, Summary, seen_of
+from agent.night.gallery import ALARM_LIMIT, limit_of, note_of, palette_of, place_of
+from agent.night.period import end_of, local, local_full, night_of, period_of
+from agent.night.write import Written, missing_nights, write_index, write_report
+
+__all__ = [
+    "ALARM_LIMIT",
+    "Gallery",
+    "NightFacts",
+    "NightSettings",
+    "Said",
+    "Seen",
+    "Summary",
+    "Written",
+    "card_of",
+    "decision_of",
+    "end_of",
+    "limit_of",
+    "local",
+    "local_full",
+    "missing_nights",
+    "night_of",
+    "note_of",
+    "palette_of",
+    "percent",
+    "period_of",
+    "place_of",
+    "said_of",
+    "seen_of",
+    "write_index",
+    "write_report",
+]

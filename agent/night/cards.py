@@ -1,0 +1,345 @@
+"""Say in a person's words what is known of one micrograph, and why it needs a person.
+
+In:  `Seen` facts, and something that has its pictures. Out: a `reports.Card`. Next: `page`, `web`.
+The report and the review page say the same of a micrograph because both say it from here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import reports
+from agent.night.period import local
+from reports import Answer, Card, Cause, Decision, Fact, Figure, Link, Row, Share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from agent.night.facts import Said, Seen
+    from reports import Picture
+
+SOURCES_OF_SCALE = {
+    "metadata": "the file's metadata",
+    "micron_bar": "the micron bar",
+    "sidecar": "the file beside it",
+    "settings": "the settings",
+}
+WARNINGS = {
+    "scale_conflict": "Two witnesses of the scale disagree by more than 5 %.",
+    "no_scale": "Nothing says how large a pixel is.",
+    "coating": "There is a coating or a second material beside the steel.",
+}
+PROCESS_NAMES = {
+    "plant": "Plant",
+    "microscope": "Microscope",
+    "objective": "Objective",
+    "order": "Order",
+    "heat": "Heat",
+    "batch": "Heat-treatment batch",
+    "specimen": "Specimen",
+    "preparation": "Preparation",
+    "field": "Field",
+    "material": "Material",
+    "etchant": "Etchant",
+    "magnification": "Magnification",
+    "operator": "Operator",
+}
+NEAREST_PER_CODE = 3
+
+
+class Gallery(Protocol):
+    """Has the pictures of micrographs: inside the page, or as links."""
+
+    def crop(self, seen: Seen) -> Picture | None:
+        """What the model saw, the strangest place marked."""
+
+    def field(self, seen: Seen) -> Picture | None:
+        """The whole field, what was cut away dark."""
+
+    def heat(self, seen: Seen, which: str) -> tuple[Picture | None, str]:
+        """One map over the crop, and what has to be said of it ("" for nothing).
+
+        Args:
+            seen: The micrograph.
+            which: "subtype", "size" or "strangeness".
+        """
+
+    def known(self, key: str, code: str) -> Picture | None:
+        """A known micrograph's thumbnail, by its training key."""
+
+
+def card_of(
+    seen: Seen, gallery: Gallery, *, zone: str, words: Mapping[str, str], review: Link | None
+) -> Card:
+    """Say everything about one micrograph.
+
+    Args:
+        seen: The facts.
+        gallery: Its pictures.
+        zone: Time zone of the site.
+        words: Structure code → what it means.
+        review: Where it is decided, or None.
+    """
+    return Card(
+        id=seen.id,
+        name=seen.name,
+        path=seen.path,
+        source=seen.source,
+        at=local(seen.done_at, zone),
+        causes=tuple(causes_of(seen)),
+        answer=answer_of(seen, words),
+        field=_field(seen, gallery),
+        crop=_crop(seen, gallery),
+        maps=tuple(_maps(seen, gallery)),
+        nearest=tuple(_nearest(seen, gallery)),
+        facts=tuple(facts_of(seen)),
+        warnings=tuple(warnings_of(seen)),
+        decision=decision_of(seen.decision, zone) if seen.decision else None,
+        review=review,
+    )
+
+
+def row_of(
+    seen: Seen, *, zone: str, thumbnail: Picture | None, words: Mapping[str, str], href: str = ""
+) -> Row:
+    """Say one micrograph in one line."""
+    why = ", ".join(reports.reason(word)[0].lower() for word in seen.reasons)
+    return Row(
+        id=seen.id,
+        name=seen.name,
+        source=seen.source,
+        at=local(seen.done_at, zone),
+        code=seen.structure_code or "",
+        probability=percent(seen.probability) if seen.probability is not None else "",
+        handling=seen.handling,
+        why=why or words.get(seen.structure_code or "", ""),
+        thumbnail=thumbnail,
+        href=href,
+    )
+
+
+def percent(share: float) -> str:
+    """Say a share as a person reads it; never 100 % or 0 % unless it is."""
+    if 0 < share < 0.005:  # noqa: PLR2004 - rounds to 0
+        return "< 1 %"
+    if 0.995 <= share < 1:  # noqa: PLR2004 - rounds to 100
+        return "> 99 %"
+    return f"{share * 100:.0f} %"
+
+
+def causes_of(seen: Seen) -> Iterator[Cause]:
+    """Say why it is here, the weightiest first, and what to do."""
+    for word in seen.reasons:
+        title, action = reports.reason(word)
+        yield Cause(word, title, _found(word, seen), action)
+
+
+def _found(word: str, seen: Seen) -> str:
+    say = _FINDINGS.get(word)
+    return say(seen) if say else ""
+
+
+def _scales(seen: Seen) -> str:
+    said = [f"{SOURCES_OF_SCALE.get(s, s)} says {v:.4g} µm per pixel" for s, v in seen.scales]
+    return _sentence(", ".join(said))
+
+
+def _defects(seen: Seen) -> str:
+    found = [w.partition(":")[2] or w for w in seen.warnings if w.startswith("input_defect")]
+    return _sentence(", ".join(f.replace("_", " ").strip() for f in found))
+
+
+def _out_of_scope(seen: Seen) -> str:
+    return f"The scale is {seen.um_per_px:.4g} µm per pixel." if seen.um_per_px else ""
+
+
+def _doubt(seen: Seen) -> str:
+    ranked = sorted(seen.probabilities.items(), key=lambda item: -item[1])[:2]
+    said = " against ".join(f"{code} {percent(share)}" for code, share in ranked)
+    return _sentence(said)
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}." if words else ""
+
+
+_FINDINGS: dict[str, Callable[[Seen], str]] = {
+    "strange": lambda seen: seen.strangeness,
+    "uncertain": _doubt,
+    "scale_conflict": _scales,
+    "scale_unknown": lambda _: (
+        "Neither metadata nor a readable micron bar says how large a pixel is."
+    ),
+    "input_defect": _defects,
+    "unexpected_subtype": lambda seen: (
+        f"{seen.process_data.get('material', 'The material')} came out as {seen.subtype}."
+    ),
+    "out_of_scope": _out_of_scope,
+}
+
+
+def answer_of(seen: Seen, words: Mapping[str, str]) -> Answer:
+    """Say what the model says, or that there was none."""
+    scale_missing = {"scale_unknown", "scale_conflict"} & set(seen.reasons)
+    others = [code for code in seen.prediction_set if code != seen.structure_code]
+    code = seen.structure_code or ""
+    return Answer(
+        code=code,
+        words=words.get(code, ""),
+        probability=percent(seen.probability) if seen.probability is not None else "",
+        provisional="provisional: the scale is not known" if code and scale_missing else "",
+        possible=" or ".join(seen.prediction_set) if others else "",
+        subtypes=_bars(seen.subtype_probabilities, seen.subtype),
+        sizes=_bars(
+            seen.size_probabilities,
+            seen.size,
+            possible={p.removeprefix(seen.subtype or "") for p in seen.prediction_set},
+        ),
+        size_title=f"Size number in {seen.subtype}",
+        strangeness=_strangeness(seen),
+        strange=seen.strange,
+    )
+
+
+def _bars(
+    shares: Mapping[str, float], chosen: str | None, possible: set[str] | None = None
+) -> tuple[Share, ...]:
+    return tuple(
+        Share(
+            label=label or "–",
+            words="",
+            percent=round(share * 100, 1),
+            text=percent(share),
+            chosen=label == chosen,
+            possible=label in (possible or ()),
+        )
+        for label, share in shares.items()
+    )
+
+
+def _strangeness(seen: Seen) -> str:
+    if seen.p_value is None:
+        return ""
+    rare = f"p = {seen.p_value:.2g}"
+    return seen.strangeness if rare in seen.strangeness else f"{seen.strangeness} ({rare})".strip()
+
+
+def _crop(seen: Seen, gallery: Gallery) -> Figure:
+    picture = gallery.crop(seen)
+    marked = " The box marks the strangest place." if seen.where else ""
+    note = "" if picture else "not in the archive any more"
+    return Figure("What the model saw", f"The kept rectangle.{marked}", picture, note)
+
+
+def _field(seen: Seen, gallery: Gallery) -> Figure:
+    picture = gallery.field(seen)
+    note = "" if picture else "not in the archive any more"
+    return Figure(
+        "Whole field", "Inside the outline: what was kept. Darker: cut away.", picture, note
+    )
+
+
+def _maps(seen: Seen, gallery: Gallery) -> Iterator[Figure]:
+    if not seen.bundle:
+        return
+    for which, title, caption in maps_said(seen):
+        picture, note = gallery.heat(seen, which)
+        yield Figure(title, caption, picture, note)
+
+
+def maps_said(seen: Seen) -> tuple[tuple[str, str, str], ...]:
+    """Say which maps a judged micrograph has: which, title, what to look for."""
+    size = seen.size or ""
+    one_size = not size
+    return (
+        (
+            "subtype",
+            f"Why subtype {seen.subtype}",
+            (
+                f"Orange speaks for {seen.subtype}, violet against it. Carbides and retained "
+                "austenite should carry it, not scratches or edges."
+            ),
+        ),
+        *(
+            ()
+            if one_size
+            else (
+                (
+                    "size",
+                    f"Why size {size}",
+                    f"Orange speaks for size {size}, violet against it. Needles should carry it.",
+                ),
+            )
+        ),
+        (
+            "strangeness",
+            "Strangeness",
+            "Bright is unlike the reference images; the white outline is the alarm level.",
+        ),
+    )
+
+
+def _nearest(seen: Seen, gallery: Gallery) -> Iterator[Figure]:
+    for code, keys in seen.nearest.items():
+        for key in keys[:NEAREST_PER_CODE]:
+            picture = gallery.known(key, code)
+            if picture is not None:
+                yield Figure(code, f"Known as {code}.", picture)
+
+
+def facts_of(seen: Seen) -> Iterator[Fact]:
+    """Say scale, size, crop, process data and what computed the answer."""
+    if seen.um_per_px is None:
+        yield Fact("Scale", "unknown")
+    else:
+        by = SOURCES_OF_SCALE.get(seen.um_per_px_source or "", seen.um_per_px_source or "")
+        yield Fact("Scale", f"{seen.um_per_px:.4g} µm per pixel, from {by}")
+    yield Fact("Image", f"{seen.width} × {seen.height} px{_page(seen)}")
+    if seen.crop is not None:
+        x0, y0, x1, y1 = seen.crop
+        kept = (x1 - x0) * (y1 - y0) / (seen.width * seen.height)
+        yield Fact("Kept", f"{x1 - x0} × {y1 - y0} px, {percent(kept)} of the field")
+    for column, name in PROCESS_NAMES.items():
+        if value := seen.process_data.get(column):
+            yield Fact(name, value)
+    if seen.bundle:
+        yield Fact("Bundle", f"{seen.bundle} ({', '.join(x for x in _engine(seen) if x)})")
+    yield Fact("File", seen.path)
+
+
+def _engine(seen: Seen) -> Sequence[str]:
+    return (seen.engine, seen.precision, f"crop recipe {seen.recipe}" if seen.recipe else "")
+
+
+def _page(seen: Seen) -> str:
+    return f", page {seen.page + 1}" if seen.page else ""
+
+
+def warnings_of(seen: Seen) -> Iterator[str]:
+    """Say the crop's warnings in words; an unknown one speaks for itself."""
+    for word in seen.warnings:
+        if not word.startswith("input_defect"):
+            yield WARNINGS.get(word, _sentence(word.replace("_", " ")))
+
+
+def said_of(said: Said) -> str:
+    """Say a decision in a few words."""
+    if said.kind == "code":
+        return said.code or ""
+    if said.kind == "strange":
+        return f"strange: {reports.strange_kind(said.strange_kind or '')}"
+    if said.kind == "unusable":
+        return f"unusable: {reports.unusable_why(said.why or '')}"
+    return "cannot tell"
+
+
+def decision_of(said: Said, zone: str) -> Decision:
+    """Say a decision with who and when."""
+    return Decision(
+        text=said_of(said),
+        by=said.by,
+        at=local(said.at, zone),
+        comment=said.comment,
+        criterion=said.criterion if said.criterion != "unrecorded" else "",
+        undone=said.undone,
+    )

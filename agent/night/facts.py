@@ -1,0 +1,482 @@
+"""Gather what a night brought, once, and freeze it.
+
+In:  the store's answers. Out: `NightFacts`, and their text. Next: `page`, which draws them.
+A report that is written again shows the night as it was first reported, whatever was decided,
+promoted or renamed since: so everything a page says that could change is in here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from agent.night.period import local, period_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from agent.store import FileFate, MicrographView, SourceHealth, Store
+
+FACTS_VERSION = 1
+UNUSABLE_STATES = ("set_aside", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class NightSettings:
+    """What a report needs to know of the lab.
+
+    Args:
+        site: Its name. zone: its time zone. at: when a night ends, wall clock.
+        alpha: Share of good images that may be flagged as strange.
+        min_probability: Below it a code is uncertain.
+        review_url: Where the review page answers, such as "http://127.0.0.1:8787"; "" for none.
+        software: Name and version of this program.
+        words: Structure code → what it means, in the taxonomy's order.
+        config: Fingerprint of the settings, "" if unknown.
+    """
+
+    site: str
+    zone: str
+    at: time
+    alpha: float = 0.02
+    min_probability: float = 0.6
+    review_url: str = ""
+    software: str = "Martensight"
+    words: Mapping[str, str] = field(default_factory=dict)
+    config: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A person's decision, as it stood when the facts were frozen."""
+
+    kind: str
+    code: str | None
+    strange_kind: str | None
+    why: str | None
+    criterion: str
+    comment: str
+    by: str
+    at: datetime
+    undone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One micrograph of the night; the fields mean what they mean in `agent.store`."""
+
+    id: str
+    sha256: str
+    page: int
+    path: str
+    source: str
+    done_at: datetime
+    width: int
+    height: int
+    um_per_px: float | None
+    um_per_px_source: str | None
+    crop: tuple[int, int, int, int] | None
+    polygon: tuple[tuple[int, int], ...]
+    marks: tuple[tuple[int, int, int, int], ...]
+    scales: tuple[tuple[str, float], ...]
+    recipe: str
+    warnings: tuple[str, ...]
+    process_data: dict[str, str]
+    process_extra: dict[str, str]
+    subtype: str | None
+    subtype_probabilities: dict[str, float]
+    size: str | None
+    size_min: int | None
+    size_max: int | None
+    size_probabilities: dict[str, float]
+    structure_code: str | None
+    probability: float | None
+    probabilities: dict[str, float]
+    prediction_set: tuple[str, ...]
+    p_value: float | None
+    strange: bool
+    where: tuple[int, int, int, int] | None
+    strangeness: str
+    nearest: dict[str, tuple[str, ...]]
+    handling: str
+    reasons: tuple[str, ...]
+    thresholds: dict[str, Any]
+    bundle: str
+    engine: str
+    precision: str
+    decision: Said | None
+
+    @property
+    def name(self) -> str:
+        """The file's name alone."""
+        return self.path.replace("\\", "/").rsplit("/", 1)[-1]
+
+    @property
+    def needs_a_person(self) -> bool:
+        """It was flagged; somebody may have decided since."""
+        return self.handling == "review"
+
+    @property
+    def waits(self) -> bool:
+        """It was flagged and nobody has decided yet."""
+        return self.needs_a_person and self.decision is None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A file that could not be used."""
+
+    path: str
+    source: str
+    at: datetime
+    state: str
+    code: str
+    sentence: str
+    attempts: int
+    next_try_at: datetime | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A file whose content was known already."""
+
+    path: str
+    source: str
+    at: datetime
+    known_as: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A source as it was last seen."""
+
+    name: str
+    folder: str
+    mode: str
+    online: bool
+    offline_since: datetime | None
+    last_scan_at: datetime | None
+    last_file_at: datetime | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A night in one line; the index reads nothing else."""
+
+    night: date
+    tone: str
+    headline: str
+    taken: int
+    review: int
+    unusable: int
+
+
+@dataclass(frozen=True, slots=True)
+class NightFacts:
+    """Everything one report says."""
+
+    version: int
+    summary: Summary
+    site: str
+    zone: str
+    night: date
+    after: datetime
+    until: datetime
+    gathered_at: datetime
+    alpha: float
+    min_probability: float
+    review_url: str
+    software: str
+    database: str
+    config: str
+    bundle: str
+    words: dict[str, str]
+    last_file_at: datetime | None
+    micrographs: tuple[Seen, ...]
+    unusable: tuple[Failed, ...]
+    duplicates: tuple[Twin, ...]
+    sources: tuple[Folder, ...]
+
+    @property
+    def running(self) -> bool:
+        """The night was not over when these were gathered."""
+        return self.gathered_at < self.until
+
+
+_ADAPTER = TypeAdapter(NightFacts)
+_SUMMARY = TypeAdapter(Summary)
+
+
+def gather(store: Store, night: date, settings: NightSettings, *, now: datetime) -> NightFacts:
+    """Ask the store for one night.
+
+    Args:
+        store: Open.
+        night: Which.
+        settings: Of the lab.
+        now: An aware instant; if the night is not over, its facts are those until now.
+    """
+    after, until = period_of(night, settings.at, settings.zone)
+    seen = tuple(seen_of(view) for view in store.between(after, until))
+    fates = tuple(store.files((*UNUSABLE_STATES, "duplicate")))
+    unusable = tuple(_failed(fate, until) for fate in fates if _counts(fate, after, until))
+    twins = tuple(_twin(fate) for fate in fates if _is_twin(fate, after, until))
+    last = _last_files(store, until, seen)
+    sources = tuple(_folder(health, last) for health in store.sources())
+    newest = max(last.values(), default=None)
+    summary = _summary(
+        night,
+        settings.zone,
+        seen=seen,
+        unusable=unusable,
+        sources=sources,
+        newest=newest,
+    )
+    return NightFacts(
+        version=FACTS_VERSION,
+        summary=summary,
+        site=settings.site,
+        zone=settings.zone,
+        night=night,
+        after=after,
+        until=until,
+        gathered_at=now.astimezone(UTC),
+        alpha=settings.alpha,
+        min_probability=settings.min_probability,
+        review_url=settings.review_url.rstrip("/"),
+        software=settings.software,
+        database=store.kind,
+        config=settings.config,
+        bundle=store.current_bundle() or "",
+        words=dict(settings.words),
+        last_file_at=newest,
+        micrographs=seen,
+        unusable=unusable,
+        duplicates=twins,
+        sources=sources,
+    )
+
+
+def to_text(facts: NightFacts) -> str:
+    """Write facts as JSON text: one line per micrograph or file, so that two can be compared."""
+    document = _ADAPTER.dump_python(facts, mode="json")
+    parts = [f" {json.dumps(key)}: {_lines(value)}" for key, value in document.items()]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _lines(value: object) -> str:
+    if isinstance(value, list) and value:
+        return "[\n  " + ",\n  ".join(json.dumps(v, ensure_ascii=False) for v in value) + "\n ]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def from_text(text: str) -> NightFacts:
+    """Read facts back; the inverse of `to_text`."""
+    return _ADAPTER.validate_json(text)
+
+
+def summary_of(text: str) -> Summary:
+    """Read the summary alone: it stands at the top, so a year of nights is quickly listed."""
+    start = text.index("{", text.index('"summary"'))
+    document, _ = json.JSONDecoder().raw_decode(text, start)
+    return _SUMMARY.validate_python(document)
+
+
+def seen_of(view: MicrographView) -> Seen:
+    """Take what a page says of a micrograph out of the store's view of it."""
+    facts, strange = view.crop_facts, view.strangeness
+    area = facts.get("specimen_area") or {}
+    bar, where = facts.get("micron_bar"), strange.get("where")
+    return Seen(
+        id=view.id,
+        sha256=view.sha256,
+        page=view.page,
+        path=view.path,
+        source=view.source,
+        done_at=view.done_at,
+        width=view.width,
+        height=view.height,
+        um_per_px=view.um_per_px,
+        um_per_px_source=view.um_per_px_source,
+        crop=view.crop,
+        polygon=() if area.get("whole_frame", True) else _corners(area.get("polygon")),
+        marks=(_box(bar["bbox"]),) if bar else (),
+        scales=tuple((s["source"], float(s["um_per_px"])) for s in facts.get("scales") or ()),
+        recipe=view.recipe,
+        warnings=view.warnings,
+        process_data=dict(view.process_data),
+        process_extra={str(key): str(value) for key, value in view.process_extra.items()},
+        subtype=view.subtype,
+        subtype_probabilities=dict(view.subtype_probabilities),
+        size=view.size,
+        size_min=view.size_min,
+        size_max=view.size_max,
+        size_probabilities=dict(view.size_probabilities),
+        structure_code=view.structure_code,
+        probability=view.probability,
+        probabilities=dict(view.probabilities),
+        prediction_set=view.prediction_set,
+        p_value=strange.get("p_value"),
+        strange=bool(strange.get("flagged", False)),
+        where=_box(where) if where else None,
+        strangeness=str(strange.get("sentence", "")),
+        nearest={code: tuple(keys) for code, keys in (strange.get("nearest") or {}).items()},
+        handling=view.handling,
+        reasons=view.reasons,
+        thresholds=dict(view.thresholds),
+        bundle=view.bundle,
+        engine=view.engine,
+        precision=view.precision,
+        decision=_said(view),
+    )
+
+
+def _said(view: MicrographView) -> Said | None:
+    label = view.label
+    if label is None:
+        return None
+    return Said(
+        kind=label.kind,
+        code=label.code,
+        strange_kind=label.strange_kind,
+        why=label.why,
+        criterion=label.criterion,
+        comment=label.comment,
+        by=label.by,
+        at=label.at,
+    )
+
+
+def _corners(polygon: Iterable[Iterable[int]] | None) -> tuple[tuple[int, int], ...]:
+    return tuple((int(x), int(y)) for x, y in polygon or ())
+
+
+def _box(edges: Iterable[int]) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = (int(edge) for edge in edges)
+    return x0, y0, x1, y1
+
+
+def _counts(fate: FileFate, after: datetime, until: datetime) -> bool:
+    # A file that is still tried again has no end yet: it is named every night until it has.
+    if fate.state == "failed":
+        return fate.first_seen_at <= until
+    return fate.state in UNUSABLE_STATES and _within(fate.done_at, after, until)
+
+
+def _is_twin(fate: FileFate, after: datetime, until: datetime) -> bool:
+    return fate.state == "duplicate" and _within(fate.done_at, after, until)
+
+
+def _within(instant: datetime | None, after: datetime, until: datetime) -> bool:
+    return instant is not None and after < instant <= until
+
+
+def _failed(fate: FileFate, until: datetime) -> Failed:
+    return Failed(
+        path=fate.path,
+        source=fate.source,
+        at=fate.done_at or min(fate.first_seen_at, until),
+        state=fate.state,
+        code=fate.code or "crashed",
+        sentence=fate.reason or "",
+        attempts=fate.attempts,
+        next_try_at=fate.next_try_at,
+        sha256=fate.sha256,
+    )
+
+
+def _twin(fate: FileFate) -> Twin:
+    return Twin(
+        path=fate.path,
+        source=fate.source,
+        at=fate.done_at or fate.first_seen_at,
+        known_as=fate.duplicate_of or "",
+    )
+
+
+def _folder(health: SourceHealth, last: Mapping[str, datetime]) -> Folder:
+    return Folder(
+        name=health.name,
+        folder=health.folder,
+        mode=health.mode,
+        online=health.online,
+        offline_since=health.offline_since,
+        last_scan_at=health.last_scan_at,
+        last_file_at=last.get(health.name),
+        problem=health.problem,
+    )
+
+
+def _last_files(store: Store, until: datetime, seen: Iterable[Seen]) -> dict[str, datetime]:
+    """Say when each source's newest micrograph was done, up to the night's end."""
+    last: dict[str, datetime] = {}
+    for one in seen:
+        last[one.source] = max(one.done_at, last.get(one.source, one.done_at))
+    if last:
+        return last
+    # An empty night says when the last file came, and only then is the whole store asked.
+    for fate in store.files("done"):
+        at = fate.done_at
+        if at is not None and at <= until:
+            last[fate.source] = max(at, last.get(fate.source, at))
+    return last
+
+
+def _summary(
+    night: date,
+    zone: str,
+    *,
+    seen: tuple[Seen, ...],
+    unusable: tuple[Failed, ...],
+    sources: tuple[Folder, ...],
+    newest: datetime | None,
+) -> Summary:
+    waiting = [one for one in seen if one.waits]
+    offline = [source for source in sources if not source.online]
+    tone = (
+        "problem"
+        if offline or any("strange" in one.reasons for one in waiting)
+        else "attention"
+        if waiting or unusable or any(source.problem for source in sources)
+        else "calm"
+    )
+    return Summary(
+        night=night,
+        tone=tone,
+        headline=_headline(zone, seen, waiting, unusable, newest),
+        taken=len(seen),
+        review=sum(one.needs_a_person for one in seen),
+        unusable=len(unusable),
+    )
+
+
+def _headline(
+    zone: str,
+    seen: tuple[Seen, ...],
+    waiting: list[Seen],
+    unusable: tuple[Failed, ...],
+    newest: datetime | None,
+) -> str:
+    if waiting or unusable:
+        parts = [
+            counted(len(waiting), "micrograph") if waiting else "",
+            counted(len(unusable), "file") if unusable else "",
+        ]
+        subject = " and ".join(part for part in parts if part)
+        return f"{subject} {'needs' if len(waiting) + len(unusable) == 1 else 'need'} a person"
+    if seen:
+        return f"Nothing needs a person: {counted(len(seen), 'micrograph')}, all settled"
+    if newest is None:
+        return "Nothing came in this night, and no file has come yet"
+    return f"Nothing came in this night; the last file was done {local(newest, zone)}"
+
+
+def counted(n: int, noun: str) -> str:
+    """Say "1 file", "2 files"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

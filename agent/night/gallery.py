@@ -1,0 +1,157 @@
+"""Put pictures into a page: small JPEGs as data URIs, so that one file is the whole report.
+
+In:  the archive. Out: `reports.Picture`s. Next: `cards`.
+Every map is drawn on its bundle's fixed scale; the same micrograph gives the same bytes again.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+from agent import pictures
+from agent.pictures import Palette
+from reports import Picture
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from agent.archive import Archive
+    from agent.night.facts import Seen
+
+CARD_PX = 400
+ROW_PX = 112
+NEAR_PX = 200
+CARD_QUALITY = 72
+ROW_QUALITY = 60
+
+EVIDENCE_LIMIT = 6.0
+"""Evidence (in logits) that gets the full colour, where a bundle does not say its own."""
+ALARM_LIMIT = 2.0
+"""Twice the alarm level: the level itself stands in the middle of the scale."""
+
+Drawn = dict[str, tuple[Picture | None, str]]
+
+
+def limit_of(seen: Seen, which: str) -> float:
+    """Say the value that gets the full colour on one map: the bundle's own, else ours."""
+    if which == "strangeness":
+        return ALARM_LIMIT
+    said = seen.thresholds.get(f"{which}_evidence_limit")
+    return float(said) if isinstance(said, int | float) and said > 0 else EVIDENCE_LIMIT
+
+
+def palette_of(which: str) -> Palette:
+    """Say how a map is coloured."""
+    return Palette.ALARM if which == "strangeness" else Palette.EVIDENCE
+
+
+def note_of(heat: NDArray[np.floating], which: str, limit: float) -> str:
+    """Say what a map shows where colour alone would leave doubt."""
+    if which == "strangeness":
+        reached = bool((heat >= 1).any())
+        return "" if reached else "nothing reaches the alarm level"
+    return "" if pictures.has_evidence(heat, limit=limit) else "no positive evidence"
+
+
+class Embedded:
+    """Pictures inside the page. One micrograph's are drawn together and only the last kept.
+
+    Args:
+        archive: Where the pixels are.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._known: dict[str, Picture | None] = {}
+        self._last: tuple[str, Drawn] = ("", {})
+
+    def crop(self, seen: Seen) -> Picture | None:
+        """What the model saw, the strangest place marked."""
+        return self._drawn(seen)["crop"][0]
+
+    def field(self, seen: Seen) -> Picture | None:
+        """The whole field, what was cut away dark."""
+        path = self._archive.preview_path(seen.sha256, seen.page)
+        try:
+            preview = pictures.fitted(pictures.decode(path.read_bytes()), CARD_PX)
+        except (OSError, ValueError):
+            return None
+        if seen.crop is not None:
+            preview = pictures.outline(
+                preview,
+                seen.crop,
+                field_width=seen.width,
+                polygon=seen.polygon,
+                marks=seen.marks,
+            )
+        return jpeg(preview, f"Whole field of {seen.name}, the kept rectangle outlined")
+
+    def heat(self, seen: Seen, which: str) -> tuple[Picture | None, str]:
+        """One map over the crop, and what has to be said of it."""
+        return self._drawn(seen).get(which, (None, "no map was kept"))
+
+    def known(self, key: str, code: str) -> Picture | None:
+        """A known micrograph's thumbnail, by its training key."""
+        if key not in self._known:
+            self._known[key] = self._thumbnail(*place_of(key), f"Known {code}", NEAR_PX)
+        return self._known[key]
+
+    def thumbnail(self, seen: Seen) -> Picture | None:
+        """A thumbnail for a row."""
+        return self._thumbnail(seen.sha256, seen.page, seen.name, ROW_PX)
+
+    def _thumbnail(self, sha256: str, page: int, alt: str, longest_px: int) -> Picture | None:
+        try:
+            held = self._archive.thumbnail_path(sha256, page).read_bytes()
+            return jpeg(pictures.fitted(pictures.decode(held), longest_px), alt, ROW_QUALITY)
+        except (OSError, ValueError):
+            return None
+
+    def _drawn(self, seen: Seen) -> Drawn:
+        if self._last[0] != seen.id:
+            self._last = (seen.id, self._draw(seen))
+        return self._last[1]
+
+    def _draw(self, seen: Seen) -> Drawn:
+        try:
+            held = self._archive.crop_path(seen.sha256, seen.page).read_bytes()
+            full = pictures.decode(held)
+        except (OSError, ValueError):
+            return {"crop": (None, "")}
+        crop = pictures.fitted(full, CARD_PX)
+        shown = pictures.place(crop, seen.where, field_width=full.shape[1]) if seen.where else crop
+        drawn: Drawn = {"crop": (jpeg(shown, f"Crop of {seen.name}"), "")}
+        maps = self._archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
+        for which, heat in maps.items():
+            limit = limit_of(seen, which)
+            over = pictures.heat_overlay(crop, heat, limit=limit, palette=palette_of(which))
+            note = note_of(heat, which, limit)
+            drawn[which] = (
+                jpeg(over, f"Map of {which} over the crop; {note or 'see caption'}"),
+                note,
+            )
+        return drawn
+
+
+def place_of(key: str) -> tuple[str, int]:
+    """Say which pixels a training key names: a content hash, then the page if it is not the first.
+
+    Returns:
+        The sha256 and the index of the page.
+    """
+    sha256, _, page = key.partition("-p")
+    return sha256, int(page) if page.isdecimal() else 0
+
+
+def jpeg(pixels: NDArray[np.uint8], alt: str, quality: int = CARD_QUALITY) -> Picture:
+    """Put pixels into a page as a data URI."""
+    held = base64.b64encode(pictures.encode_jpeg(pixels, quality=quality)).decode("ascii")
+    return Picture(f"data:image/jpeg;base64,{held}", alt, pixels.shape[1], pixels.shape[0])
+
+
+def scale_picture(palette: Palette, alt: str) -> Picture:
+    """Put a palette's scale into a page."""
+    held = base64.b64encode(pictures.encode_png(pictures.colour_bar(palette), level=9))
+    return Picture(f"data:image/png;base64,{held.decode('ascii')}", alt, 256, 12)

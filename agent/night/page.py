@@ -1,0 +1,416 @@
+"""Lay a night's facts out on pages: the verdict first, and nothing left out in silence.
+
+In:  `NightFacts` and a gallery. Out: one `reports.Night` and its overflow pages. Next: `write`.
+The first page stays small enough for any mail box and old PC; what does not fit stands on pages
+in a folder beside it, and the first page says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeVar
+from zoneinfo import ZoneInfo
+
+import reports
+from agent.night.cards import card_of, percent, row_of
+from agent.night.facts import counted
+from agent.night.gallery import Embedded, scale_picture
+from agent.night.period import local, local_full, title_of
+from agent.pictures import Palette
+from reports import (
+    Card,
+    CodeCount,
+    Duplicate,
+    Fact,
+    Hour,
+    Line,
+    Link,
+    MorePage,
+    Night,
+    Row,
+    SourceCount,
+    Tone,
+    Unusable,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from agent.archive import Archive
+    from agent.night.facts import Failed, Folder, NightFacts, Seen
+
+T = TypeVar("T")
+
+PAGE_BYTES = 5_000_000
+"""What the pictures of one page may weigh; everything else of a page is some hundred kB."""
+CARDS_PER_PAGE = 100
+ROWS_PER_PAGE = 500
+LINES_PER_TABLE = 1000
+
+REASON_LINES = (
+    ("strange", "problem", "not comparable with the reference images"),
+    ("uncertain", "attention", "where the model is unsure of the code"),
+    ("scale_unknown", "attention", "without a known scale"),
+    ("scale_conflict", "attention", "whose scales disagree"),
+    ("input_defect", "attention", "with an image or preparation defect"),
+    ("unexpected_subtype", "attention", "of another subtype than the material allows"),
+    ("out_of_scope", "attention", "outside the validated magnification"),
+    ("untrained", "attention", "waiting for a first model"),
+    ("control_sample", "attention", "picked as control sample"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A night on its pages: the first, and those that overflow, in order."""
+
+    night: Night
+    more: tuple[MorePage, ...]
+
+
+def lay_out(facts: NightFacts, archive: Archive, *, revision: int, generated: datetime) -> Laid:
+    """Lay a night out.
+
+    Args:
+        facts: Frozen, or those of a night that is still running.
+        archive: Has the pictures.
+        revision: Which writing of the facts this is, from 1.
+        generated: Now, aware.
+    """
+    gallery = Embedded(archive)
+    flagged = _by_weight(one for one in facts.micrographs if one.needs_a_person)
+    others = [one for one in facts.micrographs if not one.needs_a_person]
+    cards = _paged(
+        (_card(one, facts, gallery) for one in flagged), _card_weight, CARDS_PER_PAGE, PAGE_BYTES
+    )
+    room = PAGE_BYTES - sum(map(_card_weight, cards[0]))
+    rows = _paged(
+        (_row(one, facts, gallery) for one in others),
+        _row_weight,
+        ROWS_PER_PAGE,
+        PAGE_BYTES,
+        first_bytes=room if len(cards) < 2 else 0,  # noqa: PLR2004 - rows follow the last cards
+    )
+    stamp = local_full(generated, facts.zone)
+    more = _more(facts, cards[1:], rows[1:], stamp)
+    night = _night(facts, cards[0], rows[0], more=more, revision=revision, stamp=stamp)
+    return Laid(night, more)
+
+
+def _by_weight(flagged: Iterator[Seen] | Sequence[Seen]) -> list[Seen]:
+    order = [word for word, _, _ in REASON_LINES]
+    return sorted(
+        flagged,
+        key=lambda one: (
+            one.decision is not None,
+            min((order.index(r) if r in order else len(order) for r in one.reasons), default=99),
+            one.p_value if one.p_value is not None else 1.0,
+            one.done_at,
+        ),
+    )
+
+
+def _card(one: Seen, facts: NightFacts, gallery: Embedded) -> Card:
+    review = Link("Decide", f"{facts.review_url}/review/{one.id}") if facts.review_url else None
+    return card_of(one, gallery, zone=facts.zone, words=facts.words, review=review)
+
+
+def _row(one: Seen, facts: NightFacts, gallery: Embedded) -> Row:
+    href = f"{facts.review_url}/review/{one.id}" if facts.review_url else ""
+    return row_of(
+        one, zone=facts.zone, thumbnail=gallery.thumbnail(one), words=facts.words, href=href
+    )
+
+
+def _card_weight(card: Card) -> int:
+    figures = (card.crop, card.field, *card.maps, *card.nearest)
+    return 4000 + sum(len(f.picture.src) for f in figures if f.picture)
+
+
+def _row_weight(row: Row) -> int:
+    return 500 + (len(row.thumbnail.src) if row.thumbnail else 0)
+
+
+def _paged(
+    items: Iterator[T],
+    weight: Callable[[T], int],
+    most: int,
+    most_bytes: int,
+    first_bytes: int | None = None,
+) -> list[tuple[T, ...]]:
+    pages: list[list[T]] = [[]]
+    room = most_bytes if first_bytes is None else first_bytes
+    for item in items:
+        heavy = weight(item)
+        if (pages[-1] or first_bytes is not None) and (heavy > room or len(pages[-1]) >= most):
+            pages.append([])
+            room = most_bytes
+            first_bytes = None
+        pages[-1].append(item)
+        room -= heavy
+    return [tuple(page) for page in pages]
+
+
+def _more(
+    facts: NightFacts,
+    cards: Sequence[tuple[Card, ...]],
+    rows: Sequence[tuple[Row, ...]],
+    stamp: str,
+) -> tuple[MorePage, ...]:
+    contents: list[tuple[tuple[Card, ...], tuple[Row, ...]]] = [
+        *((some, ()) for some in cards),
+        *(((), some) for some in rows),
+    ]
+    total = len(contents)
+    evidence, alarm = _scales()
+    return tuple(
+        MorePage(
+            site=facts.site,
+            date=facts.night.isoformat(),
+            title=title_of(facts.night),
+            heading=f"{'What needs a person' if some else 'Handled automatically'}, "
+            f"page {number + 1} of {total + 1}",
+            cards=some,
+            rows=lines,
+            evidence_scale=evidence,
+            alarm_scale=alarm,
+            back=Link("First page", f"../{facts.night}.html"),
+            previous=Link("Previous page", page_name(number - 1)) if number > 1 else None,
+            next=Link("Next page", page_name(number + 1)) if number < total else None,
+            generated=stamp,
+        )
+        for number, (some, lines) in enumerate(contents, start=1)
+    )
+
+
+def page_name(number: int) -> str:
+    """Say the name of an overflow page in its folder; the first of them is page 2."""
+    return f"page-{number + 1}.html"
+
+
+def _night(
+    facts: NightFacts,
+    cards: tuple[Card, ...],
+    rows: tuple[Row, ...],
+    *,
+    more: tuple[MorePage, ...],
+    revision: int,
+    stamp: str,
+) -> Night:
+    evidence, alarm = _scales()
+    day = facts.night.isoformat()
+    return Night(
+        site=facts.site,
+        date=day,
+        title=title_of(facts.night),
+        period=f"{local(facts.after, facts.zone)} to {local(facts.until, facts.zone)}, "
+        f"{facts.zone}",
+        running=facts.running,
+        revision=revision,
+        verdict=_verdict(facts),
+        expected=_expected(facts),
+        codes=tuple(_codes(facts)),
+        hours=tuple(_hours(facts)),
+        sources=tuple(_source(folder, facts) for folder in facts.sources),
+        cards=cards,
+        more=tuple(
+            Link(page.heading, f"{day}/{page_name(number)}")
+            for number, page in enumerate(more, start=1)
+        ),
+        left_out=_left_out(facts, more),
+        rows=rows,
+        unusable=tuple(_unusable(file, facts) for file in facts.unusable[:LINES_PER_TABLE]),
+        duplicates=tuple(
+            Duplicate(twin.path, twin.source, local(twin.at, facts.zone), twin.known_as)
+            for twin in facts.duplicates[:LINES_PER_TABLE]
+        ),
+        p_values=tuple(one.p_value for one in facts.micrographs if one.p_value is not None),
+        alpha=facts.alpha,
+        evidence_scale=evidence,
+        alarm_scale=alarm,
+        provenance=tuple(_provenance(facts, revision)),
+        generated=stamp,
+        beside=(Link("CSV", f"{day}.csv"), Link("JSON", f"{day}.json")),
+        older=Link("All nights", "index.html"),
+    )
+
+
+def _scales() -> tuple[reports.Picture, reports.Picture]:
+    return (
+        scale_picture(Palette.EVIDENCE, "scale from violet, against, to orange, for the answer"),
+        scale_picture(Palette.ALARM, "scale from grey, ordinary, to yellow, strange"),
+    )
+
+
+def _verdict(facts: NightFacts) -> Verdict:
+    lines = (*_reason_lines(facts), *_file_lines(facts), *_source_lines(facts))
+    return Verdict(Tone(facts.summary.tone), facts.summary.headline, lines)
+
+
+def _reason_lines(facts: NightFacts) -> Iterator[Line]:
+    waiting = _by_weight([one for one in facts.micrographs if one.waits])
+    first = {
+        word: next((one.id for one in waiting if one.reasons[:1] == (word,)), "")
+        for word, _, _ in REASON_LINES
+    }
+    counts = Counter(one.reasons[0] for one in waiting if one.reasons)
+    for word, tone, text in REASON_LINES:
+        if n := counts[word]:
+            noun = "micrograph" if n == 1 else "micrographs"
+            yield Line(Tone(tone), str(n), f"{noun} {text}", f"#m-{first[word]}")
+    decided = sum(one.needs_a_person and not one.waits for one in facts.micrographs)
+    if decided:
+        yield Line(Tone.CALM, str(decided), "flagged and decided already", "#review")
+
+
+def _file_lines(facts: NightFacts) -> Iterator[Line]:
+    if facts.unusable:
+        kinds = Counter(reports.file_code(file.code)[0].lower() for file in facts.unusable)
+        said = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        noun = "file that" if len(facts.unusable) == 1 else "files that"
+        yield Line(
+            Tone.ATTENTION,
+            str(len(facts.unusable)),
+            f"{noun} could not be used: {said}",
+            "#unusable",
+        )
+
+
+def _source_lines(facts: NightFacts) -> Iterator[Line]:
+    for folder in facts.sources:
+        state, tone = _state(folder, facts)
+        if tone is not Tone.CALM:
+            yield Line(tone, "1", f"source {folder.name}: {state}", "#sources")
+
+
+def _expected(facts: NightFacts) -> str:
+    judged = [one for one in facts.micrographs if one.p_value is not None]
+    if not judged:
+        return ""
+    flagged = sum(one.strange for one in judged)
+    chance = facts.alpha * len(judged)
+    about = f"about {chance:.0f}" if chance >= 1.5 else f"about {chance:.1f}"  # noqa: PLR2004
+    return (
+        f"{counted(len(judged), 'micrograph')} judged, {flagged} flagged as strange; "
+        f"{about} would be by chance alone (alarm rate {percent(facts.alpha)})."
+    )
+
+
+def _codes(facts: NightFacts) -> Iterator[CodeCount]:
+    automatic: Counter[str] = Counter()
+    review: Counter[str] = Counter()
+    for one in facts.micrographs:
+        counter = review if one.needs_a_person else automatic
+        counter[one.structure_code or "no code"] += 1
+    known = [code for code in facts.words if automatic[code] + review[code]]
+    others = sorted((automatic.keys() | review.keys()) - facts.words.keys())
+    for code in (*known, *others):
+        yield CodeCount(code, facts.words.get(code, ""), automatic[code], review[code])
+
+
+def _hours(facts: NightFacts) -> Iterator[Hour]:
+    edges = [facts.after]
+    while edges[-1] < facts.until:
+        edges.append(min(edges[-1] + timedelta(hours=1), facts.until))
+    zone = ZoneInfo(facts.zone)
+    for start, end in pairwise(edges):
+        inside = [one for one in facts.micrographs if start < one.done_at <= end]
+        review = sum(one.needs_a_person for one in inside)
+        yield Hour(f"{start.astimezone(zone):%H:%M}", len(inside) - review, review)
+
+
+def _source(folder: Folder, facts: NightFacts) -> SourceCount:
+    mine = [one for one in facts.micrographs if one.source == folder.name]
+    state, tone = _state(folder, facts)
+    return SourceCount(
+        name=folder.name,
+        folder=folder.folder,
+        taken=len(mine),
+        review=sum(one.needs_a_person for one in mine),
+        unusable=sum(file.source == folder.name for file in facts.unusable),
+        duplicates=sum(twin.source == folder.name for twin in facts.duplicates),
+        last_file=local(folder.last_file_at, facts.zone) if folder.last_file_at else "–",
+        state=state,
+        tone=tone,
+    )
+
+
+def _state(folder: Folder, facts: NightFacts) -> tuple[str, Tone]:
+    if not folder.online:
+        since = f" since {local(folder.offline_since, facts.zone)}" if folder.offline_since else ""
+        return f"not reachable{since}", Tone.PROBLEM
+    if folder.problem:
+        return folder.problem, Tone.ATTENTION
+    return "reachable", Tone.CALM
+
+
+def _unusable(file: Failed, facts: NightFacts) -> Unusable:
+    title, action = reports.file_code(file.code)
+    again = ""
+    if file.state == "failed":
+        title, action = "Failed for now", "Nothing to do yet: the agent tries again by itself."
+        when = f" {local(file.next_try_at, facts.zone)}" if file.next_try_at else ""
+        again = f"tried {counted(file.attempts, 'time')}, again{when}"
+    return Unusable(
+        path=file.path,
+        source=file.source,
+        at=local(file.at, facts.zone),
+        code=file.code,
+        title=title,
+        sentence=file.sentence,
+        action=action,
+        next=again,
+    )
+
+
+def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
+    cards = sum(len(page.cards) for page in more)
+    rows = sum(len(page.rows) for page in more)
+    parts = [
+        f"{counted(cards, 'micrograph')} more that need a person" if cards else "",
+        f"{counted(rows, 'micrograph')} more that were handled automatically" if rows else "",
+    ]
+    said = " and ".join(part for part in parts if part)
+    sentences = [f"To keep this page small, {said} stand on pages of their own." if said else ""]
+    for files, what in ((facts.unusable, "files not used"), (facts.duplicates, "duplicates")):
+        if (over := len(files) - LINES_PER_TABLE) > 0:
+            sentences.append(f"{over} more {what} are named in the JSON file beside this page.")
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _provenance(facts: NightFacts, revision: int) -> Iterator[Fact]:
+    yield Fact("Software", facts.software)
+    used: Mapping[str, int] = Counter(
+        f"{one.bundle} · {one.engine} {one.precision} · crop recipe {one.recipe}"
+        for one in facts.micrographs
+        if one.bundle
+    )
+    for bundle, n in sorted(used.items()):
+        yield Fact("Bundle", f"{bundle} · {counted(n, 'micrograph')}")
+    if not used:
+        yield Fact("Bundle", facts.bundle or "none yet")
+    yield Fact(
+        "Thresholds",
+        f"strangeness alarm below p = {facts.alpha:g}; "
+        f"uncertain below {percent(facts.min_probability)}",
+    )
+    yield Fact("Night", f"{facts.night}, by the time each result was stored")
+    yield Fact("Period", f"({_utc(facts.after)}, {_utc(facts.until)}], shown in {facts.zone}")
+    frozen = "gathered, night still running" if facts.running else f"frozen, revision {revision}"
+    yield Fact("Facts", f"{frozen}, {_utc(facts.gathered_at)}")
+    yield Fact("Database", facts.database)
+    if facts.config:
+        yield Fact("Settings", facts.config)
+    yield Fact(
+        "Size numbers",
+        "in-house needle-length chart, its numbering alludes to ISO 643; no grain-size rating",
+    )
+
+
+def _utc(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"

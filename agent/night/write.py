@@ -1,0 +1,282 @@
+"""Write a night's report: one page, its data beside it, and the index, whole or not at all.
+
+In:  a date. Out: files in the reports folder. Next: a person in the morning.
+The first writing of a night that is over freezes its facts; later ones draw the same facts again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+import reports
+from agent.archive import write_whole
+from agent.night.cards import said_of
+from agent.night.facts import from_text, gather, summary_of, to_text
+from agent.night.page import lay_out, page_name
+from agent.night.period import end_of, local, local_full, night_of, title_of
+from agent.store.labels import PROCESS_COLUMNS
+from reports import Index, NightLine, Tone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.archive import Archive
+    from agent.night.facts import NightFacts, NightSettings, Seen, Summary
+    from agent.store import NightRow, Store
+
+log = structlog.get_logger()
+
+LONGEST_CATCH_UP = 31
+"""Nights that are written afterwards at most, the newest ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A report that was written.
+
+    Args:
+        path: The page. summary: its one line. revision: which writing of the facts.
+        running: The night was not over, so its facts were not frozen.
+    """
+
+    path: Path
+    summary: Summary
+    revision: int
+    running: bool
+
+
+def write_report(
+    store: Store,
+    archive: Archive,
+    folder: Path,
+    night: date,
+    settings: NightSettings,
+    *,
+    now: datetime,
+    refresh: bool = False,
+) -> Written:
+    """Write one night's page, its JSON and CSV, and the index of all nights.
+
+    Args:
+        store: Open.
+        archive: Has the pictures.
+        folder: The reports folder; it is made.
+        night: Which night.
+        settings: Of the lab.
+        now: An aware instant.
+        refresh: Gather the facts anew, as a recorded revision.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    facts, text, revision = _facts(store, night, settings, now=now, refresh=refresh)
+    laid = lay_out(facts, archive, revision=revision, generated=now)
+    beside = folder / night.isoformat()
+    for number, page in enumerate(laid.more, start=1):
+        write_whole({beside / page_name(number): reports.render_more(page).encode()})
+    path = folder / f"{night}.html"
+    write_whole(
+        {
+            folder / f"{night}.json": text.encode(),
+            folder / f"{night}.csv": csv_of(facts).encode(),
+            path: reports.render_night(laid.night).encode(),
+        }
+    )
+    _clear(beside, keep={page_name(number) for number in range(1, len(laid.more) + 1)})
+    write_index(store, folder, settings, now=now, running=facts if facts.running else None)
+    log.info(
+        "night.reported",
+        night=night.isoformat(),
+        revision=revision,
+        taken=facts.summary.taken,
+        review=facts.summary.review,
+        unusable=facts.summary.unusable,
+        running=facts.running,
+    )
+    return Written(path, facts.summary, revision, facts.running)
+
+
+def _facts(
+    store: Store, night: date, settings: NightSettings, *, now: datetime, refresh: bool
+) -> tuple[NightFacts, str, int]:
+    row = store.night(night)
+    if row is not None and not refresh:
+        return from_text(row.facts_json), row.facts_json, row.revision
+    facts = gather(store, night, settings, now=now)
+    text = to_text(facts)
+    if facts.running:
+        return facts, text, 1
+    frozen = store.freeze_night(night, text, at=now, revision=row.revision + 1 if row else 1)
+    # Another agent may have been first: what is frozen holds, not what was just gathered.
+    return from_text(frozen.facts_json), frozen.facts_json, frozen.revision
+
+
+def _clear(folder: Path, keep: set[str]) -> None:
+    if not folder.is_dir():
+        return
+    for page in folder.glob("page-*.html"):
+        if page.name not in keep:
+            page.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def write_index(
+    store: Store,
+    folder: Path,
+    settings: NightSettings,
+    *,
+    now: datetime,
+    running: NightFacts | None = None,
+) -> Path:
+    """Write the list of all nights; it says by itself when the newest is old."""
+    rows = store.nights()
+    lines = [*_running_line(running), *(_line(row) for row in rows)]
+    newest = max([row.frozen_at for row in rows] + ([now] if running else []), default=now)
+    index = Index(
+        site=settings.site,
+        nights=tuple(lines),
+        newest_at=local_full(newest, settings.zone),
+        newest_epoch_s=int(newest.timestamp()),
+        generated=local_full(now, settings.zone),
+    )
+    path = folder / "index.html"
+    write_whole({path: reports.render_index(index).encode()})
+    return path
+
+
+def _running_line(facts: NightFacts | None) -> Iterator[NightLine]:
+    if facts is not None:
+        yield _night_line(facts.summary, "still running")
+
+
+def _line(row: NightRow) -> NightLine:
+    note = f"revision {row.revision}" if row.revision > 1 else ""
+    return _night_line(summary_of(row.facts_json), note)
+
+
+def _night_line(summary: Summary, note: str) -> NightLine:
+    return NightLine(
+        date=summary.night.isoformat(),
+        title=title_of(summary.night),
+        href=f"{summary.night}.html",
+        tone=Tone(summary.tone),
+        headline=summary.headline,
+        taken=summary.taken,
+        review=summary.review,
+        unusable=summary.unusable,
+        note=note,
+    )
+
+
+def missing_nights(store: Store, settings: NightSettings, *, now: datetime) -> list[date]:
+    """Say which nights are over and were never reported, oldest first.
+
+    From the night this site's agent first started on, at most `LONGEST_CATCH_UP` of them: a PC
+    that slept writes them when it wakes.
+    """
+    starts = [
+        agent.started_at
+        for agent in store.agents()
+        if agent.started_at is not None and agent.site == settings.site
+    ]
+    frozen = {row.date for row in store.nights()}
+    if not starts and not frozen:
+        return []
+    nights = frozen | {night_of(start, settings.at, settings.zone) for start in starts}
+    first = min(nights)
+    last = night_of(now, settings.at, settings.zone)
+    first = max(first, last - timedelta(days=LONGEST_CATCH_UP))
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    over = [day for day in days if end_of(day, settings.at, settings.zone) <= now]
+    return [day for day in over if day not in frozen]
+
+
+CSV_COLUMNS = (
+    "id",
+    "sha256",
+    "page",
+    "file",
+    "source",
+    "done_at",
+    "done_local",
+    "structure_code",
+    "subtype",
+    "size",
+    "size_min",
+    "size_max",
+    "probability",
+    "prediction_set",
+    "p_value",
+    "strange",
+    "handling",
+    "reasons",
+    "um_per_px",
+    "um_per_px_source",
+    "warnings",
+    "bundle",
+    "engine",
+    "precision",
+    "decision",
+    "decided_by",
+    "decided_at",
+    *PROCESS_COLUMNS,
+)
+
+
+def csv_of(facts: NightFacts) -> str:
+    """Write one line per micrograph, in the order of the night."""
+    held = io.StringIO()
+    writer = csv.DictWriter(held, CSV_COLUMNS, lineterminator="\r\n")
+    writer.writeheader()
+    for seen in facts.micrographs:
+        writer.writerow({key: _cell(value) for key, value in _record(seen, facts.zone).items()})
+    return held.getvalue()
+
+
+def _record(seen: Seen, zone: str) -> dict[str, object]:
+    said = seen.decision
+    return {
+        "id": seen.id,
+        "sha256": seen.sha256,
+        "page": seen.page,
+        "file": seen.path,
+        "source": seen.source,
+        "done_at": seen.done_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "done_local": local(seen.done_at, zone),
+        "structure_code": seen.structure_code,
+        "subtype": seen.subtype,
+        "size": seen.size,
+        "size_min": seen.size_min,
+        "size_max": seen.size_max,
+        "probability": seen.probability,
+        "prediction_set": "|".join(seen.prediction_set),
+        "p_value": seen.p_value,
+        "strange": seen.strange,
+        "handling": seen.handling,
+        "reasons": "|".join(seen.reasons),
+        "um_per_px": seen.um_per_px,
+        "um_per_px_source": seen.um_per_px_source,
+        "warnings": "|".join(seen.warnings),
+        "bundle": seen.bundle,
+        "engine": seen.engine,
+        "precision": seen.precision,
+        "decision": said_of(said) if said else None,
+        "decided_by": said.by if said else None,
+        "decided_at": said.at.astimezone(UTC).isoformat(timespec="seconds") if said else None,
+        **seen.process_data,
+    }
+
+
+def _cell(value: object) -> object:
+    # A spreadsheet would run a name that begins like a formula.
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value

@@ -1,0 +1,148 @@
+"""Draw a night's figures as inline SVG that fits into the page around it.
+
+In:  counts and p-values. Out: `Markup` of one `<svg>`. Next: `render`.
+Text stays text in the page's own type, ink and lines take the page's colours (so a figure is
+right in the dark and on paper), and nothing depends on the clock: the same facts, the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from reports.content import CodeCount, Hour
+
+# Stand-ins that matplotlib carries through; the page's own colours take their place.
+INK, LINE, AUTOMATIC, REVIEW, ALARM = "#010101", "#020202", "#030303", "#040404", "#050505"
+PAGE_COLOURS = {
+    INK: "var(--soft)",
+    LINE: "var(--line)",
+    AUTOMATIC: "var(--bar)",
+    REVIEW: "var(--bar-review)",
+    ALARM: "var(--problem)",
+}
+LEAST_P_VALUES = 20
+"""Fewer p-values make no profile worth looking at."""
+
+
+def codes_chart(codes: Sequence[CodeCount]) -> Markup:
+    """Draw how many micrographs came per structure code, review hatched."""
+    if not codes:
+        return Markup()
+    names = [count.code for count in codes]
+    automatic, review = [c.automatic for c in codes], [c.review for c in codes]
+    figure, axes = _canvas(7.2, 0.62 + 0.3 * len(codes))
+    axes.barh(names, automatic, height=0.62, color=AUTOMATIC)
+    axes.barh(
+        names, review, height=0.62, left=automatic, color=REVIEW, hatch="////", edgecolor=LINE
+    )
+    for row, count in enumerate(codes):
+        axes.annotate(
+            str(count.total), (count.total, row), (4, 0), textcoords="offset points", va="center"
+        )
+    axes.invert_yaxis()
+    _whole_numbers(axes, "x", max(c.total for c in codes))
+    axes.set_xlabel("micrographs")
+    axes.grid(axis="x", color=LINE)
+    return _svg(
+        figure, "codes", "Micrographs per structure code; the table beside has the numbers."
+    )
+
+
+def hours_chart(hours: Sequence[Hour]) -> Markup:
+    """Draw when they came, hour by hour."""
+    if not any(hour.automatic + hour.review for hour in hours):
+        return Markup()
+    figure, axes = _canvas(7.2, 2.1)
+    at = list(range(len(hours)))
+    automatic, review = [h.automatic for h in hours], [h.review for h in hours]
+    axes.bar(at, automatic, width=0.78, color=AUTOMATIC)
+    axes.bar(at, review, width=0.78, bottom=automatic, color=REVIEW, hatch="////", edgecolor=LINE)
+    step = max(1, len(hours) // 8)
+    axes.set_xticks(at[::step], [hour.label for hour in hours][::step])
+    _whole_numbers(axes, "y", max(h.automatic + h.review for h in hours))
+    axes.set_ylabel("micrographs")
+    axes.grid(axis="y", color=LINE)
+    return _svg(figure, "hours", "Micrographs per hour of the night, local time.")
+
+
+def strangeness_chart(p_values: Sequence[float], alpha: float) -> Markup:
+    """Draw the profile of p-values: flat for known ones, a heap at the left for strange ones."""
+    if len(p_values) < LEAST_P_VALUES:
+        return Markup()
+    figure, axes = _canvas(7.2, 2.1)
+    edges = [step / 20 for step in range(21)]
+    axes.hist(p_values, edges, color=AUTOMATIC, rwidth=0.9)
+    axes.axhline(len(p_values) / 20, color=INK, linestyle=(0, (4, 3)), linewidth=1)
+    axes.axvline(alpha, color=ALARM, linewidth=1.4)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("p-value of strangeness (left: stranger)")
+    axes.set_ylabel("micrographs")
+    axes.grid(axis="y", color=LINE)
+    return _svg(
+        figure,
+        "strangeness",
+        f"Profile of {len(p_values)} p-values; dashed: what known micrographs give; "
+        f"line: alarm level {alpha:g}.",
+    )
+
+
+def _canvas(width_in: float, height_in: float) -> tuple[Figure, Axes]:
+    # Heavy, and no page of the review needs it. Without pyplot there is no state to share.
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(LINE)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+    return figure, axes
+
+
+def _whole_numbers(axes: Axes, which: str, largest: int) -> None:
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(MaxNLocator(6, integer=True))
+    limit = (0, max(1, largest) * 1.12)
+    axes.set_xlim(limit) if which == "x" else axes.set_ylim(limit)
+
+
+def _svg(figure: Figure, name: str, description: str) -> Markup:
+    import matplotlib as mpl  # noqa: PLC0415
+
+    held = io.BytesIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "hatch.linewidth": 0.8}):
+        figure.savefig(held, format="svg", transparent=True, metadata={"Date": None})
+    return Markup(_at_home(held.getvalue().decode("utf-8"), name, description))  # noqa: S704 - all text in it was escaped by matplotlib or below
+
+
+def _at_home(svg: str, name: str, description: str) -> str:
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    # Its style sheet would reach the whole page.
+    body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="', f'id="{name}-', body)
+    body = re.sub(r"url\(#", f"url(#{name}-", body)
+    body = re.sub(r'href="#', f'href="#{name}-', body)
+    body = re.sub(r"font:[^;\"]*;?|font-family:[^;\"]*;?|font-size:[^;\"]*;?", "", body)
+    for stand_in, colour in PAGE_COLOURS.items():
+        body = body.replace(stand_in, colour)
+    box = re.findall(r'viewBox="([^"]*)"', body)[0]
+    head = (
+        f'<svg class="chart" role="img" aria-label="{escape(description)}" '
+        f'viewBox="{box}" xmlns="http://www.w3.org/2000/svg" '
+        'xmlns:xlink="http://www.w3.org/1999/xlink">'
+    )
+    return head + body[body.index(">") + 1 :].strip()

@@ -1,0 +1,127 @@
+"""Turn what a page says into HTML: the one Jinja environment, escaping everything.
+
+In:  the nouns of `content`. Out: HTML text. Next: a file, or a browser.
+A report is one file that asks the network for nothing: style and script stand inside, and its
+own content policy says so. The pages of the review load the same style from their server.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports import charts
+
+if TYPE_CHECKING:
+    from reports.content import (
+        Index,
+        MessagePage,
+        MorePage,
+        NamePage,
+        Night,
+        QueuePage,
+        ReviewPage,
+    )
+
+ASSETS = ("base.css", "report.css", "report.js", "review.css", "review.js", "icon.svg")
+"""Everything a page may ask its server for."""
+
+
+def render_night(night: Night) -> str:
+    """Write one night's report: a whole page, nothing beside it needed."""
+    drawn = {
+        "codes_chart": charts.codes_chart(night.codes),
+        "hours_chart": charts.hours_chart(night.hours),
+        "strangeness_chart": charts.strangeness_chart(night.p_values, night.alpha),
+    }
+    return _render("night.html", page=night, policy=report_policy(), **_inside(), **drawn)
+
+
+def render_more(page: MorePage) -> str:
+    """Write an overflow page of a night."""
+    return _render("more.html", page=page, policy=report_policy(), **_inside())
+
+
+def render_index(index: Index) -> str:
+    """Write the list of all nights."""
+    return _render("index.html", page=index, policy=report_policy(), **_inside())
+
+
+def render_queue(page: QueuePage) -> str:
+    """Write the queue of the review."""
+    return _render("queue.html", page=page)
+
+
+def render_review(page: ReviewPage) -> str:
+    """Write the page on which one micrograph is decided."""
+    return _render("review.html", page=page)
+
+
+def render_name(page: NamePage) -> str:
+    """Write the page that asks who is there."""
+    return _render("name.html", page=page)
+
+
+def render_message(page: MessagePage) -> str:
+    """Write a page that says one thing."""
+    return _render("message.html", page=page)
+
+
+def asset(name: str) -> bytes:
+    """Give a style sheet, script or icon by its name.
+
+    Raises:
+        KeyError: There is none of that name.
+    """
+    if name not in ASSETS:
+        raise KeyError(name)
+    return files("reports").joinpath("assets", name).read_bytes()
+
+
+@cache
+def report_policy() -> str:
+    """Say the content policy of a report: nothing from anywhere, the one script by its hash."""
+    digest = base64.b64encode(hashlib.sha256(_text("report.js").encode()).digest()).decode()
+    return (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def assets_version() -> str:
+    """Say which version of style and script this is, so that a browser may keep them for good."""
+    return hashlib.sha256(b"".join(asset(name) for name in ASSETS)).hexdigest()[:12]
+
+
+def _inside() -> dict[str, Markup]:
+    style = _text("base.css") + _text("report.css")
+    return {"style": Markup(style), "script": Markup(_text("report.js"))}  # noqa: S704 - our own files
+
+
+def _text(name: str) -> str:
+    return asset(name).decode("utf-8")
+
+
+def _render(template: str, **facts: object) -> str:
+    return _environment().get_template(template).render(**facts) + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+    )
+    environment.globals["version"] = assets_version()
+    return environment

@@ -1,0 +1,216 @@
+"""A small lab for the tests of pages: a real store and archive, filled one micrograph at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agent.archive import Archive
+from agent.imaging.crop import Crop, Scale, SpecimenArea, public_id
+from agent.night import NightSettings
+from agent.store import Finding, Store
+from agent.triage import Handling, Reason, Verdict
+from agent.watch import Arrival
+from model import Prediction, Strangeness, default_taxonomy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+DAY = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+"""A morning of the night 2026-11-24."""
+
+TAXONOMY = default_taxonomy()
+WORDS = {
+    s.name + z.name: f"{s.title}, size {z.name}: {z.title}"
+    for s in TAXONOMY.subtypes
+    for z in s.sizes
+}
+SETTINGS = NightSettings(
+    site="Plant 1",
+    zone="Europe/Berlin",
+    at=time(23, 30),
+    review_url="http://127.0.0.1:8787",
+    software="Martensight 0.1.0",
+    words=WORDS,
+)
+
+
+def prediction_of(code: str, *, p_value: float = 0.4, probability: float = 0.9) -> Prediction:
+    """Make a prediction for a code, with maps that have a bright spot."""
+    subtype, size = TAXONOMY.parse(code)
+    low, high = TAXONOMY.size_bounds(size)
+    spot = np.full((8, 10), -0.6, np.float16)
+    spot[3, 4] = 5.0
+    heat = np.full((8, 10), 0.2, np.float16)
+    heat[2, 7] = 1.7 if p_value < 0.02 else 0.3
+    rest = (1 - probability) / 2
+    sizes = dict.fromkeys(("7", "8", "9-10"), rest) | {size: probability}
+    return Prediction(
+        subtype=subtype,
+        subtype_probabilities={"B": 0.03, "G": 0.03, "M": 0.03} | {subtype: 0.94},
+        size=size,
+        size_min=low,
+        size_max=high,
+        size_probabilities=sizes,
+        structure_code=code,
+        probability=0.94 * probability,
+        probabilities={subtype + s: share * 0.94 for s, share in sizes.items()},
+        prediction_set=(code,),
+        subtype_map=spot,
+        size_map=spot,
+        coarser_share={size: 0.1},
+        strangeness=Strangeness(
+            p_value=p_value,
+            flagged=p_value < 0.02,
+            whole=1.0,
+            local=1.2 if p_value < 0.02 else 0.4,
+            where=(40, 20, 60, 40) if p_value < 0.02 else None,
+            heat=heat,
+            sentence="Stranger than all 160 known micrographs." if p_value < 0.02 else "Ordinary.",
+            nearest={},
+        ),
+        bundle="20261101-0badcafe",
+        engine="pytorch",
+        precision="fp32",
+    )
+
+
+@dataclass
+class Lab:
+    """One site with its store and archive."""
+
+    folder: Path
+    source: str = "LOM-07"
+    store: Store = field(init=False)
+    archive: Archive = field(init=False)
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{self.folder / 'martensight.db'}"
+        self.store = Store.open(url, site="Plant 1", agent="test")
+        self.archive = Archive(self.folder)
+
+    @property
+    def reports(self) -> Path:
+        """Where reports go."""
+        return self.folder / "reports"
+
+    def arrive(self, name: str, *, at: datetime) -> Any:
+        """Let one file arrive and be claimed."""
+        self._count += 1
+        arrival = Arrival(self.source, self.folder / "export", name, 10 + self._count, self._count)
+        self.store.arrive([arrival], at=at)
+        return self.store.claim(1, at=at, lease_s=60)[0]
+
+    def take(
+        self,
+        code: str | None = "G8",
+        *,
+        name: str | None = None,
+        at: datetime = DAY,
+        reasons: tuple[str, ...] = (),
+        pixels: NDArray[np.uint8] | None = None,
+        **process_data: str,
+    ) -> str:
+        """Take one micrograph through to its result; its public id comes back."""
+        name = name or f"field_{self._count + 1:03d}.tif"
+        claim = self.arrive(name, at=at)
+        sha256 = hashlib.sha256(f"{name}{self._count}".encode()).hexdigest()
+        crop = crop_of(sha256, _texture(self._count) if pixels is None else pixels)
+        strange = "strange" in reasons
+        prediction = prediction_of(code, p_value=0.004 if strange else 0.4) if code else None
+        self.archive.keep(crop)
+        if prediction and prediction.size_map is not None:
+            maps = {
+                "subtype": prediction.subtype_map,
+                "size": prediction.size_map,
+                "strangeness": prediction.strangeness.heat,
+            }
+            self.archive.keep_maps(sha256, 0, prediction.bundle, maps)
+        verdict = Verdict(
+            Handling.REVIEW if reasons else Handling.AUTOMATIC, tuple(Reason(r) for r in reasons)
+        )
+        facts = facts_of(crop)
+        self.store.finish(claim, [Finding(facts, process_data, {}, prediction, verdict)], at=at)
+        return public_id(sha256, 0)
+
+    def set_aside(self, name: str, code: str, sentence: str, *, at: datetime = DAY) -> None:
+        """Let one file be no use."""
+        self.store.set_aside(self.arrive(name, at=at), code, sentence, at=at)
+
+    def duplicate(self, name: str, of: str, *, at: datetime = DAY) -> None:
+        """Let one file have the content of another."""
+        view = self.store.micrograph(of)
+        assert view is not None
+        self.store.identify(self.arrive(name, at=at), view.sha256, at=at)
+
+
+def _texture(seed: int) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(60, 200, (80, 100, 3), dtype=np.uint8)
+
+
+def crop_of(sha256: str, pixels: NDArray[np.uint8]) -> Crop:
+    """Make a crop of pixels: the field is 10 px larger at the bottom, where a bar was."""
+    height, width = pixels.shape[:2]
+    corners = ((0, 0), (width, 0), (width, height), (0, height))
+    preview = np.concatenate([pixels, np.full((10, width, 3), 20, np.uint8)])
+    return Crop(
+        sha256=sha256,
+        page=0,
+        pages=1,
+        width=width,
+        height=height + 10,
+        format="TIFF",
+        um_per_px=0.12,
+        um_per_px_source="metadata",
+        scales=(Scale("metadata", 0.12),),
+        micron_bar=None,
+        band=None,
+        specimen_area=SpecimenArea(whole_frame=True, outside_fraction=0.0, polygon=corners),
+        box=(0, 0, width, height),
+        recipe="1",
+        warnings=(),
+        pixels=pixels,
+        valid=np.ones((height, width), bool),
+        preview=preview,
+        metadata={},
+    )
+
+
+def facts_of(crop: Crop) -> dict[str, Any]:
+    """Say a crop as `agent inspect --json` does."""
+    return {
+        "id": crop.id,
+        "sha256": crop.sha256,
+        "page": crop.page,
+        "pages": crop.pages,
+        "width": crop.width,
+        "height": crop.height,
+        "format": crop.format,
+        "um_per_px": crop.um_per_px,
+        "um_per_px_source": crop.um_per_px_source,
+        "scales": [{"source": s.source, "um_per_px": s.um_per_px} for s in crop.scales],
+        "micron_bar": None,
+        "band": None,
+        "specimen_area": {
+            "whole_frame": True,
+            "outside_fraction": 0.0,
+            "polygon": [list(corner) for corner in crop.specimen_area.polygon],
+        },
+        "crop": list(crop.box),
+        "recipe": crop.recipe,
+        "warnings": list(crop.warnings),
+    }
+
+
+def minutes(n: float) -> datetime:
+    """Some minutes after `DAY`."""
+    return DAY + timedelta(minutes=n)
