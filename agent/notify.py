@@ -1,0 +1,53 @@
+"""Tell somebody that a night's report is there, by whatever way the lab has set; off by default.
+
+In:  Apprise addresses and a text. Out: nothing; a failing notice never stops the work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.errors import BadSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+log = structlog.get_logger()
+
+
+def check(urls: Sequence[str]) -> None:
+    """Refuse addresses that cannot be used, at the start and not in the night.
+
+    Raises:
+        BadSettings: The extra is not installed, or an address is of no kind that Apprise knows.
+    """
+    if not urls:
+        return
+    try:
+        from apprise import Apprise  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise BadSettings(
+            "notify.urls: needs the notify extra: pip install 'martensight[notify]'."
+        ) from error
+    for number, url in enumerate(urls, start=1):
+        if not Apprise().add(url):  # the address itself may hold a password, so it is not shown
+            raise BadSettings(f"notify.urls: address {number} is of no kind that Apprise knows.")
+
+
+def tell(urls: Sequence[str], *, title: str, text: str) -> bool:
+    """Send one notice to every address; say whether all of them took it."""
+    if not urls:
+        return True
+    from apprise import Apprise  # noqa: PLC0415
+
+    sender = Apprise()
+    for url in urls:
+        sender.add(url)
+    took = bool(sender.notify(title=title, body=text))
+    if took:
+        log.info("notice.sent", addresses=len(urls))
+    else:
+        log.warning("notice.failed", addresses=len(urls))
+    return took

@@ -1,0 +1,59 @@
+"""A notice reaches its address when one is set, and a bad address is said at the start."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from agent import notify
+from agent.errors import BadSettings
+
+pytest.importorskip("apprise", reason="the notify extra is not installed")
+
+
+@pytest.fixture
+def listener():
+    """A real web server that keeps what it is told."""
+    heard = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Listener)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port, heard
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_notice_arrives_with_its_title_and_text(listener) -> None:
+    port, heard = listener
+
+    took = notify.tell([f"json://127.0.0.1:{port}/x"], title="Night", text="3 need a person")
+
+    assert took
+    assert (heard[0]["title"], heard[0]["message"]) == ("Night", "3 need a person")
+
+
+def test_a_notice_nobody_takes_is_said_and_nothing_is_raised() -> None:
+    assert not notify.tell(["json://127.0.0.1:9/x"], title="Night", text="…")
+
+
+def test_without_addresses_nobody_is_told_and_nothing_is_needed() -> None:
+    notify.check([])
+
+    assert notify.tell([], title="Night", text="…")
+
+
+def test_an_address_of_no_known_kind_is_refused_by_its_number() -> None:
+    with pytest.raises(BadSettings, match="address 2 is of no kind"):
+        notify.check(["json://127.0.0.1/x", "nonsense"])
