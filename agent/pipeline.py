@@ -1,0 +1,501 @@
+"""Take files at rest to stored verdicts: the whole story of a micrograph on one page.
+
+In:  claims from `store`. Out: rows in `store`, pixels in `archive`. Next: `night` and `web`.
+`judge` decides and writes nothing; `take` keeps the books and decides nothing. What fails is told
+apart by who is at fault: the file (set aside), the share, disk or database (given back, the
+attempt not counted, and `Stalled` where nothing can go on), or this program (tried again later).
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from agent.errors import AgentError, FileError
+from agent.imaging.facts import facts_of
+from agent.settings import PROCESS_COLUMNS
+from agent.store import Finding, StoreFault
+from agent.triage import Handling, Policy, Verdict, triage
+from agent.watch import Provenance, locate, look_up
+from model import Field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from agent.archive import Archive
+    from agent.imaging import Crop, CropPool
+    from agent.store import Claim, Store
+    from model import Classifier, Prediction
+
+log = structlog.get_logger()
+
+LEASE_S = 900.0  # far longer than a batch takes; a dead agent's work is taken over after it
+AWAY_AGAIN_S = (10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)  # a file that cannot be read for now
+CHANGED_AGAIN_S = 30.0  # the watch will have seen the change by then, and holds the file back
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+FROM_METADATA = ("microscope", "objective", "magnification", "operator")
+"""Process data that the file itself may know, where neither the source nor the path says it."""
+
+
+class Stalled(AgentError):  # noqa: N818 - a state, said in the message
+    """Nothing can go on for now, and no file is to blame; the message says what to look at."""
+
+
+class Judged(NamedTuple):
+    """What was seen in one micrograph, and what is to be done about it."""
+
+    crop: Crop
+    process_data: dict[str, str]
+    extra: dict[str, str]
+    prediction: Prediction | None
+    verdict: Verdict
+
+
+@dataclass(slots=True)
+class Taken:
+    """How a round ended: how many files met which fate."""
+
+    stored: int = 0
+    duplicates: int = 0
+    set_aside: int = 0
+    failed: int = 0
+    given_back: int = 0
+
+    @property
+    def files(self) -> int:
+        """How many files were in hand."""
+        return self.stored + self.duplicates + self.set_aside + self.failed + self.given_back
+
+
+@dataclass(slots=True)
+class _InHand:
+    """One claim on its way."""
+
+    claim: Claim
+    path: Path
+    process_data: dict[str, str]
+    um_per_px: float | None
+    again: bool = False
+    began_s: float = 0.0
+    crops: list[Crop] = field(default_factory=list)
+
+
+class Pipeline:
+    """Take files from the queue to their fate.
+
+    Args:
+        store: The books. archive: the pixels at rest.
+        pool: Worker processes that read and crop.
+        classifier: The current bundle, or None: then every micrograph is `untrained`.
+        policy: The lab's triage policy.
+        now: Says the time, aware UTC.
+        sources: Source name → what it and its paths say of a file.
+        batch: How many micrographs the model judges together.
+        keep_originals: Whether the bytes of every micrograph are kept, or only of those in review.
+        thresholds: Written beside each result: what the lab had set.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        archive: Archive,
+        pool: CropPool,
+        classifier: Classifier | None,
+        policy: Policy,
+        now: Callable[[], datetime],
+        sources: Mapping[str, Provenance] | None = None,
+        batch: int = 8,
+        keep_originals: bool = False,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> None:
+        self._store, self._archive, self._pool = store, archive, pool
+        self._policy, self._now, self._batch = policy, now, batch
+        self._sources = dict(sources or {})
+        self._keep_originals = keep_originals
+        self._thresholds = dict(thresholds or {})
+        self._newest = classifier
+        self._bundle_of: dict[str, tuple[tuple[str, str], Classifier | None]] = {}
+        self._away: dict[int, int] = {}
+
+    def use(self, classifier: Classifier | None, policy: Policy | None = None) -> None:
+        """Take up another bundle; a specimen that was begun is judged to its end by its own."""
+        self._newest = classifier
+        self._policy = policy or self._policy
+
+    # --- deciding -------------------------------------------------------------------------------
+
+    def judge(
+        self,
+        crops: Sequence[tuple[Crop, Mapping[str, str]]],
+        classifier: Classifier | None,
+    ) -> list[Judged]:
+        """Classify crops and say who speaks last on each; writes nothing.
+
+        Args:
+            crops: Each with the process data known of it.
+            classifier: Whose answer is asked, or None where there is no bundle yet.
+        """
+        predictions: Sequence[Prediction | None] = [None] * len(crops)
+        if classifier:
+            fields = [Field(crop.pixels, crop.valid, crop.um_per_px) for crop, _ in crops]
+            predictions = classifier.classify(fields)
+        return [
+            self._judged(crop, told, prediction)
+            for (crop, told), prediction in zip(crops, predictions, strict=True)
+        ]
+
+    def _judged(self, crop: Crop, told: Mapping[str, str], prediction: Prediction | None) -> Judged:
+        process_data, extra = _with_metadata(told, crop.metadata)
+        verdict = triage(
+            prediction,
+            sha256=crop.sha256,
+            um_per_px=crop.um_per_px,
+            warnings=crop.warnings,
+            material=process_data.get("material", ""),
+            policy=self._policy,
+        )
+        return Judged(crop, process_data, extra, prediction, verdict)
+
+    # --- keeping the books ----------------------------------------------------------------------
+
+    def take(
+        self,
+        n: int,
+        *,
+        only: Sequence[str] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_file: Callable[[str], None] = lambda _: None,
+    ) -> Taken:
+        """Claim up to `n` files and bring each to its fate, or give it back.
+
+        Args:
+            n: How many at most.
+            only: Names of the sources to take from; None means all.
+            should_stop: Asked after each file; the rest is then given back, uncounted.
+            on_file: Called with a relative path when its fate is written.
+
+        Raises:
+            Stalled: Disk or database is at fault; what was in hand is given back.
+        """
+        taken = Taken()
+        claims = self._guarded(
+            lambda: self._store.claim(n, at=self._now(), lease_s=LEASE_S, only=only)
+        )
+        waiting = {claim.content_id: claim for claim in claims}
+        try:
+            for hand in self._ended(claims, taken, waiting, should_stop):
+                on_file(hand.claim.relative)
+        except (StoreFault, Stalled) as fault:
+            self._give_back(waiting.values(), str(fault))
+            raise Stalled(str(fault)) from fault
+        except BaseException:
+            self._give_back(waiting.values(), "the agent was interrupted")
+            raise
+        if waiting:
+            self._give_back(waiting.values(), None)
+            taken.given_back += len(waiting)
+        return taken
+
+    def _ended(
+        self,
+        claims: Sequence[Claim],
+        taken: Taken,
+        waiting: dict[int, Claim],
+        should_stop: Callable[[], bool],
+    ) -> Iterator[_InHand]:
+        """Bring claims to their fate, each out of `waiting` the moment it is written."""
+        batch: list[_InHand] = []
+        for hand, outcome in self._cropped(claims):
+            if should_stop():
+                return
+            if isinstance(outcome, BaseException):
+                self._spoilt(hand, outcome, taken)
+                waiting.pop(hand.claim.content_id, None)
+                yield hand
+            elif self._is_news(hand, outcome, taken):
+                hand.crops = outcome
+                batch.append(hand)
+            else:
+                waiting.pop(hand.claim.content_id, None)
+                yield hand
+            if sum(len(one.crops) for one in batch) >= self._batch:
+                yield from self._finished(batch, taken, waiting)
+                batch = []
+        yield from self._finished(batch, taken, waiting)
+
+    def _cropped(
+        self, claims: Sequence[Claim]
+    ) -> Iterator[tuple[_InHand, list[Crop] | BaseException]]:
+        """Read and crop in the pool, in order of completion.
+
+        The table of objectives may need what only the file says (its objective, its size): then
+        a file is cropped a second time with the scale that the table vouches for.
+        """
+        jobs = deque(self._in_hand(claim) for claim in claims)
+        while jobs:
+            by_path: dict[Path, list[_InHand]] = {}
+            for hand in jobs:
+                by_path.setdefault(hand.path, []).append(hand)
+            round_ = [(path, hands[0].um_per_px) for path, hands in by_path.items()]
+            jobs.clear()
+            for path, outcome in self._pool.crop_all(round_):
+                for hand in by_path[path]:
+                    if isinstance(outcome, list) and self._needs_another_scale(hand, outcome):
+                        jobs.append(hand)
+                    else:
+                        yield hand, outcome
+
+    def _in_hand(self, claim: Claim) -> _InHand:
+        source = self._sources.get(claim.source, Provenance())
+        process_data = {**source.process_data(claim.relative), **claim.process_data}
+        scale = source.um_per_px(process_data, on=self._now().date())
+        path = locate(claim.folder, claim.relative)
+        return _InHand(claim, path, process_data, scale, began_s=time.perf_counter())
+
+    def _needs_another_scale(self, hand: _InHand, crops: Sequence[Crop]) -> bool:
+        source = self._sources.get(hand.claim.source)
+        if source is None or not source.objectives or hand.again or not crops:
+            return False
+        told, _ = _with_metadata(hand.process_data, crops[0].metadata)
+        size = (crops[0].width, crops[0].height)
+        scale = source.um_per_px(told, on=self._now().date(), size=size)
+        if scale == hand.um_per_px:
+            return False
+        hand.um_per_px, hand.again = scale, True
+        return True
+
+    def _is_news(self, hand: _InHand, crops: Sequence[Crop], taken: Taken) -> bool:
+        """Say whether a cropped file is to be judged; else its fate is written here."""
+        claim, at = hand.claim, self._now()
+        if self._has_changed(hand):
+            again_at = at + timedelta(seconds=CHANGED_AGAIN_S)
+            self._store.release(claim, at=at, retry_at=again_at, sentence="still being written")
+            log.info("file.changed", source=claim.source, file=claim.relative)
+            taken.given_back += 1
+            return False
+        known = self._store.identify(claim, crops[0].sha256, at=at)
+        if known is not None:
+            log.info("file.duplicate", source=claim.source, file=claim.relative, content=known)
+            taken.duplicates += 1
+            return False
+        return True
+
+    def _has_changed(self, hand: _InHand) -> bool:
+        """Say whether the bytes that were read may be another content than the one at rest."""
+        claim = hand.claim
+        try:
+            facts = look_up(claim.folder, claim.relative)
+        except OSError:
+            return False  # it was read whole; that its share is gone now changes nothing
+        if facts is None:
+            return False  # deleted after it was read: what was read is what came to rest
+        return facts != (claim.size_bytes, claim.mtime_ns, claim.ctime_ns)
+
+    def _finished(
+        self, batch: Sequence[_InHand], taken: Taken, waiting: dict[int, Claim]
+    ) -> Iterator[_InHand]:
+        for classifier, hands in self._by_bundle(batch):
+            for hand, judged in self._judged_one_by_one(hands, classifier):
+                self._settled(hand, judged, taken)
+                waiting.pop(hand.claim.content_id, None)
+                yield hand
+
+    def _settled(self, hand: _InHand, judged: Sequence[Judged] | Exception, taken: Taken) -> None:
+        if isinstance(judged, Exception):
+            self._crashed(hand, judged, taken)
+            return
+        try:
+            self._keep(hand, judged, taken)
+        except (StoreFault, Stalled):
+            raise
+        except OSError as error:  # the share would not give the original
+            self._unread(hand, error, taken)
+        except Exception as error:  # noqa: BLE001 - as in `_judged_one_by_one`
+            self._crashed(hand, error, taken)
+
+    def _by_bundle(
+        self, batch: Sequence[_InHand]
+    ) -> Iterator[tuple[Classifier | None, list[_InHand]]]:
+        groups: dict[int, tuple[Classifier | None, list[_InHand]]] = {}
+        for hand in batch:
+            classifier = self._classifier_for(hand)
+            groups.setdefault(id(classifier), (classifier, []))[1].append(hand)
+        yield from groups.values()
+
+    def _classifier_for(self, hand: _InHand) -> Classifier | None:
+        """One specimen is judged by one bundle: a promotion holds from the next specimen on."""
+        told = hand.process_data
+        specimen = (told.get("order", ""), told.get("specimen", ""))
+        before = self._bundle_of.get(hand.claim.source)
+        if before and specimen[1] and before[0] == specimen:
+            return before[1]
+        self._bundle_of[hand.claim.source] = (specimen, self._newest)
+        return self._newest
+
+    def _judged_one_by_one(
+        self, hands: Sequence[_InHand], classifier: Classifier | None
+    ) -> Iterator[tuple[_InHand, list[Judged] | Exception]]:
+        """Judge a batch together; if that crashes, alone, so that only the guilty one pays."""
+        together = [(crop, hand.process_data) for hand in hands for crop in hand.crops]
+        try:
+            judged = deque(self.judge(together, classifier))
+        except Exception as error:  # noqa: BLE001 - the one edge where a bug costs a file, not the agent
+            if len(hands) == 1:
+                yield hands[0], error
+                return
+            for hand in hands:
+                yield from self._judged_one_by_one([hand], classifier)
+            return
+        for hand in hands:
+            yield hand, [judged.popleft() for _ in hand.crops]
+
+    def _keep(self, hand: _InHand, judged: Sequence[Judged], taken: Taken) -> None:
+        claim = hand.claim
+        findings = [self._archived(hand, one) for one in judged]
+        self._store.finish(claim, findings, at=self._now())
+        self._away.pop(claim.content_id, None)
+        taken.stored += 1
+        log.info(
+            "file.stored",
+            source=claim.source,
+            file=claim.relative,
+            micrographs=len(judged),
+            handling=max((str(one.verdict.handling) for one in judged), default=""),
+            took_ms=round((time.perf_counter() - hand.began_s) * 1000),
+        )
+
+    def _archived(self, hand: _InHand, judged: Judged) -> Finding:
+        """Put pixels to rest before the row that names them."""
+        crop, prediction = judged.crop, judged.prediction
+        try:
+            artefacts: dict[str, object] = {**self._archive.keep(crop)}
+            if prediction:
+                artefacts["maps"] = self._archive.keep_maps(
+                    crop.sha256, crop.page, prediction.bundle, _maps(prediction)
+                )
+        except OSError as error:
+            raise Stalled(f"the data folder cannot be written: {error}") from error
+        original = self._wants_original(hand.claim, judged) and self._original(hand, crop)
+        return Finding(
+            crop_facts=facts_of(crop),
+            process_data=judged.process_data,
+            process_extra=judged.extra,
+            prediction=prediction,
+            verdict=judged.verdict,
+            thresholds=self._thresholds,
+            origin=hand.claim.origin,
+            artefacts={**artefacts, "original": original},
+        )
+
+    def _original(self, hand: _InHand, crop: Crop) -> bool:
+        try:
+            return self._archive.keep_original(hand.path, crop.sha256)
+        except OSError as error:
+            if error.errno in FULL:
+                raise Stalled(f"the data folder cannot be written: {error}") from error
+            if isinstance(error, FileNotFoundError) and _is_alone_missing(hand.claim):
+                return False  # deleted after it was read: the result stands without it
+            raise
+
+    def _wants_original(self, claim: Claim, judged: Judged) -> bool:
+        return (
+            self._keep_originals
+            or claim.origin == "import"
+            or judged.verdict.handling is Handling.REVIEW
+        )
+
+    # --- what went wrong, and whose fault it is -------------------------------------------------
+
+    def _spoilt(self, hand: _InHand, error: BaseException, taken: Taken) -> None:
+        claim, at = hand.claim, self._now()
+        if isinstance(error, FileError):
+            self._store.set_aside(claim, error.code, error.message, at=at)
+            log.warning(
+                "file.set_aside",
+                source=claim.source, file=claim.relative, code=str(error.code), reason=str(error),
+            )  # fmt: skip
+            taken.set_aside += 1
+        elif isinstance(error, OSError):
+            self._unread(hand, error, taken)
+        else:
+            self._crashed(hand, error, taken)
+
+    def _unread(self, hand: _InHand, error: OSError, taken: Taken) -> None:
+        """The share would not give the file: if it is gone for good say so, else ask again."""
+        claim, at = hand.claim, self._now()
+        sentence = error.strerror or str(error)
+        gone = isinstance(error, FileNotFoundError) and _is_alone_missing(claim)
+        if gone:
+            self._store.vanish(claim, at=at)
+        else:
+            tries = self._away[claim.content_id] = self._away.get(claim.content_id, 0) + 1
+            pause_s = AWAY_AGAIN_S[min(tries, len(AWAY_AGAIN_S)) - 1]
+            again_at = at + timedelta(seconds=pause_s)
+            self._store.release(claim, at=at, retry_at=again_at, sentence=sentence)
+        log.warning(
+            "file.vanished" if gone else "file.unreadable",
+            source=claim.source, file=claim.relative, reason=sentence,
+        )  # fmt: skip
+        taken.given_back += 1
+
+    def _crashed(self, hand: _InHand, error: BaseException, taken: Taken) -> None:
+        claim = hand.claim
+        sentence = f"{type(error).__name__}: {error}"
+        next_at = self._store.fail(claim, sentence, at=self._now())
+        log.error(
+            "file.crashed",
+            source=claim.source, file=claim.relative, attempts=claim.attempts,
+            next_try_at=next_at, exc_info=error,
+        )  # fmt: skip
+        taken.failed += 1
+
+    def _give_back(self, claims: Iterable[Claim], sentence: str | None) -> None:
+        at = self._now()
+        for claim in list(claims):
+            try:
+                self._store.release(claim, at=at, retry_at=at, sentence=sentence)
+            except StoreFault:
+                return  # the lease runs out by itself
+
+    def _guarded(self, ask: Callable[[], list[Claim]]) -> list[Claim]:
+        try:
+            return ask()
+        except StoreFault as fault:
+            raise Stalled(str(fault)) from fault
+
+
+def _is_alone_missing(claim: Claim) -> bool:
+    """Say whether the file is gone while its folder is there and not empty: no share's fault."""
+    try:
+        return any(True for _ in claim.folder.iterdir())
+    except OSError:
+        return False
+
+
+def _with_metadata(
+    told: Mapping[str, str], metadata: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Let the file's own words fill what neither source nor path said; the rest goes beside."""
+    fills = {k: metadata[k] for k in FROM_METADATA if metadata.get(k) and not told.get(k)}
+    process_data = {**told, **fills}
+    columns = {k: v for k, v in process_data.items() if k in PROCESS_COLUMNS}
+    others = {k: v for k, v in process_data.items() if k not in PROCESS_COLUMNS}
+    beside = {k: v for k, v in metadata.items() if process_data.get(k) != v}
+    return columns, {**beside, **others}
+
+
+def _maps(prediction: Prediction) -> dict[str, NDArray[np.float16]]:
+    maps = {"subtype": prediction.subtype_map, "strangeness": prediction.strangeness.heat}
+    return maps if prediction.size_map is None else {**maps, "size": prediction.size_map}

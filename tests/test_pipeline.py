@@ -1,0 +1,422 @@
+"""Every file at rest meets exactly one fate, and only the guilty one pays for a fault."""
+
+import errno
+import hashlib
+import os
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import cv2
+import lab
+import numpy as np
+import pytest
+import structlog
+
+from agent.archive import Archive
+from agent.errors import FileCode, FileError
+from agent.imaging import Crop, SpecimenArea
+from agent.pipeline import Pipeline, Stalled
+from agent.store import Store, StoreFault
+from agent.triage import Policy
+from agent.watch import Arrival, Calibration, Provenance
+from agent.watch.listing import list_folder
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self):
+        self.at = NOON
+
+    def __call__(self):
+        return self.at
+
+
+class DeskPool:
+    """Reads and crops like the real pool, at this desk: a file is its own picture, whole.
+
+    `faults` says what becomes of a file name instead; `meanwhile` is called before each file.
+    """
+
+    def __init__(self):
+        self.faults, self.jobs, self.meanwhile = {}, [], lambda _: None
+        self.metadata = {}
+
+    def crop_all(self, jobs):
+        for path, scale in jobs:
+            self.jobs.append((path.name, scale))
+            try:
+                outcome = self.faults.get(path.name) or [self._crop(path, scale)]
+            except OSError as error:
+                outcome = error
+            self.meanwhile(path)
+            yield path, outcome
+
+    def _crop(self, path, scale):
+        held = path.read_bytes()
+        pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(held, np.uint8), 1), cv2.COLOR_BGR2RGB)
+        height, width = pixels.shape[:2]
+        return Crop(
+            sha256=hashlib.sha256(held).hexdigest(),
+            page=0,
+            pages=1,
+            width=width,
+            height=height,
+            format="PNG",
+            um_per_px=scale or 0.2,
+            um_per_px_source="settings" if scale else "metadata",
+            scales=(),
+            micron_bar=None,
+            band=None,
+            specimen_area=SpecimenArea(whole_frame=True, outside_fraction=0.0, polygon=()),
+            box=(0, 0, width, height),
+            recipe="test",
+            warnings=(),
+            pixels=pixels,
+            valid=np.ones((height, width), bool),
+            preview=pixels,
+            metadata=dict(self.metadata),
+        )
+
+
+class Parrot:
+    """A classifier that always says the same, or breaks on a field of a given width."""
+
+    def __init__(self, name="20261101-0badcafe", code="G8", breaks_on=None):
+        self.name, self._breaks_on, self.batches = name, breaks_on, []
+        self._prediction = replace(lab.prediction_of(code), bundle=name)
+
+    def classify(self, fields):
+        self.batches.append(len(fields))
+        if any(field.pixels.shape[1] == self._breaks_on for field in fields):
+            raise ValueError("a field that breaks the network")
+        return [self._prediction] * len(fields)
+
+
+class Bench:
+    """A source folder, a store, an archive and a pipeline around them."""
+
+    def __init__(self, folder):
+        self.source = folder / "export"
+        self.source.mkdir()
+        self.clock, self.pool = Clock(), DeskPool()
+        self.store = Store.open("sqlite://", site="Plant 1", agent="PC")
+        self.archive = Archive(folder / "data")
+        self.pipeline = self.made()
+
+    def made(self, **given):
+        wanted = {
+            "store": self.store,
+            "archive": self.archive,
+            "pool": self.pool,
+            "classifier": Parrot(),
+            "policy": Policy(control_share=0.0),
+            "now": self.clock,
+        }
+        return Pipeline(**(wanted | given))
+
+    def export(self, name, seed=None, width=64):
+        path = self.source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(len(name) if seed is None else seed)
+        picture = rng.integers(0, 255, (48, width, 3), np.uint8)
+        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        return path
+
+    def arrive(self):
+        found = list_folder(self.source).pictures
+        files = [Arrival("LOM", self.source, name, *facts) for name, facts in found.items()]
+        return self.store.arrive(sorted(files, key=lambda f: f.relative), at=self.clock())
+
+    def take(self, n=16, **given):
+        self.arrive()
+        return self.pipeline.take(n, **given)
+
+    def fates(self):
+        return {os.path.basename(fate.path): fate.state for fate in self.store.files()}  # noqa: PTH119
+
+    def views(self):
+        return list(self.store.micrographs())
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    yield bench
+    bench.store.close()
+
+
+def test_a_file_at_rest_becomes_rows_and_pixels(bench):
+    bench.export("a.png")
+
+    taken = bench.take()
+
+    (view,) = bench.views()
+    assert taken.stored == 1
+    assert bench.fates() == {"a.png": "done"}
+    assert view.structure_code == "G8"
+    assert bench.archive.crop_path(view.sha256, 0).is_file()
+    assert sorted(bench.archive.maps(view.sha256, 0, view.bundle)) == [
+        "size",
+        "strangeness",
+        "subtype",
+    ]
+
+
+def test_without_a_bundle_everything_is_stored_and_waits_for_a_person(bench):
+    bench.pipeline = bench.made(classifier=None)
+    bench.export("a.png")
+
+    bench.take()
+
+    (view,) = bench.store.queue()
+    assert (view.handling, tuple(view.reasons)) == ("review", ("untrained",))
+    assert view.structure_code is None
+    assert bench.archive.original_path(view.sha256)
+
+
+def test_a_file_of_no_use_is_set_aside_and_the_next_goes_on(bench):
+    bench.export("bad.png")
+    bench.export("good.png")
+    bench.pool.faults["bad.png"] = FileError(FileCode.TRUNCATED, "it ends too early.")
+
+    taken = bench.take()
+
+    (fate,) = bench.store.files(state="set_aside")
+    assert (taken.set_aside, taken.stored) == (1, 1)
+    assert (fate.code, fate.reason) == ("truncated", "it ends too early.")
+
+
+def test_the_same_content_under_another_name_is_a_duplicate_with_one_result(bench):
+    bench.export("a.png", seed=1)
+    bench.export("b.png", seed=1)
+
+    taken = bench.take()
+
+    assert (taken.stored, taken.duplicates) == (1, 1)
+    assert bench.fates() == {"a.png": "done", "b.png": "duplicate"}
+    assert len(bench.views()) == 1
+
+
+def test_a_rename_keeps_its_result(bench):
+    path = bench.export("a.png")
+    bench.take()
+
+    path.rename(path.with_name("renamed.png"))
+    bench.take()
+
+    (view,) = bench.views()
+    assert bench.fates() == {"renamed.png": "done"}
+    assert view.structure_code == "G8"
+
+
+def test_a_file_overwritten_while_it_is_read_is_not_taken_half_written(bench):
+    path = bench.export("a.png", seed=1)
+    bench.pool.meanwhile = lambda _: bench.export("a.png", seed=2)
+
+    first = bench.take()
+    bench.pool.meanwhile = lambda _: None
+    bench.clock.at += timedelta(minutes=1)
+    second = bench.take()
+
+    (view,) = bench.views()
+    assert (first.stored, first.given_back) == (0, 1)
+    assert second.stored == 1
+    assert view.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_deleted_before_it_is_read_is_said_to_be_gone(bench):
+    bench.export("a.png")
+    bench.export("b.png")
+    bench.arrive()
+    (bench.source / "a.png").unlink()
+
+    bench.pipeline.take(16)
+
+    assert bench.fates() == {"a.png": "ignored", "b.png": "done"}
+
+
+def test_a_share_that_goes_away_costs_time_and_no_attempt(bench):
+    bench.export("a.png")
+    bench.pool.faults["a.png"] = OSError(errno.EHOSTDOWN, "Host is down")
+
+    for _ in range(7):
+        bench.take()
+        bench.clock.at += timedelta(hours=1)
+    del bench.pool.faults["a.png"]
+    bench.take()
+
+    (fate,) = bench.store.files()
+    assert (fate.state, fate.attempts) == ("done", 1)
+
+
+def test_a_crash_is_tried_again_later_and_set_aside_after_five_attempts(bench):
+    bench.export("a.png")
+    bench.pool.faults["a.png"] = ZeroDivisionError("a bug of ours")
+
+    states = []
+    for _ in range(5):
+        bench.take()
+        states.append(bench.fates()["a.png"])
+        bench.clock.at += timedelta(hours=7)
+
+    (fate,) = bench.store.files()
+    assert states == ["failed", "failed", "failed", "failed", "set_aside"]
+    assert (fate.code, fate.attempts) == ("crashed", 5)
+
+
+def test_one_field_that_breaks_the_network_costs_itself_alone(bench):
+    bench.pipeline = bench.made(classifier=Parrot(breaks_on=70))
+    for index in range(4):
+        bench.export(f"{index}.png", seed=index)
+    bench.export("poison.png", width=70)
+
+    taken = bench.take()
+
+    assert (taken.stored, taken.failed) == (4, 1)
+    assert bench.fates()["poison.png"] == "failed"
+
+
+def test_fields_are_judged_in_batches(bench):
+    parrot = Parrot()
+    bench.pipeline = bench.made(classifier=parrot, batch=4)
+    for index in range(10):
+        bench.export(f"{index}.png", seed=index)
+
+    bench.take()
+
+    assert parrot.batches == [4, 4, 2]
+
+
+def test_a_full_disk_stalls_the_pipeline_and_nothing_is_lost(bench, monkeypatch):
+    for index in range(3):
+        bench.export(f"{index}.png", seed=index)
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("agent.archive.write_whole", lambda *_: (_ for _ in ()).throw(full))
+    with pytest.raises(Stalled, match="cannot be written"):
+        bench.take()
+    monkeypatch.undo()
+    during = set(bench.fates().values())
+    bench.take()
+
+    assert during == {"queued"}
+    assert {fate.attempts for fate in bench.store.files()} == {1}
+    assert set(bench.fates().values()) == {"done"}
+
+
+def test_a_database_that_goes_away_stalls_the_pipeline(bench):
+    class Gone(Store):
+        def finish(self, *_, **__):
+            raise StoreFault("database: gone")
+
+    bench.export("a.png")
+    bench.store.__class__ = Gone
+
+    with pytest.raises(Stalled, match="gone"):
+        bench.take()
+    bench.store.__class__ = Store
+    bench.take()
+
+    assert bench.fates() == {"a.png": "done"}
+
+
+def test_a_stop_gives_back_what_was_not_begun(bench):
+    for index in range(6):
+        bench.export(f"{index}.png", seed=index)
+    bench.pipeline = bench.made(batch=1)
+    seen = []
+
+    taken = bench.take(should_stop=lambda: len(seen) >= 2, on_file=seen.append)
+
+    assert (taken.stored, taken.given_back) == (2, 4)
+    assert sorted(bench.fates().values()) == ["done"] * 2 + ["queued"] * 4
+
+
+def test_process_data_come_from_path_source_and_file_in_this_order(bench):
+    source = Provenance(
+        fixed={"plant": "Schweinfurt", "order": "none"}, pattern=r"(?P<order>\d+)_(?P<specimen>\d+)"
+    )
+    bench.pipeline = bench.made(sources={"LOM": source})
+    bench.pool.metadata = {"microscope": "Axio", "operator": "M.", "detector": "CCD"}
+    bench.export("4711/4711_03.png")
+
+    bench.take()
+
+    (view,) = bench.views()
+    assert view.process_data["order"] == "4711"
+    assert view.process_data["specimen"] == "03"
+    assert view.process_data["plant"] == "Schweinfurt"
+    assert view.process_data["microscope"] == "Axio"
+    assert view.process_extra == {"detector": "CCD"}
+
+
+def test_the_table_of_objectives_is_asked_with_what_the_file_itself_says(bench):
+    table = (Calibration("50x", 0.1), Calibration("20x", 0.25, width=64))
+    bench.pipeline = bench.made(sources={"LOM": Provenance(objectives=table)})
+    bench.pool.metadata = {"objective": "20 X"}
+    bench.export("a.png")
+
+    bench.take()
+
+    assert bench.pool.jobs == [("a.png", None), ("a.png", 0.25)]
+    assert bench.views()[0].um_per_px == 0.25
+
+
+def test_an_entry_for_another_image_size_says_nothing():
+    table = Provenance(objectives=(Calibration("50x", 0.1, width=2048),))
+
+    assert table.um_per_px({"objective": "50x"}, on=date(2026, 1, 1), size=(1024, 768)) is None
+    assert table.um_per_px({"objective": "50×"}, on=date(2026, 1, 1), size=(2048, 1536)) == 0.1
+
+
+def test_the_newest_valid_calibration_holds():
+    table = Provenance(
+        objectives=(
+            Calibration("50x", 0.10, valid_from=date(2025, 1, 1)),
+            Calibration("50x", 0.11, valid_from=date(2026, 1, 1)),
+            Calibration("50x", 0.12, valid_from=date(2027, 1, 1)),
+        )
+    )
+
+    assert table.um_per_px({"objective": "50x"}, on=date(2026, 6, 1)) == 0.11
+
+
+def test_a_promotion_holds_from_the_next_specimen_on(bench):
+    source = Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_")
+    bench.pipeline = bench.made(sources={"LOM": source}, classifier=Parrot("20260101-00000000"))
+    bench.export("1_1_a.png", seed=1)
+    bench.take()
+
+    bench.pipeline.use(Parrot("20260202-00000000"))
+    bench.export("1_1_b.png", seed=2)
+    bench.export("1_2_a.png", seed=3)
+    bench.take()
+
+    bundles = {os.path.basename(view.path): view.bundle for view in bench.views()}  # noqa: PTH119
+    assert bundles == {
+        "1_1_a.png": "20260101-00000000",
+        "1_1_b.png": "20260101-00000000",
+        "1_2_a.png": "20260202-00000000",
+    }
+
+
+def test_every_fate_is_an_event(bench):
+    bench.export("bad.png")
+    bench.export("good.png")
+    bench.pool.faults["bad.png"] = FileError(FileCode.EMPTY, "it is empty.")
+
+    with structlog.testing.capture_logs() as events:
+        bench.take()
+
+    assert sorted(event["event"] for event in events) == ["file.set_aside", "file.stored"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX name that is no text")
+def test_a_name_that_is_no_text_is_taken_like_any_other(bench):
+    path = bench.export("a.png")
+    path.rename(os.fsdecode(os.fsencode(path.parent) + b"/gr\xf6sse.png"))
+
+    taken = bench.take()
+
+    assert taken.stored == 1
