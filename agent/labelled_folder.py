@@ -1,0 +1,446 @@
+"""Take a labelled folder in: the pipeline's own crops, and a label beside each.
+
+In:  a folder per structure code, or a CSV that names files and codes. Out: label rows on archived
+micrographs. Next: `retrain`, which learns from them.
+Labelled micrographs go the way of every other (`origin = import`: in no night, in no queue), so
+what is learnt from is cut by the recipe that cuts what is judged. What cannot be used is named,
+file by file, and never stops the rest.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.errors import WrongUse
+from agent.store import Decision, State
+from agent.watch import Arrival, Kind, Provenance, kind_of, look_up
+from agent.watch.listing import list_folder
+from model import TaxonomyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import date, datetime
+    from pathlib import Path
+
+    from agent.pipeline import Pipeline
+    from agent.store import FileFate, LabelView, MicrographView, Store
+    from agent.watch import Facts
+    from model import Taxonomy
+
+CRITERIA = ("mean", "max", "unrecorded")
+OWN_COLUMNS = frozenset({"file", "code", "subtype", "size", "um_per_px", "criterion", "rater"})
+"""Columns that this room reads itself; the others travel with the micrograph."""
+SCALE = "um_per_px"
+FILES_AT_ONCE = 16
+
+
+class Unusable(NamedTuple):
+    """A file, or a row, that could not be used, and why."""
+
+    file: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One file and what a person called it.
+
+    Args:
+        relative: Path below the folder, with forward slashes.
+        code: The structure code.
+        facts: Size and times, as listed.
+        criterion: "mean", "max" or "unrecorded".
+        rater: Who, "" where the manifest does not say.
+        process_data: Every other column of the manifest that is not empty.
+    """
+
+    relative: str
+    code: str
+    facts: Facts
+    criterion: str = "unrecorded"
+    rater: str = ""
+    process_data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A labelled folder as it was found.
+
+    Args:
+        folder: The folder, absolute.
+        files: What can be taken in.
+        unusable: What cannot, and why.
+    """
+
+    folder: Path
+    files: tuple[Labelled, ...]
+    unusable: tuple[Unusable, ...]
+
+    @property
+    def source(self) -> str:
+        """The name under which its files are kept."""
+        return f"import {self.folder}"
+
+
+class Step(NamedTuple):
+    """How far an import has come."""
+
+    done: int
+    total: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """How an import ended.
+
+    Args:
+        labelled: Micrographs that were given a label now.
+        unchanged: Micrographs that had this very label already.
+        codes: Structure code → how many micrographs of this folder carry it.
+        unusable: Files that could not be used, and why.
+    """
+
+    labelled: int
+    unchanged: int
+    codes: Mapping[str, int]
+    unusable: tuple[Unusable, ...]
+
+
+class ManifestProvenance(Provenance):
+    """A source whose scale, where given, stands in the manifest beside each file."""
+
+    def um_per_px(
+        self,
+        process_data: Mapping[str, str],
+        *,
+        on: date,
+        size: tuple[int, int] | None = None,
+    ) -> float | None:
+        """Say the scale that the manifest gives, µm per pixel, or None."""
+        del on, size
+        said = process_data.get(SCALE)
+        return float(said) if said else None
+
+
+# --- what is in the folder ----------------------------------------------------------------------
+
+
+def look(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None) -> Listing:
+    """Say which labelled files a folder holds, without opening one.
+
+    Args:
+        folder: The labelled folder.
+        taxonomy: Which codes there are.
+        manifest: A CSV with `file` and `code` (or `subtype` and `size`), else a folder per code.
+
+    Raises:
+        WrongUse: No such folder, a manifest that cannot be used, or nothing labelled in it.
+    """
+    folder = folder.absolute()
+    if not folder.is_dir():
+        raise WrongUse(f"{folder}: there is no such folder.")
+    found = _by_manifest(folder, manifest, taxonomy) if manifest else _by_folder(folder, taxonomy)
+    files = [one for one in found if isinstance(one, Labelled)]
+    unusable = [one for one in found if isinstance(one, Unusable)]
+    if not files and not unusable:
+        raise WrongUse(
+            f"{folder}: no labelled micrograph in it; make a folder per structure code, such as "
+            "G8, or name a CSV with --manifest."
+        )
+    return Listing(folder, tuple(files), tuple(unusable))
+
+
+def _by_folder(folder: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
+    try:
+        listed = list_folder(folder)
+    except OSError as error:
+        raise WrongUse(f"{folder}: cannot be listed ({error.strerror or error}).") from error
+    found: list[Labelled | Unusable] = []
+    strangers: dict[str, list[str]] = {}
+    for relative, facts in sorted(listed.pictures.items()):
+        first = relative.split("/")[0] if "/" in relative else ""
+        try:
+            found.append(Labelled(relative, _code(taxonomy, first), facts))
+        except TaxonomyError as error:
+            strangers.setdefault(first, []).append(str(error))
+    for name, sentences in strangers.items():
+        found.append(_stranger(name, sentences))
+    found += [Unusable(name, sentence) for name, sentence in listed.troubles.items()]
+    return found
+
+
+def _stranger(name: str, sentences: Sequence[str]) -> Unusable:
+    count = f"{len(sentences)} picture{'s' if len(sentences) > 1 else ''}"
+    if not name:
+        return Unusable(".", f"{count} in no folder of a structure code: not labelled.")
+    return Unusable(f"{name}/", f"{sentences[0].rstrip('.')}; {count} left out.")
+
+
+def _code(taxonomy: Taxonomy, written: str) -> str:
+    return taxonomy.code(*taxonomy.parse(written))
+
+
+def _by_manifest(folder: Path, manifest: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
+    found: dict[str, Labelled | Unusable] = {}
+    for number, row in _rows(manifest):
+        one = _row(folder, row, f"line {number}", taxonomy)
+        if isinstance(one, Unusable):
+            found[f"{number} {one.file}"] = one
+            continue
+        before = found.get(one.relative)
+        if isinstance(before, Labelled) and before.code != one.code:
+            sentence = f"is {before.code} in one line and {one.code} in line {number}."
+            found[one.relative] = Unusable(one.relative, sentence)
+        else:
+            found.setdefault(one.relative, one)
+    return list(found.values())
+
+
+def _rows(manifest: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Read a CSV as people write it: comma, semicolon or tab; UTF-8 or Windows-1252."""
+    text = _text(manifest)
+    lines = text.splitlines()
+    if not lines:
+        raise WrongUse(f"{manifest}: the manifest is empty.")
+    delimiter = max(",;\t", key=lines[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        columns = [name.strip().casefold() for name in next(reader)]
+        _refuse_columns(manifest, columns)
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                cells = dict(zip(columns, (cell.strip() for cell in row), strict=False))
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise WrongUse(f"{manifest}: line {reader.line_num} is no CSV ({error}).") from error
+
+
+def _text(manifest: Path) -> str:
+    try:
+        content = manifest.read_bytes()
+    except OSError as error:
+        raise WrongUse(f"{manifest}: cannot be read ({error.strerror or error}).") from error
+    if b"\0" in content:
+        raise WrongUse(f"{manifest}: is no CSV text; save the table as CSV (UTF-8).")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _refuse_columns(manifest: Path, columns: Sequence[str]) -> None:
+    twice = {name for name in columns if name and columns.count(name) > 1}
+    if twice:
+        raise WrongUse(f"{manifest}: the column {min(twice)!r} is there twice.")
+    coded = "code" in columns or {"subtype", "size"} <= set(columns)
+    if "file" not in columns or not coded:
+        found = ", ".join(name for name in columns if name) or "none"
+        raise WrongUse(
+            f"{manifest}: the first line has to name the columns 'file' and 'code' (or 'subtype' "
+            f"and 'size'); found {found}."
+        )
+
+
+class _LeftOutError(Exception):
+    """A row of the manifest that cannot be used; the message says why."""
+
+
+def _row(
+    folder: Path, row: Mapping[str, str], where: str, taxonomy: Taxonomy
+) -> Labelled | Unusable:
+    relative = _relative(row.get("file", ""))
+    if relative is None:
+        return Unusable(where, f"{row.get('file', '')!r} is no path below the folder.")
+    try:
+        facts = _facts_of(folder, relative)
+        code = _code(taxonomy, row.get("code") or row.get("subtype", "") + row.get("size", ""))
+        return Labelled(relative, code, facts, *_told(row))
+    except (TaxonomyError, _LeftOutError) as error:
+        return Unusable(relative, f"{where}: {error}")
+
+
+def _facts_of(folder: Path, relative: str) -> Facts:
+    try:
+        facts = look_up(folder, relative)
+    except OSError as error:
+        raise _LeftOutError(f"cannot be looked at ({error.strerror or error}).") from error
+    if facts is None:
+        raise _LeftOutError("the manifest names it, but there is no such file.")
+    if kind_of(relative) is not Kind.PICTURE:
+        raise _LeftOutError("its name is no picture's.")
+    return facts
+
+
+def _told(row: Mapping[str, str]) -> tuple[str, str, dict[str, str]]:
+    criterion = row.get("criterion", "").casefold() or "unrecorded"
+    if criterion not in CRITERIA:
+        raise _LeftOutError(f"criterion is mean or max, found {criterion!r}.")
+    scale = _scale(row.get(SCALE, ""))
+    if scale is None:
+        raise _LeftOutError(f"um_per_px is a number above 0, found {row[SCALE]!r}.")
+    others = {name: cell for name, cell in row.items() if name not in OWN_COLUMNS and name and cell}
+    return criterion, row.get("rater", ""), {**others, **({SCALE: scale} if scale else {})}
+
+
+def _relative(written: str) -> str | None:
+    path = PurePosixPath(written.replace("\\", "/"))
+    inside = written and not path.is_absolute() and ":" not in path.parts[0]
+    return path.as_posix() if inside and ".." not in path.parts else None
+
+
+def _scale(written: str) -> str | None:
+    """Say a scale as text that is a positive number, "" for none given, None for nonsense."""
+    if not written:
+        return ""
+    try:
+        value = float(written.replace(",", "."))
+    except ValueError:
+        return None
+    return str(value) if 0 < value < float("inf") else None
+
+
+# --- taking it in -------------------------------------------------------------------------------
+
+
+def take_in(
+    listing: Listing, *, store: Store, pipeline: Pipeline, now: Callable[[], datetime], by: str
+) -> Iterator[Step | Imported]:
+    """Take a labelled folder through the pipeline, then write the labels down.
+
+    Args:
+        listing: What `look` found.
+        store: The books.
+        pipeline: Its `sources` have a `ManifestProvenance` under `listing.source`.
+        now: Says the time, aware UTC.
+        by: Who is named where the manifest names no rater.
+
+    Yields:
+        A `Step` after each round; last an `Imported`.
+
+    Raises:
+        Stalled: Disk or database is at fault; call it again, it goes on where it stopped.
+    """
+    files = {one.relative: one for one in listing.files}
+    store.arrive(
+        [
+            Arrival(listing.source, listing.folder, one.relative, *one.facts)
+            for one in listing.files
+        ],
+        at=now(),
+        lane="backlog",
+        origin="import",
+        process_data={one.relative: one.process_data for one in listing.files},
+    )
+    done = 0
+    while taken := pipeline.take(FILES_AT_ONCE, only=[listing.source]).files:
+        done = min(done + taken, len(files))
+        yield Step(done, len(files), "read and cropped")
+    yield from _label(listing, store, now, by)
+
+
+def _label(
+    listing: Listing, store: Store, now: Callable[[], datetime], by: str
+) -> Iterator[Step | Imported]:
+    fates = _fates(listing, store)
+    unusable = [*listing.unusable]
+    codes: dict[str, int] = {}
+    labelled = unchanged = 0
+    conflicts = _conflicts(listing, fates)
+    for number, one in enumerate(listing.files, 1):
+        fate = fates.get(one.relative)
+        sentence = _why_not(fate) or conflicts.get(one.relative, "")
+        if sentence or fate is None or fate.sha256 is None:
+            unusable.append(Unusable(one.relative, sentence))
+            continue
+        for view in _micrographs(store, fate.sha256):
+            codes[one.code] = codes.get(one.code, 0) + 1
+            if _says_the_same(view.label, one):
+                unchanged += 1
+                continue
+            store.decide(view.id, _decision(one, by), at=now())
+            labelled += 1
+        if number % FILES_AT_ONCE == 0:
+            yield Step(number, len(listing.files), "labelled")
+    yield Step(len(listing.files), len(listing.files), "labelled")
+    yield Imported(labelled, unchanged, codes, tuple(unusable))
+
+
+def _fates(listing: Listing, store: Store) -> dict[str, FileFate]:
+    prefix = f"{listing.folder}{os.sep}"
+    wanted = {one.relative for one in listing.files}
+
+    def gathered(fates: Iterator[FileFate]) -> dict[str, FileFate]:
+        found: dict[str, FileFate] = {}
+        for fate in fates:
+            for path in fate.paths:
+                relative = path.removeprefix(prefix).replace(os.sep, "/")
+                if relative in wanted:
+                    found[relative] = fate
+        return found
+
+    own = gathered(store.files(source=listing.source))
+    # A file that was moved here from a watched folder is kept under that folder's name.
+    return own if wanted <= own.keys() else {**gathered(store.files()), **own}
+
+
+def _why_not(fate: FileFate | None) -> str:
+    if fate is None:
+        return "was not taken in; import the folder again."
+    if fate.state in {State.DONE, State.DUPLICATE}:
+        return ""
+    return fate.said or f"is {fate.state}; import the folder again."
+
+
+def _conflicts(listing: Listing, fates: Mapping[str, FileFate]) -> dict[str, str]:
+    """Find one content under two codes: neither label can be believed."""
+    met: dict[str, list[Labelled]] = {}
+    for one in listing.files:
+        fate = fates.get(one.relative)
+        if fate and fate.sha256:
+            met.setdefault(fate.sha256, []).append(one)
+    return {
+        one.relative: f"is labelled {one.code}, but the same picture is {other.code} in "
+        f"{other.relative}; neither label was taken."
+        for same in met.values()
+        for one in same
+        for other in [next((o for o in same if o.code != one.code), None)]
+        if other
+    }
+
+
+def _micrographs(store: Store, sha256: str) -> Iterator[MicrographView]:
+    view = store.micrograph(sha256[:16])
+    if view is None:
+        return
+    yield view
+    for page in range(2, int(view.crop_facts.get("pages") or 1) + 1):
+        further = store.micrograph(f"{sha256[:16]}-p{page}")
+        if further:
+            yield further
+
+
+def _says_the_same(label: LabelView | None, one: Labelled) -> bool:
+    return (
+        label is not None
+        and label.kind == "code"
+        and label.code == one.code
+        and label.criterion == one.criterion
+        and one.rater in ("", label.by)
+    )
+
+
+def _decision(one: Labelled, by: str) -> Decision:
+    return Decision(
+        kind="code",
+        by=one.rater or by,
+        code=one.code,
+        criterion=one.criterion,
+        bulk=True,
+        origin="import",
+    )

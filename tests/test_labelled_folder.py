@@ -1,0 +1,237 @@
+"""A labelled folder is taken in once, by the pipeline, and what it cannot use is named."""
+
+import os
+from datetime import UTC, datetime
+
+import cv2
+import pytest
+
+from agent.archive import Archive
+from agent.demo.drawing import draw
+from agent.errors import WrongUse
+from agent.imaging.pool import CropPool
+from agent.labelled_folder import Imported, ManifestProvenance, look, take_in
+from agent.pipeline import Pipeline
+from agent.store import Store, store_url
+from agent.triage import Policy
+from model import default_taxonomy
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with CropPool(workers=1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(store_url(tmp_path / "data"), site="Plant 1", agent="test") as store:
+        yield store
+
+
+@pytest.fixture
+def take(tmp_path, store, pool):
+    archive = Archive(tmp_path / "data")
+
+    def take(folder, manifest=None):
+        listing = look(folder, default_taxonomy(), manifest)
+        pipeline = Pipeline(
+            store=store,
+            archive=archive,
+            pool=pool,
+            classifier=None,
+            policy=Policy(),
+            now=lambda: NOON,
+            sources={listing.source: ManifestProvenance()},
+        )
+        steps = list(
+            take_in(listing, store=store, pipeline=pipeline, now=lambda: NOON, by="E. Meier")
+        )
+        return steps[-1]
+
+    return take
+
+
+def picture(path, code="G8", seed=0, **how):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn = draw(code, seed=seed, size=(320, 240), border=False, **{"bar": None, **how})
+    path.write_bytes(cv2.imencode(".png", drawn.pixels[..., ::-1])[1].tobytes())
+    return path
+
+
+def names(unusable):
+    return {one.file: one.sentence for one in unusable}
+
+
+def test_a_folder_per_code_gives_each_picture_that_code(tmp_path, take, store):
+    picture(tmp_path / "lab/G8/a.png", "G8", 1)
+    picture(tmp_path / "lab/g 9–10/deep/b.png", "G9-10", 2)
+
+    imported = take(tmp_path / "lab")
+
+    assert imported == Imported(labelled=2, unchanged=0, codes={"G8": 1, "G9-10": 1}, unusable=())
+    assert sorted((one.code, one.rater, one.origin) for one in store.labelled()) == [
+        ("G8", "E. Meier", "import"),
+        ("G9-10", "E. Meier", "import"),
+    ]
+
+
+def test_an_import_is_in_no_night_and_in_no_queue(tmp_path, take, store):
+    picture(tmp_path / "lab/G8/a.png")
+
+    take(tmp_path / "lab")
+
+    assert store.queue() == []
+    assert store.between(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)) == []
+
+
+def test_importing_the_same_folder_again_changes_nothing(tmp_path, take, store):
+    picture(tmp_path / "lab/G8/a.png")
+    take(tmp_path / "lab")
+
+    again = take(tmp_path / "lab")
+
+    assert (again.labelled, again.unchanged) == (0, 1)
+    assert len(store.labelled()) == 1
+
+
+def test_a_picture_moved_to_another_code_is_labelled_anew(tmp_path, take, store):
+    picture(tmp_path / "lab/G8/a.png")
+    picture(tmp_path / "lab/G7/b.png", "G7", 2)
+    take(tmp_path / "lab")
+    (tmp_path / "lab/G8/a.png").rename(tmp_path / "lab/G7/a.png")
+
+    again = take(tmp_path / "lab")
+
+    assert (again.labelled, again.unchanged) == (1, 1)
+    assert sorted(one.code for one in store.labelled()) == ["G7", "G7"]
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path, take, store):
+    picture(tmp_path / "lab/G8/a.png")
+    (tmp_path / "lab/G8/empty.png").write_bytes(b"")
+    (tmp_path / "lab/G8/letter.png").write_bytes(b"Dear colleague, " * 50)
+
+    imported = take(tmp_path / "lab")
+
+    assert imported.labelled == 1
+    said = names(imported.unusable)
+    assert said.keys() == {"G8/empty.png", "G8/letter.png"}
+    assert "not_an_image" in said["G8/letter.png"]
+
+
+def test_a_folder_that_is_no_code_is_named_with_how_much_is_in_it(tmp_path, take):
+    picture(tmp_path / "lab/G8/a.png")
+    picture(tmp_path / "lab/Q8/b.png", seed=2)
+    picture(tmp_path / "lab/Q8/c.png", seed=3)
+    picture(tmp_path / "lab/d.png", seed=4)
+
+    said = names(take(tmp_path / "lab").unusable)
+
+    assert said.keys() == {"Q8/", "."}
+    assert "2 pictures left out" in said["Q8/"]
+
+
+def test_one_picture_under_two_codes_gets_neither(tmp_path, take, store):
+    picture(tmp_path / "lab/G8/a.png")
+    picture(tmp_path / "lab/G7/b.png")
+    picture(tmp_path / "lab/G7/c.png", "G7", 3)
+
+    imported = take(tmp_path / "lab")
+
+    assert names(imported.unusable).keys() == {"G8/a.png", "G7/b.png"}
+    assert [one.code for one in store.labelled()] == ["G7"]
+
+
+def test_a_manifest_tells_code_rater_criterion_scale_and_keeps_other_columns(tmp_path, take, store):
+    picture(tmp_path / "lab/pictures/a.png")
+    manifest = tmp_path / "lab/labels.csv"
+    manifest.write_text(
+        "File;Subtype;Size;Specimen;Order;um_per_px;Criterion;Rater;Furnace\n"
+        "pictures\\a.png;G;8;S1;4711;0,2;max;A. Ö.;O3\n",
+        encoding="cp1252",
+    )
+
+    imported = take(tmp_path / "lab", manifest)
+
+    (label,) = store.labelled()
+    view = store.micrograph(label.id)
+    assert imported.unusable == ()
+    assert (label.code, label.criterion, label.rater) == ("G8", "max", "A. Ö.")
+    assert (view.process_data["specimen"], view.process_data["order"]) == ("S1", "4711")
+    assert view.process_extra["furnace"] == "O3"
+    assert (view.um_per_px, view.um_per_px_source) == (0.2, "settings")
+
+
+def test_every_row_that_cannot_be_used_is_named_with_its_line(tmp_path, take):
+    picture(tmp_path / "lab/a.png")
+    picture(tmp_path / "lab/b.png", seed=2)
+    (tmp_path / "m.csv").write_text(
+        "file,code,criterion,um_per_px\n"
+        "a.png,G8,,\n"
+        "b.png,Z3,,\n"
+        "gone.png,G8,,\n"
+        "../a.png,G8,,\n"
+        "b.png,G8,often,\n"
+        "b.png,G8,mean,wide\n",
+    )
+
+    imported = take(tmp_path / "lab", tmp_path / "m.csv")
+
+    sentences = [f"{one.file}: {one.sentence}" for one in imported.unusable]
+    assert imported.labelled == 1
+    assert len(sentences) == 5
+    assert any("line 3" in s and "Z3" in s for s in sentences)
+    assert any("gone.png" in s and "no such file" in s for s in sentences)
+    assert any("'../a.png'" in s for s in sentences)
+    assert any("often" in s for s in sentences)
+    assert any("wide" in s for s in sentences)
+
+
+def test_one_file_with_two_codes_in_a_manifest_gets_neither(tmp_path, take, store):
+    picture(tmp_path / "lab/a.png")
+    (tmp_path / "m.csv").write_text("file,code\na.png,G8\na.png,G7\n")
+
+    imported = take(tmp_path / "lab", tmp_path / "m.csv")
+
+    assert names(imported.unusable) == {"a.png": "is G8 in one line and G7 in line 3."}
+    assert store.labelled() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (b"", "empty"),
+        (b"name,code\na.png,G8\n", "'file'"),
+        (b"file,subtype\na.png,G\n", "'code'"),
+        (b"file,code,code\na.png,G8,G8\n", "twice"),
+        (b"PK\x03\x04\0\0\0", "no CSV"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_is_refused(tmp_path, text, complaint):
+    (tmp_path / "m.csv").write_bytes(text)
+
+    with pytest.raises(WrongUse, match=complaint):
+        look(tmp_path, default_taxonomy(), tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_a_folder_with_nothing_labelled_is_refused(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(WrongUse, match=name):
+        look(tmp_path / name, default_taxonomy())
+
+
+def test_junk_beside_the_pictures_is_passed_over(tmp_path):
+    picture(tmp_path / "lab/G8/a.png")
+    for junk in ("G8/Thumbs.db", "G8/.DS_Store", "G8/~$a.png", "G8/notes.txt"):
+        (tmp_path / "lab" / junk).write_bytes(b"x")
+
+    listing = look(tmp_path / "lab", default_taxonomy())
+
+    assert [one.relative for one in listing.files] == ["G8/a.png"]
+    assert listing.unusable == ()
+    assert os.sep in str(listing.folder)
