@@ -13,6 +13,7 @@ from reports.content import (
     Duplicate,
     Fact,
     Figure,
+    Filter,
     Hour,
     Index,
     Layer,
@@ -30,6 +31,7 @@ from reports.content import (
     QueuePage,
     ReviewPage,
     Row,
+    Ruler,
     Share,
     SourceCount,
     SubtypeChoice,
@@ -52,6 +54,7 @@ from reports.render import (
 )
 from reports.words import (
     CRITERIA,
+    REASONS,
     STRANGE_KINDS,
     UNUSABLE_WHYS,
     file_code,
@@ -63,6 +66,7 @@ from reports.words import (
 __all__ = [
     "ASSETS",
     "CRITERIA",
+    "REASONS",
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
     "Answer",
@@ -75,6 +79,7 @@ __all__ = [
     "Duplicate",
     "Fact",
     "Figure",
+    "Filter",
     "Hour",
     "Index",
     "Layer",
@@ -92,6 +97,7 @@ __all__ = [
     "QueuePage",
     "ReviewPage",
     "Row",
+    "Ruler",
     "Share",
     "SourceCount",
     "SubtypeChoice",

@@ -379,7 +379,12 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Something a reviewer can say with one press."""
+    """Something a reviewer can say with one press.
+
+    Args:
+        value: What is sent, such as "code:G8". text: on the button. words: what it means.
+        key: The digit that presses it. taught: the bundle knows it. suggested: its answer.
+    """
 
     value: str
     text: str
@@ -401,15 +406,21 @@ class SubtypeChoice:
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """One micrograph of the queue."""
+    """One micrograph of the queue.
+
+    Args:
+        code: The model's answer, "" where it is hidden or there is none.
+        why: The weightiest reason in words. href: where it is decided.
+    """
 
     id: str
     name: str
     code: str
     why: str
+    more: int
     source: str
     at: str
-    thumbnail: Picture | None
+    thumbnail: Picture
     href: str
     current: bool = False
     strange: bool = False
@@ -417,7 +428,7 @@ class QueueItem:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the queue is: `decided` of `total` since the reviewer's day began."""
+    """How far the queue is: decided in this sitting, and still waiting."""
 
     decided: int
     waiting: int
@@ -431,11 +442,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What just happened, and the one thing that may follow from it."""
+    """What just happened, and the one thing that may follow from it.
+
+    Args:
+        undo_id: What can be taken back; "" for nothing. about: link to what it was, or None.
+    """
 
     tone: Tone
     text: str
     undo_id: str = ""
+    about: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,23 +459,44 @@ class Layer:
     """A picture that lies over the crop when asked for.
 
     Args:
-        key: The letter that shows it. see_through: laid over the crop instead of replacing it.
+        word: "subtype", "size" or "strangeness". title: such as "Why size 8".
+        caption: What to look for. note: said beside it, "" for nothing.
+        picture: As large as the crop, see-through. scale: what its colours mean, in words.
     """
 
-    name: str
+    word: str
     title: str
-    key: str
-    figure: Figure
-    see_through: bool
-    scale: Picture | None = None
+    caption: str
+    note: str
+    picture: Picture
+    scale: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ruler:
+    """A scale bar over the crop.
+
+    Args:
+        label: Such as "20 µm". length: in pixels of the crop. width, height: of the crop.
+    """
+
+    label: str
+    length: float
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Somebody else decided meanwhile; nothing was overwritten."""
+    """Somebody else decided meanwhile; nothing was overwritten.
+
+    Args:
+        theirs: What holds now. yours: what was about to be said, in words; value: as sent.
+    """
 
     theirs: Decision
     yours: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -468,24 +505,32 @@ class ReviewPage:
 
     Args:
         card: As in the report, its pictures as links.
-        layers: The first is shown first.
-        choices: The taxonomy. strange_kinds, unusable_whys: the lists behind S and U.
-        criterion: The reviewer's last: "mean", "max" or "unrecorded".
+        blind: The model's answer is hidden until the decision.
+        layers: What can be laid over the crop. ruler: None where the scale is unknown.
+        confirm: The model's answer as a choice, or None. subtypes: the taxonomy.
+        strange_kinds, unusable_whys: The lists behind S and U.
+        criteria: The needle-length criteria, the reviewer's last one suggested.
+        comment: What was typed already.
         result_id: The result on show; it travels with the decision. label_id: likewise.
         history: Every decision ever made on it, the newest first.
-        queue: Some neighbours. previous, next: hrefs or "".
+        queue: The queue around it. previous, next: hrefs or "".
         prefetch: Pictures of the next micrograph.
-        undo_id: What Z takes back, "" for nothing.
+        filters: What narrows the queue; it travels with the decision.
+        all_href: The whole queue.
     """
 
     site: str
     reviewer: str
     card: Card
+    blind: bool
     layers: tuple[Layer, ...]
-    choices: tuple[SubtypeChoice, ...]
+    ruler: Ruler | None
+    confirm: Choice | None
+    subtypes: tuple[SubtypeChoice, ...]
     strange_kinds: tuple[Choice, ...]
     unusable_whys: tuple[Choice, ...]
-    criterion: str
+    criteria: tuple[Choice, ...]
+    comment: str
     result_id: str
     label_id: str
     history: tuple[Decision, ...]
@@ -494,9 +539,19 @@ class ReviewPage:
     previous: str
     next: str
     prefetch: tuple[str, ...]
+    filters: tuple[Fact, ...]
+    all_href: str
     notice: Notice | None
     conflict: Conflict | None
-    undo_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One way to narrow the queue."""
+
+    text: str
+    href: str
+    on: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -508,20 +563,24 @@ class QueuePage:
     items: tuple[QueueItem, ...]
     left_out: str
     progress: Progress
-    filters: tuple[Link, ...]
-    filtered: str
+    filters: tuple[Filter, ...]
     notice: Notice | None
-    undo_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class NamePage:
-    """The one question before a first decision: who are you?"""
+    """The one question before a first decision: who are you?
+
+    Args:
+        then: Where to go on. fields: what was about to be sent, so that nothing is lost.
+        action: Where the form goes. wrong: what was wrong with the name, "" for nothing.
+    """
 
     site: str
     reviewer: str
     then: str
-    known: tuple[str, ...]
+    action: str
+    fields: tuple[Fact, ...]
     wrong: str
 
 

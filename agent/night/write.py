@@ -20,7 +20,7 @@ from agent.night.cards import said_of
 from agent.night.facts import from_text, gather, summary_of, to_text
 from agent.night.page import lay_out, page_name
 from agent.night.period import end_of, local, local_full, night_of, title_of
-from agent.store.labels import PROCESS_COLUMNS
+from agent.settings import PROCESS_COLUMNS
 from reports import Index, NightLine, Tone
 
 if TYPE_CHECKING:

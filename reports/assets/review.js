@@ -1,0 +1,196 @@
+"use strict";
+// Keys, viewing time and looking ahead. Everything here also works with the mouse alone.
+(function () {
+  const queue = document.querySelector("[data-queue]");
+  const desk = document.querySelector("[data-review]");
+  const pressed = {};
+
+  function digit(event) {
+    const match = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
+    return match ? Number(match[1]) : 0;
+  }
+  function typing(target) {
+    if (target.isContentEditable || target.tagName === "TEXTAREA" || target.tagName === "SELECT") { return true; }
+    return target.tagName === "INPUT" && !["radio", "checkbox", "button", "submit", "range"].includes(target.type);
+  }
+  function undo() {
+    const button = document.querySelector("[data-undo]");
+    if (button) { button.click(); } else { say("There is nothing to take back here."); }
+  }
+  function say(text) {
+    const place = document.querySelector("[data-say]");
+    if (place) { place.textContent = text; }
+  }
+  function go(selector) {
+    const link = document.querySelector(selector);
+    if (link) { link.click(); }
+  }
+
+  if (queue) {
+    document.addEventListener("keydown", function (event) {
+      if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || typing(event.target)) { return; }
+      if (event.key === "Enter" && !event.target.closest("a, button")) { go("[data-start]"); }
+      if (event.key.toLowerCase() === "j") { go("[data-start]"); }
+      if (event.key.toLowerCase() === "z") { undo(); }
+    });
+  }
+  if (!desk) { return; }
+
+  const form = desk.querySelector("[data-decide]");
+  const subtypes = Array.from(desk.querySelectorAll("[data-subtype]"));
+  const lists = Array.from(desk.querySelectorAll("[data-list]"));
+  const layers = Array.from(desk.querySelectorAll(".stage > input[name=layer]"));
+  const canvas = desk.querySelector("[data-canvas]");
+  const dialog = desk.querySelector("[data-keys]");
+  let open = null;
+
+  // How long the page was before somebody's eyes, not how long it was open.
+  let watched_ms = 0;
+  let since_ms = document.hidden ? null : performance.now();
+  function viewing_s() {
+    return (watched_ms + (since_ms === null ? 0 : performance.now() - since_ms)) / 1000;
+  }
+  document.addEventListener("visibilitychange", function () {
+    if (document.hidden) { watched_ms = viewing_s() * 1000; since_ms = null; } else { since_ms = performance.now(); }
+  });
+  let sent = false;
+  for (const one of desk.querySelectorAll("form[method=post]")) {
+    one.addEventListener("submit", function (event) {
+      if (sent) { event.preventDefault(); return; }
+      const field = one.querySelector("[data-viewing]");
+      if (field) { field.value = viewing_s().toFixed(1); }
+      sent = true;
+    });
+  }
+  window.addEventListener("pageshow", function (event) { if (event.persisted) { sent = false; } });
+
+  function close() {
+    for (const row of subtypes) { row.classList.remove("open"); }
+    for (const list of lists) { list.open = false; }
+    open = null;
+    say("");
+  }
+  function press(button) {
+    if (!button) { return; }
+    const name = desk.querySelector("#by");
+    if (name && !name.value.trim()) { name.focus(); say("Say who you are first: it is asked once."); return; }
+    button.click();
+  }
+  function choose(n) {
+    if (open) { press(open.querySelectorAll("button")[n - 1]); return; }
+    const row = subtypes.find(function (one) { return one.dataset.subtype === String(n); });
+    if (!row) { return; }
+    const sizes = row.querySelectorAll("button");
+    if (sizes.length === 1) { press(sizes[0]); return; }
+    close();
+    row.classList.add("open");
+    open = row;
+    say("Now the size: 1 is the coarsest. Esc leaves.");
+  }
+  function list(key) {
+    const wanted = lists.find(function (one) { return one.dataset.list === key; });
+    const again = open === wanted;
+    close();
+    if (wanted && !again) { wanted.open = true; open = wanted; wanted.scrollIntoView({ block: "nearest" }); }
+  }
+  for (const one of lists) {
+    one.addEventListener("toggle", function () { if (one.open) { open = one; } else if (open === one) { open = null; } });
+  }
+  function show(word) {
+    const layer = layers.find(function (one) { return one.value === word; });
+    if (layer) { layer.checked = true; shown(); }
+  }
+  function current() { return layers.find(function (one) { return one.checked; }).value; }
+  function heat() {
+    const maps = layers.filter(function (one) { return one.value !== "field"; });
+    const at = maps.findIndex(function (one) { return one.checked; });
+    show(maps[(at + 1) % maps.length].value);
+  }
+  function criterion() {
+    const all = Array.from(form.querySelectorAll("input[name=criterion]"));
+    const at = all.findIndex(function (one) { return one.checked; });
+    const next = all[(at + 1) % all.length];
+    next.checked = true;
+    say("Criterion: " + next.parentElement.textContent.trim());
+  }
+  const slider = desk.querySelector("#opacity");
+  function shown() {
+    slider.closest("[data-opacity]").hidden = current() === "crop" || current() === "field";
+  }
+  slider.addEventListener("input", function () { canvas.style.setProperty("--overlay", slider.value / 100); });
+  for (const layer of layers) { layer.addEventListener("change", shown); }
+  shown();
+
+  function enlarge(x, y) {
+    const image = canvas.querySelector(current() === "field" ? ".field img" : ".crop img");
+    if (!image) { return; }
+    if (!canvas.classList.contains("zoomed")) { canvas.style.setProperty("--shown", image.clientWidth + "px"); }
+    const zoomed = canvas.classList.toggle("zoomed");
+    if (zoomed) {
+      canvas.scrollLeft = x * canvas.scrollWidth - canvas.clientWidth / 2;
+      canvas.scrollTop = y * canvas.scrollHeight - canvas.clientHeight / 2;
+    }
+  }
+  let dragged = false;
+  let from = null;
+  canvas.addEventListener("pointerdown", function (event) {
+    dragged = false;
+    from = canvas.classList.contains("zoomed") ? [event.clientX + canvas.scrollLeft, event.clientY + canvas.scrollTop] : null;
+  });
+  canvas.addEventListener("pointermove", function (event) {
+    if (!from || !event.buttons) { return; }
+    const left = from[0] - event.clientX;
+    const top = from[1] - event.clientY;
+    dragged = dragged || Math.abs(left - canvas.scrollLeft) + Math.abs(top - canvas.scrollTop) > 4;
+    canvas.scrollTo(left, top);
+  });
+  canvas.addEventListener("click", function (event) {
+    const image = event.target.closest("img, svg");
+    if (dragged || !image) { return; }
+    const box = image.getBoundingClientRect();
+    enlarge((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+  });
+  canvas.addEventListener("dragstart", function (event) { event.preventDefault(); });
+
+  const keys = {
+    s: function () { list("s"); },
+    u: function () { list("u"); },
+    t: function () { press(desk.querySelector("[data-cannot]")); },
+    m: criterion,
+    z: undo,
+    j: function () { go("[data-next]"); },
+    k: function () { go("[data-previous]"); },
+    arrowright: function () { go("[data-next]"); },
+    arrowleft: function () { go("[data-previous]"); },
+    h: heat,
+    b: function () { show(current() === "field" ? "crop" : "field"); },
+    f: function () { enlarge(0.5, 0.5); },
+    "?": function () { dialog.showModal(); },
+    escape: close
+  };
+  document.addEventListener("keydown", function (event) {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.repeat) { return; }
+    if (typing(event.target) || dialog.open) { return; }
+    if (event.key.startsWith("Arrow") && event.target.tagName === "INPUT") { return; }
+    const n = digit(event);
+    if (n) { event.preventDefault(); choose(n); return; }
+    if (event.key === "Enter") {
+      if (event.target.closest("a, button, summary")) { return; }
+      event.preventDefault();
+      press(open ? null : desk.querySelector("[data-confirm]"));
+      return;
+    }
+    const act = keys[event.key.toLowerCase()];
+    if (act) { event.preventDefault(); act(); }
+  });
+  const help = desk.querySelector("[data-help]");
+  help.hidden = false;
+  help.addEventListener("click", function () { dialog.showModal(); });
+
+  // The next one is fetched while this one is looked at.
+  window.addEventListener("load", function () {
+    for (const src of desk.dataset.prefetch.split(" ").filter(Boolean)) { pressed[src] = new Image(); pressed[src].src = src; }
+  });
+  const now = desk.querySelector(".strip [aria-current]");
+  if (now) { now.scrollIntoView({ block: "nearest", inline: "nearest" }); window.scrollTo(0, 0); }
+}());

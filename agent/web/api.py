@@ -1,0 +1,275 @@
+"""Answer programs: results, the queue, decisions, health and numbers, as JSON.
+
+In:  requests under `/api/v1`, `/healthz`, `/readyz`, `/metrics`. Out: JSON, or Prometheus text.
+The words are those of `agent classify --json` and the review page, so that a script that reads
+the one can read the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from agent.errors import AgentError
+from agent.store import StoreFault
+from agent.web import desk as acts
+from agent.web.desk import ANY, find
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.store import LabelView, MicrographView
+    from agent.web.desk import Desk
+
+NOT_ASSESSED = "not_assessed"
+LARGEST_FILE_BYTES = 250_000_000
+
+
+class DecisionIn(BaseModel):
+    """One decision: exactly one of `code`, `strange`, `unusable`, `cannot_tell`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: str = Field(min_length=1, max_length=acts.LONGEST_NAME, description="Who decides.")
+    code: str | None = Field(None, description='Structure code, such as "G9-10".')
+    strange: str | None = Field(None, description="What kind of strange.")
+    unusable: str | None = Field(None, description="Why it cannot be judged.")
+    cannot_tell: bool = Field(default=False, description="The person cannot tell.")
+    criterion: str = Field("unrecorded", description='"mean", "max" or "unrecorded".')
+    comment: str = Field("", max_length=acts.LONGEST_COMMENT)
+    viewing_s: float | None = Field(None, ge=0, lt=86_400, description="Looked for how long (s).")
+    result_seen: int | None = Field(None, description="`result` of the answer that was seen.")
+    label_seen: int | None = Field(
+        None, description="`label.id` that was seen; sent, a newer label is a conflict (409)."
+    )
+
+    def said(self) -> str:
+        """Say it as a form does. Raises `HTTPException` unless exactly one is given."""
+        given = [
+            f"code:{self.code}" if self.code else "",
+            f"strange:{self.strange}" if self.strange else "",
+            f"unusable:{self.unusable}" if self.unusable else "",
+            "cannot_tell" if self.cannot_tell else "",
+        ]
+        chosen = [one for one in given if one]
+        if len(chosen) != 1:
+            raise HTTPException(422, "say exactly one of code, strange, unusable, cannot_tell")
+        return chosen[0]
+
+
+class UndoIn(BaseModel):
+    """Who takes a decision back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: str = Field(min_length=1, max_length=acts.LONGEST_NAME)
+
+
+def router(desk: Desk) -> APIRouter:
+    """Make the routes for programs."""
+    routes = APIRouter(prefix="/api/v1")
+
+    @routes.get("/micrographs/{public_id}")
+    def micrograph(public_id: str) -> dict[str, Any]:
+        """Say everything about one micrograph."""
+        return as_json(find(desk, public_id))
+
+    @routes.get("/queue")
+    def queue(
+        reason: str | None = None,
+        source: str | None = None,
+        order: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> dict[str, Any]:
+        """Say what waits for a person, the weightiest first."""
+        views = desk.store.queue(reason=reason, source=source, order=order, limit=limit)
+        return {"waiting": desk.store.queue_length(), "micrographs": [as_json(v) for v in views]}
+
+    @routes.post("/micrographs/{public_id}/decisions", status_code=201)
+    def decide(public_id: str, body: DecisionIn) -> dict[str, Any]:
+        """Append a decision; a newer label than `label_seen` is a conflict, never overwritten."""
+        decision = acts.decision_of(
+            desk,
+            body.said(),
+            by=body.by,
+            criterion=body.criterion,
+            comment=body.comment,
+            viewing_s=body.viewing_s,
+            result_seen=body.result_seen,
+            origin="api",
+        )
+        seen = body.label_seen if "label_seen" in body.model_fields_set else ANY
+        number = acts.decide(desk, public_id, decision, label_seen=seen)
+        return {"label": number, "micrograph": as_json(find(desk, public_id))}
+
+    @routes.post("/micrographs/{public_id}/undo", status_code=201)
+    def undo(public_id: str, body: UndoIn) -> dict[str, Any]:
+        """Take the decision that holds back, by a row of its own."""
+        number = acts.undo(desk, public_id, by=body.by)
+        return {"label": number, "micrograph": as_json(find(desk, public_id))}
+
+    @routes.post("/micrographs", status_code=202)
+    async def submit(request: Request, name: str) -> dict[str, Any]:
+        """Take a file in: its bytes are the body, `name` its name; other fields: process data."""
+        if desk.submit is None:
+            raise HTTPException(503, "this process takes no files; `agent run` does")
+        held = await _body(request)
+        given = {key: value for key, value in request.query_params.items() if key != "name"}
+        return await run_in_threadpool(desk.submit, name, held, given)
+
+    @routes.get("/orders/{number}")
+    def order(number: str) -> dict[str, Any]:
+        """Say what is known of one order."""
+        return _order(desk, number)
+
+    @routes.get("/status")
+    def status() -> dict[str, Any]:
+        """Say what `agent status --json` says."""
+        return desk.status()
+
+    return routes
+
+
+async def _body(request: Request) -> bytes:
+    held = bytearray()
+    async for piece in request.stream():
+        held += piece
+        if len(held) > LARGEST_FILE_BYTES:
+            raise HTTPException(413, f"a file may have {LARGEST_FILE_BYTES} bytes")
+    if not held:
+        raise HTTPException(422, "the body is empty; send the file's bytes")
+    return bytes(held)
+
+
+def health(desk: Desk) -> APIRouter:
+    """Make the routes for whoever watches over the agent."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/healthz")
+    def healthz() -> JSONResponse:
+        return JSONResponse({"status": "alive"})
+
+    @routes.get("/readyz")
+    def readyz() -> JSONResponse:
+        try:
+            desk.store.queue_length()
+        except (AgentError, StoreFault, OSError) as error:
+            return JSONResponse({"status": "not ready", "reason": type(error).__name__}, 503)
+        return JSONResponse({"status": "ready"})
+
+    @routes.get("/metrics")
+    def metrics() -> Response:
+        return PlainTextResponse("\n".join(_metrics(desk)) + "\n")
+
+    return routes
+
+
+def _metrics(desk: Desk) -> Iterator[str]:
+    yield "# HELP martensight_files Content versions per state."
+    yield "# TYPE martensight_files gauge"
+    for state, n in desk.store.counts().items():
+        yield f'martensight_files{{state="{state}"}} {n}'
+    yield "# HELP martensight_review_waiting Micrographs that wait for a person."
+    yield "# TYPE martensight_review_waiting gauge"
+    yield f"martensight_review_waiting {desk.store.queue_length()}"
+    yield "# HELP martensight_source_online Whether a source can be reached."
+    yield "# TYPE martensight_source_online gauge"
+    for source in desk.store.sources():
+        name = source.name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        yield f'martensight_source_online{{source="{name}"}} {int(source.online)}'
+
+
+def _order(desk: Desk, number: str) -> dict[str, Any]:
+    mine = [view for view in desk.store.micrographs() if view.process_data.get("order") == number]
+    if not mine:
+        raise HTTPException(404, "no micrograph of this order has come")
+    specimens: dict[tuple[str, str], list[MicrographView]] = {}
+    for view in mine:
+        told = view.process_data
+        key = (told.get("specimen", ""), told.get("preparation", ""))
+        specimens.setdefault(key, []).append(view)
+    missing = ["no specification limit is set for this order"]
+    return {
+        "order": number,
+        "conformity": NOT_ASSESSED,
+        "missing": missing,
+        "specimens": [
+            {
+                "specimen": specimen,
+                "preparation": preparation,
+                "conformity": NOT_ASSESSED,
+                "specification": None,
+                "fields": [
+                    {
+                        "id": view.id,
+                        "structure_code": view.structure_code,
+                        "prediction_set": list(view.prediction_set),
+                        "handling": view.handling,
+                        "reasons": list(view.reasons),
+                    }
+                    for view in views
+                ],
+                "missing": missing,
+            }
+            for (specimen, preparation), views in sorted(specimens.items())
+        ],
+    }
+
+
+def as_json(view: MicrographView) -> dict[str, Any]:
+    """Say one micrograph as `agent classify --json` does, with its fate and its label."""
+    strange = view.strangeness
+    return {
+        **view.crop_facts,
+        "file": view.path,
+        "source": view.source,
+        "done_at": view.done_at.isoformat(),
+        "process_data": view.process_data,
+        "subtype": view.subtype,
+        "subtype_probabilities": view.subtype_probabilities,
+        "size": view.size,
+        "size_min": view.size_min,
+        "size_max": view.size_max,
+        "size_probabilities": view.size_probabilities,
+        "structure_code": view.structure_code,
+        "probability": view.probability,
+        "probabilities": view.probabilities,
+        "prediction_set": list(view.prediction_set),
+        "strangeness": {
+            "p_value": strange.get("p_value"),
+            "flagged": strange.get("flagged"),
+            "global": strange.get("whole"),
+            "local": strange.get("local"),
+            "where": strange.get("where"),
+            "sentence": strange.get("sentence"),
+        }
+        if strange
+        else None,
+        "handling": view.handling,
+        "reasons": list(view.reasons),
+        "bundle": view.bundle or None,
+        "engine": view.engine,
+        "precision": view.precision,
+        "result": view.result_id,
+        "label": label_json(view.label) if view.label else None,
+    }
+
+
+def label_json(label: LabelView) -> dict[str, Any]:
+    """Say one decision."""
+    return {
+        "id": label.id,
+        "kind": label.kind,
+        "code": label.code,
+        "strange": label.strange_kind,
+        "unusable": label.why,
+        "criterion": label.criterion,
+        "comment": label.comment,
+        "by": label.by,
+        "at": label.at.isoformat(),
+        "undone": label.undone,
+    }

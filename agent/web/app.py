@@ -1,0 +1,105 @@
+"""Make the web application: pages, pictures, API, reports and style behind one guard.
+
+In:  a `Desk`. Out: a FastAPI application. Next: uvicorn, in `service` or `agent web`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+
+import reports
+from agent.errors import SetupError
+from agent.web import api, pages, pictures
+from agent.web.desk import Meanwhile, Unknown
+from agent.web.guard import Guard
+from model import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.web.desk import Desk
+
+KINDS = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+REPORT_KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".csv": "text/csv; charset=utf-8",
+}
+
+
+def create_app(desk: Desk, *, hosts: Iterable[str] = ()) -> FastAPI:
+    """Make the application.
+
+    Args:
+        desk: What is behind it.
+        hosts: Names it may be called by, besides those of this PC.
+    """
+    app = FastAPI(
+        title="Martensight",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    app.include_router(api.router(desk))
+    app.include_router(api.health(desk))
+    app.include_router(pages.router(desk))
+    app.include_router(pictures.router(desk))
+    _give_files(app, desk)
+    _give_errors(app, desk)
+    app.add_middleware(Guard, hosts=tuple(hosts))
+    return app
+
+
+def _give_files(app: FastAPI, desk: Desk) -> None:
+    @app.get("/static/{name}", include_in_schema=False)
+    def static(name: str) -> Response:
+        if name not in reports.ASSETS:
+            raise Unknown(name)
+        kind = KINDS[name[name.rindex(".") :]]
+        return Response(reports.asset(name), media_type=kind, headers=pictures.FOR_GOOD)
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    def favicon() -> Response:
+        return static("icon.svg")
+
+    @app.get("/reports/{name:path}", include_in_schema=False)
+    def report(name: str) -> Response:
+        root = desk.reports.resolve()
+        path = (root / name).resolve()
+        kind = REPORT_KINDS.get(path.suffix)
+        if kind is None or not path.is_relative_to(root) or not path.is_file():
+            raise Unknown(name)
+        headers = {"Content-Security-Policy": reports.report_policy()}
+        return Response(path.read_bytes(), media_type=kind, headers=headers)
+
+
+def _give_errors(app: FastAPI, desk: Desk) -> None:
+    def say(request: Request, code: int, title: str, sentence: str) -> Response:
+        if request.url.path.startswith("/api/"):
+            return JSONResponse({"detail": sentence}, code)
+        return HTMLResponse(pages.message(desk, title, sentence), code)
+
+    def unknown(request: Request, _: Exception) -> Response:
+        return say(request, 404, "Not here", "There is nothing of that name.")
+
+    def wrong(request: Request, error: Exception) -> Response:
+        return say(request, 422, "That cannot be kept", str(error))
+
+    def meanwhile(_: Request, error: Exception) -> Response:
+        label = error.label if isinstance(error, Meanwhile) else None
+        holds = api.label_json(label) if label else None
+        return JSONResponse({"detail": str(error), "holds": holds}, 409)
+
+    app.add_exception_handler(Unknown, unknown)
+    app.add_exception_handler(404, unknown)
+    app.add_exception_handler(SetupError, wrong)
+    app.add_exception_handler(ModelError, wrong)
+    app.add_exception_handler(Meanwhile, meanwhile)

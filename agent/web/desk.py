@@ -1,0 +1,155 @@
+"""Hold what every page and answer of the web room needs, and the two things they do.
+
+In:  store, archive, the lab's names. Out: `Desk`, given to `pages`, `pictures` and `api`.
+A decision goes through here whoever sends it, so that a form, a program and a key press obey the
+same rules: a name, a known code, and no overwriting of what somebody else said meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import WrongUse
+from agent.store import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.archive import Archive
+    from agent.store import LabelView, MicrographView, Store
+    from model import Taxonomy
+
+ID = re.compile(r"[0-9a-f]{16}(-p[1-9][0-9]{0,4})?")
+LONGEST_NAME = 80
+LONGEST_WORD = 80
+LONGEST_COMMENT = 500
+ANY = object()
+"""Said by a program that does not care what the label was: its decision counts whatever holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything behind the pages.
+
+    Args:
+        store: Open. archive: the pixels.
+        reports: Folder of the nightly reports.
+        site: Name of the site. zone: its time zone.
+        taxonomy: Says the taxonomy in force now.
+        now: Says the time, aware UTC.
+        status: Says what `agent status --json` does.
+        submit: Takes a file's name, bytes and process data in for classification, and says what
+            became of it; None where this process takes none.
+    """
+
+    store: Store
+    archive: Archive
+    reports: Path
+    site: str
+    zone: str
+    taxonomy: Callable[[], Taxonomy]
+    now: Callable[[], datetime]
+    status: Callable[[], dict[str, Any]]
+    submit: Callable[[str, bytes, dict[str, str]], dict[str, Any]] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault
+    """There is no such micrograph."""
+
+
+class Meanwhile(Exception):  # noqa: N818 - it is a finding, not a fault
+    """Somebody else decided since the page was made.
+
+    Args:
+        label: What holds now; None if a decision was taken back.
+    """
+
+    def __init__(self, label: LabelView | None) -> None:
+        super().__init__("somebody else decided meanwhile")
+        self.label = label
+
+
+def find(desk: Desk, public_id: str) -> MicrographView:
+    """Find a micrograph. Raises `Unknown`."""
+    view = desk.store.micrograph(public_id) if ID.fullmatch(public_id) else None
+    if view is None:
+        raise Unknown(public_id)
+    return view
+
+
+def decision_of(
+    desk: Desk,
+    said: str,
+    *,
+    by: str,
+    criterion: str = "unrecorded",
+    comment: str = "",
+    viewing_s: float | None = None,
+    blind: bool = False,
+    result_seen: int | None = None,
+    origin: str = "review",
+) -> Decision:
+    """Read a decision as it is sent: "code:G8", "strange:pearlite", "unusable:…", "cannot_tell".
+
+    Raises:
+        WrongUse: It is none, a code is not in the taxonomy, or the name is missing or too long.
+    """
+    kind, _, what = said.partition(":")
+    name = by.strip()
+    if len(name) > LONGEST_NAME or len(what) > LONGEST_WORD or len(comment) > LONGEST_COMMENT:
+        raise WrongUse("a name or a comment is too long.")
+    if kind == "code":
+        what = desk.taxonomy().code(*desk.taxonomy().parse(what))
+    return Decision(
+        kind=kind,
+        by=name,
+        code=what if kind == "code" else None,
+        strange_kind=what if kind == "strange" else None,
+        why=what if kind == "unusable" else None,
+        criterion=criterion,
+        comment=comment.strip(),
+        viewing_s=viewing_s,
+        blind=blind,
+        result_seen=result_seen,
+        origin=origin,
+    )
+
+
+def decide(desk: Desk, public_id: str, decision: Decision, *, label_seen: object = ANY) -> int:
+    """Append a decision; the label's number comes back.
+
+    Args:
+        desk: Where.
+        public_id: Of the micrograph.
+        decision: What is said.
+        label_seen: Number of the label the person saw, None for none, `ANY` for whatever holds.
+
+    Raises:
+        Unknown: No such micrograph.
+        Meanwhile: Another label holds by now.
+        WrongUse: The decision is incomplete.
+    """
+    with desk.lock:
+        view = find(desk, public_id)
+        holds = view.label.id if view.label else None
+        if label_seen is not ANY and label_seen != holds:
+            raise Meanwhile(view.label)
+        return desk.store.decide(public_id, decision, at=desk.now())
+
+
+def undo(desk: Desk, public_id: str, *, by: str) -> int:
+    """Take the decision that holds back, by a row of its own.
+
+    Raises:
+        Unknown: No such micrograph.
+        WrongUse: There is nothing to take back, or nobody is named.
+    """
+    with desk.lock:
+        find(desk, public_id)
+        return desk.store.undo(public_id, by=by, at=desk.now())

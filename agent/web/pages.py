@@ -1,0 +1,499 @@
+"""Say what the review pages say, and take what a reviewer decides.
+
+In:  requests of a browser. Out: HTML from `reports`, and rows in the store. Next: the browser.
+Everything works as plain links and forms; the script only presses the same buttons by key.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote, unquote, urlencode
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent.night import card_of, decision_of, local, note_of, said_of, seen_of
+from agent.night.cards import maps_said
+from agent.night.facts import Said
+from agent.night.gallery import limit_of
+from agent.web import desk as acts
+from agent.web.desk import Meanwhile, find
+from reports import (
+    Choice,
+    Conflict,
+    Fact,
+    Filter,
+    Layer,
+    Link,
+    MessagePage,
+    NamePage,
+    Notice,
+    Picture,
+    Progress,
+    QueueItem,
+    QueuePage,
+    ReviewPage,
+    Ruler,
+    SubtypeChoice,
+    Tone,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agent.night import Seen
+    from agent.store import LabelView, MicrographView
+    from agent.web.desk import Desk
+
+QUEUE_SHOWN = 200
+STRIP_SHOWN = 40
+NAME, CRITERION, LAST, COUNT = "reviewer", "criterion", "last", "decided"
+MONTH_S = 30 * 24 * 3600
+FILTERS = ("reason", "source", "order")
+ROUND = (1, 2, 5)
+SCALES = {
+    "subtype": "Orange: for. Violet: against. The same scale for every micrograph.",
+    "size": "Orange: for. Violet: against. The same scale for every micrograph.",
+    "strangeness": "Yellow: strange. White outline: alarm level.",
+}
+
+
+class Linked:
+    """Pictures as links, for `card_of`."""
+
+    def crop(self, seen: Seen) -> Picture | None:
+        """What the model saw."""
+        if not seen.crop:
+            return None
+        x0, y0, x1, y1 = seen.crop
+        return Picture(f"/pictures/{seen.id}/crop.jpg", f"Crop of {seen.name}", x1 - x0, y1 - y0)
+
+    def field(self, seen: Seen) -> Picture | None:
+        """The whole field."""
+        alt = f"Whole field of {seen.name}, the kept rectangle outlined"
+        return Picture(f"/pictures/{seen.id}/field.jpg", alt, seen.width, seen.height)
+
+    def heat(self, seen: Seen, which: str) -> tuple[Picture | None, str]:
+        """One map, to lay over the crop."""
+        if not seen.crop:
+            return None, ""
+        x0, y0, x1, y1 = seen.crop
+        src = f"/pictures/{seen.id}/{which}.png?bundle={quote(seen.bundle)}"
+        return Picture(src, f"Map of {which}", x1 - x0, y1 - y0), ""
+
+    def known(self, key: str, code: str) -> Picture | None:
+        """A known micrograph's thumbnail."""
+        return Picture(f"/pictures/known/{quote(key, safe='')}.jpg", f"Known {code}", 160, 120)
+
+
+def router(desk: Desk) -> APIRouter:
+    """Make the routes of the review."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/")
+    def root() -> Response:
+        return RedirectResponse("/review", 303)
+
+    @routes.get("/review")
+    def queue(request: Request) -> Response:
+        return HTMLResponse(reports.render_queue(_queue_page(desk, request)))
+
+    @routes.get("/review/name")
+    def name(request: Request) -> Response:
+        page = NamePage(
+            desk.site,
+            _who(request),
+            _local_path(request.query_params.get("then", "")),
+            "/review/name",
+            (),
+            "",
+        )
+        return HTMLResponse(reports.render_name(page))
+
+    @routes.post("/review/name")
+    def named(by: Annotated[str, Form()] = "", then: Annotated[str, Form()] = "") -> Response:
+        if wrong := _wrong_name(by):
+            page = NamePage(desk.site, by, _local_path(then), "/review/name", (), wrong)
+            return HTMLResponse(reports.render_name(page), 422)
+        answer = RedirectResponse(_local_path(then), 303)
+        _keep(answer, NAME, by.strip())
+        return answer
+
+    @routes.get("/review/{public_id}")
+    def review(request: Request, public_id: str) -> Response:
+        page = _review_page(desk, request, find(desk, public_id))
+        return HTMLResponse(reports.render_review(page))
+
+    @routes.post("/review/{public_id}/decide")
+    async def decide(request: Request, public_id: str) -> Response:
+        sent = await request.form()
+        form = {key: value for key, value in sent.items() if isinstance(value, str)}
+        return await run_in_threadpool(_decide, desk, request, public_id, form)
+
+    @routes.post("/review/{public_id}/undo")
+    def undo(request: Request, public_id: str) -> Response:
+        who = _who(request)
+        if not who:
+            return RedirectResponse(f"/review/name?then=/review/{public_id}", 303)
+        acts.undo(desk, public_id, by=who)
+        answer = RedirectResponse(f"/review/{public_id}?undone=1", 303)
+        answer.delete_cookie(LAST)
+        _keep(answer, COUNT, str(max(0, _count(request) - 1)), for_good=False)
+        return answer
+
+    return routes
+
+
+# --- deciding -----------------------------------------------------------------------------------
+
+
+def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
+    view = find(desk, public_id)
+    said, who = form.get("decision", ""), form.get("by", "") or _who(request)
+    if wrong := _wrong_name(who):
+        fields = tuple(Fact(key, value) for key, value in form.items() if key != "by")
+        page = NamePage(
+            desk.site, who, "", f"/review/{public_id}/decide", fields, wrong if who else ""
+        )
+        return HTMLResponse(reports.render_name(page), 422)
+    narrowed = {key: form[key] for key in FILTERS if form.get(key)}
+    onward = _after(_queue(desk, narrowed), public_id)
+    decision = acts.decision_of(
+        desk,
+        said,
+        by=who,
+        criterion=form.get("criterion") or _criterion(request),
+        comment=form.get("comment", ""),
+        viewing_s=_seconds(form.get("viewing_s", "")),
+        blind=form.get("blind") == "1",
+        result_seen=_number(form.get("result_id", "")),
+    )
+    try:
+        acts.decide(desk, public_id, decision, label_seen=_number(form.get("label_id", "")))
+    except Meanwhile as meanwhile:
+        conflict = _conflict(desk, meanwhile.label, said)
+        page_ = _review_page(
+            desk, request, find(desk, public_id), conflict, comment=form.get("comment", "")
+        )
+        return HTMLResponse(reports.render_review(page_), 409)
+    answer = RedirectResponse(_href(onward.id if onward else "", narrowed), 303)
+    _keep(answer, NAME, who.strip())
+    _keep(answer, CRITERION, decision.criterion)
+    _keep(answer, LAST, view.id, for_good=False)
+    _keep(answer, COUNT, str(_count(request) + 1), for_good=False)
+    return answer
+
+
+def _conflict(desk: Desk, label: LabelView | None, said: str) -> Conflict:
+    yours = _in_words(said)
+    if label is None:
+        theirs = reports.Decision("taken back", "somebody", "just now")
+        return Conflict(theirs, yours, said)
+    return Conflict(decision_of(_said(label), desk.zone), yours, said)
+
+
+def _in_words(said: str) -> str:
+    kind, _, what = said.partition(":")
+    if kind == "code":
+        return what
+    if kind == "strange":
+        return f"strange: {reports.strange_kind(what)}"
+    if kind == "unusable":
+        return f"unusable: {reports.unusable_why(what)}"
+    return "cannot tell"
+
+
+def _wrong_name(by: str) -> str:
+    if not by.strip():
+        return "A decision needs the name of who takes it."
+    if len(by.strip()) > acts.LONGEST_NAME or not by.isprintable():
+        return f"A name has at most {acts.LONGEST_NAME} letters."
+    return ""
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 16 else None  # noqa: PLR2004 - no bigint
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and 0 <= seconds < 86_400 else None  # noqa: PLR2004
+
+
+# --- the browser's memory -----------------------------------------------------------------------
+
+
+def _keep(answer: Response, name: str, value: str, *, for_good: bool = True) -> None:
+    answer.set_cookie(
+        name,
+        quote(value, safe=""),
+        max_age=MONTH_S if for_good else None,
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def _who(request: Request) -> str:
+    name = unquote(request.cookies.get(NAME, ""))
+    return "" if _wrong_name(name) else name
+
+
+def _criterion(request: Request) -> str:
+    kept = unquote(request.cookies.get(CRITERION, ""))
+    return kept if kept in reports.CRITERIA else "unrecorded"
+
+
+def _count(request: Request) -> int:
+    return _number(request.cookies.get(COUNT, "")) or 0
+
+
+def _local_path(then: str) -> str:
+    # Only a path of ours: another site's address here would send the reviewer there.
+    good = then.startswith("/") and not then.startswith(("//", "/\\")) and then.isprintable()
+    return then if good else "/review"
+
+
+# --- the queue ----------------------------------------------------------------------------------
+
+
+def _narrowed(request: Request) -> dict[str, str]:
+    return {key: value for key in FILTERS if (value := request.query_params.get(key, ""))}
+
+
+def _queue(desk: Desk, narrowed: Mapping[str, str]) -> list[MicrographView]:
+    return desk.store.queue(
+        reason=narrowed.get("reason"),
+        source=narrowed.get("source"),
+        order=narrowed.get("order"),
+        limit=QUEUE_SHOWN,
+    )
+
+
+def _href(public_id: str, narrowed: Mapping[str, str]) -> str:
+    query = f"?{urlencode(narrowed)}" if narrowed else ""
+    return f"/review/{public_id}{query}" if public_id else f"/review{query}"
+
+
+def _after(queue: Sequence[MicrographView], public_id: str) -> MicrographView | None:
+    ids = [view.id for view in queue]
+    if public_id not in ids:
+        return queue[0] if queue else None
+    at = ids.index(public_id)
+    others = [*queue[at + 1 :], *queue[:at]]
+    return others[0] if others else None
+
+
+def _is_blind(view: MicrographView) -> bool:
+    return view.reasons == ("control_sample",) and view.label is None
+
+
+def _item(view: MicrographView, desk: Desk, href: str, *, current: bool = False) -> QueueItem:
+    seen = seen_of(view)
+    return QueueItem(
+        id=view.id,
+        name=seen.name,
+        code="" if _is_blind(view) else view.structure_code or "",
+        why=reports.reason(view.reasons[0])[0] if view.reasons else "",
+        more=max(0, len(view.reasons) - 1),
+        source=view.source,
+        at=local(view.done_at, desk.zone),
+        thumbnail=Picture(f"/pictures/{view.id}/thumb.jpg", f"Thumbnail of {seen.name}", 320, 240),
+        href=href,
+        current=current,
+        strange="strange" in view.reasons,
+    )
+
+
+def _queue_page(desk: Desk, request: Request) -> QueuePage:
+    narrowed = _narrowed(request)
+    items = [_item(view, desk, _href(view.id, narrowed)) for view in _queue(desk, narrowed)]
+    waiting = desk.store.queue_length()
+    more = f"The {len(items)} weightiest are shown." if len(items) >= QUEUE_SHOWN else ""
+    return QueuePage(
+        site=desk.site,
+        reviewer=_who(request),
+        items=tuple(items),
+        left_out=more,
+        progress=Progress(_count(request), waiting),
+        filters=tuple(_filters(desk, narrowed)) if waiting else (),
+        notice=_notice(desk, request),
+    )
+
+
+def _filters(desk: Desk, narrowed: Mapping[str, str]) -> Iterator[Filter]:
+    yield Filter("All", "/review", not narrowed)
+    waiting = _queue(desk, {})
+    present = {reason for view in waiting for reason in view.reasons}
+    for word in (word for word in reports.REASONS if word in present):
+        yield Filter(
+            reports.reason(word)[0], _href("", {"reason": word}), narrowed.get("reason") == word
+        )
+    sources = sorted({view.source for view in waiting})
+    for source in sources if len(sources) > 1 else ():
+        yield Filter(source, _href("", {"source": source}), narrowed.get("source") == source)
+    if order := narrowed.get("order"):
+        yield Filter(f"Order {order}", _href("", narrowed), on=True)
+
+
+def _notice(desk: Desk, request: Request) -> Notice | None:
+    if request.query_params.get("undone"):
+        return Notice(Tone.CALM, "The decision was taken back; it waits in the queue again.")
+    last = request.cookies.get(LAST, "")
+    view = desk.store.micrograph(last) if acts.ID.fullmatch(last) else None
+    if view is None or view.label is None or view.label.by != _who(request):
+        return None
+    name = seen_of(view).name
+    return Notice(
+        Tone.CALM,
+        f"{said_of(_said(view.label))} for",
+        undo_id=view.id,
+        about=Link(name, f"/review/{view.id}"),
+    )
+
+
+# --- one micrograph -----------------------------------------------------------------------------
+
+
+def _said(label: LabelView) -> Said:
+    return Said(
+        kind=label.kind,
+        code=label.code,
+        strange_kind=label.strange_kind,
+        why=label.why,
+        criterion=label.criterion,
+        comment=label.comment,
+        by=label.by,
+        at=label.at,
+        undone=label.undone,
+    )
+
+
+def _review_page(
+    desk: Desk,
+    request: Request,
+    view: MicrographView,
+    conflict: Conflict | None = None,
+    *,
+    comment: str = "",
+) -> ReviewPage:
+    narrowed = _narrowed(request)
+    queue = _queue(desk, narrowed)
+    seen, blind = seen_of(view), _is_blind(view)
+    words = _words(desk)
+    onward = _after(queue, view.id)
+    return ReviewPage(
+        site=desk.site,
+        reviewer=_who(request),
+        card=card_of(seen, Linked(), zone=desk.zone, words=words, review=None),
+        blind=blind,
+        layers=() if blind else tuple(_layers(desk, seen)),
+        ruler=_ruler(seen),
+        confirm=_confirm(seen) if not blind else None,
+        subtypes=tuple(_subtypes(desk, None if blind else seen.structure_code)),
+        strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS)),
+        unusable_whys=tuple(_choices("unusable", reports.UNUSABLE_WHYS)),
+        criteria=tuple(
+            Choice(word, text, suggested=word == _criterion(request))
+            for word, text in reports.CRITERIA.items()
+        ),
+        comment=comment,
+        result_id=str(view.result_id),
+        label_id=str(view.label.id) if view.label else "",
+        history=tuple(decision_of(_said(label), desk.zone) for label in reversed(view.labels)),
+        queue=tuple(_strip(desk, queue, view, narrowed)),
+        progress=Progress(_count(request), desk.store.queue_length()),
+        previous=_previous(queue, view.id, narrowed),
+        next=_href(onward.id, narrowed) if onward else "",
+        prefetch=(f"/pictures/{onward.id}/crop.jpg",) if onward else (),
+        filters=tuple(Fact(key, value) for key, value in narrowed.items()),
+        all_href=_href("", narrowed),
+        notice=_notice(desk, request) if conflict is None else None,
+        conflict=conflict,
+    )
+
+
+def _words(desk: Desk) -> dict[str, str]:
+    return {
+        subtype.name + size.name: f"{subtype.title}, {size.title}"
+        for subtype in desk.taxonomy().subtypes
+        for size in subtype.sizes
+    }
+
+
+def _strip(
+    desk: Desk, queue: Sequence[MicrographView], view: MicrographView, narrowed: Mapping[str, str]
+) -> Iterator[QueueItem]:
+    ids = [one.id for one in queue]
+    at = ids.index(view.id) if view.id in ids else 0
+    start = max(0, min(at - 3, len(queue) - STRIP_SHOWN))
+    for one in queue[start : start + STRIP_SHOWN]:
+        yield _item(one, desk, _href(one.id, narrowed), current=one.id == view.id)
+
+
+def _previous(queue: Sequence[MicrographView], public_id: str, narrowed: Mapping[str, str]) -> str:
+    ids = [one.id for one in queue]
+    at = ids.index(public_id) if public_id in ids else 0
+    return _href(ids[at - 1], narrowed) if at > 0 else ""
+
+
+def _layers(desk: Desk, seen: Seen) -> Iterator[Layer]:
+    maps = desk.archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
+    for which, title, caption in maps_said(seen):
+        picture, _ = Linked().heat(seen, which)
+        if which in maps and picture:
+            note = note_of(maps[which], which, limit_of(seen, which))
+            yield Layer(which, title, caption, note, picture, SCALES[which])
+
+
+def _ruler(seen: Seen) -> Ruler | None:
+    if not seen.um_per_px or not seen.crop:
+        return None
+    width, height = seen.crop[2] - seen.crop[0], seen.crop[3] - seen.crop[1]
+    um = _round_length(width * seen.um_per_px * 0.22)
+    label = f"{um:g} µm" if um < 1000 else f"{um / 1000:g} mm"  # noqa: PLR2004 - µm in a mm
+    return Ruler(label, um / seen.um_per_px, width, height)
+
+
+def _round_length(wanted_um: float) -> float:
+    power = 10.0 ** math.floor(math.log10(wanted_um))
+    return max(step * power for step in ROUND if step * power <= wanted_um)
+
+
+def _confirm(seen: Seen) -> Choice | None:
+    code = seen.structure_code
+    return Choice(f"code:{code}", code, suggested=True) if code else None
+
+
+def _subtypes(desk: Desk, suggested: str | None) -> Iterator[SubtypeChoice]:
+    for number, subtype in enumerate(desk.taxonomy().subtypes, start=1):
+        sizes = tuple(
+            Choice(
+                value=f"code:{subtype.name}{size.name}",
+                text=size.name or subtype.name,
+                words=size.title
+                + (" (known, but not taught yet)" if size.name in subtype.untrained else ""),
+                key=str(at),
+                taught=size.name not in subtype.untrained,
+                suggested=subtype.name + size.name == suggested,
+            )
+            for at, size in enumerate(subtype.sizes, start=1)
+        )
+        yield SubtypeChoice(subtype.name, subtype.title, str(number), sizes)
+
+
+def _choices(kind: str, words: Mapping[str, str]) -> Iterator[Choice]:
+    for number, (word, text) in enumerate(words.items(), start=1):
+        yield Choice(f"{kind}:{word}", text, key=str(number))
+
+
+def message(desk: Desk, title: str, sentence: str) -> str:
+    """Say one thing on a page of its own."""
+    return reports.render_message(
+        MessagePage(desk.site, "", title, sentence, Link("To the queue", "/review"))
+    )

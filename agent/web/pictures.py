@@ -1,0 +1,96 @@
+"""Give the browser a micrograph's pictures: crop, whole field, thumbnail, maps to lay over.
+
+In:  a public id and a kind. Out: JPEG or PNG bytes. Next: `pages` links to them.
+What is archived never changes, so a browser may keep every picture for good.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Response
+
+from agent import pictures
+from agent.night import limit_of, palette_of, seen_of
+from agent.night.gallery import place_of
+from agent.web.desk import Unknown, find
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.night import Seen
+    from agent.web.desk import Desk
+
+CROP_PX = 1600
+LAYER_PX = 640
+MAPS = ("subtype", "size", "strangeness")
+FOR_GOOD = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+
+def router(desk: Desk) -> APIRouter:
+    """Make the routes of the pictures."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/pictures/{public_id}/crop.jpg")
+    def crop(public_id: str) -> Response:
+        seen = seen_of(find(desk, public_id))
+        held = _held(desk.archive.crop_path(seen.sha256, seen.page).read_bytes)
+        full = pictures.decode(held)
+        shown = pictures.fitted(full, CROP_PX)
+        if seen.where:
+            shown = pictures.place(shown, seen.where, field_width=full.shape[1])
+        return _jpeg(pictures.encode_jpeg(shown, quality=90))
+
+    @routes.get("/pictures/{public_id}/field.jpg")
+    def field(public_id: str) -> Response:
+        seen = seen_of(find(desk, public_id))
+        preview = pictures.decode(
+            _held(desk.archive.preview_path(seen.sha256, seen.page).read_bytes)
+        )
+        if seen.crop:
+            preview = pictures.outline(
+                preview, seen.crop, field_width=seen.width, polygon=seen.polygon, marks=seen.marks
+            )
+        return _jpeg(pictures.encode_jpeg(preview, quality=85))
+
+    @routes.get("/pictures/{public_id}/thumb.jpg")
+    def thumbnail(public_id: str) -> Response:
+        view = find(desk, public_id)
+        return _jpeg(_held(desk.archive.thumbnail_path(view.sha256, view.page).read_bytes))
+
+    @routes.get("/pictures/{public_id}/{which}.png")
+    def layer(public_id: str, which: str) -> Response:
+        seen = seen_of(find(desk, public_id))
+        heat = desk.archive.maps(seen.sha256, seen.page, seen.bundle).get(which)
+        if which not in MAPS or heat is None or not seen.crop:
+            raise Unknown(public_id)
+        drawn = pictures.heat_layer(
+            heat, _layer_shape(seen), limit=limit_of(seen, which), palette=palette_of(which)
+        )
+        return Response(pictures.encode_png(drawn), media_type="image/png", headers=FOR_GOOD)
+
+    @routes.get("/pictures/known/{key}.jpg")
+    def known(key: str) -> Response:
+        sha256, page = place_of(key)
+        if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):  # noqa: PLR2004 - hex digits
+            raise Unknown(key)
+        return _jpeg(_held(desk.archive.thumbnail_path(sha256, page).read_bytes))
+
+    return routes
+
+
+def _layer_shape(seen: Seen) -> tuple[int, int]:
+    x0, y0, x1, y1 = seen.crop or (0, 0, 1, 1)
+    share = min(1.0, LAYER_PX / max(x1 - x0, y1 - y0))
+    return max(1, round((y1 - y0) * share)), max(1, round((x1 - x0) * share))
+
+
+def _held(read: Callable[[], bytes]) -> bytes:
+    try:
+        return read()
+    except FileNotFoundError as error:
+        raise Unknown("the pixels are not in the archive any more") from error
+
+
+def _jpeg(held: bytes) -> Response:
+    return Response(held, media_type="image/jpeg", headers=FOR_GOOD)
