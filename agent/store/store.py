@@ -13,7 +13,10 @@ from sqlalchemy.exc import IntegrityError
 
 from agent.store import (
     bundles,
-    journal,
+    claims,
+    fates,
+    identity,
+    intake,
     labels,
     nights,
     results,
@@ -25,7 +28,8 @@ from agent.store import (
     engine as engines,
 )
 from agent.store.engine import reading, writing
-from agent.store.journal import Intake, Lane, State
+from agent.store.intake import Intake
+from agent.store.journal import Lane, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -109,7 +113,7 @@ class Store:
     def known(self, source: str) -> dict[str, tuple[int, int, int]]:
         """Say relative path → (size_bytes, mtime_ns, ctime_ns) of all but settling files."""
         with reading(self._engine) as session:
-            return journal.known(session, self._whose, source)
+            return intake.known(session, self._whose, source)
 
     def arrive(
         self,
@@ -144,22 +148,22 @@ class Store:
 
     def ignore(self, arrivals: Iterable[Arrival], code: str, sentence: str, *, at: datetime) -> int:
         """Write down files that are left alone on purpose, and why."""
-        intake = Intake(State.IGNORED, Lane.FRESH, "watch", at, NOTHING_GIVEN, code, sentence)
-        return self._take_in(arrivals, intake)
+        how = Intake(State.IGNORED, Lane.FRESH, "watch", at, NOTHING_GIVEN, code, sentence)
+        return self._take_in(arrivals, how)
 
-    def _take_in(self, arrivals: Iterable[Arrival], intake: Intake) -> int:
+    def _take_in(self, arrivals: Iterable[Arrival], how: Intake) -> int:
         files = list(arrivals)
         if not files:
             return 0
         with writing(self._engine) as session:
-            return journal.take_in(session, self._whose, files, intake)
+            return intake.take_in(session, self._whose, files, how)
 
     def gone(self, source: str, relatives: Iterable[str], *, at: datetime) -> None:
         """Write down that files are no longer listed; nothing is deleted or forgotten."""
         names = list(relatives)
         if names:
             with writing(self._engine) as session:
-                journal.gone(session, self._whose, source, names, at=at)
+                intake.gone(session, self._whose, source, names, at=at)
 
     # --- journal: what a worker says ---
 
@@ -175,17 +179,17 @@ class Store:
             only: Names of the sources this agent can reach; None: all of the site.
         """
         with writing(self._engine) as session:
-            return journal.claim(session, self._whose, n, at=at, lease_s=lease_s, only=only)
+            return claims.claim(session, self._whose, n, at=at, lease_s=lease_s, only=only)
 
-    def renew(self, claims: Iterable[Claim], *, at: datetime, lease_s: float) -> None:
+    def renew(self, held: Iterable[Claim], *, at: datetime, lease_s: float) -> None:
         """Lengthen the leases of claims that still hold."""
         with writing(self._engine) as session:
-            journal.renew(session, claims, at=at, lease_s=lease_s)
+            claims.renew(session, held, at=at, lease_s=lease_s)
 
     def take_back(self, *, at: datetime) -> int:
         """Queue again what this agent had in hand when it died; call it once, at the start."""
         with writing(self._engine) as session:
-            return journal.take_back(session, self._whose, at=at)
+            return claims.take_back(session, self._whose, at=at)
 
     def identify(
         self,
@@ -193,7 +197,7 @@ class Store:
         sha256: str,
         *,
         at: datetime,
-        is_there: Callable[[Path], bool] = journal.lies_there,
+        is_there: Callable[[Path], bool] = identity.lies_there,
     ) -> int | None:
         """Say whether a claimed content is already known; then the claim is over.
 
@@ -209,7 +213,10 @@ class Store:
         self, claim: Claim, sha256: str, *, at: datetime, is_there: Callable[[Path], bool]
     ) -> int | None:
         with writing(self._engine) as session:
-            return journal.identify(session, claim, sha256, at=at, is_there=is_there)
+            content = claims.held(session, claim)
+            if content is None:
+                return claim.content_id  # another worker has it
+            return identity.identify(session, content, claim, sha256, at=at, is_there=is_there)
 
     def finish(self, claim: Claim, findings: Sequence[Finding], *, at: datetime) -> bool:
         """Write every micrograph and result of a file, and `done`, in one transaction.
@@ -218,13 +225,13 @@ class Store:
             False if the claim no longer held: another worker has it, nothing was written.
         """
         with writing(self._engine) as session:
-            content = journal.held(session, claim)
+            content = claims.held(session, claim)
             if content is None:
                 return False
             for finding in findings:
                 content.sha256 = content.sha256 or finding.crop_facts["sha256"]
                 results.write(session, self._whose, content, claim.relative, finding, at=at)
-            journal.done(content, at=at)
+            claims.done(content, at=at)
             session.add(content)
             return True
 
@@ -233,31 +240,31 @@ class Store:
     ) -> bool:
         """Write down that a content is no use, and why; False if the claim no longer held."""
         with writing(self._engine) as session:
-            return journal.set_aside(session, claim, code, sentence, at=at, sha256=sha256)
+            return claims.set_aside(session, claim, code, sentence, at=at, sha256=sha256)
 
     def fail(self, claim: Claim, sentence: str, *, at: datetime) -> datetime | None:
         """Write down an unexpected crash of one file; when it is tried again, None: never."""
         with writing(self._engine) as session:
-            return journal.fail(session, claim, sentence, at=at)
+            return claims.fail(session, claim, sentence, at=at)
 
     def release(
         self, claim: Claim, *, at: datetime, retry_at: datetime, sentence: str | None = None
     ) -> bool:
         """Give a claim back uncounted: share, disk or database was at fault, not the file."""
         with writing(self._engine) as session:
-            return journal.release(session, claim, sentence, retry_at=max(at, retry_at))
+            return claims.release(session, claim, sentence, retry_at=max(at, retry_at))
 
     def vanish(self, claim: Claim, *, at: datetime) -> bool:
         """Write down that a file was deleted before it could be read."""
         with writing(self._engine) as session:
-            return journal.vanish(session, claim, at=at)
+            return claims.vanish(session, claim, at=at)
 
     # --- journal: what people ask ---
 
     def retry(self, which: Sequence[str] | None, *, at: datetime, by: str = "agent") -> int:
         """Queue again, by path, hash or number; None: everything failed or set aside."""
         with writing(self._engine) as session:
-            count = journal.retry(session, self._whose, which, at=at)
+            count = fates.retry(session, self._whose, which, at=at)
             if count:
                 facts = {"which": list(which) if which is not None else "all", "count": count}
                 self._remember(session, at=at, actor=by, act="files.retried", facts=facts)
@@ -269,12 +276,12 @@ class Store:
         """Say what became of every content version of this site, oldest first."""
         states = [state] if isinstance(state, str) else state
         with reading(self._engine) as session:
-            yield from journal.files(session, self._whose, states=states, source=source)
+            yield from fates.files(session, self._whose, states=states, source=source)
 
     def counts(self) -> dict[str, int]:
         """Say state → how many content versions."""
         with reading(self._engine) as session:
-            return journal.counts(session, self._whose)
+            return fates.counts(session, self._whose)
 
     # --- results ---
 

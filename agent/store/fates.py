@@ -1,0 +1,165 @@
+"""Answer what became of each file, and queue again what a person asks for.
+
+In:  questions of `agent files`, `status` and `retry`. Out: `FileFate`s and counts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, or_
+from sqlmodel import col, select
+
+from agent.store.journal import CHUNK, UNREAD, FileFate, State, chunks, rest
+from agent.store.tables import ContentRow, PathRow, SourceRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+
+RETRIABLE = (State.FAILED, State.SET_ASIDE, State.IGNORED)
+
+
+def retry(session: Session, whose: Whose, which: Sequence[str] | None, *, at: datetime) -> int:
+    """Queue again what failed or was set aside, from the first attempt on.
+
+    Args:
+        session: Open for writing.
+        whose: The site.
+        which: Paths (whole or below the source), hashes or their beginnings of 8 and more
+            digits, or numbers; None means every failed or set-aside content.
+        at: Now.
+
+    Returns:
+        How many contents are queued again.
+    """
+    asked = (
+        select(ContentRow)
+        .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+        .where(ContentRow.site_id == whose.site_id)
+    )
+    if which is None:
+        asked = asked.where(col(ContentRow.state).in_([State.FAILED, State.SET_ASIDE]))
+    else:
+        asked = asked.where(col(ContentRow.state).in_(RETRIABLE), or_(*map(_named, which)))
+    rows = session.exec(asked).all()
+    for content in rows:
+        rest(content, State.QUEUED)
+        content.attempts = content.interrupted = 0
+        content.due_at = at
+        session.add(content)
+    return len(rows)
+
+
+SHORTEST_HASH = 8
+
+
+def _named(name: str) -> ColumnElement[bool]:
+    by_path = (
+        select(PathRow.content_id)
+        .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+        .where(
+            or_(
+                col(PathRow.relative) == name,
+                col(SourceRow.folder) + "/" + col(PathRow.relative) == name.replace("\\", "/"),
+            )
+        )
+    )
+    ways: list[ColumnElement[bool]] = [col(ContentRow.id).in_(by_path)]
+    if len(name) >= SHORTEST_HASH and set(name) <= set("0123456789abcdef"):
+        ways.append(col(ContentRow.sha256).startswith(name))
+    if name.isdecimal() and len(name) < SHORTEST_HASH:
+        ways.append(col(ContentRow.id) == int(name))
+    return or_(*ways)
+
+
+def files(
+    session: Session, whose: Whose, *, states: Sequence[str] | None, source: str | None
+) -> Iterator[FileFate]:
+    """Say what became of every content version of this site, oldest first."""
+    asked = (
+        select(ContentRow, SourceRow.name)
+        .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+        .where(ContentRow.site_id == whose.site_id)
+        .order_by(col(ContentRow.id))
+        .limit(CHUNK)
+    )
+    if states:
+        asked = asked.where(col(ContentRow.state).in_(states))
+    if source:
+        asked = asked.where(SourceRow.name == source)
+    last = 0
+    while rows := session.exec(asked.where(col(ContentRow.id) > last)).all():
+        yield from _fates(session, rows)
+        last = rows[-1][0].id or 0
+        session.expunge_all()
+
+
+def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator[FileFate]:
+    ids = {content.id for content, _ in rows}
+    paths = _paths(session, ids | {content.duplicate_of for content, _ in rows} - {None})
+    for content, source in rows:
+        names = paths.get(content.id or 0, [])
+        first = paths.get(content.duplicate_of or 0, [])
+        yield FileFate(
+            path=names[0] if names else "",
+            paths=tuple(names),
+            sha256=content.sha256,
+            size_bytes=content.size_bytes,
+            source=source,
+            state=content.state,
+            code=content.code,
+            reason=content.reason,
+            attempts=content.attempts,
+            first_seen_at=content.first_seen_at,
+            done_at=content.done_at,
+            next_try_at=content.due_at if content.state in UNREAD else None,
+            duplicate_of=first[0] if first else None,
+            id=content.id or 0,
+            previous=content.previous_id,
+        )
+
+
+def _paths(session: Session, content_ids: Iterable[int | None]) -> dict[int, list[str]]:
+    """Content → every name it was seen under, those of its duplicates behind its own."""
+    found: dict[int, dict[str, None]] = {}
+    for some in chunks(sorted(number for number in content_ids if number)):
+        asked = (
+            select(
+                ContentRow.id,
+                ContentRow.duplicate_of,
+                SourceRow.folder,
+                PathRow.relative,
+            )
+            .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
+            .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+            .where(or_(col(ContentRow.id).in_(some), col(ContentRow.duplicate_of).in_(some)))
+            .order_by(
+                col(ContentRow.duplicate_of).is_not(None),
+                col(PathRow.replaced_at).is_not(None),
+                col(PathRow.gone_at).is_not(None),
+                col(PathRow.id).desc(),
+            )
+        )
+        for number, duplicate_of, folder, relative in session.exec(asked):
+            name = str(Path(folder) / relative)
+            for owner in (number, duplicate_of):
+                if owner is not None and owner in some:
+                    found.setdefault(owner, {}).setdefault(name)
+    return {owner: list(names) for owner, names in found.items()}
+
+
+def counts(session: Session, whose: Whose) -> dict[str, int]:
+    """Say how many content versions of this site are in each state; every state is named."""
+    asked = (
+        select(ContentRow.state, func.count())
+        .where(ContentRow.site_id == whose.site_id)
+        .group_by(ContentRow.state)
+    )
+    return {state.value: 0 for state in State} | dict(session.exec(asked).all())
