@@ -1,28 +1,85 @@
-"""Martensight's model: arrays in, numbers out. Reads no file but a bundle and given weights."""
+"""Martensight's model: arrays in, numbers out. Reads no file but a bundle and given weights.
+
+The front door. Its names are fetched when first used, so that asking for an error class or a
+taxonomy does not wait for PyTorch.
+"""
 
 from __future__ import annotations
 
-from model.classify import Prediction
-from model.dataset import Example
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from model.errors import BundleError, ModelError, TaxonomyError, TrainingError, WeightsError
-from model.frame import Field
 from model.labels import Size, Subtype, Taxonomy, default_taxonomy, load_taxonomy, taxonomy_from
-from model.strangeness import Strangeness
+
+if TYPE_CHECKING:
+    from model.bundle import Manifest, read_manifest, verify_bundle
+    from model.classify import Classifier, Prediction
+    from model.dataset import Example, Split, folds, split
+    from model.frame import Field
+    from model.metrics import Comparison, Evaluation, compare, evaluate
+    from model.strangeness import Strangeness
+    from model.training import Plan, Progress, quick_plan, train
+
+_WHERE = {
+    "Classifier": "classify",
+    "Comparison": "metrics",
+    "Evaluation": "metrics",
+    "Example": "dataset",
+    "Field": "frame",
+    "Manifest": "bundle",
+    "Plan": "training",
+    "Prediction": "classify",
+    "Progress": "training",
+    "Split": "dataset",
+    "Strangeness": "strangeness",
+    "compare": "metrics",
+    "evaluate": "metrics",
+    "folds": "dataset",
+    "quick_plan": "training",
+    "read_manifest": "bundle",
+    "split": "dataset",
+    "train": "training",
+    "verify_bundle": "bundle",
+}
 
 __all__ = [
     "BundleError",
+    "Classifier",
+    "Comparison",
+    "Evaluation",
     "Example",
     "Field",
+    "Manifest",
     "ModelError",
+    "Plan",
     "Prediction",
+    "Progress",
     "Size",
+    "Split",
     "Strangeness",
     "Subtype",
     "Taxonomy",
     "TaxonomyError",
     "TrainingError",
     "WeightsError",
+    "compare",
     "default_taxonomy",
+    "evaluate",
+    "folds",
     "load_taxonomy",
+    "quick_plan",
+    "read_manifest",
+    "split",
     "taxonomy_from",
+    "train",
+    "verify_bundle",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'model' has no attribute {name!r}")
+    found = getattr(import_module(f"model.{_WHERE[name]}"), name)
+    globals()[name] = found
+    return found

@@ -5,14 +5,39 @@ In:  `Field`s. Out: a `Prediction` each. Next: the agent's `triage`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from model.bundle import load_bundle
+from model.calibration import prediction_set
+from model.errors import BundleError
+from model.network import cells
+from model.runtime import Engine, choose_engine, runner
+from model.saliency import evidence, over_field, share_of_classes
+from model.scheme import CODE, size_head
+
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-    from model.strangeness import Strangeness
+    from model.bundle import Manifest
+    from model.frame import Field, Frame, Framing
+    from model.labels import Taxonomy
+    from model.network import Eye
+    from model.runtime import Runner
+    from model.scheme import Answer, Head, Scheme
+    from model.strangeness import Known, Strangeness
+
+ENGINE_DIFFERENCE = 0.02
+"""How far probabilities of two engines may lie apart; a closer decision is made again in fp32."""
+
+_TOGETHER = 16
+"""Fields whose feature maps are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +81,346 @@ class Prediction:
     bundle: str
     engine: str
     precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one network saw of one field.
+
+    Args:
+        features: One (c, rows, columns) float32 map per frame.
+        weights: One (rows, columns) float32 per frame: how much each cell counts.
+        embedding: (c,) float32, the mean over all cells that count.
+    """
+
+    features: tuple[NDArray[np.float32], ...]
+    weights: tuple[NDArray[np.float32], ...]
+    embedding: NDArray[np.float32]
+
+
+class Gaze:
+    """Networks made ready to look at fields, framed one way.
+
+    Args:
+        framing: How fields become frames.
+        eyes: Networks by name.
+        engine: What runs them.
+        cache: Folder for compiled forms, or None.
+    """
+
+    def __init__(
+        self, framing: Framing, eyes: Mapping[str, Eye], engine: Engine, cache: Path | None = None
+    ) -> None:
+        self.engine = engine
+        self._framing = framing
+        self._strides = {name: eye.stride for name, eye in eyes.items()}
+        self._runners: dict[str, Runner] = {
+            name: runner(eye, engine, cache) for name, eye in eyes.items()
+        }
+
+    def frames(self, fields: Sequence[Field]) -> list[list[Frame]]:
+        """Frame every field."""
+        return [self._framing.frames(field) for field in fields]
+
+    def look(self, eye: str, framed: Sequence[Sequence[Frame]]) -> list[Sight]:
+        """See every field through one network, frames of one shape together."""
+        by_shape: dict[tuple[int, ...], list[tuple[int, int]]] = defaultdict(list)
+        for at, frames in enumerate(framed):
+            for number, frame in enumerate(frames):
+                by_shape[frame.valid.shape].append((at, number))
+        found: dict[tuple[int, int], NDArray[np.float32]] = {}
+        for places in by_shape.values():
+            pixels = np.stack([framed[at][number].pixels for at, number in places])
+            maps = self._runners[eye].features(pixels)
+            found.update(zip(places, maps, strict=True))
+        return [
+            _sight([found[at, number] for number in range(len(frames))], frames, self._strides[eye])
+            for at, frames in enumerate(framed)
+        ]
+
+    def stride(self, eye: str) -> int:
+        """Pixels of a frame per cell of a network's map."""
+        return self._strides[eye]
+
+
+class Classifier:
+    """A bundle at work: fields in, predictions out.
+
+    Args:
+        name: The bundle's name.
+        scheme: How its heads are joined.
+        framing: How it is shown a field.
+        conformal_level: Up to where prediction sets grow.
+        eyes: Networks by name.
+        heads: Heads by name.
+        known: What it knows as ordinary.
+        engine: What runs it.
+        alpha: Share of ordinary fields that may be flagged as strange.
+        manifest: What the bundle says about itself, or None before it is written.
+        cache: Folder for compiled forms, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        scheme: Scheme,
+        framing: Framing,
+        conformal_level: float,
+        eyes: Mapping[str, Eye],
+        heads: Mapping[str, Head],
+        known: Known,
+        engine: Engine,
+        alpha: float = 0.02,
+        manifest: Manifest | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.engine = engine
+        self.alpha = alpha
+        self._manifest = manifest
+        self._scheme, self._heads, self._known = scheme, heads, known
+        self._level = conformal_level
+        self._framing, self._eyes = framing, eyes
+        self._gaze = Gaze(framing, eyes, engine, cache)
+        self._exact: Gaze | None = None
+
+    @classmethod
+    def load(
+        cls, bundle: Path, *, device: str = "auto", precision: str = "auto", alpha: float = 0.02
+    ) -> Classifier:
+        """Verify a bundle and make it ready on this machine.
+
+        Args:
+            bundle: Its folder.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+            precision: "auto", "fp32" or "bf16".
+            alpha: Share of ordinary fields that may be flagged as strange.
+
+        Raises:
+            BundleError: The bundle is not what it was when it was written.
+            ModelError: The device is not there.
+        """
+        from model.strangeness import Known  # noqa: PLC0415 - it needs what this module defines
+
+        loaded = load_bundle(bundle)
+        try:
+            known = Known.from_tensors(loaded.known_tensors, loaded.known_facts)
+        except (KeyError, ValueError, TypeError) as error:
+            raise BundleError(
+                f"The bundle {bundle.name} does not hold together: {error}."
+            ) from error
+        return cls(
+            name=loaded.manifest.name,
+            scheme=loaded.scheme,
+            framing=loaded.manifest.framing,
+            conformal_level=loaded.manifest.conformal_level,
+            eyes=loaded.eyes,
+            heads=loaded.heads,
+            known=known,
+            engine=choose_engine(device, precision),
+            alpha=alpha,
+            manifest=loaded.manifest,
+            cache=bundle.parent / ".compiled" / bundle.name,
+        )
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """What it knows, and what of it it was taught."""
+        return self._scheme.taxonomy
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says about itself.
+
+        Raises:
+            BundleError: It has not been written yet.
+        """
+        if self._manifest is None:
+            raise BundleError("This classifier has not been written to a bundle yet.")
+        return self._manifest
+
+    @property
+    def learned_from(self) -> frozenset[str]:
+        """Keys of the micrographs that shaped it; none before it is written."""
+        return self._manifest.learned_from if self._manifest else frozenset()
+
+    def classify(self, fields: Sequence[Field]) -> list[Prediction]:
+        """Answer for every field; which fields come together changes no answer.
+
+        Args:
+            fields: Any number, of any sizes.
+
+        Returns:
+            A prediction each, in the same order.
+        """
+        predictions = []
+        for start in range(0, len(fields), _TOGETHER):
+            some = fields[start : start + _TOGETHER]
+            strange = self._known.judge(some, self.alpha)
+            predictions += [
+                self._told(*judged, strangeness)
+                for judged, strangeness in zip(self._judged(some), strange, strict=True)
+            ]
+        return predictions
+
+    def _judged(self, fields: Sequence[Field]) -> Iterator[tuple[Field, _Judged]]:
+        framed = self._gaze.frames(fields)
+        judged = self._answers(framed, self._gaze)
+        close = [
+            at
+            for at, one in enumerate(judged)
+            if self.engine.precision != "fp32" and _is_close(one.answer)
+        ]
+        if close:
+            exact = self._exactly()
+            again = self._answers([framed[at] for at in close], exact)
+            for at, one in zip(close, again, strict=True):
+                judged[at] = one
+        yield from zip(fields, judged, strict=True)
+
+    def _exactly(self) -> Gaze:
+        if self._exact is None:
+            self._exact = Gaze(self._framing, self._eyes, choose_engine("cpu", "fp32"))
+        return self._exact
+
+    def _answers(self, framed: Sequence[Sequence[Frame]], gaze: Gaze) -> list[_Judged]:
+        asked = _Asked(framed, gaze)
+        for head in self._scheme.first_stage():
+            asked.ask(self._heads[head], range(len(framed)))
+        if self._scheme.kind == "two-stage":
+            for head, places in self._second_stage(asked).items():
+                asked.ask(self._heads[head], places)
+        return [
+            _Judged(self._scheme.answer(shares), tuple(frames), sights, gaze.engine)
+            for shares, frames, sights in zip(asked.shares, framed, asked.sights, strict=True)
+        ]
+
+    def _second_stage(self, asked: _Asked) -> dict[str, list[int]]:
+        """Say which fields each size head is asked about: those of its subtype."""
+        (first,) = self._scheme.first_stage()
+        names = self._heads[first].classes
+        chosen: dict[str, list[int]] = defaultdict(list)
+        for at, shares in enumerate(asked.shares):
+            head = self._scheme.second_stage(names[int(np.argmax(shares[first]))])
+            if head is not None:
+                chosen[head].append(at)
+        return chosen
+
+    def _told(self, field: Field, judged: _Judged, strangeness: Strangeness) -> Prediction:
+        answer, taxonomy = judged.answer, self._scheme.taxonomy
+        subtype, size = answer.best
+        code = taxonomy.code(subtype, size)
+        lower, upper = taxonomy.size_bounds(size)
+        near = prediction_set(answer.sizes, self._level)
+        return Prediction(
+            subtype=subtype,
+            subtype_probabilities=answer.subtype,
+            size=size,
+            size_min=lower,
+            size_max=upper,
+            size_probabilities=answer.sizes,
+            structure_code=code,
+            probability=answer.codes[code],
+            probabilities=answer.codes,
+            prediction_set=tuple(taxonomy.code(subtype, one) for one in near),
+            subtype_map=self._map(field, judged, answer.subtype_head),
+            size_map=(
+                self._map(field, judged, answer.size_evidence) if answer.size_evidence else None
+            ),
+            coarser_share=self._coarser(judged, subtype),
+            strangeness=strangeness,
+            bundle=self.name,
+            engine=judged.engine.label,
+            precision=judged.engine.precision,
+        )
+
+    def _map(self, field: Field, judged: _Judged, which: tuple[str, int]) -> NDArray[np.float16]:
+        head, index = self._heads[which[0]], which[1]
+        maps = [evidence(f, head, index) for f in judged.sights[head.eye].features]
+        return _over_whole(field, judged.frames, maps, self._gaze.stride(head.eye))
+
+    def _coarser(self, judged: _Judged, subtype: str) -> dict[str, float]:
+        """Say per size which share of the field looks coarser; {} where nobody was asked."""
+        name = CODE if self._scheme.kind == "global" else size_head(subtype)
+        if name not in self._heads:
+            return {}
+        head = self._heads[name]
+        sight = judged.sights[head.eye]
+        features = np.concatenate([f.reshape(len(f), -1) for f in sight.features], axis=1)
+        weights = np.concatenate([w.ravel() for w in sight.weights])
+        shares, _ = share_of_classes(features[:, None], head, weights[None])
+        if name == CODE:
+            inside = {c: s for c, s in shares.items() if self.taxonomy.parse(c)[0] == subtype}
+            total = sum(inside.values()) or 1.0
+            shares = {self.taxonomy.parse(c)[1]: s / total for c, s in inside.items()}
+        coarser, reached = {}, 0.0
+        for size, share in shares.items():
+            coarser[size] = min(1.0, reached)
+            reached += share
+        return coarser
+
+
+class _Asked:
+    """Fields being asked one head after another; each network sees each field once."""
+
+    def __init__(self, framed: Sequence[Sequence[Frame]], gaze: Gaze) -> None:
+        self._framed, self._gaze = framed, gaze
+        self.sights: list[dict[str, Sight]] = [{} for _ in framed]
+        self.shares: list[dict[str, NDArray[np.float64]]] = [{} for _ in framed]
+
+    def ask(self, head: Head, places: Sequence[int]) -> None:
+        unseen = [at for at in places if head.eye not in self.sights[at]]
+        seen = self._gaze.look(head.eye, [self._framed[at] for at in unseen])
+        for at, sight in zip(unseen, seen, strict=True):
+            self.sights[at][head.eye] = sight
+        for at in places:
+            embedding = self.sights[at][head.eye].embedding[None]
+            self.shares[at][head.name] = head.probabilities(embedding)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    answer: Answer
+    frames: tuple[Frame, ...]
+    sights: dict[str, Sight]
+    engine: Engine
+
+
+def _sight(maps: Sequence[NDArray[np.float32]], frames: Sequence[Frame], stride: int) -> Sight:
+    import torch  # noqa: PLC0415 - `cells` speaks torch
+
+    weights = [cells(torch.from_numpy(f.valid)[None], stride)[0].numpy() for f in frames]
+    total = sum(float(w.sum()) for w in weights)
+    summed = sum(
+        np.einsum("chw,hw->c", m, w, dtype=np.float64) for m, w in zip(maps, weights, strict=True)
+    )
+    embedding = np.asarray(summed / total, dtype=np.float32)
+    return Sight(tuple(maps), tuple(weights), embedding)
+
+
+def _is_close(answer: Answer) -> bool:
+    def margin(shares: Mapping[str, float]) -> float:
+        ordered = sorted(shares.values(), reverse=True)
+        return ordered[0] - ordered[1] if len(ordered) > 1 else 1.0
+
+    return min(margin(answer.subtype), margin(answer.sizes)) < 2 * ENGINE_DIFFERENCE
+
+
+def _over_whole(
+    field: Field, frames: Sequence[Frame], maps: Sequence[NDArray[np.float32]], stride: int
+) -> NDArray[np.float16]:
+    """Join the maps of a field's frames to one over the whole field; 0 where nobody looked."""
+    fine = any(side % stride for frame in frames for side in frame.extent)
+    parts = [over_field(m, f.extent, stride, fine=fine) for m, f in zip(maps, frames, strict=True)]
+    height, width = field.valid.shape
+    x0, y0, x1, y1 = frames[0].box
+    if len(frames) == 1 and (x0, y0, x1, y1) == (0, 0, width, height):
+        return parts[0]
+    per_row, per_column = parts[0].shape[0] / (y1 - y0), parts[0].shape[1] / (x1 - x0)
+    whole = np.zeros((round(height * per_row), round(width * per_column)), np.float16)
+    for part, frame in zip(parts, frames, strict=True):
+        top, left = round(frame.box[1] * per_row), round(frame.box[0] * per_column)
+        rows, columns = whole[top : top + part.shape[0], left : left + part.shape[1]].shape
+        whole[top : top + rows, left : left + columns] = part[:rows, :columns]
+    return whole

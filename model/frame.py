@@ -1,16 +1,33 @@
 """Turn a field into what a network is shown.
 
-In:  `Field`s of any size. Out: network inputs of one size. Next: `network`.
+In:  `Field`s of any size. Out: `Frame`s with sides of whole network cells. Next: `network`.
+A frame always starts at the top left of what it shows, so a map over the frame, cut at `extent`,
+is a map over the field. Needle length is the label, so nothing here changes the scale of a field
+except to bring every field to one scale.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torchvision.transforms.v2 import functional as pictures
 
 if TYPE_CHECKING:
-    import numpy as np
+    from numpy.random import Generator
     from numpy.typing import NDArray
+
+FRAMINGS = ("mirror", "resize", "tile", "scale")
+
+CELL_PX = 32
+"""Sides of a frame are multiples of this: the coarsest stride of every architecture."""
+
+_SHAPE_STEPS = ((512, 32), (1024, 64), (1 << 30, 128))
+"""Up to this many pixels a side is rounded up to this step, so that few shapes are compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +43,205 @@ class Field:
     pixels: NDArray[np.uint8]
     valid: NDArray[np.bool_]
     um_per_px: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a network is shown of one field.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB; h and w multiples of `CELL_PX`.
+        valid: (h, w) bool; what is pooled over. Padding is never valid, except where the framing
+            counts mirrored steel as steel.
+        extent: Rows and columns of the frame, from its top left, that show the field.
+        box: What of the field that is: (x0, y0, x1, y1) in pixels of the field, x1/y1 exclusive.
+    """
+
+    pixels: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
+    extent: tuple[int, int]
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How fields become frames; one way for training and service.
+
+    Args:
+        kind: "mirror": cut from the middle, or mirrored to the right and bottom, to one square;
+            mirrored steel counts (the paper's). "resize": the whole field brought to one square.
+            "tile": squares side by side, their evidence averaged. "scale": the whole field brought
+            to one size of pixel, and only steel counted.
+        frame_px: Side of the square; for "scale" the largest side, beyond it the middle is taken.
+        um_per_px: Pixel size that "scale" brings every field to, in µm.
+        usual_um_per_px: What "scale" assumes of a field that does not know its own.
+    """
+
+    kind: Literal["mirror", "resize", "tile", "scale"] = "mirror"
+    frame_px: int = 1994
+    um_per_px: float = 0.2
+    usual_um_per_px: float = 0.2
+
+    def frames(self, field: Field) -> list[Frame]:
+        """Give the frames of a field: one, or for "tile" as many as cover it."""
+        field = filled(field)
+        if self.kind == "mirror":
+            return [_mirrored(field, self.frame_px)]
+        if self.kind == "resize":
+            return [_resized(field, (self.frame_px, self.frame_px))]
+        if self.kind == "tile":
+            return _tiles(field, self.frame_px)
+        return [self._rescaled(field)]
+
+    def _rescaled(self, field: Field) -> Frame:
+        factor = (field.um_per_px or self.usual_um_per_px) / self.um_per_px
+        height, width = field.valid.shape
+        most = max(1, math.floor(self.frame_px / factor))
+        x0, y0 = max(0, (width - most) // 2), max(0, (height - most) // 2)
+        x1, y1 = min(width, x0 + most), min(height, y0 + most)
+        part = Field(field.pixels[y0:y1, x0:x1], field.valid[y0:y1, x0:x1], field.um_per_px)
+        size = (max(1, round((y1 - y0) * factor)), max(1, round((x1 - x0) * factor)))
+        shrunk = _resampled(part, size)
+        return _padded(shrunk, (x0, y0, x1, y1), counted=False, steps=True)
+
+
+def filled(field: Field) -> Field:
+    """Give what is no steel the mean colour of the steel, so that a network sees no false edge."""
+    if field.valid.all():
+        return field
+    steel = field.pixels[field.valid]
+    colour = steel.mean(axis=0) if len(steel) else np.full(3, 128.0)
+    pixels = np.where(field.valid[..., None], field.pixels, colour.round().astype(np.uint8))
+    return Field(pixels, field.valid, field.um_per_px)
+
+
+def _mirrored(field: Field, side: int) -> Frame:
+    height, width = field.valid.shape
+    x0, y0 = max(0, (width - side) // 2), max(0, (height - side) // 2)
+    x1, y1 = min(width, x0 + side), min(height, y0 + side)
+    part = Field(field.pixels[y0:y1, x0:x1], field.valid[y0:y1, x0:x1], field.um_per_px)
+    whole = -(-side // CELL_PX) * CELL_PX
+    return _padded(part, (x0, y0, x1, y1), counted=True, at_least=whole)
+
+
+def _resized(field: Field, size: tuple[int, int]) -> Frame:
+    rows, columns = (max(CELL_PX, round(side / CELL_PX) * CELL_PX) for side in size)
+    height, width = field.valid.shape
+    shown = _resampled(field, (rows, columns))
+    return Frame(shown.pixels, shown.valid, (rows, columns), (0, 0, width, height))
+
+
+def _tiles(field: Field, side: int) -> list[Frame]:
+    height, width = field.valid.shape
+    side = max(CELL_PX, side // CELL_PX * CELL_PX)
+    tiles = []
+    for y0 in range(0, height, side):
+        for x0 in range(0, width, side):
+            x1, y1 = min(width, x0 + side), min(height, y0 + side)
+            part = Field(field.pixels[y0:y1, x0:x1], field.valid[y0:y1, x0:x1], field.um_per_px)
+            tiles.append(_padded(part, (x0, y0, x1, y1), counted=False, at_least=side))
+    steel = [tile for tile in tiles if tile.valid.sum() * 4 >= side * side]
+    return steel or tiles[:1]
+
+
+def _padded(
+    part: Field,
+    box: tuple[int, int, int, int],
+    *,
+    counted: bool,
+    at_least: int = 0,
+    steps: bool = False,
+) -> Frame:
+    """Mirror a part to the right and bottom until a network can take it."""
+    height, width = part.valid.shape
+    rows, columns = (
+        max(at_least, _rounded(side) if steps else -(-side // CELL_PX) * CELL_PX)
+        for side in (height, width)
+    )
+    around = ((0, rows - height), (0, columns - width))
+    pixels = np.pad(part.pixels, (*around, (0, 0)), mode="symmetric")
+    valid = (
+        np.pad(part.valid, around, mode="symmetric")
+        if counted
+        else np.pad(part.valid, around, constant_values=False)
+    )
+    return Frame(np.ascontiguousarray(pixels), valid, (height, width), box)
+
+
+def _rounded(side: int) -> int:
+    step = next(step for limit, step in _SHAPE_STEPS if side <= limit)
+    return -(-side // step) * step
+
+
+def _resampled(field: Field, size: tuple[int, int]) -> Field:
+    if field.valid.shape == size:
+        return field
+    pixels = torch.from_numpy(np.ascontiguousarray(field.pixels)).permute(2, 0, 1)  # (3, h, w)
+    resized = pictures.resize(pixels, list(size), antialias=True).permute(1, 2, 0).contiguous()
+    share = torch.from_numpy(np.ascontiguousarray(field.valid)).float()[None, None]
+    steel = functional.interpolate(share, size=size, mode="bilinear", antialias=True)[0, 0]
+    return Field(resized.numpy(), (steel >= 0.5).numpy(), field.um_per_px)  # noqa: PLR2004 - half
+
+
+# ------------------------------------------------------------------ augmentation, in training only
+
+
+def augmented(frame: Frame, rng: Generator, *, rotate: bool = True) -> Frame:
+    """Show the same steel otherwise: turned, mirrored, lit and focused differently; same scale.
+
+    Args:
+        frame: What would be shown.
+        rng: Where the chances come from.
+        rotate: Whether it is also turned by any angle, with mirrored steel in the corners; quarter
+            turns and mirroring happen in any case.
+
+    Source:
+        The kinds are the paper's (Durmaz et al. 2023): rotation, flips, slight contrast, blur.
+        Ours adds brightness, white balance and gamma, as microscopes differ in them.
+    """
+    pixels = torch.from_numpy(frame.pixels).permute(2, 0, 1)  # (3, h, w)
+    valid = torch.from_numpy(frame.valid)[None]
+    if rotate:
+        pixels, valid = _turned(pixels, valid, float(rng.uniform(-45.0, 45.0)))
+    quarters = int(rng.integers(4)) if pixels.shape[1] == pixels.shape[2] else 2 * rng.integers(2)
+    pixels, valid = (torch.rot90(t, int(quarters), (1, 2)) for t in (pixels, valid))
+    if rng.random() < 0.5:  # noqa: PLR2004 - a coin
+        pixels, valid = pixels.flip(2), valid.flip(2)
+    return Frame(
+        np.ascontiguousarray(_relit(pixels, rng).permute(1, 2, 0).numpy()),
+        np.ascontiguousarray(valid[0].numpy()),
+        frame.extent,
+        frame.box,
+    )
+
+
+def _turned(
+    pixels: torch.Tensor, valid: torch.Tensor, degrees: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    height, width = pixels.shape[1:]
+    angle = math.radians(abs(degrees))
+    wider = width * math.cos(angle) + height * math.sin(angle) - width
+    taller = width * math.sin(angle) + height * math.cos(angle) - height
+    across = (max(0, math.ceil(wider / 2)) + 1,) * 2
+    down = (max(0, math.ceil(taller / 2)) + 1,) * 2
+    wide = torch.from_numpy(np.pad(pixels.numpy(), ((0, 0), down, across), mode="symmetric"))
+    mask = torch.from_numpy(np.pad(valid.numpy(), ((0, 0), down, across), mode="symmetric"))
+    turned = pictures.rotate(wide, degrees, pictures.InterpolationMode.BILINEAR)
+    seen = pictures.rotate(mask.to(torch.uint8), degrees)
+    return (
+        pictures.center_crop(turned, [height, width]),
+        pictures.center_crop(seen, [height, width]).bool(),
+    )
+
+
+def _relit(pixels: torch.Tensor, rng: Generator) -> torch.Tensor:
+    light = pixels.float()
+    mean = light.mean()
+    light = (light - mean) * float(rng.uniform(0.8, 1.2)) + mean * float(rng.uniform(0.88, 1.12))
+    balance = torch.tensor(rng.uniform(0.95, 1.05, 3), dtype=torch.float32)[:, None, None]
+    light = (light * balance).clamp(0, 255)
+    light = 255 * (light / 255) ** float(rng.uniform(0.85, 1.18))
+    sigma = float(rng.uniform(0.0, 1.0))
+    if sigma > 0.3:  # noqa: PLR2004 - below it, a blur of five pixels changes nothing
+        light = pictures.gaussian_blur(light, [5, 5], [sigma, sigma])
+    return light.round().clamp(0, 255).to(torch.uint8)

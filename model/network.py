@@ -1,7 +1,7 @@
 """Build the networks that look at a micrograph, and fetch what they already know.
 
 In:  an architecture's name, and where its ImageNet weights lie. Out: a `Backbone`.
-Next: `train` adds heads, `runtime` runs them, `strangeness` looks through a frozen one.
+Next: `training` adds heads, `runtime` runs them, `strangeness` looks through a frozen one.
 
 For `strangeness`: `frozen_lite0()` gives EfficientNet-Lite0 with its ImageNet weights, in eval
 mode, float32, no gradients. `backbone.stages(images)` takes `normalise`d images, (n, 3, h, w)
@@ -36,9 +36,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 STRIDES = (4, 8, 16, 32)
 """Pixels per cell of the four maps that every architecture gives."""
 
-_CELL_VALID = 0.5
-"""A cell counts where at least this share of its pixels is steel."""
-
 
 class Backbone(nn.Module):
     """A convolutional network without its last layer: images in, four feature maps out.
@@ -54,14 +51,15 @@ class Backbone(nn.Module):
         self.channels = tuple(channels)
         self.strides = STRIDES
 
-    def stages(self, images: Tensor) -> list[Tensor]:
-        """Give the four feature maps.
+    def stages(self, images: Tensor, upto: int = 3) -> list[Tensor]:
+        """Give the four feature maps, or the first few.
 
         Args:
             images: (n, 3, h, w) float32, `normalise`d, h and w multiples of 32.
+            upto: Index of the last map wanted; what lies behind it is not computed.
 
         Returns:
-            Four tensors (n, channels[i], h / strides[i], w / strides[i]).
+            upto + 1 tensors (n, channels[i], h / strides[i], w / strides[i]).
         """
         raise NotImplementedError
 
@@ -86,20 +84,19 @@ def normalise(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def cells(valid: Tensor, stride: int) -> Tensor:
-    """Say how much each cell of a feature map counts.
+    """Say how much each cell of a feature map counts: its share of steel.
 
     Args:
         valid: (n, h, w) bool or float, 1 where a pixel is steel; h and w multiples of `stride`.
         stride: Pixels per cell.
 
     Returns:
-        (n, h / stride, w / stride) float32: the share of steel, 0 below one half; where no cell
-        reaches one half, the shares themselves, so that a small specimen still counts.
+        (n, h / stride, w / stride) float32 in [0, 1]; all 1 where there is no steel at all. So a
+        mean over cells is the mean over the steel's pixels of the map drawn in full size.
     """
     share = functional.avg_pool2d(valid.float().unsqueeze(1), stride).squeeze(1)
-    kept = torch.where(share >= _CELL_VALID, share, torch.zeros_like(share))
-    empty = kept.flatten(1).sum(1) == 0
-    return torch.where(empty[:, None, None], share.clamp_min(1e-6), kept)
+    bare = share.flatten(1).sum(1) == 0
+    return torch.where(bare[:, None, None], torch.ones_like(share), share)
 
 
 def pooled(features: Tensor, weights: Tensor) -> Tensor:
@@ -134,12 +131,14 @@ class ResNet(Backbone):
         self.layer1, self.layer2 = whole.layer1, whole.layer2
         self.layer3, self.layer4 = whole.layer3, whole.layer4
 
-    def stages(self, images: Tensor) -> list[Tensor]:
+    def stages(self, images: Tensor, upto: int = 3) -> list[Tensor]:
         """Give the maps of layer1 to layer4."""
-        first = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images)))))
-        second = self.layer2(first)
-        third = self.layer3(second)
-        return [first, second, third, self.layer4(third)]
+        images = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        taken = []
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4)[: upto + 1]:
+            images = layer(images)
+            taken.append(images)
+        return taken
 
 
 class _Same(nn.Conv2d):
@@ -217,11 +216,11 @@ class Lite0(Backbone):
                 inside = outside
         self._blocks = nn.ModuleList(blocks)
 
-    def stages(self, images: Tensor) -> list[Tensor]:
+    def stages(self, images: Tensor, upto: int = 3) -> list[Tensor]:
         """Give the outputs of blocks 2, 4, 10 and 15."""
         x = functional.relu6(self._bn0(self._conv_stem(images)))
         taken = []
-        for index, block in enumerate(self._blocks):
+        for index, block in enumerate(self._blocks[: self._TAPS[upto] + 1]):
             x = block(x)
             if index in self._TAPS:
                 taken.append(x)
@@ -243,13 +242,63 @@ class Tiny(Backbone):
             for inside, outside, stride in sizes
         )
 
-    def stages(self, images: Tensor) -> list[Tensor]:
+    def stages(self, images: Tensor, upto: int = 3) -> list[Tensor]:
         """Give the output of each of the four layers."""
         taken = []
-        for layer in self.layers:
+        for layer in self.layers[: upto + 1]:
             images = layer(images)
             taken.append(images)
         return taken
+
+
+class Eye(nn.Module):
+    """A backbone as a classifier looks through it: pixels in, one feature map out.
+
+    Everything after it is a mean over valid cells and a linear head, which is what makes saliency
+    a closed form. Several maps are averaged onto the coarsest of their grids, which leaves their
+    means, and so the answer, as they are.
+
+    Args:
+        backbone: What it looks through.
+        taps: Indices of the backbone's maps that are used, ascending.
+    """
+
+    def __init__(self, backbone: Backbone, taps: Sequence[int] = (3,)) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.taps = tuple(taps)
+        self.stride = backbone.strides[self.taps[-1]]
+        self.channels = sum(backbone.channels[tap] for tap in self.taps)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Give the feature map of a batch.
+
+        Args:
+            pixels: (n, h, w, 3) uint8, RGB, h and w multiples of 32.
+
+        Returns:
+            (n, channels, h / stride, w / stride) float32.
+        """
+        images = pixels.permute(0, 3, 1, 2).float()  # channels last in memory, as it came
+        images = (images / 255.0 - self.mean) / self.std
+        maps = self.backbone.stages(images, self.taps[-1])
+        size = maps[self.taps[-1]].shape[-2:]
+        onto = [
+            maps[tap] if maps[tap].shape[-2:] == size else _averaged(maps[tap], self._factor(tap))
+            for tap in self.taps
+        ]
+        return torch.cat(onto, dim=1) if len(onto) > 1 else onto[0]
+
+    def _factor(self, tap: int) -> int:
+        return self.stride // self.backbone.strides[tap]
+
+
+def _averaged(features: Tensor, factor: int) -> Tensor:
+    return functional.avg_pool2d(features, factor)
 
 
 ARCHITECTURES = ("resnet18", "resnet50", "efficientnet-lite0", "tiny")

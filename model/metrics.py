@@ -1,0 +1,473 @@
+"""Say how good a bundle is, first of all where it matters: at the limits.
+
+In:  a `Classifier` and `Example`s. Out: an `Evaluation`; two of them make a `Comparison`.
+Next: `training` records it, the agent's `retrain` gates on it. Every number carries an interval, so
+that nobody takes one image for progress.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.intervals import NOTHING, Estimate, at_most, bootstrap, mcnemar, wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from model.classify import Classifier, Prediction
+    from model.dataset import Example
+    from model.labels import Taxonomy
+
+_TOGETHER = 8
+_BINS = 15
+_SURE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One image that was looked at, the truth about it and what was said.
+
+    Args:
+        key: Its content hash.
+        group: Its specimen.
+        true: The code it has. predicted: the code it was given.
+        probability: Of the predicted code. true_probability: of the true one.
+        prediction_set: The codes that were named.
+        p_value: Of its strangeness. flagged: whether it was called strange.
+        slices: Where known: microscope, magnification, material, criterion.
+    """
+
+    key: str
+    group: str
+    true: str
+    predicted: str
+    probability: float
+    true_probability: float
+    prediction_set: tuple[str, ...]
+    p_value: float
+    flagged: bool
+    slices: Mapping[str, str]
+
+    @property
+    def right(self) -> bool:
+        """Whether the code is the true one."""
+        return self.true == self.predicted
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a bundle did on images it had not learned from.
+
+    Args:
+        bundle: Its name.
+        taxonomy: What there is to tell apart.
+        cases: One per image.
+        seen_in_training: Images left out because the bundle learned from them.
+        alpha: The false-alarm rate that was set.
+        strange: Per kind of strange image, their p-values and whether they were flagged.
+    """
+
+    bundle: str
+    taxonomy: Taxonomy
+    cases: tuple[Case, ...]
+    seen_in_training: int
+    alpha: float
+    strange: Mapping[str, tuple[tuple[float, bool], ...]]
+
+    @property
+    def n(self) -> int:
+        """Images that count."""
+        return len(self.cases)
+
+    @property
+    def correct(self) -> int:
+        """Images with the right code."""
+        return sum(case.right for case in self.cases)
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Share of images with the right code."""
+        return wilson(self.correct, self.n)
+
+    @property
+    def within_one_size(self) -> Estimate:
+        """Share of images with the right subtype and at most a neighbouring size."""
+        return wilson(sum(self._near(case) for case in self.cases), self.n)
+
+    @property
+    def macro_f1(self) -> Estimate:
+        """F1 averaged over the codes that occur."""
+        true, predicted, codes = self._indices()
+        return bootstrap(self.n, lambda i: _macro_f1(true[i], predicted[i], len(codes)))
+
+    @property
+    def kappa(self) -> Estimate:
+        """Quadratically weighted kappa of the sizes, coarse to fine, whatever the subtype."""
+        order = self._size_order()
+        if len(order) < 2:  # noqa: PLR2004 - one size is no order
+            return NOTHING
+        true = np.array([order[self.taxonomy.parse(c.true)[1]] for c in self.cases], np.intp)
+        said = np.array([order[self.taxonomy.parse(c.predicted)[1]] for c in self.cases], np.intp)
+        return bootstrap(self.n, lambda i: _kappa(true[i], said[i], len(order)))
+
+    @property
+    def nll(self) -> Estimate:
+        """Mean of minus the logarithm of the probability given to the true code."""
+        losses = -np.log(np.maximum([c.true_probability for c in self.cases], _SURE))
+        return bootstrap(self.n, lambda i: float(losses[i].mean()))
+
+    @property
+    def ece(self) -> Estimate:
+        """Expected calibration error in 15 bins: how far probability and share of right differ."""
+        sure = np.array([c.probability for c in self.cases])
+        right = np.array([c.right for c in self.cases], float)
+        return bootstrap(self.n, lambda i: _ece(sure[i], right[i]))
+
+    @property
+    def coverage(self) -> Estimate:
+        """Share of images whose true code was in the prediction set."""
+        return wilson(sum(c.true in c.prediction_set for c in self.cases), self.n)
+
+    def limits(self) -> dict[str, dict[str, Any]]:
+        """Say per limit ("G8 or finer") how often a field would have been judged wrongly.
+
+        Returns:
+            Limit → "false_conform" (truly coarser, called conforming) and "false_nonconform", each
+            with "n", "wrong", "value" and "upper95", the exact one-sided bound.
+        """
+        order = self._size_order()
+        found = {}
+        for subtype in self.taxonomy.subtypes:
+            for size in subtype.sizes[1:]:
+                limit = order[size.name]
+                cases = [c for c in self.cases if self.taxonomy.parse(c.true)[0] == subtype.name]
+                fine = [c for c in cases if order[self.taxonomy.parse(c.true)[1]] >= limit]
+                coarse = [c for c in cases if order[self.taxonomy.parse(c.true)[1]] < limit]
+                if not coarse or not fine:
+                    continue
+                said_fine = {
+                    c.key: order[self.taxonomy.parse(c.predicted)[1]] >= limit for c in cases
+                }
+                found[f"{subtype.name}{size.name} or finer"] = {
+                    "false_conform": _wrong(sum(said_fine[c.key] for c in coarse), len(coarse)),
+                    "false_nonconform": _wrong(sum(not said_fine[c.key] for c in fine), len(fine)),
+                }
+        return found
+
+    def per_stage(self) -> dict[str, Any]:
+        """Say how often the subtype was right, and per true subtype the size, as in Table 3.
+
+        The sizes of a subtype are counted over all its images, also where the subtype was missed.
+        """
+        parse = self.taxonomy.parse
+        subtypes = [(parse(c.true), parse(c.predicted)) for c in self.cases]
+        sizes = {}
+        for subtype in self.taxonomy.subtypes:
+            own = [(t[1], p[1]) for t, p in subtypes if t[0] == subtype.name]
+            if own:
+                sizes[subtype.name] = {
+                    **wilson(sum(t == p for t, p in own), len(own)).as_json(),
+                    "n": len(own),
+                }
+        right = sum(t[0] == p[0] for t, p in subtypes)
+        return {"subtype": {**wilson(right, self.n).as_json(), "n": self.n}, "size": sizes}
+
+    def confusion(self) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+        """Give the codes and the (k, k) counts, rows predicted, columns true, as in the paper."""
+        true, predicted, codes = self._indices()
+        counts = np.zeros((len(codes), len(codes)), np.intp)
+        np.add.at(counts, (predicted, true), 1)
+        return codes, counts
+
+    def false_alarms(self) -> Estimate:
+        """Share of these ordinary images that were called strange."""
+        return wilson(sum(c.flagged for c in self.cases), self.n)
+
+    def by_slice(self) -> dict[str, dict[str, Any]]:
+        """Give the accuracy per microscope, magnification, material, criterion, where known."""
+        found: dict[str, dict[str, Any]] = {}
+        for key in sorted({key for case in self.cases for key in case.slices}):
+            for value in sorted({c.slices[key] for c in self.cases if c.slices.get(key)}):
+                own = [c for c in self.cases if c.slices.get(key) == value]
+                share = wilson(sum(c.right for c in own), len(own))
+                found.setdefault(key, {})[value] = {**share.as_json(), "n": len(own)}
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Give everything as `agent evaluate --json` prints it."""
+        codes, counts = self.confusion()
+        nll, ece = self.nll, self.ece
+        ordinary = np.array([c.p_value for c in self.cases])
+        return {
+            "bundle": self.bundle,
+            "n": self.n,
+            "seen_in_training": self.seen_in_training,
+            "limits": self.limits(),
+            "accuracy": self.accuracy.as_json(),
+            "within_one_size": self.within_one_size.as_json(),
+            "macro_f1": self.macro_f1.as_json(),
+            "kappa": self.kappa.as_json(),
+            "nll": nll.value,
+            "nll_interval": [nll.low, nll.high],
+            "ece": ece.value,
+            "ece_interval": [ece.low, ece.high],
+            "coverage": self.coverage.as_json(),
+            "per_stage": self.per_stage(),
+            "confusion": {"codes": list(codes), "rows_predicted": counts.tolist()},
+            "false_alarm_rate": {**self.false_alarms().as_json(), "alpha": self.alpha},
+            "strange": {
+                kind: {
+                    "n": len(found),
+                    "auroc": auroc([p for p, _ in found], ordinary),
+                    "fpr95": fpr95([p for p, _ in found], ordinary),
+                    "tpr_at_alpha": sum(f for _, f in found) / len(found) if found else None,
+                }
+                for kind, found in self.strange.items()
+            },
+            "slices": self.by_slice(),
+        }
+
+    def _indices(self) -> tuple[NDArray[np.intp], NDArray[np.intp], tuple[str, ...]]:
+        occur = {c.true for c in self.cases} | {c.predicted for c in self.cases}
+        wanted = occur | set(self.taxonomy.trained_codes)
+        codes = tuple(code for code in self.taxonomy.codes if code in wanted)
+        true = np.array([codes.index(c.true) for c in self.cases], np.intp)
+        return true, np.array([codes.index(c.predicted) for c in self.cases], np.intp), codes
+
+    def _size_order(self) -> dict[str, int]:
+        names = dict.fromkeys(z.name for s in self.taxonomy.subtypes for z in s.sizes)
+        bounds = {name: self.taxonomy.size_bounds(name) for name in names}
+        return {name: at for at, name in enumerate(sorted(names, key=bounds.__getitem__))}
+
+    def _near(self, case: Case) -> bool:
+        subtype, size = self.taxonomy.parse(case.true)
+        said_subtype, said_size = self.taxonomy.parse(case.predicted)
+        names = [z.name for z in self.taxonomy.subtype(subtype).sizes]
+        return subtype == said_subtype and abs(names.index(size) - names.index(said_size)) <= 1
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Whether a candidate should replace the current bundle, for a person to decide.
+
+    Args:
+        recommend: Whether the numbers speak for it.
+        sentence: Why, in one sentence.
+        numbers: Everything it rests on.
+    """
+
+    recommend: bool
+    sentence: str
+    numbers: dict[str, Any]
+
+
+def evaluate(
+    classifier: Classifier,
+    examples: Sequence[Example],
+    *,
+    strange: Mapping[str, Sequence[Example]] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Look at examples the bundle has not learned from, and compare.
+
+    Args:
+        classifier: The bundle at work.
+        examples: Images with their true codes; those it learned from are left out and counted.
+        strange: Kind → images that ought to be called strange; their codes are not looked at.
+        progress: Told how many images are done, and of how many.
+    """
+    learned = classifier.learned_from
+    fresh = [e for e in examples if e.key not in learned]
+    total = len(fresh) + sum(len(some) for some in (strange or {}).values())
+    done = 0
+    cases = []
+    for some, predictions in _classified(classifier, fresh):
+        cases += [_case(e, p, classifier.taxonomy) for e, p in zip(some, predictions, strict=True)]
+        done += len(some)
+        if progress is not None:
+            progress(done, total)
+    found: dict[str, tuple[tuple[float, bool], ...]] = {}
+    for kind, images in (strange or {}).items():
+        judged: list[tuple[float, bool]] = []
+        for some, predictions in _classified(classifier, images):
+            judged += [(p.strangeness.p_value, p.strangeness.flagged) for p in predictions]
+            done += len(some)
+            if progress is not None:
+                progress(done, total)
+        found[kind] = tuple(judged)
+    return Evaluation(
+        bundle=classifier.name,
+        taxonomy=classifier.taxonomy,
+        cases=tuple(cases),
+        seen_in_training=len(examples) - len(fresh),
+        alpha=classifier.alpha,
+        strange=found,
+    )
+
+
+def compare(current: Evaluation | None, candidate: Evaluation) -> Comparison:
+    """Say whether a candidate should replace the current bundle, on the same test images.
+
+    The candidate is recommended if it is better beyond chance, or not worse by more than one
+    point (lower 95 % limit of the paired difference within three points) while no code loses more
+    than one image or 5 %; with fewer than 30 common images the evidence is not enough.
+    """
+    if current is None:
+        return Comparison(
+            recommend=True,
+            sentence=(
+                f"There is no bundle yet; {candidate.bundle} has {candidate.correct} of "
+                f"{candidate.n} test micrographs right."
+            ),
+            numbers={"candidate": candidate.as_json(), "current": None},
+        )
+    before = {case.key: case for case in current.cases}
+    pairs = [(before[case.key], case) for case in candidate.cases if case.key in before]
+    n = len(pairs)
+    was, now = sum(a.right for a, _ in pairs), sum(b.right for _, b in pairs)
+    lost = sum(a.right and not b.right for a, b in pairs)
+    won = sum(b.right and not a.right for a, b in pairs)
+    p_value = mcnemar(lost, won)
+    delta = np.array([float(b.right) - float(a.right) for a, b in pairs])
+    change = bootstrap(n, lambda i: float(delta[i].mean()))
+    worse = _worse_codes(pairs)
+    numbers = {
+        "n": n,
+        "current_right": was,
+        "candidate_right": now,
+        "won": won,
+        "lost": lost,
+        "mcnemar_p": p_value,
+        "change": change.as_json(),
+        "worse_codes": worse,
+        "flips": [
+            {"key": b.key, "true": b.true, "current": a.predicted, "candidate": b.predicted}
+            for a, b in pairs
+            if a.predicted != b.predicted
+        ],
+        "current": current.as_json(),
+        "candidate": candidate.as_json(),
+    }
+    counted = f"{now} of {n} test micrographs right, {current.bundle} {was} (p = {p_value:.2g})"
+    if n < _ENOUGH:
+        return Comparison(
+            recommend=False,
+            sentence=f"Not enough evidence: only {n} common test micrographs; {counted}.",
+            numbers=numbers,
+        )
+    if worse:
+        return Comparison(
+            recommend=False,
+            sentence=f"{candidate.bundle} is worse at {', '.join(worse)}: {counted}.",
+            numbers=numbers,
+        )
+    if now < was - 0.01 * n or (change.low is not None and change.low < _MOST_LOST):
+        return Comparison(
+            recommend=False,
+            sentence=f"{candidate.bundle} may be worse: {counted}.",
+            numbers=numbers,
+        )
+    better = "better" if now > was and p_value < 0.05 else "at least as good"  # noqa: PLR2004 - level
+    return Comparison(
+        recommend=True,
+        sentence=f"{candidate.bundle} is {better}: {counted}.",
+        numbers=numbers,
+    )
+
+
+_ENOUGH = 30
+_MOST_LOST = -0.03
+
+
+def _worse_codes(pairs: Sequence[tuple[Case, Case]]) -> list[str]:
+    lost: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for before, after in pairs:
+        total[before.true] += 1
+        lost[before.true] += int(before.right) - int(after.right)
+    return [code for code in sorted(total) if lost[code] > max(1, 0.05 * total[code])]
+
+
+def _classified(
+    classifier: Classifier, examples: Sequence[Example]
+) -> Iterable[tuple[Sequence[Example], list[Prediction]]]:
+    for start in range(0, len(examples), _TOGETHER):
+        some = examples[start : start + _TOGETHER]
+        yield some, classifier.classify([example.load() for example in some])
+
+
+def _case(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Case:
+    true = taxonomy.code(*taxonomy.parse(example.code))
+    slices = {**example.slices, "criterion": example.criterion}
+    return Case(
+        key=example.key,
+        group=example.group,
+        true=true,
+        predicted=prediction.structure_code,
+        probability=prediction.probability,
+        true_probability=prediction.probabilities.get(true, 0.0),
+        prediction_set=prediction.prediction_set,
+        p_value=prediction.strangeness.p_value,
+        flagged=prediction.strangeness.flagged,
+        slices=slices,
+    )
+
+
+def _wrong(wrong: int, n: int) -> dict[str, Any]:
+    return {"n": n, "wrong": wrong, "value": wrong / n, "upper95": at_most(wrong, n)}
+
+
+# ------------------------------------------------------------------ numbers over arrays
+
+
+def _macro_f1(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> float:
+    hits = np.bincount(true[true == predicted], minlength=k)
+    occur = np.bincount(true, minlength=k)
+    total = occur + np.bincount(predicted, minlength=k)
+    scores = 2 * hits[occur > 0] / total[occur > 0]
+    return float(scores.mean())
+
+
+def _kappa(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> float:
+    """Give quadratically weighted kappa; 1 where all images have one size and are right."""
+    seen = np.zeros((k, k))
+    np.add.at(seen, (true, predicted), 1.0)
+    at = np.arange(k)
+    cost = (at[:, None] - at[None, :]) ** 2
+    expected = np.outer(seen.sum(1), seen.sum(0)) / len(true)
+    worst = float((cost * expected).sum())
+    return 1.0 - float((cost * seen).sum()) / worst if worst else 1.0
+
+
+def _ece(sure: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
+    n = np.bincount(bins, minlength=_BINS)
+    gap = np.abs(
+        np.bincount(bins, sure, minlength=_BINS) - np.bincount(bins, right, minlength=_BINS)
+    )
+    return float(gap[n > 0].sum() / len(sure))
+
+
+def auroc(strange: Sequence[float], ordinary: NDArray[np.float64]) -> float | None:
+    """Give the chance that a strange image has a smaller p-value than an ordinary one."""
+    if not len(strange) or not len(ordinary):
+        return None
+    below = np.array(strange)[:, None] < ordinary[None, :]
+    equal = np.array(strange)[:, None] == ordinary[None, :]
+    return float((below + 0.5 * equal).mean())
+
+
+def fpr95(strange: Sequence[float], ordinary: NDArray[np.float64]) -> float | None:
+    """Give the share of ordinary images flagged where 95 % of the strange ones are."""
+    if not len(strange) or not len(ordinary):
+        return None
+    ordered = sorted(strange)
+    limit = ordered[math.ceil(0.95 * len(ordered)) - 1]
+    return float((ordinary <= limit).mean())

@@ -1,0 +1,108 @@
+"""Show what a network looked at, as a by-product of the pass that gave the answer.
+
+In:  a feature map and the head that judged its mean. Out: signed evidence per cell.
+Next: `classify` keeps it. The answer is a mean over cells followed by a linear head, so the
+gradient that Grad-CAM averages is the head's weight itself: no backward pass, nothing approximate.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from model.scheme import Head
+
+
+def evidence(features: NDArray[np.float32], head: Head, index: int) -> NDArray[np.float32]:
+    """Say how much every cell speaks for a class.
+
+    Args:
+        features: (c, rows, columns) float32, one field's feature map.
+        head: The head that judges it.
+        index: The class.
+
+    Returns:
+        (rows, columns) float32, signed; its mean over valid cells plus the head's bias is the
+        logit of the class. 0 = as in the average training image.
+
+    Source:
+        Zhou et al. 2016, arXiv:1512.04150; equal to Grad-CAM (Selvaraju et al. 2017,
+        arXiv:1610.02391) before its ReLU for a network that ends in mean and linear layer. Ours
+        subtracts the training mean of the features, which moves a constant into the bias.
+    """
+    weight = head.weight[index].astype(np.float64)
+    offset = float(weight @ head.centre.astype(np.float64))
+    return (np.tensordot(weight, features, axes=1) - offset).astype(np.float32)
+
+
+def contrast(
+    features: NDArray[np.float32], head: Head, index: int, other: int
+) -> NDArray[np.float32]:
+    """Say how much every cell speaks for one class and against another: "why 8 and not 7".
+
+    Args:
+        features: (c, rows, columns) float32.
+        head: The head that judges it.
+        index: The class spoken for.
+        other: The class spoken against.
+
+    Returns:
+        (rows, columns) float32; its mean plus the difference of biases is that of the logits.
+    """
+    return evidence(features, head, index) - evidence(features, head, other)
+
+
+def grad_cam(features: NDArray[np.float32], head: Head, index: int) -> NDArray[np.float32]:
+    """Give the map the paper shows: Grad-CAM after its ReLU, (rows, columns) float32, >= 0."""
+    raw = np.tensordot(head.weight[index].astype(np.float64), features, axes=1)
+    return np.maximum(raw / raw.size, 0.0).astype(np.float32)
+
+
+def share_of_classes(
+    features: NDArray[np.float32], head: Head, weights: NDArray[np.float32]
+) -> tuple[dict[str, float], NDArray[np.intp]]:
+    """Say which class every cell looks like, and which share of the field each class has.
+
+    Args:
+        features: (c, rows, columns) float32.
+        head: The head that judges it.
+        weights: (rows, columns) float32, how much each cell counts.
+
+    Returns:
+        Class → share in [0, 1], summing to 1, and the (rows, columns) indices of the classes.
+    """
+    maps = np.stack([evidence(features, head, i) + head.bias[i] for i in range(len(head.classes))])
+    looks = maps.argmax(axis=0)
+    total = float(weights.sum())
+    shares = {
+        name: float(weights[looks == index].sum()) / total if total else 0.0
+        for index, name in enumerate(head.classes)
+    }
+    return shares, looks
+
+
+def over_field(
+    evidence_map: NDArray[np.float32], extent: tuple[int, int], stride: int, *, fine: bool = False
+) -> NDArray[np.float16]:
+    """Cut a map to the part of its frame that shows the field.
+
+    Args:
+        evidence_map: (rows, columns) float32 over a frame.
+        extent: Rows and columns of the frame that show the field, in pixels.
+        stride: Pixels per cell.
+        fine: Write 4 × 4 equal cells for each in any case.
+
+    Returns:
+        (rows, columns) float16 that covers the field and nothing else; where the field ends inside
+        a cell, every cell is written as 4 × 4 equal ones, so that a picture of it fits.
+    """
+    height, width = extent
+    if not fine and height % stride == 0 and width % stride == 0:
+        return evidence_map[: height // stride, : width // stride].astype(np.float16)
+    drawn = np.repeat(np.repeat(evidence_map, 4, axis=0), 4, axis=1)
+    rows, columns = (max(1, round(4 * side / stride)) for side in extent)
+    return drawn[:rows, :columns].astype(np.float16)

@@ -1,0 +1,466 @@
+"""Teach a bundle from labelled micrographs.
+
+In:  `Example`s and a `Plan`. Out: `Progress`, the last one with the finished bundle's folder.
+Next: `classify`. Training is a generator, so that the caller shows progress and may stop between
+two steps; what was learned until then is kept aside and taken up by the next call with the same
+examples and plan. Until the last step nothing that others can see has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from model.bundle import Contents, write_bundle
+from model.calibration import conformal_level, temperature
+from model.classify import Classifier, Gaze
+from model.dataset import Split, accepted, split
+from model.errors import TrainingError
+from model.fitting import Lesson, fit_whole
+from model.frame import FRAMINGS, Framing, augmented
+from model.heads import fit_head
+from model.labels import Taxonomy, default_taxonomy
+from model.metrics import evaluate
+from model.network import ARCHITECTURES, Eye, backbone
+from model.runtime import choose_engine
+from model.scheme import SCHEMES, Head, Scheme, size_head
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from model.dataset import Example
+    from model.frame import Frame
+    from model.strangeness import Known
+
+IMBALANCES = ("oversample", "weighted", "sqrt", "none")
+LOSSES = ("ce", "ordinal")
+SCHEDULES = ("cosine", "step")
+"""Whether a learning rate falls smoothly to zero, or to a tenth at two and at three thirds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a bundle is taught.
+
+    Args:
+        taxonomy: What there is to tell apart.
+        scheme: "two-stage", "global" or "multi-head".
+        arch: One of `network.ARCHITECTURES`.
+        subtype_arch: Another one for the subtype network of "two-stage", or None.
+        size_arch: Another one for the size networks of "two-stage", or None.
+        taps: Which of the backbone's four maps are used; None: the last, or for a frozen
+            EfficientNet-Lite0 the third, which tells textures better.
+        frozen: Leave the backbone as it is and learn only the heads.
+        framing: "mirror", "resize", "tile" or "scale".
+        frame_px: Side of a frame; for "scale" the largest side.
+        um_per_px: Pixel size that "scale" brings every field to, in µm.
+        epochs: At most this many passes over the training images.
+        patience: Stop after this many epochs without a better validation loss.
+        batch: Images per step.
+        learning_rate: Of the backbone; heads learn ten times faster.
+        schedule: "cosine" or "step".
+        imbalance: "oversample", "weighted", "sqrt" or "none".
+        loss: "ce" or "ordinal" (for sizes: some doubt between neighbours).
+        views: With a frozen backbone, how many ways each training image is shown.
+        rotate: Whether training images are also turned by any angle.
+        seed: Of everything that is drawn by chance.
+        weights: A file with the backbone's weights, or None.
+        shares: Of training, validation and test images.
+        mixed_groups: Whether a group may hold several subtypes, as a plant or microscope does.
+        device: "auto", "cpu", "cuda".
+        precision: "auto", "fp32" or "bf16", for training the whole network.
+        alpha: Share of ordinary fields that may be flagged as strange, for the evaluation.
+    """
+
+    taxonomy: Taxonomy = field(default_factory=default_taxonomy)
+    scheme: str = "two-stage"
+    arch: str = "resnet18"
+    subtype_arch: str | None = None
+    size_arch: str | None = None
+    taps: tuple[int, ...] | None = None
+    frozen: bool = False
+    framing: str = "mirror"
+    frame_px: int = 1994
+    um_per_px: float = 0.25
+    epochs: int = 40
+    patience: int = 10
+    batch: int = 8
+    learning_rate: float = 1e-4
+    schedule: str = "cosine"
+    imbalance: str = "oversample"
+    loss: str = "ce"
+    views: int = 8
+    rotate: bool = True
+    seed: int = 0
+    weights: Path | None = None
+    shares: tuple[float, float, float] = (0.64, 0.16, 0.20)
+    mixed_groups: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    alpha: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("scheme", self.scheme, SCHEMES),
+            ("framing", self.framing, FRAMINGS),
+            ("imbalance", self.imbalance, IMBALANCES),
+            ("loss", self.loss, LOSSES),
+            ("schedule", self.schedule, SCHEDULES),
+            *(("arch", self.arch_of(head), ARCHITECTURES) for head in ("subtype", size_head("?"))),
+        ):
+            if value not in known:
+                raise TrainingError(f"There is no {name} {value!r}; known are {', '.join(known)}.")
+
+    def arch_of(self, head: str) -> str:
+        """Say through which architecture a head looks."""
+        if self.scheme != "two-stage":
+            return self.arch
+        chosen = self.subtype_arch if head == "subtype" else self.size_arch
+        return chosen or self.arch
+
+    def taps_of(self, arch: str) -> tuple[int, ...]:
+        """Say which of an architecture's maps are used."""
+        if self.taps is not None:
+            return self.taps
+        return (2,) if arch == "efficientnet-lite0" and self.frozen else (3,)
+
+
+def quick_plan(**changes: Any) -> Plan:
+    """Give the plan for a PC without a GPU and for few images: minutes instead of hours.
+
+    A frozen EfficientNet-Lite0, whose weights come with the installation; every field brought to
+    0.25 µm per pixel; two stages of heads through the one network.
+    """
+    plan = Plan(arch="efficientnet-lite0", frozen=True, framing="scale", um_per_px=0.25, views=4)
+    return replace(plan, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far training is.
+
+    Args:
+        stage: "labels", "images", "subtype", "size:G", "calibration", "strangeness", "evaluation"
+            or "bundle".
+        done: Steps done of this stage.
+        total: Steps of this stage; it may end earlier.
+        note: A sentence for a person, or "".
+        bundle: The finished bundle's folder, with the last one only.
+    """
+
+    stage: str
+    done: int
+    total: int
+    note: str = ""
+    bundle: Path | None = None
+
+
+def train(
+    examples: Sequence[Example],
+    plan: Plan,
+    folder: Path,
+    *,
+    test_keys: frozenset[str] | None = None,
+    kept: Mapping[str, Sequence[str]] | None = None,
+    recipe: str,
+    now: datetime,
+) -> Iterator[Progress]:
+    """Teach a bundle; every step is a `Progress`, the last one names the bundle's folder.
+
+    Args:
+        examples: Every labelled micrograph; which of them are tested on is decided here.
+        plan: How.
+        folder: The folder of bundles. Only when all is done, a new bundle appears in it.
+        test_keys: Micrographs that were tested on before and stay so, with their specimens.
+        kept: Sides of an earlier split to be kept, per side; `test_keys` is the short form.
+        recipe: Version of the crop recipe of the examples.
+        now: Aware UTC, for the name and the record.
+
+    Raises:
+        TrainingError: The examples cannot be trained on as they are.
+        WeightsError: The weights do not fit.
+        BundleError: The bundle could not be written.
+    """
+    examples, taxonomy, notes = accepted(examples, plan.taxonomy, mixed_groups=plan.mixed_groups)
+    plan = replace(plan, taxonomy=taxonomy)
+    sides = split(
+        examples,
+        shares=plan.shares,
+        kept=kept if kept is not None else {"test": test_keys or ()},
+        seed=plan.seed,
+    )
+    _enough(sides, taxonomy)
+    for note in notes:
+        yield Progress("labels", len(examples), len(examples), note)
+    yield Progress(
+        "labels",
+        len(examples),
+        len(examples),
+        f"{len(sides.train)} micrographs to train, {len(sides.validation)} to validate, "
+        f"{len(sides.test)} to test.",
+    )
+    framing, scope = _measured(sides.train, plan)
+    scheme = Scheme(plan.scheme, taxonomy)
+    torch.manual_seed(plan.seed)
+    eyes: dict[str, Eye] = {}
+    heads: dict[str, Head] = {}
+    history: list[dict[str, Any]] = []
+    aside = folder / f".training-{_digest(plan, sides)}"
+    for name, (arch, asked) in _eyes(plan, scheme).items():
+        network, sentence = backbone(arch, plan.weights)
+        yield Progress("images", 0, len(sides.train), sentence)
+        notes.append(sentence)
+        eye = Eye(network, plan.taps_of(arch))
+        lesson = Lesson(
+            eye=eye,
+            name=name,
+            scheme=scheme,
+            heads=asked,
+            framing=framing,
+            train=sides.train,
+            validation=sides.validation,
+        )
+        if plan.frozen:
+            yield from _fit_frozen(lesson, plan, heads)
+        else:
+            for epoch in fit_whole(lesson, plan, aside):
+                history.append({"eye": name, **epoch.as_json()})
+                yield Progress(name, epoch.number, plan.epochs, epoch.sentence())
+            heads.update(lesson.found)
+        eyes[name] = eye.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
+    yield Progress("calibration", 0, 1)
+    engine = choose_engine(plan.device)
+    gaze = Gaze(framing, eyes, engine)
+    heads, level = _calibrated(sides.validation, scheme, heads, gaze)
+    yield Progress("calibration", 1, 1)
+    yield Progress("strangeness", 0, 1)
+    known = _known(sides, taxonomy)
+    yield Progress("strangeness", 1, 1)
+    classifier = Classifier(
+        name="",
+        scheme=scheme,
+        framing=framing,
+        conformal_level=level,
+        eyes=eyes,
+        heads=heads,
+        known=known,
+        engine=engine,
+        alpha=plan.alpha,
+    )
+    steps: list[Progress] = []
+    evaluation = evaluate(
+        classifier,
+        sides.test,
+        progress=lambda done, total: steps.append(Progress("evaluation", done, total)),
+    )
+    yield from steps
+    bundle = write_bundle(
+        Contents(
+            recipe=recipe,
+            created_at=now,
+            scheme=scheme,
+            framing=framing,
+            conformal_level=level,
+            validated=scope,
+            metrics=evaluation.as_json(),
+            split=sides.keys(),
+            facts={
+                "plan": _plan_json(plan),
+                "notes": notes,
+                "history": history,
+                "engine": engine.label,
+                "versions": _versions(),
+                "data": _digest(plan, sides),
+            },
+            eyes=eyes,
+            heads=heads,
+            known_tensors=known.tensors(),
+            known_facts=known.facts(),
+        ),
+        folder,
+    )
+    _forget(aside)
+    yield Progress(
+        "bundle",
+        1,
+        1,
+        f"{bundle.name}: {evaluation.correct} of {evaluation.n} test micrographs right.",
+        bundle,
+    )
+
+
+# ------------------------------------------------------------------ steps
+
+
+def _enough(sides: Split, taxonomy: Taxonomy) -> None:
+    for side, examples in (("train", sides.train), ("validate", sides.validation)):
+        counts = Counter(e.code for e in examples)
+        if lacking := [code for code in taxonomy.trained_codes if not counts[code]]:
+            if side == "validate" and len(lacking) < len(taxonomy.trained_codes):
+                continue  # calibrating without a rare code is possible
+            raise TrainingError(
+                f"No micrograph of {lacking[0]} is left to {side}: its images are of too few "
+                "specimens; label images of more specimens, or list it as untrained."
+            )
+
+
+def _eyes(plan: Plan, scheme: Scheme) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Name the networks, with their architecture and their heads; frozen ones are shared."""
+    if not plan.frozen:
+        return {name: (plan.arch_of(heads[0]), heads) for name, heads in scheme.eyes().items()}
+    by_arch: dict[str, list[str]] = {}
+    for head in scheme.heads():
+        by_arch.setdefault(plan.arch_of(head), []).append(head)
+    return {f"frozen {arch}": (arch, tuple(heads)) for arch, heads in by_arch.items()}
+
+
+def _measured(examples: Sequence[Example], plan: Plan) -> tuple[Framing, dict[str, Any]]:
+    """Look at every training image once: usual pixel size, and the scope that is validated."""
+    known: list[float] = []
+    for example in examples:
+        um_per_px = example.load().um_per_px
+        if um_per_px is not None:
+            known.append(um_per_px)
+    usual = float(np.median(known)) if known else plan.um_per_px
+    framing = Framing(
+        kind=plan.framing,  # type: ignore[arg-type]  # checked by Plan
+        frame_px=plan.frame_px,
+        um_per_px=plan.um_per_px,
+        usual_um_per_px=usual,
+    )
+    scope: dict[str, Any] = {
+        "um_per_px": [min(known), max(known)] if known else None,
+        "images": dict(Counter(e.code for e in examples)),
+        "criteria": dict(Counter(e.criterion for e in examples)),
+    }
+    for key in ("microscope", "magnification", "material"):
+        scope[key] = dict(Counter(e.slices[key] for e in examples if e.slices.get(key)))
+    return framing, scope
+
+
+def _fit_frozen(lesson: Lesson, plan: Plan, heads: dict[str, Head]) -> Iterator[Progress]:
+    """Look once at every image, in several views, then fit each head on what was seen."""
+    gaze = Gaze(lesson.framing, {lesson.name: lesson.eye}, choose_engine(plan.device))
+    total = len(lesson.train) + len(lesson.validation)
+    seen: list[NDArray[np.float32]] = []
+    owners: list[str] = []
+    for done, example in enumerate(lesson.train):
+        embeddings = _views(example, gaze, lesson.name, plan)
+        seen.append(embeddings)
+        owners += [example.code] * len(embeddings)
+        yield Progress("images", done + 1, total)
+    checked: list[NDArray[np.float32]] = []
+    for done, example in enumerate(lesson.validation):
+        checked.append(_plain(example, gaze, lesson.name))
+        yield Progress("images", len(lesson.train) + done + 1, total)
+    codes = [e.code for e in lesson.validation]
+    weights = np.repeat([e.weight for e in lesson.train], [len(rows) for rows in seen])
+    for done, name in enumerate(lesson.heads):
+        heads[name] = fit_head(
+            lesson.scheme,
+            name,
+            lesson.name,
+            (np.concatenate(seen), owners, weights),
+            (np.stack(checked) if checked else None, codes),
+            imbalance=plan.imbalance,
+            ordinal=plan.loss == "ordinal",
+        )
+        yield Progress(name, done + 1, len(lesson.heads))
+
+
+def _views(example: Example, gaze: Gaze, eye: str, plan: Plan) -> NDArray[np.float32]:
+    """Give (views, c) embeddings of one example: as it is, and otherwise."""
+    (frames,) = gaze.frames([example.load()])
+    rng = np.random.default_rng(
+        [plan.seed, int(hashlib.sha256(example.key.encode()).hexdigest()[:8], 16)]
+    )
+    shown: list[list[Frame]] = [frames]
+    shown += [
+        [augmented(frame, rng, rotate=plan.rotate) for frame in frames]
+        for _ in range(plan.views - 1)
+    ]
+    return np.stack([sight.embedding for sight in gaze.look(eye, shown)])
+
+
+def _plain(example: Example, gaze: Gaze, eye: str) -> NDArray[np.float32]:
+    return gaze.look(eye, gaze.frames([example.load()]))[0].embedding
+
+
+def _calibrated(
+    examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], gaze: Gaze
+) -> tuple[dict[str, Head], float]:
+    """Fit a temperature per head, then the level of prediction sets, on validation images."""
+    eyes = {head.eye for head in heads.values()}
+    seen = {eye: np.stack([_plain(example, gaze, eye) for example in examples]) for eye in eyes}
+    cooled = {}
+    for name, head in heads.items():
+        targets = [scheme.target(name, example.code) for example in examples]
+        rows = [row for row, target in enumerate(targets) if target is not None]
+        logits = head.logits(seen[head.eye][rows]) if rows else np.zeros((0, len(head.classes)))
+        cooled[name] = head.cooled(
+            temperature(logits, np.array([targets[row] for row in rows], dtype=np.intp))
+        )
+    said, true = [], []
+    for row, example in enumerate(examples):
+        shares = {n: h.probabilities(seen[h.eye][row : row + 1])[0] for n, h in cooled.items()}
+        answer = scheme.answer(shares)
+        subtype, size = scheme.taxonomy.parse(example.code)
+        said.append(answer.sizes)
+        true.append(size if answer.best[0] == subtype else None)
+    return cooled, conformal_level(said, true)
+
+
+def _known(sides: Split, taxonomy: Taxonomy) -> Known:
+    from model.network import frozen_lite0  # noqa: PLC0415 - loads weights
+    from model.strangeness import Known  # noqa: PLC0415 - it needs what this module defines
+
+    return Known.learn(
+        (*sides.train, *sides.validation),
+        frozen_lite0(),
+        subtype_of=lambda code: taxonomy.parse(code)[0],
+    )
+
+
+# ------------------------------------------------------------------ the record
+
+
+def _plan_json(plan: Plan) -> dict[str, Any]:
+    document = {k: v for k, v in asdict(plan).items() if k != "taxonomy"}
+    document["weights"] = plan.weights.name if plan.weights else None
+    return document
+
+
+def _digest(plan: Plan, sides: Split) -> str:
+    """Name what is learned from what, so that an interrupted training is taken up."""
+    plan_json = _plan_json(plan) | {"taxonomy": plan.taxonomy.as_json(), "epochs": 0}
+    labels = sorted((e.key, e.code, e.weight) for e in sides.train + sides.validation)
+    return hashlib.sha256(json.dumps([plan_json, labels], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - once a training
+
+    found = {"python": platform.python_version()}
+    for name in ("martensight", "torch", "torchvision", "numpy", "safetensors", "openvino"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _forget(aside: Path) -> None:
+    import shutil  # noqa: PLC0415 - once a training
+
+    shutil.rmtree(aside, ignore_errors=True)
