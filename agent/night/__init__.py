@@ -9,6 +9,7 @@ from __future__ import annotations
 from agent.night.cards import Gallery, card_of, decision_of, percent, said_of
 from agent.night.facts import NightFacts, NightSettings, Said, Seen, Summary, seen_of
 from agent.night.gallery import ALARM_LIMIT, limit_of, note_of, palette_of, place_of
+from agent.night.lab import night_settings, review_url, taxonomy_in_force, words_of
 from agent.night.period import end_of, local, local_full, night_of, period_of
 from agent.night.write import Written, missing_nights, write_index, write_report
 
@@ -29,13 +30,17 @@ __all__ = [
     "local_full",
     "missing_nights",
     "night_of",
+    "night_settings",
     "note_of",
     "palette_of",
     "percent",
     "period_of",
     "place_of",
+    "review_url",
     "said_of",
     "seen_of",
+    "taxonomy_in_force",
+    "words_of",
     "write_index",
     "write_report",
 ]

@@ -1,11 +1,12 @@
 """Show the review page and answer programs, over HTTP alone: HTML comes from `reports`.
 
-In:  a `Desk` (store, archive, taxonomy). Out: a FastAPI application. Next: a reviewer's browser.
+In:  a lab's settings, store and archive. Out: a FastAPI application. Next: a reviewer's browser.
 """
 
 from __future__ import annotations
 
 from agent.web.app import create_app
 from agent.web.desk import Desk
+from agent.web.lab import app_of, refuse_strangers
 
-__all__ = ["Desk", "create_app"]
+__all__ = ["Desk", "app_of", "create_app", "refuse_strangers"]

@@ -92,9 +92,9 @@ def router(desk: Desk) -> APIRouter:
     @routes.post("/micrographs/{public_id}/decisions", status_code=201)
     def decide(public_id: str, body: DecisionIn) -> dict[str, Any]:
         """Append a decision; a newer label than `label_seen` is a conflict, never overwritten."""
-        decision = acts.decision_of(
-            desk,
+        decision = acts.read_decision(
             body.said(),
+            taxonomy=desk.taxonomy,
             by=body.by,
             criterion=body.criterion,
             comment=body.comment,

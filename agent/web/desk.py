@@ -83,10 +83,10 @@ def find(desk: Desk, public_id: str) -> MicrographView:
     return view
 
 
-def decision_of(
-    desk: Desk,
+def read_decision(
     said: str,
     *,
+    taxonomy: Callable[[], Taxonomy],
     by: str,
     criterion: str = "unrecorded",
     comment: str = "",
@@ -98,14 +98,16 @@ def decision_of(
     """Read a decision as it is sent: "code:G8", "strange:pearlite", "unusable:…", "cannot_tell".
 
     Raises:
-        WrongUse: It is none, a code is not in the taxonomy, or the name is missing or too long.
+        WrongUse: It is none, or a name or comment is too long.
+        model.TaxonomyError: A code is not in the taxonomy; the nearest is named.
     """
     kind, _, what = said.partition(":")
     name = by.strip()
     if len(name) > LONGEST_NAME or len(what) > LONGEST_WORD or len(comment) > LONGEST_COMMENT:
-        raise WrongUse("a name or a comment is too long.")
+        raise WrongUse("a name, a reason or a comment is too long.")
     if kind == "code":
-        what = desk.taxonomy().code(*desk.taxonomy().parse(what))
+        known = taxonomy()
+        what = known.code(*known.parse(what))
     return Decision(
         kind=kind,
         by=name,

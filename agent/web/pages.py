@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
-from agent.night import card_of, decision_of, local, note_of, said_of, seen_of
+from agent.night import card_of, decision_of, local, note_of, said_of, seen_of, words_of
 from agent.night.cards import maps_said
 from agent.night.facts import Said
 from agent.night.gallery import limit_of
@@ -161,9 +161,9 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         return HTMLResponse(reports.render_name(page), 422)
     narrowed = {key: form[key] for key in FILTERS if form.get(key)}
     onward = _after(_queue(desk, narrowed), public_id)
-    decision = acts.decision_of(
-        desk,
+    decision = acts.read_decision(
         said,
+        taxonomy=desk.taxonomy,
         by=who,
         criterion=form.get("criterion") or _criterion(request),
         comment=form.get("comment", ""),
@@ -385,7 +385,7 @@ def _review_page(
     narrowed = _narrowed(request)
     queue = _queue(desk, narrowed)
     seen, blind = seen_of(view), _is_blind(view)
-    words = _words(desk)
+    words = words_of(desk.taxonomy())
     onward = _after(queue, view.id)
     return ReviewPage(
         site=desk.site,
@@ -416,14 +416,6 @@ def _review_page(
         notice=_notice(desk, request) if conflict is None else None,
         conflict=conflict,
     )
-
-
-def _words(desk: Desk) -> dict[str, str]:
-    return {
-        subtype.name + size.name: f"{subtype.title}, {size.title}"
-        for subtype in desk.taxonomy().subtypes
-        for size in subtype.sizes
-    }
 
 
 def _strip(

@@ -1,0 +1,87 @@
+"""Say what reports and review pages need to know of a lab, from its settings and its bundle.
+
+In:  `Settings`, the store. Out: `NightSettings`, the taxonomy in force. Next: `facts`, `web`.
+Service, command and web page ask here, so that a code has one meaning everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.errors import BadBundle
+from agent.night.facts import NightSettings
+
+if TYPE_CHECKING:
+    from agent.settings import Settings
+    from agent.store import Store
+    from model import Taxonomy
+
+
+def night_settings(settings: Settings, store: Store) -> NightSettings:
+    """Say what a report needs to know of the lab.
+
+    Raises:
+        BadBundle: The current bundle has no readable taxonomy.
+        model.TaxonomyError: The lab's own taxonomy cannot be used.
+    """
+    return NightSettings(
+        site=settings.site.name,
+        zone=settings.site.time_zone,
+        at=settings.night.at,
+        alpha=settings.strangeness.alpha,
+        min_probability=settings.triage.min_probability,
+        review_url=review_url(settings),
+        software=f"Martensight {version('martensight')}",
+        words=words_of(taxonomy_in_force(settings, store)),
+        config=_fingerprint(settings),
+    )
+
+
+def review_url(settings: Settings) -> str:
+    """Say where the review page answers, "" if any free port is taken."""
+    host = settings.web.host
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104 - compared, not bound
+    return f"http://{shown}:{settings.web.port}" if settings.web.port else ""
+
+
+def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
+    """Say what a micrograph can be called: as the lab, else the bundle, else we say.
+
+    Raises:
+        BadBundle: The current bundle's manifest cannot be read.
+        model.TaxonomyError: A taxonomy does not hold together.
+    """
+    from model import default_taxonomy, load_taxonomy, taxonomy_from  # noqa: PLC0415 - brings torch
+
+    if settings.model.taxonomy:
+        return load_taxonomy(Path(settings.model.taxonomy))
+    name = store.current_bundle()
+    if name is None:
+        return default_taxonomy()
+    manifest = settings.store.folder / "bundles" / name / "bundle.json"
+    try:
+        return taxonomy_from(json.loads(manifest.read_text("utf-8"))["taxonomy"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadBundle(
+            f"{manifest}: the current bundle's taxonomy cannot be read ({error}); "
+            "put the bundle back or promote another one: agent models list."
+        ) from error
+
+
+def words_of(taxonomy: Taxonomy) -> dict[str, str]:
+    """Say what each structure code means, in the taxonomy's order."""
+    return {
+        subtype.name + size.name: f"{subtype.title}, {size.title}" if size.title else subtype.title
+        for subtype in taxonomy.subtypes
+        for size in subtype.sizes
+    }
+
+
+def _fingerprint(settings: Settings) -> str:
+    # Addresses may hold passwords, and even a hash of one does not belong into a report.
+    said = settings.model_dump_json(exclude={"notify": True, "store": {"url"}})
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
