@@ -1,1 +1,313 @@
-"""Commands of this group."""
+"""Commands that look at files and keep nothing: `inspect` and `classify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.app import DONE, SOME_FAILED, app, settings_of, store_of
+from agent.cli.say import console, print_json, progress, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.imaging import Crop
+    from agent.imaging.pool import Outcome
+    from agent.settings import Settings
+    from agent.triage import Verdict
+    from model import Classifier, Prediction
+
+Files = Annotated[list[Path], typer.Argument(help="Files, or folders to look through.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per micrograph on stdout.")]
+ALARM_LIMIT = 2.0
+EVIDENCE_LIMIT = 6.0
+"""The values that get the full colour on a strangeness and on a saliency map, as in the report."""
+
+
+@app.command("inspect")
+def inspect(
+    context: typer.Context,
+    files: Files,
+    as_json: Json = False,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Write a picture of what was found to this folder.")
+    ] = None,
+) -> None:
+    """Read micrographs and cut them down to steel, without a model."""
+    from agent.imaging.facts import facts_of  # noqa: PLC0415 - heavy imports inside commands
+
+    settings = settings_of(context)
+    rows: list[tuple[object, ...]] = []
+    refused: list[str] = []
+    for path, outcome in _cropped(files, settings):
+        if not isinstance(outcome, list):
+            refused.append(_refused(path, outcome, as_json=as_json))
+            continue
+        for crop in outcome:
+            if as_json:
+                print_json({"file": str(path)} | facts_of(crop))
+            if overlay:
+                _draw(crop, path, overlay)
+            rows.append(_found(crop, path))
+    if not as_json:
+        _print(("file", "micrograph", "µm/px", "micron bar", "kept", "remarks"), rows, refused)
+    raise typer.Exit(SOME_FAILED if refused else DONE)
+
+
+@app.command("classify")
+def classify(
+    context: typer.Context,
+    files: Files,
+    as_json: Json = False,
+    saliency: Annotated[
+        Path | None, typer.Option(help="Write the maps of what the networks looked at here.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="A bundle's folder; by default the promoted one.")
+    ] = None,
+) -> None:
+    """Give micrographs their structure code; writes nothing to the database."""
+    from agent.imaging.facts import facts_of  # noqa: PLC0415
+    from model import Field  # noqa: PLC0415
+
+    settings = settings_of(context)
+    classifier = _classifier(settings, bundle)
+    rows: list[tuple[object, ...]] = []
+    refused: list[str] = []
+    for path, outcome in _cropped(files, settings):
+        if not isinstance(outcome, list):
+            refused.append(_refused(path, outcome, as_json=as_json))
+            continue
+        for crop in outcome:
+            [said] = classifier.classify([Field(crop.pixels, crop.valid, crop.um_per_px)])
+            verdict = _verdict(crop, said, settings)
+            if as_json:
+                print_json({"file": str(path)} | facts_of(crop) | answer_of(said, verdict))
+            if saliency:
+                _draw_maps(crop, said, path, saliency)
+            rows.append(_answered(crop, said, verdict, path))
+    if not as_json:
+        columns = ("file", "structure code", "probability", "strangeness p", "handling", "reasons")
+        _print(columns, rows, refused)
+    raise typer.Exit(SOME_FAILED if refused else DONE)
+
+
+# -------------------------------------------------------------------------- reading and cropping
+
+
+def _cropped(files: Sequence[Path], settings: Settings) -> Iterator[tuple[Path, Outcome]]:
+    """Crop files in parallel and give them in the order they were named."""
+    from agent.imaging.pool import CropPool  # noqa: PLC0415
+
+    paths = list(_listed(files))
+    imaging = settings.imaging
+    came: dict[Path, Outcome] = {}
+    with (
+        CropPool(
+            workers=min(imaging.workers or _cores(), max(1, len(paths))),
+            time_limit_s=imaging.time_limit_s,
+            memory_limit_mb=imaging.memory_limit_mb,
+            max_megapixels=imaging.max_megapixels,
+            um_per_px_range=imaging.um_per_px_range,
+        ) as pool,
+        progress("reading", len(paths)) as advance,
+    ):
+        turn = iter(paths)
+        next_path = next(turn, None)
+        for done, (path, outcome) in enumerate(pool.crop_all([(p, None) for p in paths]), 1):
+            came[path] = outcome
+            while next_path in came:
+                yield next_path, came.pop(next_path)
+                next_path = next(turn, None)
+            advance(done, path.name)
+
+
+def _cores() -> int:
+    import os  # noqa: PLC0415
+
+    return os.cpu_count() or 1
+
+
+def _listed(files: Sequence[Path]) -> Iterator[Path]:
+    """Give each file once; of a folder, what looks like an image by its name."""
+    from agent.imaging.read import SUFFIXES  # noqa: PLC0415
+
+    seen: set[Path] = set()
+    for named in files:
+        inside = sorted(p for p in named.rglob("*") if p.is_file()) if named.is_dir() else [named]
+        for path in inside:
+            known = path == named or path.suffix.lower() in SUFFIXES
+            if known and not path.name.startswith(".") and path not in seen:
+                seen.add(path)
+                yield path
+
+
+def _fault(error: Exception) -> tuple[str, str]:
+    from agent.errors import FileCode, FileError  # noqa: PLC0415
+
+    if isinstance(error, FileError):
+        return error.code.value, error.message
+    if isinstance(error, OSError):
+        said = error.strerror or str(error)
+        return FileCode.UNREADABLE.value, f"it cannot be opened: {said}."
+    return FileCode.CRASHED.value, f"{type(error).__name__}: {error}"
+
+
+def _refused(path: Path, error: Exception, *, as_json: bool) -> str:
+    code, message = _fault(error)
+    if as_json:
+        print_json({"file": str(path), "error": {"code": code, "message": message}})
+    return f"{path}: {code}: {message}"
+
+
+def _print(
+    columns: Sequence[str], rows: Sequence[tuple[object, ...]], refused: Sequence[str]
+) -> None:
+    if rows:
+        table(columns, rows)
+    if refused:
+        console.print(f"{len(refused)} not used:", markup=False)
+    for sentence in refused:
+        console.print(f"  {sentence}", markup=False)
+
+
+# --------------------------------------------------------------------------------------- inspect
+
+
+def _found(crop: Crop, path: Path) -> tuple[object, ...]:
+    x0, y0, x1, y1 = crop.box
+    kept = (x1 - x0) * (y1 - y0) / (crop.width * crop.height)
+    bar = crop.micron_bar
+    return (
+        path.name + (f" · {crop.page + 1}/{crop.pages}" if crop.pages > 1 else ""),
+        f"{crop.format} {crop.width} × {crop.height}",
+        _scale(crop),
+        bar and f"{bar.label or 'label not read'} = {bar.line_px:.0f} px",
+        f"{x1 - x0} × {y1 - y0} ({kept:.0%})",
+        ", ".join(crop.warnings).replace("_", " "),
+    )
+
+
+def _scale(crop: Crop) -> str:
+    if crop.um_per_px is not None:
+        return f"{crop.um_per_px:.4g} ({(crop.um_per_px_source or '').replace('_', ' ')})"
+    return "sources disagree" if "scale_conflict" in crop.warnings else "not known"
+
+
+def _draw(crop: Crop, path: Path, folder: Path) -> None:
+    from agent.imaging.overlay import overlay  # noqa: PLC0415
+    from agent.pictures import encode_jpeg  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = overlay(crop, _titled(crop, path))
+    (folder / f"{_stem(crop, path)}.jpg").write_bytes(encode_jpeg(picture, quality=90))
+
+
+def _titled(crop: Crop, path: Path) -> str:
+    return path.name + (f", page {crop.page + 1} of {crop.pages}" if crop.pages > 1 else "")
+
+
+def _stem(crop: Crop, path: Path) -> str:
+    """Name a picture after its file, suffix and id included: two files may share a stem."""
+    return f"{path.name}.{crop.id}"
+
+
+# -------------------------------------------------------------------------------------- classify
+
+
+def _classifier(settings: Settings, bundle: Path | None) -> Classifier:
+    from agent.errors import BadBundle  # noqa: PLC0415
+    from model import Classifier  # noqa: PLC0415
+
+    if bundle is None:
+        with store_of(settings) as store:
+            name = store.current_bundle()
+        if name is None:
+            raise BadBundle(
+                "no bundle has been promoted yet; `agent train FOLDER` makes one, "
+                "or name one with --bundle."
+            )
+        bundle = settings.store.folder / "bundles" / name
+    elif not bundle.exists():
+        bundle = settings.store.folder / "bundles" / bundle
+    return Classifier.load(
+        bundle,
+        device=settings.model.device,
+        precision=settings.model.precision,
+        alpha=settings.strangeness.alpha,
+    )
+
+
+def _verdict(crop: Crop, said: Prediction, settings: Settings) -> Verdict:
+    from agent.triage import Policy, triage  # noqa: PLC0415
+
+    policy = Policy(
+        min_probability=settings.triage.min_probability,
+        control_share=settings.triage.control_share,
+    )
+    return triage(
+        said,
+        sha256=crop.sha256,
+        um_per_px=crop.um_per_px,
+        warnings=crop.warnings,
+        material="",
+        policy=policy,
+    )
+
+
+def answer_of(said: Prediction, verdict: Verdict) -> dict[str, object]:
+    """Give what `agent classify --json` adds to a crop's facts."""
+    strange = said.strangeness
+    return {
+        "subtype": said.subtype,
+        "subtype_probabilities": said.subtype_probabilities,
+        "size": said.size,
+        "size_min": said.size_min,
+        "size_max": said.size_max,
+        "size_probabilities": said.size_probabilities,
+        "structure_code": said.structure_code,
+        "probability": said.probability,
+        "probabilities": said.probabilities,
+        "prediction_set": list(said.prediction_set),
+        "strangeness": {
+            "p_value": strange.p_value,
+            "flagged": strange.flagged,
+            "global": strange.whole,
+            "local": strange.local,
+            "where": strange.where and list(strange.where),
+        },
+        "handling": verdict.handling.value,
+        "reasons": [reason.value for reason in verdict.reasons],
+        "bundle": said.bundle,
+        "engine": said.engine,
+        "precision": said.precision,
+    }
+
+
+def _answered(crop: Crop, said: Prediction, verdict: Verdict, path: Path) -> tuple[object, ...]:
+    return (
+        path.name + (f" · {crop.page + 1}/{crop.pages}" if crop.pages > 1 else ""),
+        said.structure_code,
+        f"{said.probability:.0%}",
+        f"{said.strangeness.p_value:.3g}",
+        verdict.handling.value,
+        ", ".join(reason.value for reason in verdict.reasons).replace("_", " "),
+    )
+
+
+def _draw_maps(crop: Crop, said: Prediction, path: Path, folder: Path) -> None:
+    from agent.pictures import PREVIEW_PX, Palette, encode_jpeg, fitted, heat_overlay  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    field = fitted(crop.pixels, PREVIEW_PX)
+    maps = {
+        "subtype": (said.subtype_map, EVIDENCE_LIMIT, Palette.EVIDENCE),
+        "size": (said.size_map, EVIDENCE_LIMIT, Palette.EVIDENCE),
+        "strangeness": (said.strangeness.heat, ALARM_LIMIT, Palette.ALARM),
+    }
+    for name, (heat, limit, palette) in maps.items():
+        if heat is not None:
+            drawn = heat_overlay(field, heat, limit=limit, palette=palette)
+            (folder / f"{_stem(crop, path)}.{name}.jpg").write_bytes(encode_jpeg(drawn))

@@ -60,11 +60,13 @@ class SpecimenArea:
         whole_frame: No border was found: the image is steel throughout.
         outside_fraction: Share of the image that is outside the specimen, bleeding included.
         polygon: The specimen's outline, (x, y) in pixels of the file.
+        bleeding: Outlines of what is discoloured along that edge, for pictures.
     """
 
     whole_frame: bool
     outside_fraction: float
     polygon: tuple[tuple[int, int], ...]
+    bleeding: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,19 +307,29 @@ def _area(border: Border, covered: NDArray[np.bool_], height: int, width: int) -
     if not border.outside.any():
         corners = ((0, 0), (width, 0), (width, height), (0, height))
         return SpecimenArea(whole_frame=True, outside_fraction=0.0, polygon=corners)
-    steel = (~border.outside).astype(np.uint8)
-    outlines, _ = cv2.findContours(steel, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    outline = cv2.approxPolyDP(max(outlines, key=cv2.contourArea), 1.0, closed=True)[:, 0]
-    rows, columns = steel.shape
-    polygon = tuple(
-        (
-            round(x * width / max(1, columns - 1)),
-            round(y * height / max(1, rows - 1)),
-        )
-        for x, y in outline.tolist()
-    )
     share = float(beyond.sum() / max(1, (~covered).sum()))
-    return SpecimenArea(whole_frame=False, outside_fraction=share, polygon=polygon)
+    return SpecimenArea(
+        whole_frame=False,
+        outside_fraction=share,
+        polygon=_outlines(~border.outside, height, width)[0],
+        bleeding=tuple(_outlines(border.bleeding & ~covered, height, width)),
+    )
+
+
+def _outlines(
+    cells: NDArray[np.bool_], height: int, width: int
+) -> list[tuple[tuple[int, int], ...]]:
+    """Trace parts of the grid, the largest first, as (x, y) in pixels of the file."""
+    found, _ = cv2.findContours(cells.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    rows, columns = cells.shape
+    across, down = width / max(1, columns - 1), height / max(1, rows - 1)
+    return [
+        tuple(
+            (round(x * across), round(y * down))
+            for x, y in cv2.approxPolyDP(part, 1.0, closed=True)[:, 0].tolist()
+        )
+        for part in sorted(found, key=cv2.contourArea, reverse=True)
+    ]
 
 
 def _preview(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -128,8 +128,6 @@ def _opened(content: bytes, path: Path, limits: Limits) -> tuple[str, list[Loade
     raise FileError(FileCode.NOT_AN_IMAGE, "it does not begin like any image format.")
 
 
-Opener = "Callable[[bytes, Path, Limits], list[Loader]]"
-
 READERS: tuple[
     tuple[str, tuple[bytes, ...], Callable[[bytes, Path, Limits], list[Loader]]], ...
 ] = (
@@ -142,6 +140,24 @@ READERS: tuple[
     ("ND2", ND2_STARTS, nd2),
 )
 """Format, how its files begin, who reads it."""
+
+SUFFIXES = frozenset(
+    (
+        ".tif",
+        ".tiff",
+        ".btf",
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".bmp",
+        ".dib",
+        ".czi",
+        ".lif",
+        ".nd2",
+    )
+)
+"""What image files are usually called; only for looking through a folder, never to judge one."""
 
 STRANGERS = (
     (b"GIF8", 0, "a GIF"),
