@@ -16,17 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.errors import WrongUse
+from agent.errors import FileError, WrongUse
 from agent.store import Decision, State
-from agent.watch import Arrival, Kind, Provenance, kind_of, look_up
+from agent.watch import Arrival, Kind, Provenance, kind_of, locate, look_up
 from agent.watch.listing import list_folder
-from model import TaxonomyError
+from model import Example, Field, TaxonomyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date, datetime
     from pathlib import Path
 
+    from agent.archive import Archive
+    from agent.imaging import Crop
+    from agent.imaging.pool import CropPool
     from agent.pipeline import Pipeline
     from agent.store import FileFate, LabelView, MicrographView, Store
     from agent.watch import Facts
@@ -36,6 +39,7 @@ CRITERIA = ("mean", "max", "unrecorded")
 OWN_COLUMNS = frozenset({"file", "code", "subtype", "size", "um_per_px", "criterion", "rater"})
 """Columns that this room reads itself; the others travel with the micrograph."""
 SCALE = "um_per_px"
+SLICES = ("microscope", "magnification", "material")
 FILES_AT_ONCE = 16
 
 
@@ -126,6 +130,25 @@ class ManifestProvenance(Provenance):
         del on, size
         said = process_data.get(SCALE)
         return float(said) if said else None
+
+
+def key_of(sha256: str, page: int) -> str:
+    """Say a micrograph's key among examples: its content's hash, and the page from the second on.
+
+    Bundles remember what they learned from by it, so it never changes.
+    """
+    return sha256 if page == 0 else f"{sha256}-p{page + 1}"
+
+
+def group_of(sha256: str, process_data: Mapping[str, str]) -> str:
+    """Say what must stay on one side of a split: order and specimen where known, else a content."""
+    order, specimen = process_data.get("order", ""), process_data.get("specimen", "")
+    return f"{order}/{specimen}" if specimen else sha256
+
+
+def slices_of(process_data: Mapping[str, str]) -> dict[str, str]:
+    """Say by what an evaluation is told apart, where it is known."""
+    return {name: process_data[name] for name in SLICES if process_data.get(name)}
 
 
 # --- what is in the folder ----------------------------------------------------------------------
@@ -444,3 +467,92 @@ def _decision(one: Labelled, by: str) -> Decision:
         bulk=True,
         origin="import",
     )
+
+
+# --- looking at it without keeping anything ------------------------------------------------------
+
+
+def strange_kinds(folder: Path) -> dict[str, tuple[Labelled, ...]]:
+    """Say which pictures a folder of strange ones holds: kind → files, a sub-folder per kind.
+
+    Raises:
+        WrongUse: No such folder, or no picture in a sub-folder of it.
+    """
+    folder = folder.absolute()
+    try:
+        listed = list_folder(folder)
+    except OSError as error:
+        raise WrongUse(f"{folder}: cannot be listed ({error.strerror or error}).") from error
+    kinds: dict[str, list[Labelled]] = {}
+    for relative, facts in sorted(listed.pictures.items()):
+        kind, slash, _ = relative.partition("/")
+        if slash:
+            kinds.setdefault(kind, []).append(Labelled(relative, "", facts))
+    if not kinds:
+        raise WrongUse(f"{folder}: make a sub-folder per strange kind, such as inclusion, in it.")
+    return {kind: tuple(files) for kind, files in kinds.items()}
+
+
+class Cropped(NamedTuple):
+    """One file after reading and cropping, kept in a passing archive."""
+
+    file: Labelled
+    examples: tuple[Example, ...]
+    unusable: Unusable | None
+
+
+def cropped(
+    folder: Path, files: Sequence[Labelled], *, pool: CropPool, archive: Archive
+) -> Iterator[Cropped]:
+    """Read and crop labelled files as the pipeline does, without writing anything down.
+
+    Args:
+        folder: The labelled folder.
+        files: Which of its files.
+        pool: Worker processes.
+        archive: Where the crops are kept until they have been looked at.
+
+    Yields:
+        One per file, in order of completion.
+    """
+    by_path = {locate(folder, one.relative): one for one in files}
+    jobs = [(path, _settings_scale(one)) for path, one in by_path.items()]
+    for path, outcome in pool.crop_all(jobs):
+        one = by_path[path]
+        if isinstance(outcome, Exception):
+            sentence = (
+                f"{outcome.code}: {outcome}" if isinstance(outcome, FileError) else f"{outcome}"
+            )
+            yield Cropped(one, (), Unusable(one.relative, sentence))
+        else:
+            yield Cropped(one, tuple(_example(one, crop, archive) for crop in outcome), None)
+
+
+def _settings_scale(one: Labelled) -> float | None:
+    said = one.process_data.get(SCALE)
+    return float(said) if said else None
+
+
+def _example(one: Labelled, crop: Crop, archive: Archive) -> Example:
+    archive.keep(crop)
+    key = key_of(crop.sha256, crop.page)
+    return Example(
+        key=key,
+        code=one.code,
+        group=group_of(crop.sha256, one.process_data),
+        load=loader(archive, crop.sha256, crop.page, crop.um_per_px),
+        criterion=one.criterion,
+        slices=slices_of(one.process_data),
+    )
+
+
+def loader(
+    archive: Archive, sha256: str, page: int, um_per_px: float | None
+) -> Callable[[], Field]:
+    """Say how an archived crop becomes a field when it is asked for."""
+
+    def load() -> Field:
+        pixels, valid = archive.field(sha256, page)
+        return Field(pixels, valid, um_per_px)
+
+    return load

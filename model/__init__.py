@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from model.dataset import Example, Split, folds, split
     from model.frame import Field
     from model.metrics import Comparison, Evaluation, compare, evaluate
+    from model.runtime import choose_engine
     from model.strangeness import Strangeness
     from model.training import Plan, Progress, quick_plan, train
 
@@ -33,6 +34,7 @@ _WHERE = {
     "Progress": "training",
     "Split": "dataset",
     "Strangeness": "strangeness",
+    "choose_engine": "runtime",
     "compare": "metrics",
     "evaluate": "metrics",
     "folds": "dataset",
@@ -63,6 +65,7 @@ __all__ = [
     "TaxonomyError",
     "TrainingError",
     "WeightsError",
+    "choose_engine",
     "compare",
     "default_taxonomy",
     "evaluate",

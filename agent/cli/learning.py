@@ -1,1 +1,608 @@
-"""Commands of this group."""
+"""Commands that learn: import, train, evaluate, experiments, retrain, reprocess.
+
+Each is a thin story: settings, store and pool are opened, a room's generator runs under a
+progress bar, and the end is said in a few lines or as one JSON document.
+"""
+
+from __future__ import annotations
+
+import getpass
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+
+import typer
+
+import agent.cli.promoting  # noqa: F401 - `agent models` belongs to this group
+from agent.cli import say
+from agent.cli.app import SAYS_NO, SOME_FAILED, app, settings_of, store_of
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from agent.labelled_folder import Imported, Labelled, Unusable
+    from agent.retrain import Collected, Outcome
+    from agent.settings import Settings
+    from agent.store import Store
+    from model import Evaluation, Example, Plan
+
+FolderArgument = Annotated[Path, typer.Argument(help="A folder per structure code, such as G8.")]
+ManifestOption = Annotated[
+    Path | None,
+    typer.Option(help="CSV with file and code (or subtype and size), instead of folders."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+class Progressing(Protocol):
+    """Something that says how far it is."""
+
+    @property
+    def stage(self) -> str:
+        """What is being done."""
+
+    @property
+    def done(self) -> int:
+        """How much of it is done."""
+
+    @property
+    def total(self) -> int:
+        """How much there is to do."""
+
+    @property
+    def note(self) -> str:
+        """A few words beside the bar."""
+
+
+P = TypeVar("P", bound=Progressing)
+
+
+def shown(steps: Iterable[P], titles: dict[str, str] | None = None) -> Iterator[P]:
+    """Show a bar per stage while a long job goes on; every step is passed through."""
+    with ExitStack() as stack:
+        stage, advance = "", None
+        for step in steps:
+            if step.stage != stage or advance is None:
+                stack.pop_all().close()
+                stage = step.stage
+                title = (titles or TITLES).get(stage, stage)
+                advance = stack.enter_context(say.progress(title, step.total or None))
+            advance(step.done, step.note)
+            yield step
+
+
+TITLES = {
+    "labels": "Labels",
+    "images": "Looking at images",
+    "subtype": "Learning subtypes",
+    "calibration": "Calibrating probabilities",
+    "strangeness": "Learning what is ordinary",
+    "evaluation": "Testing",
+    "comparison": "Comparing",
+    "bundle": "Bundle",
+}
+
+
+def os_user() -> str:
+    """Say who is logged in, for records that nobody signed by name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return "unknown user"
+
+
+# --- import -------------------------------------------------------------------------------------
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    folder: FolderArgument,
+    manifest: ManifestOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Take in labelled micrographs: a folder per structure code, or a CSV."""
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        imported = take_in(settings, store, folder, manifest)
+    if json:
+        say.print_json(
+            {
+                "labelled": imported.labelled,
+                "unchanged": imported.unchanged,
+                "codes": dict(imported.codes),
+                "unusable": [one._asdict() for one in imported.unusable],
+            }
+        )
+    else:
+        say_imported(imported)
+    if imported.unusable:
+        raise typer.Exit(SOME_FAILED)
+
+
+def take_in(settings: Settings, store: Store, folder: Path, manifest: Path | None) -> Imported:
+    """Import a labelled folder under a progress bar."""
+    from agent import labelled_folder  # noqa: PLC0415
+    from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
+    from agent.service.workplace import clock, make_pipeline, make_pool  # noqa: PLC0415
+
+    quiet()
+    listing = labelled_folder.look(folder, taxonomy_in_force(settings, store), manifest)
+    ended: Imported | None = None
+    with (
+        make_pool(settings) as pool,
+        say.progress(f"Importing {folder.name}", len(listing.files)) as advance,
+    ):
+        pipeline = make_pipeline(
+            settings,
+            store=store,
+            pool=pool,
+            classifier=None,
+            sources={listing.source: labelled_folder.ManifestProvenance()},
+        )
+        for step in labelled_folder.take_in(
+            listing, store=store, pipeline=pipeline, now=clock, by=os_user()
+        ):
+            if isinstance(step, labelled_folder.Imported):
+                ended = step
+            else:
+                advance(step.done, step.note)
+    if ended is None:
+        raise RuntimeError("the import ended without saying how")
+    return ended
+
+
+def say_imported(imported: Imported) -> None:
+    """Say how an import ended, and every file that could not be used."""
+    total = sum(imported.codes.values())
+    known = f" ({imported.unchanged} were known already)" if imported.unchanged else ""
+    say.console.print(f"{total} labelled micrographs{known}:", markup=False)
+    say.table(("structure code", "micrographs"), sorted(imported.codes.items()))
+    say_unusable(imported.unusable)
+
+
+def say_unusable(unusable: Sequence[Unusable]) -> None:
+    """Name every file that could not be used, and why."""
+    for file, sentence in unusable:
+        say.aside.print(f"not used: {file}: {sentence}", markup=False)
+
+
+def quiet() -> None:
+    """Keep the rooms' events off a person's terminal, warnings apart."""
+    from agent import log  # noqa: PLC0415
+
+    log.set_up(level="error")
+
+
+# --- train --------------------------------------------------------------------------------------
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Labelled folder to import first; without it, what is labelled."),
+    ] = None,
+    *,
+    manifest: ManifestOption = None,
+    scheme: Annotated[str, typer.Option(help="two-stage, global or multi-head.")] = "two-stage",
+    arch: Annotated[
+        str | None, typer.Option(help="resnet18, resnet50 or efficientnet-lite0.")
+    ] = None,
+    subtype_arch: Annotated[str | None, typer.Option(help="Of the subtype network alone.")] = None,
+    size_arch: Annotated[str | None, typer.Option(help="Of the size networks alone.")] = None,
+    frozen: Annotated[bool, typer.Option("--frozen", help="Learn only the heads.")] = False,
+    framing: Annotated[str | None, typer.Option(help="mirror, resize, tile or scale.")] = None,
+    frame: Annotated[int | None, typer.Option(min=32, help="Side of a frame in pixels.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    weights: Annotated[
+        Path | None, typer.Option(help="A file with ImageNet weights (.pth or .safetensors).")
+    ] = None,
+) -> None:
+    """Teach a bundle; the very first one is also put to work."""
+    settings = settings_of(context)
+    asked: dict[str, Any] = {
+        "arch": arch,
+        "subtype_arch": subtype_arch,
+        "size_arch": size_arch,
+        "framing": framing,
+        "frame_px": frame,
+        "epochs": epochs,
+        "weights": weights,
+        "frozen": frozen or None,
+    }
+    with store_of(settings) as store:
+        imported = take_in(settings, store, folder, manifest) if folder else None
+        if imported:
+            say_imported(imported)
+        plan = make_plan(settings, store, {"scheme": scheme, "seed": seed, **_given(asked)})
+        bundle = teach(settings, store, plan)
+        _put_to_work(store, bundle)
+    if imported and imported.unusable:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _given(asked: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Plan:
+    """Say how to teach: as asked, else as this PC can."""
+    from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
+    from model import Plan, choose_engine, quick_plan  # noqa: PLC0415
+
+    weights = asked.get("weights")
+    if weights is not None and not weights.is_file():
+        raise WrongUse(f"--weights {weights}: there is no such file.")
+    general: dict[str, Any] = {
+        "taxonomy": taxonomy_in_force(settings, store),
+        "alpha": settings.strangeness.alpha,
+        "device": settings.model.device,
+    }
+    particular = {"arch", "subtype_arch", "size_arch", "framing", "frame_px", "weights", "epochs"}
+    has_gpu = choose_engine(settings.model.device).device.startswith("cuda")
+    if has_gpu or particular & asked.keys():
+        return Plan(**general, **asked)
+    say.aside.print(
+        "No GPU here: the quick plan is taken (EfficientNet-Lite0 as it comes, every field at "
+        "0.25 µm per pixel). For the paper's: --arch resnet18 --framing mirror.",
+        markup=False,
+    )
+    return quick_plan(**general, **asked)
+
+
+def teach(settings: Settings, store: Store, plan: Plan) -> Path:
+    """Teach a bundle from everything that is labelled, under progress bars.
+
+    Test images of the bundle at work stay test images, so that the two can be compared.
+    """
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.imaging.crop import RECIPE  # noqa: PLC0415
+    from agent.retrain import bundle_named, bundles_in, collect  # noqa: PLC0415
+    from agent.service.workplace import clock  # noqa: PLC0415
+    from model import read_manifest  # noqa: PLC0415
+    from model import train as teach_bundle  # noqa: PLC0415
+
+    collected = collect(store, Archive(settings.store.folder), plan.taxonomy)
+    say_collected(collected)
+    if not collected.examples:
+        raise WrongUse("nothing is labelled yet; name a labelled folder: agent train FOLDER.")
+    current = store.current_bundle()
+    kept = read_manifest(bundle_named(settings.store.folder, current)).split if current else None
+    bundle: Path | None = None
+    steps = teach_bundle(
+        collected.examples,
+        plan,
+        bundles_in(settings.store.folder),
+        kept=kept,
+        recipe=RECIPE,
+        now=clock(),
+    )
+    for step in shown(steps):
+        bundle = step.bundle or bundle
+    if bundle is None:
+        raise RuntimeError("training ended without a bundle")
+    return bundle
+
+
+def say_collected(collected: Collected) -> None:
+    """Say what is left out of learning, and why."""
+    for reason, count in collected.left_out.items():
+        say.aside.print(f"left out: {count} labelled micrographs: {reason}", markup=False)
+
+
+def _put_to_work(store: Store, bundle: Path) -> None:
+    from agent.service.workplace import clock  # noqa: PLC0415
+    from model import read_manifest  # noqa: PLC0415
+
+    metrics = read_manifest(bundle).metrics
+    say.console.print(f"bundle {bundle.name}: {accuracy_of(metrics)}", markup=False)
+    if store.current_bundle() is not None:
+        say.console.print(
+            f"It is a candidate. To put it to work: agent models promote {bundle.name} "
+            "--by NAME --reason TEXT",
+            markup=False,
+        )
+        return
+    by = os_user()
+    store.promote(bundle.name, by=by, reason="first bundle", at=clock(), metrics=metrics)
+    say.console.print(
+        f"It is the first bundle, so it is at work from now on (recorded as promoted by {by}).",
+        markup=False,
+    )
+
+
+def accuracy_of(metrics: dict[str, Any]) -> str:
+    """Say a bundle's accuracy on its own test images in a few words."""
+    if not metrics.get("n"):
+        return "not tested"
+    return f"{share(metrics['accuracy'], metrics['n'])} structure codes right on its test images"
+
+
+def share(estimate: dict[str, float | None], n: int | None = None) -> str:
+    """Say a share with its 95 % interval: "91.3 % (86.8 to 94.4 %, n = 160)"."""
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if value is None or low is None or high is None:
+        return "nothing to count"
+    counted = f", n = {n}" if n is not None else ""
+    return f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f} %{counted})"
+
+
+# --- evaluate -----------------------------------------------------------------------------------
+
+
+@app.command()
+def evaluate(
+    context: typer.Context,
+    folder: FolderArgument,
+    *,
+    manifest: ManifestOption = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="Name of a bundle, else the one at work.")
+    ] = None,
+    strange: Annotated[
+        Path | None, typer.Option(help="Folder with a sub-folder per strange kind.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say how good a bundle is on labelled micrographs; nothing is written down."""
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        evaluation, unusable = look_at(
+            settings, store, folder, manifest=manifest, bundle=bundle, strange=strange
+        )
+    if json:
+        say.print_json(evaluation.as_json())
+    else:
+        say_evaluation(evaluation.as_json())
+    say_unusable(unusable)
+    if unusable:
+        raise typer.Exit(SOME_FAILED)
+
+
+def look_at(
+    settings: Settings,
+    store: Store,
+    folder: Path,
+    *,
+    manifest: Path | None,
+    bundle: str | None,
+    strange: Path | None,
+) -> tuple[Evaluation, list[Unusable]]:
+    """Evaluate a bundle on a labelled folder, and on strange ones, under progress bars."""
+    from agent import labelled_folder  # noqa: PLC0415
+    from agent.retrain import bundle_named  # noqa: PLC0415
+    from agent.service.workplace import load_bundle  # noqa: PLC0415
+    from model import evaluate as evaluate_bundle  # noqa: PLC0415
+
+    quiet()
+    name = bundle or store.current_bundle()
+    if name is None:
+        raise WrongUse("there is no bundle yet; teach one: agent train FOLDER.")
+    bundle_named(settings.store.folder, name)
+    classifier = load_bundle(settings, name)
+    listing = labelled_folder.look(folder, classifier.taxonomy, manifest)
+    kinds = labelled_folder.strange_kinds(strange) if strange else {}
+    unusable = list(listing.unusable)
+    with passing_archive(settings) as crops:
+        examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
+        odd = {
+            kind: crops.of(strange.absolute(), files, f"Cropping {kind}", unusable)
+            for kind, files in kinds.items()
+            if strange
+        }
+        with say.progress(f"Judging with {name}", len(examples)) as advance:
+            evaluation = evaluate_bundle(
+                classifier,
+                examples,
+                strange=odd,
+                progress=lambda done, total: advance(done, f"of {total}"),
+            )
+    return evaluation, unusable
+
+
+class _Crops:
+    """Crops files into an archive that passes away."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        from agent.archive import Archive  # noqa: PLC0415
+        from agent.service.workplace import make_pool  # noqa: PLC0415
+
+        self._archive, self.pool = Archive(folder), make_pool(settings)
+
+    def of(
+        self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[Unusable]
+    ) -> list[Example]:
+        """Crop files; what cannot be used is appended to `unusable`."""
+        from agent.labelled_folder import cropped  # noqa: PLC0415
+
+        examples: list[Example] = []
+        with say.progress(title, len(files)) as advance:
+            found = cropped(folder, files, pool=self.pool, archive=self._archive)
+            for done, one in enumerate(found, 1):
+                examples += one.examples
+                if one.unusable:
+                    unusable.append(one.unusable)
+                advance(done)
+        return examples
+
+
+@contextmanager
+def passing_archive(settings: Settings) -> Iterator[_Crops]:
+    """Keep crops as long as they are looked at."""
+    with tempfile.TemporaryDirectory(prefix="martensight-") as folder:
+        crops = _Crops(settings, Path(folder))
+        with crops.pool:
+            yield crops
+
+
+def say_evaluation(document: dict[str, Any]) -> None:
+    """Say an evaluation to people: the limits first, since parts are judged by them."""
+    n = document["n"]
+    left_out = document["seen_in_training"]
+    told = f" ({left_out} more were left out: it learned from them)" if left_out else ""
+    say.console.print(f"bundle {document['bundle']} on {n} micrographs{told}", markup=False)
+    say.table(
+        ("limit", "called conforming, is coarser", "called coarser, conforms"),
+        [
+            (name, _bound(both["false_conform"]), _bound(both["false_nonconform"]))
+            for name, both in document["limits"].items()
+        ],
+    )
+    names = {
+        "accuracy": "structure code right",
+        "within_one_size": "within one size",
+        "macro_f1": "macro-F1",
+    }
+    rows = [(title, share(document[key])) for key, title in names.items()]
+    rows += [
+        ("subtype right", share(document["per_stage"]["subtype"])),
+        *(
+            (f"size right in {subtype}", share(found, found.get("n")))
+            for subtype, found in document["per_stage"]["size"].items()
+        ),
+        ("called strange", share(document["false_alarm_rate"])),
+    ]
+    say.table(("measure", "value (95 % interval)"), rows)
+    _say_confusion(document["confusion"])
+    if document["strange"]:
+        say.table(
+            ("strange kind", "n", "flagged", "AUROC"),
+            [
+                (kind, found["n"], _number(found["tpr_at_alpha"]), _number(found["auroc"]))
+                for kind, found in document["strange"].items()
+            ],
+        )
+
+
+def _bound(found: dict[str, Any]) -> str:
+    upper = found["upper95"]
+    at_most = f", at most {100 * upper:.1f} %" if upper is not None else ""
+    return f"{found['wrong']} of {found['n']}{at_most}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _say_confusion(confusion: dict[str, Any]) -> None:
+    codes, rows = confusion["codes"], confusion["rows_predicted"]
+    say.table(
+        ("predicted \\ true", *codes),
+        [(code, *(count or "" for count in row)) for code, row in zip(codes, rows, strict=True)],
+    )
+
+
+# --- retrain ------------------------------------------------------------------------------------
+
+
+@app.command()
+def retrain(
+    context: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be learned from.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Learn from collected labels; a gate says whether it is better. Promotes nothing."""
+    from agent import retrain as room  # noqa: PLC0415
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.service.workplace import clock  # noqa: PLC0415
+    from model import read_manifest  # noqa: PLC0415
+
+    quiet()
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        name = store.current_bundle()
+        if name is None:
+            raise WrongUse("there is no bundle yet; teach the first one: agent train.")
+        current = room.bundle_named(settings.store.folder, name)
+        manifest = read_manifest(current)
+        collected = room.collect(store, Archive(settings.store.folder), manifest.taxonomy)
+        say_collected(collected)
+        if dry_run:
+            _say_dry_run(collected, name, len(collected.new_since(manifest)), settings, json)
+            return
+        job = store.begin_job("retrain", at=clock())
+        outcomes: list[Outcome] = []
+        steps = room.retrain(
+            collected,
+            current=current,
+            plan=room.plan_of(manifest, epochs=settings.retrain.epochs),
+            bundles=room.bundles_in(settings.store.folder),
+            min_new=settings.retrain.min_new_labels,
+            now=clock(),
+        )
+        for _ in shown(_until_outcome(steps, outcomes)):
+            pass
+        outcome = outcomes[0]
+        store.end_job(job, str(outcome.gate), at=clock(), facts={"sentence": outcome.sentence})
+        store.remember(
+            at=clock(),
+            actor=os_user(),
+            act="model.candidate",
+            subject=outcome.candidate,
+            facts={"gate": str(outcome.gate), "sentence": outcome.sentence},
+        )
+    _say_outcome(outcome, json)
+
+
+def _until_outcome(steps: Iterator[Any], outcomes: list[Outcome]) -> Iterator[Any]:
+    from agent.retrain import Outcome  # noqa: PLC0415
+
+    for step in steps:
+        if isinstance(step, Outcome):
+            outcomes.append(step)
+        else:
+            yield step
+
+
+def _say_dry_run(
+    collected: Collected, current: str, new: int, settings: Settings, json: bool
+) -> None:
+    wanted = settings.retrain.min_new_labels
+    if json:
+        say.print_json(
+            {
+                "current": current,
+                "codes": dict(collected.codes),
+                "new_labels": new,
+                "wanted": wanted,
+            }
+        )
+        return
+    say.table(("structure code", "micrographs"), sorted(collected.codes.items()))
+    say.console.print(
+        f"{len(collected.examples)} labelled micrographs, {new} of them new since {current}; "
+        f"at least {wanted} new ones are wanted.",
+        markup=False,
+    )
+
+
+def _say_outcome(outcome: Outcome, json: bool) -> None:
+    from agent.retrain import Gate  # noqa: PLC0415
+
+    if json:
+        say.print_json(
+            {
+                "gate": str(outcome.gate),
+                "sentence": outcome.sentence,
+                "candidate": outcome.candidate,
+                "current": outcome.current,
+                "numbers": outcome.numbers,
+            }
+        )
+    else:
+        say.console.print(outcome.sentence, markup=False)
+    if outcome.gate is not Gate.RECOMMENDED:
+        raise typer.Exit(SAYS_NO)
+    if not json:
+        say.console.print(
+            f"Recommended. To put it to work: agent models promote {outcome.candidate} "
+            "--by NAME --reason TEXT",
+            markup=False,
+        )

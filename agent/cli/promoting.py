@@ -1,0 +1,263 @@
+"""`agent models`: which bundles there are, which is at work, and a person's say in it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path  # noqa: TC003 - Typer reads it
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli import say
+from agent.cli.app import app, settings_of, store_of
+from agent.errors import BadBundle, WrongUse
+
+if TYPE_CHECKING:
+    from agent.settings import Settings
+    from agent.store import Store
+    from model import Manifest
+
+models = typer.Typer(
+    help="The bundles: list, show, diff, promote, rollback, add, export.", no_args_is_help=True
+)
+app.add_typer(models, name="models")
+
+NameArgument = Annotated[str, typer.Argument(help="Name of a bundle, as `agent models list` says.")]
+ByOption = Annotated[str, typer.Option("--by", help="Who decides; a promotion is a person's act.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+@models.command("list")
+def list_(context: typer.Context, json: JsonOption = False) -> None:
+    """List the bundles, and say which one is at work."""
+    from agent.retrain import every_bundle  # noqa: PLC0415
+
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        current = store.current_bundle()
+    rows = [_summary(path, current) for path in every_bundle(settings.store.folder)]
+    if json:
+        say.print_json({"current": current, "bundles": rows})
+        return
+    say.table(
+        ("bundle", "", "taught", "scheme", "network", "learned from", "codes right (its own test)"),
+        [
+            (
+                row["name"],
+                "at work" if row["current"] else "",
+                str(row["created_at"])[:16].replace("T", " "),
+                row["scheme"],
+                row["arch"],
+                row["learned_from"],
+                row["said"],
+            )
+            for row in rows
+        ],
+    )
+    if current and current not in {row["name"] for row in rows}:
+        say.aside.print(f"The bundle at work, {current}, is missing; add it back.", markup=False)
+
+
+def _summary(path: Path, current: str | None) -> dict[str, Any]:
+    from agent.cli.learning import share  # noqa: PLC0415
+    from model import ModelError, read_manifest  # noqa: PLC0415
+
+    try:
+        manifest = read_manifest(path)
+    except ModelError as error:
+        broken = dict.fromkeys(("created_at", "scheme", "arch", "learned_from", "n"), "")
+        return {"name": path.name, "current": path.name == current, "said": str(error), **broken}
+    n = manifest.metrics.get("n") or 0
+    return {
+        "name": manifest.name,
+        "current": manifest.name == current,
+        "created_at": manifest.created_at.isoformat(timespec="seconds"),
+        "scheme": manifest.scheme,
+        "arch": manifest.facts.get("plan", {}).get("arch", ""),
+        "learned_from": len(manifest.learned_from),
+        "n": n,
+        "accuracy": manifest.metrics.get("accuracy"),
+        "recipe": manifest.recipe,
+        "said": share(manifest.metrics["accuracy"], n) if n else "not tested",
+    }
+
+
+@models.command()
+def show(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
+    """Say what a bundle is: what it was taught, how good it is, who put it to work."""
+    from agent.cli.learning import say_evaluation  # noqa: PLC0415
+
+    settings = settings_of(context)
+    manifest = _verified(settings, name)
+    with store_of(settings) as store:
+        acts = [one for one in store.promotions() if one.bundle == name]
+    if json:
+        say.print_json(_as_json(manifest, acts))
+        return
+    say.table(
+        ("bundle", name),
+        [
+            ("taught", manifest.created_at.isoformat(timespec="minutes")),
+            ("scheme", manifest.scheme),
+            ("recipe of its crops", manifest.recipe),
+            ("codes", ", ".join(manifest.taxonomy.trained_codes)),
+            *((f"micrographs to {side}", len(keys)) for side, keys in manifest.split.items()),
+            *((f"promoted {one.promoted_at:%Y-%m-%d}", f"{one.by}: {one.reason}") for one in acts),
+        ],
+    )
+    if manifest.metrics.get("n"):
+        say_evaluation(manifest.metrics)
+
+
+def _as_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:
+    return {
+        "name": manifest.name,
+        "created_at": manifest.created_at.isoformat(),
+        "scheme": manifest.scheme,
+        "recipe": manifest.recipe,
+        "codes": list(manifest.taxonomy.trained_codes),
+        "split": {side: len(keys) for side, keys in manifest.split.items()},
+        "validated": manifest.validated,
+        "metrics": manifest.metrics,
+        "facts": manifest.facts,
+        "files": manifest.files,
+        "promotions": [
+            {"by": one.by, "reason": one.reason, "at": one.promoted_at.isoformat()} for one in acts
+        ],
+    }
+
+
+@models.command()
+def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None:
+    """Hold two bundles against each other on test images that neither learned from."""
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.cli.learning import quiet  # noqa: PLC0415
+    from agent.retrain import bundle_named, collect, held_against  # noqa: PLC0415
+
+    quiet()
+    settings = settings_of(context)
+    first, second = (bundle_named(settings.store.folder, name) for name in (one, other))
+    manifest = _verified(settings, other)
+    with store_of(settings) as store:
+        collected = collect(store, Archive(settings.store.folder), manifest.taxonomy)
+    with say.progress("Comparing", 2) as advance:
+        steps: list[Any] = []
+        comparison = held_against(first, second, collected.examples, steps)
+        advance(2)
+    say.console.print(comparison.sentence, markup=False)
+    flips = comparison.numbers.get("flips", [])
+    say.table(
+        ("micrograph", "true", one, other),
+        [(flip["key"][:16], flip["true"], flip["current"], flip["candidate"]) for flip in flips],
+        title="judged differently",
+    )
+
+
+@models.command()
+def promote(context: typer.Context, name: NameArgument, by: ByOption, reason: ReasonOption) -> None:
+    """Put a bundle to work, from the next specimen on."""
+    settings = settings_of(context)
+    manifest = _verified(settings, name)
+    with store_of(settings) as store:
+        before = store.current_bundle()
+        if before == name:
+            raise WrongUse(f"{name} is at work already.")
+        _put_to_work(store, manifest, by, reason)
+    said = f", in place of {before}" if before else ""
+    say.console.print(f"{name} is at work{said}; a running agent takes it up by itself.")
+
+
+@models.command()
+def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None:
+    """Put the bundle before the present one back to work."""
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        promotions = store.promotions()
+        current = promotions[0].bundle if promotions else ""
+        before = next((one.bundle for one in promotions if one.bundle != current), None)
+        if before is None:
+            raise WrongUse("there is no bundle before the present one to go back to.")
+        _put_to_work(store, _verified(settings, before), by, f"back from {current}: {reason}")
+    say.console.print(f"{before} is at work again, in place of {current}.")
+
+
+def _put_to_work(store: Store, manifest: Manifest, by: str, reason: str) -> None:
+    from agent.imaging.crop import RECIPE  # noqa: PLC0415
+    from agent.service.workplace import clock  # noqa: PLC0415
+
+    store.promote(manifest.name, by=by, reason=reason, at=clock(), metrics=manifest.metrics)
+    if manifest.recipe != RECIPE:
+        say.aside.print(
+            f"{manifest.name} learned from crops of recipe {manifest.recipe}, this agent cuts by "
+            f"recipe {RECIPE}: teach it again as soon as you can (agent train).",
+            markup=False,
+        )
+
+
+@models.command()
+def add(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="Folder of a bundle, exported elsewhere.")],
+) -> None:
+    """Take in a bundle from elsewhere, checked file by file; it is not put to work."""
+    from agent.retrain import bundles_in  # noqa: PLC0415
+    from model import verify_bundle  # noqa: PLC0415
+
+    settings = settings_of(context)
+    path = path.absolute()
+    if not path.is_dir():
+        raise WrongUse(f"{path}: there is no such folder.")
+    manifest = verify_bundle(path)
+    target = bundles_in(settings.store.folder) / manifest.name
+    if target.exists():
+        raise WrongUse(f"{manifest.name} is here already.")
+    _copy(path, target)
+    _remember(settings, "model.added", manifest.name, {"from": str(path)})
+    say.console.print(f"{manifest.name} was added; promote it to put it to work.")
+
+
+@models.command()
+def export(
+    context: typer.Context,
+    name: NameArgument,
+    folder: Annotated[Path, typer.Argument(help="Where its folder is written.")],
+) -> None:
+    """Copy a bundle out, checked file by file."""
+    from agent.retrain import bundle_named  # noqa: PLC0415
+
+    settings = settings_of(context)
+    _verified(settings, name)
+    target = folder.absolute() / name
+    if target.exists():
+        raise WrongUse(f"{target} is there already.")
+    _copy(bundle_named(settings.store.folder, name), target)
+    _remember(settings, "model.exported", name, {"to": str(target)})
+    say.console.print(f"{name} was written to {target}.")
+
+
+def _copy(source: Path, target: Path) -> None:
+    aside = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(source, aside)
+        aside.rename(target)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise BadBundle(f"{target}: cannot be written ({error.strerror or error}).") from error
+
+
+def _remember(settings: Settings, act: str, name: str, facts: dict[str, object]) -> None:
+    from agent.cli.learning import os_user  # noqa: PLC0415
+    from agent.service.workplace import clock  # noqa: PLC0415
+
+    with store_of(settings) as store:
+        store.remember(at=clock(), actor=os_user(), act=act, subject=name, facts=facts)
+
+
+def _verified(settings: Settings, name: str) -> Manifest:
+    from agent.retrain import bundle_named  # noqa: PLC0415
+    from model import verify_bundle  # noqa: PLC0415
+
+    return verify_bundle(bundle_named(settings.store.folder, name))

@@ -1,0 +1,263 @@
+"""Learn from what people said: labelled crops become a candidate, and a gate says why or why not.
+
+In:  label rows, archived crops, the current bundle. Out: an `Outcome` with its numbers. Next: a
+person, who promotes or does not. Nothing here promotes: training and judging a candidate change
+nothing that is at work.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from agent.errors import BadBundle
+from agent.imaging.crop import RECIPE
+from agent.labelled_folder import key_of, loader, slices_of
+from model import Classifier, Example, Plan, TaxonomyError, compare, evaluate, read_manifest, train
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.archive import Archive
+    from agent.store import Store
+    from model import Comparison, Manifest, Progress, Taxonomy
+
+log = structlog.get_logger()
+
+FOLDER = "bundles"
+
+
+class Gate(StrEnum):
+    """What the numbers say; a person decides."""
+
+    RECOMMENDED = "recommended"
+    NOT_RECOMMENDED = "not_recommended"
+    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What there is to learn from.
+
+    Args:
+        examples: Labelled micrographs whose crops are in the archive.
+        codes: Structure code → how many.
+        left_out: Why → how many labelled micrographs are not among them.
+    """
+
+    examples: tuple[Example, ...]
+    codes: Mapping[str, int]
+    left_out: Mapping[str, int]
+
+    def new_since(self, manifest: Manifest) -> tuple[Example, ...]:
+        """Say which of them the bundle has never seen, not even in its test."""
+        seen = {key for keys in manifest.split.values() for key in keys}
+        return tuple(example for example in self.examples if example.key not in seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a retraining ended.
+
+    Args:
+        gate: What the numbers say. sentence: why, for a person.
+        candidate: The candidate's name, or "" where none was trained.
+        current: The bundle at work, or "".
+        numbers: Everything the sentence rests on.
+    """
+
+    gate: Gate
+    sentence: str
+    candidate: str
+    current: str
+    numbers: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far it is: what is being done, and how much of it."""
+
+    stage: str
+    done: int
+    total: int
+    note: str = ""
+
+
+def bundles_in(store_folder: Path) -> Path:
+    """Say where the bundles lie."""
+    return store_folder / FOLDER
+
+
+def bundle_named(store_folder: Path, name: str) -> Path:
+    """Find a bundle by its name.
+
+    Raises:
+        BadBundle: There is none; the message names those there are.
+    """
+    folder = bundles_in(store_folder)
+    if name and "/" not in name and "\\" not in name and (folder / name / "bundle.json").is_file():
+        return folder / name
+    there = ", ".join(path.name for path in every_bundle(store_folder)) or "none"
+    raise BadBundle(f"no bundle is called {name!r}; in {folder} there are: {there}.")
+
+
+def every_bundle(store_folder: Path) -> list[Path]:
+    """List the bundles, oldest name first."""
+    folder = bundles_in(store_folder)
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and (path / "bundle.json").is_file()
+    )
+
+
+# --- what there is to learn from ----------------------------------------------------------------
+
+
+def collect(store: Store, archive: Archive, taxonomy: Taxonomy) -> Collected:
+    """Gather every micrograph that somebody gave a structure code, with its archived crop.
+
+    Args:
+        store: Who said what.
+        archive: The pixels.
+        taxonomy: Codes outside it are counted, not learned.
+    """
+    examples = []
+    codes: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
+    for one in store.labelled():
+        reason = _why_not(one.code, one.recipe, archive.crop_path(one.sha256, one.page), taxonomy)
+        if reason or one.code is None:
+            left_out[reason] += 1
+            continue
+        codes[one.code] += 1
+        examples.append(
+            Example(
+                key=key_of(one.sha256, one.page),
+                code=one.code,
+                group=one.group,
+                load=loader(archive, one.sha256, one.page, one.um_per_px),
+                criterion=one.criterion,
+                slices=slices_of(one.process_data),
+            )
+        )
+    return Collected(tuple(examples), dict(codes), dict(left_out))
+
+
+def _why_not(code: str | None, recipe: str, crop: Path, taxonomy: Taxonomy) -> str:
+    try:
+        taxonomy.parse(code or "")
+    except TaxonomyError:
+        return f"{code} is not in the taxonomy"
+    if recipe != RECIPE:
+        return f"cut by recipe {recipe}, not {RECIPE}: import it again"
+    return "" if crop.is_file() else "its crop is no longer in the archive"
+
+
+# --- teaching and judging -----------------------------------------------------------------------
+
+
+def plan_of(manifest: Manifest, *, epochs: int = 0) -> Plan:
+    """Say how a bundle was taught, to teach the next one the same way.
+
+    Args:
+        manifest: Of the bundle.
+        epochs: Another number of epochs, 0 for the bundle's own.
+    """
+    known = set(Plan.__dataclass_fields__) - {"taxonomy", "weights"}
+    said = {name: value for name, value in manifest.facts["plan"].items() if name in known}
+    lists = {name: tuple(value) for name, value in said.items() if isinstance(value, list)}
+    asked = {"epochs": epochs} if epochs else {}
+    return Plan(taxonomy=manifest.taxonomy, **{**said, **lists, **asked})
+
+
+def retrain(
+    collected: Collected,
+    *,
+    current: Path,
+    plan: Plan,
+    bundles: Path,
+    min_new: int,
+    now: datetime,
+) -> Iterator[Step | Outcome]:
+    """Teach a candidate and hold it against the bundle at work, on images neither learned from.
+
+    Args:
+        collected: What there is to learn from.
+        current: The folder of the bundle at work.
+        plan: How to teach.
+        bundles: Where the candidate is put.
+        min_new: With fewer new labels than this nothing is taught.
+        now: Aware UTC.
+
+    Yields:
+        `Step`s, last an `Outcome`.
+    """
+    manifest = read_manifest(current)
+    new = collected.new_since(manifest)
+    if len(new) < min_new:
+        yield _too_few(len(new), min_new, manifest)
+        return
+    candidate: Path | None = None
+    for progress in train(
+        collected.examples, plan, bundles, kept=manifest.split, recipe=RECIPE, now=now
+    ):
+        candidate = progress.bundle or candidate
+        yield _step(progress)
+    if candidate is None:
+        raise RuntimeError("training ended without a bundle")
+    steps: list[Step] = []
+    comparison = held_against(current, candidate, collected.examples, steps)
+    yield from steps
+    outcome = _outcome(comparison, candidate.name, manifest.name, len(new))
+    log.info("model.trained", bundle=candidate.name, current=manifest.name, gate=str(outcome.gate))
+    yield outcome
+
+
+def _step(progress: Progress) -> Step:
+    return Step(progress.stage, progress.done, progress.total, progress.note)
+
+
+def _too_few(new: int, min_new: int, manifest: Manifest) -> Outcome:
+    sentence = (
+        f"Not enough evidence: {new} new label{'s' if new != 1 else ''} since {manifest.name}, "
+        f"at least {min_new} are wanted (retrain.min_new_labels)."
+    )
+    return Outcome(Gate.NOT_ENOUGH_EVIDENCE, sentence, "", manifest.name, {"new_labels": new})
+
+
+def held_against(
+    current: Path, candidate: Path, examples: Sequence[Example], steps: list[Step]
+) -> Comparison:
+    """Judge two bundles on the candidate's test images that neither learned from.
+
+    Args:
+        current: Folder of the bundle at work.
+        candidate: Folder of the other one.
+        examples: Where the images are.
+        steps: What was done is appended here.
+    """
+    tested = set(read_manifest(candidate).split["test"])
+    unseen = [example for example in examples if example.key in tested]
+    found = []
+    for name in (current, candidate):
+        classifier = Classifier.load(name)
+        found.append(evaluate(classifier, unseen))
+        steps.append(Step("comparison", len(found), 2, name.name))
+    return compare(found[0], found[1])
+
+
+def _outcome(comparison: Comparison, candidate: str, current: str, new: int) -> Outcome:
+    gate = Gate.RECOMMENDED if comparison.recommend else Gate.NOT_RECOMMENDED
+    if comparison.sentence.startswith("Not enough evidence"):
+        gate = Gate.NOT_ENOUGH_EVIDENCE
+    numbers = {**comparison.numbers, "new_labels": new}
+    return Outcome(gate, comparison.sentence, candidate, current, numbers)
