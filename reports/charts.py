@@ -30,6 +30,7 @@ PAGE_COLOURS = {
     REVIEW: "var(--bar-review)",
     ALARM: "var(--problem)",
 }
+LONGEST_NAME = 14
 LEAST_P_VALUES = 20
 """Fewer p-values make no profile worth looking at."""
 
@@ -38,17 +39,17 @@ def codes_chart(codes: Sequence[CodeCount]) -> Markup:
     """Draw how many micrographs came per structure code, review hatched."""
     if not codes:
         return Markup()
-    names = [count.code for count in codes]
+    names = [_drawable(count.code) for count in codes]
     automatic, review = [c.automatic for c in codes], [c.review for c in codes]
     figure, axes = _canvas(7.2, 0.62 + 0.3 * len(codes))
-    axes.barh(names, automatic, height=0.62, color=AUTOMATIC)
-    axes.barh(
-        names, review, height=0.62, left=automatic, color=REVIEW, hatch="////", edgecolor=LINE
-    )
+    rows = range(len(codes))
+    axes.barh(rows, automatic, height=0.62, color=AUTOMATIC)
+    axes.barh(rows, review, height=0.62, left=automatic, color=REVIEW, hatch="////", edgecolor=LINE)
     for row, count in enumerate(codes):
         axes.annotate(
             str(count.total), (count.total, row), (4, 0), textcoords="offset points", va="center"
         )
+    axes.set_yticks(rows, names)
     axes.invert_yaxis()
     _whole_numbers(axes, "x", max(c.total for c in codes))
     axes.set_xlabel("micrographs")
@@ -68,7 +69,7 @@ def hours_chart(hours: Sequence[Hour]) -> Markup:
     axes.bar(at, automatic, width=0.78, color=AUTOMATIC)
     axes.bar(at, review, width=0.78, bottom=automatic, color=REVIEW, hatch="////", edgecolor=LINE)
     step = max(1, len(hours) // 8)
-    axes.set_xticks(at[::step], [hour.label for hour in hours][::step])
+    axes.set_xticks(at[::step], [_drawable(hour.label) for hour in hours][::step])
     _whole_numbers(axes, "y", max(h.automatic + h.review for h in hours))
     axes.set_ylabel("micrographs")
     axes.grid(axis="y", color=LINE)
@@ -109,6 +110,14 @@ def _canvas(width_in: float, height_in: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _drawable(name: str) -> str:
+    # matplotlib measures with a font of its own; the table beside the figure has the whole name.
+    shown = "".join(
+        letter if letter.isprintable() and letter < "\u0250" else "?" for letter in name
+    )
+    return shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}…"
+
+
 def _whole_numbers(axes: Axes, which: str, largest: int) -> None:
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
@@ -122,7 +131,14 @@ def _svg(figure: Figure, name: str, description: str) -> Markup:
     import matplotlib as mpl  # noqa: PLC0415
 
     held = io.BytesIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "hatch.linewidth": 0.8}):
+    with mpl.rc_context(
+        {
+            "svg.fonttype": "none",
+            "text.parse_math": False,
+            "svg.hashsalt": name,
+            "hatch.linewidth": 0.8,
+        }
+    ):
         figure.savefig(held, format="svg", transparent=True, metadata={"Date": None})
     return Markup(_at_home(held.getvalue().decode("utf-8"), name, description))  # noqa: S704 - all text in it was escaped by matplotlib or below
 

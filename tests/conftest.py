@@ -7,7 +7,31 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; set before torch loads
 
+pytest_plugins = ["databases"]  # a SQLite file and a real PostgreSQL, for who asks
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--golden-update", action="store_true", help="write the golden files anew; then read them"
+    )
+
+
+@pytest.fixture
+def golden(request):
+    """Holds a text against a file of tests/golden, read in review like code."""
+
+    def same(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--golden-update"):
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), f"{name} is not what it was"
+
+    return same
 
 
 def pytest_configure(config: pytest.Config) -> None:

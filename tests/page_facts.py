@@ -1,0 +1,237 @@
+"""Fixed facts for the pages: one night with everything in it, small enough to read."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from reports import (
+    Answer,
+    Card,
+    Cause,
+    Choice,
+    CodeCount,
+    Decision,
+    Duplicate,
+    Fact,
+    Figure,
+    Filter,
+    Hour,
+    Layer,
+    Line,
+    Link,
+    Night,
+    Notice,
+    Picture,
+    Progress,
+    QueueItem,
+    QueuePage,
+    ReviewPage,
+    Row,
+    Ruler,
+    Share,
+    SourceCount,
+    SubtypeChoice,
+    Tone,
+    Unusable,
+    Verdict,
+)
+
+DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+PICTURE = Picture(DOT, "a dot", 1, 1)
+
+ANSWER = Answer(
+    code="G8",
+    words="martensitic 100Cr6, fine acicular",
+    probability="54 %",
+    provisional="",
+    possible="G8 or G9-10",
+    subtypes=(Share("B", "", 4.0, "4 %"), Share("G", "", 96.0, "96 %", chosen=True)),
+    sizes=(
+        Share("8", "", 54.0, "54 %", chosen=True, possible=True),
+        Share("9-10", "", 36.0, "36 %", possible=True),
+        Share("7", "", 10.0, "10 %"),
+    ),
+    size_title="Size number in G",
+    strangeness="Stranger than all 160 known micrographs. (p = 0.006)",
+    strange=True,
+)
+
+CARD = Card(
+    id="0123456789abcdef",
+    name="field_1.tif",
+    path="4711/field_1.tif",
+    source="LOM-07",
+    at="24 Nov 02:10",
+    causes=(
+        Cause(
+            "strange",
+            "Not comparable with the reference images",
+            "Stranger than all 160 known micrographs.",
+            "Look at the marked place.",
+        ),
+    ),
+    answer=ANSWER,
+    field=Figure("Whole field", "Inside the outline: what was kept.", PICTURE),
+    crop=Figure("What the model saw", "The kept rectangle.", PICTURE),
+    maps=(
+        Figure("Why subtype G", "Orange speaks for G.", PICTURE),
+        Figure("Why size 8", "Orange speaks for size 8.", PICTURE, "no positive evidence"),
+        Figure("Strangeness", "Bright is unlike the reference images.", None, "no map was kept"),
+    ),
+    nearest=(Figure("G8", "Known as G8.", PICTURE),),
+    facts=(Fact("Scale", "0.12 µm per pixel, from the micron bar"), Fact("Order", "4711")),
+    warnings=("Two witnesses of the scale disagree by more than 5 %.",),
+    decision=Decision("G9-10", "Ann", "24 Nov 08:01", "finer than it looks", "mean"),
+    review=Link("Decide", "http://127.0.0.1:8787/review/0123456789abcdef"),
+)
+
+NIGHT = Night(
+    site="Plant 1",
+    date="2026-11-24",
+    title="Tuesday 24 November 2026",
+    period="23 Nov 23:30 to 24 Nov 23:30, Europe/Berlin",
+    running=False,
+    revision=1,
+    verdict=Verdict(
+        Tone.PROBLEM,
+        "1 micrograph and 1 file need a person",
+        (
+            Line(Tone.PROBLEM, "1", "micrograph not comparable", "#m-0123456789abcdef"),
+            Line(Tone.ATTENTION, "1", "file that could not be used: 1 cut off", "#unusable"),
+        ),
+    ),
+    expected="31 micrographs judged, 1 flagged as strange; about 0.6 would be by chance alone.",
+    codes=(
+        CodeCount("G8", "martensitic 100Cr6, fine acicular", 20, 1),
+        CodeCount("G9-10", "martensitic 100Cr6, very fine acicular", 10, 0),
+    ),
+    hours=(Hour("23:30", 12, 0), Hour("00:30", 18, 1)),
+    sources=(
+        SourceCount("LOM-07", "/lab/export", 31, 1, 1, 1, "24 Nov 02:10", "reachable", Tone.CALM),
+    ),
+    cards=(CARD,),
+    more=(Link("Handled automatically, page 2 of 2", "2026-11-24/page-2.html"),),
+    left_out="To keep this page small, 29 micrographs more stand on pages of their own.",
+    rows=(
+        Row(
+            "fedcba9876543210",
+            "field_2.tif",
+            "LOM-07",
+            "24 Nov 02:11",
+            "G8",
+            "97 %",
+            "automatic",
+            "martensitic 100Cr6",
+            PICTURE,
+            "",
+        ),
+    ),
+    unusable=(
+        Unusable(
+            "4711/cut.tif",
+            "LOM-07",
+            "24 Nov 02:12",
+            "truncated",
+            "Cut off",
+            "The data ends at row 300 of 480.",
+            "Export it again.",
+            "",
+        ),
+    ),
+    duplicates=(Duplicate("4711/copy.tif", "LOM-07", "24 Nov 02:13", "4711/field_2.tif"),),
+    p_values=(0.006, 0.4, 0.7),
+    alpha=0.02,
+    evidence_scale=PICTURE,
+    alarm_scale=PICTURE,
+    provenance=(Fact("Software", "Martensight 0.1.0"), Fact("Bundle", "20261101-0badcafe")),
+    generated="24 Nov 2026 23:30:04",
+    beside=(Link("CSV", "2026-11-24.csv"), Link("JSON", "2026-11-24.json")),
+    older=Link("All nights", "index.html"),
+)
+
+ITEM = QueueItem(
+    id=CARD.id,
+    name=CARD.name,
+    code="G8",
+    why="Not comparable with the reference images",
+    more=1,
+    source="LOM-07",
+    at="24 Nov 02:10",
+    thumbnail=Picture("/pictures/0123456789abcdef/thumb.jpg", "thumbnail", 320, 240),
+    href="/review/0123456789abcdef",
+    current=True,
+    strange=True,
+)
+
+QUEUE = QueuePage(
+    site="Plant 1",
+    reviewer="Ann",
+    items=(ITEM,),
+    left_out="",
+    progress=Progress(2, 1),
+    filters=(Filter("All", "/review", on=True), Filter("Scale unknown", "/review?r=1", on=False)),
+    notice=Notice(Tone.CALM, "G8 for", "fedcba9876543210", Link("field_2.tif", "/review/f")),
+)
+
+REVIEW = ReviewPage(
+    site="Plant 1",
+    reviewer="Ann",
+    card=CARD,
+    blind=False,
+    layers=(
+        Layer("subtype", "Why subtype G", "Orange speaks for G.", "", PICTURE, "Orange: for."),
+    ),
+    ruler=Ruler("20 µm", 166.7, 800, 600),
+    confirm=Choice("code:G8", "G8", suggested=True),
+    subtypes=(
+        SubtypeChoice(
+            "G",
+            "martensitic 100Cr6",
+            "1",
+            (
+                Choice("code:G7", "7", "acicular", "1", taught=False),
+                Choice("code:G8", "8", "fine acicular", "2", suggested=True),
+            ),
+        ),
+    ),
+    strange_kinds=(Choice("strange:pearlite", "pearlite", key="1"),),
+    unusable_whys=(Choice("unusable:out_of_focus", "out of focus", key="1"),),
+    criteria=(
+        Choice("mean", "mean: overall impression", suggested=True),
+        Choice("unrecorded", "not recorded"),
+    ),
+    comment="",
+    result_id="7",
+    label_id="3",
+    history=(Decision("G9-10", "Ann", "24 Nov 08:01", "finer than it looks", "mean"),),
+    queue=(ITEM,),
+    progress=Progress(2, 1),
+    previous="",
+    next="/review/fedcba9876543210",
+    prefetch=("/pictures/fedcba9876543210/crop.jpg",),
+    filters=(Fact("reason", "strange"),),
+    all_href="/review?reason=strange",
+    notice=None,
+    conflict=None,
+)
+
+
+def with_text(thing: Any, text: str) -> Any:
+    """Put a text wherever a person's text can stand; addresses and tones stay."""
+    if isinstance(thing, Tone) or not isinstance(thing, str | tuple) | dataclasses.is_dataclass(
+        thing
+    ):
+        return thing
+    if isinstance(thing, str):
+        return text
+    if isinstance(thing, tuple):
+        return tuple(with_text(one, text) for one in thing)
+    fields = {field.name: getattr(thing, field.name) for field in dataclasses.fields(thing)}
+    return dataclasses.replace(
+        thing,
+        **{name: with_text(value, text) for name, value in fields.items() if name not in ADDRESSES},
+    )
+
+
+ADDRESSES = ("src", "href")

@@ -1,0 +1,192 @@
+"""Whatever a person can type comes out as text, and a page asks nobody for anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from page_facts import CARD, NIGHT, QUEUE, REVIEW, with_text
+
+import reports
+from reports import Link, MessagePage, MorePage, NamePage, Picture
+
+MARK = "ZQ"
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'; DROP TABLE label; --",
+    "{{ 7 * 7 }}{% raw %}",
+    "</style></script><b>",
+    "\u202egpj.exe",
+    "Ä" * 300,
+    "a\nb\tc",
+]
+MORE = MorePage(
+    "Plant 1",
+    "2026-11-24",
+    "Tuesday",
+    "Page 2",
+    (CARD,),
+    NIGHT.rows,
+    NIGHT.evidence_scale,
+    NIGHT.alarm_scale,
+    Link("First page", "../2026-11-24.html"),
+    None,
+    None,
+    "now",
+)
+PAGES = {
+    "night": (reports.render_night, NIGHT),
+    "more": (reports.render_more, MORE),
+    "queue": (reports.render_queue, QUEUE),
+    "review": (reports.render_review, REVIEW),
+    "name": (reports.render_name, NamePage("s", "r", "/review", "/review/name", (), "w")),
+    "message": (reports.render_message, MessagePage("s", "r", "t", "s", Link("on", "/review"))),
+}
+
+
+class Seen(HTMLParser):
+    """Every element and the text between."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if dict(attrs).get("id"):
+            self.ids.append(str(dict(attrs)["id"]))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def shape(page: str) -> list[tuple[str, tuple[str, ...]]]:
+    """The elements of a page with the names of their attributes: what a text must not change."""
+    return [(tag, tuple(attributes)) for tag, attributes in Seen(page).elements]
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_text_is_shown_as_text(name, text):
+    render, page = PAGES[name]
+
+    written = render(with_text(page, text))
+
+    assert shape(written) == shape(render(with_text(page, MARK)))
+
+
+@given(st.text(min_size=1, max_size=40))
+@example("\x00")
+@example("]]>")
+@settings(max_examples=15, deadline=None)
+def test_any_text_a_person_can_type_comes_out_escaped(text):
+    card = with_text(CARD, text)
+
+    written = reports.render_more(dataclasses.replace(MORE, cards=(card,)))
+
+    expected = reports.render_more(dataclasses.replace(MORE, cards=(with_text(CARD, MARK),)))
+    assert shape(written) == shape(expected)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_asks_nobody_else_for_anything(name):
+    render, page = PAGES[name]
+
+    seen = Seen(render(page))
+
+    for _, attributes in seen.elements:
+        for key in ("src", "action", "data", "srcset", "poster"):
+            address = attributes.get(key) or ""
+            assert not re.match(r"(?i)\s*(https?:|//)", address)
+    assert not [link for link in seen.all("link") if "//" in (link.get("href") or "")]
+    assert "@import" not in render(page)
+    assert not re.search(r"url\(\s*['\"]?(https?:|//)", render(page))
+
+
+def test_a_report_is_one_file_with_its_own_policy():
+    seen = Seen(reports.render_night(NIGHT))
+
+    assert [script for script in seen.all("script") if "src" in script] == []
+    assert {link.get("rel") for link in seen.all("link")} == {"icon"}
+    policy = next(m["content"] for m in seen.all("meta") if "http-equiv" in m)
+    assert policy == reports.report_policy()
+    assert "default-src 'none'" in (policy or "")
+    assert "unsafe-inline" not in (policy or "").split("script-src")[1]
+
+
+@pytest.mark.parametrize("name", ["queue", "review", "name", "message"])
+def test_a_review_page_has_no_inline_style_or_script(name):
+    render, page = PAGES[name]
+
+    seen = Seen(render(page))
+
+    assert seen.all("style") == []
+    assert all("src" in script for script in seen.all("script"))
+    for _, attributes in seen.elements:
+        assert "style" not in attributes
+        assert not [key for key in attributes if key.startswith("on")]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_can_be_read_without_seeing_it(name):
+    render, page = PAGES[name]
+
+    seen = Seen(render(page))
+
+    assert seen.all("html")[0]["lang"] == "en"
+    assert len(seen.all("main")) == 1
+    assert len(seen.all("h1")) == 1
+    assert all("alt" in image for image in seen.all("img"))
+    assert len(seen.ids) == len(set(seen.ids))
+    labelled = {label.get("for") for label in seen.all("label")}
+    for field in seen.all("input"):
+        if field.get("type") not in ("hidden", "radio"):
+            assert field.get("id") in labelled
+
+
+def test_the_same_facts_give_the_same_bytes():
+    assert reports.render_night(NIGHT) == reports.render_night(NIGHT)
+
+
+def test_only_the_time_of_writing_tells_two_writings_apart():
+    later = dataclasses.replace(NIGHT, generated="25 Nov 2026 09:00:00")
+
+    one, two = reports.render_night(NIGHT), reports.render_night(later)
+
+    assert one.replace(NIGHT.generated, "") == two.replace(later.generated, "")
+
+
+def test_an_unknown_asset_is_refused():
+    with pytest.raises(KeyError):
+        reports.asset("../render.py")
+
+
+@pytest.mark.parametrize("name", reports.ASSETS)
+def test_every_asset_is_there(name):
+    assert reports.asset(name)
+
+
+def test_a_missing_picture_says_why():
+    bare = dataclasses.replace(CARD, crop=dataclasses.replace(CARD.crop, picture=None, note="gone"))
+
+    assert "gone" in Seen(reports.render_more(dataclasses.replace(MORE, cards=(bare,)))).text
+
+
+def test_a_picture_names_its_size_so_that_the_page_does_not_jump():
+    wide = Picture("data:,", "wide", 400, 300)
+    card = dataclasses.replace(CARD, crop=dataclasses.replace(CARD.crop, picture=wide))
+
+    image = Seen(reports.render_more(dataclasses.replace(MORE, cards=(card,)))).all("img")
+
+    assert {"src": "data:,", "alt": "wide", "width": "400", "height": "300"} in image
