@@ -194,7 +194,7 @@ def _ome_length(pixels: Mapping[str, str], name: str) -> float | None:
 def _ome_pixels(xml: str, image: int) -> Mapping[str, str] | None:
     """Give the attributes of one image's Pixels element."""
     root = parsed(xml)
-    found = [element.attrib for element in _named(root, "Pixels")]
+    found = [element.attrib for element in named(root, "Pixels")]
     return found[image] if image < len(found) else None
 
 
@@ -202,6 +202,15 @@ def ome_bits(tif: tifffile.TiffFile, image: int) -> int | None:
     """Say how many bits OME-XML says the camera filled in, or None."""
     bits = (_ome_pixels(tif.ome_metadata or "", image) or {}).get("SignificantBits", "")
     return int(bits) if bits.isdigit() else None
+
+
+def most_bits(page: tifffile.TiffPage) -> int | None:
+    """Say how many bits a TIFF's own tags say the camera filled in, or None."""
+    if page.bitspersample not in (8, 16):
+        return int(page.bitspersample)
+    largest = page.tags.valueof(281)  # MaxSampleValue
+    largest = largest[0] if isinstance(largest, tuple) and largest else largest
+    return largest.bit_length() if isinstance(largest, int) and largest > 0 else None
 
 
 def _imagej(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
@@ -245,7 +254,8 @@ def parsed(xml: str) -> ET.Element:
         return ET.Element("nothing")
 
 
-def _named(root: ET.Element, name: str) -> Iterator[ET.Element]:
+def named(root: ET.Element, name: str) -> Iterator[ET.Element]:
+    """Give every element of a name, whatever its namespace."""
     return (element for element in root.iter() if element.tag.rpartition("}")[2] == name)
 
 
@@ -259,10 +269,10 @@ def tiff_text(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, str]
         ("objective", "Objective", "Model"),
         ("magnification", "Objective", "NominalMagnification"),
     ):
-        found = next((e.get(attribute) for e in _named(root, element) if e.get(attribute)), None)
+        found = next((e.get(attribute) for e in named(root, element) if e.get(attribute)), None)
         if found:
             said[name] = found
-    date = next((e.text for e in _named(root, "AcquisitionDate") if e.text), None)
+    date = next((e.text for e in named(root, "AcquisitionDate") if e.text), None)
     return said | ({"acquired_at": date} if date else {})
 
 
@@ -325,15 +335,15 @@ def _ome_text(text: str, width: int) -> tuple[float, ...]:
 
 def _zen_text(text: str, _: int) -> tuple[float, ...]:
     metres = {
-        element.get("Id"): float(next(_named(element, "Value")).text or 0)
-        for element in _named(parsed(text), "Distance")
+        element.get("Id"): float(next(named(element, "Value")).text or 0)
+        for element in named(parsed(text), "Distance")
         if element.get("Id") in ("X", "Y")
     }
     return square(metres["X"] * 1e6, metres["Y"] * 1e6) if metres else ()
 
 
-AXIOVISION_UNITS = {"72": UM_PER_INCH, "75": 1e3, "76": 1.0, "77": 1e-3, "81": 1e6}
-"""AxioVision's numbers for inch, mm, µm, nm and m."""
+AXIOVISION_UM = "76"
+"""AxioVision's number for micrometres; another unit is not believed."""
 
 
 def _axiovision_text(text: str, _: int) -> tuple[float, ...]:
@@ -343,8 +353,7 @@ def _axiovision_text(text: str, _: int) -> tuple[float, ...]:
     if not tags.get("769"):
         return ()
     x, y = (float((tags[tag] or "").replace(",", ".")) for tag in ("769", "772"))
-    unit = AXIOVISION_UNITS[str(tags["770"])]
-    return square(x * unit, y * unit)
+    return square(x, y) if tags["770"] == AXIOVISION_UM else ()
 
 
 def _leica_text(text: str, _: int) -> tuple[float, ...]:

@@ -13,28 +13,25 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import tifffile
 
 from agent.errors import FileCode, FileError
-from agent.imaging.metadata import ome_bits, tiff_scales, tiff_text
+from agent.imaging.metadata import most_bits, ome_bits, tiff_scales, tiff_text
 from agent.imaging.page import Limits, Loader, Page, check_pages, check_size, decoding
+from agent.imaging.stack import COLOURS, fields, picture
 from agent.imaging.tones import to_rgb, torn_at, upright
 
 if TYPE_CHECKING:
     from agent.imaging.page import Stored
+    from agent.imaging.stack import Position
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PICTURE_AXES = "YXS"
 REDUCED, MASK = 1, 4
 """Bits of the NewSubfileType tag: a smaller version of another page, a transparency mask."""
-SAME_PICTURE = 0.95
-"""Correlation with the shrunken first page above which a smaller page is its pyramid level."""
-COLOURS = 3
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # we judge damage ourselves
 
@@ -58,10 +55,10 @@ def tiff(content: bytes, limits: Limits) -> list[Loader]:
     for stack in stacks:
         check_size(stack.page.imagewidth, stack.page.imagelength, limits)
         check_pages(math.prod(stack.leading), limits)
-    fields = [(stack, at) for stack in stacks for at in stack.fields()]
-    check_pages(len(fields), limits)
+    each = [(stack, at) for stack in stacks for at in fields(stack.sizes)]
+    check_pages(len(each), limits)
     file = _File(content, tif)
-    return [partial(file.load, stack, at) for stack, at in fields]
+    return [partial(file.load, stack, at) for stack, at in each]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +71,17 @@ class _Stack:
     page: tifffile.TiffPage
     pages: tuple[tifffile.TiffPage | tifffile.TiffFrame | None, ...]
 
-    def fields(self) -> list[dict[str, int]]:
-        """Positions along every axis that tells fields apart."""
-        axes = [(axis, size) for axis, size in self._sizes() if axis not in "ZC"]
-        steps = product(*(range(size) for _, size in axes))
-        return [dict(zip((axis for axis, _ in axes), step, strict=True)) for step in steps]
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Axis → length, slowest first, without the picture's own."""
+        return dict(zip(self.axes, self.leading, strict=True))
 
-    def size(self, axis: str) -> int:
-        return dict(self._sizes()).get(axis, 1)
-
-    def plane(self, position: dict[str, int]) -> int:
+    def plane(self, position: Position) -> int:
         """Number of the plane at a position; an axis left out is at its start."""
         number = 0
-        for axis, size in self._sizes():
+        for axis, size in self.sizes.items():
             number = number * size + position.get(axis, 0)
         return number
-
-    def _sizes(self) -> list[tuple[str, int]]:
-        return list(zip(self.axes, self.leading, strict=True))
 
 
 def _stacks(tif: tifffile.TiffFile) -> list[_Stack]:
@@ -116,39 +106,27 @@ class _File:
     content: bytes
     tif: tifffile.TiffFile
 
-    def load(self, stack: _Stack, at: dict[str, int]) -> Page:
-        depth, channels = stack.size("Z"), stack.size("C")
-        chosen, warnings = (
-            (0, ()) if depth == 1 else (self._sharpest(stack, at), ("sharpest_plane",))
-        )
-        at = at | {"Z": chosen}
-        bits = ome_bits(self.tif, stack.image)
-        if channels == COLOURS:
-            planes = [self._plane(stack, at | {"C": c}) for c in range(COLOURS)]
-            stored, alpha = np.stack([plane for plane, _ in planes], axis=-1), False
-            warnings = (*warnings, "channels_as_rgb")
-        else:
-            stored, alpha = self._plane(stack, at)
-            if channels > 1:
-                warnings = (*warnings, "first_channel_only")
-        pixels, more = to_rgb(stored, bits=bits, alpha=alpha)
+    def load(self, stack: _Stack, at: Position) -> Page:
+        alphas: set[bool] = set()
+
+        def plane(position: Position) -> Stored:
+            stored, alpha = self._plane(stack, position)
+            alphas.add(alpha)
+            return stored
+
+        stored, noted, chosen = picture(at, stack.sizes, plane, three_are_rgb=True)
+        bits = ome_bits(self.tif, stack.image) or most_bits(stack.page)
+        pixels, toned = to_rgb(stored, bits=bits, alpha=True in alphas)
         um, unclear = tiff_scales(self.tif, stack.page, stack.image)
-        orientation = int(stack.page.tags.valueof(274, 1))
-        said = tiff_text(self.tif, stack.page)
-        if depth > 1:
-            said["plane"] = f"{chosen + 1} of {depth}"
+        orientation = stack.page.tags.valueof(274, 1)
         return Page(
             pixels=pixels if orientation == 1 else upright(pixels, orientation),
             um_per_px=um,
-            metadata=said,
-            warnings=(*warnings, *more, *unclear),
+            metadata=tiff_text(self.tif, stack.page) | noted,
+            warnings=(*chosen, *toned, *unclear),
         )
 
-    def _sharpest(self, stack: _Stack, at: dict[str, int]) -> int:
-        planes = (self._plane(stack, at | {"Z": z})[0] for z in range(stack.size("Z")))
-        return int(np.argmax([sharpness(plane) for plane in planes]))
-
-    def _plane(self, stack: _Stack, at: dict[str, int]) -> tuple[Stored, bool]:
+    def _plane(self, stack: _Stack, at: Position) -> tuple[Stored, bool]:
         """Decode one plane; says too whether its last channel is transparency."""
         number = stack.plane(at)
         refuse_colours(stack.page)
@@ -274,16 +252,3 @@ def _coloured(page: tifffile.TiffPage, stored: Stored) -> tuple[Stored, bool]:
         return stored, False
     alpha = samples == wanted + 1 and [int(e) for e in page.extrasamples][:1] in ([1], [2])
     return (stored, True) if alpha else (stored[..., :wanted], False)
-
-
-def sharpness(plane: Stored) -> float:
-    """Say how sharp a plane is, to compare planes of one field; larger is sharper.
-
-    Args:
-        plane: (h, w) or (h, w, channels), any integer type.
-
-    Returns:
-        Mean squared Laplacian over squared mean, no unit.
-    """
-    grey = plane.astype(np.float32) if plane.ndim == 2 else plane.astype(np.float32).mean(-1)  # noqa: PLR2004
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var() / max(float(grey.mean()), 1.0) ** 2)
