@@ -1,1 +1,215 @@
-"""Commands of this group."""
+"""Run the agent, ask how it does, and hand it to the system's service manager."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli.app import DONE, SOME_FAILED, app, settings_file_of, settings_of, store_of
+from agent.cli.say import aside, console, print_json, progress, table
+
+if TYPE_CHECKING:
+    from agent.service import Outcome
+    from agent.settings import Settings
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="Take what lies in the sources now, then stop; no page."),
+    ] = False,
+) -> None:
+    """Watch the sources and take every micrograph once, until stopped."""
+    settings = settings_of(context)
+    if once:
+        raise typer.Exit(_run_once(settings))
+    _run(settings)
+
+
+def _run(settings: Settings) -> None:
+    from agent import log  # noqa: PLC0415 - heavy
+    from agent.host import systemd  # noqa: PLC0415
+    from agent.service import Agent  # noqa: PLC0415
+
+    file = None if aside.is_terminal or systemd.has_journal() else log_file(settings)
+    log.set_up(level=settings.log.level, file=file)
+    if file:
+        aside.print(f"log: {file}", markup=False)
+    manager = systemd.Manager()
+
+    def ready() -> None:
+        manager.say("READY=1")
+        if agent.url:
+            aside.print(f"review page: {agent.url} (Ctrl-C stops)", markup=False)
+
+    agent = Agent(
+        settings,
+        on_ready=ready,
+        on_beat=lambda: manager.say("WATCHDOG=1"),
+        on_stopping=lambda: manager.say("STOPPING=1"),
+    )
+    agent.run()
+
+
+def log_file(settings: Settings) -> Any:
+    """Say where the running agent writes its log; each process has a file of its own."""
+    return settings.store.folder / "logs" / "agent.log"
+
+
+def _run_once(settings: Settings) -> int:
+    import threading  # noqa: PLC0415
+
+    from agent import log  # noqa: PLC0415 - heavy
+    from agent.cli.signals import stopping  # noqa: PLC0415
+    from agent.service import run_once  # noqa: PLC0415
+
+    log.set_up(level="warning" if aside.is_terminal else settings.log.level)
+    stop = threading.Event()
+    with store_of(settings) as store, stopping(stop), progress("micrographs", None) as advance:
+        outcome = run_once(
+            settings,
+            store,
+            on_progress=lambda done, total: advance(done, f"of {total}"),
+            should_stop=stop.is_set,
+        )
+    _say_outcome(outcome)
+    return DONE if outcome.is_clean else SOME_FAILED
+
+
+def _say_outcome(outcome: Outcome) -> None:
+    taken = outcome.taken
+    parts = [
+        (taken.stored, "stored"),
+        (taken.duplicates, "duplicates"),
+        (taken.set_aside, "set aside"),
+        (taken.failed, "failed"),
+        (outcome.waiting, "waiting"),
+    ]
+    console.print(", ".join(f"{count} {word}" for count, word in parts if count) or "nothing new")
+    for problem in outcome.problems:
+        aside.print(f"agent: {problem}", markup=False)
+    if taken.set_aside or taken.failed or outcome.waiting:
+        aside.print("agent files --failed says which files, and why.", markup=False)
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Say how the agent does, and what a person should look at."""
+    from agent.service.status import status_of  # noqa: PLC0415
+    from agent.service.workplace import clock  # noqa: PLC0415
+
+    settings = settings_of(context)
+    document = status_of(settings, now=clock(), open_store=lambda: store_of(settings))
+    if as_json:
+        print_json(document)
+    else:
+        _say_status(document)
+    raise typer.Exit(DONE)
+
+
+def _say_status(document: dict[str, Any]) -> None:
+    running = "running" if document["running"] else "not running"
+    console.print(f"Martensight {document['version']}: {running}")
+    console.print(f"bundle {document['bundle'] or 'none yet'}, {document['database']}")
+    console.print(f"next report {document['next_report_at']}")
+    table(
+        ("source", "folder", "news by", "online", "last listed", "by listing", "by event"),
+        (
+            (
+                source["name"],
+                source["folder"],
+                source["mode"],
+                "yes" if source["online"] else "no",
+                source["last_scan_at"] or "never",
+                source["found_by_scan"],
+                source["found_by_event"],
+            )
+            for source in document["sources"]
+        ),
+    )
+    states = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in document["states"].items() if n)
+    console.print(f"files: {states or 'none'}")
+    for problem in document["problems"]:
+        console.print(f"! {problem}", markup=False)
+
+
+@app.command()
+def web(context: typer.Context) -> None:
+    """Serve the review page and the API alone, without taking files; `agent run` includes it."""
+    import threading  # noqa: PLC0415
+
+    from agent import log  # noqa: PLC0415 - heavy
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.cli.signals import stopping  # noqa: PLC0415
+    from agent.service import Pages, status_of  # noqa: PLC0415
+    from agent.service.workplace import clock  # noqa: PLC0415
+    from agent.web import app_of  # noqa: PLC0415
+
+    settings = settings_of(context)
+    log.set_up(level=settings.log.level)
+    stop = threading.Event()
+    with store_of(settings) as store, stopping(stop):
+        application = app_of(
+            settings,
+            store=store,
+            archive=Archive(settings.store.folder),
+            now=clock,
+            status=lambda: status_of(settings, now=clock(), open_store=lambda: store_of(settings)),
+        )
+        pages = Pages(application, settings.web.host, settings.web.port)
+        pages.start()
+        aside.print(f"review page: {pages.url} (Ctrl-C stops)", markup=False)
+        while not stop.wait(0.5) and pages.is_alive():
+            pass
+        pages.stop()
+        pages.join(5)
+
+
+service = typer.Typer(help="Hand the agent to the system's service manager.", no_args_is_help=True)
+app.add_typer(service, name="service")
+
+
+@service.command("install")
+def install(context: typer.Context) -> None:
+    """Install the agent as a service that starts with this PC."""
+    from agent.host import manager  # noqa: PLC0415
+
+    for line in manager().install(settings_file_of(context), settings_of(context)):
+        console.print(line, markup=False)
+
+
+@service.command("uninstall")
+def uninstall() -> None:
+    """Remove the service; data and settings stay."""
+    _do("uninstall")
+
+
+@service.command("start")
+def start() -> None:
+    """Start the service."""
+    _do("start")
+
+
+@service.command("stop")
+def stop_() -> None:
+    """Stop the service; the file in hand is finished."""
+    _do("stop")
+
+
+@service.command("status")
+def service_status() -> None:
+    """Say what the service manager knows of it."""
+    _do("status")
+
+
+def _do(act: str) -> None:
+    from agent.host import manager  # noqa: PLC0415
+
+    for line in getattr(manager(), act)():
+        console.print(line, markup=False)

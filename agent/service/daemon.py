@@ -1,0 +1,304 @@
+"""Run the agent: watches, worker, schedule, pages and heartbeat, until somebody says stop.
+
+In:  `Settings`. Out: everything else. Next: nothing; this is the top.
+The first signal lets the file in hand come to its fate and stops within ten seconds; a second one
+stops at once. Either way the journal knows what was in hand.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from agent.archive import Archive
+from agent.errors import AgentError, WrongUse
+from agent.service.lock import RunLock
+from agent.service.problems import Problems
+from agent.service.scheduling import Nights
+from agent.service.status import remember, status_in
+from agent.service.watching import SourceWatch
+from agent.service.working import Worker
+from agent.service.workplace import (
+    CurrentBundle,
+    agent_name,
+    clock,
+    make_pipeline,
+    make_pool,
+    open_store,
+)
+from agent.store import StoreFault
+from agent.web import app_of, refuse_strangers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+    from types import FrameType
+
+    import uvicorn
+
+    from agent.imaging import CropPool
+    from agent.pipeline import Pipeline
+    from agent.settings import Settings
+    from agent.store import Store
+
+log = structlog.get_logger()
+
+BEAT_S = 5.0
+TICK_S = 0.5
+WORKER_ENDS_S = 7.0  # what the file in hand gets; then its process is killed and it is given back
+THREADS_END_S = 1.0
+FORCED = 130
+
+
+class Agent:
+    """One running agent.
+
+    Args:
+        settings: Of the lab.
+        serve: Whether the review page is served.
+        now: Says the time, aware UTC.
+        on_ready: Called once everything runs. on_beat: called with each heartbeat.
+        on_stopping: Called when it begins to stop.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        serve: bool = True,
+        now: Callable[[], datetime] = clock,
+        on_ready: Callable[[], None] = lambda: None,
+        on_beat: Callable[[], None] = lambda: None,
+        on_stopping: Callable[[], None] = lambda: None,
+    ) -> None:
+        if serve:
+            refuse_strangers(settings.web.host)
+        self._settings, self._serve, self._now = settings, serve, now
+        self._on_ready, self._on_beat, self._on_stopping = on_ready, on_beat, on_stopping
+        self._stop = threading.Event()
+        self.problems = Problems()
+        self.url = ""
+        """Where the review page answers, once it does."""
+
+    def stop(self) -> None:
+        """Ask it to stop."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Run until `stop`, or a signal.
+
+        Raises:
+            SetupError: Settings, data folder, database or port cannot be used.
+        """
+        # Signals count from here on; a Ctrl-C while torch loads must not be lost.
+        with (
+            self._listening(),
+            RunLock(self._settings.store.folder, agent_name()),
+            open_store(self._settings) as store,
+        ):
+            self._run(store)
+
+    def _run(self, store: Store) -> None:
+        now, settings = self._now, self._settings
+        taken_back = store.take_back(at=now())
+        store.started(at=now())
+        archive = Archive(settings.store.folder)
+        bundle = CurrentBundle(settings, store)
+        worker = Worker(
+            lambda: self._tools(store, bundle),
+            bundle=bundle,
+            only=[source.name for source in settings.sources],
+            problems=self.problems,
+        )
+        watches = [
+            SourceWatch(source, store=store, now=now, on_work=worker.wake, problems=self.problems)
+            for source in settings.sources
+        ]
+        nights = Nights(settings, store, archive, now=now, problems=self.problems)
+        pages = self._pages(store, archive)
+        log.info("service.started", sources=len(watches), taken_back=taken_back, page=self.url)
+        worker.start()
+        for watch in watches:
+            watch.start()
+        nights.start()
+        if pages:
+            pages.start()
+        self._on_ready()
+        try:
+            self._keep_watch(store, worker, watches, nights)
+        finally:
+            log.info("service.stopping")
+            self._on_stopping()
+            nights.stop()
+            self._end(worker, watches, pages)
+            self._say_stopped(store)
+            log.info("service.stopped")
+
+    def _tools(self, store: Store, bundle: CurrentBundle) -> tuple[CropPool, Pipeline]:
+        pool = make_pool(self._settings)
+        pipeline = make_pipeline(
+            self._settings,
+            store=store,
+            pool=pool,
+            classifier=bundle.classifier,
+            now=self._now,
+        )
+        return pool, pipeline
+
+    # --- while it runs --------------------------------------------------------------------------
+
+    def _keep_watch(
+        self, store: Store, worker: Worker, watches: list[SourceWatch], nights: Nights
+    ) -> None:
+        beat_at_s = 0.0
+        while not self._stop.wait(TICK_S):
+            if time.monotonic() < beat_at_s:
+                continue
+            beat_at_s = time.monotonic() + BEAT_S
+            dead = [thread.name for thread in (worker, *watches) if not thread.is_alive()]
+            self.problems.say("threads", f"{', '.join(dead)} ended unexpectedly" if dead else "")
+            self._beat(store, watches, nights)
+            if not dead:
+                self._on_beat()  # a service manager restarts an agent that misses it
+
+    def _beat(self, store: Store, watches: list[SourceWatch], nights: Nights) -> None:
+        try:
+            store.sources_seen([watch.health() for watch in watches])
+            store.heartbeat(self._facts(nights), at=self._now())
+            document = status_in(self._settings, store, now=self._now(), running=True)
+        except (StoreFault, AgentError) as fault:
+            if self.problems.say("database", str(fault)):
+                log.warning("store.unreachable", reason=str(fault))
+            return
+        if self.problems.say("database", ""):
+            log.info("store.back")
+        remember(self._settings.store.folder, document)
+
+    def _facts(self, nights: Nights) -> dict[str, Any]:
+        next_at = nights.next_at()
+        return {
+            "pid": os.getpid(),
+            "problems": self.problems.all(),
+            "page": self.url,
+            "next_report_at": next_at.isoformat() if next_at else None,
+        }
+
+    # --- pages ----------------------------------------------------------------------------------
+
+    def _pages(self, store: Store, archive: Archive) -> Pages | None:
+        if not self._serve:
+            return None
+        app = app_of(
+            self._settings,
+            store=store,
+            archive=archive,
+            now=self._now,
+            status=lambda: status_in(self._settings, store, now=self._now(), running=True),
+        )
+        pages = Pages(app, self._settings.web.host, self._settings.web.port)
+        self.url = pages.url
+        return pages
+
+    # --- stopping -------------------------------------------------------------------------------
+
+    def _end(self, worker: Worker, watches: list[SourceWatch], pages: Pages | None) -> None:
+        worker.stop()
+        for watch in watches:
+            watch.stop()
+        if pages:
+            pages.stop()
+        worker.join(WORKER_ENDS_S)
+        if worker.is_alive():
+            worker.abandon()
+            worker.join(THREADS_END_S)
+        for thread in watches:
+            thread.join(THREADS_END_S / max(len(watches), 1))  # a dead share holds its own only
+        if pages:
+            pages.join(THREADS_END_S)
+
+    def _say_stopped(self, store: Store) -> None:
+        try:
+            store.heartbeat({"stopped": True}, at=self._now())
+        except (StoreFault, AgentError) as fault:
+            log.warning("store.unreachable", reason=str(fault))
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Take the first signal as a request and the second as an order; give them back after."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def heard(number: int, _frame: FrameType | None) -> None:
+            if self._stop.is_set():
+                os._exit(FORCED)  # the journal has everything; what was in hand is queued again
+            log.info("service.signalled", signal=signal.Signals(number).name)
+            self._stop.set()
+
+        names = ("SIGINT", "SIGTERM", "SIGBREAK")
+        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        before = {number: signal.signal(number, heard) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Pages(threading.Thread):
+    """The web server, in a thread of its own.
+
+    Args:
+        app: The application. host: on which address. port: 0 takes any free one.
+
+    Raises:
+        WrongUse: Somebody else has the port.
+    """
+
+    def __init__(self, app: Any, host: str, port: int) -> None:
+        import uvicorn  # noqa: PLC0415 - only where pages are served
+
+        super().__init__(name="pages", daemon=True)
+        self._socket = _bound(host, port)
+        number = self._socket.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{number}"
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=2,
+            lifespan="off",
+        )
+        self._server: uvicorn.Server = uvicorn.Server(config)
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        self._server.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Ask it to stop."""
+        self._server.should_exit = True
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    if os.name == "posix":
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise WrongUse(
+            f"web.port: {host}:{port} cannot be used ({error.strerror or error}); "
+            "set another port, or stop whoever has it."
+        ) from error
+    return bound

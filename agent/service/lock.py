@@ -1,0 +1,103 @@
+"""Let one agent of a name run on a data folder, and no second one beside it.
+
+In:  the data folder. Out: a lock that the system gives back when the process ends, however it
+ends. Next: `daemon` and `once` hold it; `status` asks whether somebody does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Self
+
+from agent.errors import BadStore, WrongUse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class RunLock:
+    """The right to run as this agent on this data folder.
+
+    Args:
+        folder: The data folder. agent: this agent's name.
+    """
+
+    def __init__(self, folder: Path, agent: str) -> None:
+        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", agent)
+        self._path = folder / f"agent-{safe}.lock"
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take it, or say who has it.
+
+        Raises:
+            WrongUse: An agent is running already.
+            BadStore: The data folder cannot be written.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | _CLOSE_ON_EXEC, 0o644)
+        except OSError as error:
+            raise BadStore(f"{self._path}: cannot be written ({error.strerror}).") from error
+        if not _lock(descriptor):
+            holder = os.pread(descriptor, 32, 0) if hasattr(os, "pread") else b""
+            os.close(descriptor)
+            pid = holder.decode(errors="replace").strip()
+            raise WrongUse(
+                f"{self._path.parent}: an agent is already running here"
+                f"{f' (process {pid})' if pid else ''}; it takes the files by itself."
+            )
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give it back; harmless when it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)  # closing lets the lock go
+        self._descriptor = None
+
+    def is_held(self) -> bool:
+        """Say whether some process has it."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | _CLOSE_ON_EXEC)
+        except OSError:
+            return False
+        try:
+            return not _lock(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+_CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)  # a worker must not keep it when the agent is killed
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> bool:
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # far behind the text, which stays readable
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return True
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,29 @@
+"""Keep what a person should know right now: one sentence per trouble, gone when it is over.
+
+In:  what threads run into. Out: sentences. Next: `status` and the heartbeat.
+"""
+
+from __future__ import annotations
+
+import threading
+
+
+class Problems:
+    """Sentences by subject; may be used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said: dict[str, str] = {}
+
+    def say(self, subject: str, sentence: str) -> bool:
+        """Note a trouble, "" when it is over; say whether that is news."""
+        with self._lock:
+            before = self._said.pop(subject, "")
+            if sentence:
+                self._said[subject] = sentence
+        return before != sentence
+
+    def all(self) -> list[str]:
+        """Every sentence that holds now."""
+        with self._lock:
+            return list(self._said.values())

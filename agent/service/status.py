@@ -1,0 +1,189 @@
+"""Say how the agent does, also when it, its folders or its database do not.
+
+In:  settings, and whatever can be asked. Out: the document of `agent status --json`.
+Next: the command, the API, and a person in front of either.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import timedelta
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import BadStore
+from agent.night import end_of, night_of
+from agent.service.lock import RunLock
+from agent.service.workplace import agent_name, bundles_folder
+from agent.store import Store, StoreFault, store_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.settings import Settings
+    from agent.store import AgentSeen, SourceHealth
+
+SILENT_AFTER_S = 60.0  # a heartbeat comes every few seconds
+LOW_DISK_BYTES = 1_000_000_000
+MEMO = "status.json"
+"""What the running agent last said of itself, for when the database cannot be asked."""
+
+
+def status_of(
+    settings: Settings, *, now: datetime, open_store: Callable[[], Store]
+) -> dict[str, Any]:
+    """Say everything, with one sentence per problem; never raises for what it reports.
+
+    Args:
+        settings: Of the lab.
+        now: Aware UTC.
+        open_store: Opens the database; what it raises becomes a problem.
+    """
+    running = RunLock(settings.store.folder, agent_name()).is_held()
+    try:
+        store = open_store()
+    except (BadStore, StoreFault) as error:
+        return _without_store(settings, running=running, sentence=str(error), now=now)
+    try:
+        return status_in(settings, store, now=now, running=running)
+    except (BadStore, StoreFault) as error:
+        return _without_store(settings, running=running, sentence=str(error), now=now)
+
+
+def status_in(settings: Settings, store: Store, *, now: datetime, running: bool) -> dict[str, Any]:
+    """Say everything, asking an open database."""
+    own = [agent for agent in store.agents() if agent.site == settings.site.name]
+    running = running or any(_is_alive(agent, now) for agent in own)
+    said = {health.name: health for health in store.sources()}
+    mine = next((agent for agent in own if agent.name == agent_name()), None)
+    heard = list(mine.facts.get("problems", [])) if running and mine else []
+    sources = [_source(s.name, s.folder, s.mode, said.get(s.name)) for s in settings.sources]
+    counts = store.counts()
+    bundle = store.current_bundle()
+    problems = [
+        *heard,
+        *_of_sources(sources, said, running=running),
+        *_of_bundle(settings, bundle),
+        *_of_files(counts),
+        *_of_disk(settings.store.folder),
+    ]
+    return {
+        "version": version("martensight"),
+        "running": running,
+        "sources": sources,
+        "states": counts,
+        "bundle": bundle,
+        "database": f"{store.kind}: {store.place}",
+        "next_report_at": next_report_at(settings, now).isoformat(),
+        "problems": list(dict.fromkeys(problems)),
+    }
+
+
+def next_report_at(settings: Settings, now: datetime) -> datetime:
+    """Say when the night that runs is over, aware."""
+    at, zone = settings.night.at, settings.site.time_zone
+    end = end_of(night_of(now, at, zone), at, zone)
+    return end if end > now else end_of(night_of(now + timedelta(days=1), at, zone), at, zone)
+
+
+def remember(folder: Path, document: dict[str, Any]) -> None:
+    """Lay the document beside the database, for when that is gone; a full disk is no matter."""
+    part = folder / f".{MEMO}.part"
+    try:
+        part.write_text(json.dumps(document, default=str), encoding="utf-8")
+        part.replace(folder / MEMO)
+    except OSError:
+        return
+
+
+def _without_store(
+    settings: Settings, *, running: bool, sentence: str, now: datetime
+) -> dict[str, Any]:
+    remembered = _remembered(settings.store.folder) if running else {}
+    sources = [_source(s.name, s.folder, s.mode, None) for s in settings.sources]
+    return {
+        "version": version("martensight"),
+        "running": running,
+        "sources": remembered.get("sources") or sources,
+        "states": {},
+        "bundle": remembered.get("bundle"),
+        "database": store_url(settings.store.folder, settings.store.url).split("@")[-1],
+        "next_report_at": next_report_at(settings, now).isoformat(),
+        "problems": list(dict.fromkeys([sentence, *_of_disk(settings.store.folder)])),
+    }
+
+
+def _remembered(folder: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads((folder / MEMO).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document
+
+
+def _is_alive(agent: AgentSeen, now: datetime) -> bool:
+    if agent.seen_at is None or agent.facts.get("stopped"):
+        return False
+    return (now - agent.seen_at).total_seconds() < SILENT_AFTER_S
+
+
+def _source(name: str, folder: Path, mode: str, said: SourceHealth | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "folder": str(folder),
+        "mode": said.mode if said and said.mode else mode,
+        "online": said.online if said and said.last_scan_at else folder.is_dir(),
+        "last_scan_at": said.last_scan_at.isoformat() if said and said.last_scan_at else None,
+        "found_by_scan": said.found_by_scan if said else 0,
+        "found_by_event": said.found_by_event if said else 0,
+    }
+
+
+def _of_sources(
+    sources: list[dict[str, Any]], said: dict[str, SourceHealth], *, running: bool
+) -> Iterator[str]:
+    if not sources:
+        yield "no source is set: add a [[sources]] entry to agent.toml."
+    for source in sources:
+        health = said.get(source["name"])
+        if running and health and health.problem:
+            yield f"{source['name']}: {health.problem}"
+        elif not source["online"]:
+            yield f"{source['name']}: {source['folder']} cannot be reached"
+
+
+def _of_bundle(settings: Settings, name: str | None) -> Iterator[str]:
+    from agent.imaging.crop import RECIPE  # noqa: PLC0415 - OpenCV, only needed here
+
+    if name is None:
+        yield "there is no bundle yet: every micrograph goes to review (agent train FOLDER)."
+        return
+    manifest = bundles_folder(settings) / name / "bundle.json"
+    try:
+        recipe = json.loads(manifest.read_text("utf-8"))["recipe"]
+    except (OSError, ValueError, KeyError) as error:
+        yield f"bundle {name}: {manifest} cannot be read ({error})."
+        return
+    if recipe != RECIPE:
+        yield (
+            f"bundle {name} was taught on crops of recipe {recipe}, and this version cuts by "
+            f"recipe {RECIPE}: run agent retrain."
+        )
+
+
+def _of_files(counts: dict[str, int]) -> Iterator[str]:
+    if failed := counts.get("failed", 0):
+        yield f"{failed} files failed and are tried again by themselves (agent files --failed)."
+
+
+def _of_disk(folder: Path) -> Iterator[str]:
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        yield f"{folder}: the data folder is not there."
+        return
+    if free < LOW_DISK_BYTES:
+        yield f"{folder}: the disk is nearly full ({free / 1e6:.0f} MB are left)."

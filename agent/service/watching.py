@@ -1,0 +1,183 @@
+"""Watch one source in a thread of its own: a share that hangs holds up nobody else.
+
+In:  looks at a folder. Out: rows in the journal, and a word to the worker. Next: `working`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.errors import BadStore
+from agent.store import SourceHealth, StoreFault
+from agent.watch import Watched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from agent.service.problems import Problems
+    from agent.settings import Source
+    from agent.store import Store
+    from agent.watch import Arrival, Look
+
+log = structlog.get_logger()
+
+GATHER_S = 0.05  # one copy rings many times
+AGAIN_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # after a fault of the database or a bug of ours
+AT_ONCE = 1000  # rows in one transaction, so that others may write in between
+FRESH_AT_MOST = 64  # more files at once are a backlog, and a fresh one goes before them
+NOT_A_PICTURE = "not_a_picture"
+
+
+def watched_of(
+    source: Source,
+    *,
+    known: dict[str, tuple[int, int, int]],
+    ring: Callable[[], None],
+    hear: bool = True,
+) -> Watched:
+    """Make the watch of one source from its settings."""
+    return Watched(
+        name=source.name,
+        folder=source.folder,
+        wish=source.mode,
+        quiet_s=source.quiet_s,
+        completion=source.completion,
+        scan_every_s=source.scan_every_s,
+        known=known,
+        ring=ring,
+        clock=time.monotonic,
+        hear=hear,
+    )
+
+
+def write_down(look: Look, watched: Watched, store: Store, *, at: datetime) -> int:
+    """Write one look into the journal; only then does the watch count a file as taken.
+
+    Returns:
+        How many files are new in the queue.
+
+    Raises:
+        StoreFault: The journal cannot be written now; nothing is lost, it is offered again.
+    """
+    if look.settling:
+        for some in _pieces(look.settling):
+            store.settle(some, at=at)
+    lane = "fresh" if len(look.at_rest) <= FRESH_AT_MOST else "backlog"
+    for some in _pieces(look.at_rest):
+        store.arrive(some, at=at, lane=lane)
+        watched.taken(some)
+    for some in _pieces(look.ignored):
+        store.ignore(some, NOT_A_PICTURE, "its name is no picture's", at=at)
+        watched.taken(some)
+    if look.gone:
+        store.gone(watched.state.name, look.gone, at=at)
+        watched.let_go(look.gone)
+    return len(look.at_rest)
+
+
+def _pieces(files: Sequence[Arrival]) -> list[Sequence[Arrival]]:
+    return [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
+
+
+class SourceWatch(threading.Thread):
+    """The thread that watches one source.
+
+    Args:
+        source: Its settings. store: the journal.
+        now: Says the time, aware UTC.
+        on_work: Called when something is new in the queue.
+        problems: Where troubles are said.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        store: Store,
+        now: Callable[[], datetime],
+        on_work: Callable[[], None],
+        problems: Problems,
+    ) -> None:
+        super().__init__(name=f"watch {source.name}", daemon=True)
+        self._source, self._store, self._now = source, store, now
+        self._on_work, self._problems = on_work, problems
+        self._rung, self._stopping = threading.Event(), threading.Event()
+        self._watched: Watched | None = None
+        self._failures = 0
+        self.last_scan_at: datetime | None = None
+        self.offline_since: datetime | None = None
+        self.ready = threading.Event()
+        """Set after the first look, whatever it showed."""
+
+    def run(self) -> None:
+        """Look and write down, until told to stop; a fault costs time, never the thread."""
+        while not self._stopping.is_set():
+            try:
+                pause_s = self._round()
+                self._failures = 0
+                self._problems.say(self._subject, self._trouble())
+            except (StoreFault, BadStore) as fault:
+                pause_s = self._again(str(fault))
+            except Exception as error:
+                log.exception("folder.crashed", source=self._source.name)
+                pause_s = self._again(f"{type(error).__name__}: {error}")
+            self.ready.set()
+            if self._rung.wait(max(pause_s, 0)):
+                self._stopping.wait(GATHER_S)
+                self._rung.clear()
+        if self._watched:
+            self._watched.close()
+
+    def stop(self) -> None:
+        """Ask it to stop; it does so after the look in hand."""
+        self._stopping.set()
+        self._rung.set()
+
+    def health(self) -> SourceHealth:
+        """Say how the source does, as the store keeps it."""
+        state = self._watched.state if self._watched else None
+        return SourceHealth(
+            name=self._source.name,
+            folder=str(self._source.folder),
+            mode=state.mode if state else self._source.mode,
+            online=bool(state and state.online),
+            offline_since=self.offline_since,
+            last_scan_at=self.last_scan_at,
+            found_by_scan=state.found_by_scan if state else 0,
+            found_by_event=state.found_by_event if state else 0,
+            problem=state.problem if state else "",
+        )
+
+    @property
+    def _subject(self) -> str:
+        return f"source {self._source.name}"
+
+    def _trouble(self) -> str:
+        problem = self._watched.state.problem if self._watched else ""
+        return f"{self._source.name}: {problem}" if problem else ""
+
+    def _round(self) -> float:
+        if self._watched is None:
+            known = self._store.known(self._source.name)
+            self._watched = watched_of(self._source, known=known, ring=self._rung.set)
+        watched = self._watched
+        look = watched.look(time.monotonic())
+        if look.listed:
+            self.last_scan_at = self._now()
+        online = watched.state.online
+        self.offline_since = None if online else self.offline_since or self._now()
+        if write_down(look, watched, self._store, at=self._now()):
+            self._on_work()
+        now_s = time.monotonic()
+        return watched.next_look_at_s(now_s) - now_s
+
+    def _again(self, sentence: str) -> float:
+        pause_s = AGAIN_S[min(self._failures, len(AGAIN_S) - 1)]
+        self._failures += 1
+        self._problems.say(self._subject, f"{self._source.name}: {sentence}")
+        return pause_s

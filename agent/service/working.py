@@ -1,0 +1,139 @@
+"""Take files from the queue, round after round, whatever befalls a round.
+
+In:  a word that there is work. Out: fates. Next: people, through report and page.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.errors import BadStore
+from agent.pipeline import Stalled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent.imaging import CropPool
+    from agent.pipeline import Pipeline
+    from agent.service.problems import Problems
+    from agent.service.workplace import CurrentBundle
+
+log = structlog.get_logger()
+
+ROUND_S = 4.0  # about what one round may take, so that a fresh file waits no longer for its turn
+IDLE_S = 2.0  # how often the queue is asked when nobody says that there is work
+AGAIN_S = (1.0, 2.0, 5.0, 10.0, 15.0)
+MOST = 64
+
+
+class Pace:
+    """How many files to claim at once: as many as one round's time allows."""
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+        self._file_s: float | None = None
+
+    def files(self) -> int:
+        """Say how many."""
+        if self._file_s is None:
+            return self._least
+        return max(self._least, min(MOST, int(ROUND_S / max(self._file_s, 1e-3))))
+
+    def took(self, files: int, seconds: float) -> None:
+        """Learn how long a round took."""
+        if files:
+            last = seconds / files
+            self._file_s = last if self._file_s is None else 0.5 * (self._file_s + last)
+
+
+class Worker(threading.Thread):
+    """The thread that works.
+
+    Args:
+        make: Makes a pool, and a pipeline upon it; again, if the pool breaks.
+        bundle: Looked at between rounds.
+        only: Names of the sources this agent can reach.
+        problems: Where troubles are said.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], tuple[CropPool, Pipeline]],
+        *,
+        bundle: CurrentBundle,
+        only: Sequence[str],
+        problems: Problems,
+    ) -> None:
+        super().__init__(name="work", daemon=True)
+        self._make, self._bundle, self._only, self._problems = make, bundle, only, problems
+        self._work, self._stopping = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._pool: CropPool | None = None
+        self._pipeline: Pipeline | None = None
+        self._failures = 0
+
+    def wake(self) -> None:
+        """Say that there is work."""
+        self._work.set()
+
+    def stop(self) -> None:
+        """Ask it to stop after the file in hand."""
+        self._stopping.set()
+        self._work.set()
+
+    def abandon(self) -> None:
+        """Kill the processes that read: what they had in hand is given back."""
+        with self._lock:
+            pool, self._pool, self._pipeline = self._pool, None, None
+        if pool:
+            pool.close()
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        pace = Pace(self._least())
+        while not self._stopping.is_set():
+            began_s = time.monotonic()
+            try:
+                files = self._round(pace.files())
+            except (Stalled, BadStore) as stalled:
+                self._again("work", str(stalled))
+                continue
+            except Exception as error:
+                if not self._stopping.is_set():
+                    log.exception("work.crashed")
+                self.abandon()
+                self._again("work", f"{type(error).__name__}: {error}")
+                continue
+            pace.took(files, time.monotonic() - began_s)
+            self._failures = 0
+            self._problems.say("work", "")
+            if not files and self._work.wait(IDLE_S):
+                self._work.clear()
+        self.abandon()
+
+    def _round(self, n: int) -> int:
+        changed = self._bundle.refresh()
+        self._problems.say("bundle", self._bundle.problem)
+        pipeline = self._ready()
+        if changed:
+            pipeline.use(self._bundle.classifier, self._bundle.policy())
+        return pipeline.take(n, only=self._only, should_stop=self._stopping.is_set).files
+
+    def _ready(self) -> Pipeline:
+        with self._lock:
+            if self._pipeline is None:
+                self._pool, self._pipeline = self._make()
+            return self._pipeline
+
+    def _least(self) -> int:
+        return max(2, self._bundle.settings.model.batch)
+
+    def _again(self, subject: str, sentence: str) -> None:
+        if self._problems.say(subject, sentence):
+            log.warning("work.stalled", reason=sentence)
+        self._stopping.wait(AGAIN_S[min(self._failures, len(AGAIN_S) - 1)])
+        self._failures += 1
