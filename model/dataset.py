@@ -92,7 +92,7 @@ def split(
         The split; the same examples and seed give the same one, in whatever order they come.
     """
     groups: dict[str, list[Example]] = defaultdict(list)
-    for example in examples:
+    for example in sorted(examples, key=lambda e: e.key):
         groups[example.group].append(example)
     sides = _kept_sides(groups, kept or {})
     filled: dict[str, Counter[str]] = {side: Counter() for side in SIDES}
@@ -115,7 +115,7 @@ def folds(
 ) -> list[tuple[tuple[Example, ...], tuple[Example, ...]]]:
     """Give k pairs of (rest, held out); every example is held out once, groups stay together."""
     groups: dict[str, list[Example]] = defaultdict(list)
-    for example in examples:
+    for example in sorted(examples, key=lambda e: e.key):
         groups[example.group].append(example)
     filled: list[Counter[str]] = [Counter() for _ in range(k)]
     fold_of = {}

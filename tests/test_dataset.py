@@ -1,0 +1,151 @@
+"""No specimen is on two sides of a split, and what has a side keeps it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model import Example, TrainingError, default_taxonomy, folds, split
+from model.dataset import accepted
+
+STANDARD = default_taxonomy()
+
+
+def no_field():
+    raise AssertionError("splitting looks at no pixel")
+
+
+def example(key: str, code: str, group: str | None = None) -> Example:
+    return Example(key=key, code=code, group=group or key, load=no_field)
+
+
+def many(counts: dict[str, int], per_group: int = 1) -> list[Example]:
+    return [
+        example(f"{code}-{i}", code, f"{code}-s{i // per_group}")
+        for code, n in counts.items()
+        for i in range(n)
+    ]
+
+
+examples_of_groups = st.lists(
+    st.tuples(st.integers(0, 12), st.sampled_from(STANDARD.trained_codes)), min_size=1, max_size=60
+).map(lambda rows: [example(f"k{i}", code, f"g{g}") for i, (g, code) in enumerate(rows)])
+
+
+@settings(deadline=None)
+@given(examples_of_groups, st.integers(0, 3))
+def test_no_specimen_is_on_two_sides(examples, seed):
+    sides = split(examples, seed=seed)
+
+    groups = [{e.group for e in side} for side in (sides.train, sides.validation, sides.test)]
+    assert not groups[0] & groups[1]
+    assert not groups[0] & groups[2]
+    assert not groups[1] & groups[2]
+    assert len(sides.train) + len(sides.validation) + len(sides.test) == len(examples)
+
+
+@settings(deadline=None)
+@given(examples_of_groups, st.randoms())
+def test_the_order_of_the_examples_changes_nothing(examples, chance):
+    shuffled = list(examples)
+    chance.shuffle(shuffled)
+
+    assert split(examples).keys() == split(shuffled).keys()
+
+
+@settings(deadline=None)
+@given(examples_of_groups, st.integers(1, 30))
+def test_examples_keep_their_side_when_new_ones_come(examples, first):
+    before = split(examples[:first]).keys()
+    after = split(examples, kept=before).keys()
+
+    new_keys = {e.key for e in examples[first:]}
+    moved = {
+        e.key
+        for side, keys in before.items()
+        for e in examples
+        if e.key in keys and e.key not in after[side] and e.key not in new_keys
+    }
+    assert not moved
+
+
+def test_every_code_gets_the_papers_shares():
+    counts = {"G8": 196, "G9-10": 985, "M8": 31, "B7": 40}
+
+    sides = split(many(counts))
+
+    for code, n in counts.items():
+        train, validation, test = (
+            Counter(e.code for e in side)[code]
+            for side in (sides.train, sides.validation, sides.test)
+        )
+        assert abs(train - 0.64 * n) <= 1
+        assert abs(validation - 0.16 * n) <= 1
+        assert abs(test - 0.20 * n) <= 1
+
+
+def test_three_images_of_a_code_reach_train_and_test():
+    sides = split(many({"G8": 3}))
+
+    assert len(sides.train) == 2
+    assert len(sides.test) == 1
+
+
+def test_a_whole_specimen_follows_its_kept_image_into_the_test():
+    examples = many({"G8": 40}, per_group=4)
+    kept = {"test": [examples[0].key]}
+
+    sides = split(examples, kept=kept)
+
+    assert {e.key for e in examples[:4]} <= set(sides.keys()["test"])
+
+
+def test_folds_hold_every_example_out_once():
+    examples = many({"G8": 20, "B8": 11}, per_group=2)
+
+    pairs = folds(examples, 4)
+
+    held = [e.key for _, out in pairs for e in out]
+    assert sorted(held) == sorted(e.key for e in examples)
+    for rest, out in pairs:
+        assert not {e.group for e in rest} & {e.group for e in out}
+
+
+def test_what_is_not_taught_is_left_out_and_said():
+    examples = many({"G8": 5, "B8": 5, "G6": 2})
+
+    kept, taxonomy, notes = accepted(examples, STANDARD)
+
+    assert {e.code for e in kept} == {"G8", "B8"}
+    assert taxonomy.trained_codes == ("B8", "G8")
+    assert notes[0] == "2 micrographs of G6 are left out: the taxonomy does not teach it."
+    assert "No micrograph of B7" in notes[1]
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        ([example("a", "X9")], "Micrograph a: 'X9' is no structure code"),
+        ([example("a", "G8"), example("a", "G7")], "has two labels, G8 and G7"),
+        (
+            [example("a", "G8", "s1"), example("b", "B8", "s1")],
+            "Specimen s1 has micrographs of two subtypes, G and B",
+        ),
+        (many({"G8": 5, "B8": 2}), "B8 has 2 images and needs at least 3"),
+        (many({"G8": 5}), "1 structure codes; at least two"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_said_in_one_sentence(examples, message):
+    with pytest.raises(TrainingError, match=message):
+        accepted(examples, STANDARD)
+
+
+def test_a_group_may_be_a_plant_with_all_its_subtypes():
+    examples = [example(f"{c}{i}", c, "plant 1") for c in ("G8", "B8") for i in range(3)]
+
+    kept, _, _ = accepted(examples, STANDARD, mixed_groups=True)
+
+    assert len(kept) == 6

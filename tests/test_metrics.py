@@ -1,0 +1,169 @@
+"""Every number carries how sure it is, and agrees with what others publish."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model import Evaluation, compare, default_taxonomy
+from model.intervals import at_most, bootstrap, mcnemar, wilson
+from model.metrics import Case, auroc, fpr95
+
+STANDARD = default_taxonomy()
+
+
+def case(key: int, true: str, predicted: str, probability: float = 0.9, p_value: float = 0.5):
+    return Case(
+        key=str(key),
+        group=str(key),
+        true=true,
+        predicted=predicted,
+        probability=probability,
+        true_probability=probability if true == predicted else (1 - probability) / 2,
+        prediction_set=(predicted,),
+        p_value=p_value,
+        flagged=p_value < 0.02,
+        slices={"microscope": "LOM-07" if key % 2 else "LOM-03"},
+    )
+
+
+def evaluation(cases, name="20261124-00000000", strange=None) -> Evaluation:
+    return Evaluation(name, STANDARD, tuple(cases), 0, 0.02, strange or {})
+
+
+def test_the_papers_interval_is_found():
+    estimate = wilson(295, 326)
+
+    assert estimate.low == pytest.approx(0.868, abs=0.001)
+    assert estimate.high == pytest.approx(0.932, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "n", "bound"), [(0, 59, 0.0495), (1, 20, 0.2161), (5, 5, 1.0), (0, 1, 0.95)]
+)
+def test_the_exact_one_sided_bounds_are_the_published_ones(wrong, n, bound):
+    assert at_most(wrong, n) == pytest.approx(bound, abs=2e-4)
+
+
+@pytest.mark.parametrize(("first", "second", "p"), [(0, 1, 1.0), (1, 9, 0.0215), (0, 0, 1.0)])
+def test_mcnemar_is_exact(first, second, p):
+    assert mcnemar(first, second) == pytest.approx(p, abs=1e-3)
+
+
+def test_a_bootstrap_interval_holds_the_number():
+    values = np.arange(100.0)
+
+    found = bootstrap(100, lambda i: float(values[i].mean()))
+
+    assert found.low < found.value == 49.5 < found.high
+
+
+def test_the_confusion_matrix_has_the_papers_orientation():
+    codes, counts = evaluation([case(1, "G7", "G8"), case(2, "G8", "G8")]).confusion()
+
+    row, column = codes.index("G8"), codes.index("G7")
+    assert counts[row, column] == 1  # predicted G8, truly G7
+    assert counts.sum() == 2
+
+
+def test_what_a_metallographer_asks_first_comes_from_counts():
+    cases = [case(1, "G7", "G8"), case(2, "G7", "G7"), case(3, "G8", "G7"), case(4, "G8", "G8")]
+
+    limit = evaluation(cases).limits()["G8 or finer"]
+
+    assert limit["false_conform"] == {
+        "n": 2,
+        "wrong": 1,
+        "value": 0.5,
+        "upper95": pytest.approx(0.9747, abs=1e-4),
+    }
+    assert limit["false_nonconform"]["wrong"] == 1
+
+
+def test_a_neighbouring_size_is_within_one_and_another_subtype_is_not():
+    cases = [case(1, "G7", "G8"), case(2, "G7", "G9-10"), case(3, "G8", "B8"), case(4, "G8", "G8")]
+
+    assert evaluation(cases).within_one_size.value == 0.5
+
+
+def test_perfect_answers_have_perfect_numbers():
+    cases = [case(i, code, code, 1.0) for i, code in enumerate(STANDARD.trained_codes * 3)]
+
+    document = evaluation(cases).as_json()
+
+    assert document["macro_f1"]["value"] == 1.0
+    assert document["kappa"]["value"] == 1.0
+    assert document["nll"] == pytest.approx(0.0, abs=1e-9)
+    assert document["ece"] == pytest.approx(0.0, abs=1e-9)
+    assert document["per_stage"]["subtype"]["value"] == 1.0
+    assert document["slices"]["microscope"]["LOM-07"]["n"] == 12
+
+
+def test_kappa_agrees_with_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    true = rng.choice(["7", "8", "9-10"], 200)
+    said = np.where(rng.random(200) < 0.7, true, rng.choice(["7", "8", "9-10"], 200))
+
+    ours = evaluation(
+        [case(i, f"G{t}", f"G{s}") for i, (t, s) in enumerate(zip(true, said, strict=True))]
+    )
+
+    order = {"7": 0, "8": 1, "9-10": 2}
+    theirs = metrics.cohen_kappa_score(
+        [order[t] for t in true], [order[s] for s in said], weights="quadratic"
+    )
+    assert ours.kappa.value == pytest.approx(theirs, abs=1e-9)
+    assert ours.macro_f1.value == pytest.approx(
+        metrics.f1_score(true, said, average="macro"), abs=1e-9
+    )
+
+
+def test_strange_images_are_told_apart_by_small_p_values():
+    assert auroc([0.01, 0.02], np.array([0.5, 0.9])) == 1.0
+    assert auroc([0.5], np.array([0.5])) == 0.5
+    assert auroc([], np.array([0.5])) is None
+    assert fpr95([0.1] * 20, np.array([0.05, 0.5])) == 0.5
+
+
+def test_the_json_says_how_each_strange_kind_fared():
+    found = evaluation([case(1, "G8", "G8")], strange={"pearlite": ((0.01, True), (0.6, False))})
+
+    document = found.as_json()["strange"]["pearlite"]
+
+    assert document["n"] == 2
+    assert document["tpr_at_alpha"] == 0.5
+
+
+def right(n: int, wrong: set[int], name: str) -> Evaluation:
+    return evaluation([case(i, "G8", "G7" if i in wrong else "G8") for i in range(n)], name)
+
+
+def test_the_first_bundle_is_recommended_when_there_is_none():
+    assert compare(None, right(40, set(), "new")).recommend
+
+
+def test_a_candidate_that_is_as_good_is_recommended_and_a_worse_one_is_not():
+    current = right(100, {1, 2, 3}, "old")
+
+    same = compare(current, right(100, {1, 2, 3}, "new"))
+    worse = compare(current, right(100, set(range(15)), "new"))
+
+    assert same.recommend
+    assert "at least as good" in same.sentence
+    assert not worse.recommend
+    assert worse.numbers["lost"] == 12
+
+
+def test_one_image_is_not_progress():
+    comparison = compare(right(100, {1}, "old"), right(100, set(), "new"))
+
+    assert "at least as good" in comparison.sentence
+    assert comparison.numbers["mcnemar_p"] == 1.0
+
+
+def test_too_few_images_are_no_evidence():
+    comparison = compare(right(10, set(), "old"), right(10, set(), "new"))
+
+    assert not comparison.recommend
+    assert comparison.sentence.startswith("Not enough evidence: only 10")

@@ -1,0 +1,138 @@
+"""The evidence map is Grad-CAM itself, and adds up to the answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from model.network import Eye, bare_backbone
+from model.saliency import contrast, evidence, grad_cam, over_field, share_of_classes
+from model.scheme import Head
+
+CLASSES = ("7", "8", "9-10")
+
+
+def head_of(layer: nn.Linear, centre: np.ndarray) -> Head:
+    weight = layer.weight.detach().numpy()
+    bias = layer.bias.detach().numpy() + weight @ centre
+    return Head("size:G", "eye", CLASSES, weight, bias.astype(np.float32), centre)
+
+
+@pytest.fixture(scope="module")
+def seen():
+    torch.manual_seed(1)
+    eye = Eye(bare_backbone("resnet18")).eval()
+    layer = nn.Linear(512, 3)
+    pixels = torch.randint(0, 255, (1, 96, 128, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        features = eye(pixels)
+    centre = np.random.default_rng(0).normal(size=512).astype(np.float32)
+    return eye, layer, pixels, features, head_of(layer, centre)
+
+
+def test_the_mean_of_the_map_plus_the_bias_is_the_logit(seen):
+    _, layer, _, features, head = seen
+
+    with torch.no_grad():
+        logits = layer(features.mean((2, 3)))[0].numpy()
+
+    for index in range(3):
+        total = evidence(features[0].numpy(), head, index).mean() + head.bias[index]
+        assert total == pytest.approx(logits[index], abs=1e-4)
+
+
+def test_it_equals_the_grad_cam_package(seen):
+    from pytorch_grad_cam import GradCAM  # noqa: PLC0415 - slow to import
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: PLC0415
+
+    eye, layer, pixels, features, head = seen
+    whole = nn.Sequential(eye.backbone, nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer)
+    images = (pixels.permute(0, 3, 1, 2).float() / 255 - eye.mean) / eye.std
+    layers = [eye.backbone.layer4[-1]]
+    with GradCAM(model=whole, target_layers=layers) as package:
+        for index in range(3):
+            targets = [ClassifierOutputTarget(index)]
+            package(images, targets)
+            kept = package.activations_and_grads
+            theirs = package.get_cam_image(
+                images,
+                layers[0],
+                targets,
+                kept.activations[0].cpu().data.numpy(),
+                kept.gradients[0].cpu().data.numpy(),
+            )[0]
+            array = features[0].numpy()
+            offset = float(head.weight[index] @ head.centre)
+            signed = (evidence(array, head, index) + offset) / theirs.size
+            scale = np.abs(theirs).max()
+            assert np.abs(signed - theirs).max() / scale < 1e-5
+            assert np.abs(grad_cam(array, head, index) - np.maximum(theirs, 0)).max() < 1e-5 * scale
+
+
+def test_the_contrast_of_two_sizes_adds_up_to_the_difference_of_their_logits(seen):
+    _, _, _, features, head = seen
+    array = features[0].numpy()
+
+    difference = contrast(array, head, 1, 0).mean() + head.bias[1] - head.bias[0]
+
+    logits = head.logits(array.mean((1, 2))[None])[0]
+    assert difference == pytest.approx(logits[1] - logits[0], abs=1e-4)
+
+
+def test_a_random_head_shows_another_map(seen):
+    _, _, _, features, head = seen
+    torch.manual_seed(7)
+    random_head = head_of(nn.Linear(512, 3), head.centre)
+
+    array = features[0].numpy()
+    true, other = evidence(array, head, 0).ravel(), evidence(array, random_head, 0).ravel()
+
+    assert abs(np.corrcoef(true.argsort().argsort(), other.argsort().argsort())[0, 1]) < 0.7
+
+
+def test_a_random_network_shows_another_map(seen):
+    _, _, pixels, features, head = seen
+    torch.manual_seed(8)
+    with torch.no_grad():
+        others = Eye(bare_backbone("resnet18")).eval()(pixels)
+
+    true = evidence(features[0].numpy(), head, 0).ravel()
+    other = evidence(others[0].numpy(), head, 0).ravel()
+
+    assert abs(np.corrcoef(true.argsort().argsort(), other.argsort().argsort())[0, 1]) < 0.7
+
+
+def test_the_map_finds_the_coarse_band():
+    rng = np.random.default_rng(0)
+    features = rng.normal(0, 0.1, (4, 8, 8)).astype(np.float32)
+    features[0, 2:4] += 1.0  # channel 0 speaks for coarse, and only here
+    weight = np.array([[1, 0, 0, 0], [0, 0, 0, 0]], np.float32)
+    head = Head(
+        "h", "e", ("coarse", "fine"), weight, np.zeros(2, np.float32), features.mean((1, 2))
+    )
+
+    speaks = contrast(features, head, 0, 1)
+
+    assert set(speaks.ravel().argsort()[-16:] // 8) == {2, 3}
+
+
+def test_shares_of_the_field_sum_to_one(seen):
+    _, _, _, features, head = seen
+
+    weights = np.ones(features.shape[2:], np.float32)
+    shares, looks = share_of_classes(features[0].numpy(), head, weights)
+
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert looks.shape == features.shape[2:]
+
+
+def test_a_map_covers_the_field_and_nothing_else():
+    whole = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+    assert over_field(whole, (64, 96), 32).shape == (2, 3)
+    fine = over_field(whole, (80, 100), 32)  # 2.5 and 3.125 cells
+    assert fine.shape == (10, 12)
+    assert fine[0, 0] == fine[3, 3] == 0.0
+    assert fine[4, 4] == 5.0
