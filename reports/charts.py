@@ -115,7 +115,8 @@ def _drawable(name: str) -> str:
     shown = "".join(
         letter if letter.isprintable() and letter < "\u0250" else "?" for letter in name
     )
-    return shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}…"
+    short = shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}…"
+    return short.replace("$", r"\$")  # else two of them would begin a formula
 
 
 def _whole_numbers(axes: Axes, which: str, largest: int) -> None:
@@ -134,7 +135,6 @@ def _svg(figure: Figure, name: str, description: str) -> Markup:
     with mpl.rc_context(
         {
             "svg.fonttype": "none",
-            "text.parse_math": False,
             "svg.hashsalt": name,
             "hatch.linewidth": 0.8,
         }

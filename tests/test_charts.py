@@ -48,6 +48,11 @@ def test_a_code_is_escaped():
     assert "<b>" not in str(codes_chart((CodeCount("<b>", "", 1, 0),)))
 
 
+@pytest.mark.parametrize("code", ["$x_{$", "G\t8", "漢字", "Ä" * 300, "a\\$b$"])
+def test_a_code_of_any_letters_can_be_drawn(code):
+    ET.fromstring(str(codes_chart((CodeCount(code, "", 1, 2),))))  # noqa: S314 - our own
+
+
 def test_nothing_is_drawn_of_nothing():
     assert codes_chart(()) == ""
     assert hours_chart((Hour("00:30", 0, 0),)) == ""

@@ -1,0 +1,445 @@
+"""A night is every instant once, its facts are frozen at the first writing, and nothing is hidden."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lab import DAY, SETTINGS, Lab, minutes
+
+from agent.night import (
+    Seen,
+    end_of,
+    missing_nights,
+    night_of,
+    percent,
+    period_of,
+    seen_of,
+    write_report,
+)
+from agent.night import page as pages
+from agent.night.facts import from_text, gather, summary_of, to_text
+from agent.store import Decision, SourceHealth
+
+NIGHT = date(2026, 11, 24)
+AFTERWARDS = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
+BERLIN = "Europe/Berlin"
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path / "data")
+    yield lab
+    lab.store.close()
+
+
+def write(lab, night=NIGHT, *, now=AFTERWARDS, settings=SETTINGS, refresh=False):
+    return write_report(
+        lab.store, lab.archive, lab.reports, night, settings, now=now, refresh=refresh
+    )
+
+
+def page_of(written):
+    return written.path.read_text("utf-8")
+
+
+# --- the period ---------------------------------------------------------------------------------
+
+
+def test_a_night_ends_at_the_wall_clock_of_the_site():
+    after, until = period_of(NIGHT, time(23, 30), BERLIN)
+
+    assert after == datetime(2026, 11, 23, 22, 30, tzinfo=UTC)
+    assert until == datetime(2026, 11, 24, 22, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("night", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (NIGHT, 24)]
+)
+def test_a_night_on_which_the_clock_is_changed_is_an_hour_shorter_or_longer(night, hours):
+    after, until = period_of(night, time(23, 30), BERLIN)
+
+    assert until - after == timedelta(hours=hours)
+
+
+def test_a_wall_time_that_is_skipped_ends_the_night_an_hour_later_by_the_clock():
+    end = end_of(date(2026, 3, 29), time(2, 30), BERLIN)
+
+    assert end.astimezone(ZoneInfo(BERLIN)).time() == time(3, 30)
+
+
+@given(
+    st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds the zone
+    st.times(),
+    st.sampled_from([BERLIN, "America/St_Johns", "Pacific/Auckland", "Australia/Lord_Howe", "UTC"]),
+)
+def test_every_instant_is_in_exactly_one_night(instant, at, zone):
+    night = night_of(instant, at, zone)
+    nights = [night + timedelta(days=n) for n in (-2, -1, 0, 1, 2)]
+
+    holding = [
+        n for n in nights if period_of(n, at, zone)[0] < instant <= period_of(n, at, zone)[1]
+    ]
+
+    assert holding == [night]
+
+
+def test_what_was_done_on_the_stroke_belongs_to_the_night_that_ends(lab):
+    end = end_of(NIGHT, SETTINGS.at, SETTINGS.zone)
+    lab.take(name="in.tif", at=end)
+    lab.take(name="out.tif", at=end + timedelta(microseconds=1))
+
+    facts = gather(lab.store, NIGHT, SETTINGS, now=AFTERWARDS)
+
+    assert [one.name for one in facts.micrographs] == ["in.tif"]
+
+
+# --- the facts ----------------------------------------------------------------------------------
+
+
+def test_facts_come_back_from_their_text_as_they_were(lab):
+    lab.take(reasons=("strange", "uncertain"), order="4711", specimen="ü")
+    lab.take(None, reasons=("untrained",))
+    lab.set_aside("cut.tif", "truncated", "It ends at row 3.")
+    facts = gather(lab.store, NIGHT, SETTINGS, now=AFTERWARDS)
+
+    text = to_text(facts)
+
+    assert from_text(text) == facts
+    assert json.loads(text)["micrographs"][0]["structure_code"] == "G8"
+    assert summary_of(text) == facts.summary
+
+
+def test_the_first_writing_freezes_the_facts(lab):
+    public_id = lab.take(reasons=("uncertain",))
+    first = page_of(write(lab))
+    lab.store.decide(public_id, Decision("code", "Ann", code="G9-10"), at=AFTERWARDS)
+
+    second = page_of(write(lab, now=AFTERWARDS + timedelta(days=3)))
+
+    stamps = re.compile(r"Written \d+ \w+ \d+ [\d:]+")
+    assert stamps.sub("", first) == stamps.sub("", second)
+    assert first != second
+
+
+def test_a_refresh_is_a_recorded_revision(lab):
+    public_id = lab.take(reasons=("uncertain",))
+    write(lab)
+    lab.store.decide(public_id, Decision("code", "Ann", code="G9-10"), at=AFTERWARDS)
+
+    written = write(lab, refresh=True)
+
+    assert written.revision == 2
+    assert "revision 2" in page_of(written)
+    assert "decided by Ann" in page_of(written)
+    assert [entry.facts for entry in lab.store.trail("night.reported")] == [
+        {"revision": 1},
+        {"revision": 2},
+    ]
+
+
+def test_a_night_that_still_runs_is_written_and_not_frozen(lab):
+    lab.take()
+
+    written = write(lab, now=DAY + timedelta(hours=1))
+
+    assert written.running
+    assert "still running" in page_of(written)
+    assert lab.store.night(NIGHT) is None
+
+
+def test_imported_micrographs_are_in_no_night(lab):
+    assert gather(lab.store, NIGHT, SETTINGS, now=AFTERWARDS).micrographs == ()
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def test_the_verdict_counts_what_waits_and_what_could_not_be_used(lab):
+    lab.take(reasons=("strange",))
+    lab.take(reasons=("uncertain",))
+    lab.take()
+    lab.set_aside("cut.tif", "truncated", "It ends at row 3.")
+
+    written = write(lab)
+
+    assert written.summary.headline == "2 micrographs and 1 file need a person"
+    assert written.summary.tone == "problem"
+    assert (written.summary.taken, written.summary.review) == (3, 2)
+
+
+def test_a_flagged_micrograph_is_shown_with_both_stages_and_its_strangeness(lab):
+    public_id = lab.take(reasons=("strange",), name="odd.tif")
+
+    page = page_of(write(lab))
+
+    card = page[page.index(f'id="m-{public_id}"') :]
+    for title in (
+        "Why subtype G",
+        "Why size 8",
+        "Strangeness",
+        "Whole field",
+        "What the model saw",
+    ):
+        assert f"<h4>{title}</h4>" in card
+    assert card.count("data:image/jpeg;base64,") == 5
+    assert "Stranger than all 160 known micrographs." in card
+    assert f"http://127.0.0.1:8787/review/{public_id}" in card
+
+
+def test_every_reason_says_what_to_do(lab):
+    reasons = ("uncertain", "scale_unknown", "control_sample")
+    lab.take(reasons=reasons)
+
+    page = page_of(write(lab))
+
+    assert page.count('class="do"') == len(reasons)
+    assert "provisional: the scale is not known" in page
+
+
+def test_a_file_that_could_not_be_used_is_named_with_its_reason(lab):
+    lab.set_aside("a <b>&'.tif", "truncated", "The data ends at row 300 of 480.")
+
+    page = page_of(write(lab))
+
+    assert "a &lt;b&gt;&amp;&#39;.tif" in page
+    assert "The data ends at row 300 of 480." in page
+    assert "Export it again." in page
+
+
+def test_a_duplicate_is_named_with_what_it_repeats(lab):
+    public_id = lab.take(name="first.tif")
+    lab.duplicate("again.tif", public_id)
+
+    page = page_of(write(lab))
+
+    assert "again.tif" in page
+    assert "1, judged once" in page
+
+
+def test_an_empty_night_says_when_the_last_file_came(lab):
+    lab.take(at=DAY - timedelta(days=2))
+
+    written = write(lab)
+
+    assert (
+        written.summary.headline
+        == "Nothing came in this night; the last file was done 22 Nov 10:00"
+    )
+    assert "No micrograph came in this night." in page_of(written)
+
+
+def test_the_first_night_of_all_is_empty_and_calm(lab):
+    assert write(lab).summary.tone == "calm"
+
+
+def test_a_share_that_is_offline_is_a_problem_said_first(lab):
+    lab.store.sources_seen(
+        [SourceHealth("LOM-09", "/lab/9", online=False, offline_since=minutes(0))]
+    )
+
+    written = write(lab)
+
+    assert written.summary.tone == "problem"
+    assert "source LOM-09: not reachable since 24 Nov 10:00" in page_of(written)
+
+
+def test_what_chance_alone_would_flag_is_said(lab):
+    for _ in range(24):
+        lab.take()
+    lab.take(reasons=("strange",))
+
+    page = page_of(write(lab))
+
+    assert "25 micrographs judged, 1 flagged as strange; about 0.5 would be by chance" in page
+
+
+def test_what_somebody_decided_already_does_not_wait(lab):
+    public_id = lab.take(reasons=("strange",))
+    lab.store.decide(public_id, Decision("strange", "Ann", strange_kind="pearlite"), at=minutes(5))
+
+    written = write(lab)
+
+    assert written.summary.tone == "calm"
+    assert "strange: pearlite" in page_of(written)
+    assert "flagged and decided already" in page_of(written)
+
+
+def test_a_map_without_evidence_says_so(lab, monkeypatch):
+    monkeypatch.setattr("agent.night.gallery.EVIDENCE_LIMIT", 1000.0)
+    lab.take(reasons=("uncertain",))
+
+    assert page_of(write(lab)).count("no positive evidence") >= 2
+
+
+def test_a_micrograph_whose_pixels_are_gone_still_has_its_card(lab):
+    public_id = lab.take(reasons=("uncertain",))
+    for path in lab.archive.of(public_id + "0" * 48, 0):
+        path.unlink()
+    view = lab.store.micrograph(public_id)
+    for path in list(lab.archive.of(view.sha256, 0)):
+        path.unlink()
+
+    assert "not in the archive any more" in page_of(write(lab))
+
+
+# --- what does not fit --------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_stands_on_pages_beside_and_is_said(lab, monkeypatch):
+    monkeypatch.setattr(pages, "CARDS_PER_PAGE", 2)
+    monkeypatch.setattr(pages, "ROWS_PER_PAGE", 3)
+    flagged = [lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(5)]
+    others = [lab.take(at=minutes(10 + n)) for n in range(4)]
+
+    written = write(lab)
+
+    first = page_of(written)
+    beside = sorted((lab.reports / "2026-11-24").iterdir())
+    everything = first + "".join(path.read_text("utf-8") for path in beside)
+    assert all(everything.count(f'id="m-{one}"') == 1 for one in flagged + others)
+    assert "3 micrographs more that need a person and 4 micrographs more" in first
+    assert [path.name for path in beside] == [f"page-{n}.html" for n in (2, 3, 4, 5)]
+    assert all(f'href="2026-11-24/{path.name}"' in first for path in beside)
+
+
+def test_a_page_stays_below_its_size_whatever_came(lab, monkeypatch):
+    monkeypatch.setattr(pages, "PAGE_BYTES", 60_000)
+    for n in range(12):
+        lab.take(reasons=("uncertain",), at=minutes(n))
+
+    written = write(lab)
+
+    beside = list((lab.reports / "2026-11-24").iterdir())
+    assert len(beside) > 2
+    assert all(path.stat().st_size < 130_000 for path in (written.path, *beside))
+
+
+def test_pages_of_an_earlier_writing_do_not_stay(lab, monkeypatch):
+    monkeypatch.setattr(pages, "CARDS_PER_PAGE", 1)
+    for n in range(3):
+        lab.take(reasons=("uncertain",), at=minutes(n))
+    write(lab)
+    monkeypatch.setattr(pages, "CARDS_PER_PAGE", 100)
+
+    write(lab)
+
+    assert not (lab.reports / "2026-11-24").exists()
+
+
+@given(
+    st.lists(st.integers(1, 50), max_size=30), st.integers(1, 5), st.one_of(st.none(), st.just(0))
+)
+def test_paging_loses_nothing_and_keeps_the_order(weights, most, first_bytes):
+    items = list(enumerate(weights))
+
+    paged = pages._paged(iter(items), lambda item: item[1], most, 60, first_bytes)
+
+    assert [item for page in paged for item in page] == items
+    assert all(len(page) <= most for page in paged)
+    assert all(sum(w for _, w in page) <= 60 for page in paged)
+    assert first_bytes is None or paged[0] == ()
+
+
+# --- beside the page ----------------------------------------------------------------------------
+
+
+def test_the_csv_has_one_line_per_micrograph_with_sizes_as_integers(lab):
+    public_id = lab.take("G9-10", order="4711", name="a.tif")
+    write(lab)
+
+    with (lab.reports / "2026-11-24.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    assert len(rows) == 1
+    assert rows[0]["id"] == public_id
+    assert (rows[0]["size_min"], rows[0]["size_max"]) == ("9", "10")
+    assert rows[0]["order"] == "4711"
+
+
+@pytest.mark.parametrize("name", ["=cmd()", "+1", "-1", "@a"])
+def test_a_name_that_looks_like_a_formula_is_none_in_the_csv(lab, name):
+    lab.take(order=name)
+    write(lab)
+
+    text = (lab.reports / "2026-11-24.csv").read_text("utf-8")
+
+    assert f"'{name}" in text
+
+
+def test_the_json_beside_the_page_is_what_was_frozen(lab):
+    lab.take()
+    write(lab)
+
+    frozen = lab.store.night(NIGHT)
+
+    assert (lab.reports / "2026-11-24.json").read_text("utf-8") == frozen.facts_json
+
+
+def test_the_index_lists_every_night_newest_first(lab):
+    lab.take()
+    write(lab, date(2026, 11, 23))
+    write(lab)
+
+    index = (lab.reports / "index.html").read_text("utf-8")
+
+    assert index.index("2026-11-24.html") < index.index("2026-11-23.html")
+
+
+def test_no_part_of_a_file_is_left_behind(lab):
+    lab.take(reasons=("strange",))
+    write(lab)
+
+    assert sorted(path.name for path in lab.reports.iterdir()) == [
+        "2026-11-24.csv",
+        "2026-11-24.html",
+        "2026-11-24.json",
+        "index.html",
+    ]
+
+
+# --- nights that were missed --------------------------------------------------------------------
+
+
+def test_nights_that_passed_while_the_pc_slept_are_found(lab):
+    lab.store.started(at=DAY)
+    write(lab)
+
+    missed = missing_nights(lab.store, SETTINGS, now=AFTERWARDS + timedelta(days=3))
+
+    assert missed == [date(2026, 11, n) for n in (25, 26, 27)]
+
+
+def test_the_night_that_runs_is_not_missing(lab):
+    lab.store.started(at=DAY)
+
+    assert missing_nights(lab.store, SETTINGS, now=DAY + timedelta(hours=1)) == []
+
+
+def test_a_store_that_was_never_used_misses_no_night(lab):
+    assert missing_nights(lab.store, SETTINGS, now=AFTERWARDS) == []
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0.0, "0 %"), (0.004, "< 1 %"), (0.5, "50 %"), (0.997, "> 99 %"), (1.0, "100 %")],
+)
+def test_a_probability_is_never_rounded_to_certainty(share, said):
+    assert percent(share) == said
+
+
+def test_a_file_of_windows_has_its_name_alone(lab):
+    seen = seen_of(lab.store.micrograph(lab.take()))
+
+    assert dataclasses.replace(seen, path="C:\\export\\a.tif").name == "a.tif"
+    assert isinstance(seen, Seen)
