@@ -1,3 +1,4 @@
+# ruff: noqa: PLR2004 - pixels and shares of a text height
 """Read the label of a micron bar: the words in a small picture, and the length they state.
 
 In:  a crop of a few hundred pixels. Out: `Text`s with their places; `Length`s in µm.
@@ -74,7 +75,7 @@ def parse_length(words: str) -> Length | None:
     Returns:
         The length, or None if these words state none that people put on a bar.
     """
-    words = words.strip()
+    words = re.sub(r"(?<=\d)[/:·](?=\d)", ".", words.strip())
     found = _ALONE.match(_digits_repaired(words))
     start = 0.0
     if found is None:
@@ -123,7 +124,21 @@ def texts(picture: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
                 min(height, int(np.ceil(y1))),
             )
         )
-    return [box for box in boxes if box[2] - box[0] > 3 and box[3] - box[1] > 3]  # noqa: PLR2004
+    return _joined([box for box in boxes if box[2] - box[0] > 3 and box[3] - box[1] > 3])
+
+
+def _joined(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """Join a number and its unit where they were found apart."""
+    joined: list[tuple[int, int, int, int]] = []
+    for x0, y0, x1, y1 in sorted(boxes):
+        for i, (a0, b0, a1, b1) in enumerate(joined):
+            high = min(y1 - y0, b1 - b0)
+            if min(y1, b1) - max(y0, b0) > 0.6 * high and x0 - a1 < 0.7 * high:
+                joined[i] = (a0, min(y0, b0), max(a1, x1), max(y1, b1))
+                break
+        else:
+            joined.append((x0, y0, x1, y1))
+    return joined
 
 
 def read_words(picture: NDArray[np.uint8], box: tuple[int, int, int, int]) -> Text | None:
@@ -137,8 +152,9 @@ def read_words(picture: NDArray[np.uint8], box: tuple[int, int, int, int]) -> Te
         The words, or None if the reader saw none.
     """
     x0, y0, x1, y1 = box
-    line = picture[y0:y1, x0:x1]
-    factor = 48 / max(1, y1 - y0)  # the height that the reader was trained on
+    by = max(1, round(0.08 * (y1 - y0)))
+    line = picture[max(0, y0 - by) : y1 + by, max(0, x0 - 2 * by) : x1 + 2 * by]
+    factor = 48 / max(1, line.shape[0])  # the height that the reader was trained on
     enlarged = _resized(line, factor)
     out = _engine()(enlarged[:, :, ::-1], use_det=False, use_cls=False, use_rec=True)
     if not out.txts or out.scores[0] < _MIN_SCORE:
@@ -186,7 +202,7 @@ def _is_nice(value: float) -> bool:
     if value <= 0:
         return False
     mantissa = value / 10 ** np.floor(np.log10(value) + 1e-9)
-    return any(abs(mantissa - nice) < 1e-6 for nice in _NICE)  # noqa: PLR2004
+    return any(abs(mantissa - nice) < 1e-6 for nice in _NICE)
 
 
 @functools.cache

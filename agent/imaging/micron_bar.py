@@ -9,7 +9,7 @@ image without graphics costs no reading.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Box = tuple[int, int, int, int]
 
 _MOST_READ = 3  # candidates whose surroundings are read, the best first
+_STEP = 4  # columns: lines are looked for in every fourth, and measured in all
 _CONTRAST = 40  # grey values between a line and what is above and below it
 
 
@@ -69,19 +70,33 @@ class Graphics:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A candidate: straight, of one colour, abrupt."""
+    """A candidate: straight, of one colour, abrupt.
+
+    Args:
+        box: The line with its ticks. line_px: what would stand for a label.
+        exact: All of one value, as only a program draws. contrast: to what is around it.
+        crisp: Share of its columns that fall off within two pixels, above and below.
+        kind: "plain", "caps", "comb" or "broken". framed: it is the side of a box.
+        gap: Where a broken line leaves room for its label. core: the line without its ticks.
+    """
 
     box: Box
     line_px: float
     exact: bool
     contrast: float
-    broken: bool = False
-    ticks: bool = False
+    crisp: float = 1.0
+    kind: str = "plain"
+    framed: bool = False
     gap: Box | None = None
+    core: Box = (0, 0, 0, 0)
 
     @property
     def width(self) -> int:
         return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> int:
+        return self.box[3] - self.box[1]
 
 
 def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
@@ -93,16 +108,31 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     Returns:
         What was burned in; an image without graphics gives no bars, no band and no boxes.
     """
-    channels = cv2.split(pixels)
-    bright = cv2.max(cv2.max(channels[0], channels[1]), channels[2])
-    dark = cv2.bitwise_not(cv2.min(cv2.min(channels[0], channels[1]), channels[2]))
+    planes = _planes(pixels)
     band = find_band(pixels)
-    lines = [line for plane in (bright, dark) for line in _lines(plane)]
+    lines = _distinct([line for plane in planes for line in _lines(plane)])
     lines = _with_broken(lines)
-    ranked = sorted(lines, key=lambda line: _rank(line, band, pixels.shape), reverse=True)
-    bars = _read(pixels, ranked, band)
+    bars = _read(pixels, _ranked(lines, band, pixels.shape), band)
+    if not any(bar.um is not None for bar in bars):
+        combs = _distinct([comb for plane in planes for comb in _combs(plane)])
+        bars = _read(pixels, _ranked(combs, band, pixels.shape), band) or bars
     boxes = tuple(bar.bbox for bar in bars)
     return Graphics(bars=tuple(bars), band=band, boxes=boxes)
+
+
+def _planes(pixels: NDArray[np.uint8]) -> list[Plane]:
+    """Give the planes in which drawn lines are bright: light ones, dark ones, coloured ones.
+
+    Red on grey is as bright as grey; its largest channel is bright and its smallest dark.
+    """
+    red, green, blue = cv2.split(pixels)
+    most = cv2.max(cv2.max(red, green), blue)
+    least = cv2.min(cv2.min(red, green), blue)
+    colour = cv2.subtract(most, least)
+    planes: list[Plane] = [most, cv2.bitwise_not(least)]
+    if int((colour > 110).sum()) > 20:
+        planes.append(colour)
+    return planes
 
 
 # ------------------------------------------------------------------------------------- lines
@@ -111,172 +141,269 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
 def _lines(plane: Plane) -> Iterator[_Line]:
     """Yield straight bright lines of a grey plane (h, w) uint8."""
     height, width = plane.shape
-    shortest = max(14, round(0.012 * width))
-    thick = int(np.clip(0.04 * height, 12, 60))
+    shortest = max(13, round(0.012 * width)) | 1  # odd: an even kernel shifts by a pixel
+    thick = int(np.clip(0.04 * height, 12, 60)) | 1
     runs = cv2.morphologyEx(plane, cv2.MORPH_OPEN, np.ones((1, shortest), np.uint8))
     thin = cv2.subtract(runs, cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8)))
-    mask = (thin > _CONTRAST).astype(np.uint8)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    stats = stats[1:]
-    w, h, area = stats[:, 2], stats[:, 3], stats[:, 4]
-    straight = area >= 0.8 * w * h
-    likely = straight & (w >= 2.5 * h) & (w >= shortest) & (h < thick) & (w < 0.95 * width)
-    best = np.argsort(-(w * likely))[:400]
-    for x, y, wide, high, _ in stats[best[likely[best]]]:
-        line = _measured(plane, (int(x), int(y), int(x + wide), int(y + high)))
-        if line is not None:
-            yield line
+    sampled = np.ascontiguousarray(thin[:, ::_STEP])  # a run has three samples at least
+    for level in (_CONTRAST, 3 * _CONTRAST):
+        mask = (sampled > level).view(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+        stats = stats[1:]
+        stats[:, [0, 2]] *= _STEP
+        w, h, area = stats[:, 2], stats[:, 3], stats[:, 4] * _STEP
+        likely = (area >= 0.75 * w * h) & (w >= 1.8 * h) & (h < thick) & (w < 0.95 * width)
+        best = np.argsort(-(w * likely))[:300]
+        for x, y, wide, high, _ in stats[best[likely[best]]]:
+            end = min(width, int(x + wide - _STEP + 1))
+            line = _measured(plane, (int(x), int(y), end, int(y + high)))
+            if line is not None:
+                yield line
 
 
-def _measured(plane: Plane, box: Box) -> _Line | None:  # noqa: PLR0911 - each a way to fail
+def _measured(plane: Plane, box: Box) -> _Line | None:
     """Measure a candidate to the pixel, or refuse it."""
     x0, y0, x1, y1 = box
     height = plane.shape[0]
-    inside = plane[y0:y1, x0:x1].astype(np.int16)
-    core = inside[(y1 - y0) // 2]
+    inside = plane[y0:y1, x0:x1]
+    core = inside[int(np.argmax(np.median(inside, axis=1)))].astype(np.int16)
     level = float(np.median(core))
     spread = np.abs(core - level)
-    if np.mean(spread > 14) > 0.03 or level < 110:
+    if level < 90 or np.mean(spread > 0.15 * level) > 0.06:
         return None
     exact = bool(np.mean(spread <= 1) > 0.97)
-    # Above and below, two pixels off, so that JPEG's ringing does not count.
-    above = plane[max(0, y0 - 3) : max(0, y0 - 1), x0:x1]
-    below = plane[y1 + 1 : min(height, y1 + 3), x0:x1]
-    sides = [side.max(axis=0) for side in (above, below) if side.size]
-    if not sides:
-        return None
-    drops = [level - side for side in sides]
-    if min(float(np.mean(drop > 25)) for drop in drops) < 0.6:
+    # Within four pixels above and below something else begins, in nearly every column.
+    above, below = plane[max(0, y0 - 4) : y0, x0:x1], plane[y1 : min(height, y1 + 4), x0:x1]
+    drops = [level - side.min(axis=0).astype(np.int16) for side in (above, below) if side.size]
+    if not drops or min(float(np.mean(drop > 25)) for drop in drops) < 0.7:
         return None
     contrast = float(np.mean([np.median(drop) for drop in drops]))
-    if contrast < _CONTRAST:
+    ends = _ends(plane, box, level, exact=exact)
+    if contrast < _CONTRAST or ends is None:
         return None
-    ends = _ends(plane, box, level)
-    if ends is None:
-        return None
-    left, right = ends
-    box = (left, y0, right, y1)
-    ticked = _ticks(plane, box, level)
-    if ticked is None:
-        return _Line(box, float(right - left), exact, contrast)
-    tick_box, line_px = ticked
-    return _Line(tick_box, line_px, exact, contrast, ticks=True)
+    near = [plane[max(0, y0 - 2) : y0, x0:x1], plane[y1 : min(height, y1 + 2), x0:x1]]
+    crisp = min(
+        float(np.mean(level - side.min(axis=0).astype(np.int16) > 0.6 * contrast))
+        for side in near
+        if side.size
+    )
+    box = (ends[0], y0, ends[1], y1)
+    line = _Line(box, float(ends[1] - ends[0]), exact, contrast, crisp, core=box)
+    return _with_ticks(plane, line, level)
 
 
-def _ends(plane: Plane, box: Box, level: float) -> tuple[int, int] | None:
+def _ends(plane: Plane, box: Box, level: float, *, exact: bool) -> tuple[int, int] | None:
     """Say where the line ends, or None where it fades out instead of ending."""
     x0, y0, x1, y1 = box
     width = plane.shape[1]
-    rows = plane[y0:y1].astype(np.float32).mean(axis=0)
-    left_out = rows[max(0, x0 - 5) : max(0, x0 - 2)]
-    right_out = rows[x1 + 2 : min(width, x1 + 5)]
-    left_level = float(left_out.mean()) if left_out.size else 0.0
-    right_level = float(right_out.mean()) if right_out.size else 0.0
-    if level - left_level < 30 or level - right_level < 30:
+    middle = (y0 + y1) // 2
+    rows = plane[max(y0, middle - 2) : min(y1, middle + 3)].max(axis=0).astype(np.int16)
+    reach = 8 + _STEP
+    outer = [rows[max(0, x0 - reach) : x0], rows[x1 : min(width, x1 + reach)]]
+    levels = [float(side.min()) if side.size else 0.0 for side in outer]
+    if max(levels) > level - 30:
         return None
-    left = _crossing(rows, x0, -1, (level + left_level) / 2)
-    right = _crossing(rows, x1 - 1, 1, (level + right_level) / 2)
-    return left, right + 1
+    share = 0.1 if exact else 0.4
+    left = _crossing(rows, x0, -1, level - share * (level - levels[0]))
+    right = _crossing(rows, x1 - 1, 1, level - share * (level - levels[1]))
+    return (left, right + 1) if right - left > 8 else None
 
 
 def _crossing(rows: Plane, start: int, step: int, threshold: float) -> int:
-    """Walk outwards while the line goes on; say its last pixel."""
+    """Walk outwards while the line goes on, or inwards to where it begins; say its last pixel."""
     at = start
-    while 0 <= at + step < len(rows) and rows[at + step] >= threshold and abs(at - start) < 6:
+    while 0 <= at + step < len(rows) and rows[at + step] >= threshold and abs(at - start) < 13:
         at += step
-    if rows[at] < threshold:
-        while 0 <= at - step < len(rows) and rows[at] < threshold:
-            at -= step
+    while 0 <= at - step < len(rows) and rows[at] < threshold and abs(at - start) < 13:
+        at -= step
     return at
 
 
-def _ticks(plane: Plane, box: Box, level: float) -> tuple[Box, float] | None:
-    """Find a tick at each end; say the box with them, and the distance between their centres."""
-    x0, y0, x1, y1 = box
-    thick = y1 - y0
-    reach = max(4, thick + 2)
-    left = _tick(plane, range(x0 - 2, x0 + reach), y0, y1, level)
-    right = _tick(plane, range(x1 - reach, x1 + 2), y0, y1, level)
+def _with_ticks(plane: Plane, line: _Line, level: float) -> _Line:
+    """Find what stands up at the ends of a line: ticks of a bar, or the sides of a box."""
+    x0, y0, x1, y1 = line.box
+    left = _upright(plane, range(x0 - 1, x0 + 9), y0, y1, level)
+    right = _upright(plane, range(x1, x1 - 10, -1), y0, y1, level)
     if left is None or right is None:
-        return None
-    (la, lb, ltop, lbottom), (ra, rb, rtop, rbottom) = left, right
-    if abs((lbottom - ltop) - (rbottom - rtop)) > 4:
-        return None
-    if lbottom - ltop > max(80, 1.5 * (x1 - x0)):
-        return None
-    tick_box = (min(x0, la), min(ltop, rtop), max(x1, rb + 1), max(lbottom, rbottom))
-    return tick_box, (ra + rb) / 2 - (la + lb) / 2
+        return line
+    (la, lb, ltop, lbottom), (rb, ra, rtop, rbottom) = left, right
+    if la > x0 + 2 or rb < x1 - 3:
+        return line  # the head of an arrow, or the second tick of a ruler
+    tall = max(lbottom, rbottom) - min(ltop, rtop)
+    alike = abs(ltop - rtop) <= 2 and abs(lbottom - rbottom) <= 2
+    if tall > 1.1 * line.width:
+        return line if tall < 0.5 * plane.shape[0] else replace(line, framed=True)
+    if not alike or tall > min(0.12 * plane.shape[0] + 20, 2.5 * line.width):
+        return replace(line, framed=True)
+    one_sided = ltop >= y0 - 1 or lbottom <= y1 + 1
+    far = lbottom - 2 if ltop >= y0 - 1 else ltop + 1
+    if one_sided and _closed(plane[far, x0:x1], level):
+        return replace(line, framed=True)
+    box = (min(x0, la), min(ltop, rtop), max(x1, rb + 1), max(lbottom, rbottom))
+    return replace(
+        line, box=box, line_px=(ra + rb) / 2 - (la + lb) / 2, kind="ruler" if one_sided else "caps"
+    )
 
 
-def _tick(
+def _closed(row: Plane, level: float) -> bool:
+    return bool(np.mean(row >= level - 40) > 0.9)
+
+
+def _upright(
     plane: Plane, columns: range, y0: int, y1: int, level: float
 ) -> tuple[int, int, int, int] | None:
-    """Find the columns that stand out above or below the line: (first, last, top, bottom)."""
+    """Find the outermost columns that stand above or below: (outer, inner, top, bottom)."""
     height, width = plane.shape
     thick = y1 - y0
-    found = []
+    reach = height // 5
+    found: list[tuple[int, int, int]] = []
     for x in columns:
         if not 0 <= x < width:
             continue
-        top, bottom = y0, y1
-        column = plane[:, x]
-        while top > 0 and column[top - 1] >= level - 60:
-            top -= 1
-            if y0 - top > 120:
-                return None
-        while bottom < height and column[bottom] >= level - 60:
-            bottom += 1
-            if bottom - y1 > 120:
-                return None
-        if bottom - top >= max(thick + 4, 1.6 * thick):
+        bright = plane[max(0, y0 - reach) : min(height, y1 + reach), x] >= level - 70
+        middle = (y0 + y1) // 2 - max(0, y0 - reach)
+        if not bright[middle]:
+            if found:
+                break
+            continue
+        dark_above = np.flatnonzero(~bright[:middle])
+        dark_below = np.flatnonzero(~bright[middle:])
+        top = int(dark_above[-1]) + 1 if dark_above.size else 0
+        bottom = middle + int(dark_below[0]) if dark_below.size else len(bright)
+        if bottom - top >= max(thick + 4, 1.5 * thick):
             found.append((x, top, bottom))
+        elif found:
+            break
     if not found or len(found) > max(5, thick + 3):
         return None
-    xs = [x for x, _, _ in found]
-    return min(xs), max(xs), min(t for _, t, _ in found), max(b for _, _, b in found)
+    top = max(0, y0 - reach) + int(np.median([t for _, t, _ in found]))
+    bottom = max(0, y0 - reach) + int(np.median([b for _, _, b in found]))
+    return found[0][0], found[-1][0], top, bottom
+
+
+def _distinct(lines: list[_Line]) -> list[_Line]:
+    """Keep one of the candidates that several planes and levels gave."""
+    kept: list[_Line] = []
+    order = sorted(lines, key=lambda line: (line.exact, line.crisp, line.contrast), reverse=True)
+    for line in order[:400]:
+        same = (_overlap(line.box, k.box) > 0.6 and _overlap(k.box, line.box) > 0.6 for k in kept)
+        if not any(same):
+            kept.append(line)
+    return kept
 
 
 def _with_broken(lines: list[_Line]) -> list[_Line]:
     """Add lines that their label breaks in two."""
     joined = []
-    for one in lines:
-        for other in lines:
+    halves = sorted(lines, key=lambda line: line.width, reverse=True)[:60]
+    for one in halves:
+        for other in halves:
             gap = other.box[0] - one.box[2]
-            alike = abs(one.width - other.width) <= max(6, 0.25 * one.width)
-            level = abs(one.box[1] - other.box[1]) + abs(one.box[3] - other.box[3]) <= 6
-            if not (level and alike and 8 < gap < 2.5 * (one.width + other.width)):
+            if not 8 < gap < 2.5 * (one.width + other.width):
                 continue
-            box = (
-                one.box[0],
-                min(one.box[1], other.box[1]),
-                other.box[2],
-                max(one.box[3], other.box[3]),
-            )
-            joined.append(
-                _Line(
-                    box,
-                    float(box[2] - box[0]),
-                    one.exact and other.exact,
-                    min(one.contrast, other.contrast),
-                    broken=True,
-                    gap=(one.box[2], box[1], other.box[0], box[3]),
+            (_, a0, _, a1), (_, b0, _, b1) = one.box, other.box
+            alike = abs(one.width - other.width) <= max(6, 0.25 * one.width)
+            level = abs((a0 + a1) - (b0 + b1)) <= 4 and abs((a1 - a0) - (b1 - b0)) <= 4
+            long = min(one.width, other.width) >= max(18, 8 * (a1 - a0))
+            if alike and level and long and one.exact == other.exact:
+                box = (one.box[0], min(a0, b0), other.box[2], max(a1, b1))
+                joined.append(
+                    replace(
+                        one,
+                        box=box,
+                        line_px=float(box[2] - box[0]),
+                        contrast=min(one.contrast, other.contrast),
+                        kind="broken",
+                        framed=False,
+                        gap=(one.box[2], box[1], other.box[0], box[3]),
+                    )
                 )
-            )
     return lines + joined
+
+
+def _combs(plane: Plane) -> Iterator[_Line]:
+    """Yield rulers that have ticks and no line."""
+    up = cv2.morphologyEx(plane, cv2.MORPH_OPEN, np.ones((5, 1), np.uint8))
+    thin = cv2.subtract(up, cv2.morphologyEx(up, cv2.MORPH_OPEN, np.ones((1, 7), np.uint8)))
+    _, _, stats, _ = cv2.connectedComponentsWithStats((thin > 60).astype(np.uint8), connectivity=4)
+    stats = stats[1:]
+    w, h, area = stats[:, 2], stats[:, 3], stats[:, 4]
+    ticks = stats[(w <= 5) & (h >= 5) & (h <= 70) & (area >= 0.8 * w * h)]
+    if len(ticks) > 5000:
+        return
+    for foot in (ticks[:, 1], ticks[:, 1] + ticks[:, 3]):
+        for y in np.unique(foot):
+            row = ticks[np.abs(foot - y) <= 1]
+            if len(row) >= 5:
+                for comb, step in _even(row):
+                    if not _goes_on(plane, comb, step):
+                        yield comb
+
+
+def _goes_on(plane: Plane, comb: _Line, step: float) -> bool:
+    """Say whether a comb has another tick beyond one of its ends: then it was not seen whole."""
+    x0, y0, x1, y1 = comb.box
+    for x in (x0 - step, x1 - 1 + step):
+        left, right = round(x) - 2, round(x) + 3
+        if left < 3 or right > plane.shape[1] - 3:
+            continue
+        low = plane[y1 - 4 : y1, left - 3 : right + 3].min(axis=0).astype(np.int16)
+        high = plane[y0 : y0 + 4, left - 3 : right + 3].min(axis=0).astype(np.int16)
+        for row in (low, high):
+            if int(row[3:-3].max()) - int(np.median(row)) > 25:
+                return True
+    return False
+
+
+def _even(ticks: NDArray[Any]) -> Iterator[tuple[_Line, float]]:
+    """Yield the longest run of ticks with one spacing and one width."""
+    ticks = ticks[np.argsort(ticks[:, 0])]
+    centres = ticks[:, 0] + (ticks[:, 2] - 1) / 2
+    best: list[int] = []
+    for first in range(len(ticks) - 4):
+        for second in range(first + 1, min(first + 3, len(ticks))):
+            step = centres[second] - centres[first]
+            if not 3.5 <= step <= 150:
+                continue
+            run = [first, second]
+            while True:
+                aim = centres[first] + step * len(run)
+                near = int(np.argmin(np.abs(centres - aim)))
+                if abs(centres[near] - aim) > 1.5 or near <= run[-1]:
+                    break
+                run.append(near)
+                step = (centres[near] - centres[first]) / (len(run) - 1)
+            if len(run) > len(best):
+                best = run
+    if len(best) >= 5 and np.ptp(ticks[best, 2]) <= 1:
+        chosen = ticks[best]
+        x0, y0 = int(chosen[0, 0]), int(chosen[:, 1].min())
+        x1 = int(chosen[-1, 0] + chosen[-1, 2])
+        y1 = int((chosen[:, 1] + chosen[:, 3]).max())
+        length = float(centres[best[-1]] - centres[best[0]])
+        if x1 - x0 > 20:
+            comb = _Line((x0, y0, x1, y1), length, exact=True, contrast=100.0, kind="comb")
+            yield comb, length / (len(best) - 1)
+
+
+def _ranked(lines: list[_Line], band: Box | None, shape: Sequence[int]) -> list[_Line]:
+    return sorted(lines, key=lambda line: _rank(line, band, shape), reverse=True)
 
 
 def _rank(line: _Line, band: Box | None, shape: Sequence[int]) -> float:
     """Say how much a candidate looks like a bar."""
     height, width = shape[:2]
     x0, y0, x1, y1 = line.box
-    score = 2.0 * line.exact + 1.0 * line.ticks + min(line.contrast, 200) / 200
+    score = 1.5 * line.exact + min(line.contrast, 200) / 200 + 1.5 * line.crisp
+    score += {"caps": 1.0, "ruler": 1.0, "comb": 1.0, "broken": 0.8}.get(line.kind, 0.0)
+    score -= 1.5 * line.framed
     share = (x1 - x0) / width
     score += 1.0 if 0.03 <= share <= 0.6 else 0.0
     if band is not None and band[1] - 3 <= y0 and y1 <= band[3] + 3:
         score += 1.0
-    centre_y = (y0 + y1) / 2 / height
-    score += 0.5 if centre_y > 0.8 or centre_y < 0.15 else 0.0
-    return score + 0.5 * line.broken
+    edge_y, edge_x = min(y0, height - y1) / height, min(x0, width - x1) / width
+    score += 0.5 * (edge_y < 0.12) + 0.5 * (edge_x < 0.12)
+    return score + min(line.width, 100) / 100
 
 
 # ------------------------------------------------------------------------------------- labels
@@ -289,90 +416,160 @@ def _read(pixels: NDArray[np.uint8], ranked: list[_Line], band: Box | None) -> l
     for line in ranked:
         if len(tried) >= _MOST_READ:
             break
-        if any(_overlap(line.box, done) > 0.9 for done in tried):
+        if not _worth_reading(line) or any(_within(line.box, done) for done in tried):
             continue
         region = _surroundings(line, pixels.shape)
         tried.append(region)
-        inside = [other for other in ranked if _within(other.box, region)]
-        bar = _best_pair(pixels, inside, region)
+        inside = [line, *(o for o in ranked if o is not line and _within(o.box, region))]
+        bar, cut = _best_pair(pixels, inside, region)
+        if bar is None and cut:
+            bar, _ = _best_pair(pixels, inside, _surroundings(line, pixels.shape, wider=1.8))
         if bar is not None and not any(_overlap(bar.line, b.line) > 0.3 for b in bars):
             bars.append(bar)
             if band is not None:
                 break
     if not bars:
-        bars = [_unlabelled(line) for line in ranked[:1] if _is_bar_without_label(line, band)]
+        bars = [_unlabelled(line) for line in ranked[:1] if _is_bar_without_label(line, pixels)]
     return bars
 
 
-def _surroundings(line: _Line, shape: Sequence[int]) -> Box:
+def _worth_reading(line: _Line) -> bool:
+    """Say whether a candidate is sharp enough to spend time on its surroundings."""
+    sharp = line.crisp >= (0.6 if line.exact else 0.72)
+    return sharp and not line.framed and line.contrast >= 50
+
+
+def _surroundings(line: _Line, shape: Sequence[int], wider: float = 1.0) -> Box:
+    """Say where a line's label would be."""
     height, width = shape[:2]
+    reach = int(wider * np.clip(0.06 * max(height, width), 36, 110))
     x0, y0, x1, y1 = line.box
-    reach = int(np.clip(0.06 * max(height, width), 36, 120))
+    side = int(1.4 * reach)
     return (
-        max(0, x0 - reach),
+        max(0, x0 - side),
         max(0, y0 - reach),
-        min(width, x1 + reach),
+        min(width, x1 + side),
         min(height, y1 + reach),
     )
 
 
-def _best_pair(pixels: NDArray[np.uint8], lines: list[_Line], region: Box) -> FoundBar | None:
-    """Read the words in a region; pair a length with the line it belongs to."""
+def _best_pair(
+    pixels: NDArray[np.uint8], lines: list[_Line], region: Box
+) -> tuple[FoundBar | None, bool]:
+    """Read the words around the first of some lines; pair a length with the line it labels.
+
+    Returns:
+        The bar, or None; and whether words near it were cut by the region's edge.
+    """
     x0, y0, x1, y1 = region
-    picture = np.ascontiguousarray(pixels[y0:y1, x0:x1])
+    picture = _without(pixels[y0:y1, x0:x1].copy(), lines[0], (x0, y0))
+    found = labels.texts(picture)
+    places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in found]
+    lines = [line for line in lines if not any(_is_stroke(line, place) for place in places)]
     best: tuple[float, FoundBar] | None = None
-    for box in labels.texts(picture):
+    cut = False
+    for box, around in zip(found, places, strict=True):
+        if all(_distance(line, around) is None for line in lines):
+            continue
+        if (x0 and box[0] <= 2) or (x1 < pixels.shape[1] and box[2] >= x1 - x0 - 2):
+            cut = True
+            continue
         words = labels.read_words(picture, box)
         length = labels.parse_length(words.words) if words else None
         if length is None:
             continue
-        start = box[0] + round(length.start * (box[2] - box[0]))
-        place = (x0 + start, y0 + box[1], x0 + box[2], y0 + box[3])
+        start = round(length.start * (box[2] - box[0]))
+        place = (around[0] + start, *around[1:])
+        paper = _paper(pixels, place)
         for line in lines:
             cost = _distance(line, place)
+            if _like(pixels, line, paper):
+                continue
             if cost is not None and (best is None or cost < best[0]):
                 bar = FoundBar(line.box, place, line.line_px, length.words, length.um)
                 best = (cost, bar)
-    return None if best is None else best[1]
+    return (None if best is None else best[1]), cut
+
+
+def _without(picture: NDArray[np.uint8], line: _Line, origin: tuple[int, int]) -> NDArray[np.uint8]:
+    """Paint a line over with what is around it, so that its ticks are not read as letters."""
+    height, width = picture.shape[:2]
+    x0, y0, x1, y1 = line.box
+    x0, x1 = max(0, x0 - 1 - origin[0]), min(width, x1 + 1 - origin[0])
+    y0, y1 = max(0, y0 - 1 - origin[1]), min(height, y1 + 1 - origin[1])
+    rim = np.concatenate([picture[max(0, y0 - 2) : y0, x0:x1], picture[y1 : y1 + 2, x0:x1]])
+    paper = np.median(rim.reshape(-1, 3), axis=0) if rim.size else 0
+    if line.gap is None:
+        picture[y0:y1, x0:x1] = paper
+    else:
+        picture[y0:y1, x0 : line.gap[0] + 1 - origin[0]] = paper
+        picture[y0:y1, line.gap[2] - 1 - origin[0] : x1] = paper
+    return picture
+
+
+def _paper(pixels: NDArray[np.uint8], place: Box) -> NDArray[Any]:
+    """Say the colour that words are written on."""
+    x0, y0, x1, y1 = place
+    words = pixels[y0:y1, x0:x1]
+    grey = cv2.cvtColor(words, cv2.COLOR_RGB2GRAY)
+    _, light = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    paper: NDArray[Any] = np.median(words[light == (light.mean() > 0.5)], axis=0)
+    return paper
+
+
+def _like(pixels: NDArray[np.uint8], line: _Line, paper: NDArray[Any]) -> bool:
+    """Say whether a line has the colour of the paper: then it is a gap, drawn by its neighbours."""
+    if line.kind in ("comb", "broken"):
+        return False
+    x0, y0, x1, y1 = line.core
+    colour = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
+    return bool(np.abs(colour - paper).max() < 40)
+
+
+def _is_stroke(line: _Line, place: Box) -> bool:
+    """Say whether a line is a stroke of a letter, or the paper between letters."""
+    if line.gap is not None or line.kind == "comb":
+        return False
+    high = place[3] - place[1]
+    return _overlap(line.box, place) > 0.6 and line.width < 1.1 * high
 
 
 def _distance(line: _Line, place: Box) -> float | None:
     """Say how far a label is from being where this line's label would be, or None."""
     x0, y0, x1, y1 = line.box
     high = max(8, place[3] - place[1])
-    middle_x, middle_y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
-    if line.broken:
-        gap = line.gap or line.box
-        if (
-            gap[0] - 4 <= place[0]
-            and place[2] <= gap[2] + 4
-            and place[1] <= (y0 + y1) / 2 <= place[3]
-        ):
-            return 0.0
+    if line.width < 0.7 * high:
         return None
+    middle_x, middle_y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
+    penalty = (0.0 if line.exact else 0.3) + (1.5 if line.framed else 0.0) + (1 - line.crisp)
+    if line.gap is not None:
+        inside = line.gap[0] - 5 <= place[0] and place[2] <= line.gap[2] + 5
+        return 0.2 * penalty if inside and place[1] <= (y0 + y1) / 2 <= place[3] else None
     overlap = min(x1, place[2]) - max(x0, place[0])
-    if overlap > 0:
+    if overlap > 0.3 * high:
+        through = min(y1, place[3] - 0.2 * high) - max(y0, place[1] + 0.2 * high)
         away = max(place[1] - y1, y0 - place[3], 0) / high
-        if away > 2.5:
+        if away > 2.5 or through > 0.15 * high:
             return None
-        return away + 0.3 * abs(middle_x - (x0 + x1) / 2) / max(x1 - x0, 1) + _penalty(line)
+        return away + 0.3 * abs(middle_x - (x0 + x1) / 2) / max(x1 - x0, 1) + penalty
     if y0 - 0.7 * high <= middle_y <= y1 + 0.7 * high:
-        away = -overlap / high
-        return 0.3 + away + _penalty(line) if away < 3 else None
+        away = max(0, -overlap) / high
+        return 0.3 + away + penalty if away < 3 else None
     return None
-
-
-def _penalty(line: _Line) -> float:
-    return 0.0 if line.exact else 0.2
 
 
 def _unlabelled(line: _Line) -> FoundBar:
     return FoundBar(line.box, None, line.line_px, "", None)
 
 
-def _is_bar_without_label(line: _Line, band: Box | None) -> bool:
-    del band
-    return line.exact and line.contrast > 100 and line.ticks
+def _is_bar_without_label(line: _Line, pixels: NDArray[np.uint8]) -> bool:
+    """Believe a bar that has no label only if nothing else can look like it."""
+    height, width = pixels.shape[:2]
+    x0, y0, x1, y1 = line.box
+    cornered = min(y0, height - y1) < 0.15 * height and min(x0, width - x1) < 0.15 * width
+    drawn = line.exact and line.contrast > 80 and line.crisp > 0.97 and not line.framed
+    solid = line.kind == "plain" and line.height >= 3 and line.width >= 4 * line.height
+    return drawn and cornered and (solid or line.kind == "caps")
 
 
 # ------------------------------------------------------------------------------------- the band
@@ -391,17 +588,27 @@ def find_band(pixels: NDArray[np.uint8]) -> Box | None:
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     best: Box | None = None
     for level in _flat_levels(grey):
-        mask = cv2.inRange(grey, max(0, level - 4), min(255, level + 4))
-        share = mask.mean(axis=1) / 255.0
-        for top, bottom in _stretches(share > 0.35):
+        paper = cv2.inRange(grey, max(0, level - 4), min(255, level + 4)).mean(axis=1) / 255.0
+        for top, bottom in _stretches(paper > 0.35):
             if not 0.02 * height <= bottom - top <= 0.4 * height:
                 continue
-            inner = share[top:bottom]
-            if np.mean(inner > 0.93) < 0.1 or np.median(inner) < 0.6:
+            inner = paper[top:bottom]
+            if np.mean(inner > 0.97) < 0.08 or np.median(inner) < 0.6:
                 continue
-            if best is None or bottom - top > best[3] - best[1]:
+            if _is_drawn(grey[top:bottom], level) and (
+                best is None or bottom - top > best[3] - best[1]
+            ):
                 best = (0, top, width, bottom)
     return best
+
+
+def _is_drawn(band: Plane, level: int) -> bool:
+    """Say whether a band is flat to the grey value, and what is on it is far from its colour."""
+    off = cv2.absdiff(band, np.full_like(band, level))
+    words = float(np.mean(off > 60))
+    between = float(np.mean((off > 8) & (off <= 60)))
+    flat = float(np.mean(off[off <= 8] <= 2)) if (off <= 8).any() else 0.0
+    return words > 0.002 and between < max(0.02, 1.2 * words) and flat > 0.9
 
 
 def _flat_levels(grey: Plane) -> list[int]:
