@@ -18,7 +18,6 @@ from sqlalchemy.exc import (
     DatabaseError,
     IntegrityError,
     InterfaceError,
-    NoSuchModuleError,
     OperationalError,
     ProgrammingError,
 )
@@ -72,13 +71,11 @@ def make_engine(url: str) -> Engine:
         raise BadStore(
             f'store.url: not a database address: {url!r}; write "" or "postgresql+psycopg://…".'
         ) from error
-    except NoSuchModuleError as error:
-        raise BadStore(f"store.url: no such kind of database: {url!r}.") from error
     if backend == "sqlite":
         return _sqlite(address)
     if backend == "postgresql":
         return _postgresql(address)
-    raise BadStore(f"store.url: {backend} is not supported; use SQLite or PostgreSQL.")
+    raise BadStore(f"store.url: {backend!r} is not supported; use SQLite or PostgreSQL.")
 
 
 def _sqlite(address: URL) -> Engine:

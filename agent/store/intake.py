@@ -92,6 +92,7 @@ def _take_in(
             col(PathRow.replaced_at).is_(None),
             col(PathRow.relative).in_([arrival.relative for arrival in arrivals]),
         )
+        .with_for_update(of=ContentRow)
     )
     met = {path.relative: (path, content) for path, content in session.exec(asked)}
     news = [arrival for arrival in arrivals if arrival.relative not in met]

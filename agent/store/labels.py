@@ -148,7 +148,7 @@ def decide(
         WrongUse: No such micrograph, or the decision is incomplete.
     """
     _refuse_incomplete(decision)
-    micrograph = _micrograph(session, public_id)
+    micrograph = micrograph_of(session, public_id)
     result = _current_result(session, micrograph)
     before = current(_rows(session, [micrograph.id or 0]))
     row = LabelRow(
@@ -185,7 +185,7 @@ def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetim
     """
     if not by.strip():
         raise WrongUse("say who takes the decision back.")
-    micrograph = _micrograph(session, public_id)
+    micrograph = micrograph_of(session, public_id)
     holds = current(_rows(session, [micrograph.id or 0]))
     if holds is None:
         raise WrongUse(f"{public_id}: there is no decision to take back.")
@@ -219,7 +219,8 @@ def _refuse_incomplete(decision: Decision) -> None:
         raise WrongUse(f"a decision of kind {decision.kind!r} has to say which or why.")
 
 
-def _micrograph(session: Session, public_id: str) -> MicrographRow:
+def micrograph_of(session: Session, public_id: str) -> MicrographRow:
+    """Find a micrograph. Raises `WrongUse` if there is none of this id."""
     row = session.exec(select(MicrographRow).where(MicrographRow.public_id == public_id)).first()
     if row is None:
         raise WrongUse(f"no micrograph has the id {public_id!r}.")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CHUNK = 400
 RANKS_PER_REASON = 1_000_000
+LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +138,29 @@ def write(
         The micrograph's public id.
     """
     micrograph = _micrograph(session, content, relative, finding, at=at)
-    bundle = finding.prediction.bundle if finding.prediction else ""
+    if not _was_said(session, micrograph, finding):
+        _write_result(session, whose, micrograph, finding, role=LIVE, at=at)
+    return micrograph.public_id
+
+
+def add(
+    session: Session, whose: Whose, public_id: str, finding: Finding, *, role: str, at: datetime
+) -> bool:
+    """Write another answer about a known micrograph; False if it is there already."""
+    micrograph = labels.micrograph_of(session, public_id)
+    if _was_said(session, micrograph, finding):
+        return False
+    _write_result(session, whose, micrograph, finding, role=role, at=at)
+    return True
+
+
+def _was_said(session: Session, micrograph: MicrographRow, finding: Finding) -> bool:
     asked = select(ResultRow.id).where(
         ResultRow.micrograph_id == micrograph.id,
-        ResultRow.bundle == bundle,
+        ResultRow.bundle == (finding.prediction.bundle if finding.prediction else ""),
         ResultRow.recipe == micrograph.recipe,
     )
-    if session.exec(asked).first() is None:
-        _write_result(session, whose, micrograph, finding, at=at)
-    return micrograph.public_id
+    return session.exec(asked).first() is not None
 
 
 def _micrograph(
@@ -188,18 +203,27 @@ def _micrograph(
 
 
 def _write_result(
-    session: Session, whose: Whose, micrograph: MicrographRow, finding: Finding, *, at: datetime
+    session: Session,
+    whose: Whose,
+    micrograph: MicrographRow,
+    finding: Finding,
+    *,
+    role: str,
+    at: datetime,
 ) -> None:
-    session.execute(
-        update(ResultRow)
-        .where(col(ResultRow.micrograph_id) == micrograph.id, col(ResultRow.current).is_(True))
-        .values(current=False, review_rank=None)
-    )
+    if role == LIVE:
+        session.execute(
+            update(ResultRow)
+            .where(col(ResultRow.micrograph_id) == micrograph.id, col(ResultRow.current).is_(True))
+            .values(current=False, review_rank=None)
+        )
     row = ResultRow(
         micrograph_id=micrograph.id or 0,
         site_id=whose.site_id,
         agent_id=whose.agent_id,
         recipe=micrograph.recipe,
+        role=role,
+        current=role == LIVE,
         origin=finding.origin,
         done_at=at,
         handling=finding.verdict.handling.value,
@@ -207,7 +231,7 @@ def _write_result(
         thresholds=dict(finding.thresholds),
         **(_said(finding.prediction) if finding.prediction else {}),
     )
-    if not labels.histories(session, [micrograph.id or 0]):
+    if role == LIVE and not labels.histories(session, [micrograph.id or 0]):
         row.review_rank = rank_of(row)
     session.add(row)
     session.flush()

@@ -7,7 +7,7 @@ transaction around a function of the module that its name belongs to.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Engine
+    from sqlmodel import Session
 
     from agent.store.bundles import Promotion
     from agent.store.journal import Claim, FileFate
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from agent.store.trail import TrailEntry
     from agent.watch import Arrival
 
+T = TypeVar("T")
 NOTHING_GIVEN: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
@@ -153,10 +155,7 @@ class Store:
 
     def _take_in(self, arrivals: Iterable[Arrival], how: Intake) -> int:
         files = list(arrivals)
-        if not files:
-            return 0
-        with writing(self._engine) as session:
-            return intake.take_in(session, self._whose, files, how)
+        return self._again(lambda session: intake.take_in(session, self._whose, files, how))
 
     def gone(self, source: str, relatives: Iterable[str], *, at: datetime) -> None:
         """Write down that files are no longer listed; nothing is deleted or forgotten."""
@@ -204,32 +203,28 @@ class Store:
         Returns:
             None: it is new, go on. Else the number of the content that has these bytes.
         """
-        try:
-            return self._identify(claim, sha256, at=at, is_there=is_there)
-        except IntegrityError:  # another agent wrote the same hash just now: now it is known
-            return self._identify(claim, sha256, at=at, is_there=is_there)
 
-    def _identify(
-        self, claim: Claim, sha256: str, *, at: datetime, is_there: Callable[[Path], bool]
-    ) -> int | None:
-        with writing(self._engine) as session:
+        def ask(session: Session) -> int | None:
             content = claims.held(session, claim)
             if content is None:
                 return claim.content_id  # another worker has it
             return identity.identify(session, content, claim, sha256, at=at, is_there=is_there)
 
+        return self._again(ask)
+
     def finish(self, claim: Claim, findings: Sequence[Finding], *, at: datetime) -> bool:
         """Write every micrograph and result of a file, and `done`, in one transaction.
 
         Returns:
-            False if the claim no longer held: another worker has it, nothing was written.
+            False if nothing was written: another worker has it, or these bytes are known already.
         """
+        if findings and self.identify(claim, findings[0].crop_facts["sha256"], at=at) is not None:
+            return False
         with writing(self._engine) as session:
             content = claims.held(session, claim)
             if content is None:
                 return False
             for finding in findings:
-                content.sha256 = content.sha256 or finding.crop_facts["sha256"]
                 results.write(session, self._whose, content, claim.relative, finding, at=at)
             claims.done(content, at=at)
             session.add(content)
@@ -289,6 +284,25 @@ class Store:
         """Say all about one micrograph, or None if there is none of this id."""
         with reading(self._engine) as session:
             return results.one(session, public_id)
+
+    def add_result(self, public_id: str, finding: Finding, *, role: str, at: datetime) -> bool:
+        """Write another answer about a known micrograph beside those that are there.
+
+        Args:
+            public_id: Of the micrograph.
+            finding: The answer; its crop facts, process data and artefacts are not used.
+            role: "live" becomes the current one; "shadow" and "reprocess" only stand beside it.
+            at: Now.
+
+        Returns:
+            False if this bundle has said it before, by the same recipe.
+
+        Raises:
+            WrongUse: No such micrograph.
+        """
+        return self._again(
+            lambda session: results.add(session, self._whose, public_id, finding, role=role, at=at)
+        )
 
     def queue(
         self,
@@ -444,7 +458,16 @@ class Store:
         with writing(self._engine) as session:
             self._remember(session, at=at, actor=actor, act=act, subject=subject, facts=facts)
 
-    def _remember(self, session: Any, **said: Any) -> None:
+    def _again(self, act: Callable[[Session], T]) -> T:
+        """Write; if another agent wrote the same row just now, look again and write once more."""
+        try:
+            with writing(self._engine) as session:
+                return act(session)
+        except IntegrityError:
+            with writing(self._engine) as session:
+                return act(session)
+
+    def _remember(self, session: Session, **said: Any) -> None:
         trail.append(session, self._whose.site_id, **said)
 
     def trail(self, act: str | None = None) -> Iterator[TrailEntry]:

@@ -1,0 +1,151 @@
+"""Both databases for the tests: a SQLite file, and a real PostgreSQL started for the session.
+
+PostgreSQL comes from Debian's package, runs on loopback in a temporary folder, and is stopped at
+the end. Where none can be had the tests skip, and say why.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from agent.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KINDS = ("sqlite", "postgresql")
+USER = "postgres"
+TIMEOUT_S = 60
+
+
+def _programs() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if found:
+        return found[-1].parent
+    initdb = shutil.which("initdb")
+    return Path(initdb).parent if initdb else None
+
+
+def _why_not() -> str | None:
+    if sys.platform == "win32":
+        return "no PostgreSQL: it is started from Debian's package"
+    if _programs() is None:
+        return "no PostgreSQL: apt-get install postgresql"
+    if os.getuid() == 0 and (shutil.which("setpriv") is None or _user_id() is None):
+        return "no PostgreSQL: root may not run it, and there is no user postgres to run it as"
+    return None
+
+
+def _user_id() -> int | None:
+    import pwd  # noqa: PLC0415 - Windows has none
+
+    try:
+        return pwd.getpwnam(USER).pw_uid
+    except KeyError:
+        return None
+
+
+class Postgres:
+    """A server of our own, with a database per test copied from a migrated one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._programs = _programs()
+        self._names = (f"t{number}" for number in itertools.count())
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+
+    def _call(self, program: str, *arguments: str) -> None:
+        as_user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+        command = [str(self._programs / program), *arguments]
+        with (self.folder / "calls.log").open("a") as log:  # a pipe would wait for the server
+            subprocess.run(
+                [*(as_user if os.getuid() == 0 else []), *command],
+                check=True, stdout=log, stderr=log, timeout=TIMEOUT_S, cwd=self.folder,
+            )  # fmt: skip
+
+    def start(self) -> None:
+        if os.getuid() == 0:
+            shutil.chown(self.folder, USER)
+        data = str(self.folder / "data")
+        self._call("initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
+        self.resume()
+
+    def resume(self) -> None:
+        options = (
+            f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 "
+            "-c fsync=off -c full_page_writes=off -c max_connections=50"
+        )
+        log = str(self.folder / "server.log")
+        self._call(
+            "pg_ctl", "-D", str(self.folder / "data"), "-l", log, "-w", "-o", options, "start"
+        )
+
+    def stop(self) -> None:
+        self._call("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
+
+    def url(self, name: str) -> str:
+        return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{name}"
+
+    def empty(self, template: str = "template0") -> str:
+        name = next(self._names)
+        self.run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.url(name)
+
+    def run(self, statement: str) -> None:
+        address = f"host=127.0.0.1 port={self.port} user={USER} dbname=postgres"
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL with a migrated database `ours`."""
+    if reason := _why_not():
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="martensight-pg-"))
+    server = Postgres(folder)
+    try:
+        server.start()
+        server.run("CREATE DATABASE ours TEMPLATE template0")
+        Store.open(server.url("ours"), site="Plant 1", agent="PC").close()
+        yield server
+    finally:
+        if (folder / "data" / "postmaster.pid").exists():
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: migrating one per test would take most of the time."""
+    file = tmp_path_factory.mktemp("template") / "martensight.db"
+    Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC").close()
+    return file
+
+
+@pytest.fixture(params=KINDS)
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of a migrated, empty database of each kind."""
+    return migrated(request.param, request, tmp_path)
+
+
+def migrated(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """Make a migrated, empty database."""
+    if kind == "postgresql":
+        return request.getfixturevalue("postgres").empty("ours")
+    file = folder / "martensight.db"
+    shutil.copy(request.getfixturevalue("sqlite_template"), file)
+    return f"sqlite:///{file}"

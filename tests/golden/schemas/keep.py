@@ -1,0 +1,57 @@
+"""Write the pair of files for the newest schema; run once, before a schema is released."""
+
+import json
+import sqlite3
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from test_store import OTHER, SHA, file, finding  # noqa: E402 - beside us only after the line above
+
+from agent.store import Decision, Store, schema  # noqa: E402
+
+AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
+
+
+def fill(store: Store) -> None:
+    """Leave a row in every table that a release of this schema fills."""
+    store.arrive([file("a.tif"), file("b.tif"), file("c.tif"), file("d.tif")], at=AT)
+    first, second, third = store.claim(3, at=AT, lease_s=60)
+    store.identify(first, SHA, at=AT)
+    store.finish(first, [finding(SHA, process={"order": "4711", "specimen": "3"})], at=AT)
+    store.identify(second, SHA, at=AT, is_there=lambda _: True)
+    store.fail(third, "ValueError: no idea", at=AT)
+    store.arrive([file("a.tif", mtime=2)], at=AT)
+    (fourth,) = [claim for claim in store.claim(9, at=AT, lease_s=60) if claim.relative == "a.tif"]
+    store.finish(fourth, [finding(OTHER)], at=AT + timedelta(minutes=5))
+    store.decide(SHA[:16], Decision("code", "Ada", code="G8", comment="sure"), at=AT)
+    store.decide(OTHER[:16], Decision("strange", "Bob", strange_kind="scratch"), at=AT)
+    store.undo(OTHER[:16], by="Bob", at=AT)
+    store.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={"n": 80})
+    store.freeze_night(AT.date(), '{"n": 2}', at=AT)
+
+
+def main() -> None:
+    """Write them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "martensight.db"
+        with Store.open(f"sqlite:///{path}", site="Plant 1", agent="PC") as store:
+            fill(store)
+            said = {
+                "files": [fate.as_json() for fate in store.files()],
+                "micrographs": [view.id for view in store.micrographs()],
+                "labelled": [one.code for one in store.labelled()],
+            }
+        connection = sqlite3.connect(path)
+        dump = "\n".join(connection.iterdump()) + "\n"
+        connection.close()
+    (HERE / f"{schema.HEAD}.sql").write_text(dump, encoding="utf-8")
+    (HERE / f"{schema.HEAD}.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""A store is brought to this program's schema when opened, rows kept; a newer one is refused."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from agent.errors import BadStore
+from agent.store import Store, engine, schema
+from agent.store.tables import Row
+from agent.watch import Arrival
+
+RELEASED = sorted((Path(__file__).parent / "golden" / "schemas").glob("*.sql"))
+"""The schema of every revision, each with a few rows, as SQLite writes it out."""
+
+AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
+
+
+def test_migrations_and_tables_say_the_same(address) -> None:
+    with engine.make_engine(address).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+
+        assert compare_metadata(context, Row.metadata) == []
+
+
+def test_partial_indexes_are_in_the_migrated_database_as_in_the_tables(tmp_path) -> None:
+    made, migrated = tmp_path / "made.db", tmp_path / "migrated.db"
+    Row.metadata.create_all(create_engine(f"sqlite:///{made}"))
+    Store.open(f"sqlite:///{migrated}", site="Plant 1", agent="PC").close()
+
+    def indexes(file: Path) -> dict[str, str]:
+        asked = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        with sqlite3.connect(file) as connection:
+            found = dict(connection.execute(asked).fetchall())
+        connection.close()
+        return {name: " ".join(sql.split()) for name, sql in found.items()}
+
+    assert indexes(migrated) == indexes(made)
+
+
+def test_the_newest_revision_is_the_one_the_program_asks_for() -> None:
+    scripts = ScriptDirectory.from_config(schema.configuration())
+
+    assert scripts.get_current_head() == schema.HEAD
+
+
+def test_opening_twice_changes_nothing(tmp_path) -> None:
+    url = f"sqlite:///{tmp_path}/martensight.db"
+    with Store.open(url, site="Plant 1", agent="PC") as store:
+        store.arrive([Arrival("LOM", Path("/x"), "a.tif", 1, 1)], at=AT)
+
+    with Store.open(url, site="Plant 1", agent="PC") as store:
+        assert len(list(store.files())) == 1
+
+
+@pytest.mark.parametrize("dump", RELEASED, ids=lambda path: path.stem)
+def test_a_store_of_every_released_schema_is_brought_up_with_its_rows(tmp_path, dump) -> None:
+    file = tmp_path / "martensight.db"
+    with sqlite3.connect(file) as connection:
+        connection.executescript(dump.read_text(encoding="utf-8"))
+    connection.close()
+
+    with Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC") as store:
+        expected = json.loads(dump.with_suffix(".json").read_text(encoding="utf-8"))
+        assert [fate.as_json() for fate in store.files()] == expected["files"]
+        assert [view.id for view in store.micrographs()] == expected["micrographs"]
+        assert [one.code for one in store.labelled()] == expected["labelled"]
+        assert store.trail_problems() == []
+
+
+def test_there_is_a_kept_store_of_every_revision() -> None:
+    scripts = ScriptDirectory.from_config(schema.configuration())
+
+    assert [path.stem for path in RELEASED] == sorted(
+        script.revision for script in scripts.walk_revisions()
+    )
+
+
+def test_a_newer_store_is_refused_in_one_sentence(address) -> None:
+    with engine.make_engine(address).begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(BadStore, match=r"newer than this program \(schema 9999"):
+        Store.open(address, site="Plant 1", agent="PC")
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path) -> None:
+    file = tmp_path / "other.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE micrograph (name TEXT)")
+    connection.close()
+
+    with pytest.raises(BadStore, match="was not made by this program"):
+        Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC")
+
+
+def test_two_agents_that_open_an_empty_database_at_once_both_can(postgres) -> None:
+    import threading  # noqa: PLC0415 - only here
+
+    url = postgres.empty()
+    opened: list[Store] = []
+
+    def go(name: str) -> None:
+        opened.append(Store.open(url, site="Plant 1", agent=name))
+
+    threads = [threading.Thread(target=go, args=(f"PC {n}",)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(opened) == 3
+    assert len(opened[0].agents()) == 3
+    for store in opened:
+        store.close()
+
+
+def test_the_migrations_lie_inside_the_package() -> None:
+    folder = resources.files("agent.store") / "migrations"
+
+    assert (folder / "env.py").is_file()
+    assert (folder / "script.py.mako").is_file()

@@ -1,0 +1,906 @@
+"""A file is taken once, its fate is never forgotten, and what was said is never written over."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import lab
+import pytest
+
+from agent.errors import BadStore, WrongUse
+from agent.settings import PROCESS_COLUMNS
+from agent.store import (
+    Claim,
+    Decision,
+    Finding,
+    SourceHealth,
+    Store,
+    StoreFault,
+    engine,
+    labels,
+    store_url,
+)
+from agent.triage import Handling, Reason, Verdict
+from agent.watch import Arrival
+
+AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
+SHA = "ab" * 32
+OTHER = "cd" * 32
+FOLDER = Path("/mnt/lom")
+
+
+@pytest.fixture
+def store(address):
+    with Store.open(address, site="Plant 1", agent="PC") as opened:
+        yield opened
+
+
+def file(name: str, size: int = 10, mtime: int = 1, ctime: int = 1) -> Arrival:
+    return Arrival("LOM-07", FOLDER, name, size, mtime, ctime)
+
+
+def finding(
+    sha256: str = SHA,
+    page: int = 0,
+    *,
+    reasons: tuple[Reason, ...] = (Reason.UNCERTAIN,),
+    origin: str = "watch",
+    p_value: float = 0.4,
+    probability: float = 0.9,
+    process: dict[str, str] | None = None,
+    bundle: str = "20261101-0badcafe",
+) -> Finding:
+    suffix = f"-p{page + 1}" if page else ""
+    facts: dict[str, Any] = {
+        "id": sha256[:16] + suffix,
+        "sha256": sha256,
+        "page": page,
+        "width": 2000,
+        "height": 1500,
+        "um_per_px": 0.1,
+        "um_per_px_source": "metadata",
+        "crop": [0, 0, 2000, 1400],
+        "recipe": "1",
+        "warnings": [],
+    }
+    prediction = lab.prediction_of("G8", p_value=p_value, probability=probability)
+    return Finding(
+        crop_facts=facts,
+        process_data=process or {},
+        process_extra={},
+        prediction=replace(prediction, bundle=bundle),
+        verdict=Verdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
+        origin=origin,
+    )
+
+
+def claimed(store: Store, *names: str, at: datetime = AT) -> list[Claim]:
+    store.arrive([file(name) for name in names], at=at)
+    return store.claim(len(names), at=at, lease_s=60)
+
+
+def taken(store: Store, name: str, found: Finding, *, at: datetime = AT) -> None:
+    (claim,) = claimed(store, name, at=at)
+    assert store.identify(claim, found.crop_facts["sha256"], at=at) is None
+    assert store.finish(claim, [found], at=at)
+
+
+def fates(store: Store) -> dict[str, str]:
+    return {Path(fate.path).name: fate.state for fate in store.files()}
+
+
+# --- taken once ---------------------------------------------------------------------------------
+
+
+def test_a_file_that_arrives_twice_is_news_once(store) -> None:
+    assert store.arrive([file("a.tif"), file("b.tif")], at=AT) == 2
+    assert store.arrive([file("a.tif"), file("b.tif")], at=AT) == 0
+
+    assert fates(store) == {"a.tif": "queued", "b.tif": "queued"}
+
+
+def test_what_is_claimed_is_not_claimed_again(store) -> None:
+    first = claimed(store, "a.tif", "b.tif")
+
+    assert [claim.relative for claim in first] == ["a.tif", "b.tif"]
+    assert store.claim(5, at=AT, lease_s=60) == []
+
+
+def test_two_agents_never_hold_the_same_file(address) -> None:
+    first = Store.open(address, site="Plant 1", agent="PC 1")
+    second = Store.open(address, site="Plant 1", agent="PC 2")
+    first.arrive([file(f"{n}.tif") for n in range(40)], at=AT)
+    held: list[str] = []
+
+    def work(store: Store) -> None:
+        while claims := store.claim(3, at=AT, lease_s=60):
+            held.extend(claim.relative for claim in claims)
+
+    threads = [threading.Thread(target=work, args=(store,)) for store in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for opened in (first, second):
+        opened.close()
+
+    assert sorted(held) == sorted(f"{n}.tif" for n in range(40))
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_the_first_worker_changes_nothing(store) -> None:
+    (first,) = claimed(store, "a.tif")
+    (second,) = store.claim(1, at=AT + timedelta(seconds=61), lease_s=60)
+
+    assert second.attempts == 2
+    assert store.identify(first, SHA, at=AT) == first.content_id
+    assert not store.finish(first, [finding()], at=AT)
+    assert not store.set_aside(first, "truncated", "cut", at=AT)
+    assert store.fail(first, "crash", at=AT) is None
+    assert not store.release(first, at=AT, retry_at=AT)
+    assert fates(store) == {"a.tif": "processing"}
+    assert store.finish(second, [finding()], at=AT)
+
+
+def test_a_renewed_lease_is_not_taken_over(store) -> None:
+    claims = claimed(store, "a.tif")
+    store.renew(claims, at=AT + timedelta(seconds=50), lease_s=60)
+
+    assert store.claim(1, at=AT + timedelta(seconds=61), lease_s=60) == []
+
+
+def test_an_agent_that_starts_again_has_its_own_work_back_at_once(store) -> None:
+    claimed(store, "a.tif", "b.tif")
+
+    assert store.take_back(at=AT) == 2
+    assert len(store.claim(5, at=AT, lease_s=60)) == 2
+
+
+def test_a_finished_file_is_done_with_its_result_or_not_at_all(store) -> None:
+    (claim,) = claimed(store, "a.tif")
+    broken = replace(finding(), crop_facts={"id": "x", "sha256": SHA, "page": 0})
+
+    with pytest.raises(KeyError):
+        store.finish(claim, [finding(OTHER), broken], at=AT)
+
+    assert fates(store) == {"a.tif": "processing"}
+    assert list(store.micrographs()) == []
+
+
+def test_several_pages_are_several_micrographs(store) -> None:
+    (claim,) = claimed(store, "a.tif")
+
+    store.finish(claim, [finding(page=0), finding(page=1)], at=AT)
+
+    assert [view.id for view in store.micrographs()] == [SHA[:16], f"{SHA[:16]}-p2"]
+
+
+# --- versions, duplicates, renames --------------------------------------------------------------
+
+
+def test_new_bytes_before_anyone_read_the_file_are_the_same_version(store) -> None:
+    store.arrive([file("a.tif")], at=AT)
+
+    assert store.arrive([file("a.tif", size=20)], at=AT) == 1
+
+    (fate,) = store.files()
+    assert (fate.size_bytes, fate.state) == (20, "queued")
+
+
+def test_a_queued_file_that_grows_again_is_not_claimed(store) -> None:
+    store.arrive([file("a.tif")], at=AT)
+
+    store.settle([file("a.tif", size=20)], at=AT)
+
+    assert fates(store) == {"a.tif": "settling"}
+    assert store.claim(1, at=AT, lease_s=60) == []
+
+
+def test_a_settling_file_has_to_come_to_rest_after_a_restart(store) -> None:
+    store.settle([file("a.tif")], at=AT)
+    store.arrive([file("b.tif")], at=AT)
+
+    assert store.known("LOM-07") == {"b.tif": (10, 1, 1)}
+
+
+def test_the_same_name_with_new_content_is_a_new_version_linked_to_the_old(store) -> None:
+    taken(store, "a.tif", finding(SHA))
+    store.arrive([file("a.tif", mtime=2)], at=AT)
+    (claim,) = store.claim(1, at=AT, lease_s=60)
+    assert store.identify(claim, OTHER, at=AT) is None
+    store.finish(claim, [finding(OTHER)], at=AT)
+
+    old, new = store.files()
+    assert (old.state, new.state, new.previous) == ("done", "done", old.id)
+    assert [view.sha256 for view in store.micrographs()] == [SHA, OTHER]
+
+
+def test_a_touched_file_is_neither_new_nor_a_duplicate(store) -> None:
+    taken(store, "a.tif", finding())
+    store.arrive([file("a.tif", ctime=9)], at=AT)
+    (claim,) = store.claim(1, at=AT, lease_s=60)
+
+    assert store.identify(claim, SHA, at=AT, is_there=lambda _: True) is not None
+
+    assert fates(store) == {"a.tif": "done"}
+    assert store.known("LOM-07") == {"a.tif": (10, 1, 9)}
+
+
+def test_the_same_content_under_another_name_is_a_duplicate_with_all_names(store) -> None:
+    taken(store, "a.tif", finding())
+    (claim,) = claimed(store, "b.tif")
+
+    store.identify(claim, SHA, at=AT, is_there=lambda _: True)
+
+    first, second = store.files()
+    assert (second.state, second.duplicate_of) == ("duplicate", first.path)
+    assert [Path(path).name for path in first.paths] == ["a.tif", "b.tif"]
+    assert len(list(store.micrographs())) == 1
+
+
+def test_a_rename_keeps_the_results_and_is_no_duplicate(store) -> None:
+    taken(store, "a.tif", finding())
+    (claim,) = claimed(store, "sub/b.tif")
+
+    store.identify(claim, SHA, at=AT, is_there=lambda path: path.name != "a.tif")
+
+    (fate,) = store.files()
+    assert fate.state == "done"
+    assert [Path(path).name for path in fate.paths] == ["b.tif", "a.tif"]
+
+
+def test_a_rename_that_the_listing_saw_needs_no_look_at_the_share(store) -> None:
+    taken(store, "a.tif", finding())
+    store.gone("LOM-07", ["a.tif"], at=AT)
+    (claim,) = claimed(store, "b.tif")
+
+    store.identify(claim, SHA, at=AT, is_there=lambda _: True)
+
+    assert fates(store) == {"b.tif": "done"}
+
+
+def test_a_renamed_file_that_gets_its_old_name_back_is_no_news(store) -> None:
+    taken(store, "a.tif", finding())
+    (claim,) = claimed(store, "b.tif")
+    store.identify(claim, SHA, at=AT, is_there=lambda path: path.name != "a.tif")
+
+    store.arrive([file("a.tif")], at=AT)
+
+    assert len(list(store.files())) == 1
+
+
+def test_a_file_overwritten_while_it_was_read_is_taken_in_its_new_version(store) -> None:
+    (claim,) = claimed(store, "a.tif")
+    store.arrive([file("a.tif", size=99)], at=AT)
+
+    store.release(claim, at=AT, retry_at=AT)
+
+    old, new = store.files()
+    assert (old.state, old.code) == ("ignored", "overwritten")
+    assert (new.state, new.size_bytes) == ("queued", 99)
+
+
+def test_a_file_deleted_before_it_was_read_is_taken_when_it_comes_back(store) -> None:
+    (claim,) = claimed(store, "a.tif")
+    store.vanish(claim, at=AT)
+    assert fates(store) == {"a.tif": "ignored"}
+
+    assert store.arrive([file("a.tif")], at=AT) == 1
+
+    assert fates(store) == {"a.tif": "queued"}
+
+
+def test_a_duplicate_takes_over_when_the_first_file_vanishes_unfinished(store) -> None:
+    first, second = claimed(store, "a.tif", "b.tif")
+    store.identify(first, SHA, at=AT)
+    store.identify(second, SHA, at=AT, is_there=lambda _: True)
+
+    store.vanish(first, at=AT)
+
+    assert fates(store) == {"a.tif": "ignored", "b.tif": "queued"}
+    (claim,) = store.claim(1, at=AT, lease_s=60)
+    assert store.identify(claim, SHA, at=AT) is None
+
+
+def test_a_vanished_root_forgets_nothing(store) -> None:
+    taken(store, "a.tif", finding())
+
+    store.gone("LOM-07", ["a.tif"], at=AT)
+    back = store.arrive([file("a.tif")], at=AT)
+
+    assert back == 0
+    assert fates(store) == {"a.tif": "done"}
+
+
+# --- failures -----------------------------------------------------------------------------------
+
+
+def test_a_crash_is_tried_again_after_a_minute_ten_an_hour_and_six(store) -> None:
+    store.arrive([file("a.tif")], at=AT)
+    at, waits = AT, []
+    while True:
+        (claim,) = store.claim(1, at=at, lease_s=60)
+        next_at = store.fail(claim, "ValueError: no idea", at=at)
+        if next_at is None:
+            break
+        assert store.claim(1, at=next_at - timedelta(seconds=1), lease_s=60) == []
+        waits.append(next_at - at)
+        at = next_at
+
+    assert waits == [timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1),
+                     timedelta(hours=6)]  # fmt: skip
+    (fate,) = store.files()
+    assert (fate.state, fate.code, fate.attempts) == ("set_aside", "crashed", 5)
+
+
+def test_a_fault_of_the_share_does_not_count_as_an_attempt(store) -> None:
+    store.arrive([file("a.tif")], at=AT)
+    for _ in range(20):
+        (claim,) = store.claim(1, at=AT, lease_s=60)
+        store.release(claim, at=AT, retry_at=AT, sentence="the share does not answer")
+
+    (fate,) = store.files()
+    assert (fate.state, fate.attempts, fate.reason) == ("queued", 0, "the share does not answer")
+
+
+def test_a_file_that_kills_the_agent_is_tried_alone_and_then_set_aside(store) -> None:
+    store.arrive([file(f"{n}.tif") for n in range(6)], at=AT)
+    at, sizes = AT, []
+    for _ in range(20):
+        claims = store.claim(4, at=at, lease_s=60)
+        if not claims:
+            break
+        sizes.append(len(claims))
+        poison = [claim for claim in claims if claim.relative == "0.tif"]
+        for claim in claims if not poison else []:
+            store.finish(claim, [finding(claim.relative[0] * 64)], at=at)
+        if poison:  # the agent dies with all of them in hand, and starts again
+            store.take_back(at=at)
+
+    assert sizes[:2] == [4, 4]
+    assert set(sizes[2:5]) == {1}
+    states = {Path(fate.path).name: (fate.state, fate.code) for fate in store.files()}
+    assert states.pop("0.tif") == ("set_aside", "crashed")
+    assert set(states.values()) == {("done", None)}
+
+
+def test_retry_starts_from_the_first_attempt(store) -> None:
+    (claim,) = claimed(store, "sub/a.tif")
+    store.set_aside(claim, "truncated", "the file ends early", at=AT, sha256=SHA)
+
+    for which in ("sub/a.tif", str(FOLDER / "sub/a.tif"), SHA, SHA[:12], str(claim.content_id)):
+        assert store.retry([which], at=AT) == 1
+        (claim,) = store.claim(1, at=AT, lease_s=60)
+        assert claim.attempts == 1
+        store.set_aside(claim, "truncated", "the file ends early", at=AT)
+
+    assert store.retry(["unknown.tif"], at=AT) == 0
+    assert store.retry(None, at=AT) == 1
+    assert {entry.act for entry in store.trail()} == {"files.retried"}
+
+
+def test_the_fate_of_a_file_says_code_and_sentence(store) -> None:
+    (claim,) = claimed(store, "a.tif")
+    store.set_aside(claim, "truncated", "the file ends early", at=AT)
+
+    (fate,) = store.files("set_aside")
+
+    assert fate.as_json() == {
+        "path": str(FOLDER / "a.tif"),
+        "paths": [str(FOLDER / "a.tif")],
+        "sha256": None,
+        "size_bytes": 10,
+        "source": "LOM-07",
+        "state": "set_aside",
+        "reason": "truncated: the file ends early",
+        "attempts": 1,
+        "first_seen_at": "2026-11-24T21:00:00.000+00:00",
+        "done_at": "2026-11-24T21:00:00.000+00:00",
+        "duplicate_of": None,
+        "code": "truncated",
+        "next_try_at": None,
+    }
+
+
+def test_urgent_goes_first_then_fresh_then_the_backlog(store) -> None:
+    store.arrive([file("old.tif")], at=AT, lane="backlog")
+    store.arrive([file("new.tif")], at=AT + timedelta(seconds=1))
+    store.arrive([file("order.tif")], at=AT + timedelta(seconds=2), lane="urgent")
+
+    claims = store.claim(3, at=AT + timedelta(seconds=3), lease_s=60)
+
+    assert [claim.relative for claim in claims] == ["order.tif", "new.tif", "old.tif"]
+
+
+def test_an_agent_claims_only_from_the_sources_it_can_reach(store) -> None:
+    store.arrive([file("a.tif"), replace(file("b.tif"), source="LOM-08")], at=AT)
+
+    claims = store.claim(5, at=AT, lease_s=60, only=["LOM-08"])
+
+    assert [claim.relative for claim in claims] == ["b.tif"]
+
+
+def test_sites_that_share_a_database_do_not_see_each_others_files(address) -> None:
+    with (
+        Store.open(address, site="Plant 1", agent="PC") as one,
+        Store.open(address, site="Plant 2", agent="PC") as two,
+    ):
+        one.arrive([file("a.tif")], at=AT)
+
+        assert list(two.files()) == []
+        assert two.claim(1, at=AT, lease_s=60) == []
+        assert two.known("LOM-07") == {}
+
+
+def test_names_of_any_letters_come_back_as_they_were(store) -> None:
+    names = ["Prüfung/漢字 🔬.tif", "trailing .tif", "a'b\"c%_.tif", "x" * 300 + ".tif"]
+
+    store.arrive([file(name) for name in names], at=AT)
+
+    assert sorted(store.known("LOM-07")) == sorted(names)
+    assert sorted(claim.relative for claim in store.claim(9, at=AT, lease_s=9)) == sorted(names)
+
+
+def test_times_far_away_are_kept(store) -> None:
+    far = 4_102_444_800_000_000_000  # the year 2100, in nanoseconds
+    store.arrive([file("a.tif", mtime=far, ctime=-1)], at=AT)
+
+    assert store.known("LOM-07") == {"a.tif": (10, far, -1)}
+
+
+def test_counts_name_every_state(store) -> None:
+    claimed(store, "a.tif")
+    store.arrive([file("b.tif")], at=AT)
+
+    assert store.counts() == {
+        "settling": 0, "queued": 1, "processing": 1, "done": 0,
+        "failed": 0, "set_aside": 0, "duplicate": 0, "ignored": 0,
+    }  # fmt: skip
+
+
+def test_a_file_left_alone_on_purpose_says_why(store) -> None:
+    store.ignore([file("a.tif")], "too_long", "the path is longer than the system allows", at=AT)
+
+    (fate,) = store.files("ignored")
+    assert fate.said == "too_long: the path is longer than the system allows"
+    assert store.claim(1, at=AT, lease_s=60) == []
+
+
+# --- results ------------------------------------------------------------------------------------
+
+
+def test_a_view_says_what_was_found(store) -> None:
+    taken(store, "a.tif", finding(process={"order": "4711", "specimen": "3"}, p_value=0.01))
+
+    view = store.micrograph(SHA[:16])
+
+    assert view is not None
+    assert view.path == str(FOLDER / "a.tif")
+    assert (view.structure_code, view.size_min, view.size_max) == ("G8", 8, 8)
+    assert view.crop == (0, 0, 2000, 1400)
+    assert view.process_data == {"order": "4711", "specimen": "3"}
+    assert view.strangeness["p_value"] == 0.01
+    assert view.strangeness["where"] == [40, 20, 60, 40]
+    assert (view.reasons, view.awaits, view.label) == (("uncertain",), True, None)
+
+
+def test_without_a_bundle_a_micrograph_waits_untrained(store) -> None:
+    taken(store, "a.tif", replace(finding(reasons=(Reason.UNTRAINED,)), prediction=None))
+
+    (view,) = store.queue()
+
+    assert (view.structure_code, view.bundle, view.reasons) == (None, "", ("untrained",))
+
+
+def test_the_queue_has_the_weightiest_first_and_can_be_narrowed(store) -> None:
+    cases = [
+        ("a", (Reason.UNCERTAIN,), 0.9, 0.55, "1"),
+        ("b", (Reason.STRANGE, Reason.UNCERTAIN), 0.015, 0.5, "1"),
+        ("c", (Reason.STRANGE,), 0.001, 0.9, "2"),
+        ("d", (Reason.CONTROL_SAMPLE,), 0.9, 0.9, "2"),
+        ("e", (), 0.9, 0.9, "2"),
+        ("f", (Reason.UNCERTAIN,), 0.9, 0.31, "2"),
+    ]
+    for letter, reasons, p_value, probability, order in cases:
+        found = finding(letter * 64, reasons=reasons, p_value=p_value, probability=probability,
+                        process={"order": order})  # fmt: skip
+        taken(store, letter, found)
+
+    def letters(**narrowed: Any) -> str:
+        return "".join(view.id[0] for view in store.queue(**narrowed))
+
+    assert letters() == "cbfad"
+    assert letters(reason="uncertain") == "bfa"
+    assert letters(order="2") == "cfd"
+    assert letters(limit=2) == "cb"
+    assert letters(source="another") == ""
+    assert store.queue_length() == 5
+
+
+def test_a_night_has_what_was_done_after_its_beginning_and_until_its_end(store) -> None:
+    for hour, letter in enumerate("abc"):
+        taken(store, letter, finding(letter * 64), at=AT + timedelta(hours=hour))
+    taken(store, "d", finding("d" * 64, origin="import"), at=AT + timedelta(hours=1))
+
+    views = store.between(AT, AT + timedelta(hours=2))
+
+    assert [view.id[0] for view in views] == ["b", "c"]
+
+
+def test_an_imported_micrograph_is_in_no_queue(store) -> None:
+    taken(store, "a.tif", finding(origin="import"))
+
+    assert store.queue() == []
+
+
+def test_a_result_is_never_written_over(store) -> None:
+    taken(store, "a.tif", finding(probability=0.7))
+    before = store.micrograph(SHA[:16])
+
+    assert not store.add_result(SHA[:16], finding(probability=0.2), role="live", at=AT)
+
+    assert store.micrograph(SHA[:16]) == before
+
+
+def test_a_promoted_bundles_answer_stands_beside_the_first_and_is_the_current_one(store) -> None:
+    taken(store, "a.tif", finding())
+
+    assert store.add_result(SHA[:16], finding(bundle="20261124-00c0ffee"), role="live", at=AT)
+
+    assert [view.bundle for view in store.queue()] == ["20261124-00c0ffee"]
+
+
+def test_a_shadow_answer_changes_no_page(store) -> None:
+    taken(store, "a.tif", finding())
+
+    assert store.add_result(SHA[:16], finding(bundle="20261124-00c0ffee"), role="shadow", at=AT)
+
+    assert [view.bundle for view in store.queue()] == ["20261101-0badcafe"]
+
+
+def test_a_worker_that_finishes_known_bytes_writes_no_second_result(store) -> None:
+    taken(store, "a.tif", finding())
+    (claim,) = claimed(store, "b.tif")
+
+    assert not store.finish(claim, [finding()], at=AT)
+
+    assert len(list(store.micrographs())) == 1
+
+
+# --- labels -------------------------------------------------------------------------------------
+
+
+def test_a_decision_is_a_row_and_leaves_the_queue(store) -> None:
+    taken(store, "a.tif", finding(process={"order": "4711", "specimen": "3"}))
+
+    store.decide(SHA[:16], Decision("code", "Ada", code="G9-10", criterion="max", viewing_s=7.5),
+                 at=AT)  # fmt: skip
+
+    assert store.queue() == []
+    (labelled,) = store.labelled()
+    assert (labelled.code, labelled.rater, labelled.criterion) == ("G9-10", "Ada", "max")
+    assert (labelled.group, labelled.model_code) == ("4711/3", "G8")
+    view = store.micrograph(SHA[:16])
+    assert view is not None
+    assert view.label is not None
+    assert (view.label.viewing_s, view.label.result_seen) == (7.5, view.result_id)
+
+
+def test_a_later_decision_holds_and_the_earlier_one_stays(store) -> None:
+    taken(store, "a.tif", finding())
+    first = store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
+    store.decide(SHA[:16], Decision("strange", "Bob", strange_kind="scratch"), at=AT)
+
+    view = store.micrograph(SHA[:16])
+
+    assert view is not None
+    assert [label.kind for label in view.labels] == ["code", "strange"]
+    assert view.label is not None
+    assert (view.label.by, view.label.supersedes) == ("Bob", first)
+    assert store.labelled() == []
+    assert [one.strange_kind for one in store.labelled(kinds=("strange",))] == ["scratch"]
+
+
+def test_an_undo_takes_back_one_decision_and_then_the_queue_has_it_again(store) -> None:
+    taken(store, "a.tif", finding())
+    store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
+    store.decide(SHA[:16], Decision("code", "Bob", code="G7"), at=AT)
+
+    store.undo(SHA[:16], by="Bob", at=AT)
+    (after_one,) = store.labelled()
+    store.undo(SHA[:16], by="Bob", at=AT)
+
+    assert after_one.code == "G8"
+    assert store.labelled() == []
+    assert [view.id for view in store.queue()] == [SHA[:16]]
+    view = store.micrograph(SHA[:16])
+    assert view is not None
+    assert [label.undone for label in view.labels] == [True, True]
+    with pytest.raises(WrongUse, match="no decision to take back"):
+        store.undo(SHA[:16], by="Bob", at=AT)
+
+
+@pytest.mark.parametrize(
+    ("decision", "sentence"),
+    [
+        (Decision("code", "Ada"), "has to say which or why"),
+        (Decision("strange", "Ada"), "has to say which or why"),
+        (Decision("unusable", "Ada"), "has to say which or why"),
+        (Decision("code", "  ", code="G8"), "needs the name"),
+        (Decision("maybe", "Ada"), "a decision is one of"),
+        (Decision("code", "Ada", code="G8", criterion="median"), "a criterion is one of"),
+    ],
+)
+def test_an_incomplete_decision_is_refused(store, decision, sentence) -> None:
+    taken(store, "a.tif", finding())
+
+    with pytest.raises(WrongUse, match=sentence):
+        store.decide(SHA[:16], decision, at=AT)
+
+    assert len(store.queue()) == 1
+
+
+def test_a_decision_on_nothing_is_refused(store) -> None:
+    with pytest.raises(WrongUse, match="no micrograph has the id 'ffff'"):
+        store.decide("ffff", Decision("cannot_tell", "Ada"), at=AT)
+
+
+def test_a_content_of_no_known_specimen_is_a_group_of_its_own(store) -> None:
+    taken(store, "a.tif", finding(process={"order": "4711"}))
+    store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
+
+    assert [one.group for one in store.labelled()] == [SHA]
+
+
+def test_the_process_data_columns_are_those_of_the_settings() -> None:
+    assert labels.PROCESS_COLUMNS == PROCESS_COLUMNS
+
+
+# --- bundles, nights, sources -------------------------------------------------------------------
+
+
+def test_the_current_bundle_is_the_one_promoted_last(store) -> None:
+    assert store.current_bundle() is None
+
+    store.promote("20261101-aaaaaaaa", by="Ada", reason="first", at=AT, metrics={"n": 10})
+    store.promote("20261102-bbbbbbbb", by="Ada", reason="better", at=AT, metrics={})
+    store.promote("20261101-aaaaaaaa", by="Bob", reason="roll back", at=AT, metrics={})
+
+    assert store.current_bundle() == "20261101-aaaaaaaa"
+    assert [one.by for one in store.promotions()] == ["Bob", "Ada", "Ada"]
+
+
+@pytest.mark.parametrize(("by", "reason"), [("", "better"), ("Ada", " ")])
+def test_a_promotion_needs_a_person_and_a_reason(store, by, reason) -> None:
+    with pytest.raises(WrongUse, match="promotion"):
+        store.promote("20261101-aaaaaaaa", by=by, reason=reason, at=AT, metrics={})
+
+    assert store.current_bundle() is None
+
+
+def test_a_nights_facts_come_back_byte_for_byte_and_the_first_writing_holds(store) -> None:
+    facts = '{"b":1,  "a":"ü 漢"}\n'
+    store.freeze_night(date(2026, 11, 24), facts, at=AT)
+    store.freeze_night(date(2026, 11, 24), "{}", at=AT)
+
+    night = store.night(date(2026, 11, 24))
+
+    assert night is not None
+    assert (night.facts_json, night.revision) == (facts, 1)
+
+
+def test_a_refresh_is_a_recorded_revision(store) -> None:
+    store.freeze_night(date(2026, 11, 23), "{}", at=AT)
+    store.freeze_night(date(2026, 11, 24), "{}", at=AT)
+    store.freeze_night(date(2026, 11, 24), '{"again":1}', at=AT, revision=2)
+
+    assert [(one.date.day, one.revision) for one in store.nights()] == [(24, 2), (23, 1)]
+    assert [entry.facts["revision"] for entry in store.trail("night.")] == [1, 1, 2]
+    assert store.night(date(2026, 11, 22)) is None
+
+
+def test_sources_and_agents_are_as_last_seen(store) -> None:
+    seen = SourceHealth("LOM-07", str(FOLDER), "poll", online=False, offline_since=AT,
+                        last_scan_at=AT, found_by_scan=3, problem="does not answer")  # fmt: skip
+    store.sources_seen([seen])
+    store.started(at=AT)
+    store.heartbeat({"bundle": "b"}, at=AT + timedelta(seconds=5))
+
+    assert store.sources() == [seen]
+    (agent,) = store.agents()
+    assert (agent.name, agent.started_at, agent.seen_at) == ("PC", AT, AT + timedelta(seconds=5))
+
+
+def test_a_job_says_how_it_ended(store) -> None:
+    job = store.begin_job("night", at=AT, due_at=AT)
+
+    store.end_job(job, "done", at=AT, facts={"pages": 1})
+
+
+# --- the trail ----------------------------------------------------------------------------------
+
+
+def test_every_act_of_a_person_is_in_the_trail(store) -> None:
+    taken(store, "a.tif", finding())
+    store.decide(SHA[:16], Decision("code", "Ada", code="G8", comment="sure"), at=AT)
+    store.undo(SHA[:16], by="Ada", at=AT)
+    store.promote("b", by="Bob", reason="better", at=AT, metrics={})
+    store.remember(at=AT, actor="Bob", act="setting.changed", subject="night.at")
+
+    assert [(entry.actor, entry.act) for entry in store.trail()] == [
+        ("Ada", "label.given"),
+        ("Ada", "label.undone"),
+        ("Bob", "model.promoted"),
+        ("Bob", "setting.changed"),
+    ]
+    assert next(store.trail()).facts["comment"] == "sure"
+    assert store.trail_problems() == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("UPDATE trail SET actor = 'Eve' WHERE id = 2", "number 2 (act 2) was changed"),
+        ("DELETE FROM trail WHERE id = 2", "a row is missing before number 3"),
+    ],
+)
+def test_a_changed_or_deleted_act_shows(store, statement, sentence) -> None:
+    for number in (1, 2, 3):
+        store.remember(at=AT, actor="Ada", act=f"act {number}", facts={"n": number})
+    with engine.writing(store._engine) as session:
+        session.connection().exec_driver_sql(statement)
+
+    (problem,) = store.trail_problems()
+    assert sentence in problem
+
+
+def test_acts_of_many_at_once_are_one_chain(address) -> None:
+    stores = [Store.open(address, site="Plant 1", agent=f"PC {n}") for n in range(3)]
+
+    def act(store: Store) -> None:
+        for number in range(10):
+            store.remember(at=AT, actor="Ada", act="setting.changed", facts={"n": number})
+
+    threads = [threading.Thread(target=act, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert stores[0].trail_problems() == []
+    assert len(list(stores[0].trail())) == 30
+    for opened in stores:
+        opened.close()
+
+
+# --- opening ------------------------------------------------------------------------------------
+
+
+def test_a_time_without_a_zone_is_refused(store) -> None:
+    naive = datetime(2026, 11, 24, 21, 0)  # noqa: DTZ001 - the point of the test
+
+    with pytest.raises(Exception, match="a time without a zone"):
+        store.arrive([file("a.tif")], at=naive)
+
+
+def test_the_address_is_the_labs_own_or_a_file_in_the_data_folder(tmp_path) -> None:
+    assert store_url(Path("/srv/data")) == "sqlite:////srv/data/martensight.db"
+    assert store_url(tmp_path, "postgresql+psycopg://h/x") == "postgresql+psycopg://h/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("not an address", "not a database address"),
+        ("mysql+pymysql://h/x", "not supported"),
+        ("nonsense://h/x", "not supported"),
+        ("postgresql+psycopg://nobody@127.0.0.1:1/x", "cannot be opened"),
+    ],
+)
+def test_an_address_that_cannot_be_is_one_sentence(url, sentence) -> None:
+    with pytest.raises(BadStore, match=sentence) as caught:
+        Store.open(url, site="Plant 1", agent="PC")
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_password_is_never_said() -> None:
+    url = "postgresql+psycopg://lab:sesame@127.0.0.1:1/x"
+
+    with pytest.raises(BadStore) as caught:
+        Store.open(url, site="Plant 1", agent="PC")
+
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_one_sentence(tmp_path) -> None:
+    broken = tmp_path / "martensight.db"
+    broken.write_bytes(b"this is no database, by any reading of its first page" * 40)
+
+    with pytest.raises(BadStore, match=r"not a usable database .*agent restore"):
+        Store.open(f"sqlite:///{broken}", site="Plant 1", agent="PC")
+
+
+def test_a_damaged_database_is_said(tmp_path) -> None:
+    path = tmp_path / "martensight.db"
+    with Store.open(f"sqlite:///{path}", site="Plant 1", agent="PC") as store:
+        store.arrive([file(f"{n}.tif") for n in range(2000)], at=AT)
+        assert store.problems(thorough=True) == []
+    held = bytearray(path.read_bytes())
+    middle = len(held) // 2
+    held[middle : middle + 3 * 4096] = bytes(3 * 4096)
+    path.write_bytes(held)
+
+    with Store.open(f"sqlite:///{path}", site="Plant 1", agent="PC") as store:
+        assert store.problems()
+
+
+def test_sqlite_is_refused_on_a_network_drive(monkeypatch, tmp_path) -> None:
+    mounts = f"/dev/sda1 / ext4 rw 0 0\n//nas/lab {tmp_path}/nas\\040lab cifs rw 0 0\n"
+    (tmp_path / "nas lab").mkdir()
+
+    assert engine._mount_kind(tmp_path / "nas lab" / "data", mounts) == "cifs"
+    assert engine._mount_kind(tmp_path / "data", mounts) == "ext4"
+    monkeypatch.setattr(engine, "network_kind", lambda _: "cifs")
+    with pytest.raises(BadStore, match=r"network drive \(cifs\).*PostgreSQL"):
+        Store.open(f"sqlite:///{tmp_path}/martensight.db", site="Plant 1", agent="PC")
+
+
+def test_a_locked_database_is_a_fault_to_wait_for(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 50)
+    url = f"sqlite:///{tmp_path}/martensight.db"
+    with (
+        Store.open(url, site="Plant 1", agent="PC") as one,
+        Store.open(url, site="Plant 1", agent="PC") as two,
+        engine.writing(one._engine) as session,
+    ):
+        session.connection()
+        with pytest.raises(StoreFault, match="locked"):
+            two.arrive([file("a.tif")], at=AT)
+
+
+def test_reading_goes_on_while_another_writes(tmp_path) -> None:
+    url = f"sqlite:///{tmp_path}/martensight.db"
+    with (
+        Store.open(url, site="Plant 1", agent="PC") as one,
+        Store.open(url, site="Plant 1", agent="PC") as two,
+        engine.writing(one._engine) as session,
+    ):
+        session.connection()
+        assert two.counts()["queued"] == 0
+
+
+def test_threads_that_read_think_and_write_lose_no_update(address) -> None:
+    store = Store.open(address, site="Plant 1", agent="PC")
+    store.arrive([file(f"{n}.tif") for n in range(60)], at=AT)
+
+    def work() -> None:
+        while claims := store.claim(1, at=AT, lease_s=60):
+            store.release(claims[0], at=AT, retry_at=AT + timedelta(days=1))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert store.counts()["queued"] == 60
+    assert {fate.attempts for fate in store.files()} == {0}
+    store.close()
+
+
+def test_a_postgresql_that_stops_is_a_fault_and_work_goes_on_when_it_is_back(postgres) -> None:
+    store = Store.open(postgres.empty("ours"), site="Plant 1", agent="PC")
+    store.arrive([file("a.tif")], at=AT)
+    postgres.stop()
+    try:
+        with pytest.raises(StoreFault, match="database"):
+            store.claim(1, at=AT, lease_s=60)
+    finally:
+        postgres.resume()
+
+    assert len(store.claim(1, at=AT, lease_s=60)) == 1
+    store.close()
