@@ -1,1 +1,270 @@
-"""Commands of this group."""
+"""`agent demo`: the whole loop on drawn micrographs, for somebody who has no steel at hand."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli import say
+from agent.cli.app import app, store_of
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from agent.demo.loop import AgentProcess, Places, Size, Tally
+    from agent.demo.microscope import Exported, Picture
+    from agent.settings import Settings
+    from agent.store import FileFate, Store
+    from model import Evaluation
+
+PAUSE_S = 0.3
+PATIENCE_S = 240.0
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")] = Path(
+        "martensight-demo"
+    ),
+    serve: Annotated[
+        bool | None,
+        typer.Option(
+            "--serve/--no-serve",
+            help="Keep the agent running at the end; default: when stdout is a terminal.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Show the whole loop on drawn micrographs: teach, watch, judge, report, review."""
+    from agent.demo.loop import Size  # noqa: PLC0415
+
+    play(folder, Size(), serve=sys.stdout.isatty() if serve is None else serve)
+
+
+def play(folder: Path, size: Size, *, serve: bool) -> None:
+    """Play the demonstration in a folder."""
+    from agent import settings as settings_room  # noqa: PLC0415
+    from agent.cli.learning import quiet  # noqa: PLC0415
+    from agent.demo.loop import AgentProcess, settle_in  # noqa: PLC0415
+    from agent.service.workplace import clock  # noqa: PLC0415
+
+    began_s = time.monotonic()
+    quiet()
+    places, before = settle_in(folder, now=clock())
+    settings = settings_room.read(places.settings)
+    _refuse_running(settings)
+    _say(
+        "All micrographs here are drawn by the program: they show how the agent works, and "
+        "nothing measured on them says how good it is on steel."
+    )
+    if before:
+        _say(f"An earlier demonstration is taken up in {places.folder}.")
+    draw_folders(places, size)
+    with store_of(settings) as store:
+        teach(settings, store, places)
+        evaluation = examine(settings, store, places)
+        agent = AgentProcess(places.settings, settings.store.folder / "logs" / "agent-run.txt")
+        agent.start()
+        try:
+            exported, fates = one_night(store, places, size, agent)
+            report = write_report(settings, store)
+            _say_results(evaluation, exported, fates, store)
+            _say(f"It took {time.monotonic() - began_s:.0f} s.")
+            _say_ending(settings, places, report, serve=serve)
+            if serve:
+                _serve(agent)
+        finally:
+            agent.stop()
+
+
+def _say(sentence: str) -> None:
+    say.aside.print(sentence, markup=False)
+
+
+def _refuse_running(settings: Settings) -> None:
+    from agent.service.lock import RunLock  # noqa: PLC0415
+    from agent.service.workplace import agent_name  # noqa: PLC0415
+
+    if RunLock(settings.store.folder, agent_name()).is_held():
+        raise WrongUse(
+            f"{settings.store.folder}: an agent is running here; stop it first, or name another "
+            "folder: agent demo DIR."
+        )
+
+
+def draw_folders(places: Places, size: Size) -> None:
+    """Draw what is taught and what is examined."""
+    from agent.demo import loop  # noqa: PLC0415
+
+    for title, pictures, folder in (
+        ("Drawing labelled micrographs", loop.past(size), places.labelled),
+        ("Drawing held-out micrographs", loop.exams(size), places.test),
+    ):
+        with say.progress(title, len(pictures)) as advance:
+            for done in loop.write_labelled(pictures, folder, size):
+                advance(done)
+
+
+def teach(settings: Settings, store: Store, places: Places) -> None:
+    """Import what is labelled and teach the first bundle, where there is none yet."""
+    from agent.cli import learning  # noqa: PLC0415
+
+    if store.current_bundle() is not None:
+        _say(f"The bundle {store.current_bundle()} is at work already.")
+        return
+    imported = learning.take_in(settings, store, places.labelled, places.labelled / "manifest.csv")
+    learning.say_unusable(imported.unusable)
+    plan = learning.make_plan(settings, store, {"seed": 0})
+    bundle = learning.teach(settings, store, plan)
+    learning.put_to_work(store, bundle)
+
+
+def examine(settings: Settings, store: Store, places: Places) -> Evaluation:
+    """Judge the held-out micrographs."""
+    from agent.cli import learning  # noqa: PLC0415
+
+    evaluation, unusable = learning.look_at(
+        settings,
+        store,
+        places.test,
+        manifest=places.test / "manifest.csv",
+        bundle=None,
+        strange=None,
+    )
+    learning.say_unusable(unusable)
+    return evaluation
+
+
+def one_night(
+    store: Store, places: Places, size: Size, agent: AgentProcess
+) -> tuple[list[Exported], dict[str, FileFate]]:
+    """Let the pretend microscope export while the agent watches; wait for every fate."""
+    from agent.demo import loop, microscope  # noqa: PLC0415
+
+    night = microscope.a_night(
+        seed=_nights_before(places), specimens=size.night_specimens, strange_each=size.strange_each
+    )
+    exported: list[Exported] = []
+    total = len(night) + 4
+    turn = _Microscope(night, places, size, exported)
+    turn.start()
+    fates: dict[str, FileFate] = {}
+    with say.progress("The microscope exports, the agent judges", total) as advance:
+        while turn.is_alive():
+            agent.refuse_if_dead()
+            fates = loop.fates_of(store, places.export, [one.name for one in exported])
+            advance(len(fates), f"{len(exported)} exported")
+            turn.join(timeout=0.5)
+        turn.raise_if_failed()
+        wanted = [one.name for one in exported]
+        for fates in loop.await_fates(store, places.export, wanted, agent, limit_s=PATIENCE_S):
+            advance(len(fates), f"{len(exported)} exported")
+    if len(fates) < len(exported):
+        left = len(exported) - len(fates)
+        _say(f"{left} files are not judged yet; see: agent --config {places.settings} files")
+    return exported, fates
+
+
+def _nights_before(places: Places) -> int:
+    # The names in the folder say which nights were played: a second one brings new micrographs.
+    orders = {path.name.partition("_")[0] for path in places.export.glob("*_*_*")}
+    return len({order[:3] for order in orders if order.isdigit()})
+
+
+class _Microscope(threading.Thread):
+    """The pretend microscope at work, while the agent watches."""
+
+    def __init__(
+        self, night: list[Picture], places: Places, size: Size, exported: list[Exported]
+    ) -> None:
+        super().__init__(name="microscope", daemon=True)
+        self._night, self._places, self._size, self._exported = night, places, size, exported
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """Export everything."""
+        from agent.demo.microscope import export  # noqa: PLC0415
+
+        try:
+            self._exported.extend(
+                export(self._night, self._places.export, size=self._size.pixels, pause_s=PAUSE_S)
+            )
+        except OSError as error:
+            self._error = error
+
+    def raise_if_failed(self) -> None:
+        """Say what kept it from exporting."""
+        if self._error is not None:
+            raise WrongUse(f"{self._places.export}: cannot be written ({self._error}).")
+
+
+def write_report(settings: Settings, store: Store) -> Path:
+    """Write the running night's report."""
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.night import night_of, night_settings  # noqa: PLC0415
+    from agent.night import write_report as write  # noqa: PLC0415
+    from agent.service.workplace import clock  # noqa: PLC0415
+
+    now = clock()
+    lab = night_settings(settings, store)
+    folder = settings.store.folder / "reports"
+    night = night_of(now, lab.at, lab.zone)
+    return write(store, Archive(settings.store.folder), folder, night, lab, now=now).path
+
+
+def _say_results(
+    evaluation: Evaluation,
+    exported: list[Exported],
+    fates: dict[str, FileFate],
+    store: Store,
+) -> None:
+    from agent.cli.learning import share  # noqa: PLC0415
+    from agent.demo.loop import tally  # noqa: PLC0415
+
+    night = tally(store, exported, fates)
+    accuracy = share(evaluation.accuracy.as_json(), evaluation.n)
+    _say(f"Held-out drawn micrographs, structure code right: {accuracy}.")
+    _say(_strange_sentence(night))
+    for one in exported:
+        if one.fault:
+            fate = fates.get(one.name)
+            _say(f"{one.name} ({one.fault}): {_fate_words(fate)}")
+    _say("These are drawn images, not steel; on your own micrographs: agent import, agent train.")
+
+
+def _strange_sentence(night: Tally) -> str:
+    noticed = night.flagged + night.set_aside
+    aside = f", {night.set_aside} of them set aside as unusable" if night.set_aside else ""
+    missed = ", ".join(f"{kind} {count}" for kind, count in sorted(night.missed.items()))
+    return (
+        f"Planted strange ones noticed: {noticed} of {night.planted}{aside}"
+        f"{f' (missed: {missed})' if missed else ''}; "
+        f"ordinary ones called strange: {night.false_alarms} of {night.ordinary}."
+    )
+
+
+def _fate_words(fate: FileFate | None) -> str:
+    if fate is None:
+        return "not judged yet"
+    words = fate.state.replace("_", " ")
+    return f"{words}, {fate.said}" if fate.said else words
+
+
+def _say_ending(settings: Settings, places: Places, report: Path, *, serve: bool) -> None:
+    if serve:
+        _say("The agent goes on watching and serves the review page until Ctrl-C.")
+    else:
+        _say(f"To watch on and serve the page: agent --config {places.settings} run")
+    typer.echo(f"report {report}")
+    typer.echo(f"page http://{settings.web.host}:{settings.web.port}")
+
+
+def _serve(agent: AgentProcess) -> None:
+    try:
+        agent.wait()
+    except KeyboardInterrupt:
+        _say("Stopping the agent.")

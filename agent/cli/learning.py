@@ -221,7 +221,7 @@ def train(
             say_imported(imported)
         plan = make_plan(settings, store, {"scheme": scheme, "seed": seed, **_given(asked)})
         bundle = teach(settings, store, plan)
-        _put_to_work(store, bundle)
+        put_to_work(store, bundle)
     if imported and imported.unusable:
         raise typer.Exit(SOME_FAILED)
 
@@ -295,7 +295,8 @@ def say_collected(collected: Collected) -> None:
         say.aside.print(f"left out: {count} labelled micrographs: {reason}", markup=False)
 
 
-def _put_to_work(store: Store, bundle: Path) -> None:
+def put_to_work(store: Store, bundle: Path) -> None:
+    """Say how good a bundle is; the very first one is put to work."""
     from agent.service.workplace import clock  # noqa: PLC0415
     from model import read_manifest  # noqa: PLC0415
 
