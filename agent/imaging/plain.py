@@ -30,6 +30,8 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8\xff"
 JPEG_END = b"\xff\xd9"
 BMP_START = b"BM"
+BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+"""Lengths of a bitmap's second header, OS/2's and Windows' versions."""
 CMYK_CHANNELS = 4
 
 
@@ -208,6 +210,8 @@ def _bmp_header(content: bytes, limits: Limits) -> _Header:
     if len(content) < 54:  # noqa: PLR2004 - both headers
         raise FileError(FileCode.TRUNCATED, "the bitmap ends inside its header.")
     offset, header_size, width, height = struct.unpack("<IIii", content[10:26])
+    if header_size not in BMP_HEADERS:
+        raise FileError(FileCode.NOT_AN_IMAGE, "it begins with BM, but not like a bitmap.")
     bits_per_px, compression = struct.unpack("<HI", content[28:34])
     dots = struct.unpack("<ii", content[38:46])
     if header_size < 40:  # noqa: PLR2004 - OS/2's own, which nobody exports

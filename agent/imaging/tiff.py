@@ -15,6 +15,7 @@ from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import tifffile
 
@@ -25,11 +26,17 @@ from agent.imaging.stack import COLOURS, fields, picture
 from agent.imaging.tones import to_rgb, torn_at, upright
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from agent.imaging.page import Stored
     from agent.imaging.stack import Position
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+JPEG, JPEG_END = 7, b"\xff\xd9"
 PICTURE_AXES = "YXS"
+LEVEL_AT_MOST = 0.75
+SAME_PICTURE = 0.9
+"""A page at most this much as large as the first, and this alike, is a level of its pyramid."""
 REDUCED, MASK = 1, 4
 """Bits of the NewSubfileType tag: a smaller version of another page, a transparency mask."""
 
@@ -55,9 +62,10 @@ def tiff(content: bytes, limits: Limits) -> list[Loader]:
     for stack in stacks:
         check_size(stack.page.imagewidth, stack.page.imagelength, limits)
         check_pages(math.prod(stack.leading), limits)
-    each = [(stack, at) for stack in stacks for at in fields(stack.sizes)]
-    check_pages(len(each), limits)
     file = _File(content, tif)
+    whole = [stack for stack in stacks if not file.is_level_of(stack, stacks[0])]
+    each = [(stack, at) for stack in whole for at in fields(stack.sizes)]
+    check_pages(len(each), limits)
     return [partial(file.load, stack, at) for stack, at in each]
 
 
@@ -87,16 +95,19 @@ class _Stack:
 def _stacks(tif: tifffile.TiffFile) -> list[_Stack]:
     found = []
     for image, series in enumerate(tif.series):
-        axes = "".join(axis for axis in series.axes if axis not in PICTURE_AXES)
-        leading = tuple(
-            size
-            for axis, size in zip(series.axes, series.shape, strict=True)
-            if axis not in PICTURE_AXES
-        )
-        if set("YX") <= set(series.axes):
-            found.append(_Stack(image, axes, leading, series.keyframe, tuple(series.pages)))
+        # tifffile takes halves for pyramid levels by their size alone; we look at them.
+        guessed = series.levels[1:] if series.kind == "generic" else []
+        own = [series, *(level for level in guessed if not level.keyframe.is_subifd)]
+        found += [_stack(image, one) for one in own if set("YX") <= set(one.axes)]
     whole = [stack for stack in found if not stack.page.subfiletype & (REDUCED | MASK)]
     return whole or found[:1]
+
+
+def _stack(image: int, series: tifffile.TiffPageSeries) -> _Stack:
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    axes = "".join(axis for axis in series.axes if axis not in PICTURE_AXES)
+    leading = tuple(sizes[axis] for axis in axes)
+    return _Stack(image, axes, leading, series.keyframe, tuple(series.pages))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,16 @@ class _File:
 
     content: bytes
     tif: tifffile.TiffFile
+
+    def is_level_of(self, stack: _Stack, first: _Stack) -> bool:
+        """Say whether an unmarked page is the first one made smaller: a pyramid's level."""
+        width, height = stack.page.imagewidth, stack.page.imagelength
+        if not _same_shape_but_smaller(stack.page, first.page):
+            return False
+        large, small = (_grey(self._plane(one, {})[0]) for one in (first, stack))
+        shrunk = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
+        alike = np.corrcoef(shrunk.ravel(), small.ravel())[0, 1]
+        return bool(alike > SAME_PICTURE)
 
     def load(self, stack: _Stack, at: Position) -> Page:
         alphas: set[bool] = set()
@@ -188,9 +209,26 @@ class _File:
             raise FileError(
                 FileCode.TRUNCATED, f"the file has {len(self.content)} bytes, its pages need {end}."
             )
+        if int(described.compression) == JPEG and not all(
+            self.content.rfind(JPEG_END, offset, offset + count) > 0 for offset, count in parts
+        ):
+            raise FileError(FileCode.TRUNCATED, "one of its JPEG parts has no end marker.")
         offset, count = parts[-1]
         if described.compression != 1 and self.content.count(0, offset, offset + count) == count:
             raise FileError(FileCode.TRUNCATED, "its last part is filled with zeros, not data.")
+
+
+def _same_shape_but_smaller(page: tifffile.TiffPage, first: tifffile.TiffPage) -> bool:
+    across = page.imagewidth / first.imagewidth
+    down = page.imagelength / first.imagelength
+    return across <= LEVEL_AT_MOST and abs(across - down) * first.imagewidth <= 2 / min(
+        across, down
+    )
+
+
+def _grey(stored: Stored) -> NDArray[np.float32]:
+    plane = stored if stored.ndim == 2 else stored[..., 0]  # noqa: PLR2004 - rows and columns
+    return plane.astype(np.float32)
 
 
 def refuse_colours(page: tifffile.TiffPage) -> None:

@@ -25,6 +25,8 @@ CAMERA_BITS = (8, 12, 14, 16)
 """Depths that cameras have; 10 is left out, since a dim 12-bit image would be taken for it."""
 BLOCK_ROWS = 256
 """Rows converted at a time, so that the work needs no second copy of a large image."""
+MOSTLY_DARK = 0.2
+"""Share of one value above which a row is no ordinary row of a picture."""
 GREY_ALPHA, RGB, RGBA = 2, 3, 4
 
 
@@ -125,15 +127,19 @@ def torn_at(rows: Stored) -> int | None:
     Returns:
         The row of the break, or None.
     """
-    flat = rows.reshape(len(rows), -1)
-    lit = np.flatnonzero([row.any() for row in flat])
-    if not len(lit) or lit[-1] == len(flat) - 1 or lit[-1] == 0:
+    pixels = rows.reshape(*rows.shape[:2], -1)
+    lit = np.flatnonzero([row.any() for row in pixels])
+    if not len(lit) or lit[-1] == len(pixels) - 1 or lit[-1] == 0:
         return None
     last = int(lit[-1])
-    row, above = flat[last], flat[last - 1]
-    start = int(np.flatnonzero(row != row[-1])[-1]) + 1 if (row != row[-1]).any() else 0
-    if start == 0 or start == len(row):
+    like_end = (pixels[last] == pixels[last, -1]).all(axis=-1)
+    start = int(np.flatnonzero(~like_end)[-1]) + 1 if not like_end.all() else 0
+    tail = len(like_end) - start
+    # A codec that stores differences repeats the last value where zeros follow.
+    filled = not pixels[last, -1].any() or tail >= max(8, len(like_end) // 20)
+    if start == 0 or not filled:
         return None
-    ordinary = np.count_nonzero(row[:start] == row[-1]) <= 0.2 * start
-    goes_on = np.count_nonzero(above[start:] == row[-1]) <= 0.2 * (len(row) - start)
+    above = (pixels[last - 1] == pixels[last, -1]).all(axis=-1)
+    ordinary = np.count_nonzero(like_end[:start]) <= MOSTLY_DARK * start
+    goes_on = np.count_nonzero(above[start:]) <= MOSTLY_DARK * tail
     return last if ordinary and goes_on else None
