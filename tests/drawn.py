@@ -1,3 +1,4 @@
+# ruff: noqa: C901, FBT003, PLR0917 - a drawing is made of numbers and cases
 """Draw micrographs of which everything is known: steel, border, bleeding, bar, band, distractors.
 
 In:  a seed. Out: `Drawn`: pixels, and the truth to the pixel. For tests and benches only; the

@@ -1,3 +1,4 @@
+# ruff: noqa: FBT003, PLR0917 - OpenCV's positional ways
 """Print how well micrographs are read: bars, scale, border, kept rectangle, time.
 
     python tests/bench/imaging.py FOLDER          real images with a MANIFEST.json
