@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.app import DONE, SOME_FAILED, app, settings_file_of, settings_of, store_of
-from agent.cli.say import aside, console, print_json, progress, table
+from agent.cli.say import aside, console, print_json, progress
 
 if TYPE_CHECKING:
     from agent.service import Outcome
@@ -101,8 +101,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Say how the agent does, and what a person should look at."""
+    from agent.service.place import clock  # noqa: PLC0415
     from agent.service.status import status_of  # noqa: PLC0415
-    from agent.service.workplace import clock  # noqa: PLC0415
 
     settings = settings_of(context)
     document = status_of(settings, now=clock(), open_store=lambda: store_of(settings))
@@ -118,21 +118,15 @@ def _say_status(document: dict[str, Any]) -> None:
     console.print(f"Martensight {document['version']}: {running}")
     console.print(f"bundle {document['bundle'] or 'none yet'}, {document['database']}")
     console.print(f"next report {document['next_report_at']}")
-    table(
-        ("source", "folder", "news by", "online", "last listed", "by listing", "by event"),
-        (
-            (
-                source["name"],
-                source["folder"],
-                source["mode"],
-                "yes" if source["online"] else "no",
-                source["last_scan_at"] or "never",
-                source["found_by_scan"],
-                source["found_by_event"],
-            )
-            for source in document["sources"]
-        ),
-    )
+    for source in document["sources"]:
+        online = "online" if source["online"] else "OFFLINE"
+        listed = source["last_scan_at"] or "never"
+        console.print(
+            f"source {source['name']}: {source['folder']}\n"
+            f"    {online}, {source['mode']}, last listed {listed}, "
+            f"{source['found_by_scan']} found by listing, {source['found_by_event']} by event",
+            markup=False,
+        )
     states = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in document["states"].items() if n)
     console.print(f"files: {states or 'none'}")
     for problem in document["problems"]:
@@ -148,7 +142,7 @@ def web(context: typer.Context) -> None:
     from agent.archive import Archive  # noqa: PLC0415
     from agent.cli.signals import stopping  # noqa: PLC0415
     from agent.service import Pages, status_of  # noqa: PLC0415
-    from agent.service.workplace import clock  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
     from agent.web import app_of  # noqa: PLC0415
 
     settings = settings_of(context)

@@ -20,6 +20,7 @@ import structlog
 from agent.archive import Archive
 from agent.errors import AgentError, WrongUse
 from agent.service.lock import RunLock
+from agent.service.place import agent_name, clock
 from agent.service.problems import Problems
 from agent.service.scheduling import Nights
 from agent.service.status import remember, status_in
@@ -27,8 +28,6 @@ from agent.service.watching import SourceWatch
 from agent.service.working import Worker
 from agent.service.workplace import (
     CurrentBundle,
-    agent_name,
-    clock,
     make_pipeline,
     make_pool,
     open_store,

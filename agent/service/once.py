@@ -16,11 +16,10 @@ import structlog
 from agent.errors import BadStore
 from agent.pipeline import Stalled, Taken
 from agent.service.lock import RunLock
+from agent.service.place import agent_name, clock
 from agent.service.watching import watched_of, write_down
 from agent.service.workplace import (
     CurrentBundle,
-    agent_name,
-    clock,
     make_pipeline,
     make_pool,
 )

@@ -13,9 +13,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadStore
-from agent.night import end_of, night_of
+from agent.night.period import end_of, night_of
 from agent.service.lock import RunLock
-from agent.service.workplace import agent_name, bundles_folder
+from agent.service.place import agent_name, bundles_folder
 from agent.store import Store, StoreFault, store_url
 
 if TYPE_CHECKING:

@@ -6,9 +6,7 @@ In:  `Settings`. Out: store, archive, pool, pipeline, each given plain values. N
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,6 +14,7 @@ import structlog
 from agent.archive import Archive
 from agent.imaging import CropPool
 from agent.pipeline import Pipeline
+from agent.service.place import agent_name, bundles_folder, clock
 from agent.store import Store, StoreFault, store_url
 from agent.triage import Policy
 from agent.watch import Calibration, Provenance
@@ -23,23 +22,13 @@ from model import Classifier, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from datetime import datetime
 
     from agent.settings import Settings, Source
 
 log = structlog.get_logger()
 
 SCOPE_MARGIN = 0.1  # a lab's own scales scatter; a tenth beyond the validated ones is still inside
-
-
-def clock() -> datetime:
-    """Say the time, aware UTC."""
-    return datetime.now(UTC)
-
-
-def agent_name() -> str:
-    """Say this agent's name: the PC's."""
-    return platform.node() or "agent"
 
 
 def open_store(settings: Settings) -> Store:
@@ -115,11 +104,6 @@ def make_pipeline(
         keep_originals=settings.archive.originals == "all",
         thresholds=thresholds_of(settings),
     )
-
-
-def bundles_folder(settings: Settings) -> Path:
-    """Say where the bundles are."""
-    return settings.store.folder / "bundles"
 
 
 def load_bundle(settings: Settings, name: str) -> Classifier:
