@@ -50,7 +50,7 @@ def play(folder: Path, size: Size, *, serve: bool) -> None:
     from agent import settings as settings_room  # noqa: PLC0415
     from agent.cli.learning import quiet  # noqa: PLC0415
     from agent.demo.loop import AgentProcess, settle_in  # noqa: PLC0415
-    from agent.service.workplace import clock  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
 
     began_s = time.monotonic()
     quiet()
@@ -87,7 +87,7 @@ def _say(sentence: str) -> None:
 
 def _refuse_running(settings: Settings) -> None:
     from agent.service.lock import RunLock  # noqa: PLC0415
-    from agent.service.workplace import agent_name  # noqa: PLC0415
+    from agent.service.place import agent_name  # noqa: PLC0415
 
     if RunLock(settings.store.folder, agent_name()).is_held():
         raise WrongUse(
@@ -207,7 +207,7 @@ def write_report(settings: Settings, store: Store) -> Path:
     from agent.archive import Archive  # noqa: PLC0415
     from agent.night import night_of, night_settings  # noqa: PLC0415
     from agent.night import write_report as write  # noqa: PLC0415
-    from agent.service.workplace import clock  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
 
     now = clock()
     lab = night_settings(settings, store)

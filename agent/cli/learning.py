@@ -126,7 +126,8 @@ def take_in(settings: Settings, store: Store, folder: Path, manifest: Path | Non
     """Import a labelled folder under a progress bar."""
     from agent import labelled_folder  # noqa: PLC0415
     from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
-    from agent.service.workplace import clock, make_pipeline, make_pool  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
+    from agent.service.workplace import make_pipeline, make_pool  # noqa: PLC0415
 
     quiet()
     listing = labelled_folder.look(folder, taxonomy_in_force(settings, store), manifest)
@@ -263,7 +264,7 @@ def teach(settings: Settings, store: Store, plan: Plan) -> Path:
     from agent.archive import Archive  # noqa: PLC0415
     from agent.imaging.crop import RECIPE  # noqa: PLC0415
     from agent.retrain import bundle_named, bundles_in, collect  # noqa: PLC0415
-    from agent.service.workplace import clock  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
     from model import read_manifest  # noqa: PLC0415
     from model import train as teach_bundle  # noqa: PLC0415
 
@@ -297,7 +298,7 @@ def say_collected(collected: Collected) -> None:
 
 def put_to_work(store: Store, bundle: Path) -> None:
     """Say how good a bundle is; the very first one is put to work."""
-    from agent.service.workplace import clock  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
     from model import read_manifest  # noqa: PLC0415
 
     metrics = read_manifest(bundle).metrics
@@ -512,7 +513,7 @@ def retrain(
     """Learn from collected labels; a gate says whether it is better. Promotes nothing."""
     from agent import retrain as room  # noqa: PLC0415
     from agent.archive import Archive  # noqa: PLC0415
-    from agent.service.workplace import clock  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
     from model import read_manifest  # noqa: PLC0415
 
     quiet()

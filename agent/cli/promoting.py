@@ -184,7 +184,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
 
 def _put_to_work(store: Store, manifest: Manifest, by: str, reason: str) -> None:
     from agent.imaging.crop import RECIPE  # noqa: PLC0415
-    from agent.service.workplace import clock  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
 
     store.promote(manifest.name, by=by, reason=reason, at=clock(), metrics=manifest.metrics)
     if manifest.recipe != RECIPE:
@@ -250,7 +250,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _remember(settings: Settings, act: str, name: str, facts: dict[str, object]) -> None:
     from agent.cli.learning import os_user  # noqa: PLC0415
-    from agent.service.workplace import clock  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
 
     with store_of(settings) as store:
         store.remember(at=clock(), actor=os_user(), act=act, subject=name, facts=facts)
