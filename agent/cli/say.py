@@ -20,7 +20,12 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-console = Console(highlight=False, soft_wrap=True)
+WIDTH_OF_A_PIPE = 160
+"""Columns where no terminal says how many it has: a file name is worth more than a tidy 80."""
+
+console = Console(
+    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+)
 """What people read; `--json` never goes through it."""
 aside = Console(stderr=True, highlight=False, soft_wrap=True)
 """What is said beside the answer: progress, warnings, errors."""
@@ -34,7 +39,9 @@ def print_json(document: object) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """Print rows for people; cells are text, never markup."""
-    grid = Table(*columns, title=title or None, title_justify="left", header_style="bold")
+    grid = Table(title=title or None, title_justify="left", header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")  # a name is wrapped, never cut
     for row in rows:
         grid.add_row(*(_plain(cell) for cell in row))
     console.print(grid)
