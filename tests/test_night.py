@@ -1,4 +1,4 @@
-"""A night is every instant once, its facts are frozen at the first writing, and nothing is hidden."""
+"""An instant is in one night, a night's facts are frozen when first written, nothing is hidden."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_a_file_that_could_not_be_used_is_named_with_its_reason(lab):
 
     assert "a &lt;b&gt;&amp;&#39;.tif" in page
     assert "The data ends at row 300 of 480." in page
-    assert "Export it again." in page
+    assert "The file ends too early: export or copy it again." in page
 
 
 def test_a_duplicate_is_named_with_what_it_repeats(lab):

@@ -1,0 +1,511 @@
+"""A reviewer decides by plain forms, a program by JSON; a stranger's page can do neither."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from fastapi.testclient import TestClient
+from lab import DAY, Lab, minutes
+
+from agent.errors import BadSettings
+from agent.night import write_report
+from agent.store import Decision
+from agent.web import Desk, create_app, refuse_strangers
+from model import default_taxonomy
+
+NOW = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
+HOME = "http://127.0.0.1:8787"
+PROMISED = {"origin": HOME}
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path / "data")
+    yield lab
+    lab.store.close()
+
+
+@pytest.fixture
+def desk(lab):
+    return Desk(
+        store=lab.store,
+        archive=lab.archive,
+        reports=lab.reports,
+        site="Plant 1",
+        zone="Europe/Berlin",
+        taxonomy=default_taxonomy,
+        now=lambda: NOW,
+        status=lambda: {"running": True},
+    )
+
+
+@pytest.fixture
+def browser(desk):
+    """A browser on this PC; what it keeps, it keeps."""
+    with TestClient(create_app(desk), base_url=HOME, follow_redirects=False) as client:
+        yield client
+
+
+@pytest.fixture
+def ann(browser):
+    """A browser whose reviewer has said who she is."""
+    browser.post("/review/name", data={"by": "Ann", "then": "/review"})
+    return browser
+
+
+def form_of(lab, public_id, decision, **more):
+    view = lab.store.micrograph(public_id)
+    label = str(view.label.id) if view.label else ""
+    return {"decision": decision, "result_id": str(view.result_id), "label_id": label, **more}
+
+
+# --- the queue and the page ---------------------------------------------------------------------
+
+
+def test_the_queue_shows_what_waits_the_weightiest_first(lab, browser):
+    lab.take(reasons=("uncertain",), name="later.tif")
+    lab.take(reasons=("strange",), name="first.tif")
+    lab.take(name="fine.tif")
+
+    page = browser.get("/review").text
+
+    assert page.index("first.tif") < page.index("later.tif")
+    assert "fine.tif" not in page
+
+
+def test_an_empty_queue_says_so(browser):
+    assert "Every flagged micrograph has been decided" in browser.get("/review").text
+
+
+def test_the_queue_can_be_narrowed(lab, browser):
+    lab.take(reasons=("uncertain",), name="unsure.tif")
+    lab.take(reasons=("strange",), name="odd.tif")
+
+    page = browser.get("/review?reason=uncertain").text
+
+    assert "unsure.tif" in page
+    assert "odd.tif" not in page
+
+
+def test_the_page_shows_why_it_is_here_and_every_code(lab, browser):
+    public_id = lab.take(reasons=("strange",), order="4711")
+
+    page = browser.get(f"/review/{public_id}").text
+
+    assert "Stranger than all 160 known micrographs." in page
+    assert 'value="code:G9-10"' in page
+    assert 'value="strange:pearlite"' in page
+    assert 'value="unusable:out_of_focus"' in page
+    assert "4711" in page
+    assert "Confirm G8" in page
+
+
+@pytest.mark.parametrize("name", ["crop.jpg", "field.jpg", "thumb.jpg", "subtype.png", "size.png"])
+def test_every_picture_is_given_and_may_be_kept(lab, browser, name):
+    public_id = lab.take(reasons=("strange",))
+
+    answer = browser.get(f"/pictures/{public_id}/{name}")
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] in ("image/jpeg", "image/png")
+    assert "immutable" in answer.headers["cache-control"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/review/0000000000000000",
+        "/review/..%2F..%2Fetc",
+        "/pictures/0000000000000000/crop.jpg",
+        "/pictures/known/..%2F..%2Fagent.jpg",
+        "/static/../render.py",
+        "/static/none.css",
+        "/reports/none.html",
+        "/api/v1/micrographs/xyz",
+        "/nowhere",
+    ],
+)
+def test_what_is_not_there_is_a_plain_404(browser, path):
+    assert browser.get(path).status_code == 404
+
+
+def test_a_micrograph_without_a_bundle_can_be_labelled(lab, ann):
+    public_id = lab.take(None, reasons=("untrained",))
+
+    page = ann.get(f"/review/{public_id}").text
+    ann.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:M8"))
+
+    assert "Confirm" not in page
+    assert lab.store.micrograph(public_id).label.code == "M8"
+
+
+# --- deciding -----------------------------------------------------------------------------------
+
+
+def test_a_decision_is_kept_with_who_and_when_and_the_next_one_shown(lab, ann):
+    first = lab.take(reasons=("strange",))
+    second = lab.take(reasons=("uncertain",))
+
+    answer = ann.post(
+        f"/review/{first}/decide",
+        data=form_of(
+            lab, first, "code:G9-10", criterion="max", comment=" fine needles ", viewing_s="12.5"
+        ),
+        headers=PROMISED,
+    )
+
+    label = lab.store.micrograph(first).label
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/review/{second}")
+    assert (label.kind, label.code, label.by, label.at) == ("code", "G9-10", "Ann", NOW)
+    assert (label.criterion, label.comment, label.viewing_s) == ("max", "fine needles", 12.5)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "what"),
+    [
+        ("strange:pearlite", "strange", "pearlite"),
+        ("unusable:out_of_focus", "unusable", "out_of_focus"),
+        ("cannot_tell", "cannot_tell", None),
+    ],
+)
+def test_everything_else_a_reviewer_can_say_is_kept(lab, ann, said, kind, what):
+    public_id = lab.take(reasons=("strange",))
+
+    ann.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, said))
+
+    label = lab.store.micrograph(public_id).label
+    assert label.kind == kind
+    assert what in (label.strange_kind, label.why)
+
+
+def test_the_name_is_asked_once_and_kept(lab, browser):
+    first, second = (lab.take(reasons=("uncertain",)) for _ in range(2))
+
+    asked = browser.post(f"/review/{first}/decide", data=form_of(lab, first, "code:G8"))
+    browser.post(f"/review/{first}/decide", data={**form_of(lab, first, "code:G8"), "by": "Bea"})
+    browser.post(f"/review/{second}/decide", data=form_of(lab, second, "code:G8"))
+
+    assert asked.status_code == 422
+    assert 'name="decision" value="code:G8"' in asked.text
+    assert [lab.store.micrograph(one).label.by for one in (first, second)] == ["Bea", "Bea"]
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\x00b"])
+def test_a_name_that_is_none_is_asked_again(browser, name):
+    assert browser.post("/review/name", data={"by": name}).status_code == 422
+
+
+@pytest.mark.parametrize("said", ["code:G99", "code:", "nonsense", "", "strange:", "unusable:"])
+def test_a_decision_that_says_nothing_is_refused(lab, ann, said):
+    public_id = lab.take(reasons=("uncertain",))
+
+    answer = ann.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, said))
+
+    assert answer.status_code == 422
+    assert lab.store.micrograph(public_id).label is None
+
+
+def test_somebody_elses_decision_is_shown_not_overwritten(lab, ann):
+    public_id = lab.take(reasons=("uncertain",))
+    seen = form_of(lab, public_id, "code:G9-10", comment="mine")
+    lab.store.decide(public_id, Decision("code", "Bea", code="G8"), at=minutes(9))
+
+    answer = ann.post(f"/review/{public_id}/decide", data=seen)
+
+    assert answer.status_code == 409
+    assert "Bea" in answer.text
+    assert "Nothing was overwritten" in answer.text
+    assert lab.store.micrograph(public_id).label.code == "G8"
+
+
+def test_a_reviewer_may_insist_once_the_other_decision_was_seen(lab, ann):
+    public_id = lab.take(reasons=("uncertain",))
+    lab.store.decide(public_id, Decision("code", "Bea", code="G8"), at=minutes(9))
+
+    ann.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:G9-10"))
+
+    view = lab.store.micrograph(public_id)
+    assert [label.code for label in view.labels] == ["G8", "G9-10"]
+    assert view.label.supersedes == view.labels[0].id
+
+
+def test_undo_is_a_row_of_its_own_and_the_micrograph_waits_again(lab, ann):
+    public_id = lab.take(reasons=("uncertain",))
+    ann.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:G8"))
+    offered = ann.get("/review").text
+
+    answer = ann.post(f"/review/{public_id}/undo")
+
+    view = lab.store.micrograph(public_id)
+    assert f"/review/{public_id}/undo" in offered
+    assert answer.headers["location"].startswith(f"/review/{public_id}")
+    assert (view.label, len(view.labels), view.labels[0].undone) == (None, 1, True)
+    assert [one.id for one in lab.store.queue()] == [public_id]
+
+
+def test_two_reviewers_at_once_decide_no_micrograph_twice_unknowingly(lab, desk):
+    waiting = [lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(12)]
+    conflicts: list[int] = []
+
+    def work(name):
+        with TestClient(create_app(desk), base_url=HOME, follow_redirects=False) as client:
+            client.post("/review/name", data={"by": name})
+            for public_id in waiting:
+                form = form_of(lab, public_id, "code:G8") | {"label_id": ""}
+                answer = client.post(f"/review/{public_id}/decide", data=form)
+                conflicts.append(answer.status_code)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("Ann", "Bea")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(conflicts) == [303] * 12 + [409] * 12
+    assert all(len(lab.store.micrograph(one).labels) == 1 for one in waiting)
+
+
+def test_a_control_sample_is_decided_before_the_answer_is_seen(lab, ann):
+    public_id = lab.take("M8", reasons=("control_sample",))
+
+    before = ann.get(f"/review/{public_id}").text
+    ann.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:M8", blind="1"))
+    after = ann.get(f"/review/{public_id}").text
+
+    assert "85 %" not in before
+    assert "/subtype.png" not in before
+    assert lab.store.micrograph(public_id).label.blind
+    assert "85 %" in after
+
+
+def test_the_filter_goes_along_from_one_to_the_next(lab, ann):
+    first, second = (lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(2))
+    lab.take(reasons=("strange",))
+
+    answer = ann.post(
+        f"/review/{first}/decide", data=form_of(lab, first, "code:G8", reason="uncertain")
+    )
+
+    assert answer.headers["location"] == f"/review/{second}?reason=uncertain"
+
+
+# --- strangers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "", "a@127.0.0.1", "192.168.1.9"]
+)
+def test_a_name_that_is_not_ours_is_refused(browser, host):
+    assert browser.get("/review", headers={"host": host}).status_code == 421
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8787", "localhost:8787", "LOCALHOST", "[::1]:8787"])
+def test_this_pc_may_call_itself_by_all_its_names(browser, host):
+    assert browser.get("/review", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9999"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+@pytest.mark.parametrize("path", ["decide", "undo"])
+def test_another_sites_form_decides_nothing(lab, ann, headers, path):
+    public_id = lab.take(reasons=("uncertain",))
+
+    answer = ann.post(
+        f"/review/{public_id}/{path}", data=form_of(lab, public_id, "code:G8"), headers=headers
+    )
+
+    assert answer.status_code == 403
+    assert lab.store.micrograph(public_id).label is None
+
+
+@pytest.mark.parametrize("then", ["//evil.example", "https://evil.example", "/\\evil.example", "x"])
+def test_nobody_is_sent_to_another_site(browser, then):
+    answer = browser.post("/review/name", data={"by": "Ann", "then": then})
+
+    assert answer.headers["location"] == "/review"
+
+
+def test_every_answer_carries_the_security_headers(lab, browser):
+    public_id = lab.take(reasons=("strange",))
+
+    for path in ("/review", f"/pictures/{public_id}/crop.jpg", "/nowhere", "/api/v1/status"):
+        headers = browser.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "unsafe-inline" not in headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "path", ["../martensight.db", "..%2fmartensight.db", "../agent.toml", "x.db"]
+)
+def test_nothing_but_reports_is_given_from_the_reports_folder(lab, browser, path):
+    lab.reports.mkdir()
+    (lab.reports / "x.db").write_bytes(b"secret")
+
+    assert browser.get(f"/reports/{path}").status_code == 404
+
+
+def test_a_report_is_served_with_its_own_policy(lab, browser):
+    from lab import SETTINGS  # noqa: PLC0415
+
+    lab.take()
+    write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=NOW)
+
+    answer = browser.get("/reports/2026-11-24.html")
+
+    assert answer.status_code == 200
+    assert "script-src 'sha256-" in answer.headers["content-security-policy"]
+
+
+def test_a_hostile_name_is_text_on_every_page(lab, ann):
+    public_id = lab.take(reasons=("strange",), name="<img onerror=x>.tif", order="<b>")
+
+    for path in ("/review", f"/review/{public_id}"):
+        page = ann.get(path).text
+        assert "<img onerror" not in page
+        assert "&lt;img onerror=x&gt;.tif" in page
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.9", "lab-pc", "::"])  # noqa: S104 - refused
+def test_an_address_that_others_reach_is_refused_without_accounts(host):
+    with pytest.raises(BadSettings, match="no accounts"):
+        refuse_strangers(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_this_pcs_own_addresses_need_none(host):
+    refuse_strangers(host)
+
+
+# --- programs -----------------------------------------------------------------------------------
+
+
+def test_a_program_reads_a_result_as_classify_says_it(lab, browser):
+    public_id = lab.take(reasons=("strange",), order="4711")
+
+    told = browser.get(f"/api/v1/micrographs/{public_id}").json()
+
+    assert (told["structure_code"], told["size_min"], told["size_max"]) == ("G8", 8, 8)
+    assert told["strangeness"]["flagged"] is True
+    assert told["handling"] == "review"
+    assert told["label"] is None
+
+
+def test_a_program_decides_and_takes_back(lab, browser):
+    public_id = lab.take(reasons=("uncertain",))
+
+    decided = browser.post(
+        f"/api/v1/micrographs/{public_id}/decisions", json={"by": "Fiji", "code": "g9-10"}
+    )
+    undone = browser.post(f"/api/v1/micrographs/{public_id}/undo", json={"by": "Fiji"})
+
+    assert decided.status_code == 201
+    assert decided.json()["micrograph"]["label"]["code"] == "G9-10"
+    assert undone.json()["micrograph"]["label"] is None
+
+
+def test_a_program_that_saw_an_older_label_is_told_of_the_newer_one(lab, browser):
+    public_id = lab.take(reasons=("uncertain",))
+    lab.store.decide(public_id, Decision("code", "Bea", code="G8"), at=minutes(9))
+
+    answer = browser.post(
+        f"/api/v1/micrographs/{public_id}/decisions",
+        json={"by": "Fiji", "code": "G7", "label_seen": None},
+    )
+
+    assert answer.status_code == 409
+    assert answer.json()["holds"]["by"] == "Bea"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"by": "x"},
+        {"by": "x", "code": "G8", "strange": "y"},
+        {"by": "", "code": "G8"},
+        {"by": "x", "code": "Q1"},
+        {"by": "x", "code": "G8", "criterion": "median"},
+        {"by": "x", "code": "G8", "unknown": 1},
+        {"by": "x", "code": "G8", "viewing_s": -1},
+    ],
+)
+def test_a_decision_that_does_not_hold_together_is_refused(lab, browser, body):
+    public_id = lab.take(reasons=("uncertain",))
+
+    answer = browser.post(f"/api/v1/micrographs/{public_id}/decisions", json=body)
+
+    assert answer.status_code == 422
+    assert lab.store.micrograph(public_id).label is None
+
+
+def test_an_order_is_told_field_by_field(lab, browser):
+    lab.take(order="4711", specimen="1")
+    lab.take(order="4711", specimen="2")
+    lab.take(order="4712")
+
+    told = browser.get("/api/v1/orders/4711").json()
+
+    assert told["conformity"] == "not_assessed"
+    assert [one["specimen"] for one in told["specimens"]] == ["1", "2"]
+    assert browser.get("/api/v1/orders/9").status_code == 404
+
+
+def test_the_queue_and_the_status_are_told(lab, browser):
+    lab.take(reasons=("strange",))
+
+    assert browser.get("/api/v1/queue").json()["waiting"] == 1
+    assert browser.get("/api/v1/queue?limit=0").status_code == 422
+    assert browser.get("/api/v1/status").json() == {"running": True}
+
+
+def test_a_file_is_refused_where_nothing_takes_it(browser):
+    answer = browser.post("/api/v1/micrographs?name=a.tif", content=b"bytes")
+
+    assert answer.status_code == 503
+
+
+def test_whoever_watches_over_the_agent_is_told(lab, browser):
+    lab.take(reasons=("strange",))
+
+    assert browser.get("/healthz").status_code == 200
+    assert browser.get("/readyz").json() == {"status": "ready"}
+    metrics = browser.get("/metrics").text
+    assert 'martensight_files{state="done"} 1' in metrics
+    assert "martensight_review_waiting 1" in metrics
+
+
+def test_a_store_that_is_gone_is_not_ready(lab, browser, monkeypatch):
+    from agent.store import StoreFault  # noqa: PLC0415
+
+    def gone(_):
+        raise StoreFault("database: gone")
+
+    monkeypatch.setattr(type(lab.store), "queue_length", gone)
+
+    assert browser.get("/healthz").status_code == 200
+    assert browser.get("/readyz").status_code == 503
+
+
+def test_every_answer_to_a_program_is_described(browser):
+    described = browser.get("/api/v1/openapi.json").json()["paths"]
+
+    assert set(described) == {
+        "/api/v1/micrographs",
+        "/api/v1/micrographs/{public_id}",
+        "/api/v1/micrographs/{public_id}/decisions",
+        "/api/v1/micrographs/{public_id}/undo",
+        "/api/v1/orders/{number}",
+        "/api/v1/queue",
+        "/api/v1/status",
+    }
