@@ -384,6 +384,16 @@ def test_bytes_after_the_end_marker_do_no_harm(tmp_path) -> None:
     assert len(read(file)) == 1
 
 
+def test_a_jpeg_with_a_hole_is_refused_though_its_decoder_goes_on(tmp_path, capfd) -> None:
+    file = encoded(tmp_path / "a.jpg", colours(200, 300))
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2 : len(whole) // 2 + 400] = bytes(400)
+    file.write_bytes(whole)
+
+    assert refused(file) is FileCode.UNREADABLE
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [

@@ -8,8 +8,11 @@ we ask it not to, and turn it ourselves.
 
 from __future__ import annotations
 
+import os
 import struct
+import tempfile
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +36,7 @@ BMP_START = b"BM"
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 """Lengths of a bitmap's second header, OS/2's and Windows' versions."""
 CMYK_CHANNELS = 4
+STDERR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +97,15 @@ def _page(content: bytes, header: _Header, what: str) -> Page:
 
 
 def _decoded(content: bytes, what: str) -> Stored:
-    with decoding(what):
+    with decoding(what), complaints() as heard:
         stored = cv2.imdecode(
             np.frombuffer(content, np.uint8),
             cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION,
         )
+    damage = [line for line in heard if "Corrupt JPEG" in line and "extraneous" not in line]
+    if damage:
+        raise FileError(FileCode.UNREADABLE, f"its decoder says: {damage[0].strip()}.")
+    with decoding(what):
         if stored is None:
             raise FileError(FileCode.UNREADABLE, f"it begins as a {what} but cannot be decoded.")
         if stored.ndim == 3 and stored.shape[2] == 1:  # noqa: PLR2004 - one grey channel
@@ -107,6 +115,30 @@ def _decoded(content: bytes, what: str) -> Stored:
                 stored, cv2.COLOR_BGRA2RGBA if stored.shape[2] == RGBA else cv2.COLOR_BGR2RGB
             )
     return stored
+
+
+@contextmanager
+def complaints() -> Iterator[list[str]]:
+    """Catch what C libraries write to stderr meanwhile, line by line.
+
+    libjpeg goes on after damaged data and only says so there; what it made up would be classified.
+    What is caught is not written on; where there is no stderr, nothing is caught.
+    """
+    heard: list[str] = []
+    try:
+        kept = os.dup(STDERR)
+    except OSError:
+        yield heard
+        return
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), STDERR)
+        try:
+            yield heard
+        finally:
+            os.dup2(kept, STDERR)
+            os.close(kept)
+            caught.seek(0)
+            heard += caught.read().decode("utf-8", "replace").splitlines()
 
 
 def _png_header(content: bytes) -> _Header:

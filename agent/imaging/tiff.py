@@ -209,7 +209,7 @@ class _File:
             raise FileError(
                 FileCode.TRUNCATED, f"the file has {len(self.content)} bytes, its pages need {end}."
             )
-        if int(described.compression) == JPEG and not all(
+        if _code(described.compression) == JPEG and not all(
             self.content.rfind(JPEG_END, offset, offset + count) > 0 for offset, count in parts
         ):
             raise FileError(FileCode.TRUNCATED, "one of its JPEG parts has no end marker.")
@@ -233,17 +233,17 @@ def _grey(stored: Stored) -> NDArray[np.float32]:
 
 def refuse_colours(page: tifffile.TiffPage) -> None:
     """Refuse what is not a picture in grey or RGB, before it is decoded. Raises `FileError`."""
-    photometric = int(page.photometric)
+    photometric = _code(page.photometric)
     if photometric == 5:  # noqa: PLR2004 - "separated"
         raise FileError(
             FileCode.UNSUPPORTED, "its colours are CMYK, which is for printing; export it as RGB."
         )
-    if photometric > 6:  # noqa: PLR2004 - CIELAB, raw sensor data, depth maps
+    if not 0 <= photometric <= 6:  # noqa: PLR2004 - CIELAB, raw sensor data, depth maps
         raise FileError(
             FileCode.UNSUPPORTED,
             f"its colours are stored as {_name(page.photometric)}; export it as grey or RGB.",
         )
-    if photometric == 6 and int(page.compression) not in (6, 7, 33007, 34712):  # noqa: PLR2004
+    if photometric == 6 and _code(page.compression) not in (6, 7, 33007, 34712):  # noqa: PLR2004
         raise FileError(
             FileCode.UNSUPPORTED, "its colours are YCbCr without JPEG; export it as RGB."
         )
@@ -262,6 +262,11 @@ def _dtype(page: tifffile.TiffPage) -> np.dtype[Any]:
     return page.dtype
 
 
+def _code(value: object) -> int:
+    """Give a tag's number; a damaged tag may hold anything."""
+    return int(value) if isinstance(value, int) else -1
+
+
 def _name(value: object) -> str:
     return str(getattr(value, "name", value))
 
@@ -275,11 +280,14 @@ def _rows_first(stored: Stored, axes: str) -> Stored:
 
 def _coloured(page: tifffile.TiffPage, stored: Stored) -> tuple[Stored, bool]:
     """Look palettes up, turn negatives round, widen fewer than eight bits."""
-    photometric, bits = int(page.photometric), int(page.bitspersample)
+    photometric, bits = _code(page.photometric), _code(page.bitspersample)
     if photometric == 3:  # noqa: PLR2004 - palette
         colours = np.moveaxis(np.asarray(page.colormap), 0, -1)
         eight = (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)  # noqa: PLR2004
-        return eight[np.minimum(stored, len(eight) - 1)], False
+        numbers = stored.astype(np.uint8) if stored.dtype == np.bool_ else stored
+        full = np.zeros((1 << 8 * numbers.dtype.itemsize, COLOURS), np.uint8)
+        full[: len(eight)] = eight[: len(full)]
+        return full[numbers], False
     if stored.dtype == np.uint8 and bits < 8:  # noqa: PLR2004
         stored = (stored * np.uint8(255 // ((1 << bits) - 1))).astype(np.uint8)
     if photometric == 0:  # white is zero
