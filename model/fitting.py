@@ -27,7 +27,7 @@ from model.network import cells, fingerprint, pooled
 from model.scheme import SUBTYPE, soft_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -142,11 +142,11 @@ def fit_whole(lesson: Lesson, plan: Plan, aside: Path) -> Iterator[Epoch]:
         ],
         weight_decay=_DECAY,
     )
-    pace = torch.optim.lr_scheduler.LambdaLR(solver, _pace(plan, steps))
+    pace = _pace(plan, steps)
+    rates = [group["lr"] for group in solver.param_groups]
     place = _Place(aside, lesson.name, eye, layers, solver)
     done, best, waited = place.take_up()
-    for _ in range(done * steps):
-        pace.step()
+    step = done * steps
     for number in range(done + 1, plan.epochs + 1):
         if waited >= plan.patience:
             break
@@ -159,11 +159,13 @@ def fit_whole(lesson: Lesson, plan: Plan, aside: Path) -> Iterator[Epoch]:
                     f"The loss of {lesson.name} is no number any more after {number} epochs; "
                     "train with a smaller learning rate."
                 )
+            for group, rate in zip(solver.param_groups, rates, strict=True):
+                group["lr"] = rate * pace(step)
             solver.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_([*eye.parameters(), *layers.parameters()], 5.0)
             solver.step()
-            pace.step()
+            step += 1
             losses.append(float(loss.detach()))
         eye.eval()
         held_loss, accuracy = _checked(desk, validation)
@@ -401,7 +403,7 @@ def _head(lesson: Lesson, name: str, layer: nn.Module, centre: NDArray[np.float6
     return head_from(name, lesson.name, classes, (state["weight"], bias), centre)
 
 
-def _pace(plan: Plan, steps: int) -> Any:
+def _pace(plan: Plan, steps: int) -> Callable[[int], float]:
     total, warm = max(1, plan.epochs * steps), max(1, int(_WARM_SHARE * plan.epochs * steps))
 
     def factor(step: int) -> float:
@@ -513,7 +515,7 @@ class _Place:
 
     def _get_solver(self) -> dict[str, Tensor]:
         return {
-            f"solver/{index}/{name}": tensor.detach().cpu().clone()
+            f"solver/{index}/{name}": tensor.detach().cpu().contiguous()
             for index, values in self._solver.state_dict()["state"].items()
             for name, tensor in values.items()
             if isinstance(tensor, Tensor)

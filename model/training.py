@@ -212,12 +212,12 @@ def train(
     )
     framing, scope = _measured(sides.train, plan)
     scheme = Scheme(plan.scheme, taxonomy)
-    torch.manual_seed(plan.seed)
     eyes: dict[str, Eye] = {}
     heads: dict[str, Head] = {}
     history: list[dict[str, Any]] = []
     aside = folder / f".training-{_digest(plan, sides)}"
     for name, (arch, asked) in _eyes(plan, scheme).items():
+        torch.manual_seed(_seed(plan, name))
         network, sentence = backbone(arch, plan.weights)
         yield Progress("images", 0, len(sides.train), sentence)
         notes.append(sentence)
@@ -382,9 +382,7 @@ def _fit_frozen(lesson: Lesson, plan: Plan, heads: dict[str, Head]) -> Iterator[
 def _views(example: Example, gaze: Gaze, eye: str, plan: Plan) -> NDArray[np.float32]:
     """Give (views, c) embeddings of one example: as it is, and otherwise."""
     (frames,) = gaze.frames([example.load()])
-    rng = np.random.default_rng(
-        [plan.seed, int(hashlib.sha256(example.key.encode()).hexdigest()[:8], 16)]
-    )
+    rng = np.random.default_rng(_seed(plan, example.key))
     shown: list[list[Frame]] = [frames]
     shown += [
         [augmented(frame, rng, rotate=plan.rotate) for frame in frames]
@@ -446,6 +444,10 @@ def _digest(plan: Plan, sides: Split) -> str:
     plan_json = _plan_json(plan) | {"taxonomy": plan.taxonomy.as_json(), "epochs": 0}
     labels = sorted((e.key, e.code, e.weight) for e in sides.train + sides.validation)
     return hashlib.sha256(json.dumps([plan_json, labels], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _seed(plan: Plan, what: str) -> int:
+    return int(hashlib.sha256(f"{plan.seed}:{what}".encode()).hexdigest()[:8], 16)
 
 
 def _versions() -> dict[str, str]:

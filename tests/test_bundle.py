@@ -1,0 +1,127 @@
+"""A bundle is what it was when it was written, or it is refused; loaded, it says the same."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import torch
+
+from model import BundleError, default_taxonomy, read_manifest, verify_bundle
+from model.bundle import Contents, load_bundle, write_bundle
+from model.frame import Framing
+from model.network import Eye, bare_backbone
+from model.scheme import Head, Scheme
+
+SCHEME = Scheme("two-stage", default_taxonomy().restricted_to(frozenset({"G7", "G8", "B8"})))
+
+
+def contents() -> Contents:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    heads = {
+        name: Head(
+            name,
+            "shared",
+            classes,
+            rng.normal(size=(len(classes), 16)).astype(np.float32),
+            rng.normal(size=len(classes)).astype(np.float32),
+            rng.normal(size=16).astype(np.float32),
+            1.5,
+        )
+        for name, classes in SCHEME.heads().items()
+    }
+    return Contents(
+        recipe="1",
+        created_at=datetime(2026, 11, 24, tzinfo=UTC),
+        scheme=SCHEME,
+        framing=Framing("scale", 1994, 0.25, 0.2),
+        conformal_level=0.8,
+        validated={"um_per_px": [0.1, 0.2]},
+        metrics={"n": 3},
+        split={"train": ("a",), "validation": ("b",), "test": ("c",)},
+        facts={"plan": {}},
+        eyes={"shared": Eye(bare_backbone("tiny"))},
+        heads=heads,
+        known_tensors={"mean": np.ones(3, np.float32)},
+        known_facts={"n": 2},
+    )
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return write_bundle(contents(), tmp_path)
+
+
+def test_what_was_written_comes_back(bundle):
+    written, read = contents(), load_bundle(bundle)
+
+    assert read.manifest.name == bundle.name
+    assert read.manifest.framing == written.framing
+    assert read.manifest.learned_from == {"a", "b"}
+    assert read.scheme == SCHEME
+    assert read.known_facts == {"n": 2}
+    embedding = np.random.default_rng(1).normal(size=(2, 16)).astype(np.float32)
+    for name, head in written.heads.items():
+        assert np.array_equal(read.heads[name].logits(embedding), head.logits(embedding))
+    pixels = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
+    assert torch.equal(read.eyes["shared"](pixels), written.eyes["shared"](pixels))
+
+
+def test_the_same_contents_are_the_same_bundle(bundle, tmp_path):
+    assert write_bundle(contents(), tmp_path) == bundle
+
+
+def test_nothing_is_left_beside_it(bundle):
+    assert [p.name for p in bundle.parent.iterdir()] == [bundle.name]
+
+
+@pytest.mark.parametrize(
+    "name", ["eye-0.safetensors", "heads.safetensors", "split.json", "strangeness.safetensors"]
+)
+def test_one_changed_byte_is_noticed(bundle, name):
+    data = bytearray((bundle / name).read_bytes())
+    data[-1] ^= 1
+    (bundle / name).write_bytes(data)
+
+    with pytest.raises(BundleError, match=r"changed|broken"):
+        verify_bundle(bundle)
+
+
+def test_a_changed_threshold_is_noticed(bundle):
+    document = json.loads((bundle / "bundle.json").read_bytes())
+    document["conformal_level"] = 0.1
+    (bundle / "bundle.json").write_text(json.dumps(document), encoding="utf-8")
+
+    with pytest.raises(BundleError, match="was changed after it was written"):
+        verify_bundle(bundle)
+
+
+def test_a_renamed_bundle_is_noticed(bundle):
+    bundle.rename(bundle.with_name("20261124-ffffffff"))
+
+    with pytest.raises(BundleError, match="lies in a folder called"):
+        verify_bundle(bundle.with_name("20261124-ffffffff"))
+
+
+def test_a_missing_file_is_named(bundle):
+    (bundle / "heads.safetensors").unlink()
+
+    with pytest.raises(BundleError, match=r"lacks heads\.safetensors"):
+        verify_bundle(bundle)
+
+
+def test_a_folder_that_is_no_bundle_says_so(tmp_path):
+    with pytest.raises(BundleError, match="is no bundle"):
+        read_manifest(tmp_path / "nothing")
+
+
+def test_a_bundle_of_a_newer_version_asks_for_an_update(bundle):
+    document = json.loads((bundle / "bundle.json").read_bytes())
+    document["format"] = 99
+    (bundle / "bundle.json").write_text(json.dumps(document), encoding="utf-8")
+
+    with pytest.raises(BundleError, match="made by a newer version"):
+        read_manifest(bundle)

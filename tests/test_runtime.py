@@ -1,0 +1,100 @@
+"""The same picture gets the same feature map, alone or in company, on every engine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from model import ModelError
+from model.network import Eye, bare_backbone, cells
+from model.runtime import Engine, choose_engine, runner
+
+PYTORCH = Engine("pytorch", "cpu", "fp32")
+
+with_openvino = pytest.mark.skipif(
+    choose_engine("cpu").name != "openvino", reason="openvino is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def eye() -> Eye:
+    torch.manual_seed(0)
+    return Eye(bare_backbone("tiny"), (1, 3)).eval().requires_grad_(requires_grad=False)
+
+
+def pictures(n: int, height: int = 64, width: int = 96) -> np.ndarray:
+    return np.random.default_rng(n).integers(0, 255, (n, height, width, 3)).astype(np.uint8)
+
+
+def test_a_batch_equals_its_pictures_one_by_one(eye):
+    pixels = pictures(5)
+    run = runner(eye, PYTORCH)
+
+    together = run.features(pixels)
+
+    for at in range(5):
+        assert np.array_equal(together[at], run.features(pixels[at : at + 1])[0])
+
+
+@with_openvino
+def test_openvino_and_pytorch_agree(eye, tmp_path):
+    pixels = pictures(3)
+
+    openvino = runner(eye, Engine("openvino", "cpu", "fp32"), tmp_path / "compiled")
+    theirs, ours = openvino.features(pixels), runner(eye, PYTORCH).features(pixels)
+
+    assert theirs.shape == ours.shape
+    assert np.abs(theirs - ours).max() < 1e-4
+    assert np.array_equal(theirs, openvino.features(pixels))
+    assert any((tmp_path / "compiled").iterdir())
+
+
+@with_openvino
+def test_openvino_comes_without_its_telemetry():
+    script = (
+        "import sys; from model.runtime import choose_engine; choose_engine('cpu'); "
+        "assert 'openvino' in sys.modules and sys.modules['openvino_telemetry'] is None"
+    )
+
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_frames_of_several_shapes_come_from_one_network(eye):
+    run = runner(eye, choose_engine("cpu", "fp32"))
+
+    assert run.features(pictures(1, 32, 64)).shape[2:] == (1, 2)
+    assert run.features(pictures(1, 96, 64)).shape[2:] == (3, 2)
+
+
+def test_padding_that_does_not_count_changes_no_mean_far_from_it(eye):
+    pixels = pictures(1, 64, 64)
+    padded = np.concatenate([pixels, np.zeros_like(pixels)], axis=2)
+    valid = torch.zeros(1, 64, 128)
+    valid[..., :64] = 1
+    run = runner(eye, PYTORCH)
+
+    alone, beside = run.features(pixels), run.features(padded)
+
+    weights = cells(valid, 32).numpy()
+    assert weights[0, :, 2:].sum() == 0
+    assert np.allclose(alone[..., 0], beside[..., 0])
+
+
+def test_an_engine_that_is_not_there_is_named():
+    with pytest.raises(ModelError, match="no device 'tpu'"):
+        choose_engine("tpu")
+    with pytest.raises(ModelError, match="no precision 'int3'"):
+        choose_engine("cpu", "int3")
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="There is no GPU"):
+            choose_engine("cuda")
+
+
+def test_the_precision_is_always_explicit():
+    assert choose_engine("cpu").precision in ("fp32", "bf16")
+    assert choose_engine("cpu", "bf16").precision == "bf16"
+    assert choose_engine("pytorch").label == "pytorch cpu"

@@ -1,0 +1,211 @@
+"""Training ends with a whole bundle or with one clear sentence, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from model import (
+    BundleError,
+    Classifier,
+    Example,
+    Field,
+    Plan,
+    TrainingError,
+    WeightsError,
+    evaluate,
+    quick_plan,
+    read_manifest,
+    taxonomy_from,
+    train,
+    verify_bundle,
+)
+
+NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
+TAXONOMY = taxonomy_from(
+    {
+        "name": "stripes",
+        "size": [{"name": "7"}, {"name": "8"}],
+        "subtype": [{"name": "G", "sizes": ["7", "8"]}, {"name": "B", "sizes": ["8"]}],
+    }
+)
+PLAN = Plan(
+    taxonomy=TAXONOMY,
+    arch="tiny",
+    taps=(1, 2),
+    framing="scale",
+    um_per_px=0.2,
+    frozen=True,
+    views=2,
+    shares=(0.6, 0.2, 0.2),
+    device="pytorch",
+)
+
+
+def field(code: str, seed: int) -> Field:
+    """G7 has broad stripes, G8 narrow ones, B8 is a dark chequerboard."""
+    rng = np.random.default_rng([seed, len(code), ord(code[0])])
+    y, x = np.mgrid[:64, :64]
+    pitch = 16 if code == "G7" else 6
+    wave = np.sin(2 * np.pi * (x + rng.integers(16)) / pitch)
+    grey = 150 + 60 * wave if code[0] == "G" else 70 + 50 * wave * np.sin(2 * np.pi * y / pitch)
+    pixels = np.clip(grey[..., None] + rng.normal(0, 8, (64, 64, 3)), 0, 255).astype(np.uint8)
+    return Field(pixels, np.ones((64, 64), bool), 0.2)
+
+
+def examples(per_code: int = 10, codes: tuple[str, ...] = ("G7", "G8", "B8")) -> list[Example]:
+    return [
+        Example(
+            key=f"{code}-{i:02d}",
+            code=code,
+            group=f"{code}-s{i}",
+            load=lambda code=code, i=i: field(code, i),
+            slices={"microscope": f"LOM-0{i % 2}"},
+        )
+        for code in codes
+        for i in range(per_code)
+    ]
+
+
+def trained(folder, plan=PLAN, given=None, **more):
+    return list(train(given or examples(), plan, folder, recipe="1", now=NOW, **more))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("bundles"))[-1].bundle
+
+
+def test_the_last_step_names_a_whole_bundle(bundle):
+    manifest = verify_bundle(bundle)
+
+    assert bundle.name.startswith("20261124-")
+    assert manifest.recipe == "1"
+    assert manifest.taxonomy.trained_codes == ("G7", "G8", "B8")
+    assert len(manifest.split["train"]) == 18
+    assert manifest.metrics["n"] == 6
+    assert manifest.facts["plan"]["arch"] == "tiny"
+    assert manifest.validated["microscope"] == {"LOM-00": 9, "LOM-01": 9}
+    assert [p.name for p in bundle.parent.iterdir() if not p.name.startswith(".")] == [bundle.name]
+
+
+def test_a_taught_bundle_tells_the_codes_apart(bundle):
+    classifier = Classifier.load(bundle, device="pytorch")
+
+    evaluation = evaluate(classifier, examples(20))
+
+    assert evaluation.seen_in_training == 24
+    assert evaluation.n == 36
+    assert evaluation.correct >= 30
+
+
+def test_the_same_examples_and_plan_give_the_same_bundle(bundle, tmp_path):
+    assert trained(tmp_path)[-1].bundle.name == bundle.name
+
+
+def test_a_subtype_with_one_size_needs_no_second_stage(bundle):
+    (prediction,) = Classifier.load(bundle, device="pytorch").classify([field("B8", 99)])
+
+    assert prediction.structure_code == "B8"
+    assert prediction.size_probabilities == {"8": 1.0}
+    assert prediction.size_map is None
+    assert prediction.coarser_share == {}
+
+
+@pytest.mark.parametrize("scheme", ["global", "multi-head"])
+def test_every_scheme_answers_in_the_same_words(tmp_path, scheme):
+    bundle = trained(tmp_path, replace(PLAN, scheme=scheme))[-1].bundle
+
+    (prediction,) = Classifier.load(bundle, device="pytorch").classify([field("G7", 99)])
+
+    assert prediction.structure_code == "G7"
+    assert sum(prediction.probabilities.values()) == pytest.approx(1.0)
+    assert set(prediction.probabilities) == {"G7", "G8", "B8"}
+    assert sum(prediction.subtype_probabilities.values()) == pytest.approx(1.0)
+    assert sum(prediction.size_probabilities.values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("framing", ["mirror", "resize", "tile"])
+def test_every_framing_trains_and_answers(tmp_path, framing):
+    bundle = trained(tmp_path, replace(PLAN, framing=framing, frame_px=32))[-1].bundle
+
+    (prediction,) = Classifier.load(bundle, device="pytorch").classify([field("G7", 99)])
+
+    assert prediction.subtype == "G"
+
+
+def test_whole_networks_learn_with_mixed_architectures(tmp_path):
+    plan = replace(PLAN, frozen=False, epochs=12, batch=6, learning_rate=3e-3, loss="ordinal")
+
+    steps = trained(tmp_path, plan)
+
+    manifest = read_manifest(steps[-1].bundle)
+    assert [s.stage for s in steps if s.stage in ("subtype", "size:G")].count("subtype") == 12
+    assert manifest.facts["history"][0]["eye"] == "subtype"
+    assert manifest.metrics["accuracy"]["value"] > 0.6
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".training")]
+
+
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(tmp_path):
+    plan = replace(PLAN, frozen=False, epochs=3, scheme="multi-head", patience=9)
+    whole = trained(tmp_path / "whole", plan)[-1].bundle
+
+    for step in train(examples(), plan, tmp_path / "cut", recipe="1", now=NOW):
+        if step.stage == "shared" and step.done == 2:
+            break  # the power fails
+    rest = trained(tmp_path / "cut", plan)
+
+    assert [s.done for s in rest if s.stage == "shared"] == [3]
+    first, second = (
+        json.loads((b / "bundle.json").read_bytes())["files"] for b in (whole, rest[-1].bundle)
+    )
+    assert first["eye-0.safetensors"] == second["eye-0.safetensors"]
+
+
+def test_a_test_set_stays_the_test_set(bundle, tmp_path):
+    before = read_manifest(bundle).split["test"]
+
+    more = trained(tmp_path, given=examples(14), test_keys=frozenset(before))[-1].bundle
+
+    assert set(before) <= set(read_manifest(more).split["test"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (examples(10, ("G7",)), "at least two are needed"),
+        (examples(2), "needs at least 3"),
+        ([*examples(4), Example("x", "Q1", "x", lambda: field("G7", 0))], "no structure code"),
+    ],
+)
+def test_what_cannot_be_trained_on_leaves_nothing_behind(tmp_path, given, message):
+    with pytest.raises(TrainingError, match=message):
+        trained(tmp_path / "bundles", given=given)
+
+    assert not (tmp_path / "bundles").exists()
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    (tmp_path / "w.pth").write_bytes(b"nothing")
+
+    with pytest.raises(WeightsError, match="no plain state dict"):
+        trained(tmp_path / "bundles", replace(PLAN, weights=tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"scheme": "x"}, {"arch": "vgg"}, {"framing": "x"}, {"loss": "x"}]
+)
+def test_a_plan_names_what_it_does_not_know(change):
+    with pytest.raises(TrainingError, match="known are"):
+        quick_plan(**change)
+
+
+def test_a_disk_that_refuses_is_said(tmp_path):
+    (tmp_path / "bundles").write_text("a file, not a folder", encoding="utf-8")
+
+    with pytest.raises(BundleError, match="nothing was left behind"):
+        trained(tmp_path / "bundles")
