@@ -28,6 +28,7 @@ Box = tuple[int, int, int, int]
 
 _MOST_READ = 3  # candidates whose surroundings are read, the best first
 _STEP = 4  # columns: lines are looked for in every fourth, and measured in all
+_COLOUR = 2  # the plane of coloured lines
 _CONTRAST = 40  # grey values between a line and what is above and below it
 
 
@@ -78,6 +79,8 @@ class _Line:
         crisp: Share of its columns that fall off within two pixels, above and below.
         kind: "plain", "caps", "comb" or "broken". framed: it is the side of a box.
         gap: Where a broken line leaves room for its label. core: the line without its ticks.
+        ticks: (outer x, inner x, top, bottom) of what stands up at its left and right end.
+        plane: In which of the planes it was found.
     """
 
     box: Box
@@ -89,6 +92,8 @@ class _Line:
     framed: bool = False
     gap: Box | None = None
     core: Box = (0, 0, 0, 0)
+    ticks: tuple[Box | None, Box | None] = (None, None)
+    plane: int = 0
 
     @property
     def width(self) -> int:
@@ -110,7 +115,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     """
     planes = _planes(pixels)
     band = find_band(pixels)
-    lines = _distinct([line for plane in planes for line in _lines(plane)])
+    lines = _distinct([line for number in range(len(planes)) for line in _lines(planes, number)])
     lines = _with_broken(lines)
     bars = _read(pixels, _ranked(lines, band, pixels.shape), band)
     if not any(bar.um is not None for bar in bars):
@@ -138,8 +143,9 @@ def _planes(pixels: NDArray[np.uint8]) -> list[Plane]:
 # ------------------------------------------------------------------------------------- lines
 
 
-def _lines(plane: Plane) -> Iterator[_Line]:
-    """Yield straight bright lines of a grey plane (h, w) uint8."""
+def _lines(planes: list[Plane], number: int) -> Iterator[_Line]:
+    """Yield the straight bright lines of one plane."""
+    plane = planes[number]
     height, width = plane.shape
     shortest = max(13, round(0.012 * width)) | 1  # odd: an even kernel shifts by a pixel
     thick = int(np.clip(0.04 * height, 12, 60)) | 1
@@ -156,12 +162,12 @@ def _lines(plane: Plane) -> Iterator[_Line]:
         best = np.argsort(-(w * likely))[:300]
         for x, y, wide, high, _ in stats[best[likely[best]]]:
             end = min(width, int(x + wide - _STEP + 1))
-            line = _measured(plane, (int(x), int(y), end, int(y + high)))
+            line = _measured(plane, (int(x), int(y), end, int(y + high)), number)
             if line is not None:
                 yield line
 
 
-def _measured(plane: Plane, box: Box) -> _Line | None:
+def _measured(plane: Plane, box: Box, number: int) -> _Line | None:
     """Measure a candidate to the pixel, or refuse it."""
     x0, y0, x1, y1 = box
     height = plane.shape[0]
@@ -169,7 +175,7 @@ def _measured(plane: Plane, box: Box) -> _Line | None:
     core = inside[int(np.argmax(np.median(inside, axis=1)))].astype(np.int16)
     level = float(np.median(core))
     spread = np.abs(core - level)
-    if level < 90 or np.mean(spread > 0.15 * level) > 0.06:
+    if level < 90 or np.mean(spread > 0.18 * level) > 0.07:
         return None
     exact = bool(np.mean(spread <= 1) > 0.97)
     # Within four pixels above and below something else begins, in nearly every column.
@@ -178,7 +184,8 @@ def _measured(plane: Plane, box: Box) -> _Line | None:
     if not drops or min(float(np.mean(drop > 25)) for drop in drops) < 0.7:
         return None
     contrast = float(np.mean([np.median(drop) for drop in drops]))
-    ends = _ends(plane, box, level, exact=exact)
+    share = 0.45 if number == _COLOUR else 0.1 if exact else 0.4
+    ends = _ends(plane, box, level, share)
     if contrast < _CONTRAST or ends is None:
         return None
     near = [plane[max(0, y0 - 2) : y0, x0:x1], plane[y1 : min(height, y1 + 2), x0:x1]]
@@ -188,12 +195,12 @@ def _measured(plane: Plane, box: Box) -> _Line | None:
         if side.size
     )
     box = (ends[0], y0, ends[1], y1)
-    line = _Line(box, float(ends[1] - ends[0]), exact, contrast, crisp, core=box)
+    line = _Line(box, float(ends[1] - ends[0]), exact, contrast, crisp, core=box, plane=number)
     return _with_ticks(plane, line, level)
 
 
-def _ends(plane: Plane, box: Box, level: float, *, exact: bool) -> tuple[int, int] | None:
-    """Say where the line ends, or None where it fades out instead of ending."""
+def _ends(plane: Plane, box: Box, level: float, share: float) -> tuple[int, int] | None:
+    """Say where the line has lost a share of its height, or None where it fades out."""
     x0, y0, x1, y1 = box
     width = plane.shape[1]
     middle = (y0 + y1) // 2
@@ -203,7 +210,6 @@ def _ends(plane: Plane, box: Box, level: float, *, exact: bool) -> tuple[int, in
     levels = [float(side.min()) if side.size else 0.0 for side in outer]
     if max(levels) > level - 30:
         return None
-    share = 0.1 if exact else 0.4
     left = _crossing(rows, x0, -1, level - share * (level - levels[0]))
     right = _crossing(rows, x1 - 1, 1, level - share * (level - levels[1]))
     return (left, right + 1) if right - left > 8 else None
@@ -224,19 +230,20 @@ def _with_ticks(plane: Plane, line: _Line, level: float) -> _Line:
     x0, y0, x1, y1 = line.box
     left = _upright(plane, range(x0 - 1, x0 + 9), y0, y1, level)
     right = _upright(plane, range(x1, x1 - 10, -1), y0, y1, level)
+    left = None if left is None or left[0] > x0 + 2 else left
+    right = None if right is None or right[0] < x1 - 3 else right
+    line = replace(line, ticks=(left, right))  # but for the head of an arrow, a ruler's second
     if left is None or right is None:
         return line
     (la, lb, ltop, lbottom), (rb, ra, rtop, rbottom) = left, right
-    if la > x0 + 2 or rb < x1 - 3:
-        return line  # the head of an arrow, or the second tick of a ruler
     tall = max(lbottom, rbottom) - min(ltop, rtop)
-    alike = abs(ltop - rtop) <= 2 and abs(lbottom - rbottom) <= 2
+    alike = abs(ltop - rtop) <= 4 and abs(lbottom - rbottom) <= 4
     if tall > 1.1 * line.width:
         return line if tall < 0.5 * plane.shape[0] else replace(line, framed=True)
     if not alike or tall > min(0.12 * plane.shape[0] + 20, 2.5 * line.width):
         return replace(line, framed=True)
     one_sided = ltop >= y0 - 1 or lbottom <= y1 + 1
-    far = lbottom - 2 if ltop >= y0 - 1 else ltop + 1
+    far = slice(lbottom - 4, lbottom) if ltop >= y0 - 1 else slice(ltop, ltop + 4)
     if one_sided and _closed(plane[far, x0:x1], level):
         return replace(line, framed=True)
     box = (min(x0, la), min(ltop, rtop), max(x1, rb + 1), max(lbottom, rbottom))
@@ -245,8 +252,8 @@ def _with_ticks(plane: Plane, line: _Line, level: float) -> _Line:
     )
 
 
-def _closed(row: Plane, level: float) -> bool:
-    return bool(np.mean(row >= level - 40) > 0.9)
+def _closed(rows: Plane, level: float) -> bool:
+    return bool(np.mean(rows >= level - 40, axis=1).max() > 0.9)
 
 
 def _upright(
@@ -284,7 +291,7 @@ def _upright(
 def _distinct(lines: list[_Line]) -> list[_Line]:
     """Keep one of the candidates that several planes and levels gave."""
     kept: list[_Line] = []
-    order = sorted(lines, key=lambda line: (line.exact, line.crisp, line.contrast), reverse=True)
+    order = sorted(lines, key=lambda line: (line.exact, line.crisp > 0.9, line.width), reverse=True)
     for line in order[:400]:
         same = (_overlap(line.box, k.box) > 0.6 and _overlap(k.box, line.box) > 0.6 for k in kept)
         if not any(same):
@@ -305,17 +312,23 @@ def _with_broken(lines: list[_Line]) -> list[_Line]:
             alike = abs(one.width - other.width) <= max(6, 0.25 * one.width)
             level = abs((a0 + a1) - (b0 + b1)) <= 4 and abs((a1 - a0) - (b1 - b0)) <= 4
             long = min(one.width, other.width) >= max(18, 8 * (a1 - a0))
-            if alike and level and long and one.exact == other.exact:
+            if alike and level and long and abs(one.contrast - other.contrast) < 60:
                 box = (one.box[0], min(a0, b0), other.box[2], max(a1, b1))
+                length = float(box[2] - box[0])
+                left, right = one.ticks[0], other.ticks[1]
+                if left is not None and right is not None:
+                    box = (box[0], min(left[2], right[2]), box[2], max(left[3], right[3]))
+                    length = (right[0] + right[1] - left[0] - left[1]) / 2
                 joined.append(
                     replace(
                         one,
                         box=box,
-                        line_px=float(box[2] - box[0]),
+                        line_px=length,
                         contrast=min(one.contrast, other.contrast),
                         kind="broken",
                         framed=False,
                         gap=(one.box[2], box[1], other.box[0], box[3]),
+                        core=(one.box[0], a0, other.box[2], a1),
                     )
                 )
     return lines + joined
@@ -356,25 +369,32 @@ def _goes_on(plane: Plane, comb: _Line, step: float) -> bool:
 
 
 def _even(ticks: NDArray[Any]) -> Iterator[tuple[_Line, float]]:
-    """Yield the longest run of ticks with one spacing and one width."""
+    """Yield the longest run of ticks with one spacing and one width, one in four may be lost."""
     ticks = ticks[np.argsort(ticks[:, 0])]
     centres = ticks[:, 0] + (ticks[:, 2] - 1) / 2
     best: list[int] = []
+    steps = 0
     for first in range(len(ticks) - 4):
         for second in range(first + 1, min(first + 3, len(ticks))):
             step = centres[second] - centres[first]
             if not 3.5 <= step <= 150:
                 continue
-            run = [first, second]
+            run, count = [first, second], 1
+            lost = 0
             while True:
-                aim = centres[first] + step * len(run)
+                aim = centres[first] + step * (count + 1 + lost)
                 near = int(np.argmin(np.abs(centres - aim)))
-                if abs(centres[near] - aim) > 1.5 or near <= run[-1]:
+                if abs(centres[near] - aim) <= 1.5 and near > run[-1]:
+                    run.append(near)
+                    count += 1 + lost
+                    lost = 0
+                    step = (centres[near] - centres[first]) / count
+                elif lost == 0:
+                    lost = 1
+                else:
                     break
-                run.append(near)
-                step = (centres[near] - centres[first]) / (len(run) - 1)
-            if len(run) > len(best):
-                best = run
+            if len(run) > len(best) and len(run) > 0.75 * count:
+                best, steps = run, count
     if len(best) >= 5 and np.ptp(ticks[best, 2]) <= 1:
         chosen = ticks[best]
         x0, y0 = int(chosen[0, 0]), int(chosen[:, 1].min())
@@ -382,8 +402,11 @@ def _even(ticks: NDArray[Any]) -> Iterator[tuple[_Line, float]]:
         y1 = int((chosen[:, 1] + chosen[:, 3]).max())
         length = float(centres[best[-1]] - centres[best[0]])
         if x1 - x0 > 20:
-            comb = _Line((x0, y0, x1, y1), length, exact=True, contrast=100.0, kind="comb")
-            yield comb, length / (len(best) - 1)
+            box = (x0, y0, x1, y1)
+            yield (
+                _Line(box, length, exact=True, contrast=100.0, kind="comb", core=box),
+                (length / steps),
+            )
 
 
 def _ranked(lines: list[_Line], band: Box | None, shape: Sequence[int]) -> list[_Line]:
@@ -462,7 +485,7 @@ def _best_pair(
         The bar, or None; and whether words near it were cut by the region's edge.
     """
     x0, y0, x1, y1 = region
-    picture = _without(pixels[y0:y1, x0:x1].copy(), lines[0], (x0, y0))
+    picture = _readable(pixels, lines[0], region)
     found = labels.texts(picture)
     places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in found]
     lines = [line for line in lines if not any(_is_stroke(line, place) for place in places)]
@@ -483,7 +506,7 @@ def _best_pair(
         paper = _paper(pixels, place)
         for line in lines:
             cost = _distance(line, place)
-            if _like(pixels, line, paper):
+            if _like(pixels, line, paper) or _goes_on_beyond(line, place, lines):
                 continue
             if cost is not None and (best is None or cost < best[0]):
                 bar = FoundBar(line.box, place, line.line_px, length.words, length.um)
@@ -491,20 +514,32 @@ def _best_pair(
     return (None if best is None else best[1]), cut
 
 
-def _without(picture: NDArray[np.uint8], line: _Line, origin: tuple[int, int]) -> NDArray[np.uint8]:
-    """Paint a line over with what is around it, so that its ticks are not read as letters."""
-    height, width = picture.shape[:2]
-    x0, y0, x1, y1 = line.box
-    x0, x1 = max(0, x0 - 1 - origin[0]), min(width, x1 + 1 - origin[0])
-    y0, y1 = max(0, y0 - 1 - origin[1]), min(height, y1 + 1 - origin[1])
-    rim = np.concatenate([picture[max(0, y0 - 2) : y0, x0:x1], picture[y1 : y1 + 2, x0:x1]])
-    paper = np.median(rim.reshape(-1, 3), axis=0) if rim.size else 0
+def _readable(pixels: NDArray[np.uint8], line: _Line, region: Box) -> NDArray[np.uint8]:
+    """Cut out a region without its line, so that ticks and arrows are not read as letters.
+
+    Where the line is coloured, the picture is of the colour alone: texture has none.
+    """
+    x0, y0, x1, y1 = region
+    picture = pixels[y0:y1, x0:x1].copy()
+    if line.plane == _COLOUR:
+        ink = cv2.subtract(picture.max(axis=2), picture.min(axis=2))
+        picture = cv2.merge([cv2.bitwise_not(ink)] * 3)
+    ax, ay, bx, by = line.box
+    head = 5 if by - ay <= 5 else 1
     if line.gap is None:
-        picture[y0:y1, x0:x1] = paper
+        _paint_over(picture, (ax - 1 - x0, ay - head - y0, bx + 1 - x0, by + head - y0))
     else:
-        picture[y0:y1, x0 : line.gap[0] + 1 - origin[0]] = paper
-        picture[y0:y1, line.gap[2] - 1 - origin[0] : x1] = paper
+        _paint_over(picture, (ax - 1 - x0, ay - head - y0, line.gap[0] + 2 - x0, by + head - y0))
+        _paint_over(picture, (line.gap[2] - 2 - x0, ay - head - y0, bx + 1 - x0, by + head - y0))
     return picture
+
+
+def _paint_over(picture: NDArray[np.uint8], box: Box) -> None:
+    height, width = picture.shape[:2]
+    x0, y0 = max(0, box[0]), max(0, box[1])
+    x1, y1 = min(width, box[2]), min(height, box[3])
+    rim = np.concatenate([picture[max(0, y0 - 2) : y0, x0:x1], picture[y1 : y1 + 2, x0:x1]])
+    picture[y0:y1, x0:x1] = np.median(rim.reshape(-1, 3), axis=0) if rim.size else 0
 
 
 def _paper(pixels: NDArray[np.uint8], place: Box) -> NDArray[Any]:
@@ -524,6 +559,24 @@ def _like(pixels: NDArray[np.uint8], line: _Line, paper: NDArray[Any]) -> bool:
     x0, y0, x1, y1 = line.core
     colour = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
     return bool(np.abs(colour - paper).max() < 40)
+
+
+def _goes_on_beyond(line: _Line, place: Box, lines: list[_Line]) -> bool:
+    """Say whether a line is but the half of one that its label breaks."""
+    x0, y0, x1, y1 = line.core
+    if line.gap is not None or not (place[0] >= x1 - 6 or place[2] <= x0 + 6):
+        return False
+    room = 1.5 * (place[3] - place[1])
+    return any(
+        abs((y0 + y1) - (other.core[1] + other.core[3])) <= 4
+        and (
+            0 <= other.core[0] - place[2] + 6 < room
+            if place[0] >= x1 - 6
+            else 0 <= place[0] + 6 - other.core[2] < room
+        )
+        for other in lines
+        if other is not line and other.gap is None and other.width > 0.4 * line.width
+    )
 
 
 def _is_stroke(line: _Line, place: Box) -> bool:
@@ -546,7 +599,8 @@ def _distance(line: _Line, place: Box) -> float | None:
         inside = line.gap[0] - 5 <= place[0] and place[2] <= line.gap[2] + 5
         return 0.2 * penalty if inside and place[1] <= (y0 + y1) / 2 <= place[3] else None
     overlap = min(x1, place[2]) - max(x0, place[0])
-    if overlap > 0.3 * high:
+    beside = not x0 < middle_x < x1 and overlap < 0.5 * (place[2] - place[0])
+    if overlap > 0.3 * high and not (beside and y0 - 0.3 * high <= middle_y <= y1 + 0.3 * high):
         through = min(y1, place[3] - 0.2 * high) - max(y0, place[1] + 0.2 * high)
         away = max(place[1] - y1, y0 - place[3], 0) / high
         if away > 2.5 or through > 0.15 * high:
