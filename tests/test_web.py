@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
@@ -27,8 +28,7 @@ def lab(tmp_path):
     lab.store.close()
 
 
-@pytest.fixture
-def desk(lab):
+def desk_of(lab):
     return Desk(
         store=lab.store,
         archive=lab.archive,
@@ -39,6 +39,34 @@ def desk(lab):
         now=lambda: NOW,
         status=lambda: {"running": True},
     )
+
+
+@pytest.fixture
+def desk(lab):
+    return desk_of(lab)
+
+
+@dataclass
+class Still:
+    """A lab that nothing may change: a browser whose reviewer is known, and one micrograph."""
+
+    lab: Lab
+    browser: TestClient
+    public_id: str
+
+    def unchanged(self) -> bool:
+        return self.lab.store.micrograph(self.public_id).labels == ()
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory):
+    lab = Lab(tmp_path_factory.mktemp("still"))
+    public_id = lab.take(reasons=("uncertain",))
+    app = create_app(desk_of(lab))
+    with TestClient(app, base_url=HOME, follow_redirects=False) as browser:
+        browser.post("/review/name", data={"by": "Ann", "then": "/review"})
+        yield Still(lab, browser, public_id)
+    lab.store.close()
 
 
 @pytest.fixture
@@ -127,8 +155,8 @@ def test_every_picture_is_given_and_may_be_kept(lab, browser, name):
         "/nowhere",
     ],
 )
-def test_what_is_not_there_is_a_plain_404(browser, path):
-    assert browser.get(path).status_code == 404
+def test_what_is_not_there_is_a_plain_404(still, path):
+    assert still.browser.get(path).status_code == 404
 
 
 def test_a_micrograph_without_a_bundle_can_be_labelled(lab, ann):
@@ -193,18 +221,18 @@ def test_the_name_is_asked_once_and_kept(lab, browser):
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\x00b"])
-def test_a_name_that_is_none_is_asked_again(browser, name):
-    assert browser.post("/review/name", data={"by": name}).status_code == 422
+def test_a_name_that_is_none_is_asked_again(still, name):
+    assert still.browser.post("/review/name", data={"by": name}).status_code == 422
 
 
 @pytest.mark.parametrize("said", ["code:G99", "code:", "nonsense", "", "strange:", "unusable:"])
-def test_a_decision_that_says_nothing_is_refused(lab, ann, said):
-    public_id = lab.take(reasons=("uncertain",))
+def test_a_decision_that_says_nothing_is_refused(still, said):
+    form = form_of(still.lab, still.public_id, said)
 
-    answer = ann.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, said))
+    answer = still.browser.post(f"/review/{still.public_id}/decide", data=form)
 
     assert answer.status_code == 422
-    assert lab.store.micrograph(public_id).label is None
+    assert still.unchanged()
 
 
 def test_somebody_elses_decision_is_shown_not_overwritten(lab, ann):
@@ -297,13 +325,13 @@ def test_the_filter_goes_along_from_one_to_the_next(lab, ann):
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "", "a@127.0.0.1", "192.168.1.9"]
 )
-def test_a_name_that_is_not_ours_is_refused(browser, host):
-    assert browser.get("/review", headers={"host": host}).status_code == 421
+def test_a_name_that_is_not_ours_is_refused(still, host):
+    assert still.browser.get("/review", headers={"host": host}).status_code == 421
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8787", "localhost:8787", "LOCALHOST", "[::1]:8787"])
-def test_this_pc_may_call_itself_by_all_its_names(browser, host):
-    assert browser.get("/review", headers={"host": host}).status_code == 200
+def test_this_pc_may_call_itself_by_all_its_names(still, host):
+    assert still.browser.get("/review", headers={"host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -317,20 +345,18 @@ def test_this_pc_may_call_itself_by_all_its_names(browser, host):
     ],
 )
 @pytest.mark.parametrize("path", ["decide", "undo"])
-def test_another_sites_form_decides_nothing(lab, ann, headers, path):
-    public_id = lab.take(reasons=("uncertain",))
+def test_another_sites_form_decides_nothing(still, headers, path):
+    form = form_of(still.lab, still.public_id, "code:G8")
 
-    answer = ann.post(
-        f"/review/{public_id}/{path}", data=form_of(lab, public_id, "code:G8"), headers=headers
-    )
+    answer = still.browser.post(f"/review/{still.public_id}/{path}", data=form, headers=headers)
 
     assert answer.status_code == 403
-    assert lab.store.micrograph(public_id).label is None
+    assert still.unchanged()
 
 
 @pytest.mark.parametrize("then", ["//evil.example", "https://evil.example", "/\\evil.example", "x"])
-def test_nobody_is_sent_to_another_site(browser, then):
-    answer = browser.post("/review/name", data={"by": "Ann", "then": then})
+def test_nobody_is_sent_to_another_site(still, then):
+    answer = still.browser.post("/review/name", data={"by": "Ann", "then": then})
 
     assert answer.headers["location"] == "/review"
 
@@ -348,11 +374,11 @@ def test_every_answer_carries_the_security_headers(lab, browser):
 @pytest.mark.parametrize(
     "path", ["../martensight.db", "..%2fmartensight.db", "../agent.toml", "x.db"]
 )
-def test_nothing_but_reports_is_given_from_the_reports_folder(lab, browser, path):
-    lab.reports.mkdir()
-    (lab.reports / "x.db").write_bytes(b"secret")
+def test_nothing_but_reports_is_given_from_the_reports_folder(still, path):
+    still.lab.reports.mkdir(exist_ok=True)
+    (still.lab.reports / "x.db").write_bytes(b"secret")
 
-    assert browser.get(f"/reports/{path}").status_code == 404
+    assert still.browser.get(f"/reports/{path}").status_code == 404
 
 
 def test_a_report_is_served_with_its_own_policy(lab, browser):
@@ -440,13 +466,11 @@ def test_a_program_that_saw_an_older_label_is_told_of_the_newer_one(lab, browser
         {"by": "x", "code": "G8", "viewing_s": -1},
     ],
 )
-def test_a_decision_that_does_not_hold_together_is_refused(lab, browser, body):
-    public_id = lab.take(reasons=("uncertain",))
+def test_a_decision_that_does_not_hold_together_is_refused(still, body):
+    address = f"/api/v1/micrographs/{still.public_id}/decisions"
 
-    answer = browser.post(f"/api/v1/micrographs/{public_id}/decisions", json=body)
-
-    assert answer.status_code == 422
-    assert lab.store.micrograph(public_id).label is None
+    assert still.browser.post(address, json=body).status_code == 422
+    assert still.unchanged()
 
 
 def test_an_order_is_told_field_by_field(lab, browser):
