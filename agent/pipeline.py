@@ -23,7 +23,6 @@ from agent.settings import PROCESS_COLUMNS
 from agent.store import Finding, StoreFault
 from agent.triage import Handling, Policy, Verdict, triage
 from agent.watch import Provenance, locate, look_up
-from model import Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -149,6 +148,8 @@ class Pipeline:
         """
         predictions: Sequence[Prediction | None] = [None] * len(crops)
         if classifier:
+            from model import Field  # noqa: PLC0415 - PyTorch takes seconds; a lab may start without
+
             fields = [Field(crop.pixels, crop.valid, crop.um_per_px) for crop, _ in crops]
             predictions = classifier.classify(fields)
         return [

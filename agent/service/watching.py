@@ -109,6 +109,7 @@ class SourceWatch(threading.Thread):
         self._rung, self._stopping = threading.Event(), threading.Event()
         self._watched: Watched | None = None
         self._failures = 0
+        self._before = (0, 0)  # files that each way brought before this start
         self.last_scan_at: datetime | None = None
         self.offline_since: datetime | None = None
         self.ready = threading.Event()
@@ -148,8 +149,8 @@ class SourceWatch(threading.Thread):
             online=bool(state and state.online),
             offline_since=self.offline_since,
             last_scan_at=self.last_scan_at,
-            found_by_scan=state.found_by_scan if state else 0,
-            found_by_event=state.found_by_event if state else 0,
+            found_by_scan=self._before[0] + (state.found_by_scan if state else 0),
+            found_by_event=self._before[1] + (state.found_by_event if state else 0),
             problem=state.problem if state else "",
         )
 
@@ -164,6 +165,14 @@ class SourceWatch(threading.Thread):
     def _round(self) -> float:
         if self._watched is None:
             known = self._store.known(self._source.name)
+            self._before = next(
+                (
+                    (said.found_by_scan, said.found_by_event)
+                    for said in self._store.sources()
+                    if said.name == self._source.name
+                ),
+                (0, 0),
+            )
             self._watched = watched_of(self._source, known=known, ring=self._rung.set)
         watched = self._watched
         look = watched.look(time.monotonic())

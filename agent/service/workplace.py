@@ -18,13 +18,14 @@ from agent.service.place import agent_name, bundles_folder, clock
 from agent.store import Store, StoreFault, store_url
 from agent.triage import Policy
 from agent.watch import Calibration, Provenance
-from model import Classifier, ModelError
+from model import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from agent.settings import Settings, Source
+    from model import Classifier
 
 log = structlog.get_logger()
 
@@ -108,6 +109,8 @@ def make_pipeline(
 
 def load_bundle(settings: Settings, name: str) -> Classifier:
     """Load one bundle by its name. Raises `model.ModelError`."""
+    from model import Classifier  # noqa: PLC0415 - PyTorch takes seconds; a lab may start without
+
     return Classifier.load(
         bundles_folder(settings) / name,
         device=settings.model.device,

@@ -1,0 +1,118 @@
+"""Commands that run the agent: contracts of output, exit code, and an end within ten seconds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from test_service import Lab, picture, until
+
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path)
+
+
+def agent(lab, *arguments):
+    command = [sys.executable, "-m", "agent", "--config", str(lab.file), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def start(lab):
+    command = [sys.executable, "-m", "agent", "--config", str(lab.file), "run"]
+    log = (lab.folder / "stderr.txt").open("w")
+    process = subprocess.Popen(command, stderr=log, stdout=subprocess.PIPE, text=True)
+    log.close()
+    until(lambda: "review page" in said(lab) or process.poll() is not None)
+    assert process.poll() is None, said(lab)
+    return process
+
+
+def said(lab):
+    return (lab.folder / "stderr.txt").read_text(encoding="utf-8")
+
+
+def test_a_single_run_exits_with_1_if_a_file_could_not_be_used(lab):
+    lab.export("cut.png", held=picture(1)[:900])
+
+    done = agent(lab, "run", "--once")
+
+    assert done.returncode == 1
+    assert "1 set aside" in done.stdout
+
+
+def test_a_single_run_exits_with_0_if_every_file_could(lab):
+    lab.export("good.png")
+
+    done = agent(lab, "run", "--once")
+
+    assert (done.returncode, done.stdout.strip()) == (0, "1 stored")
+
+
+def test_status_is_one_json_document_and_nothing_else(lab):
+    done = agent(lab, "status", "--json")
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["running"] is False
+
+
+@posix
+def test_the_daemon_serves_takes_and_ends_within_ten_seconds_of_a_signal(lab):
+    process = start(lab)
+    lab.export("a.png")
+    until(lambda: lab.fates() == {"a.png": "done"})
+    url = said(lab).split("review page: ")[1].split()[0]
+    with urllib.request.urlopen(f"{url}/healthz", timeout=10) as answer:  # noqa: S310 - ours
+        healthy = answer.status
+    until(lambda: json.loads(agent(lab, "status", "--json").stdout)["running"])
+
+    process.send_signal(signal.SIGTERM)
+    signalled_s = time.monotonic()
+    code = process.wait(timeout=10)
+
+    assert healthy == 200
+    assert code == 0
+    assert time.monotonic() - signalled_s < 10
+    assert json.loads(agent(lab, "status", "--json").stdout)["running"] is False
+
+
+@pytest.mark.slow
+@posix
+def test_a_killed_agent_leaves_nothing_that_the_next_does_not_finish(lab):
+    for index in range(30):
+        lab.export(f"{index:02}.png", held=picture(index))
+    process = start(lab)
+    until(lambda: "done" in lab.fates().values())
+    process.kill()
+    process.wait(timeout=10)
+
+    done = agent(lab, "run", "--once")
+
+    assert done.returncode == 0, done.stderr
+    assert set(lab.fates().values()) == {"done"}
+    assert len(lab.fates()) == 30
+    with lab.store() as store:
+        assert len(list(store.micrographs())) == 30
+
+
+def test_a_port_that_somebody_else_has_is_said_in_one_sentence(lab):
+    import socket  # noqa: PLC0415
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        text = lab.file.read_text(encoding="utf-8")
+        port = taken.getsockname()[1]
+        lab.file.write_text(text.replace("port = 0", f"port = {port}"), encoding="utf-8")
+
+        done = agent(lab, "run")
+
+    assert done.returncode == 2
+    assert "web.port" in done.stderr
+    assert "Traceback" not in done.stderr

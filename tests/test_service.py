@@ -1,0 +1,379 @@
+"""The agent loses nothing over stops, restarts and faults, and says plainly how it does."""
+
+import json
+import os
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import cv2
+import numpy as np
+import pytest
+
+from agent import settings as settings_of
+from agent.archive import Archive
+from agent.errors import BadSettings, BadStore, WrongUse
+from agent.host.systemd import Manager, unit_for
+from agent.service import Agent, run_once, status_of
+from agent.service.lock import RunLock
+from agent.service.place import agent_name
+from agent.service.problems import Problems
+from agent.service.scheduling import Nights
+from agent.service.status import next_report_at
+from agent.service.watching import SourceWatch
+from agent.service.working import Pace
+from agent.service.workplace import CurrentBundle, open_store
+
+DEADLINE_S = 60.0
+
+
+def picture(seed=0, height=240, width=320):
+    noise = np.random.default_rng(seed).normal(0, 40, (height, width))
+    grey = np.clip(cv2.GaussianBlur(noise, (0, 0), 1.5) * 3 + 128, 0, 255).astype(np.uint8)
+    return cv2.imencode(".png", grey)[1].tobytes()
+
+
+def until(condition, deadline_s=DEADLINE_S):
+    """Wait for a condition; the deadline is only there to fail."""
+    ends_s = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < ends_s, "it never came true"
+        time.sleep(0.02)
+
+
+class Lab:
+    """A data folder, a source, and settings for them."""
+
+    def __init__(self, folder):
+        self.folder, self.source = folder, folder / "export"
+        self.source.mkdir()
+        self.file = folder / "agent.toml"
+        self.write()
+
+    def write(self, *, sources=("export",), extra=""):
+        text = f'[web]\nport = 0\n[imaging]\nworkers = 1\n{extra}\n[store]\nfolder = "data"\n'
+        for name in sources:
+            text += f'[[sources]]\nname = "{name}"\nfolder = "{name}"\nquiet_s = 0.3\n'
+        self.file.write_text(text, encoding="utf-8")
+
+    @property
+    def settings(self):
+        return settings_of.read(self.file, {})
+
+    def export(self, name, held=None):
+        path = self.source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(len(name)) if held is None else held)
+        return path
+
+    def store(self):
+        return open_store(self.settings)
+
+    def fates(self):
+        with self.store() as store:
+            return {os.path.basename(fate.path): fate.state for fate in store.files()}  # noqa: PTH119
+
+    def status(self):
+        now = datetime.now(UTC)
+        return status_of(self.settings, now=now, open_store=self.store)
+
+    def once(self, **given):
+        with self.store() as store:
+            return run_once(self.settings, store, **given)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path)
+
+
+# --- once ---------------------------------------------------------------------------------------
+
+
+def test_a_single_run_gives_every_file_its_fate(lab):
+    lab.export("good.png")
+    lab.export("copy.png", held=picture(len("good.png")))
+    lab.export("cut.png", held=picture(1)[:900])
+    lab.export("notes.txt", held=b"not a picture")
+    lab.export("empty.tif", held=b"")
+    lab.export("image.tif.tmp", held=b"junk")
+    steps = []
+
+    outcome = lab.once(on_progress=lambda done, total: steps.append((done, total)))
+
+    fates = lab.fates()
+    assert sorted((fates.pop("good.png"), fates.pop("copy.png"))) == ["done", "duplicate"]
+    assert fates == {"cut.png": "set_aside", "empty.tif": "set_aside", "notes.txt": "ignored"}
+    assert not outcome.is_clean
+    assert steps[-1][0] == steps[-1][1] == 4
+
+
+def test_a_second_single_run_finds_nothing_new(lab):
+    lab.export("good.png")
+    lab.once()
+
+    outcome = lab.once()
+
+    assert outcome.is_clean
+    assert outcome.taken.files == 0
+
+
+def test_a_single_run_never_skips_the_quiet_time(lab):
+    stop = threading.Event()
+    path = lab.export("growing.png", held=b"")
+
+    def write():
+        with path.open("ab") as file:
+            for byte in picture(3):
+                file.write(bytes([byte]))
+                file.flush()
+                if stop.wait(0.05):
+                    return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    outcome = lab.once()
+    stop.set()
+    writer.join()
+
+    assert outcome.taken.files == 0
+    assert outcome.waiting == 1
+    assert lab.fates() == {"growing.png": "settling"}
+
+
+def test_a_missing_folder_is_named_and_the_others_are_taken(lab):
+    lab.write(sources=("export", "missing"))
+    lab.export("good.png")
+
+    outcome = lab.once()
+
+    assert lab.fates() == {"good.png": "done"}
+    assert any("missing" in problem for problem in outcome.problems)
+
+
+def test_a_second_agent_on_the_same_data_folder_is_refused_in_one_sentence(lab):
+    with (
+        RunLock(lab.settings.store.folder, agent_name()),
+        pytest.raises(WrongUse, match=f"already running here .process {os.getpid()}"),
+    ):
+        lab.once()
+
+
+# --- the daemon ---------------------------------------------------------------------------------
+
+
+class Running:
+    """An agent in a thread of this process."""
+
+    def __init__(self, settings):
+        self.ready = threading.Event()
+        self.agent = Agent(settings, serve=False, on_ready=self.ready.set)
+        self.thread = threading.Thread(target=self.agent.run)
+
+    def __enter__(self):
+        self.thread.start()
+        assert self.ready.wait(DEADLINE_S)
+        return self.agent
+
+    def __exit__(self, *_):
+        self.agent.stop()
+        self.thread.join(15)
+        assert not self.thread.is_alive(), "it did not stop"
+
+
+def test_a_file_that_arrives_while_the_agent_runs_is_taken(lab):
+    with Running(lab.settings):
+        lab.export("a.png")
+        until(lambda: lab.fates() == {"a.png": "done"})
+
+    status = lab.status()
+    assert status["states"]["done"] == 1
+    assert status["running"] is False
+    assert status["sources"][0]["online"]
+
+
+def test_a_folder_that_is_missing_at_the_start_is_a_problem_until_it_comes(lab):
+    lab.source.rmdir()
+    with Running(lab.settings):
+        until(lambda: any("export" in p for p in lab.status()["problems"]), 30)
+        lab.source.mkdir()
+        lab.export("a.png")
+        until(lambda: lab.fates() == {"a.png": "done"})
+
+
+def test_what_was_in_hand_when_an_agent_died_is_taken_by_the_next(lab):
+    lab.export("a.png")
+    with lab.store() as store:
+        watch = SourceWatch(
+            lab.settings.sources[0],
+            store=store,
+            now=lambda: datetime.now(UTC),
+            on_work=lambda: None,
+            problems=Problems(),
+        )
+        watch.start()
+        until(lambda: store.counts()["queued"])
+        watch.stop()
+        watch.join()
+        (claim,) = store.claim(1, at=datetime.now(UTC), lease_s=3600)
+
+    assert claim.relative == "a.png"
+    assert lab.once().taken.stored == 1
+
+
+def test_a_host_that_other_pcs_reach_is_refused(lab):
+    lab.write(extra="")
+    given = lab.settings.model_copy(
+        update={"web": lab.settings.web.model_copy(update={"host": "0.0.0.0"})}  # noqa: S104
+    )
+
+    with pytest.raises(BadSettings, match="no accounts"):
+        Agent(given)
+
+
+# --- status -------------------------------------------------------------------------------------
+
+
+def test_status_has_every_key_of_the_contract(lab):
+    assert list(lab.status()) == [
+        "version",
+        "running",
+        "sources",
+        "states",
+        "bundle",
+        "database",
+        "next_report_at",
+        "problems",
+    ]
+    assert list(lab.status()["sources"][0]) == [
+        "name",
+        "folder",
+        "mode",
+        "online",
+        "last_scan_at",
+        "found_by_scan",
+        "found_by_event",
+    ]
+
+
+def test_a_database_that_is_gone_is_one_problem_and_no_traceback(lab):
+    lab.settings.store.folder.mkdir()
+
+    def gone():
+        raise BadStore("the database cannot be opened")
+
+    status = status_of(lab.settings, now=datetime.now(UTC), open_store=gone)
+
+    assert status["problems"] == ["the database cannot be opened"]
+    json.dumps(status)
+
+
+def test_a_promoted_bundle_that_is_missing_is_a_problem(lab):
+    with lab.store() as store:
+        store.promote("20260101-0badcafe", by="M", reason="test", at=datetime.now(UTC), metrics={})
+        bundle = CurrentBundle(lab.settings, store)
+
+        assert bundle.refresh() is False
+        assert "20260101-0badcafe" in bundle.problem
+    assert any("20260101-0badcafe" in problem for problem in lab.status()["problems"])
+
+
+def test_the_next_report_is_due_when_the_running_night_is_over(lab):
+    noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+    assert next_report_at(lab.settings, noon) == datetime(2026, 11, 24, 22, 30, tzinfo=UTC)
+    assert next_report_at(lab.settings, noon + timedelta(hours=11)) == datetime(
+        2026, 11, 25, 22, 30, tzinfo=UTC
+    )
+
+
+def test_a_problem_is_news_once():
+    problems = Problems()
+
+    assert problems.say("work", "the disk is full")
+    assert not problems.say("work", "the disk is full")
+    assert problems.all() == ["the disk is full"]
+    assert problems.say("work", "")
+    assert problems.all() == []
+
+
+# --- nights -------------------------------------------------------------------------------------
+
+
+def test_nights_that_a_sleeping_pc_missed_are_written_when_it_wakes(lab):
+    woke = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    with lab.store() as store:
+        store.started(at=woke - timedelta(days=2))
+        nights = Nights(
+            lab.settings,
+            store,
+            Archive(lab.settings.store.folder),
+            now=lambda: woke,
+            problems=Problems(),
+        )
+
+        nights.catch_up()
+        nights.catch_up()
+
+    written = sorted(p.name for p in (lab.settings.store.folder / "reports").glob("2026-*.html"))
+    assert written == ["2026-11-22.html", "2026-11-23.html"]
+
+
+def test_the_schedule_knows_when_the_next_report_is_due(lab):
+    with lab.store() as store:
+        nights = Nights(
+            lab.settings,
+            store,
+            Archive(lab.settings.store.folder),
+            now=lambda: datetime.now(UTC),
+            problems=Problems(),
+        )
+        nights.start()
+        due = nights.next_at()
+        nights.stop()
+
+    assert due is not None
+    assert (due.hour, due.minute) == (23, 30)
+
+
+# --- pace and host ------------------------------------------------------------------------------
+
+
+def test_a_round_is_as_long_as_a_fresh_file_may_wait():
+    pace = Pace(least=4)
+
+    before = pace.files()
+    pace.took(4, seconds=0.4)
+    fast = pace.files()
+    for _ in range(20):
+        pace.took(4, seconds=40.0)
+
+    assert (before, fast, pace.files()) == (4, 40, 4)
+
+
+def test_a_service_manager_is_spoken_to_only_where_there_is_one(monkeypatch):
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+
+    Manager().say("READY=1")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="systemd")
+def test_a_service_manager_hears_that_the_agent_is_ready(monkeypatch, tmp_path):
+    import socket  # noqa: PLC0415
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(str(tmp_path / "notify"))
+        line.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+        Manager().say("READY=1")
+
+        assert line.recv(64) == b"READY=1"
+
+
+def test_the_unit_lets_the_agent_write_into_its_data_folder_alone(lab):
+    unit = unit_for(lab.file, lab.settings)
+
+    assert f'ReadWritePaths="{lab.settings.store.folder}"' in unit
+    assert f'"-{lab.source}"' in unit
+    assert "ProtectSystem=strict" in unit
