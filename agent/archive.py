@@ -167,6 +167,18 @@ class Archive:
         for room in ("crops", "originals"):
             yield from sorted((self.folder / room).glob(f"*/.*{PART}"))
 
+    def sweep(self, *, before_s: float) -> int:
+        """Delete what killed agents left half-written; how many files that were.
+
+        Args:
+            before_s: Only files last changed before this, in seconds since 1970: a younger one
+                may be another agent's, still being written.
+        """
+        old = [part for part in self.leftovers() if part.stat().st_mtime < before_s]
+        for part in old:
+            part.unlink(missing_ok=True)
+        return len(old)
+
     def damage(self, sha256: str, page: int, hashes: Mapping[str, str]) -> list[str]:
         """Compare what is kept of one micrograph with what its row says; a sentence per fault.
 

@@ -415,6 +415,12 @@ def test_urgent_goes_first_then_fresh_then_the_backlog(store) -> None:
     assert [claim.relative for claim in claims] == ["order.tif", "new.tif", "old.tif"]
 
 
+def test_a_clock_set_back_delays_no_file(store) -> None:
+    store.arrive([file("a.tif")], at=AT)
+
+    assert len(store.claim(1, at=AT - timedelta(hours=1), lease_s=60)) == 1
+
+
 def test_an_agent_claims_only_from_the_sources_it_can_reach(store) -> None:
     store.arrive([file("a.tif"), replace(file("b.tif"), source="LOM-08")], at=AT)
 

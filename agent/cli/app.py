@@ -29,6 +29,7 @@ GROUPS = (
     "reporting",
     "reviewing",
     "keeping",
+    "safeguarding",
 )
 """The modules of commands, in the order `agent --help` lists them."""
 

@@ -6,12 +6,14 @@ Tables stand in `tables`, one module per subject stands on them (`journal`, `res
 
 from __future__ import annotations
 
+from agent.store.backup import put_back
 from agent.store.bundles import Promotion
 from agent.store.engine import StoreFault, store_url
 from agent.store.journal import Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView
 from agent.store.nights import NightRow
 from agent.store.results import Finding, MicrographView
+from agent.store.retention import Kept
 from agent.store.sources import AgentSeen, SourceHealth
 from agent.store.store import Store
 from agent.store.trail import TrailEntry
@@ -22,6 +24,7 @@ __all__ = [
     "Decision",
     "FileFate",
     "Finding",
+    "Kept",
     "LabelView",
     "LabelledMicrograph",
     "MicrographView",
@@ -32,5 +35,6 @@ __all__ = [
     "Store",
     "StoreFault",
     "TrailEntry",
+    "put_back",
     "store_url",
 ]

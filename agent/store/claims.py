@@ -18,6 +18,7 @@ from sqlmodel import col, select
 from agent.errors import FileCode
 from agent.store.identity import hand_over, known_by_hash
 from agent.store.journal import (
+    AT_ONCE,
     MAX_ATTEMPTS,
     OVERWRITTEN,
     RETRY_AFTER,
@@ -164,14 +165,14 @@ def renew(session: Session, claims: Iterable[Claim], *, at: datetime, lease_s: f
             session.add(content)
 
 
-def take_back(session: Session, whose: Whose, *, at: datetime) -> int:
+def take_back(session: Session, whose: Whose) -> int:
     """Queue again what this agent had in hand when it died; only it may call this, at its start."""
     asked = select(ContentRow).where(
         ContentRow.state == State.PROCESSING, ContentRow.agent_id == whose.agent_id
     )
     rows = session.exec(asked).all()
     for content in rows:
-        content.state, content.due_at = State.QUEUED, at
+        content.state, content.due_at = State.QUEUED, AT_ONCE
         content.interrupted += 1
         session.add(content)
     return len(rows)
@@ -249,5 +250,5 @@ def vanish(session: Session, claim: Claim, *, at: datetime) -> bool:
         )
         .values(gone_at=at)
     )
-    hand_over(session, content, at=at)
+    hand_over(session, content)
     return True

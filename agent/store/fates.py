@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, or_
 from sqlmodel import col, select
 
-from agent.store.journal import CHUNK, UNREAD, FileFate, State, chunks, rest
+from agent.store.journal import AT_ONCE, CHUNK, UNREAD, FileFate, State, chunks, rest
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 RETRIABLE = (State.FAILED, State.SET_ASIDE, State.IGNORED)
 
 
-def retry(session: Session, whose: Whose, which: Sequence[str] | None, *, at: datetime) -> int:
+def retry(session: Session, whose: Whose, which: Sequence[str] | None) -> int:
     """Queue again what failed or was set aside, from the first attempt on.
 
     Args:
@@ -34,7 +34,6 @@ def retry(session: Session, whose: Whose, which: Sequence[str] | None, *, at: da
         whose: The site.
         which: Paths (whole or below the source), hashes or their beginnings of 8 and more
             digits, or numbers; None means every failed or set-aside content.
-        at: Now.
 
     Returns:
         How many contents are queued again.
@@ -52,7 +51,7 @@ def retry(session: Session, whose: Whose, which: Sequence[str] | None, *, at: da
     for content in rows:
         rest(content, State.QUEUED)
         content.attempts = content.interrupted = 0
-        content.due_at = at
+        content.due_at = AT_ONCE
         session.add(content)
     return len(rows)
 
@@ -67,7 +66,8 @@ def _named(name: str) -> ColumnElement[bool]:
         .where(
             or_(
                 col(PathRow.relative) == name,
-                col(SourceRow.folder) + "/" + col(PathRow.relative) == name.replace("\\", "/"),
+                func.replace(col(SourceRow.folder), "\\", "/") + "/" + col(PathRow.relative)
+                == name.replace("\\", "/"),
             )
         )
     )
@@ -119,11 +119,16 @@ def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator
             attempts=content.attempts,
             first_seen_at=content.first_seen_at,
             done_at=content.done_at,
-            next_try_at=content.due_at if content.state in UNREAD else None,
+            next_try_at=_next_try(content),
             duplicate_of=first[0] if first else None,
             id=content.id or 0,
             previous=content.previous_id,
         )
+
+
+def _next_try(content: ContentRow) -> datetime | None:
+    waits = content.state in UNREAD and content.due_at != AT_ONCE
+    return content.due_at if waits else None
 
 
 def _paths(session: Session, content_ids: Iterable[int | None]) -> dict[int, list[str]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, literal_column, update
 from sqlmodel import col, select
 
-from agent.store.journal import OVERWRITTEN, VANISHED, State, rest
+from agent.store.journal import AT_ONCE, OVERWRITTEN, VANISHED, State, rest
 from agent.store.tables import ContentRow, PathRow, SourceRow
 from agent.watch import locate
 
@@ -163,7 +163,7 @@ def _fold(session: Session, content: ContentRow, original: ContentRow, *, at: da
     session.expunge(content)
 
 
-def hand_over(session: Session, content: ContentRow, *, at: datetime) -> None:
+def hand_over(session: Session, content: ContentRow) -> None:
     """Let a duplicate take over, where the bytes of a content that nobody finished are leaving."""
     if content.sha256 is None:
         return
@@ -181,7 +181,7 @@ def hand_over(session: Session, content: ContentRow, *, at: datetime) -> None:
     session.flush()
     heir.duplicate_of = None
     rest(heir, State.QUEUED)
-    heir.due_at = at
+    heir.due_at = AT_ONCE
     _point_duplicates(session, content, heir)
     session.add(heir)
     session.flush()

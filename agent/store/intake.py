@@ -15,7 +15,7 @@ from sqlmodel import col, select
 
 from agent.store import sources
 from agent.store.identity import hand_over
-from agent.store.journal import UNREAD, VANISHED, Lane, State, chunks
+from agent.store.journal import AT_ONCE, UNREAD, VANISHED, Lane, State, chunks
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _write_down(
             "attempts": 0,
             "claims": 0,
             "interrupted": 0,
-            "due_at": intake.at if intake.state == State.QUEUED else None,
+            "due_at": AT_ONCE if intake.state == State.QUEUED else None,
             "first_seen_at": intake.at,
             "previous_id": previous,
             "process_data": dict(intake.process_data.get(arrival.relative, {})),
@@ -170,7 +170,7 @@ def _meet_again(
     if _same(path, arrival):
         return _meet_unchanged(session, content, came_back=came_back, intake=intake)
     if content.state in UNREAD or content.code == VANISHED:
-        hand_over(session, content, at=intake.at)
+        hand_over(session, content)
         _grow(session, path, content, arrival, intake)
     else:
         path.replaced_at = intake.at
@@ -217,7 +217,7 @@ def _enter(content: ContentRow, intake: Intake) -> None:
     content.state, content.lane = intake.state, intake.lane
     content.code, content.reason = intake.code, intake.reason
     content.attempts = content.interrupted = 0
-    content.due_at = intake.at if intake.state == State.QUEUED else None
+    content.due_at = AT_ONCE if intake.state == State.QUEUED else None
     content.done_at = None
 
 

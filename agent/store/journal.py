@@ -12,7 +12,7 @@ attempt was counted before it began. A worker that lost its lease changes nothin
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
@@ -21,7 +21,6 @@ from agent.watch import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from agent.store.tables import ContentRow
@@ -63,6 +62,9 @@ class Lane(IntEnum):
     FRESH = 1
     BACKLOG = 2
 
+
+AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
+"""When something is due that need not wait: a clock that is set back must not delay it."""
 
 VANISHED = "vanished"
 OVERWRITTEN = "overwritten"

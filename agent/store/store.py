@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from sqlalchemy.exc import IntegrityError
 
 from agent.store import (
+    backup,
     bundles,
     claims,
     fates,
@@ -20,6 +21,7 @@ from agent.store import (
     labels,
     nights,
     results,
+    retention,
     schema,
     sources,
     trail,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from agent.store.labels import Decision, LabelledMicrograph
     from agent.store.nights import NightRow
     from agent.store.results import Finding, MicrographView
+    from agent.store.retention import Kept
     from agent.store.sources import AgentSeen, SourceHealth, Whose
     from agent.store.trail import TrailEntry
     from agent.watch import Arrival
@@ -185,10 +188,10 @@ class Store:
         with writing(self._engine) as session:
             claims.renew(session, held, at=at, lease_s=lease_s)
 
-    def take_back(self, *, at: datetime) -> int:
+    def take_back(self, *, at: datetime) -> int:  # noqa: ARG002 - every act says when
         """Queue again what this agent had in hand when it died; call it once, at the start."""
         with writing(self._engine) as session:
-            return claims.take_back(session, self._whose, at=at)
+            return claims.take_back(session, self._whose)
 
     def identify(
         self,
@@ -259,7 +262,7 @@ class Store:
     def retry(self, which: Sequence[str] | None, *, at: datetime, by: str = "agent") -> int:
         """Queue again, by path, hash or number; None: everything failed or set aside."""
         with writing(self._engine) as session:
-            count = fates.retry(session, self._whose, which, at=at)
+            count = fates.retry(session, self._whose, which)
             if count:
                 facts = {"which": list(which) if which is not None else "all", "count": count}
                 self._remember(session, at=at, actor=by, act="files.retried", facts=facts)
@@ -442,6 +445,47 @@ class Store:
         """Write down how a piece of work ended."""
         with writing(self._engine) as session:
             sources.end_job(session, job_id, outcome, facts or {}, at=at)
+
+    # --- upkeep ---
+
+    def back_up(self, target: Path, *, progress: Callable[[int, int], None]) -> None:
+        """Copy the whole database into a new file, as of one moment, while others work on.
+
+        Raises:
+            BadStore: It cannot be copied.
+        """
+        backup.copy(self._engine, target, progress=progress)
+
+    @property
+    def backup_name(self) -> str:
+        """What a copy of this kind of database is called inside a backup."""
+        return backup.copy_name(self._engine)
+
+    def kept(self) -> Iterator[Kept]:
+        """Say what is archived of every micrograph of this site, oldest first."""
+        with reading(self._engine) as session:
+            yield from retention.kept(session, self._whose)
+
+    def prunable(self, kind: str, *, before: datetime) -> list[Kept]:
+        """Say whose pixels may be deleted: taken before, and nothing refers to them.
+
+        Args:
+            kind: "crops" or "originals".
+            before: Only micrographs taken before this.
+        """
+        ask = retention.prunable if kind == "crops" else retention.prunable_originals
+        with reading(self._engine) as session:
+            return list(ask(session, self._whose, before=before))
+
+    def pruned(self, public_ids: Sequence[str], kind: str, *, at: datetime) -> None:
+        """Write down that "crops" or "originals" of these micrographs were deleted."""
+        with writing(self._engine) as session:
+            retention.pruned(session, self._whose, public_ids, kind, at=at)
+
+    def hold_order(self, number: str, *, hold: bool, by: str, at: datetime) -> None:
+        """Keep everything of an order from being pruned, or let it go again."""
+        with writing(self._engine) as session:
+            retention.set_legal_hold(session, self._whose, number, hold=hold, by=by, at=at)
 
     # --- trail ---
 

@@ -1,0 +1,194 @@
+"""Back up, restore, verify, check and prune: what keeps a lab's data safe for years."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.app import SAYS_NO, app, settings_file_of, settings_of, store_of
+from agent.cli.say import console, print_json, progress
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.safekeeping import Pruning
+    from agent.settings import Settings
+
+ALIVE_S = 60.0  # a heartbeat comes every few seconds
+LEFTOVER_AGE = timedelta(days=1)
+PER_MEGABYTE = 1_000_000
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+
+
+@app.command()
+def backup(
+    context: typer.Context,
+    target: Annotated[
+        Path | None, typer.Argument(help="The zip file, or a folder for it; default: this one.")
+    ] = None,
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Crops, originals and reports too: may be large.")
+    ] = False,
+) -> None:
+    """Write database, bundles and settings to one file; the agent may be running."""
+    from agent import safekeeping  # noqa: PLC0415
+
+    settings, at = settings_of(context), datetime.now(UTC)
+    file = _backup_file(target or Path.cwd(), at)
+    beside = (settings_file_of(context), settings.orders.specifications)
+    with store_of(settings) as store, progress("back up", 100) as advance:
+        count = safekeeping.back_up(
+            store,
+            settings.store.folder,
+            file,
+            settings_files=[path for path in beside if path],
+            pixels=pixels,
+            at=at,
+            progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
+        )
+        store.remember(at=at, actor="agent", act="backup.made", subject=file.name)
+    size = file.stat().st_size / PER_MEGABYTE
+    console.print(f"{file}: {count} files, {size:.1f} MB", markup=False)
+
+
+def _backup_file(target: Path, at: datetime) -> Path:
+    if target.is_dir():
+        return target / f"martensight-{at:%Y%m%dT%H%M%SZ}.zip"
+    if target.exists():
+        raise WrongUse(f"{target}: already there, and is left as it is; name another file.")
+    return target
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="What `agent backup` wrote.")],
+) -> None:
+    """Put a backup in the place of what is there, which is kept beside. Stop the agent first."""
+    from agent import safekeeping  # noqa: PLC0415
+    from agent.store import store_url  # noqa: PLC0415
+
+    settings, at = settings_of(context), datetime.now(UTC)
+    if not file.is_file():
+        raise WrongUse(f"{file}: there is no such file.")
+    _refuse_while_running(settings, at)
+    with progress("restore", 100) as advance:
+        restored = safekeeping.restore(
+            file,
+            url=store_url(settings.store.folder, settings.store.url),
+            folder=settings.store.folder,
+            at=at,
+            progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
+        )
+    with store_of(settings) as store:
+        store.remember(at=at, actor="agent", act="backup.restored", subject=file.name)
+    console.print(f"{restored.files} files restored", markup=False)
+    if restored.before:
+        console.print(f"the database that was here is now {restored.before}", markup=False)
+    if restored.settings:
+        console.print(f"the settings of that time: {restored.settings}", markup=False)
+
+
+def _refuse_while_running(settings: Settings, at: datetime) -> None:
+    from agent.errors import BadStore  # noqa: PLC0415
+
+    try:
+        with store_of(settings) as store:
+            alive = [
+                agent.name
+                for agent in store.agents()
+                if agent.seen_at
+                and not agent.facts.get("stopped")
+                and (at - agent.seen_at).total_seconds() < ALIVE_S
+            ]
+    except BadStore:
+        return  # what is there cannot be opened: that is why somebody restores
+    if alive:
+        raise WrongUse(
+            f"an agent is running ({', '.join(alive)}); stop it, wait a minute, and restore then."
+        )
+
+
+@app.command()
+def verify(context: typer.Context, as_json: AsJson = False) -> None:
+    """Compare archived pixels with their hashes and walk the trail. 3 if anything was changed."""
+    from agent import safekeeping  # noqa: PLC0415
+    from agent.archive import Archive  # noqa: PLC0415
+
+    settings = settings_of(context)
+    with store_of(settings) as store, progress("verify", None) as advance:
+        archive = Archive(settings.store.folder)
+        faults = list(safekeeping.verify(store, archive, progress=advance))
+    _answer(faults, "everything is as it was archived, and the trail is whole", as_json=as_json)
+
+
+@app.command()
+def check(context: typer.Context, as_json: AsJson = False) -> None:
+    """Check that the database is sound and that what it names is there. 3 if not."""
+    from agent import safekeeping  # noqa: PLC0415
+    from agent.archive import Archive  # noqa: PLC0415
+
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        faults = list(safekeeping.check(store, Archive(settings.store.folder)))
+    _answer(faults, "the database is sound, and all that it names is there", as_json=as_json)
+
+
+def _answer(faults: list[str], good: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"sound": not faults, "faults": faults})
+    else:
+        for fault in faults:
+            console.print(fault, markup=False)
+        console.print(f"{len(faults)} faults" if faults else good)
+    if faults:
+        raise typer.Exit(SAYS_NO)
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be deleted.")
+    ] = False,
+) -> None:
+    """Delete pixels that nothing and nobody refers to, older than [retention] says."""
+    from agent import safekeeping  # noqa: PLC0415
+    from agent.archive import Archive  # noqa: PLC0415
+
+    settings, at = settings_of(context), datetime.now(UTC)
+    archive = Archive(settings.store.folder)
+    befores = _befores(settings, at)
+    with store_of(settings) as store:
+        plans = safekeeping.plan(store, archive, befores=befores)
+        _say(plans, dry_run=dry_run, never=not befores)
+        if dry_run:
+            return
+        with progress("prune", sum(len(one.files) for one in plans)) as advance:
+            safekeeping.prune(
+                store, plans, at=at, progress=lambda done, _of, what: advance(done, what)
+            )
+    archive.sweep(before_s=(at - LEFTOVER_AGE).timestamp())
+
+
+def _befores(settings: Settings, at: datetime) -> dict[str, datetime]:
+    days = {
+        "crops": settings.retention.crops_days,
+        "originals": settings.retention.originals_days,
+    }
+    return {kind: at - timedelta(days=count) for kind, count in days.items() if count}
+
+
+def _say(plans: Iterable[Pruning], *, dry_run: bool, never: bool) -> None:
+    if never:
+        console.print("[retention] keeps everything for good: nothing is deleted", markup=False)
+    for one in plans:
+        console.print(
+            f"{'would delete' if dry_run else 'deleting'} {len(one.files)} files of "
+            f"{len(one.ids)} micrographs ({one.kind}), {one.size_bytes / PER_MEGABYTE:.1f} MB"
+        )

@@ -1,0 +1,343 @@
+"""Back a lab's data up, put it back, check that it is whole, and delete what nobody needs.
+
+In:  store, archive and data folder. Out: one backup file; sentences; deleted files, written down.
+A backup is a zip file that names the hash of everything in it; it is made while the agent runs.
+Pixels are only in it when asked for: they are content-addressed, so any copying tool keeps them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import BadStore
+from agent.store import put_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from agent.archive import Archive
+    from agent.store import Kept, Store
+
+MANIFEST = "manifest.json"
+ALWAYS = ("bundles",)
+PIXELS = ("crops", "originals", "reports")
+"""Folders of the data folder: what every backup holds, and what it holds when asked for."""
+
+PIECE_BYTES = 1 << 20
+KINDS = ("crops", "originals")
+
+
+# --- backup -------------------------------------------------------------------------------------
+
+
+def back_up(
+    store: Store,
+    folder: Path,
+    target: Path,
+    *,
+    settings_files: Sequence[Path],
+    pixels: bool,
+    at: datetime,
+    progress: Callable[[int, int, str], None],
+) -> int:
+    """Write one file that holds the database, the bundles and the settings.
+
+    Args:
+        store: The database, which may be in use.
+        folder: The data folder.
+        target: The zip file to write; whole or not there at all.
+        settings_files: Written beside the rest, where they exist.
+        pixels: Put crops, originals and reports in too.
+        at: Now.
+        progress: Told (done, total, what).
+
+    Returns:
+        How many files are in it.
+
+    Raises:
+        BadStore: It cannot be written.
+    """
+    part = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as scratch:
+            copied = Path(scratch) / store.backup_name
+            store.back_up(copied, progress=lambda done, of: progress(done, of, "database"))
+            files = [(copied, copied.name), *_members(folder, settings_files, pixels=pixels)]
+            _zip(part, files, _about(store, at), progress)
+        part.replace(target)
+    except OSError as error:
+        raise BadStore(f"{target}: cannot be written ({error.strerror or error}).") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return len(files)
+
+
+def _about(store: Store, at: datetime) -> dict[str, Any]:
+    return {"program": "martensight", "kind": store.kind, "made_at": at.isoformat()}
+
+
+def _members(
+    folder: Path, settings_files: Sequence[Path], *, pixels: bool
+) -> Iterator[tuple[Path, str]]:
+    for file in settings_files:
+        if file.is_file():
+            yield file, f"settings/{file.name}"
+    for room in (*ALWAYS, *(PIXELS if pixels else ())):
+        for file in sorted((folder / room).rglob("*")):
+            if file.is_file() and not file.name.endswith(".part"):
+                yield file, file.relative_to(folder).as_posix()
+
+
+def _zip(
+    part: Path,
+    files: Sequence[tuple[Path, str]],
+    about: dict[str, Any],
+    progress: Callable[[int, int, str], None],
+) -> None:
+    hashes: dict[str, str] = {}
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        for number, (file, name) in enumerate(files, start=1):
+            try:
+                hashes[name] = _add(packed, file, name)
+            except FileNotFoundError:
+                continue  # pruned or promoted away while we went through the folder
+            progress(number, len(files), name)
+        packed.writestr(MANIFEST, json.dumps({**about, "sha256": hashes}, indent=1))
+
+
+def _add(packed: zipfile.ZipFile, file: Path, name: str) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as held, packed.open(name, "w", force_zip64=True) as member:
+        while piece := held.read(PIECE_BYTES):
+            digest.update(piece)
+            member.write(piece)
+    return digest.hexdigest()
+
+
+# --- restore ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did.
+
+    Args:
+        files: How many files were put back.
+        before: Where the database that was there is now, or None.
+        settings: Where the settings of that time were put, for a person to compare, or None.
+    """
+
+    files: int
+    before: Path | None
+    settings: Path | None
+
+
+def restore(
+    backup: Path,
+    *,
+    url: str,
+    folder: Path,
+    at: datetime,
+    progress: Callable[[int, int, str], None],
+) -> Restored:
+    """Put a backup in the place of what is there; nobody may be using it.
+
+    The whole file is unpacked and its hashes are compared before anything is touched. The
+    database that was there is kept beside; settings are never put back over those in force.
+
+    Args:
+        backup: What `back_up` wrote.
+        url: Address of the database.
+        folder: The data folder.
+        at: Now; names what is kept.
+        progress: Told (done, total, what).
+
+    Raises:
+        BadStore: It is no backup, is damaged, or cannot be put back.
+    """
+    stamp = at.strftime("%Y%m%dT%H%M%SZ")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as scratch:
+            names = _unpack(backup, Path(scratch), url, progress)
+            database = next(name for name in names if name.startswith("martensight."))
+            before = put_back(url, Path(scratch) / database, aside=f"before-restore-{stamp}")
+            settings = _put_files_back(Path(scratch), folder, stamp)
+    except OSError as error:
+        raise BadStore(f"{backup}: cannot be restored ({error.strerror or error}).") from error
+    return Restored(len(names), before, settings)
+
+
+def _unpack(
+    backup: Path, scratch: Path, url: str, progress: Callable[[int, int, str], None]
+) -> list[str]:
+    try:
+        with zipfile.ZipFile(backup) as packed:
+            manifest = json.loads(packed.read(MANIFEST))
+            hashes: dict[str, str] = manifest["sha256"]
+            _refuse_another_kind(backup, manifest["kind"], url)
+            for number, (name, expected) in enumerate(hashes.items(), start=1):
+                _take_out(packed, name, expected, scratch, backup)
+                progress(number, len(hashes), name)
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        raise BadStore(f"{backup}: not a whole backup of this program ({error}).") from error
+    return list(hashes)
+
+
+def _refuse_another_kind(backup: Path, kind: str, url: str) -> None:
+    if not url.startswith(kind):
+        raise BadStore(
+            f"{backup}: holds a {kind} database, but store.url asks for another kind; "
+            "restore it where such a database is set."
+        )
+
+
+def _take_out(
+    packed: zipfile.ZipFile, name: str, expected: str, scratch: Path, backup: Path
+) -> None:
+    target = (scratch / name).resolve()
+    if not target.is_relative_to(scratch.resolve()):
+        raise BadStore(f"{backup}: a name in it leads out of the data folder: {name!r}.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with packed.open(name) as member, target.open("wb") as file:
+        while piece := member.read(PIECE_BYTES):
+            digest.update(piece)
+            file.write(piece)
+    if digest.hexdigest() != expected:
+        raise BadStore(f"{backup}: {name} in it is damaged; nothing was restored.")
+
+
+def _put_files_back(scratch: Path, folder: Path, stamp: str) -> Path | None:
+    for room in (*ALWAYS, *PIXELS):
+        if (scratch / room).is_dir():
+            # Bundles and pixels never change under their names, so those there may be replaced.
+            shutil.copytree(scratch / room, folder / room, dirs_exist_ok=True)
+    if not (scratch / "settings").is_dir():
+        return None
+    settings = folder / f"settings-of-backup-{stamp}"
+    shutil.copytree(scratch / "settings", settings)
+    return settings
+
+
+# --- verify and check ---------------------------------------------------------------------------
+
+
+def verify(
+    store: Store, archive: Archive, *, progress: Callable[[int, str], None]
+) -> Iterator[str]:
+    """Compare everything that is archived with its hashes, and walk the trail.
+
+    Args:
+        store: Names what is archived.
+        archive: Holds it.
+        progress: Told (micrographs done, what).
+
+    Yields:
+        One sentence per fault.
+    """
+    yield from store.trail_problems()
+    originals: set[str] = set()
+    for number, one in enumerate(store.kept(), start=1):
+        if one.pruned_at is None:
+            yield from archive.damage(one.sha256, one.page, _hashes(one))
+        if one.has_original and one.sha256 not in originals:
+            originals.add(one.sha256)
+            yield from archive.damage_of_original(one.sha256)
+        progress(number, one.id)
+
+
+def _hashes(one: Kept) -> dict[str, str]:
+    return {kind: value for kind, value in one.artefacts.items() if isinstance(value, str)}
+
+
+def check(store: Store, archive: Archive) -> Iterator[str]:
+    """Check that the database is sound, and that the pixels its rows name are there.
+
+    Yields:
+        One sentence per fault.
+    """
+    yield from store.problems(thorough=True)
+    for one in store.kept():
+        path = archive.crop_path(one.sha256, one.page)
+        if one.pruned_at is None and not path.is_file():
+            yield f"{path}: missing, though micrograph {one.id} names it"
+
+
+# --- prune --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """What may be deleted.
+
+    Args:
+        kind: "crops" or "originals". ids: of the micrographs. files: what would go.
+        size_bytes: How much that is.
+    """
+
+    kind: str
+    ids: tuple[str, ...]
+    files: tuple[Path, ...]
+    size_bytes: int
+
+
+def plan(store: Store, archive: Archive, *, befores: dict[str, datetime]) -> list[Pruning]:
+    """Say what may be deleted; nothing is.
+
+    Args:
+        store: Knows what is needed.
+        archive: Holds the pixels.
+        befores: "crops" and "originals" → only what was taken before; an absent kind is kept.
+    """
+    plans = []
+    for kind in KINDS:
+        if kind in befores:
+            kept = store.prunable(kind, before=befores[kind])
+            files = tuple(
+                dict.fromkeys(file for one in kept for file in _files(archive, one, kind))
+            )
+            size = sum(file.stat().st_size for file in files)
+            plans.append(Pruning(kind, tuple(one.id for one in kept), files, size))
+    return plans
+
+
+def _files(archive: Archive, one: Kept, kind: str) -> Iterator[Path]:
+    if kind == "originals":
+        if path := archive.original_path(one.sha256):
+            yield path
+        return
+    for path in archive.of(one.sha256, one.page):
+        if not path.name.endswith((".preview.jpg", ".thumb.jpg")):  # a page still shows those
+            yield path
+
+
+def prune(
+    store: Store,
+    plans: Sequence[Pruning],
+    *,
+    at: datetime,
+    progress: Callable[[int, int, str], None],
+) -> None:
+    """Delete what was planned and write it down.
+
+    Files go before the row says so: after a kill in between, the next run finds them again.
+    """
+    total = sum(len(one.files) for one in plans)
+    done = 0
+    for one in plans:
+        for file in one.files:
+            file.unlink(missing_ok=True)
+            done += 1
+            progress(done, total, one.kind)
+        if one.ids:
+            store.pruned(one.ids, one.kind, at=at)

@@ -1,0 +1,152 @@
+"""Copy a database while it is in use, and put a copy back in its place.
+
+In:  an engine, or a copy. Out: one file that holds everything. Next: `agent backup`, `restore`.
+SQLite has an online copy of its own; PostgreSQL's own programs do it, so that what a lab's
+administrator already knows how to handle comes out.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import BadStore
+from agent.store import engine as engines
+from agent.store import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sqlalchemy import URL, Engine
+
+SQLITE_COPY = "martensight.db"
+POSTGRESQL_COPY = "martensight.pgdump"
+PAGES_AT_ONCE = 2000  # between two of them a writer gets its turn
+
+
+def copy_name(engine: Engine) -> str:
+    """Say what a copy of this kind of database is called."""
+    return SQLITE_COPY if engines.is_sqlite(engine) else POSTGRESQL_COPY
+
+
+def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) -> None:
+    """Copy the whole database as of one moment, while others go on working.
+
+    Args:
+        engine: The database.
+        target: A file that does not exist yet.
+        progress: Told (done, total), in pages; only SQLite knows.
+
+    Raises:
+        BadStore: It cannot be copied.
+    """
+    if engines.is_sqlite(engine):
+        _copy_sqlite(engine, target, progress)
+    else:
+        _run("pg_dump", engine.url, "--format=custom", f"--file={target}")
+
+
+def _copy_sqlite(engine: Engine, target: Path, progress: Callable[[int, int], None]) -> None:
+    def said(_status: int, remaining: int, total: int) -> None:
+        progress(total - remaining, total)
+
+    with (
+        engines.opening(engine),
+        engine.connect() as connection,
+        closing(sqlite3.connect(target)) as copied,
+    ):
+        held: Any = connection.connection.driver_connection  # the sqlite3.Connection inside
+        held.backup(copied, pages=PAGES_AT_ONCE, progress=said)
+        copied.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+
+
+def put_back(url: str, copied: Path, *, aside: str) -> Path | None:
+    """Put a copy in the place of a database; nobody may be using it.
+
+    Args:
+        url: Address of the database.
+        copied: What `copy` made.
+        aside: Ending under which a SQLite database that is already there is kept.
+
+    Returns:
+        Where the database that was there is now, or None if there was none.
+
+    Raises:
+        BadStore: The copy is broken, or newer than this program, or cannot be put there.
+    """
+    engine = engines.make_engine(url)
+    try:
+        if not engines.is_sqlite(engine):
+            options = ("--clean", "--if-exists", "--no-owner", "--exit-on-error")
+            _run("pg_restore", engine.url, *options, "--single-transaction", str(copied))
+            return None
+        file = engines.sqlite_file(engine.url)
+    finally:
+        engine.dispose()
+    if file is None:
+        raise BadStore("a database in memory cannot be restored.")
+    _examine(copied)
+    return _swap(file, copied, aside)
+
+
+def _examine(copied: Path) -> None:
+    engine = engines.make_engine(f"sqlite:///{copied.as_posix()}")
+    try:
+        schema.bring_up(engine)  # a newer one is refused here, before anything is touched
+        if found := engines.problems(engine):
+            raise BadStore(f"the backup is damaged: {found[0]}")
+    finally:
+        engine.dispose()
+    with closing(sqlite3.connect(copied)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _swap(file: Path, copied: Path, aside: str) -> Path | None:
+    before = None
+    try:
+        if file.exists():
+            _fold_in(file)
+            before = file.with_name(f"{file.name}.{aside}")
+            file.replace(before)
+        for end in ("-wal", "-shm"):
+            file.with_name(file.name + end).unlink(missing_ok=True)
+        shutil.copyfile(copied, file)
+    except OSError as error:
+        raise BadStore(f"{file}: cannot be replaced ({error.strerror or error}).") from error
+    return before
+
+
+def _fold_in(file: Path) -> None:
+    # What stands in the log beside the file belongs to it, and would be lost with a rename.
+    try:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.DatabaseError:
+        return  # it is broken: that may be why somebody restores
+
+
+def _run(program: str, url: URL, *arguments: str) -> None:
+    found = shutil.which(program)
+    if found is None:
+        raise BadStore(
+            f"{program} is not installed; PostgreSQL is copied with its own programs "
+            "(Debian: apt-get install postgresql-client)."
+        )
+    command = [found, *arguments, f"--dbname={_address(url)}"]
+    environment = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
+    ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, no shell
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    if ended.returncode:
+        lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+        raise BadStore(f"{program}: {lines[0]}")
+
+
+def _address(url: URL) -> str:
+    # The password goes through the environment: arguments can be read by every user of the PC.
+    return url.set(drivername="postgresql", password=None).render_as_string()
