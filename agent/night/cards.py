@@ -302,6 +302,8 @@ def facts_of(seen: Seen) -> Iterator[Fact]:
     for column, name in PROCESS_NAMES.items():
         if value := seen.process_data.get(column):
             yield Fact(name, value)
+    if seen.p_value is not None:
+        yield Fact("Strangeness", f"p = {seen.p_value:.2g}")
     if seen.bundle:
         yield Fact("Bundle", f"{seen.bundle} ({', '.join(x for x in _engine(seen) if x)})")
     yield Fact("File", seen.path)

@@ -1,0 +1,375 @@
+"""A metallographer decides by keyboard alone, or from the shell, and every act leaves a row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import statistics
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import uvicorn
+from lab import SETTINGS, Lab, minutes
+
+from agent.cli import main
+from agent.night import write_report
+from agent.web import Desk, create_app
+from model import default_taxonomy
+
+NOW = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path / "data")
+    yield lab
+    lab.store.close()
+
+
+# --- from the shell -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def agent(tmp_path, capfd):
+    """Runs one command as a shell would; gives its exit code, answer and complaint."""
+    (tmp_path / "agent.toml").write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["--config", str(tmp_path / "agent.toml"), *arguments])
+        said = capfd.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+def test_what_waits_is_listed_the_weightiest_first(lab, agent):
+    lab.take(reasons=("uncertain",), name="unsure.tif")
+    lab.take(reasons=("strange",), name="odd.tif")
+
+    _, table, _ = agent("review", "list")
+    _, lines, _ = agent("review", "list", "--json")
+
+    documents = [json.loads(line) for line in lines.splitlines()]
+    assert table.index("odd.tif") < table.index("unsure.tif")
+    assert [one["reasons"] for one in documents] == [["strange"], ["uncertain"]]
+    assert documents[0]["id"] in table
+
+
+def test_a_decision_from_the_shell_is_a_row_like_any_other(lab, agent):
+    public_id = lab.take(reasons=("uncertain",))
+
+    code, _, _ = agent(
+        "review", "label", public_id, "g9–10", "--by", "Ann", "--criterion", "max", "--comment", "x"
+    )
+
+    label = lab.store.micrograph(public_id).label
+    assert code == 0
+    assert (label.code, label.by, label.criterion, label.comment) == ("G9-10", "Ann", "max", "x")
+
+
+@pytest.mark.parametrize(
+    ("option", "kind"),
+    [
+        (("--strange", "pearlite"), "strange"),
+        (("--unusable", "x"), "unusable"),
+        (("--cannot-tell",), "cannot_tell"),
+    ],
+)
+def test_everything_else_can_be_said_from_the_shell(lab, agent, option, kind):
+    public_id = lab.take(reasons=("uncertain",))
+
+    agent("review", "label", public_id, *option, "--by", "Ann")
+
+    assert lab.store.micrograph(public_id).label.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("G99", "--by", "Ann"), "Did you mean"),
+        (("G8",), "needs the name"),
+        (("--by", "Ann"), "say one thing"),
+        (("G8", "--strange", "x", "--by", "Ann"), "say one thing"),
+        (("G8", "--by", "Ann", "--criterion", "median"), "criterion"),
+    ],
+)
+def test_a_decision_that_says_nothing_is_refused_in_a_sentence(lab, agent, arguments, said):
+    public_id = lab.take(reasons=("uncertain",))
+
+    code, _, complaint = agent("review", "label", public_id, *arguments)
+
+    assert code == 2
+    assert said in complaint
+    assert "Traceback" not in complaint
+    assert lab.store.micrograph(public_id).label is None
+
+
+def test_an_unknown_id_is_refused_in_a_sentence(lab, agent):
+    code, _, complaint = agent("review", "label", "0" * 16, "G8", "--by", "Ann")
+
+    assert code == 2
+    assert "no micrograph" in complaint
+
+
+def test_a_decision_is_taken_back_from_the_shell(lab, agent):
+    public_id = lab.take(reasons=("uncertain",))
+    agent("review", "label", public_id, "G8", "--by", "Ann")
+
+    agent("review", "undo", public_id, "--by", "Bea")
+
+    view = lab.store.micrograph(public_id)
+    assert view.label is None
+    assert [label.undone for label in view.labels] == [True]
+
+
+def test_labelled_micrographs_are_exported_with_a_manifest(lab, agent, tmp_path):
+    public_id = lab.take(reasons=("uncertain",), order="4711")
+    agent("review", "label", public_id, "M8", "--by", "Ann", "--criterion", "mean")
+    folder = tmp_path / "out"
+
+    code, _, _ = agent("review", "export", str(folder))
+
+    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert code == 0
+    assert (folder / "M8" / f"{public_id}.png").is_file()
+    assert [(row["file"], row["code"], row["order"]) for row in rows] == [
+        (f"M8/{public_id}.png", "M8", "4711")
+    ]
+
+
+def test_an_export_writes_over_nothing(lab, agent, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine", encoding="utf-8")
+
+    code, _, complaint = agent("review", "export", str(tmp_path / "out"))
+
+    assert code == 2
+    assert "nothing is written over" in complaint
+
+
+def test_a_report_is_written_by_command(lab, agent):
+    lab.take(reasons=("strange",))
+
+    code, said, aside = agent("report", "--date", "2026-11-24")
+
+    assert code == 0
+    assert said.strip().endswith("2026-11-24.html")
+    assert "1 micrograph needs a person" in aside
+
+
+@pytest.mark.parametrize(
+    ("date", "said"), [("2999-01-01", "has not begun"), ("yesterday", "write a day like")]
+)
+def test_a_night_that_cannot_be_is_refused(lab, agent, date, said):
+    code, _, complaint = agent("report", "--date", date)
+
+    assert code == 2
+    assert said in complaint
+
+
+# --- by keyboard, in a real browser -------------------------------------------------------------
+
+
+@contextmanager
+def served(desk):
+    """The page on a free port of this PC, in a thread of its own."""
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(desk), host="127.0.0.1", port=0, log_level="warning")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+        assert thread.is_alive()
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture
+def desk(lab):
+    return Desk(
+        store=lab.store,
+        archive=lab.archive,
+        reports=lab.reports,
+        site="Plant 1",
+        zone="Europe/Berlin",
+        taxonomy=default_taxonomy,
+        now=lambda: NOW,
+        status=dict,
+    )
+
+
+@pytest.fixture
+def tab():
+    """A tab of a real browser that fails on anything it complains about."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        complaints: list[str] = []
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else 0)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("requestfailed", lambda one: left(one) or complaints.append(one.url))
+        yield page
+        browser.close()
+    assert complaints == []
+
+
+def left(request) -> bool:
+    """A picture fetched ahead is let go when the page is left; nothing else may fail."""
+    return request.failure == "net::ERR_ABORTED" and "/pictures/" in request.url
+
+
+def decided(lab, public_id):
+    """What holds for a micrograph, as soon as it does."""
+    until_s = time.monotonic() + 10
+    while (label := lab.store.micrograph(public_id).label) is None:
+        assert time.monotonic() < until_s
+    return label
+
+
+@pytest.mark.slow
+def test_every_key_does_what_the_help_says(lab, desk, tab):
+    ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(5)]
+    with served(desk) as address:
+        tab.goto(f"{address}/review/{ids[0]}")
+        tab.fill("#by", "Ann")
+        tab.keyboard.press("9")  # typed into the name: no decision
+        assert lab.store.micrograph(ids[0]).label is None
+        tab.fill("#by", "Ann")
+        tab.locator("h1").click()
+
+        tab.keyboard.press("Enter")
+        tab.wait_for_url(f"**/{ids[1]}")
+        assert decided(lab, ids[0]).code == "G8"
+
+        tab.keyboard.press("3")
+        tab.keyboard.press("Escape")
+        tab.keyboard.press("Numpad1")
+        tab.keyboard.press("3")
+        tab.wait_for_url(f"**/{ids[2]}")
+        assert decided(lab, ids[1]).code == "B7"
+
+        tab.keyboard.press("s")
+        tab.keyboard.press("2")
+        tab.wait_for_url(f"**/{ids[3]}")
+        assert decided(lab, ids[2]).strange_kind == "pearlite"
+
+        tab.keyboard.press("m")
+        tab.keyboard.press("u")
+        tab.keyboard.press("1")
+        tab.wait_for_url(f"**/{ids[4]}")
+        label = decided(lab, ids[3])
+        assert (label.why, label.by) == ("out_of_focus", "Ann")
+        assert label.viewing_s >= 0
+
+        tab.keyboard.press("z")
+        tab.wait_for_url(f"**/{ids[3]}?undone=1")
+        assert lab.store.micrograph(ids[3]).label is None
+        tab.keyboard.press("j")
+        tab.wait_for_url(f"**/{ids[4]}")
+        tab.keyboard.press("k")
+        tab.wait_for_url(f"**/{ids[3]}")
+
+        tab.keyboard.press("h")
+        assert tab.locator(".over-subtype").is_visible()
+        tab.keyboard.press("h")
+        assert tab.locator(".over-size").is_visible()
+        tab.keyboard.press("b")
+        assert tab.locator(".canvas .field").is_visible()
+        tab.keyboard.press("?")
+        assert tab.locator("dialog").is_visible()
+        tab.keyboard.press("Escape")
+        tab.keyboard.press("t")
+        tab.wait_for_url(f"**/{ids[4]}")
+        assert decided(lab, ids[3]).kind == "cannot_tell"
+
+
+@pytest.mark.slow
+def test_thirty_images_are_reviewed_by_keyboard_alone(lab, desk, tab):
+    rng = np.random.default_rng(1)
+    ids = [
+        lab.take(
+            "G8",
+            reasons=("uncertain",),
+            at=minutes(n),
+            pixels=rng.integers(60, 200, (600, 800, 3), dtype=np.uint8),
+        )
+        for n in range(30)
+    ]
+    took_ms = []
+    with served(desk) as address:
+        tab.goto(f"{address}/review/name")
+        tab.fill("#by", "Ann")
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector("[data-start]")
+        tab.keyboard.press("Enter")
+        for public_id in ids:
+            tab.wait_for_url(f"**/{public_id}")
+            tab.wait_for_load_state("load")
+            began_s = time.perf_counter()
+            tab.keyboard.press("Enter")
+            following = ids[ids.index(public_id) + 1 :][:1]
+            if following:
+                tab.wait_for_url(f"**/{following[0]}", wait_until="commit")
+                tab.locator(".crop img").first.evaluate("image => image.decode()")
+                took_ms.append((time.perf_counter() - began_s) * 1000)
+        tab.wait_for_selector("text=Every flagged micrograph has been decided")
+
+    assert [lab.store.micrograph(one).label.code for one in ids] == ["G8"] * 30
+    print(f"key to next image: median {statistics.median(took_ms):.0f} ms, n = {len(took_ms)}")  # noqa: T201 - the figure
+    assert statistics.median(took_ms) <= 2000  # a machine at rest needs about a tenth
+
+
+@pytest.mark.slow
+def test_a_report_opens_offline_without_a_complaint(lab, tab):
+    lab.take(reasons=("strange",), name="odd.tif")
+    lab.take(reasons=("uncertain",), name="unsure.tif")
+    lab.take(name="fine.tif")
+    lab.set_aside("cut.tif", "truncated", "It ends at row 3.")
+    written = write_report(
+        lab.store, lab.archive, lab.reports, minutes(0).date(), SETTINGS, now=NOW
+    )
+    asked = []
+    tab.context.set_offline(offline=True)
+    tab.on("request", lambda request: asked.append(request.url))
+
+    tab.goto(written.path.as_uri())
+    tab.fill("#find", "odd")
+
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert tab.locator("article:visible").count() == 1
+    assert tab.locator("[data-found]").inner_text().startswith("1 of")
+
+
+@pytest.mark.slow
+def test_the_basics_work_without_a_script(lab, desk):
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    public_id = lab.take("G8", reasons=("uncertain",))
+    with served(desk) as address, playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_context(java_script_enabled=False).new_page()
+        page.goto(f"{address}/review/{public_id}")
+        page.locator("label[for=layer-size]").click()
+        assert page.locator(".over-size").is_visible()
+        page.fill("#by", "Ann")
+        page.locator("button[value='code:M8']").click()
+        page.wait_for_selector("text=Every flagged micrograph has been decided")
+        browser.close()
+
+    assert lab.store.micrograph(public_id).label.code == "M8"
