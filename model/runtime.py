@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import nn
 
     from model.network import Eye
 
@@ -150,7 +151,7 @@ class TorchRunner:
 class OpenVinoRunner:
     """OpenVINO on the CPU, compiled once per shape of frame."""
 
-    def __init__(self, eye: Eye, engine: Engine, cache: Path | None) -> None:
+    def __init__(self, eye: nn.Module, engine: Engine, cache: Path | None) -> None:
         self._engine = engine
         self._core = _openvino().Core()
         if cache is not None:
@@ -166,6 +167,12 @@ class OpenVinoRunner:
             return np.concatenate(
                 [np.array(request.infer({0: one[None]})[0]) for one in pixels], axis=0
             )
+
+    def maps(self, picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Give every map that the network gives of one picture, (h, w, 3), without its batch."""
+        with self._lock:
+            found = self._request(picture.shape).infer({0: picture[None]})
+            return [np.array(found[index][0]) for index in range(len(found))]
 
     def _request(self, shape: tuple[int, ...]) -> Any:
         if shape not in self._requests:
@@ -184,7 +191,7 @@ class OpenVinoRunner:
         return self._requests[shape]
 
 
-def _converted(eye: Eye) -> Any:
+def _converted(eye: nn.Module) -> Any:
     openvino = _openvino()
     example = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
     with _CONVERTING, warnings.catch_warnings():

@@ -1,0 +1,210 @@
+"""Look at a field through one frozen network, once, for everything that strangeness asks.
+
+In:  a `Field`. Out: an `Impression`: what the whole, its windows and its places look like.
+Next: `strangeness`. The network was never trained on steel, and that is the point: fine-tuned
+features forget what no class needs, frozen ones keep it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from model.frame import Framing
+from model.network import IMAGENET_MEAN, IMAGENET_STD, cells
+from model.runtime import OpenVinoRunner, choose_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from model.frame import Field, Frame
+    from model.network import Backbone
+
+UM_PER_PX = 0.2
+"""Every field is looked at in this size of pixel, in µm; one of unknown scale as it is."""
+
+WINDOW_PX = 400
+"""Side of a window: 80 µm. Windows overlap by half at least."""
+
+FINE, BROAD = 1, 3
+"""Layers whose cells are compared place by place: `FINE` with the one after it, and `BROAD`."""
+
+_LARGEST_PX = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A field cut into cells, each with its features.
+
+    Args:
+        features: (rows, columns, d) float16.
+        steel: (rows, columns) bool: the cell shows steel and nothing else.
+        side_px: Side of a cell in pixels of the field. um2: its area in µm², None without a scale.
+    """
+
+    features: NDArray[np.float16]
+    steel: NDArray[np.bool_]
+    side_px: float
+    um2: float | None
+
+    def on_steel(self) -> NDArray[np.float32]:
+        """Give the features of steel cells alone, (n, d) float32."""
+        return self.features[self.steel].astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Impression:
+    """What the frozen network makes of one field.
+
+    Args:
+        whole: Per layer (2c,) float32: mean and standard deviation of each channel over steel.
+        windows: Per layer (w, 2c) float32: the same inside each window that holds steel.
+        fine: Cells of 1.6 µm. broad: cells of 6.4 µm.
+    """
+
+    whole: tuple[NDArray[np.float32], ...]
+    windows: tuple[NDArray[np.float32], ...]
+    fine: Cells
+    broad: Cells
+
+
+class Looker:
+    """The frozen network, ready to look; the same field gives the same impression.
+
+    Args:
+        backbone: From `network.frozen_lite0`, or any other backbone with four stages.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._framing = Framing("scale", _LARGEST_PX, UM_PER_PX, UM_PER_PX)
+        self._maps = _engine(backbone)
+
+    def look(self, field: Field) -> Impression:
+        """Look at one field; mirrored padding and what is no steel count nowhere."""
+        frame = self._framing.frames(field)[0]
+        maps = self._maps(frame.pixels)
+        shares = [_shares(frame, stride) for stride in self._backbone.strides]
+        boxes = windows_of(frame.extent, WINDOW_PX)
+        whole, parts = [], []
+        for one, share, stride in zip(maps, shares, self._backbone.strides, strict=True):
+            whole.append(_moments(one, share))
+            parts.append(_windowed(one, share, stride, boxes))
+        kept = np.logical_and.reduce([filled for _, filled in parts])
+        kept = kept if kept.any() else np.ones_like(kept)
+        um2 = UM_PER_PX**2 if field.um_per_px is not None else None
+        zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
+        return Impression(
+            tuple(whole),
+            tuple(part[kept] for part, _ in parts),
+            _cells(_fine(maps), frame, self._backbone.strides[FINE], zoom, um2),
+            _cells(maps[BROAD], frame, self._backbone.strides[BROAD], zoom, um2),
+        )
+
+
+def windows_of(extent: tuple[int, int], side: int) -> list[tuple[int, int, int, int]]:
+    """Lay windows over a field, (x0, y0, x1, y1), overlapping by half a side at least."""
+    rows, columns = (_starts(length, side) for length in extent)
+    height, width = min(side, extent[0]), min(side, extent[1])
+    return [(x, y, x + width, y + height) for y in rows for x in columns]
+
+
+def _starts(length: int, side: int) -> list[int]:
+    if length <= side:
+        return [0]
+    count = math.ceil((length - side) / (side / 2)) + 1
+    return [round(at) for at in np.linspace(0, length - side, count)]
+
+
+def _shares(frame: Frame, stride: int) -> NDArray[np.float32]:
+    valid = frame.valid if frame.valid.any() else np.ones_like(frame.valid)
+    found: NDArray[np.float32] = cells(torch.from_numpy(valid)[None], stride)[0].numpy()
+    return found
+
+
+def _moments(features: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give mean and standard deviation of each channel, (2c,), cells weighted by their steel."""
+    flat = features.reshape(len(features), -1)
+    weight = share.ravel() / max(float(share.sum()), 1e-6)
+    mean = flat @ weight
+    spread = np.sqrt(np.maximum((flat - mean[:, None]) ** 2 @ weight, 0.0))
+    return np.concatenate([mean, spread]).astype(np.float32)
+
+
+def _windowed(
+    features: NDArray[np.float32],
+    share: NDArray[np.float32],
+    stride: int,
+    boxes: Sequence[tuple[int, int, int, int]],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Give each window's moments, and whether half of it is steel."""
+    rows, filled = [], []
+    for x0, y0, x1, y1 in boxes:
+        part = np.s_[y0 // stride : -(-y1 // stride), x0 // stride : -(-x1 // stride)]
+        inside = share[part]
+        filled.append(float(inside.mean()) >= 0.5)  # noqa: PLR2004 - half
+        rows.append(_moments(features[(slice(None), *part)], inside + 1e-6))
+    return np.stack(rows), np.array(filled)
+
+
+def _fine(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Join two layers on the finer one's grid and smooth over neighbours, (c, rows, columns)."""
+    finer, coarser = (torch.from_numpy(maps[layer])[None] for layer in (FINE, FINE + 1))
+    wide = functional.interpolate(coarser, size=finer.shape[2:], mode="bilinear")
+    joined = torch.cat([finer, wide], dim=1)
+    smooth = functional.avg_pool2d(joined, 3, stride=1, padding=1, count_include_pad=False)
+    found: NDArray[np.float32] = smooth[0].numpy()
+    return found
+
+
+def _cells(
+    features: NDArray[np.float32], frame: Frame, stride: int, zoom: float, um2: float | None
+) -> Cells:
+    rows, columns = (max(1, length // stride) for length in frame.extent)
+    share = _shares(frame, stride)[:rows, :columns]
+    steel = share >= 0.999  # noqa: PLR2004 - all of it, but for rounding
+    steel = steel if steel.any() else share >= share.max()
+    kept = np.ascontiguousarray(features[:, :rows, :columns].transpose(1, 2, 0))
+    clipped = np.clip(kept, -65504, 65504).astype(np.float16)
+    return Cells(clipped, steel, stride * zoom, um2 and um2 * stride**2)
+
+
+# ------------------------------------------------------------------ engines
+
+
+class _Stages(torch.nn.Module):
+    """A backbone that takes pixels as they are: (1, h, w, 3) uint8 in, four maps out."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        light = pixels.permute(0, 3, 1, 2).float() / 255.0
+        given = ((light - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return tuple(self.backbone.stages(given))
+
+
+def _engine(backbone: Backbone) -> Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]:
+    """Choose what runs the network: full precision, so that thresholds hold on every processor."""
+    stages = _Stages(backbone).eval()
+    engine = choose_engine("cpu", "fp32")
+    if engine.name == "openvino":
+        return OpenVinoRunner(stages, engine, None).maps
+
+    @torch.inference_mode()
+    def run(picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        return [one[0].numpy() for one in stages(torch.from_numpy(picture[None]))]
+
+    return run
