@@ -78,14 +78,17 @@ def micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
     """Read a file's micrographs one by one, so that only one page's pixels are held."""
     content = _bytes_of(path)
     sha256 = hashlib.sha256(content).hexdigest()
+    size_bytes = len(content)
     name, loaders = _opened(content, path, limits)
-    for number, load in enumerate(loaders):
-        page = load()
+    del content  # the loaders hold it, and let it go with the last page
+    pages = len(loaders)
+    for number in range(pages):
+        page = loaders.pop(0)()
         yield Micrograph(
             sha256=sha256,
-            size_bytes=len(content),
+            size_bytes=size_bytes,
             page=number,
-            pages=len(loaders),
+            pages=pages,
             format=name,
             pixels=page.pixels,
             scales=_scales(page, path, limits),
