@@ -18,6 +18,7 @@ from model.network import cells
 from model.runtime import Engine, choose_engine, runner
 from model.saliency import evidence, over_field, share_of_classes
 from model.scheme import CODE, size_head
+from model.strangeness import Known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from model.network import Eye
     from model.runtime import Runner
     from model.scheme import Answer, Head, Scheme
-    from model.strangeness import Known, Strangeness
+    from model.strangeness import Strangeness
 
 ENGINE_DIFFERENCE = 0.02
 """How far probabilities of two engines may lie apart; a closer decision is made again in fp32."""
@@ -201,8 +202,6 @@ class Classifier:
             BundleError: The bundle is not what it was when it was written.
             ModelError: The device is not there.
         """
-        from model.strangeness import Known  # noqa: PLC0415 - it needs what this module defines
-
         loaded = load_bundle(bundle)
         try:
             known = Known.from_tensors(loaded.known_tensors, loaded.known_facts)

@@ -31,9 +31,10 @@ from model.metrics import evaluate
 from model.network import ARCHITECTURES, Eye, backbone
 from model.runtime import choose_engine
 from model.scheme import SCHEMES, Head, Scheme, size_head
+from model.strangeness import Known
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
     from model.dataset import Example
     from model.frame import Frame
-    from model.strangeness import Known
 
 IMBALANCES = ("oversample", "weighted", "sqrt", "none")
 LOSSES = ("ce", "ordinal")
@@ -173,6 +173,7 @@ def train(
     *,
     test_keys: frozenset[str] | None = None,
     kept: Mapping[str, Sequence[str]] | None = None,
+    known: Callable[[Sequence[Example]], Known] | None = None,
     recipe: str,
     now: datetime,
 ) -> Iterator[Progress]:
@@ -184,6 +185,8 @@ def train(
         folder: The folder of bundles. Only when all is done, a new bundle appears in it.
         test_keys: Micrographs that were tested on before and stay so, with their specimens.
         kept: Sides of an earlier split to be kept, per side; `test_keys` is the short form.
+        known: Learns what is ordinary from the examples that were learned from; None: `Known.learn`
+            with the frozen network of the installation.
         recipe: Version of the crop recipe of the examples.
         now: Aware UTC, for the name and the record.
 
@@ -245,7 +248,8 @@ def train(
     heads, level = _calibrated(sides.validation, scheme, heads, gaze)
     yield Progress("calibration", 1, 1)
     yield Progress("strangeness", 0, 1)
-    known = _known(sides, taxonomy)
+    learned_from = (*sides.train, *sides.validation)
+    ordinary = known(learned_from) if known else _known(learned_from, taxonomy)
     yield Progress("strangeness", 1, 1)
     classifier = Classifier(
         name="",
@@ -254,7 +258,7 @@ def train(
         conformal_level=level,
         eyes=eyes,
         heads=heads,
-        known=known,
+        known=ordinary,
         engine=engine,
         alpha=plan.alpha,
     )
@@ -285,8 +289,8 @@ def train(
             },
             eyes=eyes,
             heads=heads,
-            known_tensors=known.tensors(),
-            known_facts=known.facts(),
+            known_tensors=ordinary.tensors(),
+            known_facts=ordinary.facts(),
         ),
         folder,
     )
@@ -419,15 +423,8 @@ def _calibrated(
     return cooled, conformal_level(said, true)
 
 
-def _known(sides: Split, taxonomy: Taxonomy) -> Known:
-    from model.network import frozen_lite0  # noqa: PLC0415 - loads weights
-    from model.strangeness import Known  # noqa: PLC0415 - it needs what this module defines
-
-    return Known.learn(
-        (*sides.train, *sides.validation),
-        frozen_lite0(),
-        subtype_of=lambda code: taxonomy.parse(code)[0],
-    )
+def _known(examples: Sequence[Example], taxonomy: Taxonomy) -> Known:
+    return Known.learn(examples, subtype_of=lambda code: taxonomy.parse(code)[0])
 
 
 # ------------------------------------------------------------------ the record
