@@ -161,6 +161,10 @@ class Imaging(_Section):
     um_per_px_range: tuple[float, float] = Field(
         (0.01, 5.0), description="Plausible µm per pixel; a scale outside is not believed."
     )
+    sidecars: bool = Field(
+        default=True,
+        description="Whether text and XML files beside a picture are asked for its scale.",
+    )
     workers: int = Field(0, ge=0, description="Processes that read and crop; 0: one per two cores.")
     time_limit_s: float = Field(60.0, gt=0, description="How long (s) one file may take to read.")
     memory_limit_mb: int = Field(4000, gt=0, description="Memory (MB) one worker may take.")

@@ -67,3 +67,14 @@ def test_a_file_that_is_not_there_is_named(folder) -> None:
     assert first["error"]["code"] == "unreadable"
     assert second["width"] == 640
     assert came.returncode == 1
+
+
+def test_classify_without_a_bundle_says_what_to_do_and_makes_no_database(folder) -> None:
+    config = folder / "agent.toml"
+    config.write_text("[store]\nfolder = 'books'\n", encoding="utf-8")
+
+    came = agent("--config", config, "classify", folder / "Gefüge 50x.png")
+
+    assert came.returncode == 2
+    assert "no bundle has been promoted yet" in came.stderr
+    assert not (folder / "books").exists()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.imaging import Crop
     from agent.imaging.pool import Outcome
     from agent.settings import Settings
-    from agent.triage import Verdict
+    from agent.triage import Policy, Verdict
     from model import Classifier, Prediction
 
 Files = Annotated[list[Path], typer.Argument(help="Files, or folders to look through.")]
@@ -70,19 +70,21 @@ def classify(
 ) -> None:
     """Give micrographs their structure code; writes nothing to the database."""
     from agent.imaging.facts import facts_of  # noqa: PLC0415
+    from agent.service.workplace import policy_of  # noqa: PLC0415
     from model import Field  # noqa: PLC0415
 
     settings = settings_of(context)
     classifier = _classifier(settings, bundle)
+    policy = policy_of(settings, classifier)
     rows: list[tuple[object, ...]] = []
     refused: list[str] = []
     for path, outcome in _cropped(files, settings):
         if not isinstance(outcome, list):
             refused.append(_refused(path, outcome, as_json=as_json))
             continue
-        for crop in outcome:
-            [said] = classifier.classify([Field(crop.pixels, crop.valid, crop.um_per_px)])
-            verdict = _verdict(crop, said, settings)
+        fields = [Field(crop.pixels, crop.valid, crop.um_per_px) for crop in outcome]
+        for crop, said in zip(outcome, classifier.classify(fields), strict=True):
+            verdict = _verdict(crop, said, policy)
             if as_json:
                 print_json({"file": str(path)} | facts_of(crop) | answer_of(said, verdict))
             if saliency:
@@ -111,6 +113,7 @@ def _cropped(files: Sequence[Path], settings: Settings) -> Iterator[tuple[Path, 
             memory_limit_mb=imaging.memory_limit_mb,
             max_megapixels=imaging.max_megapixels,
             um_per_px_range=imaging.um_per_px_range,
+            sidecars=imaging.sidecars,
         ) as pool,
         progress("reading", len(paths)) as advance,
     ):
@@ -219,34 +222,26 @@ def _stem(crop: Crop, path: Path) -> str:
 
 def _classifier(settings: Settings, bundle: Path | None) -> Classifier:
     from agent.errors import BadBundle  # noqa: PLC0415
-    from model import Classifier  # noqa: PLC0415
+    from agent.service.workplace import load_bundle  # noqa: PLC0415
+    from agent.store.engine import DATABASE_FILE  # noqa: PLC0415
 
-    if bundle is None:
+    if bundle is not None:
+        return load_bundle(settings, str(bundle.resolve() if bundle.is_dir() else bundle))
+    name = None
+    if settings.store.url or (settings.store.folder / DATABASE_FILE).is_file():
         with store_of(settings) as store:
             name = store.current_bundle()
-        if name is None:
-            raise BadBundle(
-                "no bundle has been promoted yet; `agent train FOLDER` makes one, "
-                "or name one with --bundle."
-            )
-        bundle = settings.store.folder / "bundles" / name
-    elif not bundle.exists():
-        bundle = settings.store.folder / "bundles" / bundle
-    return Classifier.load(
-        bundle,
-        device=settings.model.device,
-        precision=settings.model.precision,
-        alpha=settings.strangeness.alpha,
-    )
+    if name is None:
+        raise BadBundle(
+            "no bundle has been promoted yet; `agent train FOLDER` makes one, "
+            "or name one with --bundle."
+        )
+    return load_bundle(settings, name)
 
 
-def _verdict(crop: Crop, said: Prediction, settings: Settings) -> Verdict:
-    from agent.triage import Policy, triage  # noqa: PLC0415
+def _verdict(crop: Crop, said: Prediction, policy: Policy) -> Verdict:
+    from agent.triage import triage  # noqa: PLC0415
 
-    policy = Policy(
-        min_probability=settings.triage.min_probability,
-        control_share=settings.triage.control_share,
-    )
     return triage(
         said,
         sha256=crop.sha256,

@@ -47,6 +47,7 @@ def make_pool(settings: Settings) -> CropPool:
         memory_limit_mb=imaging.memory_limit_mb,
         max_megapixels=imaging.max_megapixels,
         um_per_px_range=imaging.um_per_px_range,
+        sidecars=imaging.sidecars,
     )
 
 
