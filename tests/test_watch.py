@@ -391,6 +391,18 @@ def test_a_file_that_is_no_longer_listed_is_gone_and_new_when_it_comes_back(tmp_
     assert names(run(watched, 210, since_s=200)) == ["a.tif"]
 
 
+def test_a_file_that_vanishes_before_it_rests_is_said_to_be_gone(tmp_path, watch):
+    (tmp_path / "a.tif").write_bytes(b"x")
+    (tmp_path / "b.tif").write_bytes(b"x")
+    watched, _ = watch(tmp_path, settling=["gone since the last start.tif"])
+    watched.look(0)
+    (tmp_path / "a.tif").unlink()
+
+    look = watched.look(100)
+
+    assert sorted(look.gone) == ["a.tif", "gone since the last start.tif"]
+
+
 def test_a_file_announced_by_a_sidecar_waits_for_it(tmp_path, watch):
     (tmp_path / "a.tif").write_bytes(b"x")
     watched, _ = watch(tmp_path, completion="sidecar")

@@ -9,6 +9,7 @@ exactly one, and pixels that are not square give nothing.
 from __future__ import annotations
 
 import math
+import os
 import re
 import xml.etree.ElementTree as ET
 from io import BytesIO
@@ -93,7 +94,18 @@ def tiff_scales(
     """
     heard: list[float] = []
     warnings: list[str] = []
-    witnesses = (_zeiss, _fei, _olympus, _tvips, _gatan, _tescan, _ome, _imagej, _resolution)
+    witnesses = (
+        _zeiss,
+        _fei,
+        _olympus,
+        _tvips,
+        _gatan,
+        _tescan,
+        _ome,
+        _imagej,
+        _described,
+        _resolution,
+    )
     for witness in witnesses:
         try:
             said = witness(tif, page, image)
@@ -224,6 +236,18 @@ def _imagej(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[fl
     return square(unit / x, unit / y)
 
 
+def _described(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
+    text = page.description
+    x, y, unit = (
+        re.search(rf'id="spatial-calibration-{what}"[^>]*value="([^"]+)"', text)
+        for what in ("x", "y", "units")
+    )
+    if x and y and unit:  # MetaMorph
+        um = UM_PER[unit[1].lower()]
+        return square(float(x[1]) * um, float(y[1]) * um)
+    return _any_text(text, page.imagewidth)
+
+
 def _resolution(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
     per_m = {2: 1 / 0.0254, 3: 100.0}.get(int(page.tags.valueof(296, 2)))
     if per_m is None or tif.imagej_metadata:
@@ -280,6 +304,7 @@ SIDECARS = ("{stem}.txt", "{name}.txt", "{stem}.hdr", "{stem}-{ext}.hdr", "{stem
             "{name}.xml", "{stem}_meta.xml", "{name}_meta.xml", "{stem}.cal.xml",
             "{name}_metadata.xml", "{stem}_metadata.xml")  # fmt: skip
 SIDECAR_BYTES = 4_000_000
+LONGEST_NAME = 255  # bytes, of every common file system
 
 
 def sidecar_scales(path: Path, width: int) -> tuple[float, ...]:
@@ -299,6 +324,8 @@ def _sidecars(path: Path) -> Iterable[str]:
     names = {"stem": path.stem, "name": path.name, "ext": path.suffix.lstrip(".")}
     for pattern in dict.fromkeys(pattern.format(**names) for pattern in SIDECARS):
         file = path.with_name(pattern)
+        if len(os.fsencode(pattern)) > LONGEST_NAME:
+            continue  # no such file can be, and asking for it is an error
         if pattern == path.name or not file.is_file() or file.stat().st_size > SIDECAR_BYTES:
             continue
         yield _as_text(file.read_bytes())
@@ -376,16 +403,15 @@ def _jeol_text(text: str, _: int) -> tuple[float, ...]:
     )
 
 
-LENGTH = r"\s*[:=]?\s*(\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?)\s*(nm|um|µm|μm|mm)"
+NUMBER = r"\s*[:=]?\s*(\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?)"
 
 
 def _any_text(text: str, _: int) -> tuple[float, ...]:
-    said = re.search(rf"pixel\s*size(?:\s*\(?x\)?)?{LENGTH}", text, re.IGNORECASE)
+    # "Pixel size" alone may be the camera's own, so only what speaks of the image is believed.
+    said = re.search(rf"image pixel size{NUMBER}\s*(nm|um|µm|μm|mm)", text, re.IGNORECASE)
     if said:
         return square(float(said[1].replace(",", ".")) * UM_PER[said[2].lower()], None)
     said = re.search(
-        r"(?:um_per_px|[uµμ]m\s*(?:/|per)\s*(?:px|pixel))\s*[:=]\s*(\d+(?:[.,]\d+)?)",
-        text,
-        re.IGNORECASE,
+        rf"(?:um_per_px|[uµμ]m\s*(?:/|per)\s*(?:px|pixel))\b{NUMBER}", text, re.IGNORECASE
     )
     return square(float(said[1].replace(",", ".")), None) if said else ()

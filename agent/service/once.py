@@ -116,7 +116,7 @@ class _Run:
 
     def run(self) -> Outcome:
         watches = [
-            watched_of(source, known=self._store.known(source.name), ring=lambda: None, hear=False)
+            watched_of(source, store=self._store, ring=lambda: None, hear=False)
             for source in self._settings.sources
         ]
         ends_s = {

@@ -36,7 +36,7 @@ NOT_A_PICTURE = "not_a_picture"
 def watched_of(
     source: Source,
     *,
-    known: dict[str, tuple[int, int, int]],
+    store: Store,
     ring: Callable[[], None],
     hear: bool = True,
 ) -> Watched:
@@ -48,7 +48,8 @@ def watched_of(
         quiet_s=source.quiet_s,
         completion=source.completion,
         scan_every_s=source.scan_every_s,
-        known=known,
+        known=store.known(source.name),
+        settling=store.settling(source.name),
         ring=ring,
         clock=time.monotonic,
         hear=hear,
@@ -164,7 +165,6 @@ class SourceWatch(threading.Thread):
 
     def _round(self) -> float:
         if self._watched is None:
-            known = self._store.known(self._source.name)
             self._before = next(
                 (
                     (said.found_by_scan, said.found_by_event)
@@ -173,7 +173,7 @@ class SourceWatch(threading.Thread):
                 ),
                 (0, 0),
             )
-            self._watched = watched_of(self._source, known=known, ring=self._rung.set)
+            self._watched = watched_of(self._source, store=self._store, ring=self._rung.set)
         watched = self._watched
         look = watched.look(time.monotonic())
         if look.listed:

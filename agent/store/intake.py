@@ -238,3 +238,34 @@ def gone(
             )
             .values(gone_at=at)
         )
+        still_settling = select(PathRow.content_id).where(
+            PathRow.source_id == source_id,
+            col(PathRow.relative).in_(some),
+            col(PathRow.replaced_at).is_(None),
+        )
+        session.execute(
+            update(ContentRow)
+            .where(col(ContentRow.id).in_(still_settling), col(ContentRow.state) == State.SETTLING)
+            .values(
+                state=State.IGNORED,
+                code=VANISHED,
+                reason="deleted before it came to rest",
+                done_at=at,
+            )
+        )
+
+
+def settling(session: Session, whose: Whose, source: str) -> set[str]:
+    """Say the relative paths that were last seen still being written."""
+    asked = (
+        select(PathRow.relative)
+        .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
+        .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+        .where(
+            SourceRow.site_id == whose.site_id,
+            SourceRow.name == source,
+            ContentRow.state == State.SETTLING,
+            col(PathRow.replaced_at).is_(None),
+        )
+    )
+    return set(session.exec(asked))

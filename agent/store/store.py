@@ -160,6 +160,11 @@ class Store:
         files = list(arrivals)
         return self._again(lambda session: intake.take_in(session, self._whose, files, how))
 
+    def settling(self, source: str) -> set[str]:
+        """Say the relative paths that were last seen still being written."""
+        with reading(self._engine) as session:
+            return intake.settling(session, self._whose, source)
+
     def gone(self, source: str, relatives: Iterable[str], *, at: datetime) -> None:
         """Write down that files are no longer listed; nothing is deleted or forgotten."""
         names = list(relatives)

@@ -101,6 +101,7 @@ class Watched:
         completion: How the microscope says that a file is done.
         scan_every_s: How often (s) the folder is listed whatever the events say.
         known: Relative path → facts of what the journal has already.
+        settling: Relative paths that the journal has as still being written.
         ring: Called from another thread when there is something to look at.
         clock: A monotonic clock, in seconds, to time the listing with.
         hear: False: never listen to events (`agent run --once`).
@@ -116,6 +117,7 @@ class Watched:
         completion: Completion,
         scan_every_s: float,
         known: Mapping[str, Facts],
+        settling: Iterable[str] = (),
         ring: Callable[[], None],
         clock: Callable[[], float],
         hear: bool = True,
@@ -126,6 +128,7 @@ class Watched:
         self._known: dict[str, Facts] = dict(known)
         self._ring, self._clock, self._hear = ring, clock, hear
         self._settling = Settling(self._quiet_s)
+        self._told: set[str] = set(settling)
         self._pending: dict[str, Arrival | None] = {}
         self._postponed: dict[Arrival, tuple[int, float]] = {}
         self._unheard: set[str] = set()
@@ -173,6 +176,7 @@ class Watched:
         """Learn that the journal has these; they are offered no more while they stay the same."""
         for file in files:
             self._known[file.relative] = file.facts
+            self._told.discard(file.relative)
             self._postponed.pop(file, None)
             if self._pending.pop(file.relative, None):
                 self._count(file.relative)
@@ -181,6 +185,7 @@ class Watched:
         """Learn that the journal knows these are gone; if they come back they are offered again."""
         for relative in relatives:
             self._known.pop(relative, None)
+            self._told.discard(relative)
 
     def close(self) -> None:
         """Stop listening."""
@@ -221,8 +226,8 @@ class Watched:
     def _gone(self, listing: Listing) -> tuple[str, ...]:
         if listing.troubles:
             return ()  # a part could not be seen: what is missing may be there
-        there = self._known.keys() - listing.pictures.keys() - listing.others.keys()
-        return tuple(there)
+        named = self._known.keys() | self._told
+        return tuple(named - listing.pictures.keys() - listing.others.keys())
 
     def _pause_s(self, took_s: float) -> float:
         if self.state.mode == "native" and self._bell:
@@ -285,6 +290,7 @@ class Watched:
         still = set(waiting)
         self._postponed = {f: p for f, p in self._postponed.items() if f in still}
         offered = tuple(file for file in (*rest, *empty) if self._is_free(file, now_s))
+        self._told.update(file.relative for file in waiting)
         return Look(
             at_rest=offered,
             settling=tuple(f for f in waiting if f.relative not in before and f not in offered),

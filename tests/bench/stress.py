@@ -1,0 +1,673 @@
+"""Export in every bad way into a running agent, kill it again and again, and count what it did.
+
+    python tests/bench/stress.py [--rounds 3] [--kills 100] [--seed 0] [--quiet-s 1] [--only NAME …]
+
+The scenarios are those of the field: slow and interrupted writers, placeholders, pre-allocated
+files, renames, copies, overwriting, vanished and emptied roots, odd names, odd times, links, junk,
+broken files, a locked database, bursts. The agent is the real one (`agent run`, no bundle), killed
+with SIGKILL at random moments and started again. The table says of every scenario how many
+contents were expected, taken once, taken twice, lost, and taken half-written; the exit code is 3
+unless the last three are nil.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import tifffile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT_WAS_AWAY_S = 4.0
+SETTLES_S = 180.0  # after the last export, everything must have its fate within
+AGENT_ENDS_S = 15.0
+
+
+# --- contents -----------------------------------------------------------------------------------
+
+
+class Contents:
+    """Draws small micrographs that differ, and remembers which contents were ever whole."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._lock = threading.Lock()
+
+    def _steel(self, height: int = 120, width: int = 160) -> np.ndarray:
+        with self._lock:
+            noise = self._rng.normal(0, 40, (height, width))
+        grey = cv2.GaussianBlur(noise, (0, 0), 1.5) * 3 + 128
+        return np.clip(grey, 1, 255).astype(np.uint8)
+
+    def make(self, suffix: str) -> bytes:
+        """Make one whole file of a form; the suffix says which."""
+        pixels = self._steel()
+        if suffix == ".tif":
+            return _tiff(pixels)
+        if suffix == ".lzw.tif":
+            return _tiff(pixels, compression="lzw")
+        if suffix == ".16.tif":
+            return _tiff(pixels.astype(np.uint16) * 200)
+        if suffix == ".pages.tif":
+            return _tiff(np.stack([pixels, self._steel()]), photometric="minisblack")
+        if suffix == ".rgba.png":
+            rgba = np.dstack([pixels] * 3 + [np.full_like(pixels, 255)])
+            return bytes(cv2.imencode(".png", rgba)[1])
+        return bytes(cv2.imencode(suffix, pixels)[1])
+
+
+def _tiff(pixels: np.ndarray, **how: object) -> bytes:
+    held = io.BytesIO()
+    tifffile.imwrite(held, pixels, **how)
+    return held.getvalue()
+
+
+FORMS = (".tif", ".png", ".jpg", ".bmp", ".lzw.tif")
+
+
+# --- exporters ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Stage:
+    """Where one scenario plays: a folder of its own in a source, and what it promises.
+
+    Args:
+        folder: Its own folder inside the source. source: the source's root.
+        quiet_s: The agent's quiet time.
+        rng: Seeded.
+        contents: Draws files.
+        expected: sha256 → name, of contents that must be taken exactly once.
+        allowed: sha256 of contents that may be taken: whole, but not there for long.
+    """
+
+    folder: Path
+    source: Path
+    quiet_s: float
+    rng: random.Random
+    contents: Contents
+    database: Path
+    expected: dict[str, str] = field(default_factory=dict)
+    allowed: set[str] = field(default_factory=set)
+
+    def new(self, suffix: str | None = None) -> bytes:
+        """Make a file's bytes without a promise."""
+        return self.contents.make(suffix or self.rng.choice(FORMS))
+
+    def promise(self, held: bytes, name: str) -> bytes:
+        """Promise that a content stays: it must be taken, once."""
+        self.expected[hashlib.sha256(held).hexdigest()] = name
+        return held
+
+    def allow(self, held: bytes) -> bytes:
+        """Say that a content is whole for a while: it may be taken."""
+        self.allowed.add(hashlib.sha256(held).hexdigest())
+        return held
+
+    def pause(self, share: float = 1.0) -> None:
+        """Wait about `share` quiet times."""
+        time.sleep(self.quiet_s * share * self.rng.uniform(0.7, 1.3))
+
+    def path(self, name: str) -> Path:
+        """Say where a file of this scenario lies."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def slow_writer(stage: Stage) -> None:
+    """Write in pieces, pausing for longer than the quiet time."""
+    for number, suffix in enumerate(FORMS):
+        held = stage.promise(stage.new(suffix), f"{number}{suffix}")
+        with stage.path(f"{number}{suffix}").open("wb") as file:
+            for start in range(0, len(held), max(1, len(held) // 3)):
+                file.write(held[start : start + max(1, len(held) // 3)])
+                file.flush()
+                stage.pause(1.8)
+
+
+def steady_writer(stage: Stage) -> None:
+    """Write in many pieces without ever resting."""
+    for number in range(3):
+        held = stage.promise(stage.new(), f"steady{number}.tif")
+        with stage.path(f"steady{number}.tif").open("wb") as file:
+            for start in range(0, len(held), max(1, len(held) // 20)):
+                file.write(held[start : start + max(1, len(held) // 20)])
+                file.flush()
+                stage.pause(0.15)
+
+
+def placeholder(stage: Stage) -> None:
+    """Make the name first, empty, and fill it later."""
+    names = [f"placeholder{number}.png" for number in range(4)]
+    for name in names:
+        stage.path(name).touch()
+    stage.pause(3)
+    for name in names:
+        stage.path(name).write_bytes(stage.promise(stage.new(".png"), name))
+
+
+def preallocated(stage: Stage) -> None:
+    """Take the final size at once, zeros behind, and fill it piece by piece."""
+    for number, suffix in enumerate((".tif", ".bmp", ".png", ".jpg")):
+        name = f"pre{number}{suffix}"
+        held = stage.promise(stage.new(suffix), name)
+        with stage.path(name).open("wb") as file:
+            file.truncate(len(held))
+            for start in range(0, len(held), max(1, len(held) // 3)):
+                file.write(held[start : start + max(1, len(held) // 3)])
+                file.flush()
+                stage.pause(1.6)
+
+
+def renamed_into_place(stage: Stage) -> None:
+    """Write under a temporary name, then rename."""
+    for number in range(6):
+        name = f"final{number}.tif"
+        temporary = stage.path(f"{name}.tmp")
+        temporary.write_bytes(stage.promise(stage.new(".tif"), name))
+        stage.pause(0.4)
+        temporary.rename(stage.path(name))
+
+
+def folder_moved_in(stage: Stage) -> None:
+    """Fill a folder elsewhere and move it into the source as a whole."""
+    aside = stage.source.with_name(f"{stage.source.name}-aside-{stage.folder.name}")
+    aside.mkdir(exist_ok=True)
+    for number in range(25):
+        held = stage.promise(stage.new(), f"moved/{number}.png")
+        (aside / f"{number:02}.png").write_bytes(held)
+    aside.rename(stage.path("moved"))
+
+
+def same_name_new_content(stage: Stage) -> None:
+    """Write a name anew with as many bytes and the old time."""
+    path = stage.path("again.bmp")
+    path.write_bytes(stage.allow(stage.new(".bmp")))
+    before = path.stat()
+    stage.pause(3)
+    path.write_bytes(stage.promise(stage.new(".bmp"), "again.bmp"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def same_content_three_names(stage: Stage) -> None:
+    """Write one content under three names."""
+    held = stage.promise(stage.new(), "triple")
+    for name in ("one.tif", "two.tif", "deep/three.tif"):
+        stage.path(name).write_bytes(held)
+
+
+def renamed_later(stage: Stage) -> None:
+    """Rename at some time, perhaps while it is read."""
+    for number in range(5):
+        path = stage.path(f"old{number}.png")
+        path.write_bytes(stage.promise(stage.new(".png"), f"new{number}.png"))
+        stage.pause(stage.rng.uniform(0.2, 2.5))
+        path.rename(stage.path(f"new{number}.png"))
+
+
+def renamed_in_case(stage: Stage) -> None:
+    """Change only the case of a name."""
+    path = stage.path("Case.png")
+    path.write_bytes(stage.promise(stage.new(".png"), "case.PNG"))
+    stage.pause(1.5)
+    path.rename(stage.path("case.PNG"))
+
+
+def overwritten(stage: Stage) -> None:
+    """Write a name anew at some time, perhaps while it is read."""
+    for number in range(4):
+        path = stage.path(f"over{number}.tif")
+        for _ in range(3):
+            path.write_bytes(stage.allow(stage.new(".tif")))
+            stage.pause(stage.rng.uniform(0.6, 1.4))
+        path.write_bytes(stage.promise(stage.new(".tif"), path.name))
+
+
+def deleted(stage: Stage) -> None:
+    """Delete at some time, perhaps while it is read."""
+    for number in range(5):
+        path = stage.path(f"gone{number}.png")
+        path.write_bytes(stage.allow(stage.new(".png")))
+        stage.pause(stage.rng.uniform(0.5, 1.5))
+        path.unlink()
+
+
+def deleted_and_back(stage: Stage) -> None:
+    """Take a file away for a while and bring it back as it was."""
+    path = stage.path("back.png")
+    path.write_bytes(stage.promise(stage.new(".png"), path.name))
+    aside = stage.path("back.png.tmp")
+    stage.pause(stage.rng.uniform(0.5, 1.5))
+    path.rename(aside)
+    stage.pause(2)
+    aside.rename(path)
+
+
+def odd_names(stage: Stage) -> None:
+    """Use every name a person can type, and one that is no text."""
+    names = [
+        "größe ü.tif", "漢字.png", "😀 emoji.jpg", "trailing dot..png", " leading.png",
+        "new\nline.png", "quote'\".png", "percent%20.png", "x" * 240 + ".png", "UPPER.TIF",
+        "a" * 100 + "/" + "b" * 100 + "/deep.png",
+    ]  # fmt: skip
+    for name in names:
+        suffix = Path(name).suffix.lower()
+        stage.path(name).write_bytes(stage.promise(stage.new(suffix), name))
+    raw = os.fsencode(stage.folder) + b"/latin-\xe9\xff.png"
+    Path(os.fsdecode(raw)).write_bytes(stage.promise(stage.new(".png"), "no text"))
+
+
+def odd_times(stage: Stage) -> None:
+    """Give files times of 1970, 2038 and the far future."""
+    for number, at in enumerate((0, 1, 2**31 + 5, 4_000_000_000)):
+        path = stage.path(f"time{number}.png")
+        path.write_bytes(stage.promise(stage.new(".png"), path.name))
+        os.utime(path, (at, at))
+
+
+def links(stage: Stage) -> None:
+    """Lay links: loops, out of the root, dangling, hard ones."""
+    outside = stage.source.with_name(f"outside-{stage.folder.name}")
+    outside.mkdir(exist_ok=True)
+    (outside / "secret.png").write_bytes(stage.new(".png"))
+    stage.path("loop.png").symlink_to("loop.png")
+    stage.path("out").symlink_to(outside)
+    stage.path("out.png").symlink_to(outside / "secret.png")
+    stage.path("dangling.png").symlink_to("nowhere.png")
+    stage.path("round").symlink_to(stage.folder)
+    path = stage.path("real.png")
+    path.write_bytes(stage.promise(stage.new(".png"), "real.png"))
+    os.link(path, stage.path("hard.png"))
+
+
+def junk(stage: Stage) -> None:
+    """Leave what systems leave; nothing of it is a micrograph."""
+    for name in (".hidden.png", "._a.png", "~$a.png", "Thumbs.db", "a.png.part", "@eaDir/a.png"):
+        stage.path(name).write_bytes(stage.new(".png"))
+    for name in ("notes.txt", "list.xml", "noextension"):
+        stage.path(name).write_bytes(b"not a picture")
+    stage.path("real.png").write_bytes(stage.promise(stage.new(".png"), "real.png"))
+
+
+def odd_forms(stage: Stage) -> None:
+    """Use 16 bit, RGBA, several pages."""
+    for suffix in (".16.tif", ".rgba.png", ".pages.tif", ".lzw.tif"):
+        stage.path(f"form{suffix}").write_bytes(stage.promise(stage.new(suffix), suffix))
+
+
+def broken(stage: Stage) -> None:
+    """Leave files that are no use, among good ones."""
+    whole = stage.new(".jpg")
+    stage.path("cut.jpg").write_bytes(whole[: len(whole) // 2])
+    stage.path("noise.tif").write_bytes(os.urandom(3000))
+    stage.path("text.png").write_bytes(b"this is no picture at all, only its name says so")
+    stage.path("empty.png").touch()
+    png = stage.new(".png")
+    stage.path("flipped.png").write_bytes(png[:200] + bytes(50) + png[250:])
+    stage.path("good.png").write_bytes(stage.promise(stage.new(".png"), "good.png"))
+
+
+def opened_again(stage: Stage) -> None:
+    """Open and close many times for one file, as scanners do."""
+    held = stage.promise(stage.new(".tif"), "scanner.tif")
+    path = stage.path("scanner.tif")
+    for part in range(1, 9):
+        with path.open("r+b" if path.exists() else "wb") as file:
+            file.write(held[: len(held) * part // 8])
+        stage.pause(0.5)
+
+
+def touched(stage: Stage) -> None:
+    """Touch and change rights of files that were taken long ago."""
+    path = stage.path("touched.png")
+    path.write_bytes(stage.promise(stage.new(".png"), path.name))
+    for _ in range(4):
+        stage.pause(1.5)
+        os.utime(path)
+        path.chmod(0o600)
+        path.chmod(0o644)
+
+
+def burst(stage: Stage) -> None:
+    """Copy many files at once."""
+    for number in range(120):
+        held = stage.promise(stage.new(".png"), f"burst{number}")
+        stage.path(f"{number % 7}/burst{number:03}.png").write_bytes(held)
+
+
+def root_away(stage: Stage) -> None:
+    """Take the whole root away for some seconds and bring it back with more in it."""
+    stage.path("before.png").write_bytes(stage.promise(stage.new(".png"), "before.png"))
+    stage.pause(stage.rng.uniform(0.5, 2))
+    aside = stage.source.with_name(f"{stage.source.name}-away")
+    stage.source.rename(aside)
+    time.sleep(ROOT_WAS_AWAY_S)
+    (aside / "while-away.png").write_bytes(stage.promise(stage.new(".png"), "while-away.png"))
+    aside.rename(stage.source)
+
+
+def root_emptied(stage: Stage) -> None:
+    """Show an empty root for some seconds, as a mount point without its mount does."""
+    stage.path("mounted.png").write_bytes(stage.promise(stage.new(".png"), "mounted.png"))
+    stage.pause(stage.rng.uniform(1.5, 3))
+    aside = stage.source.with_name(f"{stage.source.name}-unmounted")
+    stage.source.rename(aside)
+    stage.source.mkdir()
+    time.sleep(ROOT_WAS_AWAY_S)
+    stage.source.rmdir()
+    aside.rename(stage.source)
+    stage.path("again.png").write_bytes(stage.promise(stage.new(".png"), "again.png"))
+
+
+def rights_withheld(stage: Stage) -> None:
+    """Forbid reading, and allow it later (says little to root)."""
+    path = stage.path("secret.png")
+    path.write_bytes(stage.promise(stage.new(".png"), "secret.png"))
+    path.chmod(0)
+    stage.pause(3)
+    path.chmod(0o644)
+
+
+def database_locked(stage: Stage) -> None:
+    """Hold the database locked for some seconds while files come."""
+    while not stage.database.is_file():
+        time.sleep(0.1)
+    with closing(sqlite3.connect(stage.database, timeout=30, isolation_level=None)) as held:
+        held.execute("BEGIN EXCLUSIVE")
+        for number in range(3):
+            name = f"locked{number}.png"
+            stage.path(name).write_bytes(stage.promise(stage.new(".png"), name))
+        time.sleep(5)
+        held.execute("ROLLBACK")
+
+
+SCENARIOS: dict[str, Callable[[Stage], None]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        slow_writer, steady_writer, placeholder, preallocated, renamed_into_place,
+        folder_moved_in, same_name_new_content, same_content_three_names, renamed_later,
+        renamed_in_case, overwritten, deleted, deleted_and_back, odd_names, odd_times, links,
+        junk, odd_forms, broken, opened_again, touched, burst, root_away, root_emptied,
+        rights_withheld, database_locked,
+    )
+}  # fmt: skip
+OWN_SOURCE = ("root_away", "root_emptied")
+
+
+# --- the agent ----------------------------------------------------------------------------------
+
+
+class Agent:
+    """The real agent, started, killed, started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.deaths = 0
+        """How often it died by itself."""
+
+    def start(self) -> None:
+        """Start it."""
+        command = [sys.executable, "-m", "agent", "--config", str(self._folder / "agent.toml")]
+        with (self._folder / "stderr.txt").open("ab") as log:
+            self._process = subprocess.Popen([*command, "run"], stderr=log)
+
+    def kill(self) -> None:
+        """Kill it, whatever it does."""
+        if self._process is None:
+            return
+        if self._process.poll() is not None:
+            self.deaths += 1
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def is_alive(self) -> bool:
+        """Say whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def end(self) -> bool:
+        """Ask it to stop; say whether it did so in time."""
+        if self._process is None or self._process.poll() is not None:
+            self.deaths += 1
+            return False
+        self._process.terminate()
+        try:
+            return self._process.wait(AGENT_ENDS_S) == 0
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return False
+
+
+@dataclass
+class Plan:
+    """What a run does."""
+
+    rounds: int = 3
+    kills: int = 100
+    seed: int = 0
+    quiet_s: float = 1.0
+    only: tuple[str, ...] = ()
+
+    def names(self) -> list[str]:
+        """Say which scenarios play."""
+        return [name for name in SCENARIOS if not self.only or name in self.only]
+
+
+@dataclass
+class Tally:
+    """What became of one scenario's contents."""
+
+    expected: int = 0
+    once: int = 0
+    twice: int = 0
+    lost: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Verdict:
+    """How a run ended."""
+
+    tallies: dict[str, Tally]
+    half_written: list[str]
+    deaths: int
+    kills: int
+    ended_well: bool
+    settled_s: float
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was lost, taken twice or half-written, and the agent lived."""
+        return (
+            not self.half_written
+            and not self.deaths
+            and self.ended_well
+            and all(not t.lost and not t.twice for t in self.tallies.values())
+        )
+
+
+def run(folder: Path, plan: Plan) -> Verdict:
+    """Play every scenario in every round, killing the agent on the way."""
+    rng = random.Random(plan.seed)
+    contents = Contents(plan.seed)
+    stages = list(_stages(folder, plan, contents))
+    _write_settings(folder, plan, sorted({stage.source for _, stage in stages}))
+    agent = Agent(folder)
+    agent.start()
+    players = [threading.Thread(target=SCENARIOS[name], args=(stage,)) for name, stage in stages]
+    for player in players:
+        player.start()
+        time.sleep(rng.uniform(0, 0.3))
+    kills = _kill_while(agent, players, rng, plan)
+    began_s = time.monotonic()
+    _settle(folder, agent, stages)
+    settled_s = time.monotonic() - began_s
+    ended = agent.end()
+    return _judge(folder, stages, agent, kills, ended_well=ended, settled_s=settled_s)
+
+
+def _stages(folder: Path, plan: Plan, contents: Contents) -> Iterator[tuple[str, Stage]]:
+    for round_ in range(plan.rounds):
+        for name in plan.names():
+            own = name in OWN_SOURCE
+            source = folder / (f"{name}-{round_}" if own else "export")
+            place = source if own else source / f"{name}-{round_}"
+            place.mkdir(parents=True, exist_ok=True)
+            rng = random.Random(f"{plan.seed}/{round_}/{name}")
+            database = folder / "data" / "martensight.db"
+            yield name, Stage(place, source, plan.quiet_s, rng, contents, database)
+
+
+def _write_settings(folder: Path, plan: Plan, sources: list[Path]) -> None:
+    text = '[store]\nfolder = "data"\n[web]\nport = 0\n[imaging]\nworkers = 1\n'
+    for source in sources:
+        text += f'[[sources]]\nname = "{source.name}"\nfolder = "{source}"\n'
+        text += f"quiet_s = {plan.quiet_s}\nscan_every_s = 5\n"
+    (folder / "agent.toml").write_text(text, encoding="utf-8")
+
+
+def _kill_while(
+    agent: Agent, players: list[threading.Thread], rng: random.Random, plan: Plan
+) -> int:
+    """Kill and start again at random moments, at least until every exporter is done."""
+    kills = 0
+    while kills < plan.kills:
+        time.sleep(rng.uniform(1.0, 9.0))
+        agent.kill()
+        kills += 1
+        agent.start()
+    for player in players:
+        player.join()
+    return kills
+
+
+def _settle(folder: Path, agent: Agent, stages: list[tuple[str, Stage]]) -> None:
+    """Wait until every expected content is done, or the deadline says that it is lost."""
+    ends_s = time.monotonic() + SETTLES_S
+    expected = {sha for _, stage in stages for sha in stage.expected}
+    quiet_s = stages[0][1].quiet_s
+    while time.monotonic() < ends_s:
+        done, open_ = _done_and_open(folder)
+        if expected <= done.keys() and not open_:
+            break
+        if not agent.is_alive():
+            agent.deaths += 1
+            agent.start()
+        time.sleep(0.5)
+    time.sleep(3 * quiet_s)  # what would be taken twice is taken now
+
+
+def _done_and_open(folder: Path) -> tuple[Counter[str], int]:
+    try:
+        with closing(sqlite3.connect(folder / "data" / "martensight.db", timeout=30)) as books:
+            done = books.execute("SELECT sha256 FROM content WHERE state = 'done'").fetchall()
+            open_ = books.execute(
+                "SELECT COUNT(*) FROM content WHERE state IN ('settling', 'queued', 'processing')"
+            ).fetchone()[0]
+    except sqlite3.Error:
+        return Counter(), 1
+    return Counter(sha for (sha,) in done), open_
+
+
+def _results(folder: Path) -> Counter[str]:
+    with closing(sqlite3.connect(folder / "data" / "martensight.db", timeout=30)) as books:
+        rows = books.execute(
+            "SELECT micrograph.sha256, COUNT(*) FROM result JOIN micrograph"
+            " ON micrograph.id = result.micrograph_id WHERE micrograph.page = 0"
+            " GROUP BY micrograph.sha256"
+        ).fetchall()
+    return Counter(dict(rows))
+
+
+def _judge(
+    folder: Path,
+    stages: list[tuple[str, Stage]],
+    agent: Agent,
+    kills: int,
+    *,
+    ended_well: bool,
+    settled_s: float,
+) -> Verdict:
+    done, _ = _done_and_open(folder)
+    results = _results(folder)
+    tallies: dict[str, Tally] = defaultdict(Tally)
+    whole: set[str] = set()
+    for name, stage in stages:
+        tally = tallies[name]
+        whole |= stage.expected.keys() | stage.allowed
+        for sha, file in stage.expected.items():
+            tally.expected += 1
+            if done[sha] == results[sha] == 1:
+                tally.once += 1
+            elif done[sha] > 1 or results[sha] > 1:
+                tally.twice += 1
+            else:
+                tally.lost.append(f"{stage.folder.name}/{file}")
+    half = [sha for sha in {*done, *results} if sha not in whole]
+    return Verdict(dict(tallies), half, agent.deaths, kills, ended_well, settled_s)
+
+
+def say(verdict: Verdict) -> None:
+    """Print the table."""
+    print(f"{'scenario':28}{'expected':>10}{'once':>8}{'twice':>8}{'lost':>8}")
+    total = Tally()
+    for name, tally in verdict.tallies.items():
+        lost = len(tally.lost)
+        print(f"{name:28}{tally.expected:10}{tally.once:8}{tally.twice:8}{lost:8}")
+        total.expected += tally.expected
+        total.once += tally.once
+        total.twice += tally.twice
+        total.lost += tally.lost
+    print(
+        f"{'all':28}{total.expected:10}{total.once:8}{total.twice:8}{len(total.lost):8}\n"
+        f"half-written {len(verdict.half_written)}, died by itself {verdict.deaths}, "
+        f"killed {verdict.kills} times, stopped well when asked: {verdict.ended_well}, "
+        f"settled after {verdict.settled_s:.0f} s"
+    )
+    for name in total.lost:
+        print(f"lost: {name!r}")
+
+
+def main() -> None:
+    """Read the arguments, run, say."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quiet-s", type=float, default=1.0)
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--keep", action="store_true", help="leave the folder for a look")
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="stress-"))
+    plan = Plan(given.rounds, given.kills, given.seed, given.quiet_s, tuple(given.only))
+    verdict = run(folder, plan)
+    say(verdict)
+    if given.keep:
+        print(folder)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(0 if verdict.is_clean else 3)
+
+
+if __name__ == "__main__":
+    main()
