@@ -29,6 +29,9 @@ PREVIEW_PX = 2000
 
 OUTLINE_RGB = (255, 176, 0)
 PLACE_RGB = (255, 255, 255)
+SMOOTHING = 0.008
+"""Blur of drawn evidence, of the longer side: single cells are no finding, and look like one."""
+
 HALO_RGB = (20, 20, 24)
 """Every line is drawn twice, light on dark, so that it shows on bright and on dark steel."""
 
@@ -37,8 +40,8 @@ class Palette(StrEnum):
     """How a map becomes colour."""
 
     EVIDENCE = "evidence"
-    """Signed, for saliency: orange speaks for the answer, violet against it. Told apart with any
-    colour vision (Okabe-Ito's family), and in grey by the contour of the evidence for it."""
+    """Signed, for saliency: light orange speaks for the answer, dark violet against it; told apart
+    with any colour vision, and by lightness alone."""
     JET = "jet"
     """Evidence for the answer alone, in the colours of the paper."""
     ALARM = "alarm"
@@ -196,10 +199,10 @@ def heat_layer(
         )
         _contour(colour, opacity, share >= 0.5)  # noqa: PLR2004
     else:
-        size = np.clip(np.abs(share), 0, 1)
-        colour = np.where(share[..., None] >= 0, FOR_RGB, AGAINST_RGB)
+        smooth = cv2.GaussianBlur(share, (0, 0), max(shape) * SMOOTHING)
+        size = np.clip(np.abs(smooth), 0, 1)
+        colour = np.where(smooth[..., None] >= 0, FOR_RGB, AGAINST_RGB)
         opacity = size * np.float32(0.78)
-        _contour(colour, opacity, share >= 0.5)  # noqa: PLR2004
     layer = np.dstack([colour, opacity * 255])
     return np.rint(layer).astype(np.uint8)
 

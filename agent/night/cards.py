@@ -44,7 +44,8 @@ PROCESS_NAMES = {
     "magnification": "Magnification",
     "operator": "Operator",
 }
-NEAREST_PER_CODE = 3
+NEAREST_CODES = 3
+NEAREST_PER_CODE = 2
 
 
 class Gallery(Protocol):
@@ -163,8 +164,16 @@ def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}." if words else ""
 
 
+def _why_strange(seen: Seen) -> str:
+    # The title says it already; the sentence stands alone elsewhere.
+    lead, _, rest = seen.strangeness.partition(": ")
+    title = reports.reason("strange")[0]
+    said = rest if lead.casefold() == title.casefold() else seen.strangeness
+    return f"{said[:1].upper()}{said[1:]}"
+
+
 _FINDINGS: dict[str, Callable[[Seen], str]] = {
-    "strange": lambda seen: seen.strangeness,
+    "strange": _why_strange,
     "uncertain": _doubt,
     "scale_conflict": _scales,
     "scale_unknown": lambda _: (
@@ -280,11 +289,20 @@ def maps_said(seen: Seen) -> tuple[tuple[str, str, str], ...]:
 
 
 def _nearest(seen: Seen, gallery: Gallery) -> Iterator[Figure]:
-    for code, keys in seen.nearest.items():
-        for key in keys[:NEAREST_PER_CODE]:
+    for code in _candidates(seen):
+        for key in seen.nearest.get(code, ())[:NEAREST_PER_CODE]:
             picture = gallery.known(key, code)
             if picture is not None:
                 yield Figure(code, f"Known as {code}.", picture)
+
+
+def _candidates(seen: Seen) -> list[str]:
+    """Say which codes a person would weigh: the answer, what cannot be told from it, the next."""
+    ranked = sorted(seen.probabilities, key=lambda code: -seen.probabilities[code])
+    ordered = dict.fromkeys(
+        (*([seen.structure_code] if seen.structure_code else ()), *seen.prediction_set, *ranked)
+    )
+    return [code for code in ordered if code in seen.nearest][:NEAREST_CODES]
 
 
 def facts_of(seen: Seen) -> Iterator[Fact]:

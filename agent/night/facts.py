@@ -228,7 +228,12 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
     unusable = tuple(_failed(fate, until) for fate in fates if _counts(fate, after, until))
     twins = tuple(_twin(fate) for fate in fates if _is_twin(fate, after, until))
     last = _last_files(store, until, seen)
-    sources = tuple(_folder(health, last) for health in store.sources())
+    named = {one.source for one in (*seen, *unusable, *twins)}
+    sources = tuple(
+        _folder(health, last)
+        for health in store.sources()
+        if health.name in named or _is_watched(health)
+    )
     newest = max(last.values(), default=None)
     summary = _summary(
         night,
@@ -398,6 +403,11 @@ def _twin(fate: FileFate) -> Twin:
         at=fate.done_at or fate.first_seen_at,
         known_as=fate.duplicate_of or "",
     )
+
+
+def _is_watched(health: SourceHealth) -> bool:
+    # A folder that was imported once is a source too, but no night's.
+    return health.last_scan_at is not None or not health.online or bool(health.mode)
 
 
 def _folder(health: SourceHealth, last: Mapping[str, datetime]) -> Folder:

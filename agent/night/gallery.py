@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 CARD_PX = 400
 ROW_PX = 112
-NEAR_PX = 200
+NEAR_PX = 160
 CARD_QUALITY = 72
 ROW_QUALITY = 60
 
-EVIDENCE_LIMIT = 6.0
+EVIDENCE_LIMIT = 24.0
 """Evidence (in logits) that gets the full colour, where a bundle does not say its own."""
 ALARM_LIMIT = 2.0
 """Twice the alarm level: the level itself stands in the middle of the scale."""

@@ -362,7 +362,7 @@ def _unusable(file: Failed, facts: NightFacts) -> Unusable:
         at=local(file.at, facts.zone),
         code=file.code,
         title=title,
-        sentence=file.sentence,
+        sentence=f"{file.sentence[:1].upper()}{file.sentence[1:]}",
         action=action,
         next=again,
     )
