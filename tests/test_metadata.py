@@ -71,6 +71,25 @@ def test_imagej_names_its_unit(tmp_path, unit, um) -> None:
     assert scales(file) == um
 
 
+@pytest.mark.parametrize(
+    ("description", "um"),
+    [
+        (
+            (
+                '<MetaData><prop id="spatial-calibration-x" type="float" value="0.5"/>'
+                '<prop id="spatial-calibration-y" type="float" value="0.5"/>'
+                '<prop id="spatial-calibration-units" type="string" value="um"/></MetaData>'
+            ),
+            [("metadata", 0.5)],
+        ),
+        ("um_per_px = 0.172", [("metadata", 0.172)]),
+        ("Camera: 5 MP, pixel size 3.45 µm", []),
+    ],
+)
+def test_a_description_is_believed_where_it_speaks_of_the_image(tmp_path, description, um) -> None:
+    assert scales(tiff(tmp_path, description=description.encode())) == um
+
+
 def test_metadata_that_disagree_are_both_heard(tmp_path) -> None:
     file = tmp_path / "a.ome.tif"
     tifffile.imwrite(
@@ -89,7 +108,7 @@ def test_metadata_that_disagree_are_both_heard(tmp_path) -> None:
     [
         ("a.txt", "[SemImageFile]\nDataSize=160x120\nPixelSize=99.2\n", 0.1984),
         ("a.txt", "$$SM_MICRON_BAR 100\n$$SM_MICRON_MARKER 10um\n", 0.1),
-        ("a.txt", "Objective: 50x\nPixel size: 0,345 µm\n", 0.345),
+        ("a.txt", "Objective: 50x\nImage Pixel Size = 0,345 µm\n", 0.345),
         ("a.txt", "um_per_px = 0.123", 0.123),
         ("a-tif.hdr", "[MAIN]\nPixelSizeX=1.2e-7\nPixelSizeY=1.2e-7\n", 0.12),
         (
@@ -133,7 +152,16 @@ def test_sidecar_files_are_asked_by_setting(tmp_path, name, text, um) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "PixelSize=", "Pixel size: many", "<OME", "<!DOCTYPE x><OME/>", "\0\1\2", "72 dpi"],
+    [
+        "",
+        "Camera pixel size: 3.45 µm",
+        "PixelSize=",
+        "Pixel size: many",
+        "<OME",
+        "<!DOCTYPE x><OME/>",
+        "\0\1\2",
+        "72 dpi",
+    ],
 )
 def test_a_sidecar_about_something_else_says_nothing(tmp_path, text) -> None:
     file = tiff(tmp_path)

@@ -1,0 +1,149 @@
+"""Microscope makers' own files are read scene by scene, or the sentence says what to install."""
+
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.errors import FileCode, FileError
+from agent.imaging.read import read
+
+
+def grey(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
+
+
+# --------------------------------------------------------------------------------------- Leica
+
+
+def lif(path, images):
+    """Write a LIF: its XML, then one block of pixels per image. images: name → (pixels, µm)."""
+    elements, blocks = "", b""
+    for number, (name, (pixels, um)) in enumerate(images.items()):
+        height, width = pixels.shape[-2:]
+        size = pixels.dtype.itemsize
+        sizes = [(1, width, size), (2, height, width * size)]
+        if pixels.ndim == 3:
+            sizes.append((3, len(pixels), height * width * size))
+        axes = "".join(
+            f'<DimensionDescription DimID="{axis}" NumberOfElements="{n}" Origin="0" Unit="m" '
+            f'Length="{um * 1e-6 * (n - 1)}" BytesInc="{step}" BitInc="0"/>'
+            for axis, n, step in sizes
+        )
+        elements += (
+            f'<Element Name="{name}"><Data><Image><ImageDescription><Channels>'
+            f'<ChannelDescription DataType="0" ChannelTag="0" Resolution="{4 + 4 * size}"'
+            ' NameOfMeasuredQuantity="" Min="0" Max="255" Unit="" LUTName="Gray"'
+            ' IsLUTInverted="0" BytesInc="0" BitInc="0"/></Channels><Dimensions>'
+            f"{axes}</Dimensions></ImageDescription></Image></Data>"
+            f'<Memory Size="{pixels.nbytes}" MemoryBlockID="MemBlock_{number}"/></Element>'
+        )
+        identity = f"MemBlock_{number}"
+        head = struct.pack("<BQBI", 0x2A, pixels.nbytes, 0x2A, len(identity))
+        head += identity.encode("utf-16-le")
+        blocks += struct.pack("<II", 0x70, len(head)) + head + pixels.tobytes()
+    xml = (
+        '<LMSDataContainerHeader Version="2"><Element Name="lab"><Children>'
+        f"{elements}</Children></Element></LMSDataContainerHeader>"
+    )
+    text = xml.encode("utf-16-le")
+    path.write_bytes(struct.pack("<IIBI", 0x70, len(text) + 5, 0x2A, len(xml)) + text + blocks)
+    return path
+
+
+def test_every_image_of_a_lif_is_a_micrograph_with_its_scale(tmp_path) -> None:
+    pytest.importorskip("liffile")
+    first, second = grey(40, 60, 1), grey(30, 50, 2).astype(np.uint16) << 4
+    file = lif(tmp_path / "a.lif", {"field 1": (first, 0.25), "field 2": (second, 0.5)})
+
+    one, two = read(file)
+
+    assert (one.pixels[..., 0] == first).all()
+    assert (two.pixels[..., 0] == second >> 4).all()
+    assert one.scales[0].um_per_px == pytest.approx(0.25)
+    assert two.scales[0].um_per_px == pytest.approx(0.5)
+    assert (one.format, one.pages, two.page) == ("LIF", 2, 1)
+    assert two.warnings == ()
+
+
+def test_of_a_lif_stack_the_sharpest_plane_is_taken(tmp_path) -> None:
+    pytest.importorskip("liffile")
+    sharp = grey(40, 60)
+    stack = np.stack([sharp // 8 + 100, sharp, sharp // 4 + 90])
+
+    [micrograph] = read(lif(tmp_path / "a.lif", {"z": (stack, 0.25)}))
+
+    assert (micrograph.pixels[..., 0] == sharp).all()
+    assert micrograph.metadata["plane"] == "2 of 3"
+
+
+# ---------------------------------------------------------------------------------------- Zeiss
+
+
+def czi(path, pixels, um):
+    library = pytest.importorskip("pylibCZIrw.czi")
+    with library.create_czi(str(path)) as file:
+        file.write(pixels, plane={"C": 0})
+        file.write_metadata("field", scale_x=um * 1e-6, scale_y=um * 1e-6)
+    return path
+
+
+def test_a_czi_is_read_in_its_colours_at_its_scale(tmp_path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
+    file = czi(tmp_path / "Gefüge.czi", colours[..., ::-1].copy(), 0.2)
+
+    [micrograph] = read(file)
+
+    assert (micrograph.pixels == colours).all()
+    assert micrograph.scales[0].um_per_px == pytest.approx(0.2)
+    assert micrograph.format == "CZI"
+
+
+def test_a_cut_czi_is_truncated(tmp_path) -> None:
+    file = czi(tmp_path / "a.czi", grey(200, 200)[..., None], 0.2)
+    whole = file.read_bytes()
+
+    for content in (whole[: len(whole) // 2], whole[:2000] + bytes(len(whole) - 2000)):
+        file.write_bytes(content)
+        with pytest.raises(FileError) as caught:
+            read(file)
+        assert caught.value.code is FileCode.TRUNCATED
+
+
+# ------------------------------------------------------------------------------ without the extra
+
+
+@pytest.mark.parametrize(
+    ("start", "library", "maker"),
+    [
+        (b"ZISRAWFILE", "pylibCZIrw", "Zeiss CZI"),
+        (b"\x70\0\0\0", "liffile", "Leica LIF"),
+        (b"\xda\xce\xbe\x0a", "nd2", "Nikon ND2"),
+    ],
+)
+def test_without_the_extra_the_sentence_names_it(
+    tmp_path, monkeypatch, start, library, maker
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    file = tmp_path / "a.bin"
+    file.write_bytes(start + bytes(100))
+
+    with pytest.raises(FileError, match=rf"{maker}.*martensight\[vendor\]") as caught:
+        read(file)
+
+    assert caught.value.code is FileCode.UNSUPPORTED
+
+
+DATA = Path(__file__).parents[2] / "shared" / "data" / "vendor_formats"
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared vendor files are not here")
+def test_a_czi_gives_the_pixels_of_its_ome_twin() -> None:
+    pytest.importorskip("pylibCZIrw")
+
+    [zeiss] = read(DATA / "FOV7_HV110_P0500510000.czi")
+    [twin] = read(DATA / "FOV7_HV110_P0500510000.ome.tiff")
+
+    assert (zeiss.pixels == twin.pixels).all()
