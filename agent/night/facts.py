@@ -228,7 +228,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
     unusable = tuple(_failed(fate, until) for fate in fates if _counts(fate, after, until))
     twins = tuple(_twin(fate) for fate in fates if _is_twin(fate, after, until))
     last = _last_files(store, until, seen)
-    named = {one.source for one in (*seen, *unusable, *twins)}
+    named = {o.source for o in seen} | {o.source for o in unusable} | {o.source for o in twins}
     sources = tuple(
         _folder(health, last)
         for health in store.sources()
