@@ -127,6 +127,41 @@ def texts(picture: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
     return _joined([box for box in boxes if box[2] - box[0] > 3 and box[3] - box[1] > 3])
 
 
+def rows_of_ink(ink: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
+    """Find rows of letters in a mask of what is written; quicker than `texts`, if it is clean.
+
+    Args:
+        ink: (h, w) bool, True where there is ink.
+
+    Returns:
+        Boxes (x0, y0, x1, y1); none where the mask holds too much to be writing.
+    """
+    count, _, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)
+    if count > 150:
+        return []
+    x, y, w, h, area = (stats[1:, i] for i in range(5))
+    letters = (h <= 80) & (w <= 3 * h + 8) & (w <= 110) & (area >= 2)
+    boxes = np.stack([x, y, x + w, y + h], axis=1)[letters]
+    boxes = boxes[np.argsort(boxes[:, 0])]
+    rows: list[list[int]] = []
+    for box in boxes.tolist():
+        for row in rows:
+            high = max(row[3] - row[1], box[3] - box[1])
+            shared = min(row[3], box[3]) - max(row[1], box[1])
+            if shared >= 0.5 * min(row[3] - row[1], box[3] - box[1]) and box[0] - row[2] <= high:
+                row[0], row[1] = min(row[0], box[0]), min(row[1], box[1])
+                row[2], row[3] = max(row[2], box[2]), max(row[3], box[3])
+                row[4] += 1
+                break
+        else:
+            rows.append([*box, 1])
+    return [
+        (x0, y0, x1, y1)
+        for x0, y0, x1, y1, letters_in in rows
+        if 7 <= y1 - y0 <= 90 and x1 - x0 >= 1.1 * (y1 - y0) and 2 <= letters_in <= 40
+    ]
+
+
 def _joined(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
     """Join a number and its unit where they were found apart."""
     joined: list[tuple[int, int, int, int]] = []

@@ -18,7 +18,7 @@ import numpy as np
 from agent.imaging import label as labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 Box = tuple[int, int, int, int]
 
-_MOST_READ = 3  # candidates whose surroundings are read, the best first
+_MOST_READ = 6  # candidates whose surroundings are read, the best first …
+_MOST_DETECTED = 2  # … and those for which the detector of words is asked
 _STEP = 4  # columns: lines are looked for in every fourth, and measured in all
 _COLOUR = 2  # the plane of coloured lines
 _CONTRAST = 40  # grey values between a line and what is above and below it
@@ -116,13 +117,21 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     planes = _planes(pixels)
     band = find_band(pixels)
     lines = _distinct([line for number in range(len(planes)) for line in _lines(planes, number)])
-    lines = _with_broken(lines)
+    lines = _with_broken([line for line in lines if not _is_paper(pixels, line, band)])
     bars = _read(pixels, _ranked(lines, band, pixels.shape), band)
     if not any(bar.um is not None for bar in bars):
         combs = _distinct([comb for plane in planes for comb in _combs(plane)])
         bars = _read(pixels, _ranked(combs, band, pixels.shape), band) or bars
     boxes = tuple(bar.bbox for bar in bars)
     return Graphics(bars=tuple(bars), band=band, boxes=boxes)
+
+
+def _is_paper(pixels: NDArray[np.uint8], line: _Line, band: Box | None) -> bool:
+    """Say whether a line is a strip of an info band's own paper, between ticks and rules."""
+    if band is None or line.box[3] <= band[1] - 2 or line.box[1] >= band[3] + 2:
+        return False
+    rows = pixels[band[1] : band[3], ::8].reshape(-1, 3)
+    return _alike(_colour(pixels, line), np.median(rows, axis=0), 40)
 
 
 def _planes(pixels: NDArray[np.uint8]) -> list[Plane]:
@@ -172,12 +181,19 @@ def _measured(plane: Plane, box: Box, number: int) -> _Line | None:
     x0, y0, x1, y1 = box
     height = plane.shape[0]
     inside = plane[y0:y1, x0:x1]
-    core = inside[int(np.argmax(np.median(inside, axis=1)))].astype(np.int16)
+    sampled = inside[:, :: max(1, (x1 - x0) // 12)]
+    best_row = int(np.argmax(sampled.sum(axis=1)))
+    core = inside[best_row].astype(np.int16)
+    beside = plane[[max(0, y0 - 3), min(height - 1, y1 + 2)], x0:x1]
+    if float(np.mean(beside[:, ::3] < int(core[0]) // 2 + int(core[-1]) // 2 - 18)) < 0.5:
+        return None
     level = float(np.median(core))
     spread = np.abs(core - level)
     if level < 90 or np.mean(spread > 0.18 * level) > 0.07:
         return None
     exact = bool(np.mean(spread <= 1) > 0.97)
+    if not exact and (y0 == 0 or y1 == height):
+        return None  # a strip that the image's edge makes of an area
     # Within four pixels above and below something else begins, in nearly every column.
     above, below = plane[max(0, y0 - 4) : y0, x0:x1], plane[y1 : min(height, y1 + 4), x0:x1]
     drops = [level - side.min(axis=0).astype(np.int16) for side in (above, below) if side.size]
@@ -237,19 +253,16 @@ def _with_ticks(plane: Plane, line: _Line, level: float) -> _Line:
         return line
     (la, lb, ltop, lbottom), (rb, ra, rtop, rbottom) = left, right
     tall = max(lbottom, rbottom) - min(ltop, rtop)
+    line = replace(line, line_px=(ra + rb) / 2 - (la + lb) / 2)
     alike = abs(ltop - rtop) <= 4 and abs(lbottom - rbottom) <= 4
-    if tall > 1.1 * line.width:
-        return line if tall < 0.5 * plane.shape[0] else replace(line, framed=True)
-    if not alike or tall > min(0.12 * plane.shape[0] + 20, 2.5 * line.width):
+    if not alike or tall > min(0.12 * plane.shape[0] + 20, 1.1 * line.width):
         return replace(line, framed=True)
     one_sided = ltop >= y0 - 1 or lbottom <= y1 + 1
     far = slice(lbottom - 4, lbottom) if ltop >= y0 - 1 else slice(ltop, ltop + 4)
     if one_sided and _closed(plane[far, x0:x1], level):
         return replace(line, framed=True)
     box = (min(x0, la), min(ltop, rtop), max(x1, rb + 1), max(lbottom, rbottom))
-    return replace(
-        line, box=box, line_px=(ra + rb) / 2 - (la + lb) / 2, kind="ruler" if one_sided else "caps"
-    )
+    return replace(line, box=box, kind="ruler" if one_sided else "caps")
 
 
 def _closed(rows: Plane, level: float) -> bool:
@@ -283,6 +296,9 @@ def _upright(
             break
     if not found or len(found) > max(5, thick + 3):
         return None
+    highs = [b - t for _, t, b in found]
+    if highs[0] < 0.75 * max(highs):
+        return None  # it rises from a point: the head of an arrow
     top = max(0, y0 - reach) + int(np.median([t for _, t, _ in found]))
     bottom = max(0, y0 - reach) + int(np.median([b for _, _, b in found]))
     return found[0][0], found[-1][0], top, bottom
@@ -349,20 +365,19 @@ def _combs(plane: Plane) -> Iterator[_Line]:
             row = ticks[np.abs(foot - y) <= 1]
             if len(row) >= 5:
                 for comb, step in _even(row):
-                    if not _goes_on(plane, comb, step):
+                    if not _goes_on(plane, comb, step, int(row[:, 3].min())):
                         yield comb
 
 
-def _goes_on(plane: Plane, comb: _Line, step: float) -> bool:
+def _goes_on(plane: Plane, comb: _Line, step: float, short: int) -> bool:
     """Say whether a comb has another tick beyond one of its ends: then it was not seen whole."""
     x0, y0, x1, y1 = comb.box
     for x in (x0 - step, x1 - 1 + step):
         left, right = round(x) - 2, round(x) + 3
         if left < 3 or right > plane.shape[1] - 3:
             continue
-        low = plane[y1 - 4 : y1, left - 3 : right + 3].min(axis=0).astype(np.int16)
-        high = plane[y0 : y0 + 4, left - 3 : right + 3].min(axis=0).astype(np.int16)
-        for row in (low, high):
+        for rows in (slice(y1 - short, y1), slice(y0, y0 + short)):
+            row = plane[rows, left - 3 : right + 3].min(axis=0).astype(np.int16)
             if int(row[3:-3].max()) - int(np.median(row)) > 25:
                 return True
     return False
@@ -395,7 +410,7 @@ def _even(ticks: NDArray[Any]) -> Iterator[tuple[_Line, float]]:
                     break
             if len(run) > len(best) and len(run) > 0.75 * count:
                 best, steps = run, count
-    if len(best) >= 5 and np.ptp(ticks[best, 2]) <= 1:
+    if len(best) >= 5 and np.ptp(ticks[best, 2]) <= 2:
         chosen = ticks[best]
         x0, y0 = int(chosen[0, 0]), int(chosen[:, 1].min())
         x1 = int(chosen[-1, 0] + chosen[-1, 2])
@@ -433,9 +448,14 @@ def _rank(line: _Line, band: Box | None, shape: Sequence[int]) -> float:
 
 
 def _read(pixels: NDArray[np.uint8], ranked: list[_Line], band: Box | None) -> list[FoundBar]:
-    """Read around the best candidates; keep those whose label makes them bars."""
+    """Read around the best candidates; keep those whose label makes them bars.
+
+    Letters in the line's own ink are tried first; the detector, which costs as much as all
+    else together, only where the line alone is convincing.
+    """
     bars: list[FoundBar] = []
     tried: list[Box] = []
+    detected = 0
     for line in ranked:
         if len(tried) >= _MOST_READ:
             break
@@ -444,9 +464,16 @@ def _read(pixels: NDArray[np.uint8], ranked: list[_Line], band: Box | None) -> l
         region = _surroundings(line, pixels.shape)
         tried.append(region)
         inside = [line, *(o for o in ranked if o is not line and _within(o.box, region))]
-        bar, cut = _best_pair(pixels, inside, region)
+        bar, cut = _best_pair(pixels, inside, region, labels.rows_of_ink)
         if bar is None and cut:
-            bar, _ = _best_pair(pixels, inside, _surroundings(line, pixels.shape, wider=1.8))
+            wide = _surroundings(line, pixels.shape, wider=1.8)
+            bar, _ = _best_pair(pixels, inside, wide, labels.rows_of_ink)
+        if bar is None and detected < _MOST_DETECTED and _is_convincing(line):
+            detected += 1
+            bar, cut = _best_pair(pixels, inside, region, None)
+            if bar is None and cut:
+                wide = _surroundings(line, pixels.shape, wider=1.8)
+                bar, _ = _best_pair(pixels, inside, wide, None)
         if bar is not None and not any(_overlap(bar.line, b.line) > 0.3 for b in bars):
             bars.append(bar)
             if band is not None:
@@ -454,6 +481,13 @@ def _read(pixels: NDArray[np.uint8], ranked: list[_Line], band: Box | None) -> l
     if not bars:
         bars = [_unlabelled(line) for line in ranked[:1] if _is_bar_without_label(line, pixels)]
     return bars
+
+
+def _is_convincing(line: _Line) -> bool:
+    """Say whether a line is so like a bar that its label is worth looking for at length."""
+    if line.exact:
+        return line.crisp >= 0.85
+    return line.crisp >= 0.9 and line.contrast >= 80 and line.width >= 24
 
 
 def _worth_reading(line: _Line) -> bool:
@@ -477,20 +511,30 @@ def _surroundings(line: _Line, shape: Sequence[int], wider: float = 1.0) -> Box:
 
 
 def _best_pair(
-    pixels: NDArray[np.uint8], lines: list[_Line], region: Box
+    pixels: NDArray[np.uint8],
+    lines: list[_Line],
+    region: Box,
+    rows_of_ink: Callable[[NDArray[np.bool_]], list[Box]] | None,
 ) -> tuple[FoundBar | None, bool]:
     """Read the words around the first of some lines; pair a length with the line it labels.
 
     Returns:
         The bar, or None; and whether words near it were cut by the region's edge.
     """
-    x0, y0, x1, y1 = region
+    x0, y0, x1, _ = region
     picture = _readable(pixels, lines[0], region)
-    found = labels.texts(picture)
+    found = rows_of_ink(_ink(picture, lines[0], pixels)) if rows_of_ink else labels.texts(picture)
     places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in found]
     lines = [line for line in lines if not any(_is_stroke(line, place) for place in places)]
-    best: tuple[float, FoundBar] | None = None
+    if rows_of_ink is not None:
+        near = [
+            min((c for c in (_distance(ln, p) for ln in lines) if c is not None), default=9.0)
+            for p in places
+        ]
+        order = np.argsort(near, kind="stable")[:3]
+        found, places = [found[i] for i in order], [places[i] for i in order]
     cut = False
+    lengths: list[tuple[labels.Length, Box]] = []
     for box, around in zip(found, places, strict=True):
         if all(_distance(line, around) is None for line in lines):
             continue
@@ -499,19 +543,32 @@ def _best_pair(
             continue
         words = labels.read_words(picture, box)
         length = labels.parse_length(words.words) if words else None
-        if length is None:
-            continue
-        start = round(length.start * (box[2] - box[0]))
-        place = (around[0] + start, *around[1:])
-        paper = _paper(pixels, place)
-        for line in lines:
+        if length is not None:
+            start = round(length.start * (box[2] - box[0]))
+            lengths.append((length, (around[0] + start, *around[1:])))
+    return _paired(pixels, lines, lengths), cut
+
+
+def _paired(
+    pixels: NDArray[np.uint8], lines: list[_Line], lengths: list[tuple[labels.Length, Box]]
+) -> FoundBar | None:
+    """Pair a length with the line it labels: near it, in its colour, not in its paper's."""
+    best: tuple[float, FoundBar] | None = None
+    colours = [_colour(pixels, line) for line in lines]
+    for length, place in lengths:
+        paper, ink = _paper_and_ink(pixels, place)
+        for line, colour in zip(lines, colours, strict=True):
             cost = _distance(line, place)
-            if _like(pixels, line, paper) or _goes_on_beyond(line, place, lines):
+            if cost is None or _alike(colour, paper, 40) or _goes_on_beyond(line, place, lines):
                 continue
-            if cost is not None and (best is None or cost < best[0]):
+            if not _alike(colour, ink, 90):
+                if not line.exact:
+                    continue
+                cost += 0.4
+            if best is None or cost < best[0]:
                 bar = FoundBar(line.box, place, line.line_px, length.words, length.um)
                 best = (cost, bar)
-    return (None if best is None else best[1]), cut
+    return None if best is None else best[1]
 
 
 def _readable(pixels: NDArray[np.uint8], line: _Line, region: Box) -> NDArray[np.uint8]:
@@ -534,6 +591,17 @@ def _readable(pixels: NDArray[np.uint8], line: _Line, region: Box) -> NDArray[np
     return picture
 
 
+def _ink(picture: NDArray[np.uint8], line: _Line, pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Say which pixels of a picture have the colour of a line."""
+    if line.plane == _COLOUR:
+        grey = picture[:, :, 0]
+        return np.asarray(grey < 0.5 * float(np.median(grey)))
+    x0, y0, x1, y1 = line.core
+    colour = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
+    off = cv2.absdiff(picture, np.full_like(picture, colour.astype(np.uint8))).max(axis=2)
+    return np.asarray(off < 0.42 * max(60.0, float(np.median(off))))
+
+
 def _paint_over(picture: NDArray[np.uint8], box: Box) -> None:
     height, width = picture.shape[:2]
     x0, y0 = max(0, box[0]), max(0, box[1])
@@ -542,23 +610,29 @@ def _paint_over(picture: NDArray[np.uint8], box: Box) -> None:
     picture[y0:y1, x0:x1] = np.median(rim.reshape(-1, 3), axis=0) if rim.size else 0
 
 
-def _paper(pixels: NDArray[np.uint8], place: Box) -> NDArray[Any]:
-    """Say the colour that words are written on."""
+def _paper_and_ink(pixels: NDArray[np.uint8], place: Box) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Say the colour that words are written on, and the colour they are written in."""
     x0, y0, x1, y1 = place
-    words = pixels[y0:y1, x0:x1]
-    grey = cv2.cvtColor(words, cv2.COLOR_RGB2GRAY)
-    _, light = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    paper: NDArray[Any] = np.median(words[light == (light.mean() > 0.5)], axis=0)
-    return paper
+    words = pixels[y0:y1, x0:x1].reshape(-1, 3).astype(np.int16)
+    paper = np.median(words, axis=0)
+    off = np.abs(words - paper).max(axis=1)
+    ink = np.median(words[off >= np.percentile(off, 92)], axis=0)
+    return paper, ink
 
 
-def _like(pixels: NDArray[np.uint8], line: _Line, paper: NDArray[Any]) -> bool:
-    """Say whether a line has the colour of the paper: then it is a gap, drawn by its neighbours."""
-    if line.kind in ("comb", "broken"):
-        return False
+def _colour(pixels: NDArray[np.uint8], line: _Line) -> NDArray[Any]:
     x0, y0, x1, y1 = line.core
-    colour = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
-    return bool(np.abs(colour - paper).max() < 40)
+    rows = pixels[y0:y1, x0:x1]
+    if line.gap is not None:
+        rows = rows[:, : max(1, line.gap[0] - x0)]
+    if line.kind == "comb":
+        rows = rows[-3:, :1]
+    colour: NDArray[Any] = np.median(rows.reshape(-1, 3), axis=0)
+    return colour
+
+
+def _alike(one: NDArray[Any], other: NDArray[Any], within: float) -> bool:
+    return bool(np.abs(one - other).max() < within)
 
 
 def _goes_on_beyond(line: _Line, place: Box, lines: list[_Line]) -> bool:

@@ -253,6 +253,12 @@ def _raggedness(part: Mask, usable: Mask) -> float:
     return _edge_length(part, usable) / max(8.0, _edge_length(broad, usable))
 
 
+def _spans(part: Mask) -> bool:
+    """Say whether a part runs along the whole of one side of the image."""
+    rims = (part[:2].any(axis=0), part[-2:].any(axis=0), part[:, :2].any(1), part[:, -2:].any(1))
+    return any(float(rim.mean()) > 0.9 for rim in rims)
+
+
 def _bounds(part: Mask) -> tuple[int, int, int, int]:
     columns, rows = np.flatnonzero(part.any(axis=0)), np.flatnonzero(part.any(axis=1))
     return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
@@ -305,7 +311,9 @@ def _evidence(features: _Features, outside: Mask, apart_from: Mask) -> dict[str,
     score -= 14.0 * max(0.0, kin - 0.02)
     if area < 0.15:  # one large grain among others is as flat as a mount
         score -= 10.0 * max(0.0, flat - 0.05) * (1 - area / 0.15)
-    score -= 35.0 * max(0.0, 0.06 - area)
+    spans = _spans(outside)
+    score -= 35.0 * max(0.0, (0.015 if spans else 0.06) - area)
+    score += 0.5 * (spans and area > 0.12 and smoother > 2.0)
     return {
         "score": score,
         "smoother": smoother,
