@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
+    DataError,
     IntegrityError,
     InterfaceError,
     OperationalError,
@@ -200,7 +201,7 @@ def writing(engine: Engine) -> Iterator[Session]:
 def _faults(engine: Engine) -> Iterator[None]:
     try:
         yield
-    except (IntegrityError, ProgrammingError):
+    except (DataError, IntegrityError, ProgrammingError):
         raise  # a bug of ours, and allowed to be one
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         raise StoreFault(f"database: {_reason(error)} ({place(engine)})") from error

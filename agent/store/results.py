@@ -7,13 +7,16 @@ A result is never written over: another bundle's answer is a row beside it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy
 from sqlalchemy import Text, cast, func, literal_column, update
 from sqlmodel import col, select
 
 from agent.store import labels
-from agent.store.tables import ContentRow, MicrographRow, ResultRow, SourceRow
+from agent.store.journal import chunks
+from agent.store.tables import ContentRow, MicrographRow, ResultRow, Row, SourceRow
 from agent.triage import Handling, Reason
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 CHUNK = 400
 RANKS_PER_REASON = 1_000_000
 LIVE = "live"
+RESULT, MICROGRAPH = "r_", "m_"
+"""How columns of the two tables are told apart in one row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,9 +294,20 @@ def rank_of(row: ResultRow) -> int | None:
 # --- asking -------------------------------------------------------------------------------------
 
 
+def _columns(table: type[Row], prefix: str) -> list[Any]:
+    columns = Row.metadata.tables[str(table.__tablename__)].columns
+    return [column.label(prefix + column.name) for column in columns]
+
+
 def _asked() -> Any:
+    # Columns, not objects: a night of hundreds is read for a page, and nothing is changed.
     return (
-        select(ResultRow, MicrographRow, SourceRow)
+        sqlalchemy.select(
+            *_columns(ResultRow, RESULT),
+            *_columns(MicrographRow, MICROGRAPH),
+            col(SourceRow.name).label("source"),
+            col(SourceRow.folder).label("folder"),
+        )
         .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
         .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
         .where(_is_current())
@@ -305,7 +321,7 @@ def _is_current() -> Any:
 
 def one(session: Session, public_id: str) -> MicrographView | None:
     """Say all about one micrograph, or None if there is none of this id."""
-    rows = session.exec(_asked().where(MicrographRow.public_id == public_id)).all()
+    rows = session.execute(_asked().where(MicrographRow.public_id == public_id)).all()
     return next(_views(session, rows), None)
 
 
@@ -332,7 +348,7 @@ def queue(
         asked = asked.where(MicrographRow.order == order)
     if limit is not None:
         asked = asked.limit(limit)
-    return list(_views(session, session.exec(asked).all()))
+    return list(_views(session, session.execute(asked).all()))
 
 
 def queue_length(session: Session, whose: Whose) -> int:
@@ -357,7 +373,7 @@ def between(
         )
         .order_by(col(ResultRow.done_at), col(ResultRow.id))
     )
-    return list(_views(session, session.exec(asked).all()))
+    return list(_views(session, session.execute(asked).all()))
 
 
 def every(session: Session, whose: Whose) -> Iterator[MicrographView]:
@@ -366,67 +382,62 @@ def every(session: Session, whose: Whose) -> Iterator[MicrographView]:
         _asked().where(ResultRow.site_id == whose.site_id).order_by(col(ResultRow.id)).limit(CHUNK)
     )
     last = 0
-    while rows := session.exec(asked.where(col(ResultRow.id) > last)).all():
+    while rows := session.execute(asked.where(col(ResultRow.id) > last)).all():
         yield from _views(session, rows)
-        last = rows[-1][0].id
-        session.expunge_all()
+        last = rows[-1].r_id
 
 
-def _views(
-    session: Session, rows: Sequence[tuple[ResultRow, MicrographRow, SourceRow]]
-) -> Iterator[MicrographView]:
-    for start in range(0, len(rows), CHUNK):
-        some = rows[start : start + CHUNK]
-        said = labels.histories(session, [micrograph.id or 0 for _, micrograph, _ in some])
-        for result, micrograph, source in some:
-            yield _view(result, micrograph, source, tuple(said.get(micrograph.id or 0, ())))
+def _views(session: Session, rows: Sequence[Any]) -> Iterator[MicrographView]:
+    for some in chunks(rows):
+        said = labels.histories(session, [row.m_id for row in some])
+        for row in some:
+            yield _view(row, tuple(said.get(row.m_id, ())))
 
 
-def _view(
-    result: ResultRow, micrograph: MicrographRow, source: SourceRow, said: tuple[LabelView, ...]
-) -> MicrographView:
-    box = micrograph.crop_facts.get("crop")
+def _view(row: Any, said: tuple[LabelView, ...]) -> MicrographView:
+    box = row.m_crop_facts.get("crop")
     standing = [label for label in said if not label.undone]
+    told = {name: getattr(row, MICROGRAPH + name) for name in labels.PROCESS_COLUMNS}
     return MicrographView(
-        id=micrograph.public_id,
-        sha256=micrograph.sha256,
-        page=micrograph.page,
-        path=f"{source.folder}/{micrograph.relative}",
-        source=source.name,
-        done_at=result.done_at,
-        width=micrograph.width,
-        height=micrograph.height,
-        um_per_px=micrograph.um_per_px,
-        um_per_px_source=micrograph.um_per_px_source,
+        id=row.m_public_id,
+        sha256=row.m_sha256,
+        page=row.m_page,
+        path=str(Path(row.folder, row.m_relative)),
+        source=row.source,
+        done_at=row.r_done_at,
+        width=row.m_width,
+        height=row.m_height,
+        um_per_px=row.m_um_per_px,
+        um_per_px_source=row.m_um_per_px_source,
         crop=(box[0], box[1], box[2], box[3]) if box else None,
-        recipe=micrograph.recipe,
-        warnings=tuple(micrograph.warnings),
-        crop_facts=micrograph.crop_facts,
-        process_data=labels.process_data_of(micrograph),
-        process_extra=micrograph.process_extra,
-        subtype=result.subtype,
-        subtype_probabilities=result.subtype_probabilities,
-        size=result.size,
-        size_min=result.size_min,
-        size_max=result.size_max,
-        size_probabilities=result.size_probabilities,
-        structure_code=result.structure_code,
-        probability=result.probability,
-        probabilities=result.probabilities,
-        prediction_set=tuple(result.prediction_set),
-        coarser_share=result.coarser_share,
-        strangeness=result.strangeness,
-        handling=result.handling,
-        reasons=tuple(result.reasons),
-        thresholds=result.thresholds,
-        bundle=result.bundle,
-        engine=result.engine,
-        precision=result.precision,
-        result_id=result.id or 0,
-        origin=result.origin,
+        recipe=row.m_recipe,
+        warnings=tuple(row.m_warnings),
+        crop_facts=row.m_crop_facts,
+        process_data={name: value for name, value in told.items() if value},
+        process_extra=row.m_process_extra,
+        subtype=row.r_subtype,
+        subtype_probabilities=row.r_subtype_probabilities,
+        size=row.r_size,
+        size_min=row.r_size_min,
+        size_max=row.r_size_max,
+        size_probabilities=row.r_size_probabilities,
+        structure_code=row.r_structure_code,
+        probability=row.r_probability,
+        probabilities=row.r_probabilities,
+        prediction_set=tuple(row.r_prediction_set),
+        coarser_share=row.r_coarser_share,
+        strangeness=row.r_strangeness,
+        handling=row.r_handling,
+        reasons=tuple(row.r_reasons),
+        thresholds=row.r_thresholds,
+        bundle=row.r_bundle,
+        engine=row.r_engine,
+        precision=row.r_precision,
+        result_id=row.r_id,
+        origin=row.r_origin,
         label=standing[-1] if standing else None,
         labels=said,
-        awaits=result.review_rank is not None,
-        artefacts=micrograph.artefacts,
-        pruned_at=micrograph.pruned_at,
+        awaits=row.r_review_rank is not None,
+        artefacts=row.m_artefacts,
+        pruned_at=row.m_pruned_at,
     )
