@@ -30,7 +30,7 @@ _MICRO = r"(?:[µμuúùûüūyjpνvƒ]\s?[mnrM]{1,2}|[µμ]|microns?|micrometer
 _UNIT = rf"(?P<unit>{_MICRO}|nm|mm|inches|inch|in|mils?)"
 _NUMBER = r"(?P<number>\d+(?:[.,]\d+)?|[.,]\d+)"
 _ALONE = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_NUMBER}\s*{_UNIT}[|\-–—_\[\]<>←→.\s]*$")
-_LAST = re.compile(rf"(?:^|[\s|)\]])(?P<all>{_NUMBER}\s*{_UNIT})[|.\s]*$")
+_AMONG = re.compile(rf"(?<![\w.,=]){_NUMBER}\s?{_UNIT}(?![\w=/])")
 _LOOKALIKE = str.maketrans({"O": "0", "o": "0", "Q": "0", "l": "1", "I": "1", "S": "5", "B": "8"})
 _DIGITS = re.compile(r"^[|\-–—_\s]*([0-9OoQlISB][0-9OoQlISB.,]*)(?=\s*\D)")
 
@@ -57,43 +57,60 @@ class Length:
     Args:
         um: In µm.
         words: Number and unit as read, put into their usual form: "2.5 µm".
-        start: Where the number begins, as a share of the words it was found in; 0 when alone.
+        start, end: Where it stands, as shares of the words it was found in; 0 and 1 when alone.
     """
 
     um: float
     words: str
     start: float
+    end: float
 
 
 def parse_length(words: str) -> Length | None:
     """Read "20 µm", "2,5um" or "500 nm" as a length.
 
     Args:
-        words: What was read. Nothing but a number and a unit may be in it, or they must
-            close it, set off by a blank ("SE 50.0um").
+        words: What was read: nothing but a number and a unit, or dashes around them.
 
     Returns:
         The length, or None if these words state none that people put on a bar.
     """
-    words = re.sub(r"(?<=\d)[/:·](?=\d)", ".", words.strip())
-    found = _ALONE.match(_digits_repaired(words))
-    start = 0.0
-    if found is None:
-        found = _LAST.search(words)
-        if found is None or _names_something(words[: found.start()]):
-            return None
-        start = found.start("all") / max(len(words), 1)
+    found = _ALONE.match(_digits_repaired(_points_repaired(words)))
+    return _length(found, 0.0, 1.0) if found else None
+
+
+def lengths_in(words: str) -> list[Length]:
+    """Read every length that stands by itself among words: "15.0kV 8.0mm x1.00k 50.0um".
+
+    Args:
+        words: What was read in one line.
+
+    Returns:
+        Lengths in reading order, without those that a name before them claims ("WD = 8 mm").
+    """
+    alone = parse_length(words)
+    if alone is not None:
+        return [alone]
+    words = _points_repaired(words)
+    found = []
+    for match in _AMONG.finditer(words):
+        of = len(words)
+        length = _length(match, match.start() / of, match.end() / of)
+        if length is not None and not _names_something(words[: match.start()]):
+            found.append(length)
+    return found
+
+
+def _points_repaired(words: str) -> str:
+    return re.sub(r"(?<=\d)[/:·](?=\d)", ".", words.strip())
+
+
+def _length(found: re.Match[str], start: float, end: float) -> Length | None:
     unit = _unit(found["unit"])
     value = float("0" + found["number"].replace(",", "."))
     if not _is_nice(value):
         return None
-    number = f"{value:g}"
-    return Length(um=value * _UM[unit], words=f"{number} {unit}", start=start)
-
-
-def has_separator(words: str) -> bool:
-    """Say whether a decimal point or comma was read."""
-    return re.search(r"\d[.,]\d", words) is not None
+    return Length(value * _UM[unit], f"{value:g} {unit}", start, end)
 
 
 def texts(picture: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
@@ -217,9 +234,9 @@ def _digits_repaired(words: str) -> str:
 
 def _names_something(before: str) -> bool:
     """Say whether the words before a length say what it is: an aperture, a distance."""
-    return (
-        re.search(r"[=:]|size|wd|hfw|field|width|dist|pa\b|pb\b", before, re.IGNORECASE) is not None
-    )
+    near = before.rstrip()[-14:]
+    named = r"([=:]|size|wd|hfw|field|width|dist\.?|\bpa\s?\d?|\bpb\s?\d?|aperture|spot)$"
+    return re.search(named, near, re.IGNORECASE) is not None
 
 
 def _unit(words: str) -> str:

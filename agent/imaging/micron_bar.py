@@ -542,10 +542,9 @@ def _best_pair(
             cut = True
             continue
         words = labels.read_words(picture, box)
-        length = labels.parse_length(words.words) if words else None
-        if length is not None:
-            start = round(length.start * (box[2] - box[0]))
-            lengths.append((length, (around[0] + start, *around[1:])))
+        for length in labels.lengths_in(words.words) if words else []:
+            left, right = (round(at * (box[2] - box[0])) for at in (length.start, length.end))
+            lengths.append((length, (around[0] + left, around[1], around[0] + right, around[3])))
     return _paired(pixels, lines, lengths), cut
 
 

@@ -1,0 +1,182 @@
+"""A crop holds steel and nothing else, and a scale only when its witnesses agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from drawn import draw
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.errors import FileCode, FileError
+from agent.imaging import Scale, crop
+from agent.imaging.crop import RECIPE, _largest_rectangle
+from agent.imaging.read import Micrograph
+
+SIZE = (360, 480)
+RANGE = (0.01, 5.0)
+
+
+def taken(pixels, scales=(), warnings=()):
+    return Micrograph(
+        sha256="ab" * 32,
+        size_bytes=1,
+        page=0,
+        pages=1,
+        format="PNG",
+        pixels=pixels,
+        scales=tuple(scales),
+        metadata={"objective": "50x"},
+        warnings=tuple(warnings),
+    )
+
+
+def plain(seed=2, size=SIZE):
+    return draw(seed, size=size, bar=False, border=False, band=False, distractors=False).pixels
+
+
+def barred(um_label="20 µm"):
+    """Draw steel with a boxed bar of 100 pixels."""
+    from drawn import _font, _fonts  # noqa: PLC0415
+    from PIL import Image, ImageDraw  # noqa: PLC0415 - only here
+
+    image = Image.fromarray(plain())
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((340, 300, 470, 350), fill="white")
+    pen.rectangle((355, 308, 454, 313), fill="black")
+    pen.text((375, 320), um_label, fill="black", font=_font(_fonts()[0], 20))
+    return np.array(image)
+
+
+def test_steel_alone_is_kept_whole_and_bit_for_bit():
+    pixels = plain()
+
+    cut = crop(taken(pixels, warnings=["sharpest_plane"]), um_per_px_range=RANGE)
+
+    assert cut.box == (0, 0, 480, 360)
+    assert (cut.pixels == pixels).all()
+    assert cut.valid.all()
+    assert cut.specimen_area.whole_frame
+    assert cut.specimen_area.polygon == ((0, 0), (480, 0), (480, 360), (0, 360))
+    assert (cut.um_per_px, cut.um_per_px_source, cut.micron_bar, cut.band) == (None,) * 4
+    assert (cut.warnings, cut.recipe, cut.id) == (("sharpest_plane",), RECIPE, "ab" * 8)
+
+
+def test_the_bar_gives_the_scale_and_is_left_out():
+    cut = crop(taken(barred()), um_per_px_range=RANGE)
+
+    assert cut.micron_bar is not None
+    assert (cut.micron_bar.label, cut.micron_bar.um, cut.micron_bar.line_px) == ("20 µm", 20, 100)
+    assert (cut.um_per_px, cut.um_per_px_source) == (0.2, "micron_bar")
+    assert cut.box[3] <= 308
+
+
+def test_witnesses_that_agree_are_believed_the_first_named():
+    cut = crop(taken(barred(), [Scale("metadata", 0.203)]), um_per_px_range=RANGE)
+
+    assert (cut.um_per_px, cut.um_per_px_source, cut.warnings) == (0.203, "metadata", ())
+    assert [scale.source for scale in cut.scales] == ["metadata", "micron_bar"]
+
+
+def test_witnesses_that_disagree_are_a_conflict_and_no_scale():
+    cut = crop(taken(barred(), [Scale("metadata", 0.25)]), um_per_px_range=RANGE)
+
+    assert (cut.um_per_px, cut.um_per_px_source) == (None, None)
+    assert cut.warnings == ("scale_conflict",)
+
+
+def test_the_table_of_objectives_is_a_witness():
+    cut = crop(taken(barred()), um_per_px_range=RANGE, settings_scale=0.4)
+
+    assert cut.um_per_px is None
+    assert "scale_conflict" in cut.warnings
+
+
+def test_a_scale_out_of_range_is_not_believed():
+    cut = crop(taken(barred("20 nm")), um_per_px_range=RANGE)
+
+    assert cut.um_per_px is None
+    assert "scale_out_of_range" in cut.warnings
+
+
+def test_where_nothing_is_steel_the_file_is_set_aside():
+    pixels = np.full((360, 480, 3), 255, np.uint8)
+    pixels[100:130] = plain()[100:130]
+
+    with pytest.raises(FileError) as raised:
+        crop(taken(pixels), um_per_px_range=RANGE)
+
+    assert raised.value.code == FileCode.NO_STEEL
+
+
+def test_the_preview_shows_the_whole_field_small():
+    pixels = np.repeat(np.repeat(plain(size=(150, 500)), 5, axis=0), 5, axis=1)
+
+    cut = crop(taken(pixels), um_per_px_range=RANGE)
+
+    assert cut.preview.shape == (600, 2000, 3)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_crop_lies_inside_and_touches_neither_bar_nor_band_nor_outside(seed):
+    drawn = draw(seed, size=SIZE)
+    try:
+        cut = crop(taken(drawn.pixels), um_per_px_range=RANGE)
+    except FileError:
+        return
+    x0, y0, x1, y1 = cut.box
+
+    assert 0 <= x0 < x1 <= cut.width == 480
+    assert 0 <= y0 < y1 <= cut.height == 360
+    assert (cut.pixels == drawn.pixels[y0:y1, x0:x1]).all()
+    assert cut.valid.shape == cut.pixels.shape[:2]
+    assert cut.valid.all()
+    for found in (cut.band, cut.micron_bar and cut.micron_bar.bbox):
+        if found:
+            a0, b0, a1, b1 = found
+            assert a1 <= x0 or x1 <= a0 or b1 <= y0 or y1 <= b0
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_turned_image_is_cut_alike(seed):
+    drawn = draw(seed, size=SIZE, bar=False, band=False, distractors=False, border="straight")
+    try:
+        straight = crop(taken(drawn.pixels), um_per_px_range=RANGE)
+    except FileError:
+        return
+
+    turned = crop(taken(np.rot90(drawn.pixels).copy()), um_per_px_range=RANGE)
+
+    x0, y0, x1, y1 = straight.box
+    expected = (y0, 480 - x1, y1, 480 - x0)
+    area = (x1 - x0) * (y1 - y0)
+    w = min(expected[2], turned.box[2]) - max(expected[0], turned.box[0])
+    h = min(expected[3], turned.box[3]) - max(expected[1], turned.box[1])
+    assert w * h >= 0.9 * area
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=5))
+def test_the_largest_clean_rectangle_is_the_largest(rows):
+    clean = np.array(rows)
+    best = max(
+        (
+            (x1 - x0) * (y1 - y0)
+            for y0 in range(len(rows))
+            for y1 in range(y0 + 1, len(rows) + 1)
+            for x0 in range(5)
+            for x1 in range(x0 + 1, 6)
+            if clean[y0:y1, x0:x1].all()
+        ),
+        default=0,
+    )
+
+    found = _largest_rectangle(clean)
+
+    if found is None:
+        assert best == 0
+    else:
+        x0, y0, x1, y1 = found
+        assert clean[y0:y1, x0:x1].all()
+        assert (x1 - x0) * (y1 - y0) == best

@@ -1,0 +1,118 @@
+"""A label is read as the length it states, or not at all."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from drawn import NICE, _font, _fonts
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from agent.imaging.label import lengths_in, parse_length, read_words, texts
+
+
+@pytest.mark.parametrize(
+    ("words", "um"),
+    [
+        ("20 µm", 20.0),
+        ("20 μm", 20.0),
+        ("2,5um", 2.5),
+        ("2.5 um", 2.5),
+        ("500 nm", 0.5),
+        ("0.1 mm", 100.0),
+        ("1mm", 1000.0),
+        ("0.01 in", 254.0),
+        ("100 pm", 100.0),
+        ("100 jm", 100.0),
+        ("|10 µm|", 10.0),
+        ("→8 µm", 8.0),
+        ("l0 µm", 10.0),
+        ("O.5 µm", 0.5),
+        ("2/5 µm", 2.5),
+    ],
+)
+def test_a_label_is_read_in_every_writing(words, um):
+    length = parse_length(words)
+
+    assert length is not None
+    assert length.um == pytest.approx(um)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "WD = 8.5 mm",
+        "WD 8 mm",
+        "Aperture Size = 30.00 µm",
+        "HFW 2.5 mm",
+        "Pa 1 = 2.680 µm",
+        "13.47 µm",
+        "7 µm",
+        "x500",
+        "5.00 kV",
+        "10 Jul 2017",
+        "50",
+        "µm",
+        "0 µm",
+        "20 cm",
+        "",
+    ],
+)
+def test_what_is_no_label_states_no_length(words):
+    assert parse_length(words) is None
+
+
+def test_lengths_in_a_line_of_words_say_where_they_stand():
+    working_distance, bar = lengths_in("15.0kV 8.0mm x1.00k SE 50.0um")
+
+    assert (working_distance.um, bar.um, bar.words) == (8000.0, 50.0, "50 µm")
+    assert (bar.start, bar.end) == (pytest.approx(0.79, abs=0.01), 1.0)
+
+
+def test_a_length_with_a_name_before_it_is_no_label():
+    assert lengths_in("Aperture Size = 30.00 µm  WD = 5 mm Spot 3.0 HFW 2 mm") == []
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_length_people_use_or_none(words):
+    length = parse_length(words)
+
+    assert length is None or 0 < length.um < 1e9
+
+
+@given(
+    st.sampled_from(NICE),
+    st.integers(-1, 2),
+    st.sampled_from(["µm", "μm", "um", "nm", "mm"]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_every_usual_label_is_understood(mantissa, power, unit, comma, space):
+    number = f"{mantissa * 10.0**power:g}"
+    words = number.replace(".", ",") if comma else number
+    factor = {"nm": 1e-3, "mm": 1e3}.get(unit, 1.0)
+
+    length = parse_length(words + (" " if space else "") + unit)
+
+    assert length is not None
+    assert length.um == pytest.approx(mantissa * 10.0**power * factor)
+
+
+def test_drawn_labels_are_read():
+    read = []
+    for words in ("20 µm", "2.5 µm", "500 nm"):
+        image = Image.new("RGB", (200, 60), "white")
+        ImageDraw.Draw(image).text((30, 15), words, fill="black", font=_font(_fonts()[0], 26))
+        picture = np.asarray(image)
+
+        [box] = texts(picture)
+        text = read_words(picture, box)
+        read.append(parse_length(text.words).words)
+
+    assert read == ["20 µm", "2.5 µm", "500 nm"]
+
+
+def test_an_empty_picture_has_no_words():
+    assert texts(cv2.merge([np.full((60, 200), 128, np.uint8)] * 3)) == []

@@ -1,0 +1,86 @@
+"""A bar is found to the pixel and read right, or not at all; an image without one gives none."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from drawn import draw
+
+from agent.imaging.micron_bar import find_graphics
+
+SIZE = (480, 640)
+
+
+@pytest.mark.parametrize(
+    ("style", "seed"),
+    [("solid", 1), ("caps", 2), ("ruler", 5), ("comb", 8), ("broken", 4), ("arrows", 6)],
+)
+def test_a_bar_of_each_style_is_found_and_read(style, seed):
+    drawn = draw(seed, size=SIZE, bar=style, border=False, band=True, distractors=False)
+    [true] = drawn.bars
+
+    [found] = find_graphics(drawn.pixels).bars
+
+    assert found.line_px == pytest.approx(true.line_px, abs=2)
+    assert found.um == pytest.approx(true.um)
+
+
+def test_steel_without_a_bar_has_none():
+    found = [
+        find_graphics(draw(seed, size=SIZE, bar=False, border=False, band=False).pixels).bars
+        for seed in range(100, 112)
+    ]
+
+    assert found == [()] * 12
+
+
+def test_the_band_is_found_where_it_does_not_reach_the_edge():
+    pixels = draw(0, size=SIZE, bar=False, border=False, band=False, distractors=False).pixels
+    pixels[420:460] = 255
+    for x in range(30, 500, 60):
+        cv2.putText(pixels, "EHT 5", (x, 445), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1)
+
+    assert find_graphics(pixels).band == (0, 420, 640, 460)
+
+
+def test_smooth_steel_is_no_band():
+    pixels = np.full((400, 600, 3), 120, np.uint8)
+    noise = np.random.default_rng(0).normal(0, 2, pixels.shape)
+
+    assert find_graphics((pixels + noise).astype(np.uint8)).band is None
+
+
+def test_an_aperture_in_the_band_is_not_taken_for_the_label():
+    pixels = np.full((400, 700, 3), 255, np.uint8)
+    rng = np.random.default_rng(1)
+    pixels[:340] = rng.integers(60, 200, (340, 700, 1), dtype=np.uint8)
+    pixels[370:373, 40:190] = 0
+    pixels[360:383, 40:42] = 0
+    pixels[360:383, 188:190] = 0
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(pixels, "Aperture Size = 30.00 um", (250, 365), font, 0.5, (0, 0, 0), 1)
+    cv2.putText(pixels, "WD = 5 mm", (250, 388), font, 0.5, (0, 0, 0), 1)
+
+    bars = find_graphics(pixels).bars
+
+    assert [bar.um for bar in bars] in ([], [None])
+
+
+def test_a_bar_without_label_is_found_and_states_nothing():
+    pixels = draw(3, size=SIZE, bar=False, border=False, band=False, distractors=False).pixels
+    pixels[440:468, 480:632] = 255
+    pixels[450:456, 490:620] = 0
+
+    [found] = find_graphics(pixels).bars
+
+    assert (found.line_px, found.um, found.label) == (130, None, "")
+
+
+def test_two_panels_have_two_bars():
+    one = draw(21, size=SIZE, bar="solid", border=False, band=False, distractors=False)
+    other = draw(23, size=SIZE, bar="caps", border=False, band=False, distractors=False)
+
+    found = find_graphics(np.hstack([one.pixels, other.pixels])).bars
+
+    assert {bar.um for bar in found} == {one.bars[0].um, other.bars[0].um}

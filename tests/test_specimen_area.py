@@ -1,0 +1,83 @@
+"""The outside is found by what it is; a field of steel only stays whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from drawn import draw
+
+from agent.imaging.specimen_area import find_border, grid_shape
+
+SIZE = (450, 600)
+
+
+def steel(seed, **wanted):
+    return draw(seed, size=SIZE, bar=False, band=False, distractors=False, **wanted)
+
+
+def on_grid(mask):
+    """Say which cells of the grid hold a pixel of the mask."""
+    rows, columns = grid_shape(*mask.shape)
+    ys = np.arange(mask.shape[0]) * rows // mask.shape[0]
+    xs = np.arange(mask.shape[1]) * columns // mask.shape[1]
+    found = np.zeros((rows, columns), bool)
+    where = np.nonzero(mask)
+    found[ys[where[0]], xs[where[1]]] = True
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_steel_alone_is_kept_whole(seed):
+    border = find_border(steel(seed, border=False).pixels)
+
+    assert border.steel.all()
+
+
+@pytest.mark.parametrize("seed", [6, 12, 20, 47])
+def test_a_mount_is_left_out_to_a_few_cells(seed):
+    drawn = steel(seed, border="straight")
+
+    border = find_border(drawn.pixels)
+
+    beyond = on_grid(drawn.outside)
+    assert (border.steel & beyond).sum() <= 0.03 * beyond.sum()
+    assert border.steel.sum() >= 0.8 * (~on_grid(drawn.dirty)).sum()
+
+
+def test_an_inclusion_stays_in():
+    pixels = steel(4, border=False).pixels
+    y, x = np.mgrid[:450, :600]
+    pixels[np.hypot(y - 200, x - 300) < 30] = 15
+
+    assert find_border(pixels).steel.all()
+
+
+def test_a_dark_phase_that_touches_the_frame_stays_in():
+    pixels = steel(4, border=False).pixels
+    y, x = np.mgrid[:450, :600]
+    pixels[np.hypot(y - 5, x - 300) < 40] = 40
+
+    assert find_border(pixels).steel.all()
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_image_has_its_border_turned(turns):
+    pixels = steel(12, border="straight").pixels
+
+    straight = find_border(pixels)
+    turned = find_border(np.ascontiguousarray(np.rot90(pixels, turns)))
+
+    differ = np.rot90(straight.outside, turns) ^ turned.outside
+    assert straight.outside.any()
+    assert differ.mean() < 0.01
+
+
+def test_covered_cells_are_neither_steel_nor_outside():
+    pixels = steel(2, border=False).pixels
+    covered = np.zeros(grid_shape(*SIZE), bool)
+    covered[-20:] = True
+
+    border = find_border(pixels, covered)
+
+    assert (border.steel == ~covered).all()
+    assert not border.outside.any()
