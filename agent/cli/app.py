@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.errors import SetupError
+from agent.errors import AgentError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         importlib.import_module(f"agent.cli.{group}")
     try:
         code = app(args=arguments, standalone_mode=False)
-    except SetupError as error:
+    except AgentError as error:  # also a database that went away while we asked
         code = _refuse(error)
     except (typer.Abort, KeyboardInterrupt):
         code = 130

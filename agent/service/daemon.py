@@ -33,7 +33,7 @@ from agent.service.workplace import (
     open_store,
 )
 from agent.store import StoreFault
-from agent.web import app_of, refuse_strangers
+from agent.web import INBOX_SOURCE, Inbox, app_of, refuse_strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,7 +113,7 @@ class Agent:
         worker = Worker(
             lambda: self._tools(store, bundle),
             bundle=bundle,
-            only=[source.name for source in settings.sources],
+            only=[*(source.name for source in settings.sources), INBOX_SOURCE],
             problems=self.problems,
         )
         watches = [
@@ -121,7 +121,7 @@ class Agent:
             for source in settings.sources
         ]
         nights = Nights(settings, store, archive, now=now, problems=self.problems)
-        pages = self._pages(store, archive)
+        pages = self._pages(store, archive, worker)
         log.info("service.started", sources=len(watches), taken_back=taken_back, page=self.url)
         worker.start()
         for watch in watches:
@@ -129,6 +129,7 @@ class Agent:
         nights.start()
         if pages:
             pages.start()
+        threading.Thread(target=self._examine, args=(store,), name="check", daemon=True).start()
         self._on_ready()
         try:
             self._keep_watch(store, worker, watches, nights)
@@ -152,6 +153,12 @@ class Agent:
         return pool, pipeline
 
     # --- while it runs --------------------------------------------------------------------------
+
+    def _examine(self, store: Store) -> None:
+        # Beside the work: a damaged database is said soon, and a large one delays no start.
+        if found := store.problems():
+            self.problems.say("soundness", f"{found[0]}; see agent check")
+            log.error("database.damaged", faults=len(found), first=found[0])
 
     def _keep_watch(
         self, store: Store, worker: Worker, watches: list[SourceWatch], nights: Nights
@@ -191,15 +198,18 @@ class Agent:
 
     # --- pages ----------------------------------------------------------------------------------
 
-    def _pages(self, store: Store, archive: Archive) -> Pages | None:
+    def _pages(self, store: Store, archive: Archive, worker: Worker) -> Pages | None:
         if not self._serve:
             return None
+        folder = self._settings.store.folder / "inbox"
+        inbox = Inbox(folder, store, now=self._now, on_work=worker.wake)
         app = app_of(
             self._settings,
             store=store,
             archive=archive,
             now=self._now,
             status=lambda: status_in(self._settings, store, now=self._now(), running=True),
+            submit=inbox.take,
         )
         pages = Pages(app, self._settings.web.host, self._settings.web.port)
         self.url = pages.url
