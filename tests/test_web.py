@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from lab import DAY, Lab, minutes
 from agent.errors import BadSettings
 from agent.night import write_report
 from agent.store import Decision
-from agent.web import Desk, create_app, refuse_strangers
+from agent.web import Desk, Inbox, create_app, refuse_strangers
 from model import default_taxonomy
 
 NOW = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
@@ -497,6 +498,59 @@ def test_a_file_is_refused_where_nothing_takes_it(browser):
     answer = browser.post("/api/v1/micrographs?name=a.tif", content=b"bytes")
 
     assert answer.status_code == 503
+
+
+@pytest.fixture
+def inbox(lab, desk):
+    """A browser of a process that takes files in."""
+    taking = Inbox(lab.folder / "inbox", lab.store, now=lambda: NOW)
+    app = create_app(dataclasses.replace(desk, submit=taking.take))
+    with TestClient(app, base_url=HOME) as client:
+        yield client
+
+
+def test_a_file_that_a_program_sends_is_queued_with_its_process_data(lab, inbox):
+    answer = inbox.post("/api/v1/micrographs?name=a.tif&order=4711", content=b"bytes")
+
+    claim = lab.store.claim(1, at=NOW, lease_s=60)[0]
+    assert answer.status_code == 202
+    assert answer.json()["state"] == "queued"
+    assert claim.path.read_bytes() == b"bytes"
+    assert (claim.source, claim.origin, dict(claim.process_data)) == (
+        "api",
+        "api",
+        {"order": "4711"},
+    )
+
+
+def test_sending_a_file_twice_is_sending_it_once(lab, inbox):
+    for _ in range(2):
+        inbox.post("/api/v1/micrographs?name=a.tif", content=b"bytes")
+
+    assert lab.store.counts()["queued"] == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../agent.toml", "..", "C:\\x\\a.tif", "/etc/passwd", "a\x00b"]
+)
+def test_a_sent_name_leads_nowhere_else(lab, inbox, name):
+    answer = inbox.post("/api/v1/micrographs", params={"name": name}, content=b"bytes")
+
+    kept = [path for path in (lab.folder / "inbox").rglob("*") if path.is_file()]
+    assert answer.status_code == 202
+    assert [path.parent.parent for path in kept] == [lab.folder / "inbox"]
+
+
+@pytest.mark.parametrize("query", ["name=a.tif&colour=red", f"name=a.tif&order={'x' * 201}", ""])
+def test_a_file_with_unknown_process_data_is_refused(lab, inbox, query):
+    answer = inbox.post(f"/api/v1/micrographs?{query}", content=b"bytes")
+
+    assert answer.status_code == 422
+    assert lab.store.counts()["queued"] == 0
+
+
+def test_an_empty_body_is_refused(inbox):
+    assert inbox.post("/api/v1/micrographs?name=a.tif", content=b"").status_code == 422
 
 
 def test_whoever_watches_over_the_agent_is_told(lab, browser):

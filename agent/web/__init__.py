@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from agent.web.app import create_app
 from agent.web.desk import Desk
+from agent.web.inbox import SOURCE as INBOX_SOURCE
+from agent.web.inbox import Inbox
 from agent.web.lab import app_of, refuse_strangers
 
-__all__ = ["Desk", "app_of", "create_app", "refuse_strangers"]
+__all__ = ["INBOX_SOURCE", "Desk", "Inbox", "app_of", "create_app", "refuse_strangers"]
