@@ -10,6 +10,7 @@ file by file, and never stops the rest.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 from dataclasses import dataclass, field
@@ -502,7 +503,12 @@ class Cropped(NamedTuple):
 
 
 def cropped(
-    folder: Path, files: Sequence[Labelled], *, pool: CropPool, archive: Archive
+    folder: Path,
+    files: Sequence[Labelled],
+    *,
+    pool: CropPool,
+    archive: Archive,
+    learned: frozenset[str] = frozenset(),
 ) -> Iterator[Cropped]:
     """Read and crop labelled files as the pipeline does, without writing anything down.
 
@@ -511,11 +517,19 @@ def cropped(
         files: Which of its files.
         pool: Worker processes.
         archive: Where the crops are kept until they have been looked at.
+        learned: Keys that the bundle learned from; those files are counted, not cropped.
 
     Yields:
         One per file, in order of completion.
     """
-    by_path = {locate(folder, one.relative): one for one in files}
+    by_path: dict[Path, Labelled] = {}
+    for one in files:
+        path = locate(folder, one.relative)
+        key = _hash(path) if learned else ""
+        if key in learned:
+            yield Cropped(one, (Example(key, one.code, key, _never_loaded),), None)
+        else:
+            by_path[path] = one
     jobs = [(path, _settings_scale(one)) for path, one in by_path.items()]
     for path, outcome in pool.crop_all(jobs):
         one = by_path[path]
@@ -526,6 +540,18 @@ def cropped(
             yield Cropped(one, (), Unusable(one.relative, sentence))
         else:
             yield Cropped(one, tuple(_example(one, crop, archive) for crop in outcome), None)
+
+
+def _hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""  # the pool will say what is wrong with it
+
+
+def _never_loaded() -> Field:
+    raise LookupError("what a bundle learned from is left out of its evaluation")
 
 
 def _settings_scale(one: Labelled) -> float | None:

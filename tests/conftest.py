@@ -7,7 +7,10 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; set before torch loads
 
-pytest_plugins = ["databases"]  # a SQLite file and a real PostgreSQL, for who asks
+pytest_plugins = [
+    "databases",  # a SQLite file and a real PostgreSQL, for who asks
+    "small_lab",  # a lab that has taught its first bundle, for who asks
+]
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

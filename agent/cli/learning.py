@@ -59,7 +59,7 @@ class Progressing(Protocol):
 P = TypeVar("P", bound=Progressing)
 
 
-def shown(steps: Iterable[P], titles: dict[str, str] | None = None) -> Iterator[P]:
+def shown(steps: Iterable[P]) -> Iterator[P]:
     """Show a bar per stage while a long job goes on; every step is passed through."""
     with ExitStack() as stack:
         stage, advance = "", None
@@ -67,7 +67,7 @@ def shown(steps: Iterable[P], titles: dict[str, str] | None = None) -> Iterator[
             if step.stage != stage or advance is None:
                 stack.pop_all().close()
                 stage = step.stage
-                title = (titles or TITLES).get(stage, stage)
+                title = TITLES.get(stage) or stage.replace("size:", "Learning sizes of ")
                 advance = stack.enter_context(say.progress(title, step.total or None))
             advance(step.done, step.note)
             yield step
@@ -390,7 +390,7 @@ def look_at(
     listing = labelled_folder.look(folder, classifier.taxonomy, manifest)
     kinds = labelled_folder.strange_kinds(strange) if strange else {}
     unusable = list(listing.unusable)
-    with passing_archive(settings) as crops:
+    with passing_archive(settings, classifier.learned_from) as crops:
         examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
         odd = {
             kind: crops.of(strange.absolute(), files, f"Cropping {kind}", unusable)
@@ -410,11 +410,12 @@ def look_at(
 class _Crops:
     """Crops files into an archive that passes away."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, learned: frozenset[str]) -> None:
         from agent.archive import Archive  # noqa: PLC0415
         from agent.service.workplace import make_pool  # noqa: PLC0415
 
         self._archive, self.pool = Archive(folder), make_pool(settings)
+        self._learned = learned
 
     def of(
         self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[Unusable]
@@ -424,7 +425,9 @@ class _Crops:
 
         examples: list[Example] = []
         with say.progress(title, len(files)) as advance:
-            found = cropped(folder, files, pool=self.pool, archive=self._archive)
+            found = cropped(
+                folder, files, pool=self.pool, archive=self._archive, learned=self._learned
+            )
             for done, one in enumerate(found, 1):
                 examples += one.examples
                 if one.unusable:
@@ -434,10 +437,10 @@ class _Crops:
 
 
 @contextmanager
-def passing_archive(settings: Settings) -> Iterator[_Crops]:
+def passing_archive(settings: Settings, learned: frozenset[str]) -> Iterator[_Crops]:
     """Keep crops as long as they are looked at."""
     with tempfile.TemporaryDirectory(prefix="martensight-") as folder:
-        crops = _Crops(settings, Path(folder))
+        crops = _Crops(settings, Path(folder), learned)
         with crops.pool:
             yield crops
 

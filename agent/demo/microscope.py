@@ -8,6 +8,7 @@ same content twice. The agent has to say so, and go on.
 from __future__ import annotations
 
 import io
+import shutil
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -191,14 +192,14 @@ def export(
     Yields:
         Each file as soon as it is written.
     """
-    last = b""
     for number, picture in enumerate(pictures):
-        last = encoded(picture.drawn(size), picture.name.rpartition(".")[2])
-        _write(folder / picture.name, last, MANNERS[number % len(MANNERS)], pause_s, sleep)
+        content = encoded(picture.drawn(size), picture.name.rpartition(".")[2])
+        _write(folder / picture.name, content, MANNERS[number % len(MANNERS)], pause_s, sleep)
         yield Exported(picture.name, picture.strange, "")
-    stem, _, extension = pictures[-1].name.rpartition(".")
-    _write(folder / f"{stem} - copy.{extension}", last, "at once", pause_s, sleep)
-    yield Exported(f"{stem} - copy.{extension}", "", "the same content twice")
+    stem, _, extension = pictures[0].name.rpartition(".")
+    copy = f"{stem} - copy.{extension}"
+    shutil.copyfile(folder / pictures[0].name, folder / copy)
+    yield Exported(copy, "", "the same content twice")
     yield from _accidents(folder, pictures, size)
 
 

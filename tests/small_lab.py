@@ -1,0 +1,74 @@
+"""A small laboratory that has taught its first bundle; whoever asks for it shares one per run."""
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from agent.cli.app import main
+from agent.demo.microscope import Picture, encoded, planned
+
+CODES = ("G7", "G9-10", "M9-10")
+PIXELS = (280, 210)
+
+
+@dataclass
+class Lab:
+    """A folder with `agent.toml`, and its command.
+
+    Args:
+        folder: Where everything is.
+        labelled: What it was taught from.
+    """
+
+    folder: Path
+    labelled: list[Picture] = field(default_factory=list)
+
+    def agent(self, *words: str) -> int:
+        """Run a command of the agent here, in this process; its exit code comes back."""
+        with pytest.raises(SystemExit) as ended:
+            main(["--config", str(self.folder / "agent.toml"), *map(str, words)])
+        return int(ended.value.code or 0)
+
+
+def write_labelled(pictures: list[Picture], folder: Path) -> Path:
+    """Draw labelled micrographs into a folder per code; the manifest beside them comes back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / "manifest.csv"
+    with manifest.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(("file", "code", "order", "specimen", "magnification"))
+        for one in pictures:
+            path = folder / one.code / one.name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(encoded(one.drawn(PIXELS), one.name.rpartition(".")[2]))
+            rows.writerow(
+                (f"{one.code}/{one.name}", one.code, one.order, one.specimen, one.magnification)
+            )
+    return manifest
+
+
+def past(specimens: int, *, first_order: int, seed: int, codes=CODES) -> list[Picture]:
+    """Plan labelled micrographs, two fields of each specimen."""
+    return planned(codes, specimens, first_order=first_order, seed=seed, fields=2)
+
+
+@pytest.fixture(scope="session")
+def taught_lab(tmp_path_factory) -> Lab:
+    """A lab with a first bundle at work, taught on drawn micrographs of three codes."""
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "export").mkdir()
+    (folder / "agent.toml").write_text(
+        '[site]\nname = "Small lab"\ntime_zone = "UTC"\n\n'
+        '[[sources]]\nname = "LOM-1"\nfolder = "export"\nquiet_s = 0.2\n'
+        'pattern = "(?P<order>\\\\d+)_(?P<specimen>\\\\d+)_(?P<field>\\\\d+)_.*"\n\n'
+        "[imaging]\nworkers = 1\n\n[web]\nport = 0\n\n[strangeness]\nalpha = 0.1\n",
+        encoding="utf-8",
+    )
+    lab = Lab(folder)
+    pictures = past(10, first_order=1000, seed=1)
+    manifest = write_labelled(pictures, folder / "labelled")
+    assert lab.agent("train", folder / "labelled", "--manifest", manifest) == 0
+    lab.labelled = pictures
+    return lab

@@ -1,0 +1,161 @@
+"""The commands that learn say what they did, name what they could not use, and promote nothing."""
+
+import contextlib
+import io
+import json
+import re
+
+import cv2
+import pytest
+from small_lab import CODES, PIXELS, past, write_labelled
+
+from agent.cli.learning import say_evaluation
+from agent.demo.drawing import draw
+
+
+def picture(path, code="G8", seed=0, **how):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn = draw(code, seed=seed, size=PIXELS, border=False, **how)
+    path.write_bytes(cv2.imencode(".png", drawn.pixels[..., ::-1])[1].tobytes())
+    return path
+
+
+@pytest.fixture
+def empty_lab(tmp_path, taught_lab):
+    """A lab that has nothing yet, with the taught one's manner of running commands."""
+    (tmp_path / "agent.toml").write_text('[site]\ntime_zone = "UTC"\n[imaging]\nworkers = 1\n')
+    return type(taught_lab)(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def exams(taught_lab):
+    """Held-out micrographs of other specimens, in a folder per code."""
+    folder = taught_lab.folder / "exams"
+    write_labelled(past(2, first_order=3000, seed=3), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(taught_lab, exams):
+    """What `agent evaluate` says of them, of strange ones beside them, and what it left behind."""
+    strange = taught_lab.folder / "strange"
+    for seed in range(2):
+        for kind in ("cast_iron", "pearlite"):
+            picture(strange / kind / f"{seed}.png", seed=seed, strange=kind)
+    before = said_by(taught_lab, "files", "--json")
+    code, out = ran(taught_lab, "evaluate", exams, "--strange", strange, "--json")
+    assert said_by(taught_lab, "files", "--json") == before, "evaluating wrote something down"
+    return code, json.loads(out)
+
+
+def ran(lab, *words):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = lab.agent(*words)
+    return code, out.getvalue()
+
+
+def said_by(lab, *words):
+    return ran(lab, *words)[1]
+
+
+def test_import_names_what_it_could_not_use_and_ends_with_1(empty_lab, tmp_path, capsys):
+    picture(tmp_path / "lab/G8/a.png")
+    (tmp_path / "lab/G8/b.png").write_bytes(b"")
+
+    code = empty_lab.agent("import", tmp_path / "lab", "--json")
+
+    said = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert said["labelled"] == 1
+    assert said["codes"] == {"G8": 1}
+    assert [one["file"] for one in said["unusable"]] == ["G8/b.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("import", "nowhere"), "nowhere"),
+        (("train",), "nothing is labelled yet"),
+        (("evaluate", "."), "no bundle yet"),
+        (("retrain",), "no bundle yet"),
+        (("models", "show", "20260101-00000000"), "no bundle is called"),
+        (("models", "rollback", "--by", "E. Meier", "--reason", "r"), "no bundle before"),
+        (("train", "--weights", "nowhere.pth"), "nowhere.pth"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_2(empty_lab, capsys, words, complaint):
+    code = empty_lab.agent(*words)
+
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert complaint in errors[-1]
+    assert errors[-1].startswith("agent: ")
+    assert "Traceback" not in "".join(errors)
+
+
+def test_the_first_bundle_is_put_to_work_and_that_is_recorded(taught_lab, capsys):
+    taught_lab.agent("models", "list", "--json")
+
+    said = json.loads(capsys.readouterr().out)
+    first = said["bundles"][0]
+    assert said["current"] == first["name"]
+    assert first["learned_from"] > 30
+    taught_lab.agent("models", "show", first["name"], "--json")
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["promotions"][-1]["reason"] == "first bundle"
+    assert shown["codes"] == list(CODES)
+
+
+def test_evaluate_gives_the_contracts_document(evaluated):
+    code, said = evaluated
+
+    assert code == 0
+    assert said["n"] == 12
+    assert said["seen_in_training"] == 0
+    assert said["accuracy"]["value"] >= 0.75
+    assert said["accuracy"]["low"] <= said["accuracy"]["value"] <= said["accuracy"]["high"]
+    assert {"within_one_size", "macro_f1", "kappa", "nll", "ece", "limits"} <= said.keys()
+    assert said["per_stage"].keys() == {"subtype", "size"}
+    assert len(said["confusion"]["rows_predicted"]) == len(said["confusion"]["codes"])
+    assert {"value", "low", "high", "alpha"} <= said["false_alarm_rate"].keys()
+
+
+def test_strange_folders_are_told_apart_by_kind(evaluated):
+    _, said = evaluated
+
+    assert said["strange"].keys() == {"cast_iron", "pearlite"}
+    assert said["strange"]["cast_iron"]["n"] == 2
+    assert said["strange"]["cast_iron"]["auroc"] > 0.9
+
+
+def test_people_read_an_evaluation_limits_first(evaluated, capsys):
+    say_evaluation(evaluated[1])
+
+    said = capsys.readouterr().out
+    assert "G9-10 or finer" in said
+    assert said.index("limit") < said.index("structure code right")
+    assert re.search(r"\d+\.\d % \(\d+\.\d to \d+\.\d %", said)
+
+
+def test_images_a_bundle_learned_from_are_left_out_and_counted(taught_lab, capsys):
+    taught_lab.agent("evaluate", taught_lab.folder / "labelled", "--json")
+
+    said = json.loads(capsys.readouterr().out)
+    assert said["seen_in_training"] > 30
+    assert said["n"] + said["seen_in_training"] == len(taught_lab.labelled)
+
+
+def test_a_bundle_goes_out_and_comes_in_unchanged_or_not_at_all(
+    taught_lab, empty_lab, tmp_path, capsys
+):
+    taught_lab.agent("models", "list", "--json")
+    name = json.loads(capsys.readouterr().out)["current"]
+
+    assert taught_lab.agent("models", "export", name, tmp_path / "out") == 0
+    assert empty_lab.agent("models", "add", tmp_path / "out" / name) == 0
+    assert empty_lab.agent("models", "add", tmp_path / "out" / name) == 2
+    assert "here already" in capsys.readouterr().err
+    heads = next((tmp_path / "data/bundles" / name).glob("heads*"))
+    heads.write_bytes(heads.read_bytes()[:-1] + b"x")
+    assert empty_lab.agent("models", "promote", name, "--by", "E. M.", "--reason", "r") == 2
+    assert "changed after it was written" in capsys.readouterr().err

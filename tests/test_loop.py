@@ -1,0 +1,153 @@
+"""The whole loop: taught, watching, judging, reporting, reviewed, learning again; not pretended.
+
+The agent runs in a process of its own, as a lab runs it; what it did is asked of its commands.
+"""
+
+import csv
+import json
+import re
+import time
+
+import pytest
+
+from agent.cli.app import main
+from agent.cli.demonstration import play
+from agent.demo.loop import MARK, Size
+from agent.demo.microscope import planned
+from agent.store import Store, store_url
+
+SMALL = Size(
+    codes=("G7", "G9-10", "M9-10"),
+    specimens=12,
+    exams=2,
+    fields=2,
+    pixels=(320, 240),
+    night_specimens=1,
+    strange_each=1,
+)
+
+
+def agent(folder, *words):
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(folder / "agent.toml"), *map(str, words)])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    """A demonstration that was played to its end, small."""
+    folder = tmp_path_factory.mktemp("played") / "demo"
+    began_s = time.process_time()
+    play(folder, SMALL, serve=False)
+    assert time.process_time() - began_s < 120
+    return folder
+
+
+@pytest.fixture
+def fates(played, capsys):
+    agent(played, "files", "--json")
+    lines = capsys.readouterr().out.splitlines()
+    rows = [row for line in lines for row in _rows(json.loads(line))]
+    return {row["path"].rpartition("/")[2]: row for row in rows}
+
+
+def _rows(document):
+    return document if isinstance(document, list) else [document]
+
+
+def test_every_exported_file_has_met_its_fate(played, fates):
+    exported = {path.name for path in (played / "export").iterdir()}
+
+    assert exported
+    assert {name: fates[name]["state"] for name in exported if name in fates}.keys() == exported
+    assert {fates[name]["state"] for name in exported} == {"done", "duplicate", "set_aside"}
+
+
+def test_the_accidents_of_the_night_are_told_apart(fates):
+    reasons = {name: row["reason"] or "" for name, row in fates.items()}
+    copies = [row for name, row in fates.items() if " - copy" in name]
+
+    assert any("empty" in reason for name, reason in reasons.items() if "_92_" in name)
+    assert any("not_an_image" in reason for name, reason in reasons.items() if "_91_" in name)
+    assert any("truncated" in reason for name, reason in reasons.items() if "_90_" in name)
+    assert [row["state"] for row in copies] == ["duplicate"]
+
+
+def test_the_report_names_what_came_and_what_could_not_be_used(played):
+    pages = list((played / "data/reports").glob("20*.html"))
+
+    (page,) = pages
+    text = page.read_text("utf-8")
+    assert (played / "data/reports/index.html").is_file()
+    assert re.search(r"_91_01_500x\.tif", text)
+    assert "http://" not in re.sub(r"http://(127\.0\.0\.1|www\.w3\.org)", "", text)
+
+
+def test_a_reviewers_label_is_new_to_the_next_retraining(played, capsys):
+    agent(played, "review", "list", "--json")
+    out = capsys.readouterr().out
+    queue = [row for line in out.splitlines() for row in _rows(json.loads(line))]
+    name = queue[0]["id"]
+
+    assert agent(played, "review", "label", name, "G8", "--by", "E. Meier") == 0
+    capsys.readouterr()
+
+    agent(played, "retrain", "--dry-run", "--json")
+    said = json.loads(capsys.readouterr().out)
+    assert said["new_labels"] == 1
+    assert said["codes"]["G8"] == 1
+
+
+def test_process_data_comes_from_the_names(played):
+    with Store.open(store_url(played / "data"), site="Demonstration", agent="test") as store:
+        views = [view for view in store.micrographs() if view.origin == "watch"]
+
+        assert views
+        assert all(view.process_data["microscope"] == "LOM-07" for view in views)
+        assert all(re.fullmatch(r"\d+", view.process_data["order"]) for view in views)
+        assert all(view.bundle for view in views)
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path, capsys):
+    (tmp_path / "thesis.docx").write_bytes(b"x")
+
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", str(tmp_path), "--no-serve"])
+
+    assert ended.value.code == 2
+    assert "holds other things (thesis.docx)" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.docx"]
+
+
+def test_held_out_specimens_are_not_among_the_labelled_ones(played):
+    def specimens(folder):
+        with (played / folder / "manifest.csv").open(encoding="utf-8") as file:
+            return {(row["order"], row["specimen"]) for row in csv.DictReader(file)}
+
+    assert not specimens("labelled") & specimens("test")
+
+
+def test_the_full_demonstration_has_at_least_80_exams_of_every_trained_code():
+    pictures = planned(Size().codes, Size().exams, first_order=46_000, seed=2)
+
+    assert len(pictures) >= 80
+    assert len({one.code for one in pictures}) == 8
+    assert len({one.name for one in pictures}) == len(pictures)
+
+
+@pytest.mark.slow
+def test_the_whole_demonstration_reaches_what_it_promises(tmp_path, capfd):
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", str(tmp_path / "demo"), "--no-serve"])
+
+    out, errors = capfd.readouterr()
+    report, page = out.strip().splitlines()[-2:]
+    right = re.search(r"structure code right: (\d+\.\d) % .* n = (\d+)\)", errors)
+    noticed = re.search(r"strange ones noticed: (\d+) of (\d+)", errors)
+    assert not ended.value.code
+    assert report.startswith("report ")
+    assert page.startswith("page http://127.0.0.1:")
+    assert MARK in (tmp_path / "demo/agent.toml").read_text("utf-8")
+    assert float(right[1]) >= 85
+    assert int(right[2]) >= 80
+    assert int(noticed[1]) / int(noticed[2]) >= 0.8

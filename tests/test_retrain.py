@@ -1,0 +1,159 @@
+"""A candidate learns from what people said; a gate says why or why not; only a person promotes."""
+
+import json
+import shutil
+
+import pytest
+from small_lab import Lab, past, write_labelled
+
+from agent.archive import Archive
+from agent.retrain import Gate, bundle_named, bundles_in, collect, every_bundle, plan_of, retrain
+from agent.store import Decision, Store, store_url
+from model import read_manifest
+
+
+@pytest.fixture
+def lab(taught_lab, tmp_path):
+    """A copy of the taught lab, free to be changed."""
+    shutil.copytree(taught_lab.folder, tmp_path / "lab")
+    copy = Lab(tmp_path / "lab")
+    copy.labelled = taught_lab.labelled
+    return copy
+
+
+@pytest.fixture
+def data(lab):
+    return lab.folder / "data"
+
+
+@pytest.fixture
+def store(data):
+    with Store.open(store_url(data), site="Small lab", agent="test") as store:
+        yield store
+
+
+def current(store, data):
+    return bundle_named(data, store.current_bundle())
+
+
+def learn(store, data, *, min_new):
+    bundle = current(store, data)
+    manifest = read_manifest(bundle)
+    return list(
+        retrain(
+            collect(store, Archive(data), manifest.taxonomy),
+            current=bundle,
+            plan=plan_of(manifest),
+            bundles=bundles_in(data),
+            min_new=min_new,
+            now=manifest.created_at,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def learned(taught_lab, tmp_path_factory):
+    """The taught lab after 18 new labels and a retraining; the outcome with it."""
+    folder = tmp_path_factory.mktemp("learned") / "lab"
+    shutil.copytree(taught_lab.folder, folder)
+    lab = Lab(folder)
+    import_more(lab)
+    with Store.open(store_url(folder / "data"), site="Small lab", agent="test") as store:
+        *_, outcome = learn(store, folder / "data", min_new=5)
+    return lab, outcome
+
+
+def import_more(lab, specimens=3):
+    more = past(specimens, first_order=2000, seed=2)
+    manifest = write_labelled(more, lab.folder / "more")
+    lab.agent("import", lab.folder / "more", "--manifest", manifest)
+    return more
+
+
+def test_everything_labelled_is_collected_and_what_is_not_is_counted(lab, store, data):
+    one, other = store.labelled()[:2]
+    store.decide(
+        one.id, Decision(kind="unusable", by="E. Meier", why="blurred"), at=one.labelled_at
+    )
+    Archive(data).crop_path(other.sha256, other.page).unlink()
+
+    collected = collect(store, Archive(data), read_manifest(current(store, data)).taxonomy)
+
+    assert len(collected.examples) == len(lab.labelled) - 2
+    assert collected.left_out == {"its crop is no longer in the archive": 1}
+
+
+def test_specimens_stay_together(lab, store, data):
+    collected = collect(store, Archive(data), read_manifest(current(store, data)).taxonomy)
+
+    groups = {example.group for example in collected.examples}
+    assert len(groups) == len({(one.order, one.specimen) for one in lab.labelled})
+
+
+def test_with_too_few_new_labels_nothing_is_taught(store, data):
+    before = every_bundle(data)
+
+    (outcome,) = learn(store, data, min_new=5)
+
+    assert outcome.gate is Gate.NOT_ENOUGH_EVIDENCE
+    assert "0 new labels" in outcome.sentence
+    assert every_bundle(data) == before
+
+
+def test_a_candidate_is_held_against_the_present_bundle_on_images_neither_learned_from(learned):
+    lab, outcome = learned
+
+    candidate = read_manifest(bundle_named(lab.folder / "data", outcome.candidate))
+    present = read_manifest(bundle_named(lab.folder / "data", outcome.current))
+    assert set(present.split["test"]) <= set(candidate.split["test"])
+    assert not set(candidate.split["test"]) & candidate.learned_from
+    assert not set(candidate.split["test"]) & present.learned_from
+    assert outcome.numbers["new_labels"] == 18
+    assert outcome.gate in Gate
+
+
+def test_a_dry_run_says_what_would_be_learned_from_and_teaches_nothing(lab, data, capsys):
+    before = every_bundle(data)
+    import_more(lab, specimens=1)
+    capsys.readouterr()
+
+    code = lab.agent("retrain", "--dry-run", "--json")
+
+    said = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert said["new_labels"] == 6
+    assert said["wanted"] == 20
+    assert every_bundle(data) == before
+
+
+def test_a_gate_that_says_no_ends_with_3(lab, capsys):
+    code = lab.agent("retrain", "--json")
+
+    said = json.loads(capsys.readouterr().out)
+    assert code == 3
+    assert said["gate"] == "not_enough_evidence"
+
+
+def test_a_person_promotes_and_goes_back_and_both_are_in_the_trail(learned):
+    lab, outcome = learned
+    first, second = outcome.current, outcome.candidate
+
+    with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
+        assert store.current_bundle() == first, "a retraining promotes nothing"
+        by = ("--by", "E. Meier", "--reason")
+        assert lab.agent("models", "promote", second, *by, "more data") == 0
+        assert store.current_bundle() == second
+        assert lab.agent("models", "rollback", *by, "worse on B") == 0
+
+        assert store.current_bundle() == first
+        acts = [(one.actor, one.subject) for one in store.trail("model.promoted")]
+        assert acts[-2:] == [("E. Meier", second), ("E. Meier", first)]
+        assert store.trail_problems() == []
+
+
+def test_promotion_needs_a_name_and_a_reason(lab, store, capsys):
+    name = store.current_bundle()
+
+    assert lab.agent("models", "promote", name, "--reason", "r") == 2
+    assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", " ") == 2
+    assert "Traceback" not in capsys.readouterr().err
