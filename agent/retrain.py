@@ -17,7 +17,17 @@ import structlog
 from agent.errors import BadBundle
 from agent.imaging.crop import RECIPE
 from agent.labelled_folder import key_of, loader, slices_of
-from model import Classifier, Example, Plan, TaxonomyError, compare, evaluate, read_manifest, train
+from model import (
+    Classifier,
+    Example,
+    Plan,
+    TaxonomyError,
+    compare,
+    evaluate,
+    read_manifest,
+    taxonomy_from,
+    train,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -176,7 +186,9 @@ def plan_of(manifest: Manifest, *, epochs: int = 0) -> Plan:
     said = {name: value for name, value in manifest.facts["plan"].items() if name in known}
     lists = {name: tuple(value) for name, value in said.items() if isinstance(value, list)}
     asked = {"epochs": epochs} if epochs else {}
-    return Plan(taxonomy=manifest.taxonomy, **{**said, **lists, **asked})
+    wanted = manifest.facts.get("taxonomy")  # with the codes that had no image then
+    taxonomy = taxonomy_from(wanted) if wanted else manifest.taxonomy
+    return Plan(taxonomy=taxonomy, **{**said, **lists, **asked})
 
 
 def retrain(

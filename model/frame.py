@@ -101,7 +101,7 @@ class Framing:
         x1, y1 = min(width, x0 + most), min(height, y0 + most)
         part = Field(field.pixels[y0:y1, x0:x1], field.valid[y0:y1, x0:x1], field.um_per_px)
         size = (max(1, round((y1 - y0) * factor)), max(1, round((x1 - x0) * factor)))
-        shrunk = _resampled(part, size)
+        shrunk = resampled(part, size)
         return _padded(shrunk, (x0, y0, x1, y1), counted=False, steps=True)
 
 
@@ -127,7 +127,7 @@ def _mirrored(field: Field, side: int) -> Frame:
 def _resized(field: Field, size: tuple[int, int]) -> Frame:
     rows, columns = (max(CELL_PX, round(side / CELL_PX) * CELL_PX) for side in size)
     height, width = field.valid.shape
-    shown = _resampled(field, (rows, columns))
+    shown = resampled(field, (rows, columns))
     return Frame(shown.pixels, shown.valid, (rows, columns), (0, 0, width, height))
 
 
@@ -173,7 +173,8 @@ def _rounded(side: int) -> int:
     return -(-side // step) * step
 
 
-def _resampled(field: Field, size: tuple[int, int]) -> Field:
+def resampled(field: Field, size: tuple[int, int]) -> Field:
+    """Bring a field to (rows, columns), smoothing where it shrinks; its scale is not rewritten."""
     if field.valid.shape == size:
         return field
     pixels = torch.from_numpy(np.ascontiguousarray(field.pixels)).permute(2, 0, 1)  # (3, h, w)
@@ -235,13 +236,26 @@ def _turned(
 
 
 def _relit(pixels: torch.Tensor, rng: Generator) -> torch.Tensor:
-    light = pixels.float()
-    mean = light.mean()
-    light = (light - mean) * float(rng.uniform(0.8, 1.2)) + mean * float(rng.uniform(0.88, 1.12))
-    balance = torch.tensor(rng.uniform(0.95, 1.05, 3), dtype=torch.float32)[:, None, None]
-    light = (light * balance).clamp(0, 255)
-    light = 255 * (light / 255) ** float(rng.uniform(0.85, 1.18))
+    mean = float(pixels.float().mean())
+    contrast, brightness = float(rng.uniform(0.8, 1.2)), float(rng.uniform(0.88, 1.12))
+    balance = torch.from_numpy(rng.uniform(0.95, 1.05, (3, 1)))
+    levels = (torch.arange(256.0) - mean) * contrast + mean * brightness
+    levels = (levels[None] * balance).clamp(0, 255)  # (3, 256): what each value becomes
+    levels = (255 * (levels / 255) ** float(rng.uniform(0.85, 1.18))).round().to(torch.uint8)
+    light = torch.stack(
+        [table[channel.int()] for table, channel in zip(levels, pixels, strict=True)]
+    )
     sigma = float(rng.uniform(0.0, 1.0))
     if sigma > 0.3:  # noqa: PLR2004 - below it, a blur of five pixels changes nothing
-        light = pictures.gaussian_blur(light, [5, 5], [sigma, sigma])
-    return light.round().clamp(0, 255).to(torch.uint8)
+        light = _blurred(light.float(), sigma).round().to(torch.uint8)
+    return light
+
+
+def _blurred(light: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Blur (3, h, w) by a Gaussian of five pixels; shifted sums, four times torchvision's speed."""
+    near, far = math.exp(-0.5 / sigma**2), math.exp(-2.0 / sigma**2)
+    total = 1 + 2 * near + 2 * far
+    x = functional.pad(light[None], (2, 2, 2, 2), mode="reflect")[0]
+    x = x[:, :, 2:-2] + near * (x[:, :, 1:-3] + x[:, :, 3:-1]) + far * (x[..., :-4] + x[..., 4:])
+    x = x[:, 2:-2] + near * (x[:, 1:-3] + x[:, 3:-1]) + far * (x[:, :-4] + x[:, 4:])
+    return x / total**2

@@ -142,7 +142,7 @@ def quick_plan(**changes: Any) -> Plan:
     A frozen EfficientNet-Lite0, whose weights come with the installation; every field brought to
     0.25 µm per pixel; two stages of heads through the one network.
     """
-    plan = Plan(arch="efficientnet-lite0", frozen=True, framing="scale", um_per_px=0.25, views=4)
+    plan = Plan(arch="efficientnet-lite0", frozen=True, framing="scale", um_per_px=0.25, views=2)
     return replace(plan, **changes)
 
 
@@ -196,7 +196,7 @@ def train(
         BundleError: The bundle could not be written.
     """
     examples, taxonomy, notes = accepted(examples, plan.taxonomy, mixed_groups=plan.mixed_groups)
-    plan = replace(plan, taxonomy=taxonomy)
+    asked_of, plan = plan.taxonomy, replace(plan, taxonomy=taxonomy)
     sides = split(
         examples,
         shares=plan.shares,
@@ -281,6 +281,7 @@ def train(
             split=sides.keys(),
             facts={
                 "plan": _plan_json(plan),
+                "taxonomy": asked_of.as_json(),
                 "notes": notes,
                 "history": history,
                 "engine": engine.label,
