@@ -1,6 +1,6 @@
 """Say what every reader gives: pages that are decoded only when asked for.
 
-In:  nothing. Out: `Page`, `Loader`, `Limits`, and the two guards around foreign decoders.
+In:  nothing. Out: `Page`, `Loader`, `Limits`, and the guards around foreign decoders.
 Next: `read`.
 """
 
@@ -83,10 +83,11 @@ def check_pages(count: int, limits: Limits) -> None:
 
 @contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Turn whatever a foreign decoder raises about foreign bytes into a `FileError`.
+    """Turn whatever is raised while foreign bytes are decoded into a `FileError`.
 
-    Decoders raise anything from `struct.error` to `RecursionError` on damaged bytes, so this is
-    the one place besides the pipeline's edge where `Exception` is caught. Keep our own code out.
+    Decoders raise anything from `struct.error` to `RecursionError` on damaged bytes, some as late
+    as when a tag is asked for, so this is the one place besides the pipeline's edge where
+    `Exception` is caught. What carries an error number comes from share or disk, and passes.
     """
     try:
         yield
@@ -97,6 +98,8 @@ def decoding(what: str) -> Iterator[None]:
             FileCode.TOO_LARGE, f"decoding it as {what} took more memory than there is."
         ) from error
     except Exception as error:
+        if isinstance(error, OSError) and isinstance(error.errno, int):
+            raise
         raise FileError(
             FileCode.UNREADABLE, f"it cannot be decoded as {what}: {_in_short(error)}."
         ) from error

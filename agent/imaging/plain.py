@@ -21,7 +21,7 @@ import numpy as np
 
 from agent.errors import FileCode, FileError
 from agent.imaging.metadata import dots_as_um_per_px, text_tags
-from agent.imaging.page import Limits, Loader, Page, check_size, decoding
+from agent.imaging.page import Limits, Loader, Page, check_size
 from agent.imaging.tones import RGBA, to_rgb, torn_at, upright
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _page(content: bytes, header: _Header, what: str) -> Page:
 
 
 def _decoded(content: bytes, what: str) -> Stored:
-    with decoding(what), complaints() as heard:
+    with complaints() as heard:
         stored = cv2.imdecode(
             np.frombuffer(content, np.uint8),
             cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION,
@@ -105,15 +105,14 @@ def _decoded(content: bytes, what: str) -> Stored:
     damage = [line for line in heard if "Corrupt JPEG" in line and "extraneous" not in line]
     if damage:
         raise FileError(FileCode.UNREADABLE, f"its decoder says: {damage[0].strip()}.")
-    with decoding(what):
-        if stored is None:
-            raise FileError(FileCode.UNREADABLE, f"it begins as a {what} but cannot be decoded.")
-        if stored.ndim == 3 and stored.shape[2] == 1:  # noqa: PLR2004 - one grey channel
-            stored = stored[..., 0]
-        if stored.ndim == 3:  # noqa: PLR2004 - OpenCV's order is blue, green, red
-            stored = cv2.cvtColor(
-                stored, cv2.COLOR_BGRA2RGBA if stored.shape[2] == RGBA else cv2.COLOR_BGR2RGB
-            )
+    if stored is None:
+        raise FileError(FileCode.UNREADABLE, f"it begins as a {what} but cannot be decoded.")
+    if stored.ndim == 3 and stored.shape[2] == 1:  # noqa: PLR2004 - one grey channel
+        stored = stored[..., 0]
+    if stored.ndim == 3:  # noqa: PLR2004 - OpenCV's order is blue, green, red
+        stored = cv2.cvtColor(
+            stored, cv2.COLOR_BGRA2RGBA if stored.shape[2] == RGBA else cv2.COLOR_BGR2RGB
+        )
     return stored
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from agent.errors import FileCode, FileError
 from agent.imaging.crop import Scale
 from agent.imaging.metadata import sidecar_scales
-from agent.imaging.page import Limits, Loader, Page
+from agent.imaging.page import Limits, Loader, Page, decoding
 from agent.imaging.plain import BMP_START, JPEG_START, PNG_START, bmp, jpeg, png
 from agent.imaging.tiff import TIFF_STARTS, tiff
 from agent.imaging.vendor import CZI_START, LIF_START, ND2_STARTS, czi, lif, nd2
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    Opener = Callable[[bytes, Path, Limits], list[Loader]]
 
 __all__ = ["Limits", "Micrograph", "micrographs", "read"]
 
@@ -79,11 +81,14 @@ def micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
     content = _bytes_of(path)
     sha256 = hashlib.sha256(content).hexdigest()
     size_bytes = len(content)
-    name, loaders = _opened(content, path, limits)
+    name, opened = _reader_of(content)
+    with decoding(name):
+        loaders = opened(content, path, limits)
     del content  # the loaders hold it, and let it go with the last page
     pages = len(loaders)
     for number in range(pages):
-        page = loaders.pop(0)()
+        with decoding(name):
+            page = loaders.pop(0)()
         yield Micrograph(
             sha256=sha256,
             size_bytes=size_bytes,
@@ -115,12 +120,12 @@ def _bytes_of(path: Path) -> bytes:
     return content
 
 
-def _opened(content: bytes, path: Path, limits: Limits) -> tuple[str, list[Loader]]:
+def _reader_of(content: bytes) -> tuple[str, Opener]:
     if not content:
         raise FileError(FileCode.EMPTY, "it is empty.")
     for name, starts, opened in READERS:
         if content.startswith(starts):
-            return name, opened(content, path, limits)
+            return name, opened
     if not content.strip(b"\0"):
         raise FileError(FileCode.EMPTY, f"it holds {len(content)} zero bytes and nothing else.")
     for start, at, what in STRANGERS:
@@ -131,9 +136,7 @@ def _opened(content: bytes, path: Path, limits: Limits) -> tuple[str, list[Loade
     raise FileError(FileCode.NOT_AN_IMAGE, "it does not begin like any image format.")
 
 
-READERS: tuple[
-    tuple[str, tuple[bytes, ...], Callable[[bytes, Path, Limits], list[Loader]]], ...
-] = (
+READERS: tuple[tuple[str, tuple[bytes, ...], Opener], ...] = (
     ("TIFF", TIFF_STARTS, lambda content, _, limits: tiff(content, limits)),
     ("PNG", (PNG_START,), lambda content, _, limits: png(content, limits)),
     ("JPEG", (JPEG_START,), lambda content, _, limits: jpeg(content, limits)),

@@ -21,7 +21,7 @@ import tifffile
 
 from agent.errors import FileCode, FileError
 from agent.imaging.metadata import most_bits, ome_bits, tiff_scales, tiff_text
-from agent.imaging.page import Limits, Loader, Page, check_pages, check_size, decoding
+from agent.imaging.page import Limits, Loader, Page, check_pages, check_size
 from agent.imaging.stack import COLOURS, fields, picture
 from agent.imaging.tones import to_rgb, torn_at, upright
 
@@ -52,13 +52,10 @@ def tiff(content: bytes, limits: Limits) -> list[Loader]:
     Raises:
         FileError: `truncated`, `unsupported`, `too_large` or `unreadable`.
     """
-    with decoding("TIFF"):
-        tif = tifffile.TiffFile(BytesIO(content), _multifile=False)
-        pages = len(tif.pages)
-    if pages == 0:
+    tif = tifffile.TiffFile(BytesIO(content), _multifile=False)
+    if len(tif.pages) == 0:
         raise FileError(FileCode.TRUNCATED, "the TIFF ends before its first page is described.")
-    with decoding("TIFF"):
-        stacks = _stacks(tif)
+    stacks = _stacks(tif)
     for stack in stacks:
         check_size(stack.page.imagewidth, stack.page.imagelength, limits)
         check_pages(math.prod(stack.leading), limits)
@@ -179,8 +176,7 @@ class _File:
         self._refuse_cut(described, page)
         if described.is_contiguous and described.predictor == 1 and described.fillorder == 1:
             return self._view(described, page.dataoffsets[0])
-        with decoding("TIFF"):
-            stored = page.asarray()
+        stored = page.asarray()
         if stored.shape != described.shape:
             raise FileError(
                 FileCode.TRUNCATED,
@@ -282,13 +278,16 @@ def _coloured(page: tifffile.TiffPage, stored: Stored) -> tuple[Stored, bool]:
     """Look palettes up, turn negatives round, widen fewer than eight bits."""
     photometric, bits = _code(page.photometric), _code(page.bitspersample)
     if photometric == 3:  # noqa: PLR2004 - palette
-        colours = np.moveaxis(np.asarray(page.colormap), 0, -1)
+        table = np.asarray(page.colormap)
+        if table.ndim != 2 or len(table) != COLOURS:  # noqa: PLR2004 - a row per colour
+            raise FileError(FileCode.UNREADABLE, "its palette is missing or damaged.")
+        colours = np.moveaxis(table, 0, -1)
         eight = (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)  # noqa: PLR2004
         numbers = stored.astype(np.uint8) if stored.dtype == np.bool_ else stored
         full = np.zeros((1 << 8 * numbers.dtype.itemsize, COLOURS), np.uint8)
         full[: len(eight)] = eight[: len(full)]
         return full[numbers], False
-    if stored.dtype == np.uint8 and bits < 8:  # noqa: PLR2004
+    if stored.dtype == np.uint8 and 0 < bits < 8:  # noqa: PLR2004
         stored = (stored * np.uint8(255 // ((1 << bits) - 1))).astype(np.uint8)
     if photometric == 0:  # white is zero
         stored = ~stored if stored.dtype == np.bool_ else np.iinfo(stored.dtype).max - stored

@@ -18,7 +18,7 @@ import numpy as np
 
 from agent.errors import FileCode, FileError
 from agent.imaging.metadata import UM_PER, named, parsed, square
-from agent.imaging.page import Limits, Loader, Page, check_pages, check_size, decoding
+from agent.imaging.page import Limits, Loader, Page, check_pages, check_size
 from agent.imaging.stack import fields, picture
 from agent.imaging.tones import to_rgb
 
@@ -47,7 +47,7 @@ def czi(content: bytes, path: Path, limits: Limits) -> list[Loader]:
     except ImportError:
         raise _missing("a Zeiss CZI file") from None
     _refuse_cut_czi(content)
-    with decoding("CZI"), library.open_czi(str(path)) as file:
+    with library.open_czi(str(path)) as file:
         scenes = dict(file.scenes_bounding_rectangle_no_pyramid) or {
             None: file.total_bounding_rectangle_no_pyramid
         }
@@ -74,7 +74,7 @@ def _czi_page(
         stored = file.read(plane=dict(position), scene=scene)
         return np.asarray(stored[..., 0] if stored.shape[2] == 1 else stored[..., ::-1])
 
-    with decoding("CZI"), library.open_czi(str(path)) as file:
+    with library.open_czi(str(path)) as file:
         stored, said, warnings = picture(at, sizes, plane, three_are_rgb=False)
     bits = next((e.text for e in named(xml, "ComponentBitCount") if e.text), "")
     pixels, more = to_rgb(stored, bits=int(bits) if bits.isdigit() else None)
@@ -138,10 +138,9 @@ def lif(content: bytes, _: Path, limits: Limits) -> list[Loader]:
         from liffile import LifFile  # noqa: PLC0415 - an extra
     except ImportError:
         raise _missing("a Leica LIF file") from None
-    with decoding("LIF"):
-        file = LifFile(BytesIO(content), squeeze=False)
-        images = [image for image in file.images if not image.is_flim]
-        every = [dict(image.sizes) for image in images]
+    file = LifFile(BytesIO(content), squeeze=False)
+    images = [image for image in file.images if not image.is_flim]
+    every = [dict(image.sizes) for image in images]
     loaders: list[Loader] = []
     for image, sizes in zip(images, every, strict=True):
         if not {"X", "Y"} <= set(sizes):
@@ -157,9 +156,8 @@ def lif(content: bytes, _: Path, limits: Limits) -> list[Loader]:
 
 
 def _lif_page(image: Any, sizes: Mapping[str, int], at: Position) -> Page:
-    with decoding("LIF"):
-        everything = image.asarray()
-        attributes = [element.attrib for element in image.xml_element.iter()]
+    everything = image.asarray()
+    attributes = [element.attrib for element in image.xml_element.iter()]
     axes = "".join(sizes)
     stack = {axis: n for axis, n in sizes.items() if axis not in PICTURE_AXES}
 
@@ -210,7 +208,7 @@ def nd2(_: bytes, path: Path, limits: Limits) -> list[Loader]:
         from nd2 import ND2File  # noqa: PLC0415 - an extra
     except ImportError:
         raise _missing("a Nikon ND2 file") from None
-    with decoding("ND2"), ND2File(path) as file:
+    with ND2File(path) as file:
         sizes = dict(file.sizes)
     check_size(sizes.get("X", 1), sizes.get("Y", 1), limits)
     stack = {axis: n for axis, n in sizes.items() if axis not in PICTURE_AXES}
@@ -221,7 +219,7 @@ def nd2(_: bytes, path: Path, limits: Limits) -> list[Loader]:
 def _nd2_page(path: Path, stack: Mapping[str, int], at: Position) -> Page:
     from nd2 import ND2File  # noqa: PLC0415
 
-    with decoding("ND2"), ND2File(path) as file:
+    with ND2File(path) as file:
         loops = {axis: n for axis, n in stack.items() if axis != "C"}
         rgb = file.components_per_channel == 3  # noqa: PLR2004 - colours
 
