@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from agent.store import Claim, Finding, Store, engine, sources
-from agent.store.journal import MAX_ATTEMPTS
+from agent.store.journal import MAX_ATTEMPTS, MAX_DEATHS
 from agent.triage import Handling, Verdict
 from agent.watch import Arrival
 
@@ -99,7 +99,7 @@ class Books(RuleBasedStateMachine):
         (claim,) = claims
         before = self.held.get(claim.content_id)
         assert before is None or before.token < claim.token
-        assert claim.attempts <= MAX_ATTEMPTS
+        assert claim.attempts <= MAX_ATTEMPTS + MAX_DEATHS
         self.held[claim.content_id] = claim
         return number, claim
 

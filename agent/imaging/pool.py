@@ -84,6 +84,10 @@ class CropPool:
             context=get_context("spawn"),
         )
 
+    def warm(self) -> None:
+        """Start the workers before there is work, so that no file is in hand while they load."""
+        wait([self._pool.schedule(_warm) for _ in range(self.workers)])
+
     def crop_all(self, jobs: Sequence[tuple[Path, float | None]]) -> Iterator[tuple[Path, Outcome]]:
         """Read and crop files.
 
@@ -174,6 +178,10 @@ def _begin(memory_limit_bytes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     threading.Thread(target=_watch_memory, args=(memory_limit_bytes,), daemon=True).start()
+
+
+def _warm() -> None:
+    """Nothing: to be called at all, a worker must have loaded this module."""
 
 
 def _watch_memory(limit_bytes: int) -> None:

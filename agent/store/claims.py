@@ -20,6 +20,7 @@ from agent.store.identity import hand_over, known_by_hash
 from agent.store.journal import (
     AT_ONCE,
     MAX_ATTEMPTS,
+    MAX_DEATHS,
     OVERWRITTEN,
     RETRY_AFTER,
     SUSPECT_AFTER,
@@ -124,8 +125,8 @@ def _claim(
     if path is None:
         rest(content, State.IGNORED, OVERWRITTEN, _OVERWRITTEN_SENTENCE)
         return None
-    if content.attempts >= MAX_ATTEMPTS:
-        sentence = f"it was in hand each of the {content.attempts} times the agent died"
+    if content.interrupted >= MAX_DEATHS:
+        sentence = f"it was in hand each of the {content.interrupted} times the agent died"
         rest(content, State.SET_ASIDE, FileCode.CRASHED, sentence, at=at)
         return None
     content.state, content.agent_id = State.PROCESSING, whose.agent_id
@@ -211,11 +212,12 @@ def fail(session: Session, claim: Claim, sentence: str, *, at: datetime) -> date
     if content is None:
         return None
     session.add(content)
-    if content.attempts >= MAX_ATTEMPTS:
+    crashes = max(content.attempts - content.interrupted, 1)
+    if crashes >= MAX_ATTEMPTS:
         rest(content, State.SET_ASIDE, FileCode.CRASHED, sentence, at=at)
         return None
     rest(content, State.FAILED, FileCode.CRASHED, sentence)
-    content.due_at = at + RETRY_AFTER[content.attempts - 1]
+    content.due_at = at + RETRY_AFTER[crashes - 1]
     return content.due_at
 
 

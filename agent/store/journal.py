@@ -34,6 +34,9 @@ RETRY_AFTER = (
 """How long after each unexpected crash of one file it is tried again."""
 
 MAX_ATTEMPTS = len(RETRY_AFTER) + 1
+MAX_DEATHS = 10
+"""How often the agent may die with a file in hand before the file is held guilty. More than the
+attempts: a machine that is switched off again and again must not cost an innocent file."""
 SUSPECT_AFTER = 2  # leases lost: from then on a file is tried alone, so that the guilty one shows
 CHUNK = 400  # rows per question: SQLite takes at most 999 values in old builds
 
