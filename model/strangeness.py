@@ -1,20 +1,21 @@
 """Say how unlike everything taught a field is, as a whole and at its strangest place.
 
 In:  `Field`s through one frozen network. Out: a `Strangeness` with a calibrated p-value.
-Next: `classify` puts it into the prediction. Four looks are taken of one pass: the whole field,
-its windows of 80 µm, its fine cells and its broad cells. Each is compared with what known fields
-reach that the comparison never saw; the most surprising look decides.
+Next: `classify` puts it into the prediction. Five looks are taken: the whole field, its windows of
+80 µm, its fine cells and its broad cells, all from one pass of the network, and the tone of its
+cells. Each is compared with what known fields reach that the comparison never saw.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from model import conformal
+from model.defects import Defect, Gates, measured
 from model.errors import ModelError, TrainingError
 from model.gaussian import Clouds, Moments, Textures, unit
 from model.impression import Cells, Impression, Looker
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from model.frame import Field
     from model.network import Backbone
 
-LOOKS: Final = ("whole", "window", "fine", "broad")
+LOOKS: Final = ("whole", "window", "fine", "broad", "tone")
 """What is compared, in the order of every array below."""
 
 WHOLE_LAYERS: Final = (0, 1, 2, 3)
@@ -40,8 +41,15 @@ _NEAREST = 3
 _OWN_MEAN_FROM = 10
 """Codes with fewer images share the mean of their subtype."""
 
-_FINE_TOP, _BROAD_TOP = 40, 4
-"""How many of the strangest cells are averaged: about 100 and 160 µm²."""
+PLACES: Final = ("fine", "broad", "tone")
+"""Looks that are taken cell by cell, and so can say where."""
+
+_TOP: Final = {"fine": 20, "broad": 3, "tone": 40}
+"""How many of the strangest cells are averaged: about 50, 120 and 100 µm². A number, no share of
+the field: an inclusion is as strange in a large field as in a small one."""
+
+_OWN_USUAL_FROM = 20
+"""Subtypes with fewer images are compared with what images of any subtype reach."""
 
 _KEPT_BYTES = 1_500_000_000
 """Cells of the examples that are kept in memory while learning; the rest is looked at twice."""
@@ -87,14 +95,15 @@ class _Distances:
 
     Args:
         whole: (layers,) logarithms. windows: (w, layers) logarithms.
-        fine, broad: (rows, columns) float32, 0 off the steel.
-        tops: (2,) logarithms: the mean of the strangest fine and broad cells.
+        subtype: The subtype whose fields look most like this one as a whole.
+        places: Per look of `PLACES` (rows, columns) float32, 0 off the steel.
+        tops: (3,) logarithms: the mean square of the strangest cells of each.
     """
 
     whole: NDArray[np.float64]
     windows: NDArray[np.float64]
-    fine: NDArray[np.float32]
-    broad: NDArray[np.float32]
+    subtype: str
+    places: tuple[NDArray[np.float32], ...]
     tops: NDArray[np.float64]
 
 
@@ -104,19 +113,22 @@ class _Models:
 
     whole: tuple[Clouds, ...]
     window: tuple[Clouds, ...]
-    fine: Textures
-    broad: Textures
+    places: tuple[Textures, ...]
+    subtype_of: Mapping[str, str]
 
     def distances(self, seen: Impression) -> _Distances:
-        fine = _map(self.fine, seen.fine)
-        broad = _map(self.broad, seen.broad)
+        away = [
+            _logarithm(clouds.squared(unit(seen.whole[layer][None]))[0])
+            for layer, clouds in zip(WHOLE_LAYERS, self.whole, strict=True)
+        ]  # (layers, classes)
+        nearest = self.whole[0].classes[int(np.mean(away, axis=0).argmin())]
+        places = tuple(
+            _map(textures, getattr(seen, name))
+            for name, textures in zip(PLACES, self.places, strict=True)
+        )
+        tops = [_top(one, _TOP[name]) for name, one in zip(PLACES, places, strict=True)]
         return _Distances(
-            whole=np.concatenate(
-                [
-                    _logarithm(clouds.squared(unit(seen.whole[layer][None])).min(axis=1))
-                    for layer, clouds in zip(WHOLE_LAYERS, self.whole, strict=True)
-                ]
-            ),
+            whole=np.min(away, axis=1),
             windows=np.stack(
                 [
                     _logarithm(clouds.squared(unit(seen.windows[layer])).min(axis=1))
@@ -124,9 +136,9 @@ class _Models:
                 ],
                 axis=1,
             ),
-            fine=fine,
-            broad=broad,
-            tops=_logarithm(np.array([_top(fine, _FINE_TOP), _top(broad, _BROAD_TOP)])),
+            subtype=self.subtype_of[nearest],
+            places=places,
+            tops=_logarithm(np.array(tops)),
         )
 
 
@@ -135,15 +147,16 @@ class _Usual:
     """What known fields reach that their models never saw.
 
     Args:
-        layers, windows: (layers, 2) mean and standard deviation of the logarithms.
-        looks: (4, 2) the same of the looks.
+        layers: (layers, 2) mean and standard deviation of the whole's logarithms.
+        windows: (layers, 2) the same of the windows'.
+        looks: Subtype → (5, 2) the same of the looks; "" holds for any other subtype.
         scores: (n,) sorted upwards, of the pooled folds.
-        peaks: (n, 2) sorted upwards per column: the highest fine and broad cell.
+        peaks: (n, 3) sorted upwards per column: the farthest cell of each of `PLACES`.
     """
 
     layers: NDArray[np.float64]
     windows: NDArray[np.float64]
-    looks: NDArray[np.float64]
+    looks: Mapping[str, NDArray[np.float64]]
     scores: NDArray[np.float64]
     peaks: NDArray[np.float64]
 
@@ -151,19 +164,27 @@ class _Usual:
     def of(cls, measured: Sequence[_Distances]) -> _Usual:
         layers = _spread(np.stack([one.whole for one in measured]))
         windows = _spread(np.concatenate([one.windows for one in measured]))
-        looks = _spread(np.stack([_looks(one, layers, windows) for one in measured]))
-        scores = [_score(_looks(one, layers, windows), looks) for one in measured]
-        peaks = np.array([(one.fine.max(), one.broad.max()) for one in measured], np.float64)
-        return cls(layers, windows, looks, np.sort(scores), np.sort(peaks, axis=0))
+        raw = np.stack([_looks(one, layers, windows) for one in measured])
+        looks = {"": _spread(raw)}
+        subtypes = np.array([one.subtype for one in measured])
+        for subtype in sorted(set(subtypes.tolist())):
+            own = subtypes == subtype
+            if own.sum() >= _OWN_USUAL_FROM:
+                looks[subtype] = _spread(raw[own])
+        peaks = np.array([[away.max() for away in one.places] for one in measured], np.float64)
+        bare = cls(layers, windows, looks, np.zeros(0), np.sort(peaks, axis=0))
+        scores = np.sort([score_of(bare.surprise(one)) for one in measured])
+        return replace(bare, scores=scores)
 
     def surprise(self, one: _Distances) -> NDArray[np.float64]:
-        """Give the looks in standard deviations of known fields, (4,)."""
+        """Give the looks in standard deviations of known fields of its subtype, (5,)."""
         raw = _looks(one, self.layers, self.windows)
-        found: NDArray[np.float64] = (raw - self.looks[:, 0]) / self.looks[:, 1]
+        usual = self.looks.get(one.subtype, self.looks[""])
+        found: NDArray[np.float64] = (raw - usual[:, 0]) / usual[:, 1]
         return found
 
     def levels(self, alpha: float) -> NDArray[np.float64]:
-        """Give the distance that a share alpha of known fields reaches somewhere, (2,)."""
+        """Give the distance that a share alpha of known fields reaches somewhere, (3,)."""
         rank = int(np.clip(np.floor(alpha * (len(self.peaks) + 1)), 1, len(self.peaks)))
         found: NDArray[np.float64] = np.maximum(self.peaks[-rank], 1e-6)
         return found
@@ -181,6 +202,7 @@ class Known:
         usual: _Usual,
         examples: Sequence[tuple[str, str]],
         embeddings: NDArray[np.float32],
+        gates: Gates,
         looker: Looker,
         facts: Mapping[str, Any],
     ) -> None:
@@ -188,6 +210,7 @@ class Known:
         self._usual = usual
         self._examples = tuple(examples)
         self._embeddings = embeddings
+        self._gates = gates
         self._looker = looker
         self._facts = dict(facts)
 
@@ -229,6 +252,7 @@ class Known:
             _Usual.of([measured[index] for index in range(len(folds))]),
             list(zip(memory.keys, memory.codes, strict=True)),
             _whitened(models, known.embeddings()),
+            Gates.around(memory.measured),
             looker_of(backbone),
             {
                 "form": _FORM,
@@ -249,10 +273,12 @@ class Known:
             for index, clouds in enumerate(several)
             for name in ("means", "whiten")
         }
-        for part, textures in (("fine", models.fine), ("broad", models.broad)):
+        for part, textures in zip(PLACES, models.places, strict=True):
             named |= {f"{part}.means": textures.means, f"{part}.whitens": textures.whitens}
-        for name in ("layers", "windows", "looks", "scores", "peaks"):
+        for name in ("layers", "windows", "scores", "peaks"):
             named[f"usual.{name}"] = getattr(usual, name)
+        named |= {f"usual.looks.{subtype}": looks for subtype, looks in usual.looks.items()}
+        named |= {f"gates.{name}": getattr(self._gates, name) for name in ("low", "middle", "high")}
         return named | {"embeddings": self._embeddings}
 
     def facts(self) -> dict[str, Any]:
@@ -261,9 +287,9 @@ class Known:
         return self._facts | {
             "keys": [key for key, _ in self._examples],
             "codes": [code for _, code in self._examples],
-            "classes": list(models.whole[0].classes),
-            "fine_subtypes": list(models.fine.subtypes),
-            "broad_subtypes": list(models.broad.subtypes),
+            "classes": {name: models.subtype_of[name] for name in models.whole[0].classes},
+            "textures": list(models.places[0].subtypes),
+            "usual": list(self._usual.looks),
         }
 
     @classmethod
@@ -302,29 +328,28 @@ class Known:
                 for i in range(len(layers))
             )
 
-        def textures(part: str) -> Textures:
-            return Textures(
-                tuple(facts[f"{part}_subtypes"]),
-                tensors[f"{part}.means"],
-                tensors[f"{part}.whitens"],
-            )
-
-        own = {"keys", "codes", "classes", "fine_subtypes", "broad_subtypes"}
+        names = tuple(facts["textures"])
+        places = tuple(
+            Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]) for part in PLACES
+        )
+        own = {"keys", "codes", "classes", "textures", "usual"}
         return cls(
             _Models(
                 clouds("whole", WHOLE_LAYERS),
                 clouds("window", WINDOW_LAYERS),
-                textures("fine"),
-                textures("broad"),
+                places,
+                dict(facts["classes"]),
             ),
             _Usual(
-                *(
-                    tensors[f"usual.{name}"]
-                    for name in ("layers", "windows", "looks", "scores", "peaks")
-                )
+                tensors["usual.layers"],
+                tensors["usual.windows"],
+                {name: tensors[f"usual.looks.{name}"] for name in facts["usual"]},
+                tensors["usual.scores"],
+                tensors["usual.peaks"],
             ),
             list(zip(facts["keys"], facts["codes"], strict=True)),
             tensors["embeddings"],
+            Gates(tensors["gates.low"], tensors["gates.middle"], tensors["gates.high"]),
             looker_of(backbone),
             {name: value for name, value in facts.items() if name not in own},
         )
@@ -357,10 +382,17 @@ class Known:
         """
         return [self._judged(self._looker.look(field), field, alpha) for field in fields]
 
+    def defects(self, field: Field) -> tuple[Defect, ...]:
+        """Name what is wrong with a field's picture or preparation; () where nothing is.
+
+        A defect is not part of strangeness: it says what to do before anything is graded.
+        """
+        return self._gates.defects(measured(field))
+
     def _judged(self, seen: Impression, field: Field, alpha: float) -> Strangeness:
         distances = self._models.distances(seen)
         surprise = self._usual.surprise(distances)
-        score = float(surprise.max())
+        score = score_of(surprise)
         p_value = float(conformal.p_values(np.array([score]), self._usual.scores)[0])
         heat = _heat(distances, self._usual.levels(alpha))
         place = _place(heat, seen.fine, field)
@@ -407,11 +439,12 @@ class Known:
         what = {
             "whole": "the whole field",
             "window": "a part of the field, about 80 µm wide",
-            "fine": "one place",
-            "broad": "one place",
+            "fine": "the structure of one place",
+            "broad": "the structure of one place",
+            "tone": "one place, by how dark, bright or coloured it is",
         }[look]
         if place and place[1] is not None and look != "whole":
-            what += f" (the strangest spot: {_two_digits(place[1])} µm²)"
+            what += f" (the strangest spot has {_two_digits(place[1])} µm²)"
         rare = how_rare[0].lower() + how_rare[1:]
         return f"Not comparable with the reference images: {rare}; {what}."
 
@@ -453,6 +486,7 @@ class _Memory:
         self._looker = looker
         self._kept: dict[int, Impression] = {}
         self._left = _KEPT_BYTES
+        self.measured: list[dict[str, float]] = []
         self.keys = [example.key for example in examples]
         self.codes = [example.code for example in examples]
         self.groups = [example.group for example in examples]
@@ -463,8 +497,11 @@ class _Memory:
     def __getitem__(self, index: int) -> Impression:
         if index in self._kept:
             return self._kept[index]
-        seen = self._looker.look(self._examples[index].load())
-        size = seen.fine.features.nbytes + seen.broad.features.nbytes
+        field = self._examples[index].load()
+        seen = self._looker.look(field)
+        if len(self.measured) == index:  # the first time round
+            self.measured.append(measured(field))
+        size = sum(getattr(seen, name).features.nbytes for name in PLACES)
         if size <= self._left:
             self._left -= size
             self._kept[index] = seen
@@ -488,9 +525,9 @@ class _Summed:
             seen = memory[index]
             self._whole.append(seen.whole)
             self._windows.append(seen.windows)
-            for name, part in (("fine", seen.fine), ("broad", seen.broad)):
+            for name in PLACES:
                 key = (name, int(folds[index]), self._subtypes[index])
-                one = Moments.of(part.on_steel())
+                one = Moments.of(getattr(seen, name).on_steel())
                 self._cells[key] = self._cells[key] + one if key in self._cells else one
 
     def embeddings(self) -> NDArray[np.float32]:
@@ -515,8 +552,8 @@ class _Summed:
                 )
                 for layer in WINDOW_LAYERS
             ),
-            fine=self._textures("fine", known),
-            broad=self._textures("broad", known),
+            places=tuple(self._textures(name, known) for name in PLACES),
+            subtype_of=dict(zip(self._classes, self._subtypes, strict=True)),
         )
 
     def _textures(self, part: str, known: set[int]) -> Textures:
@@ -538,8 +575,17 @@ def _looks(
     return np.array([whole, window, *one.tops])
 
 
-def _score(raw: NDArray[np.float64], looks: NDArray[np.float64]) -> float:
-    return float(((raw - looks[:, 0]) / looks[:, 1]).max())
+def score_of(surprise: NDArray[np.float64]) -> float:
+    """Join the looks into one score that never falls when a look grows stranger.
+
+    Args:
+        surprise: (5,) in standard deviations of known fields.
+
+    Returns:
+        The length of what lies above -1. MEASURED against mean and maximum on two drawings: the
+        mean misses what one look alone sees, the maximum what all see a little (a coarser size).
+    """
+    return float(np.sqrt(np.square(np.maximum(surprise + 1.0, 0.0)).sum()))
 
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -575,14 +621,21 @@ def _whitened(models: _Models, last: NDArray[np.float32]) -> NDArray[np.float32]
 
 
 def _heat(one: _Distances, levels: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Lay the broad map over the fine one, both in units of their alarm level."""
-    rows, columns = one.fine.shape
-    times = max(1, round(rows / max(one.broad.shape[0], 1)))
-    down = np.minimum(np.arange(rows) // times, one.broad.shape[0] - 1)
-    across = np.minimum(np.arange(columns) // times, one.broad.shape[1] - 1)
-    broad = one.broad[np.ix_(down, across)] / levels[1]
-    heat: NDArray[np.float32] = np.maximum(one.fine / levels[0], broad).astype(np.float32)
+    """Lay the maps over one another on the fine grid, each in units of its alarm level."""
+    shape = one.places[0].shape
+    laid = [_on_grid(away, shape) / level for away, level in zip(one.places, levels, strict=True)]
+    heat: NDArray[np.float32] = np.max(laid, axis=0).astype(np.float32)
     return heat
+
+
+def _on_grid(away: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    times = max(1, round(shape[0] / away.shape[0]))
+    rows, columns = (
+        np.minimum(np.arange(length) // times, cells - 1)
+        for length, cells in zip(shape, away.shape, strict=True)
+    )
+    found: NDArray[np.float32] = away[np.ix_(rows, columns)]
+    return found
 
 
 def _place(

@@ -1,0 +1,326 @@
+"""A field unlike everything taught is flagged, and a known one no more often than was agreed."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load, save
+
+from model import conformal
+from model.dataset import Example
+from model.errors import ModelError, TrainingError
+from model.frame import Field
+from model.gaussian import Clouds, Moments, Textures, shrunken, unit, whitening
+from model.network import bare_backbone
+from model.strangeness import LOOKS, Known, rarity, score_of
+
+ALPHA = 0.05
+CODES = ("G7", "G8", "M8")
+WAVES = {"G7": 12.0, "G8": 7.0, "M8": 4.0}
+LIGHT = {"G7": 150.0, "G8": 140.0, "M8": 175.0}
+
+
+def drawn(code, seed, *, side=128, blot=None, um_per_px=0.2):
+    """A stripy texture; every code has its own width and light, a blot is a black disc."""
+    rng = np.random.default_rng([seed, 5])
+    y, x = np.mgrid[:side, :side]
+    angle, phase = rng.uniform(0, np.pi), rng.uniform(0, 6)
+    wave = WAVES[code] * rng.uniform(0.9, 1.1)
+    grey = LIGHT[code] + 30 * np.sin(
+        2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / wave + phase
+    )
+    grey = grey + rng.normal(0, 12, grey.shape)
+    if blot is not None:
+        grey[np.hypot(x - blot[0], y - blot[1]) < blot[2]] = 8
+    pixels = np.clip(grey, 0, 255).astype(np.uint8)
+    return Field(np.stack([pixels] * 3, axis=-1), np.ones((side, side), bool), um_per_px)
+
+
+def examples(count, first=0):
+    return [
+        Example(
+            f"key{i:03d}", CODES[i % 3], f"specimen{i // 2}", lambda i=i: drawn(CODES[i % 3], i)
+        )
+        for i in range(first, first + count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    import torch  # noqa: PLC0415 - slow to import
+
+    torch.manual_seed(3)
+    return bare_backbone("tiny")
+
+
+@pytest.fixture(scope="module")
+def known(backbone):
+    return Known.learn(examples(90), backbone, subtype_of=lambda code: code[0])
+
+
+@pytest.fixture(scope="module")
+def ordinary(known):
+    return known.judge([drawn(CODES[i % 3], 1000 + i) for i in range(60)], ALPHA)
+
+
+def test_known_fields_have_uniform_p_values(ordinary):
+    found = np.sort([one.p_value for one in ordinary])
+
+    steps = np.arange(1, len(found) + 1) / len(found)
+    assert np.abs(found - steps).max() < 1.63 / np.sqrt(len(found)) + 1 / 60  # KS at 1 %
+
+
+def test_known_fields_are_flagged_no_more_than_chance_allows(known, ordinary):
+    share = np.mean([one.flagged for one in ordinary])
+
+    assert share <= conformal.alarm_limit(ALPHA, len(known), len(ordinary))
+
+
+def test_a_foreign_field_is_stranger_than_all_known_ones(known):
+    noise = np.random.default_rng(1).integers(0, 255, (128, 128, 3)).astype(np.uint8)
+
+    (found,) = known.judge([Field(noise, np.ones((128, 128), bool), 0.2)], ALPHA)
+
+    assert found.flagged
+    assert found.p_value == pytest.approx(1 / 91)
+    assert found.sentence.startswith(
+        "Not comparable with the reference images: stranger than all 90 known images; "
+    )
+
+
+def test_a_black_spot_is_flagged_and_found_where_it_is(known):
+    (found,) = known.judge([drawn("M8", 500, blot=(80, 48, 14))], ALPHA)
+
+    x0, y0, x1, y1 = found.where
+    row, column = np.unravel_index(np.argmax(found.heat), found.heat.shape)
+    assert found.flagged
+    assert found.local > 1
+    assert np.hypot(column * 8 + 4 - 80, row * 8 + 4 - 48) < 20
+    assert x0 < 80 < x1
+    assert y0 < 48 < y1
+    assert found.area_um2 < 128 * 128 * 0.04
+
+
+def test_without_a_scale_a_place_has_no_area(known):
+    (found,) = known.judge([drawn("M8", 500, blot=(80, 48, 14), um_per_px=None)], ALPHA)
+
+    assert found.where is not None
+    assert found.area_um2 is None
+
+
+def test_what_is_no_steel_changes_nothing(known):
+    field = drawn("G7", 700)
+    valid = field.valid.copy()
+    valid[100:, 60:] = False
+    bar, text = field.pixels.copy(), field.pixels.copy()
+    bar[100:, 60:] = 255
+    text[100:, 60:] = np.random.default_rng(0).integers(0, 255, (28, 68, 3))
+
+    one, other = known.judge([Field(bar, valid, 0.2), Field(text, valid, 0.2)], ALPHA)
+
+    assert one.score == other.score
+    assert np.array_equal(one.heat, other.heat)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 300), (33, 40), (64, 200)])
+def test_a_field_of_any_size_gets_an_answer(known, height, width):
+    pixels = np.full((height, width, 3), 120, np.uint8)
+
+    (found,) = known.judge([Field(pixels, np.zeros((height, width), bool), 0.3)], ALPHA)
+
+    assert 0 < found.p_value <= 1
+    assert np.isfinite(found.heat).all()
+
+
+def test_a_batch_equals_its_items_one_by_one(known):
+    fields = [drawn("G7", 900), drawn("G8", 901, side=96), drawn("M8", 902, blot=(40, 40, 12))]
+
+    together = known.judge(fields, ALPHA)
+    alone = [known.judge([field], ALPHA)[0] for field in fields]
+
+    assert [one.score for one in together] == [one.score for one in alone]
+    assert all(
+        np.array_equal(one.heat, other.heat) for one, other in zip(together, alone, strict=True)
+    )
+
+
+def test_saved_and_loaded_it_gives_the_same_answers(known, backbone):
+    kept = save({name: np.ascontiguousarray(array) for name, array in known.tensors().items()})
+    facts = json.loads(json.dumps(known.facts()))
+    fields = [drawn("G7", 900), drawn("M8", 902, blot=(40, 40, 12))]
+
+    again = Known.from_tensors(load(kept), facts, backbone)
+
+    before, after = known.judge(fields, ALPHA), again.judge(fields, ALPHA)
+    assert [one.p_value for one in before] == [one.p_value for one in after]
+    assert [one.score for one in before] == [one.score for one in after]
+    assert [one.nearest for one in before] == [one.nearest for one in after]
+    assert again.defects(fields[0]) == known.defects(fields[0])
+
+
+def test_another_network_than_it_was_learned_with_is_refused(known):
+    with pytest.raises(ModelError, match="other weights"):
+        Known.from_tensors(known.tensors(), known.facts(), bare_backbone("tiny"))
+
+
+def test_the_order_of_the_examples_changes_nothing(backbone):
+    some = examples(24)
+
+    one = Known.learn(some, backbone, subtype_of=lambda code: code[0])
+    other = Known.learn(some[::-1], backbone, subtype_of=lambda code: code[0])
+
+    field = drawn("G8", 77)
+    assert one.judge([field], 0.2)[0].score == other.judge([field], 0.2)[0].score
+
+
+def test_nearest_known_examples_are_named_per_code(known):
+    (found,) = known.judge([drawn("G7", 3)], ALPHA)
+
+    assert set(found.nearest) == set(CODES)
+    assert next(iter(found.nearest)) == "G7"
+    assert found.nearest["G7"][0] == "key003"
+    assert [len(keys) for keys in found.nearest.values()] == [3, 3, 3]
+
+
+def test_an_alarm_rate_too_fine_for_the_known_images_is_refused(known):
+    with pytest.raises(ModelError, match=r"at least 199 known images.*this bundle has 90.*0.011"):
+        known.require(0.005)
+    assert known.require(0.02) != ""
+    assert known.require(0.06) == ""
+
+
+def test_too_few_known_images_flag_nothing_and_say_so(backbone):
+    few = Known.learn(examples(9), backbone, subtype_of=lambda code: code[0])
+    noise = np.random.default_rng(1).integers(0, 255, (128, 128, 3)).astype(np.uint8)
+
+    (found,) = few.judge([Field(noise, np.ones((128, 128), bool), 0.2)], 0.02)
+
+    assert not found.flagged
+    assert found.sentence == (
+        "Stranger than all 9 known images; too few known images to raise an alarm."
+    )
+
+
+def test_one_example_is_no_comparison(backbone):
+    with pytest.raises(TrainingError, match="two"):
+        Known.learn(examples(1), backbone, subtype_of=lambda code: code[0])
+
+
+# ------------------------------------------------------------------ scores
+
+
+looks = st.lists(st.floats(-5, 50), min_size=len(LOOKS), max_size=len(LOOKS)).map(np.array)
+
+
+@given(looks, st.integers(0, len(LOOKS) - 1), st.floats(0, 20))
+@settings(max_examples=100, deadline=None)
+def test_a_look_that_grows_stranger_never_lowers_the_score(surprise, which, more):
+    stranger = surprise.copy()
+    stranger[which] += more
+
+    assert score_of(stranger) >= score_of(surprise)
+
+
+@given(st.integers(0, 1000), st.floats(1, 50), st.floats(1, 5))
+@settings(max_examples=30, deadline=None)
+def test_moving_away_from_all_classes_never_lowers_the_distance(seed, far, farther):
+    rng = np.random.default_rng(seed)
+    clouds = Clouds.around(rng.normal(size=(60, 4)), ["a", "b", "c"] * 20)
+    direction = np.linalg.inv(clouds.whiten) @ unit(rng.normal(size=4))
+    reach = np.abs(clouds.squared(clouds.means)).max() ** 0.5
+
+    steps = np.array([direction * (reach + far), direction * (reach + far) * farther])
+
+    near, away = clouds.squared(steps).min(axis=1)
+    assert away >= near
+
+
+def test_distances_of_a_gaussian_follow_the_chi_square_law():
+    rng = np.random.default_rng(2)
+    mixing = rng.normal(size=(6, 6))
+    taught, fresh = (rng.normal(size=(4000, 6)) @ mixing for _ in range(2))
+
+    squared = Clouds.around(taught, ["a"] * 4000).squared(fresh)[:, 0]
+
+    assert squared.mean() == pytest.approx(6, rel=0.05)
+    assert squared.var() == pytest.approx(12, rel=0.1)
+
+
+def test_shrinking_is_ledoit_and_wolfs():
+    residuals = np.random.default_rng(4).normal(size=(12, 3)) * (1, 2, 3)
+    sample = residuals.T @ residuals / 12
+    mean = np.trace(sample) / 3
+    noise = np.mean([((np.outer(row, row) - sample) ** 2).sum() for row in residuals]) / 12
+    apart = ((sample - mean * np.eye(3)) ** 2).sum()
+
+    found = shrunken(residuals)
+
+    share = min(noise, apart) / apart
+    assert found == pytest.approx(share * mean * np.eye(3) + (1 - share) * sample)
+
+
+def test_a_collapsed_direction_keeps_a_finite_distance():
+    flat = np.random.default_rng(0).normal(size=(50, 3)) * (1.0, 1.0, 0.0)
+
+    assert np.isfinite(whitening(np.cov(flat.T))).all()
+
+
+def test_cells_summed_in_parts_give_the_same_gaussian():
+    rng = np.random.default_rng(0)
+    cells = rng.normal(size=(500, 4)).astype(np.float32)
+    parts = Moments.of(cells[:200]) + Moments.of(cells[200:])
+
+    one = Textures.from_moments({"G": Moments.of(cells)})
+    other = Textures.from_moments({"G": parts})
+
+    assert one.distance(cells) == pytest.approx(other.distance(cells), rel=1e-4)
+
+
+# ------------------------------------------------------------------ p-values and folds
+
+
+def test_a_p_value_is_the_share_of_known_scores_as_high():
+    known_scores = np.array([1.0, 2.0, 3.0, 4.0])
+
+    assert conformal.p_values(np.array([0.0, 2.0, 3.5, 9.0]), known_scores) == pytest.approx(
+        [1.0, 0.8, 0.4, 0.2]
+    )
+
+
+@pytest.mark.parametrize(("alpha", "needed"), [(0.02, 49), (0.05, 19), (0.01, 99), (0.5, 1)])
+def test_an_alarm_rate_says_how_many_known_images_it_needs(alpha, needed):
+    assert conformal.fewest(alpha) == needed
+
+
+def test_the_limit_of_false_alarms_shrinks_with_more_known_images():
+    assert conformal.alarm_limit(0.02, 263) == pytest.approx(0.035, abs=0.004)  # SCIENCE.md 1.6
+    assert conformal.alarm_limit(0.02, 2000) < 0.027
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("GM")), min_size=4, max_size=60))
+@settings(max_examples=50, deadline=None)
+def test_a_specimen_of_a_class_with_others_is_in_one_fold(dealt):
+    groups = [f"{name}{number}" for number, name in dealt]
+    classes = [name for _, name in dealt]
+    keys = [str(index) for index in range(len(dealt))]
+
+    folds = conformal.folds(groups, classes, keys)
+
+    for name in set(classes):
+        own = {group for group, other in zip(groups, classes, strict=True) if other == name}
+        for group in own if len(own) > 1 else ():
+            assert len({folds[i] for i, other in enumerate(groups) if other == group}) == 1
+
+
+@pytest.mark.parametrize(
+    ("p_value", "said"),
+    [
+        (1 / 161, "Stranger than all 160 known images"),
+        (5 / 161, "1 in 40 known images looks this strange"),
+        (0.9, "Like the known images"),
+    ],
+)
+def test_rarity_is_said_as_a_person_would(p_value, said):
+    assert rarity(p_value, 160) == said
