@@ -143,6 +143,7 @@ class Agent:
 
     def _tools(self, store: Store, bundle: CurrentBundle) -> tuple[CropPool, Pipeline]:
         pool = make_pool(self._settings)
+        pool.warm()
         pipeline = make_pipeline(
             self._settings,
             store=store,
