@@ -513,7 +513,7 @@ class _Canvas:
             colour_name, colour = self._colour(x, y, box_w, box_h, boxed=boxed)
         line = (x + line_at[0], y + line_at[1], x + line_at[0] + line_px, y + line_at[1] + tall)
         true = self._draw_line(style, line, thick, tick, colour, text[0])
-        if style in ("caps", "comb", "broken"):
+        if style in ("caps", "ruler", "comb", "broken"):
             line_px = true
         box = (x, y, x + box_w, y + box_h)
         if label:
@@ -603,8 +603,7 @@ class _Canvas:
             flat = bool(self.rng.random() < 0.5)
             base = y1 - thick if flat else y0
             image[base : base + thick, x0:x1] = colour
-            self._ticks(line, colour, 1)
-            return x1 - x0
+            return self._ticks(line, colour, 1)
         if style == "comb":
             return self._ticks(line, colour, int(self.rng.integers(1, 3)))
         wide = max(1, min(thick, 3))

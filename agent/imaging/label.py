@@ -107,7 +107,8 @@ def _points_repaired(words: str) -> str:
 
 def _length(found: re.Match[str], start: float, end: float) -> Length | None:
     unit = _unit(found["unit"])
-    value = float("0" + found["number"].replace(",", "."))
+    number = re.sub(r"^0(?=\d)", "0.", found["number"].replace(",", "."))  # "02": a lost point
+    value = float("0" + number)
     if not _is_nice(value):
         return None
     return Length(value * _UM[unit], f"{value:g} {unit}", start, end)
@@ -162,21 +163,33 @@ def rows_of_ink(ink: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
     boxes = boxes[np.argsort(boxes[:, 0])]
     rows: list[list[int]] = []
     for box in boxes.tolist():
-        for row in rows:
-            high = max(row[3] - row[1], box[3] - box[1])
-            shared = min(row[3], box[3]) - max(row[1], box[1])
-            if shared >= 0.5 * min(row[3] - row[1], box[3] - box[1]) and box[0] - row[2] <= high:
-                row[0], row[1] = min(row[0], box[0]), min(row[1], box[1])
-                row[2], row[3] = max(row[2], box[2]), max(row[3], box[3])
-                row[4] += 1
-                break
-        else:
+        row = next((row for row in rows if _continues(row, box)), None)
+        if row is None:
             rows.append([*box, 1])
+        else:
+            row[:4] = (
+                min(row[0], box[0]),
+                min(row[1], box[1]),
+                max(row[2], box[2]),
+                max(row[3], box[3]),
+            )
+            row[4] += 1
     return [
         (x0, y0, x1, y1)
         for x0, y0, x1, y1, letters_in in rows
         if 7 <= y1 - y0 <= 90 and x1 - x0 >= 1.1 * (y1 - y0) and 2 <= letters_in <= 40
     ]
+
+
+def _continues(row: list[int], box: list[int]) -> bool:
+    """Say whether a letter, or a comma below the line, goes on where a row of letters ends."""
+    tall, high = row[3] - row[1], box[3] - box[1]
+    if box[0] - row[2] > 1.3 * max(tall, high):
+        return False
+    if high < 0.45 * tall:
+        return row[1] <= (box[1] + box[3]) / 2 <= row[3] + 0.3 * tall
+    shared = min(row[3], box[3]) - max(row[1], box[1])
+    return shared >= 0.5 * min(tall, high)
 
 
 def _joined(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
@@ -193,18 +206,42 @@ def _joined(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int,
     return joined
 
 
-def read_words(picture: NDArray[np.uint8], box: tuple[int, int, int, int]) -> Text | None:
+def read_lengths(pictures: list[NDArray[np.uint8]], box: tuple[int, int, int, int]) -> list[Length]:
+    """Read the lengths inside one box, twice; believe them only if both readings agree.
+
+    Args:
+        pictures: (h, w, 3) uint8, RGB: the same place seen in one or two ways.
+        box: Where the words are, in pixels of the pictures.
+
+    Returns:
+        The lengths of the first reading that states any, if no other states others.
+    """
+    views = [(pictures[0], 1.0), (pictures[-1], 0.7 if len(pictures) == 1 else 1.0)]
+    first: list[Length] = []
+    for picture, zoom in views:
+        words = read_words(picture, box, zoom)
+        found = lengths_in(words.words) if words else []
+        if first and found and [length.um for length in found] != [ln.um for ln in first]:
+            return []
+        first = first or found
+    return first
+
+
+def read_words(
+    picture: NDArray[np.uint8], box: tuple[int, int, int, int], zoom: float = 1.0
+) -> Text | None:
     """Read the words inside one box.
 
     Args:
         picture: (h, w, 3) uint8, RGB.
         box: Where the words are, in pixels of the picture.
+        zoom: Below 1 the words are seen smaller, with more room around them.
 
     Returns:
         The words, or None if the reader saw none.
     """
     x0, y0, x1, y1 = box
-    by = max(1, round(0.08 * (y1 - y0)))
+    by = max(1, round((0.08 + 0.5 * (1 - zoom)) * (y1 - y0)))
     line = picture[max(0, y0 - by) : y1 + by, max(0, x0 - 2 * by) : x1 + 2 * by]
     factor = 48 / max(1, line.shape[0])  # the height that the reader was trained on
     enlarged = _resized(line, factor)

@@ -81,7 +81,7 @@ class _Line:
         kind: "plain", "caps", "comb" or "broken". framed: it is the side of a box.
         gap: Where a broken line leaves room for its label. core: the line without its ticks.
         ticks: (outer x, inner x, top, bottom) of what stands up at its left and right end.
-        plane: In which of the planes it was found.
+        plane: In which of the planes it was found. rank: how much it looks like a bar.
     """
 
     box: Box
@@ -95,6 +95,7 @@ class _Line:
     core: Box = (0, 0, 0, 0)
     ticks: tuple[Box | None, Box | None] = (None, None)
     plane: int = 0
+    rank: float = 0.0
 
     @property
     def width(self) -> int:
@@ -340,6 +341,7 @@ def _with_broken(lines: list[_Line]) -> list[_Line]:
                         one,
                         box=box,
                         line_px=length,
+                        exact=one.exact or other.exact,
                         contrast=min(one.contrast, other.contrast),
                         kind="broken",
                         framed=False,
@@ -425,7 +427,8 @@ def _even(ticks: NDArray[Any]) -> Iterator[tuple[_Line, float]]:
 
 
 def _ranked(lines: list[_Line], band: Box | None, shape: Sequence[int]) -> list[_Line]:
-    return sorted(lines, key=lambda line: _rank(line, band, shape), reverse=True)
+    ranked = [replace(line, rank=_rank(line, band, shape)) for line in lines]
+    return sorted(ranked, key=lambda line: line.rank, reverse=True)
 
 
 def _rank(line: _Line, band: Box | None, shape: Sequence[int]) -> float:
@@ -433,7 +436,7 @@ def _rank(line: _Line, band: Box | None, shape: Sequence[int]) -> float:
     height, width = shape[:2]
     x0, y0, x1, y1 = line.box
     score = 1.5 * line.exact + min(line.contrast, 200) / 200 + 1.5 * line.crisp
-    score += {"caps": 1.0, "ruler": 1.0, "comb": 1.0, "broken": 0.8}.get(line.kind, 0.0)
+    score += {"caps": 1.0, "ruler": 1.0, "comb": 1.0, "broken": 1.6}.get(line.kind, 0.0)
     score -= 1.5 * line.framed
     share = (x1 - x0) / width
     score += 1.0 if 0.03 <= share <= 0.6 else 0.0
@@ -464,16 +467,12 @@ def _read(pixels: NDArray[np.uint8], ranked: list[_Line], band: Box | None) -> l
         region = _surroundings(line, pixels.shape)
         tried.append(region)
         inside = [line, *(o for o in ranked if o is not line and _within(o.box, region))]
-        bar, cut = _best_pair(pixels, inside, region, labels.rows_of_ink)
-        if bar is None and cut:
-            wide = _surroundings(line, pixels.shape, wider=1.8)
-            bar, _ = _best_pair(pixels, inside, wide, labels.rows_of_ink)
+        bar = _labelled(pixels, inside, region, labels.rows_of_ink)
         if bar is None and detected < _MOST_DETECTED and _is_convincing(line):
             detected += 1
-            bar, cut = _best_pair(pixels, inside, region, None)
-            if bar is None and cut:
-                wide = _surroundings(line, pixels.shape, wider=1.8)
-                bar, _ = _best_pair(pixels, inside, wide, None)
+            bar = _labelled(pixels, inside, region, None)
+        if bar is not None and any(_goes_on_beyond(bar, line) for line in ranked):
+            continue
         if bar is not None and not any(_overlap(bar.line, b.line) > 0.3 for b in bars):
             bars.append(bar)
             if band is not None:
@@ -510,6 +509,20 @@ def _surroundings(line: _Line, shape: Sequence[int], wider: float = 1.0) -> Box:
     )
 
 
+def _labelled(
+    pixels: NDArray[np.uint8],
+    lines: list[_Line],
+    region: Box,
+    rows_of_ink: Callable[[NDArray[np.bool_]], list[Box]] | None,
+) -> FoundBar | None:
+    """Read around a line; read wider where the region's edge cut words in two."""
+    bar, cut = _best_pair(pixels, lines, region, rows_of_ink)
+    if bar is None and cut:
+        wide = _surroundings(lines[0], pixels.shape, wider=1.8)
+        bar, _ = _best_pair(pixels, lines, wide, rows_of_ink)
+    return bar
+
+
 def _best_pair(
     pixels: NDArray[np.uint8],
     lines: list[_Line],
@@ -522,7 +535,8 @@ def _best_pair(
         The bar, or None; and whether words near it were cut by the region's edge.
     """
     x0, y0, x1, _ = region
-    picture = _readable(pixels, lines[0], region)
+    views = _views(pixels, lines[0], region)
+    picture = views[0]
     found = rows_of_ink(_ink(picture, lines[0], pixels)) if rows_of_ink else labels.texts(picture)
     places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in found]
     lines = [line for line in lines if not any(_is_stroke(line, place) for place in places)]
@@ -541,8 +555,7 @@ def _best_pair(
         if (x0 and box[0] <= 2) or (x1 < pixels.shape[1] and box[2] >= x1 - x0 - 2):
             cut = True
             continue
-        words = labels.read_words(picture, box)
-        for length in labels.lengths_in(words.words) if words else []:
+        for length in labels.read_lengths(views, box):
             left, right = (round(at * (box[2] - box[0])) for at in (length.start, length.end))
             lengths.append((length, (around[0] + left, around[1], around[0] + right, around[3])))
     return _paired(pixels, lines, lengths), cut
@@ -558,28 +571,26 @@ def _paired(
         paper, ink = _paper_and_ink(pixels, place)
         for line, colour in zip(lines, colours, strict=True):
             cost = _distance(line, place)
-            if cost is None or _alike(colour, paper, 40) or _goes_on_beyond(line, place, lines):
+            if cost is None or _alike(colour, paper, 40):
                 continue
             if not _alike(colour, ink, 90):
                 if not line.exact:
                     continue
                 cost += 0.4
+            cost -= 0.15 * line.rank
             if best is None or cost < best[0]:
                 bar = FoundBar(line.box, place, line.line_px, length.words, length.um)
                 best = (cost, bar)
     return None if best is None else best[1]
 
 
-def _readable(pixels: NDArray[np.uint8], line: _Line, region: Box) -> NDArray[np.uint8]:
+def _views(pixels: NDArray[np.uint8], line: _Line, region: Box) -> list[NDArray[np.uint8]]:
     """Cut out a region without its line, so that ticks and arrows are not read as letters.
 
-    Where the line is coloured, the picture is of the colour alone: texture has none.
+    Where the line is coloured, the first picture is of the colour alone: texture has none.
     """
     x0, y0, x1, y1 = region
     picture = pixels[y0:y1, x0:x1].copy()
-    if line.plane == _COLOUR:
-        ink = cv2.subtract(picture.max(axis=2), picture.min(axis=2))
-        picture = cv2.merge([cv2.bitwise_not(ink)] * 3)
     ax, ay, bx, by = line.box
     head = 5 if by - ay <= 5 else 1
     if line.gap is None:
@@ -587,7 +598,18 @@ def _readable(pixels: NDArray[np.uint8], line: _Line, region: Box) -> NDArray[np
     else:
         _paint_over(picture, (ax - 1 - x0, ay - head - y0, line.gap[0] + 2 - x0, by + head - y0))
         _paint_over(picture, (line.gap[2] - 2 - x0, ay - head - y0, bx + 1 - x0, by + head - y0))
-    return picture
+    if line.plane != _COLOUR:
+        return [picture]
+    ink = cv2.bitwise_not(cv2.subtract(picture.max(axis=2), picture.min(axis=2)))
+    return [np.asarray(cv2.merge([ink, ink, ink]), np.uint8), picture]
+
+
+def _paint_over(picture: NDArray[np.uint8], box: Box) -> None:
+    height, width = picture.shape[:2]
+    x0, y0 = max(0, box[0]), max(0, box[1])
+    x1, y1 = min(width, box[2]), min(height, box[3])
+    rim = np.concatenate([picture[max(0, y0 - 2) : y0, x0:x1], picture[y1 : y1 + 2, x0:x1]])
+    picture[y0:y1, x0:x1] = np.median(rim.reshape(-1, 3), axis=0) if rim.size else 0
 
 
 def _ink(picture: NDArray[np.uint8], line: _Line, pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -599,14 +621,6 @@ def _ink(picture: NDArray[np.uint8], line: _Line, pixels: NDArray[np.uint8]) -> 
     colour = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
     off = cv2.absdiff(picture, np.full_like(picture, colour.astype(np.uint8))).max(axis=2)
     return np.asarray(off < 0.42 * max(60.0, float(np.median(off))))
-
-
-def _paint_over(picture: NDArray[np.uint8], box: Box) -> None:
-    height, width = picture.shape[:2]
-    x0, y0 = max(0, box[0]), max(0, box[1])
-    x1, y1 = min(width, box[2]), min(height, box[3])
-    rim = np.concatenate([picture[max(0, y0 - 2) : y0, x0:x1], picture[y1 : y1 + 2, x0:x1]])
-    picture[y0:y1, x0:x1] = np.median(rim.reshape(-1, 3), axis=0) if rim.size else 0
 
 
 def _paper_and_ink(pixels: NDArray[np.uint8], place: Box) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -634,22 +648,18 @@ def _alike(one: NDArray[Any], other: NDArray[Any], within: float) -> bool:
     return bool(np.abs(one - other).max() < within)
 
 
-def _goes_on_beyond(line: _Line, place: Box, lines: list[_Line]) -> bool:
-    """Say whether a line is but the half of one that its label breaks."""
-    x0, y0, x1, y1 = line.core
-    if line.gap is not None or not (place[0] >= x1 - 6 or place[2] <= x0 + 6):
+def _goes_on_beyond(bar: FoundBar, other: _Line) -> bool:
+    """Say whether a bar is but the half of one that its label breaks, of which this is more."""
+    if bar.label_box is None or other.gap is not None:
+        return False
+    (x0, y0, x1, y1), place = bar.line, bar.label_box
+    middle = other.core[1] + other.core[3]
+    if not (2 * y0 - 4 <= middle <= 2 * y1 + 4 and other.width > 0.4 * (x1 - x0)):
         return False
     room = 1.5 * (place[3] - place[1])
-    return any(
-        abs((y0 + y1) - (other.core[1] + other.core[3])) <= 4
-        and (
-            0 <= other.core[0] - place[2] + 6 < room
-            if place[0] >= x1 - 6
-            else 0 <= place[0] + 6 - other.core[2] < room
-        )
-        for other in lines
-        if other is not line and other.gap is None and other.width > 0.4 * line.width
-    )
+    if place[0] >= x1 - 6:
+        return -6 <= other.core[0] - place[2] < room
+    return place[2] <= x0 + 6 and -6 <= place[0] - other.core[2] < room
 
 
 def _is_stroke(line: _Line, place: Box) -> bool:
@@ -664,7 +674,7 @@ def _distance(line: _Line, place: Box) -> float | None:
     """Say how far a label is from being where this line's label would be, or None."""
     x0, y0, x1, y1 = line.box
     high = max(8, place[3] - place[1])
-    if line.width < 0.7 * high:
+    if line.width < max(0.7 * high, 0.32 * (place[2] - place[0])):
         return None
     middle_x, middle_y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
     penalty = (0.0 if line.exact else 0.3) + (1.5 if line.framed else 0.0) + (1 - line.crisp)
