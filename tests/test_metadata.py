@@ -207,3 +207,12 @@ def test_every_vendor_file_has_its_manifests_scale_or_none() -> None:
 def test_a_rescaled_export_of_smartsem_is_measured_by_its_field() -> None:
     # Its "pixel size" of 5.825 nm is that of the frame store of 1024 px; the export has 512.
     assert scales(DATA / "zeiss_sem_512.tif") == [("metadata", 0.01165)]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared vendor files are not here")
+def test_a_microscope_says_its_name() -> None:
+    zeiss = read(DATA / "zeiss_sem_1k.tif")[0].metadata
+    fei = read(DATA / "fei_helios_8bit.tif")[0].metadata
+
+    assert (zeiss["microscope"], zeiss["operator"]) == ("Merlin-61-08", "LIM")
+    assert fei["microscope"] == 'Helios NanoLab" 660'

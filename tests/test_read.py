@@ -199,6 +199,7 @@ def test_pyramid_levels_and_thumbnails_are_no_micrographs(tmp_path) -> None:
     for file in (marked, subs, unmarked):
         [micrograph] = read(file)
         assert (micrograph.pixels == large).all()
+    assert read(unmarked)[0].warnings == ("copies_left_out",)
 
 
 def test_two_fields_of_different_size_are_two_micrographs(tmp_path) -> None:

@@ -285,7 +285,7 @@ def named(root: ET.Element, name: str) -> Iterator[ET.Element]:
 
 def tiff_text(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, str]:
     """Say which microscope made a TIFF, with which objective, and when, where it says so."""
-    said = _who_and_when(page.tags)
+    said = _who_and_when(page.tags) | _sem_text(tif)
     root = parsed(tif.ome_metadata or "")
     for name, element, attribute in (
         ("microscope", "Microscope", "Model"),
@@ -298,6 +298,26 @@ def tiff_text(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, str]
             said[name] = found
     date = next((e.text for e in named(root, "AcquisitionDate") if e.text), None)
     return said | ({"acquired_at": date} if date else {})
+
+
+def _sem_text(tif: tifffile.TiffFile) -> dict[str, str]:
+    """Read what SmartSEM and xT write: instrument, operator, magnification."""
+    zeiss, fei = tif.sem_metadata or {}, tif.fei_metadata or {}
+    system, user = fei.get("System"), fei.get("User")
+    said = {
+        "microscope": _second(zeiss.get("sv_serial_number")) or _inside(system, "SystemType"),
+        "operator": _second(zeiss.get("sv_user_name")) or _inside(user, "User"),
+        "magnification": _second(zeiss.get("ap_mag")),
+    }
+    return {name: text for name, text in said.items() if text}
+
+
+def _second(entry: Any) -> str:
+    return str(entry[1]) if isinstance(entry, tuple) and len(entry) > 1 else ""
+
+
+def _inside(section: Any, key: str) -> str:
+    return str(section.get(key) or "") if isinstance(section, dict) else ""
 
 
 SIDECARS = ("{stem}.txt", "{name}.txt", "{stem}.hdr", "{stem}-{ext}.hdr", "{stem}.xml",

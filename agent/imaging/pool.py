@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Self
 
@@ -200,7 +200,17 @@ def _read_and_crop(
     um_per_px_range: tuple[float, float],
     settings_scale: float | None,
 ) -> list[Crop]:
-    return [
-        crop(micrograph, um_per_px_range=um_per_px_range, settings_scale=settings_scale)
-        for micrograph in micrographs(path, limits=limits)
-    ]
+    crops: list[Crop] = []
+    empty: list[FileError] = []
+    for micrograph in micrographs(path, limits=limits):
+        try:
+            crops.append(
+                crop(micrograph, um_per_px_range=um_per_px_range, settings_scale=settings_scale)
+            )
+        except FileError as error:
+            empty.append(error)
+    if empty and not crops:
+        raise empty[0]
+    if empty:  # a page without steel takes nothing from the others
+        return [replace(one, warnings=(*one.warnings, "page_without_steel")) for one in crops]
+    return crops

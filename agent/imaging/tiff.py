@@ -59,8 +59,8 @@ def tiff(content: bytes, limits: Limits) -> list[Loader]:
     for stack in stacks:
         check_size(stack.page.imagewidth, stack.page.imagelength, limits)
         check_pages(math.prod(stack.leading), limits)
-    file = _File(content, tif)
-    whole = [stack for stack in stacks if not file.is_level_of(stack, stacks[0])]
+    file = _File(content, tif, tuple(stacks))
+    whole = [stack for stack in stacks if not file.is_copy(stack)] or stacks[:1]
     each = [(stack, at) for stack in whole for at in fields(stack.sizes)]
     check_pages(len(each), limits)
     return [partial(file.load, stack, at) for stack, at in each]
@@ -96,8 +96,7 @@ def _stacks(tif: tifffile.TiffFile) -> list[_Stack]:
         guessed = series.levels[1:] if series.kind == "generic" else []
         own = [series, *(level for level in guessed if not level.keyframe.is_subifd)]
         found += [_stack(image, one) for one in own if set("YX") <= set(one.axes)]
-    whole = [stack for stack in found if not stack.page.subfiletype & (REDUCED | MASK)]
-    return whole or found[:1]
+    return found
 
 
 def _stack(image: int, series: tifffile.TiffPageSeries) -> _Stack:
@@ -113,9 +112,16 @@ class _File:
 
     content: bytes
     tif: tifffile.TiffFile
+    stacks: tuple[_Stack, ...]
 
-    def is_level_of(self, stack: _Stack, first: _Stack) -> bool:
-        """Say whether an unmarked page is the first one made smaller: a pyramid's level."""
+    def is_copy(self, stack: _Stack) -> bool:
+        """Say whether a page is no field: a thumbnail, a mask, a pyramid's level.
+
+        An unmarked page is a level if it is the first page made smaller.
+        """
+        first = self.stacks[0]
+        if stack.page.subfiletype & (REDUCED | MASK):
+            return True
         width, height = stack.page.imagewidth, stack.page.imagelength
         if not _same_shape_but_smaller(stack.page, first.page):
             return False
@@ -137,11 +143,12 @@ class _File:
         pixels, toned = to_rgb(stored, bits=bits, alpha=True in alphas)
         um, unclear = tiff_scales(self.tif, stack.page, stack.image)
         orientation = stack.page.tags.valueof(274, 1)
+        copies = len(self.stacks) > 1 and any(map(self.is_copy, self.stacks))
         return Page(
             pixels=pixels if orientation == 1 else upright(pixels, orientation),
             um_per_px=um,
             metadata=tiff_text(self.tif, stack.page) | noted,
-            warnings=(*chosen, *toned, *unclear),
+            warnings=(*chosen, *toned, *unclear, *(("copies_left_out",) if copies else ())),
         )
 
     def _plane(self, stack: _Stack, at: Position) -> tuple[Stored, bool]:
