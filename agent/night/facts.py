@@ -314,7 +314,10 @@ def seen_of(view: MicrographView) -> Seen:
         marks=(_box(bar["bbox"]),) if bar else (),
         scales=tuple((s["source"], float(s["um_per_px"])) for s in facts.get("scales") or ()),
         recipe=view.recipe,
-        warnings=view.warnings,
+        warnings=(
+            *view.warnings,
+            *(f"input_defect:{defect}" for defect in strange.get("defects", ())),
+        ),
         process_data=dict(view.process_data),
         process_extra={str(key): str(value) for key, value in view.process_extra.items()},
         subtype=view.subtype,

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.night.facts import Seen
 
-CARD_PX = 400
+CARD_PX = 340
 ROW_PX = 112
-NEAR_PX = 160
-CARD_QUALITY = 72
+NEAR_PX = 120
+CARD_QUALITY = 64
 ROW_QUALITY = 60
 
 EVIDENCE_LIMIT = 24.0
