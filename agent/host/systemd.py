@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 UNIT = "martensight.service"
 FOLDER = Path("/etc/systemd/system")
+USER = "martensight"
 
 
 def has_journal() -> bool:
@@ -59,6 +60,7 @@ class Systemd:
         if config is None:
             raise WrongUse("a service needs a settings file: write one with agent init DIR.")
         text = unit_for(config, settings)
+        _need_user(settings.store.folder)
         try:
             (FOLDER / UNIT).write_text(text, encoding="utf-8")
         except OSError as error:
@@ -93,6 +95,18 @@ class Systemd:
     def status(self) -> Iterator[str]:
         """Say what systemd knows of it."""
         yield from _systemctl("status", "--no-pager", UNIT, may_fail=True)
+
+
+def _need_user(folder: Path) -> None:
+    import pwd  # noqa: PLC0415 - POSIX alone
+
+    try:
+        pwd.getpwnam(USER)
+    except KeyError as error:
+        raise WrongUse(
+            f"the service runs as the user {USER}, who does not exist yet: "
+            f"useradd --system {USER} && chown -R {USER}: {folder}"
+        ) from error
 
 
 def unit_for(config: Path, settings: Settings) -> str:
