@@ -103,6 +103,8 @@ def _of_the_image(
 
 
 def _of_the_answer(prediction: Prediction, material: str, policy: Policy) -> Iterator[Reason]:
+    if prediction.defects:
+        yield Reason.INPUT_DEFECT
     if prediction.strangeness.flagged:
         yield Reason.STRANGE
     if prediction.probability < policy.min_probability:

@@ -63,6 +63,8 @@ class Prediction:
         strangeness: How unlike the taught examples the field is.
         bundle: Name of the bundle that answered.
         engine: "pytorch" or "openvino", and on which device. precision: "fp32", "bf16" or "int8".
+        defects: What is wrong with the picture or the preparation and what to do, such as
+            "out of focus: shoot again"; () where nothing is.
     """
 
     subtype: str
@@ -82,6 +84,7 @@ class Prediction:
     bundle: str
     engine: str
     precision: str
+    defects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +337,7 @@ class Classifier:
             precision=judged.engine.precision,
         )
 
+            defects=tuple(str(defect) for defect in self._known.defects(field)),
     def _map(self, field: Field, judged: _Judged, which: tuple[str, int]) -> NDArray[np.float16]:
         head, index = self._heads[which[0]], which[1]
         maps = [evidence(f, head, index) for f in judged.sights[head.eye].features]

@@ -36,6 +36,8 @@ _MARGIN = 0.35
 """How far beyond the taught range a measure may lie, as a share of the taught range."""
 
 _ANGLES = 60
+_SCRATCH_PX = 40_000
+"""Lines are looked for in a picture of about so many pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +203,16 @@ def _blurred(plane: torch.Tensor, side: int) -> torch.Tensor:
 
 def _scratch(grey: torch.Tensor, valid: NDArray[np.bool_]) -> float:
     """Add up thin detail along straight lines in all directions, and take the strongest line."""
-    thin = (grey - _blurred(grey, 9)).numpy()
-    thin = np.clip(thin / max(float(thin[valid].std()), 1e-3), -3.0, 3.0) * valid
-    step = max(1, int(np.sqrt(thin.size / 120_000)))
-    thin, inside = thin[::step, ::step], valid[::step, ::step]
+    detail = grey - _blurred(grey, 9)
+    step = max(1, round((detail.numel() / _SCRATCH_PX) ** 0.5))
+    share = functional.avg_pool2d(torch.from_numpy(valid).float()[None], step)[0].numpy()
+    inside = share > 0.999  # noqa: PLR2004 - rounding
+    if not inside.any():
+        return 0.0
+    thin = functional.avg_pool2d(detail[None], step)[0].numpy()
+    thin = np.clip(thin / max(float(thin[inside].std()), 1e-3), -3.0, 3.0)
     y, x = np.nonzero(inside)
-    values = thin[y, x]
+    values = thin[inside]
     enough = 0.6 * min(thin.shape)
     strongest = 0.0
     for angle in np.arange(_ANGLES) * np.pi / _ANGLES:
