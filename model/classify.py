@@ -220,7 +220,9 @@ class Classifier:
             eyes=loaded.eyes,
             heads=loaded.heads,
             known=known,
-            engine=choose_engine(device, precision),
+            engine=choose_engine(
+                device, precision, {eye.backbone.arch for eye in loaded.eyes.values()}
+            ),
             alpha=alpha,
             manifest=loaded.manifest,
             cache=bundle.parent / ".compiled" / bundle.name,
@@ -335,9 +337,9 @@ class Classifier:
             bundle=self.name,
             engine=judged.engine.label,
             precision=judged.engine.precision,
+            defects=tuple(str(defect) for defect in self._known.defects(field)),
         )
 
-            defects=tuple(str(defect) for defect in self._known.defects(field)),
     def _map(self, field: Field, judged: _Judged, which: tuple[str, int]) -> NDArray[np.float16]:
         head, index = self._heads[which[0]], which[1]
         maps = [evidence(f, head, index) for f in judged.sights[head.eye].features]

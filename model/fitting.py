@@ -24,6 +24,7 @@ from model.errors import TrainingError
 from model.frame import augmented
 from model.heads import NEIGHBOUR_DOUBT, class_weights, head_from
 from model.network import cells, fingerprint, pooled
+from model.runtime import multiplies_bf16
 from model.scheme import SUBTYPE, soft_targets
 
 if TYPE_CHECKING:
@@ -428,8 +429,7 @@ def _low(plan: Plan, device: torch.device) -> bool:
         return plan.precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    check = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(check is not None and check())
+    return multiplies_bf16()
 
 
 def _key(head: str) -> str:

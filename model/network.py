@@ -12,7 +12,9 @@ A feature map is pooled over valid cells by `cells(valid, stride)`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -426,7 +428,8 @@ def _torchvision_weights(arch: str) -> Mapping[str, Tensor] | None:
     try:
         if kept.is_file():
             return _read_weights(kept)
-        state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
+        with contextlib.redirect_stderr(io.StringIO()):  # torch.hub announces its download there
+            state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
     except Exception:  # noqa: BLE001 - offline, proxied, full disk: all mean "not to be had"
         return None
     return state

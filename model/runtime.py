@@ -21,6 +21,7 @@ import torch
 from model.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -71,12 +72,17 @@ class Runner(Protocol):
         ...
 
 
-def choose_engine(device: str = "auto", precision: str = "auto") -> Engine:
+def choose_engine(
+    device: str = "auto", precision: str = "auto", archs: Collection[str] = ()
+) -> Engine:
     """Say which engine, device and precision will be used here.
 
     Args:
         device: "auto", "cpu", "cuda" or "cuda:N"; "pytorch" is the CPU without OpenVINO.
         precision: "auto", "fp32" or "bf16".
+        archs: What will run. On a processor with bf16 in hardware "auto" takes it for ResNets,
+            which become four times faster and differ by less than 0.02; for the others it stays
+            with fp32: EfficientNet-Lite0 gains nothing and differs by up to 0.05 (measured).
 
     Raises:
         ModelError: The device is not there, or the precision is unknown.
@@ -96,7 +102,16 @@ def choose_engine(device: str = "auto", precision: str = "auto") -> Engine:
             f"There is no device {device!r}; known are auto, cpu, pytorch, cuda, cuda:N."
         )
     name = "openvino" if _openvino() is not None else "pytorch"
-    return Engine(name, "cpu", "fp32" if precision == "auto" else precision)
+    if precision == "auto":
+        pays = bool(archs) and all(arch.startswith("resnet") for arch in archs)
+        precision = "bf16" if pays and name == "openvino" and multiplies_bf16() else "fp32"
+    return Engine(name, "cpu", precision)
+
+
+def multiplies_bf16() -> bool:
+    """Say whether this processor multiplies bf16 matrices in hardware (AMX)."""
+    check = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(check is not None and check())
 
 
 def runner(eye: Eye, engine: Engine, cache: Path | None = None) -> Runner:

@@ -1,0 +1,145 @@
+"""Measure the model: speed as ratios within one run, agreement of engines, determinism.
+
+    OMP_NUM_THREADS=1 python tests/bench/networks.py [--px 1994] [--arch resnet18] [--repeats 1]
+
+Times are processor time of one thread, so that a busy machine changes little. Weights are random:
+speed does not depend on them, and agreement of engines is measured on heads fitted to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from model import Field, default_taxonomy
+from model.classify import Gaze
+from model.frame import Framing
+from model.network import Eye, bare_backbone
+from model.runtime import Engine, choose_engine, multiplies_bf16
+from model.saliency import evidence
+from model.scheme import Head, Scheme
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CODES = frozenset(default_taxonomy().trained_codes)
+
+
+def spent_s(work: Callable[[], object], repeats: int) -> float:
+    """Give processor seconds of one call, after one call to warm up."""
+    work()
+    start = time.process_time()
+    for _ in range(repeats):
+        work()
+    return (time.process_time() - start) / repeats
+
+
+def head_of(name: str, classes: tuple[str, ...], channels: int) -> Head:
+    rng = np.random.default_rng(len(name))
+    weight = rng.normal(0, channels**-0.5, (len(classes), channels)).astype(np.float32)
+    zeros = np.zeros(max(len(classes), channels), np.float32)
+    return Head(name, name, classes, weight, zeros[: len(classes)], zeros[:channels])
+
+
+def two_stages(eyes: dict[str, Eye], heads: dict[str, Head], gaze: Gaze, field: Field) -> None:
+    """Subtype, then one size head, with maps and embeddings; a head without eye shares the last."""
+    framed = gaze.frames([field])
+    for name, head in heads.items():
+        if name in eyes:
+            (sight,) = gaze.look(name, framed)
+        best = int(head.probabilities(sight.embedding[None])[0].argmax())
+        evidence(sight.features[0], head, best)
+
+
+def package(eyes: dict[str, Eye], heads: dict[str, Head], images: torch.Tensor) -> None:
+    """The same by eager PyTorch in fp32 and the `grad-cam` package."""
+    from pytorch_grad_cam import GradCAM  # noqa: PLC0415 - only measured against
+
+    for name in list(eyes)[:2]:
+        eye, head = eyes[name], heads[name]
+        layer = nn.Linear(eye.channels, len(head.classes))
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(head.weight))
+        whole = nn.Sequential(eye.backbone, nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer).eval()
+        with torch.inference_mode():
+            whole(images)
+        with GradCAM(model=whole, target_layers=[eye.backbone.layer4[-1]]) as cam:
+            cam(images, None)
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__)
+    ask.add_argument("--px", type=int, default=1994)
+    ask.add_argument("--arch", default="resnet18")
+    ask.add_argument("--repeats", type=int, default=1)
+    given = ask.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    scheme = Scheme("two-stage", default_taxonomy().restricted_to(CODES))
+    eyes = {name: Eye(bare_backbone(given.arch)).eval() for name in list(scheme.heads())[:2]}
+    heads = {n: head_of(n, scheme.heads()[n], eyes[n].channels) for n in eyes}
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (given.px, given.px, 3)).astype(np.uint8)
+    field = Field(pixels, np.ones(pixels.shape[:2], bool), 0.1)
+    framing = Framing("mirror", given.px)
+    (frame,) = framing.frames(field)
+    images = (torch.from_numpy(frame.pixels[None]).permute(0, 3, 1, 2).float() / 255 - 0.45) / 0.225
+    print(f"{given.arch}, {given.px} px, bf16 in hardware: {multiplies_bf16()}")
+
+    package_s = spent_s(lambda: package(eyes, heads, images), given.repeats)
+    print(f"eager fp32 two-stage + grad-cam package   {package_s:8.3f} s   1.0 x")
+    for eye in eyes.values():
+        eye.requires_grad_(requires_grad=False)
+    engines = [choose_engine("pytorch", "fp32"), choose_engine("cpu", "fp32")]
+    engines += [choose_engine("cpu", "bf16")] if multiplies_bf16() else []
+    seen = {}
+    shared = dict(list(eyes.items())[:1])  # one network sees everything, both heads are asked
+    for engine in engines:
+        gaze = Gaze(framing, eyes, engine)
+        ours_s = spent_s(lambda g=gaze: two_stages(eyes, heads, g, field), given.repeats)
+        name = f"{engine.label} {engine.precision}, with maps"
+        print(f"{name:<41} {ours_s:8.3f} s {package_s / ours_s:5.1f} x")
+        once_s = spent_s(lambda g=gaze: two_stages(shared, heads, g, field), given.repeats)
+        print(f"  multi-head against two-stage           {ours_s / once_s:6.2f} x throughput")
+        seen[engine] = extra(gaze, heads, field, given.repeats)
+    agreement(seen, heads)
+
+
+def extra(gaze: Gaze, heads: dict[str, Head], field: Field, repeats: int) -> np.ndarray:
+    """Print what saliency and embedding cost on top of the bare pass, and that it repeats."""
+    name = next(iter(heads))
+    ((frame,),) = gaze.frames([field])
+    bare_s = spent_s(lambda: gaze._runners[name].features(frame.pixels[None]), 2 * repeats)
+    (sight,) = gaze.look(name, [[frame]])
+
+    def on_top() -> None:
+        weights = sight.weights[0]
+        np.einsum("chw,hw->c", sight.features[0], weights, dtype=np.float64)
+        evidence(sight.features[0], heads[name], 0)
+
+    top_s = spent_s(on_top, 5)
+    (again,) = gaze.look(name, [[frame]])
+    same = np.array_equal(sight.embedding, again.embedding)
+    print(
+        f"  saliency and embedding on top of a pass  {100 * top_s / bare_s:6.1f} %;"
+        f" bit-identical again: {same}"
+    )
+    return sight.embedding
+
+
+def agreement(seen: dict[Engine, np.ndarray], heads: dict[str, Head]) -> None:
+    """Print how far apart the engines' probabilities are."""
+    head = next(iter(heads.values()))
+    first = next(iter(seen.values()))
+    for engine, embedding in seen.items():
+        apart = np.abs(head.probabilities(embedding[None]) - head.probabilities(first[None])).max()
+        print(f"{engine.label} {engine.precision}: probabilities within {apart:.4f} of the first")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The paper's rows are trained on one split, kept once trained, and compared image by image."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from model import Example, Field, Plan, default_taxonomy
+from model.experiments import Result, as_json, as_markdown, compared, rows, run
+from model.strangeness import Known
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def examples() -> list[Example]:
+    def field(code: str, i: int) -> Field:
+        rng = np.random.default_rng([i, len(code)])
+        grey = rng.normal(90 if code == "B8" else 160, 20, (32, 32, 3))
+        return Field(grey.clip(0, 255).astype(np.uint8), np.ones((32, 32), bool), 0.2)
+
+    return [
+        Example(f"{code}{i}", code, f"{code}{i}", lambda code=code, i=i: field(code, i))
+        for code in ("G8", "B8")
+        for i in range(8)
+    ]
+
+
+def result(name: str, right: str, table: str = "table 2") -> Result:
+    numbers = {
+        "n": len(right),
+        "accuracy": {"value": 0.5, "low": 0.4, "high": 0.6},
+        "macro_f1": {"value": 0.5},
+        "within_one_size": {"value": 0.9},
+        "per_stage": {
+            "subtype": {"value": 0.9, "low": 0.8, "high": 1.0},
+            "size": {"G": {"value": 0.9, "low": 0.8, "high": 1.0}},
+        },
+        "confusion": {"codes": ["G7", "G8"], "rows_predicted": [[3, 1], [0, 2]]},
+    }
+    return Result(table, name, {str(i): c == "+" for i, c in enumerate(right)}, numbers)
+
+
+def test_the_papers_six_rows_come_first_under_its_names():
+    names = [row.name for row in rows(Plan(taxonomy=default_taxonomy()))[:6]]
+
+    assert names == [
+        "ResNet-18 global (fw)",
+        "ResNet-18 2S (fw)",
+        "ResNet-18 global",
+        "ResNet-18 2S",
+        "ResNet-50 global",
+        "ResNet-50 2S",
+    ]
+
+
+def test_two_rows_are_compared_image_by_image():
+    found = compared(result("a", "++-+"), result("b", "+-++"))
+
+    assert found == {"n": 4, "only_first": 1, "only_second": 1, "p": 1.0}
+
+
+def test_the_page_has_the_tables_and_the_papers_orientation():
+    page = as_markdown([result("ResNet-18 global", "++-+"), result("ResNet-18 2S", "+-++")])
+
+    assert (
+        "| ResNet-18 2S | 3 of 4 | 50.0 % | 40.0 % to 60.0 % | 50.0 % | 90.0 % | 90.5 % |" in page
+    )
+    assert "## Figure 4: ResNet-18 2S" in page
+    assert "| G7 | 3 (100 %) | 1 (33 %) |" in page
+    assert "| ResNet-18 global | ResNet-18 2S | 1 | 1 | 1.000 |" in page
+
+
+def test_a_finished_row_is_not_trained_again(tmp_path, monkeypatch):
+    known = Known.learn(examples()[:4], subtype_of=lambda code: code[0])
+    monkeypatch.setattr(Known, "learn", classmethod(lambda *_, **__: known))
+    plan = Plan(taxonomy=default_taxonomy(), views=1, device="pytorch")
+
+    def lite(row):
+        return row.name.startswith("EfficientNet-Lite0 2S")
+
+    def steps():
+        return list(run(examples(), plan, tmp_path, only=lite, recipe="1", now=NOW))
+
+    first, again = steps(), steps()
+
+    assert len(first) > 5
+    assert len(again) == 1
+    assert first[-1] == again[0]
+    assert as_json([again[0]])["rows"][0]["n"] == len(again[0].right)
