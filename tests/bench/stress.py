@@ -468,6 +468,8 @@ class Plan:
     seed: int = 0
     quiet_s: float = 1.0
     only: tuple[str, ...] = ()
+    lives_s: tuple[float, float] = (1.0, 9.0)
+    """How long the agent may live between two kills."""
 
     def names(self) -> list[str]:
         """Say which scenarios play."""
@@ -552,7 +554,7 @@ def _kill_while(
     """Kill and start again at random moments, at least until every exporter is done."""
     kills = 0
     while kills < plan.kills:
-        time.sleep(rng.uniform(1.0, 9.0))
+        time.sleep(rng.uniform(*plan.lives_s))
         agent.kill()
         kills += 1
         agent.start()
