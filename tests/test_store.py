@@ -10,6 +10,7 @@ from typing import Any
 
 import lab
 import pytest
+from sqlalchemy import event
 
 from agent.errors import BadStore, WrongUse
 from agent.settings import PROCESS_COLUMNS
@@ -129,6 +130,50 @@ def test_two_agents_never_hold_the_same_file(address) -> None:
         opened.close()
 
     assert sorted(held) == sorted(f"{n}.tif" for n in range(40))
+
+
+def at_once(*acts) -> list[Any]:
+    """Let each act run in a thread of its own, all beginning together; give back their answers."""
+    start, answers = threading.Barrier(len(acts)), [None] * len(acts)
+
+    def run(number: int) -> None:
+        start.wait()
+        answers[number] = acts[number]()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(acts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def test_two_agents_that_list_the_same_folder_at_once_write_each_file_down_once(address) -> None:
+    files = [file(f"{n}.tif") for n in range(300)]
+    with (
+        Store.open(address, site="Plant 1", agent="PC 1") as one,
+        Store.open(address, site="Plant 1", agent="PC 2") as two,
+    ):
+        news = at_once(lambda: one.arrive(files, at=AT), lambda: two.arrive(files, at=AT))
+
+        assert sum(news) == 300
+        assert len(list(one.files())) == 300
+
+
+def test_the_same_bytes_read_by_two_agents_at_once_are_new_to_one_of_them(address) -> None:
+    with (
+        Store.open(address, site="Plant 1", agent="PC 1") as one,
+        Store.open(address, site="Plant 1", agent="PC 2") as two,
+    ):
+        first, second = claimed(one, "a.tif", "b.tif")
+
+        known = at_once(
+            lambda: one.identify(first, SHA, at=AT, is_there=lambda _: True),
+            lambda: two.identify(second, SHA, at=AT, is_there=lambda _: True),
+        )
+
+        assert known.count(None) == 1
+        assert sorted(fates(one).values()) == ["duplicate", "processing"]
 
 
 def test_a_lease_that_ran_out_is_taken_over_and_the_first_worker_changes_nothing(store) -> None:
@@ -534,6 +579,31 @@ def test_a_night_has_what_was_done_after_its_beginning_and_until_its_end(store) 
     views = store.between(AT, AT + timedelta(hours=2))
 
     assert [view.id[0] for view in views] == ["b", "c"]
+
+
+def test_large_questions_go_by_their_indexes(tmp_path) -> None:
+    asked: list[tuple[str, Any]] = []
+    with Store.open(f"sqlite:///{tmp_path}/martensight.db", site="Plant 1", agent="PC") as store:
+
+        def hear(_connection, _cursor, said, told, *_) -> None:
+            asked.append((said, told))
+
+        event.listen(store._engine, "before_cursor_execute", hear)
+        store.between(AT - timedelta(days=1), AT)
+        store.queue(limit=50)
+        list(store.files("failed"))
+        store.claim(8, at=AT, lease_s=60)
+        event.remove(store._engine, "before_cursor_execute", hear)
+        with store._engine.connect() as connection:
+            plans = [
+                str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {said}", told).all())
+                for said, told in asked
+                if said.startswith("SELECT")
+            ]
+
+    indexes = ("ix_result_night", "ix_result_queue", "ix_content_site_id_state_id",
+               "ix_content_due")  # fmt: skip
+    assert [name for name in indexes if not any(name in plan for plan in plans)] == []
 
 
 def test_an_imported_micrograph_is_in_no_queue(store) -> None:

@@ -1,7 +1,9 @@
 """Keep everything in a database, and answer every question to it.
 
-Tables stand in `tables`, one module per subject stands on them (`journal`, `results`, `labels`,
-`bundles`, `nights`, `sources`, `trail`), and `Store` is the one door. Only this room speaks SQL.
+`tables` says what is kept, `schema` and `migrations` bring an older store up to it, `engine` opens
+transactions. One module per subject stands on them: `intake`, `claims`, `identity` and `fates` keep
+the books of files (`journal` has their nouns), then `results`, `labels`, `bundles`, `nights`,
+`sources`, `trail`, `retention`, `backup`. `Store` is the one door. Only this room speaks SQL.
 """
 
 from __future__ import annotations

@@ -318,8 +318,8 @@ def _asked() -> Any:
 
 
 def _is_current() -> Any:
-    # Spelt as in the partial indexes: a bound value would keep the planner from using them.
-    return col(ResultRow.current) == literal_column("true")
+    # Spelt as in the partial indexes: only then does a planner see that it may use them.
+    return col(ResultRow.current).is_(True)
 
 
 def one(session: Session, public_id: str) -> MicrographView | None:

@@ -140,6 +140,7 @@ class ContentRow(Row, table=True):
             sqlite_where=text("due_at IS NOT NULL"),
             postgresql_where=text("due_at IS NOT NULL"),
         ),
+        Index("ix_content_site_id_state_id", "site_id", "state", "id"),
         Index(
             "ix_content_duplicate_of",
             "duplicate_of",
@@ -160,7 +161,7 @@ class ContentRow(Row, table=True):
     source_id: int = Field(foreign_key="source.id", index=True)
     sha256: str | None = None
     size_bytes: int = _big()
-    state: str = Field(index=True)
+    state: str
     lane: int = 1
     origin: str = "watch"
     code: str | None = None
@@ -331,8 +332,8 @@ class ResultRow(Row, table=True):
             "uq_result_current",
             "micrograph_id",
             unique=True,
-            sqlite_where=text("current = 1"),
-            postgresql_where=text("current"),
+            sqlite_where=text("current IS 1"),
+            postgresql_where=text("current IS true"),
         ),
         Index(
             "ix_result_queue",
@@ -346,8 +347,8 @@ class ResultRow(Row, table=True):
             "ix_result_night",
             "site_id",
             "done_at",
-            sqlite_where=text("current = 1 AND origin = 'watch'"),
-            postgresql_where=text("current AND origin = 'watch'"),
+            sqlite_where=text("current IS 1 AND origin = 'watch'"),
+            postgresql_where=text("current IS true AND origin = 'watch'"),
         ),
     )
 

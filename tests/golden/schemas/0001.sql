@@ -255,8 +255,8 @@ CREATE TABLE result (
 	CONSTRAINT fk_result_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT uq_result_micrograph_id_bundle_recipe UNIQUE (micrograph_id, bundle, recipe)
 );
-INSERT INTO "result" VALUES(1,1,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:00:00.000000','review','["uncertain"]',NULL,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "Ordinary.", "nearest": {}}','{}','pytorch','fp32');
-INSERT INTO "result" VALUES(2,2,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:05:00.000000','review','["uncertain"]',1845999,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "Ordinary.", "nearest": {}}','{}','pytorch','fp32');
+INSERT INTO "result" VALUES(1,1,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:00:00.000000','review','["uncertain"]',NULL,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "Ordinary.", "nearest": {}, "look": "whole", "area_um2": null, "defects": []}','{}','pytorch','fp32');
+INSERT INTO "result" VALUES(2,2,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:05:00.000000','review','["uncertain"]',1845999,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "Ordinary.", "nearest": {}, "look": "whole", "area_um2": null, "defects": []}','{}','pytorch','fp32');
 CREATE TABLE site (
 	id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
@@ -331,8 +331,8 @@ CREATE INDEX ix_trail_at ON trail (at);
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
 CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
+CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
 CREATE INDEX ix_content_source_id ON content (source_id);
-CREATE INDEX ix_content_state ON content (state);
 CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
 CREATE INDEX ix_job_name ON job (name);
 CREATE INDEX ix_specimen_order_id ON specimen (order_id);
@@ -341,9 +341,9 @@ CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced
 CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
 CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
 CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
-CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current = 1 AND origin = 'watch';
+CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
 CREATE INDEX ix_result_queue ON result (site_id, review_rank, done_at) WHERE review_rank IS NOT NULL;
-CREATE UNIQUE INDEX uq_result_current ON result (micrograph_id) WHERE current = 1;
+CREATE UNIQUE INDEX uq_result_current ON result (micrograph_id) WHERE current IS 1;
 CREATE INDEX ix_label_decided_at ON label (decided_at);
 CREATE INDEX ix_label_micrograph_id ON label (micrograph_id);
 CREATE INDEX ix_measurement_micrograph_id ON measurement (micrograph_id);

@@ -145,8 +145,8 @@ def upgrade() -> None:
         batch_op.create_index('ix_content_due', ['site_id', 'lane', 'due_at'], unique=False, sqlite_where=sa.text('due_at IS NOT NULL'), postgresql_where=sa.text('due_at IS NOT NULL'))
         batch_op.create_index('ix_content_duplicate_of', ['duplicate_of'], unique=False, sqlite_where=sa.text('duplicate_of IS NOT NULL'), postgresql_where=sa.text('duplicate_of IS NOT NULL'))
         batch_op.create_index('ix_content_previous_id', ['previous_id'], unique=False, sqlite_where=sa.text('previous_id IS NOT NULL'), postgresql_where=sa.text('previous_id IS NOT NULL'))
+        batch_op.create_index('ix_content_site_id_state_id', ['site_id', 'state', 'id'], unique=False)
         batch_op.create_index(batch_op.f('ix_content_source_id'), ['source_id'], unique=False)
-        batch_op.create_index(batch_op.f('ix_content_state'), ['state'], unique=False)
         batch_op.create_index('uq_content_sha256_not_duplicate', ['sha256'], unique=True, sqlite_where=sa.text("state != 'duplicate' AND sha256 IS NOT NULL"), postgresql_where=sa.text("state != 'duplicate' AND sha256 IS NOT NULL"))
 
     op.create_table('job',
@@ -304,9 +304,9 @@ def upgrade() -> None:
     sa.UniqueConstraint('micrograph_id', 'bundle', 'recipe', name=op.f('uq_result_micrograph_id_bundle_recipe'))
     )
     with op.batch_alter_table('result', schema=None) as batch_op:
-        batch_op.create_index('ix_result_night', ['site_id', 'done_at'], unique=False, sqlite_where=sa.text("current = 1 AND origin = 'watch'"), postgresql_where=sa.text("current AND origin = 'watch'"))
+        batch_op.create_index('ix_result_night', ['site_id', 'done_at'], unique=False, sqlite_where=sa.text("current IS 1 AND origin = 'watch'"), postgresql_where=sa.text("current IS true AND origin = 'watch'"))
         batch_op.create_index('ix_result_queue', ['site_id', 'review_rank', 'done_at'], unique=False, sqlite_where=sa.text('review_rank IS NOT NULL'), postgresql_where=sa.text('review_rank IS NOT NULL'))
-        batch_op.create_index('uq_result_current', ['micrograph_id'], unique=True, sqlite_where=sa.text('current = 1'), postgresql_where=sa.text('current'))
+        batch_op.create_index('uq_result_current', ['micrograph_id'], unique=True, sqlite_where=sa.text('current IS 1'), postgresql_where=sa.text('current IS true'))
 
     op.create_table('label',
     sa.Column('id', sa.Integer(), nullable=False),
