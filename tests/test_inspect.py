@@ -1,12 +1,14 @@
 """`agent inspect` says what was found in every file, and names each that could not be used."""
 
 import json
-import subprocess
-import sys
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pytest
+
+from agent.cli import main
+from agent.store import Store, store_url
 
 KEYS = {
     "file", "id", "sha256", "page", "pages", "width", "height", "format", "um_per_px",
@@ -15,14 +17,24 @@ KEYS = {
 }  # fmt: skip
 
 
-def agent(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "agent", *map(str, arguments)],
-        capture_output=True,
-        check=False,
-        text=True,
-        encoding="utf-8",
-    )
+class Said(NamedTuple):
+    """What a command said and how it ended."""
+
+    stdout: str
+    stderr: str
+    returncode: int
+
+
+@pytest.fixture
+def agent(capsys):
+    """Run one command in this process; its workers are processes of their own."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        return Said(*capsys.readouterr(), ended.value.code)
+
+    return run
 
 
 @pytest.fixture
@@ -35,7 +47,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_json_has_one_object_per_micrograph_in_the_order_of_the_names(folder) -> None:
+def test_json_has_one_object_per_micrograph_in_the_order_of_the_names(agent, folder) -> None:
     came = agent("inspect", folder, "--json")
 
     good, bad = (json.loads(line) for line in came.stdout.splitlines())
@@ -48,7 +60,7 @@ def test_json_has_one_object_per_micrograph_in_the_order_of_the_names(folder) ->
     assert came.returncode == 1
 
 
-def test_the_table_and_the_overlay_are_for_people(folder) -> None:
+def test_the_table_and_the_overlay_are_for_people(agent, folder) -> None:
     file = folder / "Gefüge 50x.png"
 
     came = agent("inspect", file, "--overlay", folder / "pictures")
@@ -60,7 +72,7 @@ def test_the_table_and_the_overlay_are_for_people(folder) -> None:
     assert drawn.shape[1] == 900
 
 
-def test_a_file_that_is_not_there_is_named(folder) -> None:
+def test_a_file_that_is_not_there_is_named(agent, folder) -> None:
     came = agent("inspect", folder / "none.tif", folder / "Gefüge 50x.png", "--json")
 
     first, second = (json.loads(line) for line in came.stdout.splitlines())
@@ -69,7 +81,7 @@ def test_a_file_that_is_not_there_is_named(folder) -> None:
     assert came.returncode == 1
 
 
-def test_classify_without_a_bundle_says_what_to_do_and_makes_no_database(folder) -> None:
+def test_classify_without_a_bundle_says_what_to_do_and_makes_no_database(agent, folder) -> None:
     config = folder / "agent.toml"
     config.write_text("[store]\nfolder = 'books'\n", encoding="utf-8")
 
@@ -78,3 +90,28 @@ def test_classify_without_a_bundle_says_what_to_do_and_makes_no_database(folder)
     assert came.returncode == 2
     assert "no bundle has been promoted yet" in came.stderr
     assert not (folder / "books").exists()
+
+
+def test_a_stage_micrometer_is_measured_compared_and_remembered(agent, folder) -> None:
+    columns = np.arange(1200) * 0.2
+    line = np.abs(columns - 10 * np.round(columns / 10)) < 1
+    ruling = cv2.GaussianBlur(
+        np.tile(np.where(line, 60, 200).astype(np.uint8), (800, 1)), (5, 5), 0
+    )
+    image = folder / "micrometer.png"
+    image.write_bytes(cv2.imencode(".png", ruling)[1])
+    config = folder / "agent.toml"
+    config.write_text("[store]\nfolder = 'books'\n", encoding="utf-8")
+    check = ("--config", config, "scale", "check", image, "--division", "10um", "--by", "A. Cole")
+
+    right = agent(*check, "--expected", "0.2", "--json")
+    wrong = agent(*check, "--expected", "0.1")
+    no_ruling = agent("--config", config, "scale", "check", folder / "Gefüge 50x.png",
+                      "--division", "10um")  # fmt: skip
+
+    assert json.loads(right.stdout)["um_per_px"] == pytest.approx(0.2, rel=1e-3)
+    assert (right.returncode, wrong.returncode, no_ruling.returncode) == (0, 3, 3)
+    assert "+100" in wrong.stdout
+    with Store.open(store_url(folder / "books"), site="Plant 1", agent="a") as store:
+        acts = [(entry.actor, entry.subject) for entry in store.trail("scale.checked")]
+    assert acts == [("A. Cole", "micrometer.png")] * 2

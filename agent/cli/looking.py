@@ -1,17 +1,17 @@
-"""Commands that look at files and keep nothing: `inspect` and `classify`."""
+"""Commands that look at files: `inspect` and `classify` keep nothing, `scale check` a record."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.app import DONE, SOME_FAILED, app, settings_of, store_of
+from agent.cli.app import DONE, SAYS_NO, SOME_FAILED, app, settings_of, store_of
 from agent.cli.say import console, print_json, progress, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from agent.imaging import Crop
     from agent.imaging.pool import Outcome
@@ -94,6 +94,85 @@ def classify(
         columns = ("file", "structure code", "probability", "strangeness p", "handling", "reasons")
         _print(columns, rows, refused)
     raise typer.Exit(SOME_FAILED if refused else DONE)
+
+
+scale = typer.Typer(
+    help="The physical scale: check it with a stage micrometer.", no_args_is_help=True
+)
+app.add_typer(scale, name="scale")
+TOLERANCE = 0.02
+"""Relative deviation from the table of objectives above which the check says no."""
+
+
+@scale.command("check")
+def check(  # noqa: PLR0917 - Typer's parameters are the command's options
+    context: typer.Context,
+    image: Annotated[Path, typer.Argument(help="A picture of a stage micrometer.")],
+    division: Annotated[str, typer.Option(help="Distance of its lines, such as 10um.")],
+    expected: Annotated[
+        float | None, typer.Option(help="µm per pixel that the table of objectives says.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Who measured.")] = "",
+    certificate: Annotated[str, typer.Option(help="Of the stage micrometer.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Measure a stage micrometer, and keep the record in the trail."""
+    from agent.cli.learning import os_user  # noqa: PLC0415
+    from agent.errors import FileError, WrongUse  # noqa: PLC0415
+    from agent.imaging.read import read  # noqa: PLC0415
+    from agent.imaging.stage_micrometer import measure  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
+
+    settings = settings_of(context)
+    try:
+        micrograph = read(image)[0]
+    except (FileError, OSError) as error:
+        raise WrongUse(f"{image}: {_fault(error)[1]}") from error
+    measured = measure(micrograph.pixels, division_um=_micrometres(division))
+    if measured is None:
+        typer.echo(f"{image}: no ruling of equal divisions is seen.", err=True)
+        raise typer.Exit(SAYS_NO)
+    deviation = measured.um_per_px / expected - 1 if expected else None
+    facts = measured.as_json() | {
+        "file": str(image),
+        "sha256": micrograph.sha256,
+        "division": division,
+        "certificate": certificate,
+        "expected_um_per_px": expected,
+        "deviation": deviation,
+    }
+    with store_of(settings) as store:
+        store.remember(
+            at=clock(), actor=by or os_user(), act="scale.checked", subject=image.name, facts=facts
+        )
+    if as_json:
+        print_json(facts)
+    else:
+        table(("what", "measured"), _measured(facts), title=str(image))
+    raise typer.Exit(SAYS_NO if abs(deviation or 0) > TOLERANCE else DONE)
+
+
+def _micrometres(division: str) -> float:
+    import re  # noqa: PLC0415
+
+    from agent.errors import WrongUse  # noqa: PLC0415
+    from agent.imaging.metadata import UM_PER  # noqa: PLC0415
+
+    said = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([^\d\s]+)\s*", division)
+    unit = UM_PER.get(said[2].lower()) if said else None
+    if said is None or unit is None or float(said[1].replace(",", ".")) <= 0:
+        raise WrongUse(f"--division: write a length such as 10um or 0.01mm, found {division!r}.")
+    return float(said[1].replace(",", ".")) * unit
+
+
+def _measured(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "µm per pixel", f"{facts['um_per_px']:.5g} ± {facts['uncertainty']:.2%} (k = 2)"
+    for axis, ruling in facts["along"].items():
+        yield f"along {axis}", f"{ruling['um_per_px']:.5g} from {ruling['lines']} lines"
+    for corner, um in facts["corners"].items():
+        yield corner, f"{um:.5g} ({um / facts['um_per_px'] - 1:+.2%})"
+    if facts["deviation"] is not None:
+        yield "deviation from the table", f"{facts['deviation']:+.2%}"
 
 
 # -------------------------------------------------------------------------- reading and cropping
