@@ -384,7 +384,7 @@ class Pipeline:
             artefacts: dict[str, object] = {**self._archive.keep(crop)}
             if prediction:
                 artefacts["maps"] = self._archive.keep_maps(
-                    crop.sha256, crop.page, prediction.bundle, _maps(prediction)
+                    crop.sha256, crop.page, prediction.bundle, maps_of(prediction)
                 )
         except OSError as error:
             raise Stalled(f"the data folder cannot be written: {error}") from error
@@ -497,6 +497,7 @@ def _with_metadata(
     return columns, {**beside, **others}
 
 
-def _maps(prediction: Prediction) -> dict[str, NDArray[np.float16]]:
+def maps_of(prediction: Prediction) -> dict[str, NDArray[np.float16]]:
+    """Say which maps of a prediction are archived."""
     maps = {"subtype": prediction.subtype_map, "strangeness": prediction.strangeness.heat}
     return maps if prediction.size_map is None else {**maps, "size": prediction.size_map}

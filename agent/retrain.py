@@ -17,6 +17,9 @@ import structlog
 from agent.errors import BadBundle
 from agent.imaging.crop import RECIPE
 from agent.labelled_folder import key_of, loader, slices_of
+from agent.pipeline import maps_of
+from agent.store import Finding
+from agent.triage import triage
 from model import (
     Classifier,
     Example,
@@ -30,17 +33,19 @@ from model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from agent.archive import Archive
-    from agent.store import Store
-    from model import Comparison, Manifest, Progress, Taxonomy
+    from agent.store import MicrographView, Store
+    from agent.triage import Policy
+    from model import Comparison, Manifest, Prediction, Progress, Taxonomy
 
 log = structlog.get_logger()
 
 FOLDER = "bundles"
+TOGETHER = 8
 
 
 class Gate(StrEnum):
@@ -273,3 +278,88 @@ def _outcome(comparison: Comparison, candidate: str, current: str, new: int) -> 
         gate = Gate.NOT_ENOUGH_EVIDENCE
     numbers = {**comparison.numbers, "new_labels": new}
     return Outcome(gate, comparison.sentence, candidate, current, numbers)
+
+
+# --- judging again ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How judging again with another bundle went.
+
+    Args:
+        judged: Micrographs that have a new answer beside the old ones.
+        known: Micrographs this bundle had answered before.
+        lost: Micrographs whose crop is no longer in the archive.
+        flips: Old code → new code → how many.
+        flagged: How many are strange to this bundle.
+    """
+
+    judged: int
+    known: int
+    lost: int
+    flips: Mapping[tuple[str, str], int]
+    flagged: int
+
+
+def reprocess(
+    store: Store,
+    archive: Archive,
+    classifier: Classifier,
+    *,
+    policy: Policy,
+    thresholds: Mapping[str, float],
+    now: Callable[[], datetime],
+) -> Iterator[Step | Again]:
+    """Judge every archived micrograph with another bundle; its answers stand beside the old ones.
+
+    Args:
+        store: The books.
+        archive: The pixels.
+        classifier: The bundle that is asked.
+        policy: The lab's triage policy.
+        thresholds: Written beside each result.
+        now: Says the time, aware UTC.
+
+    Yields:
+        `Step`s, last an `Again`.
+    """
+    views = [view for view in store.micrographs() if view.bundle != classifier.name]
+    found = [view for view in views if archive.crop_path(view.sha256, view.page).is_file()]
+    flips: Counter[tuple[str, str]] = Counter()
+    judged = flagged = 0
+    for start in range(0, len(found), TOGETHER):
+        some = found[start : start + TOGETHER]
+        fields = [loader(archive, v.sha256, v.page, v.um_per_px)() for v in some]
+        for view, prediction in zip(some, classifier.classify(fields), strict=True):
+            archive.keep_maps(view.sha256, view.page, prediction.bundle, maps_of(prediction))
+            finding = _finding(view, prediction, policy, thresholds)
+            if store.add_result(view.id, finding, role="reprocess", at=now()):
+                judged += 1
+                flagged += prediction.strangeness.flagged
+                if view.structure_code and view.structure_code != prediction.structure_code:
+                    flips[view.structure_code, prediction.structure_code] += 1
+        yield Step("reprocess", min(start + TOGETHER, len(found)), len(found))
+    yield Again(judged, len(found) - judged, len(views) - len(found), dict(flips), flagged)
+
+
+def _finding(
+    view: MicrographView, prediction: Prediction, policy: Policy, thresholds: Mapping[str, float]
+) -> Finding:
+    verdict = triage(
+        prediction,
+        sha256=view.sha256,
+        um_per_px=view.um_per_px,
+        warnings=view.warnings,
+        material=view.process_data.get("material", ""),
+        policy=policy,
+    )
+    return Finding(
+        crop_facts={},
+        process_data={},
+        process_extra={},
+        prediction=prediction,
+        verdict=verdict,
+        thresholds=thresholds,
+        origin=view.origin,
+    )

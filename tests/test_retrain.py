@@ -157,3 +157,18 @@ def test_promotion_needs_a_name_and_a_reason(lab, store, capsys):
     assert lab.agent("models", "promote", name, "--reason", "r") == 2
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", " ") == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_judging_again_stands_beside_the_old_answers(learned, capsys):
+    lab, outcome = learned
+    with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
+        before = {view.id: view.bundle for view in store.micrographs()}
+
+        assert lab.agent("reprocess", "--bundle", outcome.candidate, "--json") == 0
+        first = json.loads(capsys.readouterr().out)
+        assert lab.agent("reprocess", "--bundle", outcome.candidate, "--json") == 0
+        second = json.loads(capsys.readouterr().out)
+
+        assert (first["judged"], first["known"]) == (len(before), 0)
+        assert (second["judged"], second["known"]) == (0, len(before))
+        assert {view.id: view.bundle for view in store.micrographs()} == before

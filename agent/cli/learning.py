@@ -81,6 +81,7 @@ TITLES = {
     "strangeness": "Learning what is ordinary",
     "evaluation": "Testing",
     "comparison": "Comparing",
+    "reprocess": "Judging again",
     "bundle": "Bundle",
 }
 
@@ -611,3 +612,160 @@ def _say_outcome(outcome: Outcome, json: bool) -> None:
             "--by NAME --reason TEXT",
             markup=False,
         )
+
+
+# --- experiments --------------------------------------------------------------------------------
+
+
+@app.command()
+def experiments(
+    context: typer.Context,
+    folder: FolderArgument,
+    *,
+    manifest: ManifestOption = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small fields: to see that it works, not for figures.")
+    ] = False,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    frame: Annotated[int | None, typer.Option(min=32, help="Side of a frame in pixels.")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    weights: Annotated[Path | None, typer.Option(help="A file with ImageNet weights.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Repeat the paper's Tables 2, 3 and Figures 3, 4 on labelled micrographs. Takes hours."""
+    from agent import labelled_folder  # noqa: PLC0415
+    from agent.archive import write_whole  # noqa: PLC0415
+    from agent.imaging.crop import RECIPE  # noqa: PLC0415
+    from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
+    from model import Plan  # noqa: PLC0415
+    from model import experiments as room  # noqa: PLC0415
+
+    quiet()
+    settings = settings_of(context)
+    if weights is not None and not weights.is_file():
+        raise WrongUse(f"--weights {weights}: there is no such file.")
+    with store_of(settings) as store:
+        taxonomy = taxonomy_in_force(settings, store)
+    listing = labelled_folder.look(folder, taxonomy, manifest)
+    unusable = list(listing.unusable)
+    asked = {"epochs": epochs, "frame_px": frame, "weights": weights}
+    base = Plan(taxonomy=taxonomy, seed=seed, device=settings.model.device, **_given(asked))
+    place = settings.store.folder / "experiments"
+    crops = _Crops(settings, place / "crops", frozenset())
+    with crops.pool:
+        examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
+    results: list[Any] = []
+    found = room.run(examples, base, place, quick=quick, recipe=RECIPE, now=clock())
+    for _ in shown(_rows_and_results(found, results)):
+        pass
+    text = room.as_markdown(results)
+    document = room.as_json(results)
+    page = place / "experiments.md"
+    write_whole({page: text.encode(), page.with_suffix(".json"): _encoded(document)})
+    if json:
+        say.print_json(document)
+    else:
+        say.console.print(text, markup=False)
+        typer.echo(str(page))
+    say_unusable(unusable)
+    if unusable:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _encoded(document: object) -> bytes:
+    import json  # noqa: PLC0415
+
+    return json.dumps(document, indent=1, ensure_ascii=False).encode()
+
+
+def _rows_and_results(found: Iterator[Any], results: list[Any]) -> Iterator[Any]:
+    """Name each row's stages for the bars; put finished rows into `results`."""
+    from agent.retrain import Step  # noqa: PLC0415
+
+    for one in found:
+        if isinstance(one, tuple):
+            row, progress = one
+            stage = f"{row.table}, {row.name}: {progress.stage}"
+            yield Step(stage, progress.done, progress.total, progress.note)
+        else:
+            results.append(one)
+
+
+# --- reprocess ----------------------------------------------------------------------------------
+
+
+@app.command()
+def reprocess(
+    context: typer.Context,
+    bundle: Annotated[str, typer.Option(help="Name of the bundle to judge with.")],
+    json: JsonOption = False,
+) -> None:
+    """Judge what is archived with another bundle; its answers stand beside the old ones."""
+    from agent import retrain as room  # noqa: PLC0415
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
+    from agent.service.workplace import (  # noqa: PLC0415
+        load_bundle,
+        policy_of,
+        thresholds_of,
+    )
+
+    quiet()
+    settings = settings_of(context)
+    room.bundle_named(settings.store.folder, bundle)
+    classifier = load_bundle(settings, bundle)
+    ended: list[room.Again] = []
+    with store_of(settings) as store:
+        steps = room.reprocess(
+            store,
+            Archive(settings.store.folder),
+            classifier,
+            policy=policy_of(settings, classifier),
+            thresholds=thresholds_of(settings),
+            now=clock,
+        )
+        for _ in shown(_until_again(steps, ended)):
+            pass
+        again = ended[0]
+        facts = {"judged": again.judged, "flips": sum(again.flips.values())}
+        store.remember(
+            at=clock(), actor=os_user(), act="model.reprocessed", subject=bundle, facts=facts
+        )
+    _say_again(again, bundle, json)
+
+
+def _until_again(steps: Iterator[Any], ended: list[Any]) -> Iterator[Any]:
+    from agent.retrain import Again  # noqa: PLC0415
+
+    for step in steps:
+        if isinstance(step, Again):
+            ended.append(step)
+        else:
+            yield step
+
+
+def _say_again(again: Any, bundle: str, json: bool) -> None:
+    flips = [
+        {"before": before, "now": now, "n": n} for (before, now), n in sorted(again.flips.items())
+    ]
+    if json:
+        say.print_json(
+            {
+                "bundle": bundle,
+                "judged": again.judged,
+                "known": again.known,
+                "lost": again.lost,
+                "flagged": again.flagged,
+                "flips": flips,
+            }
+        )
+        return
+    lost = f", {again.lost} have no crop any more" if again.lost else ""
+    say.console.print(
+        f"{again.judged} micrographs judged with {bundle}, {again.known} were before{lost}; "
+        f"{again.flagged} are strange to it.",
+        markup=False,
+    )
+    if flips:
+        say.table(("before", "now", "micrographs"), [tuple(flip.values()) for flip in flips])
