@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +21,6 @@ from agent.watch import Arrival
 from model import Prediction, Strangeness, default_taxonomy
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 DAY = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -81,6 +82,15 @@ def prediction_of(code: str, *, p_value: float = 0.4, probability: float = 0.9) 
     )
 
 
+@cache
+def _migrated() -> bytes:
+    """An empty database at today's schema: made once, since making it is half of a test's time."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "martensight.db"
+        Store.open(f"sqlite:///{path}", site="Plant 1", agent="test").close()
+        return path.read_bytes()
+
+
 @dataclass
 class Lab:
     """One site with its store and archive."""
@@ -93,6 +103,8 @@ class Lab:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "martensight.db").exists():
+            (self.folder / "martensight.db").write_bytes(_migrated())
         url = f"sqlite:///{self.folder / 'martensight.db'}"
         self.store = Store.open(url, site="Plant 1", agent="test")
         self.archive = Archive(self.folder)
