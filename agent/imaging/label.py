@@ -224,6 +224,8 @@ def read_lengths(pictures: list[NDArray[np.uint8]], box: tuple[int, int, int, in
         if first and found and [length.um for length in found] != [ln.um for ln in first]:
             return []
         first = first or found
+        if not first and len(pictures) == 1:
+            return []
     return first
 
 

@@ -157,7 +157,7 @@ def _lines(planes: list[Plane], number: int) -> Iterator[_Line]:
     """Yield the straight bright lines of one plane."""
     plane = planes[number]
     height, width = plane.shape
-    shortest = max(13, round(0.012 * width)) | 1  # odd: an even kernel shifts by a pixel
+    shortest = max(13, round(0.017 * width)) | 1  # odd: an even kernel shifts by a pixel
     thick = int(np.clip(0.04 * height, 12, 60)) | 1
     runs = cv2.morphologyEx(plane, cv2.MORPH_OPEN, np.ones((1, shortest), np.uint8))
     thin = cv2.subtract(runs, cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8)))
@@ -169,7 +169,7 @@ def _lines(planes: list[Plane], number: int) -> Iterator[_Line]:
         stats[:, [0, 2]] *= _STEP
         w, h, area = stats[:, 2], stats[:, 3], stats[:, 4] * _STEP
         likely = (area >= 0.75 * w * h) & (w >= 1.8 * h) & (h < thick) & (w < 0.95 * width)
-        best = np.argsort(-(w * likely))[:300]
+        best = np.argsort(-(w * likely))[:160]
         for x, y, wide, high, _ in stats[best[likely[best]]]:
             end = min(width, int(x + wide - _STEP + 1))
             line = _measured(plane, (int(x), int(y), end, int(y + high)), number)
@@ -469,7 +469,7 @@ def _read(pixels: NDArray[np.uint8], ranked: list[_Line], band: Box | None) -> l
         inside = [line, *(o for o in ranked if o is not line and _within(o.box, region))]
         bar = _labelled(pixels, inside, region, labels.rows_of_ink)
         if bar is None and detected < _MOST_DETECTED and _is_convincing(line):
-            detected += 1
+            detected += 1 if line.exact else _MOST_DETECTED
             bar = _labelled(pixels, inside, region, None)
         if bar is not None and any(_goes_on_beyond(bar, line) for line in ranked):
             continue
@@ -485,14 +485,15 @@ def _read(pixels: NDArray[np.uint8], ranked: list[_Line], band: Box | None) -> l
 def _is_convincing(line: _Line) -> bool:
     """Say whether a line is so like a bar that its label is worth looking for at length."""
     if line.exact:
-        return line.crisp >= 0.85
-    return line.crisp >= 0.9 and line.contrast >= 80 and line.width >= 24
+        return line.crisp >= 0.85 and line.contrast >= 80 and line.width >= 16
+    near_edge = line.rank >= 4.6
+    return near_edge and line.crisp >= 0.93 and line.contrast >= 90 and line.width >= 28
 
 
 def _worth_reading(line: _Line) -> bool:
     """Say whether a candidate is sharp enough to spend time on its surroundings."""
-    sharp = line.crisp >= (0.6 if line.exact else 0.72)
-    return sharp and not line.framed and line.contrast >= 50
+    sharp = line.crisp >= (0.6 if line.exact else 0.75)
+    return sharp and not line.framed and line.contrast >= 50 and line.rank >= 3.2
 
 
 def _surroundings(line: _Line, shape: Sequence[int], wider: float = 1.0) -> Box:
@@ -545,7 +546,7 @@ def _best_pair(
             min((c for c in (_distance(ln, p) for ln in lines) if c is not None), default=9.0)
             for p in places
         ]
-        order = np.argsort(near, kind="stable")[:3]
+        order = np.argsort(near, kind="stable")[:2]
         found, places = [found[i] for i in order], [places[i] for i in order]
     cut = False
     lengths: list[tuple[labels.Length, Box]] = []

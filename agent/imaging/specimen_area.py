@@ -473,6 +473,14 @@ def _depth(features: _Features, cells: Mask, step: Plane, reach: int) -> int:
         strange = np.abs(profile[1 : reach + 1] - middle) > 2.0 * spread
         back = np.flatnonzero(~strange[2:] & ~np.roll(strange, -1)[2:])
         depth = int(back[0]) + 2 if back.size else reach
-        if strange[1:4].all():
+        if strange[1:4].all() and not (depth > 10 and _ends_sharply(profile, depth, middle)):
             deepest = max(deepest, depth)
     return deepest
+
+
+def _ends_sharply(profile: Plane, depth: int, middle: float) -> bool:
+    """Say whether a zone ends in a step: then it is a layer of its own, and no stain."""
+    within = profile[2 : max(3, depth - 2)]
+    height = float(np.nanmedian(np.abs(within - middle)))
+    around = profile[max(0, depth - 3) : depth + 3]
+    return float(np.nanmax(around) - np.nanmin(around)) > 0.6 * height
