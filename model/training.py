@@ -27,6 +27,7 @@ from model.fitting import Lesson, fit_whole
 from model.frame import FRAMINGS, Framing, augmented
 from model.heads import fit_head
 from model.labels import Taxonomy, default_taxonomy
+from model.leakage import Looked, near_duplicates, signature
 from model.metrics import evaluate
 from model.network import ARCHITECTURES, Eye, backbone
 from model.runtime import choose_engine
@@ -129,6 +130,13 @@ class Plan:
         chosen = self.subtype_arch if head == "subtype" else self.size_arch
         return chosen or self.arch
 
+    def weights_of(self, arch: str) -> Path | None:
+        """Say which weights an architecture gets: a file named for another one is not for it."""
+        if self.weights is None:
+            return None
+        named = [known for known in ARCHITECTURES if known in self.weights.name]
+        return self.weights if not named or arch in named else None
+
     def taps_of(self, arch: str) -> tuple[int, ...]:
         """Say which of an architecture's maps are used."""
         if self.taps is not None:
@@ -213,7 +221,10 @@ def train(
         f"{len(sides.train)} micrographs to train, {len(sides.validation)} to validate, "
         f"{len(sides.test)} to test.",
     )
-    framing, scope = _measured(sides.train, plan)
+    framing, scope, doubled = _measured(sides, plan)
+    if doubled:
+        notes.append(doubled)
+        yield Progress("labels", len(examples), len(examples), doubled)
     scheme = Scheme(plan.scheme, taxonomy)
     eyes: dict[str, Eye] = {}
     heads: dict[str, Head] = {}
@@ -221,7 +232,7 @@ def train(
     aside = folder / f".training-{_digest(plan, sides)}"
     for name, (arch, asked) in _eyes(plan, scheme).items():
         torch.manual_seed(_seed(plan, name))
-        network, sentence = backbone(arch, plan.weights)
+        network, sentence = backbone(arch, plan.weights_of(arch))
         yield Progress("images", 0, len(sides.train), sentence)
         notes.append(sentence)
         eye = Eye(network, plan.taps_of(arch))
@@ -330,13 +341,20 @@ def _eyes(plan: Plan, scheme: Scheme) -> dict[str, tuple[str, tuple[str, ...]]]:
     return {f"frozen {arch}": (arch, tuple(heads)) for arch, heads in by_arch.items()}
 
 
-def _measured(examples: Sequence[Example], plan: Plan) -> tuple[Framing, dict[str, Any]]:
-    """Look at every training image once: usual pixel size, and the scope that is validated."""
+def _measured(sides: Split, plan: Plan) -> tuple[Framing, dict[str, Any], str]:
+    """Look at every image once: usual pixel size, the scope that is validated, and doubles."""
     known: list[float] = []
-    for example in examples:
-        um_per_px = example.load().um_per_px
-        if um_per_px is not None:
-            known.append(um_per_px)
+    looked: list[Looked] = []
+    for side, examples in (
+        ("train", sides.train),
+        ("validation", sides.validation),
+        ("test", sides.test),
+    ):
+        for example in examples:
+            shown = example.load()
+            looked.append(Looked(example.key, example.group, side, signature(shown)))
+            if shown.um_per_px is not None and side == "train":
+                known.append(shown.um_per_px)
     usual = float(np.median(known)) if known else plan.um_per_px
     framing = Framing(
         kind=plan.framing,  # type: ignore[arg-type]  # checked by Plan
@@ -346,12 +364,23 @@ def _measured(examples: Sequence[Example], plan: Plan) -> tuple[Framing, dict[st
     )
     scope: dict[str, Any] = {
         "um_per_px": [min(known), max(known)] if known else None,
-        "images": dict(Counter(e.code for e in examples)),
-        "criteria": dict(Counter(e.criterion for e in examples)),
+        "images": dict(Counter(e.code for e in sides.train)),
+        "criteria": dict(Counter(e.criterion for e in sides.train)),
     }
     for key in ("microscope", "magnification", "material"):
-        scope[key] = dict(Counter(e.slices[key] for e in examples if e.slices.get(key)))
-    return framing, scope
+        scope[key] = dict(Counter(e.slices[key] for e in sides.train if e.slices.get(key)))
+    return framing, scope, _doubled(near_duplicates(looked))
+
+
+def _doubled(pairs: Sequence[tuple[str, str]]) -> str:
+    if not pairs:
+        return ""
+    learned, tested = pairs[0]
+    return (
+        f"{len({t for _, t in pairs})} test micrographs show the same place as one that is learned "
+        f"from ({tested[:16]} and {learned[:16]} first): the test is too easy by them; give both "
+        "the same specimen."
+    )
 
 
 def _fit_frozen(lesson: Lesson, plan: Plan, heads: dict[str, Head]) -> Iterator[Progress]:

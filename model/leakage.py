@@ -1,0 +1,82 @@
+"""Find micrographs that are on two sides of a split in other clothes.
+
+In:  fields with their keys, groups and sides. Out: pairs that show the same place.
+Next: `training` says so. A re-exported or slightly brightened copy has another content hash, so
+the hash alone does not find it; its fine texture does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from model.frame import Field
+
+_FINE, _BROAD = 64, 8
+"""Cells per side of the fine texture, and of the broad light that is taken out of it."""
+
+_NO_TEXTURE = 1e-3
+"""An even picture stays all but zero, and so is like nothing."""
+
+SAME = 0.9
+"""Correlation from which two textures are one; those of different places stay below 0.2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One micrograph as it is compared.
+
+    Args:
+        key: Its content hash.
+        group: Its specimen.
+        side: "train", "validation" or "test".
+        signature: From `signature`.
+    """
+
+    key: str
+    group: str
+    side: str
+    signature: NDArray[np.float32]
+
+
+def signature(field: Field) -> NDArray[np.float32]:
+    """Give the fine texture of a field as (4096,) float32 of length 1, whatever its light."""
+    grey = field.pixels.mean(axis=2, dtype=np.float32)
+    fine = _block_means(grey, _FINE)
+    broad = np.kron(_block_means(fine, _BROAD), np.ones((_FINE // _BROAD,) * 2, np.float32))
+    texture = np.asarray(fine - broad, dtype=np.float32).ravel()
+    return texture / max(float(np.linalg.norm(texture)), _NO_TEXTURE)
+
+
+def near_duplicates(looked: Sequence[Looked]) -> list[tuple[str, str]]:
+    """Give pairs (learned from or validated on, tested on) that show the same place.
+
+    Images of one specimen are always on one side, so every pair found is of two specimens, or of
+    one specimen that got two names.
+    """
+    learned = [one for one in looked if one.side != "test"]
+    tested = [one for one in looked if one.side == "test"]
+    if not learned or not tested:
+        return []
+    likeness = np.stack([o.signature for o in tested]) @ np.stack([o.signature for o in learned]).T
+    return [(learned[j].key, tested[i].key) for i, j in np.argwhere(likeness >= SAME)]
+
+
+def _block_means(grey: NDArray[np.float32], cells: int) -> NDArray[np.float32]:
+    """Average a picture over cells × cells equal blocks; a smaller one is repeated first."""
+    height, width = grey.shape
+    rows, columns = -(-cells // height), -(-cells // width)
+    if rows > 1 or columns > 1:
+        grey = np.repeat(np.repeat(grey, rows, axis=0), columns, axis=1)
+        height, width = grey.shape
+    down, across = height // cells, width // cells
+    cut = grey[: down * cells, : across * cells]
+    means = cut.reshape(cells, down, cells, across).mean(axis=(1, 3))
+    return np.asarray(means, dtype=np.float32)
