@@ -62,12 +62,12 @@ P = TypeVar("P", bound=Progressing)
 def shown(steps: Iterable[P]) -> Iterator[P]:
     """Show a bar per stage while a long job goes on; every step is passed through."""
     with ExitStack() as stack:
-        stage, advance = "", None
+        bar, advance = ("", 0), None
         for step in steps:
-            if step.stage != stage or advance is None:
+            if bar != (step.stage, step.total) or advance is None:
                 stack.pop_all().close()
-                stage = step.stage
-                title = TITLES.get(stage) or stage.replace("size:", "Learning sizes of ")
+                bar = step.stage, step.total
+                title = TITLES.get(step.stage) or step.stage.replace("size:", "Learning sizes of ")
                 advance = stack.enter_context(say.progress(title, step.total or None))
             advance(step.done, step.note)
             yield step
