@@ -435,6 +435,14 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path) -> None:
     assert refused(tif) is FileCode.TOO_LARGE
 
 
+def test_a_film_of_gigabytes_is_refused_before_it_is_read(tmp_path) -> None:
+    file = tmp_path / "film.tif"
+    with file.open("wb") as film:
+        film.truncate(3_000_000_000)
+
+    assert refused(file) is FileCode.TOO_LARGE
+
+
 def test_cmyk_jpegs_are_refused(tmp_path) -> None:
     file = tmp_path / "a.jpg"
     cmyk = np.dstack([colours(), grey()])

@@ -35,6 +35,11 @@ class Limits:
     max_pages: int = 64
     sidecars: bool = True
 
+    @property
+    def max_bytes(self) -> int:
+        """How large a file may be before it is read at all: RGBA of 16 bits, and some words."""
+        return round(self.max_megapixels * 1e6 * 8) + 64_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

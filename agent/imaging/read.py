@@ -78,7 +78,7 @@ def read(path: Path, *, limits: Limits | None = None) -> list[Micrograph]:
 
 def micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
     """Read a file's micrographs one by one, so that only one page's pixels are held."""
-    content = _bytes_of(path)
+    content = _bytes_of(path, limits)
     sha256 = hashlib.sha256(content).hexdigest()
     size_bytes = len(content)
     name, opened = _reader_of(content)
@@ -109,9 +109,15 @@ def _scales(page: Page, path: Path, limits: Limits) -> tuple[Scale, ...]:
     )
 
 
-def _bytes_of(path: Path) -> bytes:
+def _bytes_of(path: Path, limits: Limits) -> bytes:
     with path.open("rb") as file:
         before = os.fstat(file.fileno())
+        if before.st_size > limits.max_bytes:
+            raise FileError(
+                FileCode.TOO_LARGE,
+                f"the file has {before.st_size / 1e9:.1f} GB, more than an image of "
+                f"{limits.max_megapixels:g} megapixels needs ([imaging] max_megapixels).",
+            )
         content = file.read()
         after = os.fstat(file.fileno())
     unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
