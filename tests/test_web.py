@@ -13,7 +13,7 @@ from lab import DAY, Lab, minutes
 
 from agent.errors import BadSettings
 from agent.night import write_report
-from agent.store import Decision
+from agent.store import Decision, StoreFault
 from agent.web import Desk, Inbox, create_app, refuse_strangers
 from model import default_taxonomy
 
@@ -394,6 +394,23 @@ def test_a_report_is_served_with_its_own_policy(lab, browser):
     assert "script-src 'sha256-" in answer.headers["content-security-policy"]
 
 
+def test_before_the_first_report_the_page_says_when_it_comes(browser):
+    assert browser.get("/reports").headers["location"] == "/reports/index.html"
+    assert "The first is written when the first night is over" in browser.get("/reports/").text
+
+
+def test_a_database_that_does_not_answer_is_said_not_thrown(lab, browser, monkeypatch):
+    def gone(*_, **__):
+        raise StoreFault("database: locked")
+
+    monkeypatch.setattr(type(lab.store), "queue", gone)
+
+    answer = browser.get("/review")
+
+    assert answer.status_code == 503
+    assert "database: locked" in answer.text
+
+
 def test_a_hostile_name_is_text_on_every_page(lab, ann):
     public_id = lab.take(reasons=("strange",), name="<img onerror=x>.tif", order="<b>")
 
@@ -564,8 +581,6 @@ def test_whoever_watches_over_the_agent_is_told(lab, browser):
 
 
 def test_a_store_that_is_gone_is_not_ready(lab, browser, monkeypatch):
-    from agent.store import StoreFault  # noqa: PLC0415
-
     def gone(_):
         raise StoreFault("database: gone")
 

@@ -5,13 +5,15 @@ In:  a `Desk`. Out: a FastAPI application. Next: uvicorn, in `service` or `agent
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 import reports
 from agent.errors import SetupError
+from agent.store import StoreFault
 from agent.web import api, pages, pictures
 from agent.web.desk import Meanwhile, Unknown
 from agent.web.guard import Guard
@@ -27,11 +29,21 @@ KINDS = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+REPORT_NAME = re.compile(
+    r"index\.html|\d{4}-\d\d-\d\d\.(html|json|csv)|\d{4}-\d\d-\d\d/page-\d{1,5}\.html"
+)
+"""What the reports folder may give away, and nothing beside it."""
 REPORT_KINDS = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
     ".csv": "text/csv; charset=utf-8",
 }
+
+
+NOTHING = "There is nothing of that name."
+NO_REPORT = (
+    "The first is written when the first night is over. To see the running night now: agent report"
+)
 
 
 def create_app(desk: Desk, *, hosts: Iterable[str] = ()) -> FastAPI:
@@ -70,13 +82,19 @@ def _give_files(app: FastAPI, desk: Desk) -> None:
     def favicon() -> Response:
         return static("icon.svg")
 
+    @app.get("/reports", include_in_schema=False)
+    def all_reports() -> Response:
+        return RedirectResponse("/reports/index.html", 303)
+
     @app.get("/reports/{name:path}", include_in_schema=False)
     def report(name: str) -> Response:
-        root = desk.reports.resolve()
-        path = (root / name).resolve()
-        kind = REPORT_KINDS.get(path.suffix)
-        if kind is None or not path.is_relative_to(root) or not path.is_file():
+        if name in ("", "index.html") and not (desk.reports / "index.html").is_file():
+            return HTMLResponse(pages.message(desk, "No report yet", NO_REPORT))
+        named = REPORT_NAME.fullmatch(name or "index.html")
+        path = desk.reports / (name or "index.html")
+        if named is None or not path.is_file():
             raise Unknown(name)
+        kind = REPORT_KINDS[path.suffix]
         headers = {"Content-Security-Policy": reports.report_policy()}
         return Response(path.read_bytes(), media_type=kind, headers=headers)
 
@@ -87,8 +105,12 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
             return JSONResponse({"detail": sentence}, code)
         return HTMLResponse(pages.message(desk, title, sentence), code)
 
-    def unknown(request: Request, _: Exception) -> Response:
-        return say(request, 404, "Not here", "There is nothing of that name.")
+    def unknown(request: Request, error: Exception) -> Response:
+        said = getattr(error, "detail", NOTHING)
+        return say(request, 404, "Not here", NOTHING if said == "Not Found" else said)
+
+    def unreachable(request: Request, error: Exception) -> Response:
+        return say(request, 503, "The database does not answer", f"{error}. Try again in a moment.")
 
     def wrong(request: Request, error: Exception) -> Response:
         return say(request, 422, "That cannot be kept", str(error))
@@ -100,6 +122,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
 
     app.add_exception_handler(Unknown, unknown)
     app.add_exception_handler(404, unknown)
+    app.add_exception_handler(StoreFault, unreachable)
     app.add_exception_handler(SetupError, wrong)
     app.add_exception_handler(ModelError, wrong)
     app.add_exception_handler(Meanwhile, meanwhile)
