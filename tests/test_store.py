@@ -938,6 +938,22 @@ def test_a_locked_database_is_a_fault_to_wait_for(tmp_path, monkeypatch) -> None
             two.arrive([file("a.tif")], at=AT)
 
 
+def test_a_full_disk_is_a_fault_that_loses_nothing_and_passes(tmp_path) -> None:
+    with Store.open(f"sqlite:///{tmp_path}/martensight.db", site="Plant 1", agent="PC") as store:
+        taken(store, "a.tif", finding())
+        with store._engine.connect() as connection:  # the pool gives this one to the next writer
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+        with pytest.raises(StoreFault, match="full"):
+            store.arrive([file(f"{n}.tif") for n in range(5000)], at=AT)
+
+        assert fates(store) == {"a.tif": "done"}
+        with store._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+        assert store.arrive([file(f"{n}.tif") for n in range(5000)], at=AT) == 5000
+
+
 def test_reading_goes_on_while_another_writes(tmp_path) -> None:
     url = f"sqlite:///{tmp_path}/martensight.db"
     with (
