@@ -86,6 +86,8 @@ def micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
         loaders = opened(content, path, limits)
     del content  # the loaders hold it, and let it go with the last page
     pages = len(loaders)
+    if not pages:
+        raise FileError(FileCode.UNREADABLE, f"it is a {name} that holds no picture.")
     for number in range(pages):
         with decoding(name):
             page = loaders.pop(0)()

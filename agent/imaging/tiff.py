@@ -59,11 +59,12 @@ def tiff(content: bytes, limits: Limits) -> list[Loader]:
     for stack in stacks:
         check_size(stack.page.imagewidth, stack.page.imagelength, limits)
         check_pages(math.prod(stack.leading), limits)
-    file = _File(content, tif, tuple(stacks))
-    whole = [stack for stack in stacks if not file.is_copy(stack)] or stacks[:1]
+    file = _File(content, tif)
+    whole = [stack for stack in stacks if not file.is_copy(stack, stacks[0])] or stacks[:1]
     each = [(stack, at) for stack in whole for at in fields(stack.sizes)]
     check_pages(len(each), limits)
-    return [partial(file.load, stack, at) for stack, at in each]
+    left_out = len(whole) < len(stacks)
+    return [partial(file.load, stack, at, left_out=left_out) for stack, at in each]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +113,12 @@ class _File:
 
     content: bytes
     tif: tifffile.TiffFile
-    stacks: tuple[_Stack, ...]
 
-    def is_copy(self, stack: _Stack) -> bool:
+    def is_copy(self, stack: _Stack, first: _Stack) -> bool:
         """Say whether a page is no field: a thumbnail, a mask, a pyramid's level.
 
         An unmarked page is a level if it is the first page made smaller.
         """
-        first = self.stacks[0]
         if stack.page.subfiletype & (REDUCED | MASK):
             return True
         width, height = stack.page.imagewidth, stack.page.imagelength
@@ -130,7 +129,7 @@ class _File:
         alike = np.corrcoef(shrunk.ravel(), small.ravel())[0, 1]
         return bool(alike > SAME_PICTURE)
 
-    def load(self, stack: _Stack, at: Position) -> Page:
+    def load(self, stack: _Stack, at: Position, *, left_out: bool) -> Page:
         alphas: set[bool] = set()
 
         def plane(position: Position) -> Stored:
@@ -143,12 +142,11 @@ class _File:
         pixels, toned = to_rgb(stored, bits=bits, alpha=True in alphas)
         um, unclear = tiff_scales(self.tif, stack.page, stack.image)
         orientation = stack.page.tags.valueof(274, 1)
-        copies = len(self.stacks) > 1 and any(map(self.is_copy, self.stacks))
         return Page(
             pixels=pixels if orientation == 1 else upright(pixels, orientation),
             um_per_px=um,
             metadata=tiff_text(self.tif, stack.page) | noted,
-            warnings=(*chosen, *toned, *unclear, *(("copies_left_out",) if copies else ())),
+            warnings=(*chosen, *toned, *unclear, *(("copies_left_out",) if left_out else ())),
         )
 
     def _plane(self, stack: _Stack, at: Position) -> tuple[Stored, bool]:
