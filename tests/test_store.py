@@ -816,6 +816,28 @@ def test_every_act_of_a_person_is_in_the_trail(store) -> None:
     assert store.trail_problems() == []
 
 
+def test_a_changed_setting_is_in_the_trail_and_an_unchanged_one_is_not(store) -> None:
+    before = {"night": {"at": "23:30"}, "triage": {"min_probability": 0.6}, "sources": [1]}
+    after = {**before, "triage": {"min_probability": 0.5}}
+
+    store.note_settings(before, at=AT)
+    store.note_settings(before, at=AT)
+    changed = store.note_settings(after, at=AT)
+
+    assert changed == {"triage.min_probability": (0.6, 0.5)}
+    entries = list(store.trail("settings.changed"))
+    assert [entry.subject for entry in entries] == ["PC", "PC"]
+    assert entries[1].facts["in_force"]["night.at"] == "23:30"
+
+
+def test_a_password_never_gets_into_the_trail(store) -> None:
+    secret = {"store": {"url": "postgresql://lab:sesame@h/x"}, "notify": {"urls": ["x://sesame"]}}
+
+    store.note_settings(secret, at=AT)
+
+    assert "sesame" not in str([entry.facts for entry in store.trail()])
+
+
 @pytest.mark.parametrize(
     ("statement", "sentence"),
     [

@@ -108,6 +108,7 @@ class Agent:
         now, settings = self._now, self._settings
         taken_back = store.take_back(at=now())
         store.started(at=now())
+        store.note_settings(settings.model_dump(mode="json"), at=now())
         archive = Archive(settings.store.folder)
         bundle = CurrentBundle(settings, store)
         worker = Worker(

@@ -3,7 +3,8 @@
 `tables` says what is kept, `schema` and `migrations` bring an older store up to it, `engine` opens
 transactions. One module per subject stands on them: `intake`, `claims`, `identity` and `fates` keep
 the books of files (`journal` has their nouns), then `results`, `labels`, `bundles`, `nights`,
-`sources`, `trail`, `retention`, `backup`. `Store` is the one door. Only this room speaks SQL.
+`sources`, `trail`, `rules`, `retention`, `backup`. `Store` is the one door; only this room speaks
+SQL.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from agent.store import (
     nights,
     results,
     retention,
+    rules,
     schema,
     sources,
     trail,
@@ -506,6 +507,21 @@ class Store:
         """Add an act to the trail that has no table of its own, such as a changed setting."""
         with writing(self._engine) as session:
             self._remember(session, at=at, actor=actor, act=act, subject=subject, facts=facts)
+
+    def note_settings(
+        self, settings: Mapping[str, Any], *, at: datetime
+    ) -> dict[str, tuple[Any, Any]]:
+        """Write into the trail what was set differently at this agent's last start.
+
+        Args:
+            settings: Section → key → value, as JSON has it.
+            at: Now.
+
+        Returns:
+            Setting → (before, now); empty if nothing changed.
+        """
+        with writing(self._engine) as session:
+            return rules.note(session, self._whose, settings, at=at)
 
     def _again(self, act: Callable[[Session], T]) -> T:
         """Write; if another agent wrote the same row just now, look again and write once more."""
