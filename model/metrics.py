@@ -17,7 +17,7 @@ import numpy as np
 from model.intervals import NOTHING, Estimate, at_most, bootstrap, mcnemar, wilson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -310,6 +310,13 @@ def evaluate(
         alpha=classifier.alpha,
         strange=found,
     )
+
+
+def cases_of(classifier: Classifier, examples: Sequence[Example]) -> Iterator[Case]:
+    """Look at examples, a few at a time, and give what was said of each."""
+    for some, predictions in _classified(classifier, examples):
+        for example, prediction in zip(some, predictions, strict=True):
+            yield _case(example, prediction, classifier.taxonomy)
 
 
 def compare(current: Evaluation | None, candidate: Evaluation) -> Comparison:

@@ -21,14 +21,14 @@ import torch
 from model.bundle import Contents, write_bundle
 from model.calibration import conformal_level, temperature
 from model.classify import Classifier, Gaze
-from model.dataset import Split, accepted, split
+from model.dataset import SIDES, Split, accepted, split
 from model.errors import TrainingError
 from model.fitting import Lesson, fit_whole
 from model.frame import FRAMINGS, Framing, augmented
 from model.heads import fit_head
 from model.labels import Taxonomy, default_taxonomy
 from model.leakage import Looked, near_duplicates, signature
-from model.metrics import evaluate
+from model.metrics import Case, Evaluation, cases_of
 from model.network import ARCHITECTURES, Eye, backbone
 from model.runtime import choose_engine
 from model.scheme import SCHEMES, Head, Scheme, size_head
@@ -221,7 +221,10 @@ def train(
         f"{len(sides.train)} micrographs to train, {len(sides.validation)} to validate, "
         f"{len(sides.test)} to test.",
     )
-    framing, scope, doubled = _measured(sides, plan)
+    survey = _Survey(sides)
+    for done in survey.look():
+        yield Progress("labels", done, len(examples))
+    framing, scope, doubled = survey.framing(plan), survey.scope(), survey.doubled()
     if doubled:
         notes.append(doubled)
         yield Progress("labels", len(examples), len(examples), doubled)
@@ -253,11 +256,15 @@ def train(
                 yield Progress(name, epoch.number, plan.epochs, epoch.sentence())
             heads.update(lesson.found)
         eyes[name] = eye.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
-    yield Progress("calibration", 0, 1)
     engine = choose_engine(plan.device)
     gaze = Gaze(framing, eyes, engine)
-    heads, level = _calibrated(sides.validation, scheme, heads, gaze)
-    yield Progress("calibration", 1, 1)
+    seen: dict[str, list[NDArray[np.float32]]] = {which: [] for which in eyes}
+    for done, example in enumerate(sides.validation):
+        framed = gaze.frames([example.load()])
+        for which, rows in seen.items():
+            rows.append(gaze.look(which, framed)[0].embedding)
+        yield Progress("calibration", done + 1, len(sides.validation))
+    heads, level = _calibrated(sides.validation, scheme, heads, seen)
     yield Progress("strangeness", 0, 1)
     learned_from = (*sides.train, *sides.validation)
     ordinary = known(learned_from) if known else _known(learned_from, taxonomy)
@@ -273,13 +280,11 @@ def train(
         engine=engine,
         alpha=plan.alpha,
     )
-    steps: list[Progress] = []
-    evaluation = evaluate(
-        classifier,
-        sides.test,
-        progress=lambda done, total: steps.append(Progress("evaluation", done, total)),
-    )
-    yield from steps
+    cases: list[Case] = []
+    for case in cases_of(classifier, sides.test):
+        cases.append(case)
+        yield Progress("evaluation", len(cases), len(sides.test))
+    evaluation = Evaluation("", taxonomy, tuple(cases), 0, plan.alpha, {})
     bundle = write_bundle(
         Contents(
             recipe=recipe,
@@ -341,46 +346,60 @@ def _eyes(plan: Plan, scheme: Scheme) -> dict[str, tuple[str, tuple[str, ...]]]:
     return {f"frozen {arch}": (arch, tuple(heads)) for arch, heads in by_arch.items()}
 
 
-def _measured(sides: Split, plan: Plan) -> tuple[Framing, dict[str, Any], str]:
-    """Look at every image once: usual pixel size, the scope that is validated, and doubles."""
-    known: list[float] = []
-    looked: list[Looked] = []
-    for side, examples in (
-        ("train", sides.train),
-        ("validation", sides.validation),
-        ("test", sides.test),
-    ):
-        for example in examples:
-            shown = example.load()
-            looked.append(Looked(example.key, example.group, side, signature(shown)))
-            if shown.um_per_px is not None and side == "train":
-                known.append(shown.um_per_px)
-    usual = float(np.median(known)) if known else plan.um_per_px
-    framing = Framing(
-        kind=plan.framing,  # type: ignore[arg-type]  # checked by Plan
-        frame_px=plan.frame_px,
-        um_per_px=plan.um_per_px,
-        usual_um_per_px=usual,
-    )
-    scope: dict[str, Any] = {
-        "um_per_px": [min(known), max(known)] if known else None,
-        "images": dict(Counter(e.code for e in sides.train)),
-        "criteria": dict(Counter(e.criterion for e in sides.train)),
-    }
-    for key in ("microscope", "magnification", "material"):
-        scope[key] = dict(Counter(e.slices[key] for e in sides.train if e.slices.get(key)))
-    return framing, scope, _doubled(near_duplicates(looked))
+class _Survey:
+    """What is learned from looking at every image once, before any network does."""
 
+    def __init__(self, sides: Split) -> None:
+        self._sides = sides
+        self._um_per_px: list[float] = []
+        self._looked: list[Looked] = []
 
-def _doubled(pairs: Sequence[tuple[str, str]]) -> str:
-    if not pairs:
-        return ""
-    learned, tested = pairs[0]
-    return (
-        f"{len({t for _, t in pairs})} test micrographs show the same place as one that is learned "
-        f"from ({tested[:16]} and {learned[:16]} first): the test is too easy by them; give both "
-        "the same specimen."
-    )
+    def look(self) -> Iterator[int]:
+        """Look at every image; gives how many are done."""
+        sides = (self._sides.train, self._sides.validation, self._sides.test)
+        for side, examples in zip(SIDES, sides, strict=True):
+            for example in examples:
+                shown = example.load()
+                seen = Looked(example.key, example.group, side, signature(shown))
+                self._looked.append(seen)
+                if shown.um_per_px is not None and side == "train":
+                    self._um_per_px.append(shown.um_per_px)
+                yield len(self._looked)
+
+    def framing(self, plan: Plan) -> Framing:
+        """Give the framing, with the pixel size that a field without one is assumed to have."""
+        return Framing(
+            kind=plan.framing,  # type: ignore[arg-type]  # checked by Plan
+            frame_px=plan.frame_px,
+            um_per_px=plan.um_per_px,
+            usual_um_per_px=(
+                float(np.median(self._um_per_px)) if self._um_per_px else plan.um_per_px
+            ),
+        )
+
+    def scope(self) -> dict[str, Any]:
+        """Say on what the bundle is validated."""
+        known, train = self._um_per_px, self._sides.train
+        scope: dict[str, Any] = {
+            "um_per_px": [min(known), max(known)] if known else None,
+            "images": dict(Counter(e.code for e in train)),
+            "criteria": dict(Counter(e.criterion for e in train)),
+        }
+        for key in ("microscope", "magnification", "material"):
+            scope[key] = dict(Counter(e.slices[key] for e in train if e.slices.get(key)))
+        return scope
+
+    def doubled(self) -> str:
+        """Say which test images show the same place as one that is learned from, or ""."""
+        pairs = near_duplicates(self._looked)
+        if not pairs:
+            return ""
+        learned, tested = pairs[0]
+        return (
+            f"{len({t for _, t in pairs})} test micrographs show the same place as one that is "
+            f"learned from ({tested[:16]} and {learned[:16]} first): the test is too easy by "
+            "them; give both the same specimen."
+        )
 
 
 def _fit_frozen(lesson: Lesson, plan: Plan, heads: dict[str, Head]) -> Iterator[Progress]:
@@ -430,11 +449,13 @@ def _plain(example: Example, gaze: Gaze, eye: str) -> NDArray[np.float32]:
 
 
 def _calibrated(
-    examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], gaze: Gaze
+    examples: Sequence[Example],
+    scheme: Scheme,
+    heads: Mapping[str, Head],
+    embeddings: Mapping[str, Sequence[NDArray[np.float32]]],
 ) -> tuple[dict[str, Head], float]:
     """Fit a temperature per head, then the level of prediction sets, on validation images."""
-    eyes = {head.eye for head in heads.values()}
-    seen = {eye: np.stack([_plain(example, gaze, eye) for example in examples]) for eye in eyes}
+    seen = {eye: np.stack(rows) for eye, rows in embeddings.items()}
     cooled = {}
     for name, head in heads.items():
         targets = [scheme.target(name, example.code) for example in examples]
