@@ -6,9 +6,12 @@ import dataclasses
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lab import DAY, Lab, minutes
 
 from agent.errors import BadSettings
@@ -20,6 +23,7 @@ from model import default_taxonomy
 NOW = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
 HOME = "http://127.0.0.1:8787"
 PROMISED = {"origin": HOME}
+FORM = ("criterion", "viewing_s", "result_id", "label_id", "blind", "reason", "source", "order")
 
 
 @pytest.fixture
@@ -49,11 +53,12 @@ def desk(lab):
 
 @dataclass
 class Still:
-    """A lab that nothing may change: a browser whose reviewer is known, and one micrograph."""
+    """A lab, a browser whose reviewer is known; nothing may change but the spare micrograph."""
 
     lab: Lab
     browser: TestClient
     public_id: str
+    spare: str
 
     def unchanged(self) -> bool:
         return self.lab.store.micrograph(self.public_id).labels == ()
@@ -62,11 +67,11 @@ class Still:
 @pytest.fixture(scope="module")
 def still(tmp_path_factory):
     lab = Lab(tmp_path_factory.mktemp("still"))
-    public_id = lab.take(reasons=("uncertain",))
+    public_id, spare = (lab.take(reasons=("uncertain",)) for _ in range(2))
     app = create_app(desk_of(lab))
     with TestClient(app, base_url=HOME, follow_redirects=False) as browser:
         browser.post("/review/name", data={"by": "Ann", "then": "/review"})
-        yield Still(lab, browser, public_id)
+        yield Still(lab, browser, public_id, spare)
     lab.store.close()
 
 
@@ -489,6 +494,91 @@ def test_a_decision_that_does_not_hold_together_is_refused(still, body):
 
     assert still.browser.post(address, json=body).status_code == 422
     assert still.unchanged()
+
+
+anything = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=90),
+    st.sampled_from(["G8", "median", "", "x" * 600, "\x00", "\ud7ff"]),
+)
+FIELDS = ("by", "code", "strange", "unusable", "cannot_tell", "criterion", "comment", "viewing_s")
+bodies = st.dictionaries(st.sampled_from([*FIELDS, "result_seen", "label_seen", "x"]), anything)
+
+
+@given(bodies, st.text(max_size=40), st.sampled_from(["decisions", "undo"]))
+@settings(max_examples=60, deadline=None)
+def test_nothing_a_program_sends_ends_in_a_server_error(still, body, public_id, what):
+    for one in (still.spare, public_id):
+        path = f"/api/v1/micrographs/{quote(one, safe='')}/{what}"
+        assert still.browser.post(path, json=body).status_code < 500
+
+
+BAD_BODIES = [
+    '{"by": "x", "code": "G8", "result_seen": 1000000000000000000000000000000}',
+    '{"by": "x", "code": "G8", "result_seen": 12345}',
+    '{"by": "x", "strange": "\\ud800"}',
+    '{"by": "\\u0000", "code": "G8"}',
+    '{"by": "x", "code": "G8", "viewing_s": 1e400}',
+    '{"by": "x", "code": "G8", "viewing_s": NaN}',
+    "[]",
+    "{",
+]
+
+
+@pytest.mark.parametrize("body", BAD_BODIES)
+def test_what_json_or_a_database_cannot_say_is_refused(still, body):
+    answer = still.browser.post(
+        f"/api/v1/micrographs/{still.public_id}/decisions",
+        content=body,
+        headers={"content-type": "application/json"},
+    )
+
+    assert answer.status_code in (409, 422)
+    assert still.unchanged()
+
+
+def test_a_decision_on_an_answer_that_has_changed_is_not_kept(lab, ann):
+    public_id = lab.take(reasons=("uncertain",))
+    form = form_of(lab, public_id, "code:G8") | {"result_id": "99"}
+
+    answer = ann.post(f"/review/{public_id}/decide", data=form)
+
+    assert answer.status_code == 409
+    assert "Another bundle" in answer.text
+    assert lab.store.micrograph(public_id).label is None
+
+
+def test_a_comment_is_one_line_of_what_can_be_shown(lab, browser):
+    public_id = lab.take(reasons=("uncertain",))
+
+    browser.post(
+        f"/api/v1/micrographs/{public_id}/decisions",
+        json={"by": "x", "code": "G8", "comment": " a\nb\x00 c "},
+    )
+
+    assert lab.store.micrograph(public_id).label.comment == "a b c"
+
+
+@given(st.dictionaries(st.sampled_from(["decision", "by", "comment", *FORM]), st.text(max_size=90)))
+@settings(max_examples=60, deadline=None)
+def test_nothing_a_form_sends_ends_in_a_server_error(still, form):
+    answer = still.browser.post(f"/review/{still.spare}/decide", data=form)
+
+    assert answer.status_code < 500
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_no_address_ends_in_a_server_error(still, path, query):
+    asked = f"{quote(path, safe='')}?reason={quote(query)}&order={quote(query)}"
+
+    for room in ("review", "reports", "pictures", "static", "api/v1/micrographs", "api/v1/orders"):
+        assert still.browser.get(f"/{room}/{asked}").status_code < 500
+    assert still.browser.get(f"/review?source={quote(query)}&undone=1").status_code < 500
+    assert still.browser.get(f"/api/v1/queue?limit={quote(query)}").status_code < 500
 
 
 def test_an_order_is_told_field_by_field(lab, browser):

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 import reports
@@ -116,10 +117,17 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
         return say(request, 422, "That cannot be kept", str(error))
 
     def meanwhile(_: Request, error: Exception) -> Response:
-        label = error.label if isinstance(error, Meanwhile) else None
-        holds = api.label_json(label) if label else None
+        view = error.view if isinstance(error, Meanwhile) else None
+        holds = api.label_json(view.label) if view and view.label else None
         return JSONResponse({"detail": str(error), "holds": holds}, 409)
 
+    def malformed(_: Request, error: Exception) -> Response:
+        # Without what was sent: it may be what JSON cannot say.
+        found = error.errors() if isinstance(error, RequestValidationError) else []
+        said = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in found]
+        return JSONResponse({"detail": said}, 422)
+
+    app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(Unknown, unknown)
     app.add_exception_handler(404, unknown)
     app.add_exception_handler(StoreFault, unreachable)

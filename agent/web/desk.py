@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.archive import Archive
-    from agent.store import LabelView, MicrographView, Store
+    from agent.store import MicrographView, Store
     from model import Taxonomy
 
 ID = re.compile(r"[0-9a-f]{16}(-p[1-9][0-9]{0,4})?")
@@ -64,15 +64,17 @@ class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault
 
 
 class Meanwhile(Exception):  # noqa: N818 - it is a finding, not a fault
-    """Somebody else decided since the page was made.
+    """What the person looked at is no longer what holds; nothing was written.
 
     Args:
-        label: What holds now; None if a decision was taken back.
+        view: The micrograph as it is now.
+        answer: It is the model's answer that changed, not a person's decision.
     """
 
-    def __init__(self, label: LabelView | None) -> None:
-        super().__init__("somebody else decided meanwhile")
-        self.label = label
+    def __init__(self, view: MicrographView, *, answer: bool = False) -> None:
+        said = "the model has answered anew" if answer else "somebody else decided meanwhile"
+        super().__init__(said)
+        self.view, self.answer = view, answer
 
 
 def find(desk: Desk, public_id: str) -> MicrographView:
@@ -105,6 +107,8 @@ def read_decision(
     name = by.strip()
     if len(name) > LONGEST_NAME or len(what) > LONGEST_WORD or len(comment) > LONGEST_COMMENT:
         raise WrongUse("a name, a reason or a comment is too long.")
+    if not (name.isprintable() and what.isprintable()):
+        raise WrongUse("a name or a reason has letters that cannot be shown.")
     if kind == "code":
         known = taxonomy()
         what = known.code(*known.parse(what))
@@ -115,12 +119,17 @@ def read_decision(
         strange_kind=what if kind == "strange" else None,
         why=what if kind == "unusable" else None,
         criterion=criterion,
-        comment=comment.strip(),
+        comment=_shown(comment),
         viewing_s=viewing_s,
         blind=blind,
         result_seen=result_seen,
         origin=origin,
     )
+
+
+def _shown(comment: str) -> str:
+    # Line breaks become spaces; what no page and no database can show is left out.
+    return "".join(letter for letter in " ".join(comment.split()) if letter.isprintable())
 
 
 def decide(desk: Desk, public_id: str, decision: Decision, *, label_seen: object = ANY) -> int:
@@ -134,14 +143,16 @@ def decide(desk: Desk, public_id: str, decision: Decision, *, label_seen: object
 
     Raises:
         Unknown: No such micrograph.
-        Meanwhile: Another label holds by now.
+        Meanwhile: Another label holds by now, or the model has answered anew.
         WrongUse: The decision is incomplete.
     """
     with desk.lock:
         view = find(desk, public_id)
         holds = view.label.id if view.label else None
         if label_seen is not ANY and label_seen != holds:
-            raise Meanwhile(view.label)
+            raise Meanwhile(view)
+        if decision.result_seen not in (None, view.result_id):
+            raise Meanwhile(view, answer=True)
         return desk.store.decide(public_id, decision, at=desk.now())
 
 

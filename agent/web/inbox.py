@@ -93,8 +93,8 @@ def _refuse_unknown(told: Mapping[str, str]) -> None:
         raise WrongUse(
             f"no process data is called {strangers[0]!r}; known are {', '.join(PROCESS_COLUMNS)}."
         )
-    if any(len(value) > LONGEST_VALUE for value in told.values()):
-        raise WrongUse(f"a value of the process data has at most {LONGEST_VALUE} letters.")
+    if any(len(value) > LONGEST_VALUE or not value.isprintable() for value in told.values()):
+        raise WrongUse(f"a value of the process data has at most {LONGEST_VALUE} plain letters.")
 
 
 def _safe(name: str) -> str:

@@ -174,7 +174,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     try:
         acts.decide(desk, public_id, decision, label_seen=_number(form.get("label_id", "")))
     except Meanwhile as meanwhile:
-        conflict = _conflict(desk, meanwhile.label, said)
+        conflict = _conflict(desk, meanwhile, said)
         page_ = _review_page(
             desk, request, find(desk, public_id), conflict, comment=form.get("comment", "")
         )
@@ -187,8 +187,11 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     return answer
 
 
-def _conflict(desk: Desk, label: LabelView | None, said: str) -> Conflict:
-    yours = _in_words(said)
+def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
+    yours, label = _in_words(said), meanwhile.view.label
+    if meanwhile.answer:
+        code = meanwhile.view.structure_code or "no code"
+        return Conflict(reports.Decision(code, "Another bundle", "just now"), yours, said)
     if label is None:
         theirs = reports.Decision("taken back", "somebody", "just now")
         return Conflict(theirs, yours, said)
