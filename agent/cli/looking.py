@@ -213,17 +213,21 @@ def _cores() -> int:
 
 
 def _listed(files: Sequence[Path]) -> Iterator[Path]:
-    """Give each file once; of a folder, what looks like an image by its name."""
-    from agent.imaging.read import SUFFIXES  # noqa: PLC0415
-
+    """Give each file once; of a folder, what the watch would take for a picture."""
     seen: set[Path] = set()
     for named in files:
-        inside = sorted(p for p in named.rglob("*") if p.is_file()) if named.is_dir() else [named]
-        for path in inside:
-            known = path == named or path.suffix.lower() in SUFFIXES
-            if known and not path.name.startswith(".") and path not in seen:
+        for path in _pictures(named) if named.is_dir() else (named,):
+            if path not in seen:
                 seen.add(path)
                 yield path
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    from agent.watch.names import Kind, kind_of  # noqa: PLC0415
+
+    for path in sorted(folder.rglob("*")):
+        if kind_of(path.relative_to(folder).as_posix()) is Kind.PICTURE and path.is_file():
+            yield path
 
 
 def _fault(error: Exception) -> tuple[str, str]:

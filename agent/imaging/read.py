@@ -155,24 +155,6 @@ READERS: tuple[tuple[str, tuple[bytes, ...], Opener], ...] = (
 )
 """Format, how its files begin, who reads it."""
 
-SUFFIXES = frozenset(
-    (
-        ".tif",
-        ".tiff",
-        ".btf",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".bmp",
-        ".dib",
-        ".czi",
-        ".lif",
-        ".nd2",
-    )
-)
-"""What image files are usually called; only for looking through a folder, never to judge one."""
-
 STRANGERS = (
     (b"GIF8", 0, "a GIF"),
     (b"WEBP", 8, "a WebP picture"),

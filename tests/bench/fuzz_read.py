@@ -23,7 +23,8 @@ import tifffile
 from pebble import ProcessExpired, ProcessPool
 
 from agent.errors import FileError
-from agent.imaging.read import SUFFIXES, Limits, read
+from agent.imaging.read import Limits, read
+from agent.watch.names import READ_HERE, extension
 
 LIMIT_S = 10.0
 LARGEST_BYTES = 1_500_000
@@ -110,7 +111,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as made, tempfile.TemporaryDirectory() as scratch:
         files = drawn(Path(made))
         for folder in asked.folders:
-            found = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES)
+            found = (p for p in sorted(folder.iterdir()) if extension(p.name) in READ_HERE)
             files += [p for p in found if p.stat().st_size <= LARGEST_BYTES]
         seeds = range(asked.seed, asked.seed + asked.n)
         jobs = [(files[seed % len(files)], seed, Path(scratch)) for seed in seeds]
