@@ -177,8 +177,18 @@ def rows_of_ink(ink: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
     return [
         (x0, y0, x1, y1)
         for x0, y0, x1, y1, letters_in in rows
-        if 7 <= y1 - y0 <= 90 and x1 - x0 >= 1.1 * (y1 - y0) and 2 <= letters_in <= 40
+        if 7 <= y1 - y0 <= 90
+        and x1 - x0 >= 1.1 * (y1 - y0)
+        and 2 <= letters_in <= 40
+        and not _cut_off(ink, (x0, y0, x1, y1))
     ]
+
+
+def _cut_off(ink: NDArray[np.bool_], box: tuple[int, int, int, int]) -> bool:
+    """Say whether ink stands before a row that was not taken for a letter: "150" is no "50"."""
+    x0, y0, _, y1 = box
+    before = ink[y0:y1, max(0, x0 - round(0.9 * (y1 - y0))) : x0]
+    return bool(before.size) and float(before.any(axis=1).mean()) > 0.5
 
 
 def _continues(row: list[int], box: list[int]) -> bool:

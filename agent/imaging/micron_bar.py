@@ -245,8 +245,9 @@ def _crossing(rows: Plane, start: int, step: int, threshold: float) -> int:
 def _with_ticks(plane: Plane, line: _Line, level: float) -> _Line:
     """Find what stands up at the ends of a line: ticks of a bar, or the sides of a box."""
     x0, y0, x1, y1 = line.box
-    left = _upright(plane, range(x0 - 1, x0 + 9), y0, y1, level)
-    right = _upright(plane, range(x1, x1 - 10, -1), y0, y1, level)
+    least = level - (20 if line.exact and line.plane != _COLOUR else 70)
+    left = _upright(plane, range(x0 - 1, x0 + 9), y0, y1, least)
+    right = _upright(plane, range(x1, x1 - 10, -1), y0, y1, least)
     left = None if left is None or left[0] > x0 + 2 else left
     right = None if right is None or right[0] < x1 - 3 else right
     line = replace(line, ticks=(left, right))  # but for the head of an arrow, a ruler's second
@@ -271,7 +272,7 @@ def _closed(rows: Plane, level: float) -> bool:
 
 
 def _upright(
-    plane: Plane, columns: range, y0: int, y1: int, level: float
+    plane: Plane, columns: range, y0: int, y1: int, least: float
 ) -> tuple[int, int, int, int] | None:
     """Find the outermost columns that stand above or below: (outer, inner, top, bottom)."""
     height, width = plane.shape
@@ -281,7 +282,7 @@ def _upright(
     for x in columns:
         if not 0 <= x < width:
             continue
-        bright = plane[max(0, y0 - reach) : min(height, y1 + reach), x] >= level - 70
+        bright = plane[max(0, y0 - reach) : min(height, y1 + reach), x] >= least
         middle = (y0 + y1) // 2 - max(0, y0 - reach)
         if not bright[middle]:
             if found:
@@ -323,13 +324,15 @@ def _with_broken(lines: list[_Line]) -> list[_Line]:
     for one in halves:
         for other in halves:
             gap = other.box[0] - one.box[2]
-            if not 8 < gap < 2.5 * (one.width + other.width):
+            if not 8 < gap < 4 * (one.width + other.width):
                 continue
             (_, a0, _, a1), (_, b0, _, b1) = one.box, other.box
             alike = abs(one.width - other.width) <= max(6, 0.25 * one.width)
             level = abs((a0 + a1) - (b0 + b1)) <= 4 and abs((a1 - a0) - (b1 - b0)) <= 4
             long = min(one.width, other.width) >= max(18, 8 * (a1 - a0))
-            if alike and level and long and abs(one.contrast - other.contrast) < 60:
+            drawn = one.exact and other.exact
+            close = drawn or abs(one.contrast - other.contrast) < 60
+            if alike and level and long and close:
                 box = (one.box[0], min(a0, b0), other.box[2], max(a1, b1))
                 length = float(box[2] - box[0])
                 left, right = one.ticks[0], other.ticks[1]
@@ -569,7 +572,7 @@ def _paired(
     best: tuple[float, FoundBar] | None = None
     colours = [_colour(pixels, line) for line in lines]
     for length, place in lengths:
-        paper, ink = _paper_and_ink(pixels, place)
+        paper, ink = _paper_and_ink(pixels, place, colours[0] if colours else None)
         for line, colour in zip(lines, colours, strict=True):
             cost = _distance(line, place)
             if cost is None or _alike(colour, paper, 40):
@@ -624,13 +627,20 @@ def _ink(picture: NDArray[np.uint8], line: _Line, pixels: NDArray[np.uint8]) -> 
     return np.asarray(off < 0.42 * max(60.0, float(np.median(off))))
 
 
-def _paper_and_ink(pixels: NDArray[np.uint8], place: Box) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Say the colour that words are written on, and the colour they are written in."""
+def _paper_and_ink(
+    pixels: NDArray[np.uint8], place: Box, line: NDArray[Any] | None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Say the colour that words are written on, and the colour they are written in.
+
+    Where enough of the words has the colour of the line they were read for, it is that one.
+    """
     x0, y0, x1, y1 = place
     words = pixels[y0:y1, x0:x1].reshape(-1, 3).astype(np.int16)
     paper = np.median(words, axis=0)
     off = np.abs(words - paper).max(axis=1)
     ink = np.median(words[off >= np.percentile(off, 92)], axis=0)
+    if line is not None and float(np.mean(np.abs(words - line).max(axis=1) < 70)) > 0.08:
+        ink = line
     return paper, ink
 
 
@@ -657,10 +667,10 @@ def _goes_on_beyond(bar: FoundBar, other: _Line) -> bool:
     middle = other.core[1] + other.core[3]
     if not (2 * y0 - 4 <= middle <= 2 * y1 + 4 and other.width > 0.4 * (x1 - x0)):
         return False
-    room = 1.5 * (place[3] - place[1])
-    if place[0] >= x1 - 6:
-        return -6 <= other.core[0] - place[2] < room
-    return place[2] <= x0 + 6 and -6 <= place[0] - other.core[2] < room
+    room, slack = 1.5 * (place[3] - place[1]), 0.4 * (place[3] - place[1])
+    if place[0] >= x1 - slack:
+        return -slack <= other.core[0] - place[2] < room
+    return place[2] <= x0 + slack and -slack <= place[0] - other.core[2] < room
 
 
 def _is_stroke(line: _Line, place: Box) -> bool:
@@ -680,7 +690,8 @@ def _distance(line: _Line, place: Box) -> float | None:
     middle_x, middle_y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
     penalty = (0.0 if line.exact else 0.3) + (1.5 if line.framed else 0.0) + (1 - line.crisp)
     if line.gap is not None:
-        inside = line.gap[0] - 5 <= place[0] and place[2] <= line.gap[2] + 5
+        room = 0.35 * high  # words are boxed with some room around them
+        inside = line.gap[0] - room <= place[0] and place[2] <= line.gap[2] + room
         return 0.2 * penalty if inside and place[1] <= (y0 + y1) / 2 <= place[3] else None
     overlap = min(x1, place[2]) - max(x0, place[0])
     beside = not x0 < middle_x < x1 and overlap < 0.5 * (place[2] - place[0])
@@ -705,9 +716,10 @@ def _is_bar_without_label(line: _Line, pixels: NDArray[np.uint8]) -> bool:
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = line.box
     cornered = min(y0, height - y1) < 0.15 * height and min(x0, width - x1) < 0.15 * width
-    drawn = line.exact and line.contrast > 80 and line.crisp > 0.97 and not line.framed
+    drawn = line.exact and line.contrast > 80 and not line.framed and line.width >= 30
     solid = line.kind == "plain" and line.height >= 3 and line.width >= 4 * line.height
-    return drawn and cornered and (solid or line.kind == "caps")
+    caps = line.kind == "caps" and line.crisp > 0.85
+    return drawn and cornered and (caps or (solid and line.crisp > 0.97))
 
 
 # ------------------------------------------------------------------------------------- the band
