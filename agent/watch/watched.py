@@ -291,9 +291,10 @@ class Watched:
         self._postponed = {f: p for f, p in self._postponed.items() if f in still}
         offered = tuple(file for file in (*rest, *empty) if self._is_free(file, now_s))
         self._told.update(file.relative for file in waiting)
+        resting = set(offered)
         return Look(
             at_rest=offered,
-            settling=tuple(f for f in waiting if f.relative not in before and f not in offered),
+            settling=tuple(f for f in waiting if f.relative not in before and f not in resting),
             ignored=tuple(self._arrival(n, f) for n, f in others.items() if n not in known),
             listed=listed,
         )
