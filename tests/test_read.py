@@ -160,6 +160,17 @@ def test_what_is_no_picture_is_refused_with_a_reason(tmp_path, pixels, how, code
     assert refused(tiff(tmp_path / "a.tif", pixels, **how)) is code
 
 
+def test_ycbcr_without_jpeg_comes_back_in_its_colours(tmp_path) -> None:
+    ycbcr = cv2.cvtColor(colours(), cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]]
+    file = tiff(
+        tmp_path / "a.tif", ycbcr, photometric="ycbcr", compression="zlib", subsampling=(1, 1)
+    )
+
+    [micrograph] = read(file)
+
+    assert np.abs(micrograph.pixels.astype(int) - colours()).max() <= 2
+
+
 def test_a_tiff_is_upright(tmp_path) -> None:
     file = tiff(tmp_path / "a.tif", colours(), photometric="rgb", extratags=[(274, 3, 1, 6, True)])
 

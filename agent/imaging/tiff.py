@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agent.imaging.stack import Position
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+YCBCR = 6
 JPEG, JPEG_END = 7, b"\xff\xd9"
 PICTURE_AXES = "YXS"
 LEVEL_AT_MOST = 0.75
@@ -244,9 +245,10 @@ def refuse_colours(page: tifffile.TiffPage) -> None:
             FileCode.UNSUPPORTED,
             f"its colours are stored as {_name(page.photometric)}; export it as grey or RGB.",
         )
-    if photometric == 6 and _code(page.compression) not in (6, 7, 33007, 34712):  # noqa: PLR2004
+    subsampled = tuple(page.subsampling or (1, 1)) != (1, 1)
+    if photometric == YCBCR and not _is_jpeg(page) and subsampled:
         raise FileError(
-            FileCode.UNSUPPORTED, "its colours are YCbCr without JPEG; export it as RGB."
+            FileCode.UNSUPPORTED, "its colours are subsampled YCbCr without JPEG; export it as RGB."
         )
     dtype = _dtype(page)
     if dtype.kind not in "ub" or dtype.itemsize > 2:  # noqa: PLR2004 - bytes
@@ -261,6 +263,11 @@ def _dtype(page: tifffile.TiffPage) -> np.dtype[Any]:
     if page.dtype is None:
         raise FileError(FileCode.UNSUPPORTED, "its values are of no known kind.")
     return page.dtype
+
+
+def _is_jpeg(page: tifffile.TiffPage) -> bool:
+    """Say whether a decoder turns YCbCr into RGB on the way, as those of JPEG do."""
+    return _code(page.compression) in (6, JPEG, 33007, 34712)
 
 
 def _code(value: object) -> int:
@@ -296,7 +303,10 @@ def _coloured(page: tifffile.TiffPage, stored: Stored) -> tuple[Stored, bool]:
         stored = (stored * np.uint8(255 // ((1 << bits) - 1))).astype(np.uint8)
     if photometric == 0:  # white is zero
         stored = ~stored if stored.dtype == np.bool_ else np.iinfo(stored.dtype).max - stored
-    wanted = COLOURS if photometric in (2, 6) or page.samplesperpixel == COLOURS else 1
+    if photometric == YCBCR and not _is_jpeg(page):
+        swapped = np.ascontiguousarray(stored[..., [0, 2, 1]])  # OpenCV's order is Y, Cr, Cb
+        stored = np.asarray(cv2.cvtColor(swapped, cv2.COLOR_YCrCb2RGB))
+    wanted = COLOURS if photometric in (2, YCBCR) or page.samplesperpixel == COLOURS else 1
     samples = stored.shape[2] if stored.ndim == 3 else 1  # noqa: PLR2004
     if samples <= wanted:
         return stored, False
