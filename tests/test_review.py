@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import shutil
 import statistics
 import threading
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+import structlog
 import uvicorn
 from lab import SETTINGS, Lab, minutes
 
@@ -46,7 +48,10 @@ def agent(tmp_path, capfd):
         said = capfd.readouterr()
         return int(ended.value.code or 0), said.out, said.err
 
-    return run
+    handlers = logging.getLogger().handlers[:]
+    yield run
+    logging.getLogger().handlers = handlers  # a command's own are bound to the captured stderr
+    structlog.reset_defaults()
 
 
 def test_what_waits_is_listed_the_weightiest_first(lab, agent):
