@@ -26,9 +26,6 @@ FRAMINGS = ("mirror", "resize", "tile", "scale")
 CELL_PX = 32
 """Sides of a frame are multiples of this: the coarsest stride of every architecture."""
 
-_SHAPE_STEPS = ((512, 32), (1024, 64), (1 << 30, 128))
-"""Up to this many pixels a side is rounded up to this step, so that few shapes are compiled."""
-
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -102,7 +99,7 @@ class Framing:
         part = Field(field.pixels[y0:y1, x0:x1], field.valid[y0:y1, x0:x1], field.um_per_px)
         size = (max(1, round((y1 - y0) * factor)), max(1, round((x1 - x0) * factor)))
         shrunk = resampled(part, size)
-        return _padded(shrunk, (x0, y0, x1, y1), counted=False, steps=True)
+        return _padded(shrunk, (x0, y0, x1, y1), counted=False)
 
 
 def filled(field: Field) -> Field:
@@ -150,14 +147,10 @@ def _padded(
     *,
     counted: bool,
     at_least: int = 0,
-    steps: bool = False,
 ) -> Frame:
     """Mirror a part to the right and bottom until a network can take it."""
     height, width = part.valid.shape
-    rows, columns = (
-        max(at_least, _rounded(side) if steps else -(-side // CELL_PX) * CELL_PX)
-        for side in (height, width)
-    )
+    rows, columns = (max(at_least, -(-side // CELL_PX) * CELL_PX) for side in (height, width))
     around = ((0, rows - height), (0, columns - width))
     pixels = np.pad(part.pixels, (*around, (0, 0)), mode="symmetric")
     valid = (
@@ -166,11 +159,6 @@ def _padded(
         else np.pad(part.valid, around, constant_values=False)
     )
     return Frame(np.ascontiguousarray(pixels), valid, (height, width), box)
-
-
-def _rounded(side: int) -> int:
-    step = next(step for limit, step in _SHAPE_STEPS if side <= limit)
-    return -(-side // step) * step
 
 
 def resampled(field: Field, size: tuple[int, int]) -> Field:

@@ -8,9 +8,9 @@ OpenVINO, and on a GPU, PyTorch answers.
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
-from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from model.network import Eye
-
-_COMPILED_KEPT = 8
-"""Frame shapes whose compiled form stays in memory, per network."""
 
 _GPU_BATCH = 16
 
@@ -164,46 +161,45 @@ class TorchRunner:
 
 
 class OpenVinoRunner:
-    """OpenVINO on the CPU, compiled once per shape of frame."""
+    """OpenVINO on the CPU, compiled once for pictures of every shape.
+
+    Its answer for a shape is bit for bit that of a form compiled for that shape alone, and as fast
+    (measured: EfficientNet-Lite0 and ResNet-18, fp32 and bf16); a new shape costs a few hundredths
+    of a second.
+    """
 
     def __init__(self, eye: nn.Module, engine: Engine, cache: Path | None) -> None:
-        self._engine = engine
-        self._core = _openvino().Core()
-        if cache is not None:
-            self._core.set_property({"CACHE_DIR": str(cache)})
-        self._model = _converted(eye)
-        self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        core = _openvino().Core()
+        if cache is not None and _writable(cache):
+            core.set_property({"CACHE_DIR": str(cache)})
+        hints = {
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[engine.precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        self._request = core.compile_model(_converted(eye), "CPU", hints).create_infer_request()
         self._lock = Lock()
 
     def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Give the feature maps, one picture at a time."""
         with self._lock:
-            request = self._request(pixels.shape[1:])
-            return np.concatenate(
-                [np.array(request.infer({0: one[None]})[0]) for one in pixels], axis=0
-            )
+            found = [np.array(self._request.infer({0: one[None]})[0]) for one in pixels]
+        return np.concatenate(found, axis=0)
 
     def maps(self, picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Give every map that the network gives of one picture, (h, w, 3), without its batch."""
         with self._lock:
-            found = self._request(picture.shape).infer({0: picture[None]})
+            found = self._request.infer({0: picture[None]})
             return [np.array(found[index][0]) for index in range(len(found))]
 
-    def _request(self, shape: tuple[int, ...]) -> Any:
-        if shape not in self._requests:
-            model = self._model.clone()
-            model.reshape([1, *shape])
-            hints = {
-                "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self._engine.precision],
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            }
-            compiled = self._core.compile_model(model, "CPU", hints)
-            self._requests[shape] = compiled.create_infer_request()
-            if len(self._requests) > _COMPILED_KEPT:
-                self._requests.popitem(last=False)
-        self._requests.move_to_end(shape)
-        return self._requests[shape]
+
+def _writable(folder: Path) -> bool:
+    """Say whether compiled forms can be kept there; without it every start compiles again."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _converted(eye: nn.Module) -> Any:
