@@ -18,7 +18,7 @@ import numpy as np
 from agent.imaging import label as labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -470,10 +470,10 @@ def _read(pixels: NDArray[np.uint8], ranked: list[_Line], band: Box | None) -> l
         region = _surroundings(line, pixels.shape)
         tried.append(region)
         inside = [line, *(o for o in ranked if o is not line and _within(o.box, region))]
-        bar = _labelled(pixels, inside, region, labels.rows_of_ink)
+        bar = _labelled(pixels, inside, region, detect=False)
         if bar is None and detected < _MOST_DETECTED and _is_convincing(line):
             detected += 1 if line.exact else _MOST_DETECTED
-            bar = _labelled(pixels, inside, region, None)
+            bar = _labelled(pixels, inside, region, detect=True)
         if bar is not None and any(_goes_on_beyond(bar, line) for line in ranked):
             continue
         if bar is not None and not any(_overlap(bar.line, b.line) > 0.3 for b in bars):
@@ -517,13 +517,14 @@ def _labelled(
     pixels: NDArray[np.uint8],
     lines: list[_Line],
     region: Box,
-    rows_of_ink: Callable[[NDArray[np.bool_]], list[Box]] | None,
+    *,
+    detect: bool,
 ) -> FoundBar | None:
     """Read around a line; read wider where the region's edge cut words in two."""
-    bar, cut = _best_pair(pixels, lines, region, rows_of_ink)
+    bar, cut = _best_pair(pixels, lines, region, detect=detect)
     if bar is None and cut:
         wide = _surroundings(lines[0], pixels.shape, wider=1.8)
-        bar, _ = _best_pair(pixels, lines, wide, rows_of_ink)
+        bar, _ = _best_pair(pixels, lines, wide, detect=detect)
     return bar
 
 
@@ -531,7 +532,8 @@ def _best_pair(
     pixels: NDArray[np.uint8],
     lines: list[_Line],
     region: Box,
-    rows_of_ink: Callable[[NDArray[np.bool_]], list[Box]] | None,
+    *,
+    detect: bool,
 ) -> tuple[FoundBar | None, bool]:
     """Read the words around the first of some lines; pair a length with the line it labels.
 
@@ -541,10 +543,10 @@ def _best_pair(
     x0, y0, x1, _ = region
     views = _views(pixels, lines[0], region)
     picture = views[0]
-    found = rows_of_ink(_ink(picture, lines[0], pixels)) if rows_of_ink else labels.texts(picture)
+    found = labels.texts(picture) if detect else _letters(picture, lines[0], pixels, x0)
     places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in found]
     lines = [line for line in lines if not any(_is_stroke(line, place) for place in places)]
-    if rows_of_ink is not None:
+    if not detect:
         near = [
             min((c for c in (_distance(ln, p) for ln in lines) if c is not None), default=9.0)
             for p in places
@@ -625,6 +627,17 @@ def _ink(picture: NDArray[np.uint8], line: _Line, pixels: NDArray[np.uint8]) -> 
     colour = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
     off = cv2.absdiff(picture, np.full_like(picture, colour.astype(np.uint8))).max(axis=2)
     return np.asarray(off < 0.42 * max(60.0, float(np.median(off))))
+
+
+def _letters(
+    picture: NDArray[np.uint8], line: _Line, pixels: NDArray[np.uint8], left: int
+) -> list[Box]:
+    """Find rows of letters in the ink of a line; those of a broken line stand in its gap."""
+    ink = _ink(picture, line, pixels)
+    if line.gap is not None:
+        ink[:, : max(0, line.gap[0] - left)] = False
+        ink[:, max(0, line.gap[2] - left) :] = False
+    return labels.rows_of_ink(ink)
 
 
 def _paper_and_ink(
