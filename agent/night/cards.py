@@ -237,7 +237,8 @@ def _crop(seen: Seen, gallery: Gallery) -> Figure:
     picture = gallery.crop(seen)
     marked = " The box marks the strangest place." if seen.where else ""
     note = "" if picture else "not in the archive any more"
-    return Figure("What the model saw", f"The kept rectangle.{marked}", picture, note)
+    title = "What the model saw" if seen.bundle else "Crop"
+    return Figure(title, f"The kept rectangle.{marked}", picture, note)
 
 
 def _field(seen: Seen, gallery: Gallery) -> Figure:
