@@ -10,6 +10,9 @@ from agent.cli.app import DONE, SOME_FAILED, app, settings_file_of, settings_of,
 from agent.cli.say import aside, console, print_json, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.cli.say import Advance
     from agent.service import Outcome
     from agent.settings import Settings
 
@@ -72,11 +75,25 @@ def _run_once(settings: Settings) -> int:
         outcome = run_once(
             settings,
             store,
-            on_progress=lambda done, total: advance(done, f"of {total}"),
+            on_progress=_seldom(advance),
             should_stop=stop.is_set,
         )
     _say_outcome(outcome)
     return DONE if outcome.is_clean else SOME_FAILED
+
+
+def _seldom(advance: Advance) -> Callable[[int, int], None]:
+    """Move a bar with every file, but write a line only with every tenth part."""
+    said = -1
+
+    def step(done: int, total: int) -> None:
+        nonlocal said
+        tenth = done * 10 // max(total, 1)
+        if aside.is_terminal or tenth != said:
+            said = tenth
+            advance(done, f"of {total}")
+
+    return step
 
 
 def _say_outcome(outcome: Outcome) -> None:

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT_WAS_AWAY_S = 4.0
-SETTLES_S = 180.0  # after the last export, everything must have its fate within
+IDLE_S = 120.0  # after the last export, so long without any file meeting its fate ends the run
+STARTS_S = 60.0
 AGENT_ENDS_S = 15.0
 
 
@@ -424,14 +425,26 @@ class Agent:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._size = 0
         self.deaths = 0
         """How often it died by itself."""
 
     def start(self) -> None:
         """Start it."""
         command = [sys.executable, "-m", "agent", "--config", str(self._folder / "agent.toml")]
-        with (self._folder / "stderr.txt").open("ab") as log:
-            self._process = subprocess.Popen([*command, "run"], stderr=log)
+        log = self._folder / "stderr.txt"
+        self._size = log.stat().st_size if log.exists() else 0
+        with log.open("ab") as file:
+            self._process = subprocess.Popen([*command, "run"], stderr=file)
+
+    def wait_until_ready(self) -> None:
+        """Wait until it says where its page is, or long enough."""
+        log, ends_s = self._folder / "stderr.txt", time.monotonic() + STARTS_S
+        begun = self._size
+        while time.monotonic() < ends_s and self.is_alive():
+            if b"review page" in log.read_bytes()[begun:]:
+                return
+            time.sleep(0.05)
 
     def kill(self) -> None:
         """Kill it, whatever it does."""
@@ -468,8 +481,8 @@ class Plan:
     seed: int = 0
     quiet_s: float = 1.0
     only: tuple[str, ...] = ()
-    lives_s: tuple[float, float] = (1.0, 9.0)
-    """How long the agent may live between two kills."""
+    lives_s: tuple[float, float] = (0.0, 6.0)
+    """How long the agent may live, two times in three counted from when it is ready."""
 
     def names(self) -> list[str]:
         """Say which scenarios play."""
@@ -554,6 +567,8 @@ def _kill_while(
     """Kill and start again at random moments, at least until every exporter is done."""
     kills = 0
     while kills < plan.kills:
+        if kills % 3:
+            agent.wait_until_ready()
         time.sleep(rng.uniform(*plan.lives_s))
         agent.kill()
         kills += 1
@@ -565,13 +580,15 @@ def _kill_while(
 
 def _settle(folder: Path, agent: Agent, stages: list[tuple[str, Stage]]) -> None:
     """Wait until every expected content is done, or the deadline says that it is lost."""
-    ends_s = time.monotonic() + SETTLES_S
+    ends_s, before = time.monotonic() + IDLE_S, -1
     expected = {sha for _, stage in stages for sha in stage.expected}
     quiet_s = stages[0][1].quiet_s
     while time.monotonic() < ends_s:
         done, open_ = _done_and_open(folder)
         if expected <= done.keys() and not open_:
             break
+        if len(done) != before:
+            before, ends_s = len(done), time.monotonic() + IDLE_S
         if not agent.is_alive():
             agent.deaths += 1
             agent.start()
