@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.app import app, settings_of, store_of
+from agent.cli.say import progress
 from agent.errors import WrongUse
 
 
@@ -46,14 +47,16 @@ def report(
             raise WrongUse(f"--date: the night {wanted} has not begun; {running} is running.")
         if refresh and end_of(wanted, lab.at, lab.zone) > now:
             raise WrongUse(f"--refresh: the night {wanted} is still running; it is never frozen.")
-        written = write_report(
-            store,
-            Archive(settings.store.folder),
-            settings.store.folder / "reports",
-            wanted,
-            lab,
-            now=now,
-            refresh=refresh,
-        )
+        with progress("drawn", 100) as advance:
+            written = write_report(
+                store,
+                Archive(settings.store.folder),
+                settings.store.folder / "reports",
+                wanted,
+                lab,
+                now=now,
+                refresh=refresh,
+                on_drawn=lambda done, of: advance(done * 100 // of),
+            )
     typer.echo(written.summary.headline, err=True)
     typer.echo(str(written.path))

@@ -73,7 +73,18 @@ class Laid:
     more: tuple[MorePage, ...]
 
 
-def lay_out(facts: NightFacts, archive: Archive, *, revision: int, generated: datetime) -> Laid:
+def _unheard(_done: int, _of: int) -> None:
+    """Nobody asked how far it is."""
+
+
+def lay_out(
+    facts: NightFacts,
+    archive: Archive,
+    *,
+    revision: int,
+    generated: datetime,
+    on_drawn: Callable[[int, int], None] = _unheard,
+) -> Laid:
     """Lay a night out.
 
     Args:
@@ -81,16 +92,26 @@ def lay_out(facts: NightFacts, archive: Archive, *, revision: int, generated: da
         archive: Has the pictures.
         revision: Which writing of the facts this is, from 1.
         generated: Now, aware.
+        on_drawn: Called with how many micrographs are drawn, of how many.
     """
     gallery = Embedded(archive)
     flagged = _by_weight(one for one in facts.micrographs if one.needs_a_person)
     others = [one for one in facts.micrographs if not one.needs_a_person]
+
+    def said(some: list[Seen], before: int) -> Iterator[Seen]:
+        for number, one in enumerate(some, start=before + 1):
+            yield one
+            on_drawn(number, len(facts.micrographs))
+
     cards = _paged(
-        (_card(one, facts, gallery) for one in flagged), _card_weight, CARDS_PER_PAGE, PAGE_BYTES
+        (_card(one, facts, gallery) for one in said(flagged, 0)),
+        _card_weight,
+        CARDS_PER_PAGE,
+        PAGE_BYTES,
     )
     room = PAGE_BYTES - sum(map(_card_weight, cards[0]))
     rows = _paged(
-        (_row(one, facts, gallery) for one in others),
+        (_row(one, facts, gallery) for one in said(others, len(flagged))),
         _row_weight,
         ROWS_PER_PAGE,
         PAGE_BYTES,

@@ -24,7 +24,7 @@ from agent.settings import PROCESS_COLUMNS
 from reports import Index, NightLine, Tone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from agent.archive import Archive
@@ -61,6 +61,7 @@ def write_report(
     *,
     now: datetime,
     refresh: bool = False,
+    on_drawn: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Written:
     """Write one night's page, its JSON and CSV, and the index of all nights.
 
@@ -72,12 +73,13 @@ def write_report(
         settings: Of the lab.
         now: An aware instant.
         refresh: Gather the facts anew, as a recorded revision.
+        on_drawn: Called with how many micrographs are drawn, of how many.
 
     Raises:
         OSError: The folder cannot be written.
     """
     facts, text, revision = _facts(store, night, settings, now=now, refresh=refresh)
-    laid = lay_out(facts, archive, revision=revision, generated=now)
+    laid = lay_out(facts, archive, revision=revision, generated=now, on_drawn=on_drawn)
     beside = folder / night.isoformat()
     for number, page in enumerate(laid.more, start=1):
         write_whole({beside / page_name(number): reports.render_more(page).encode()})
