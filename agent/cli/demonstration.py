@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from model import Evaluation
 
 PAUSE_S = 0.3
-PATIENCE_S = 240.0
+PATIENCE_S = 900.0  # a busy PC is slow, not wrong
 
 
 @app.command()
