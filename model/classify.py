@@ -249,6 +249,17 @@ class Classifier:
         """Keys of the micrographs that shaped it; none before it is written."""
         return self._manifest.learned_from if self._manifest else frozenset()
 
+    def require_alarm_rate(self) -> str:
+        """Refuse an alarm rate finer than the bundle's known images can tell.
+
+        Returns:
+            A sentence of warning where they tell it only roughly, or "".
+
+        Raises:
+            ModelError: Too few known images; the sentence says what to do.
+        """
+        return self._known.require(self.alpha)
+
     def classify(self, fields: Sequence[Field]) -> list[Prediction]:
         """Answer for every field; which fields come together changes no answer.
 

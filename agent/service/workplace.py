@@ -112,12 +112,14 @@ def load_bundle(settings: Settings, name: str) -> Classifier:
     """Load one bundle by its name. Raises `model.ModelError`."""
     from model import Classifier  # noqa: PLC0415 - PyTorch takes seconds; a lab may start without
 
-    return Classifier.load(
+    classifier = Classifier.load(
         bundles_folder(settings) / name,
         device=settings.model.device,
         precision=settings.model.precision,
         alpha=settings.strangeness.alpha,
     )
+    classifier.require_alarm_rate()
+    return classifier
 
 
 @dataclass
