@@ -95,16 +95,17 @@ def rows(base: Plan) -> tuple[Row, ...]:
     def plan(**changes: Any) -> Plan:
         return replace(base, **changes)
 
+    as_paper = plan(framing="mirror", schedule="step", start="random")
     paper = [
         Row(
             "table 2",
             f"ResNet-{depth} {'2S' if scheme == 'two-stage' else 'global'}{' (fw)' * frozen}",
-            plan(arch=f"resnet{depth}", scheme=scheme, frozen=frozen, framing="mirror"),
+            replace(as_paper, arch=f"resnet{depth}", scheme=scheme, frozen=frozen),
         )
         for depth, frozen in ((18, True), (18, False), (50, False))
         for scheme in ("global", "two-stage")
     ]
-    two_stage = plan(arch="resnet18", scheme="two-stage", frozen=False, framing="mirror")
+    two_stage = replace(as_paper, arch="resnet18", scheme="two-stage", frozen=False)
     compared = [
         Row("framing", "resize", replace(two_stage, framing="resize")),
         Row("framing", "tile", replace(two_stage, framing="tile", frame_px=_tile(base.frame_px))),
@@ -117,8 +118,16 @@ def rows(base: Plan) -> tuple[Row, ...]:
         Row("ours", "ResNet-18 multi-head", replace(two_stage, scheme="multi-head")),
         Row(
             "ours",
-            "ResNet-18 multi-head, ordinal, scale",
-            replace(two_stage, scheme="multi-head", loss="ordinal", framing="scale"),
+            "ResNet-18 multi-head, ordinal, scale, our schedule",
+            plan(
+                arch="resnet18",
+                scheme="multi-head",
+                frozen=False,
+                loss="ordinal",
+                framing="scale",
+                schedule="cosine",
+                start="probe",
+            ),
         ),
         Row(
             "ours",

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from model.errors import TrainingError
 from model.frame import augmented
-from model.heads import NEIGHBOUR_DOUBT, class_weights, head_from
+from model.heads import NEIGHBOUR_DOUBT, class_weights, fit_head, head_from
 from model.network import cells, fingerprint, pooled
 from model.runtime import multiplies_bf16
 from model.scheme import SUBTYPE, soft_targets
@@ -147,6 +147,8 @@ def fit_whole(lesson: Lesson, plan: Plan, aside: Path) -> Iterator[Epoch]:
     rates = [group["lr"] for group in solver.param_groups]
     place = _Place(aside, lesson.name, eye, layers, solver)
     done, best, waited = place.take_up()
+    if not done and plan.start == "probe":
+        _probe(desk, lesson, train, plan)
     step = done * steps
     for number in range(done + 1, plan.epochs + 1):
         if waited >= plan.patience:
@@ -393,6 +395,32 @@ def _whole(desk: _Desk, frames: Sequence[Frame]) -> Tensor:
 def _centre(desk: _Desk, examples: Sequence[Example]) -> NDArray[np.float64]:
     seen = [_whole(desk, desk.shown.frames(e)).cpu().numpy()[0] for e in examples]
     return np.asarray(np.mean(seen, axis=0), dtype=np.float64)
+
+
+def _probe(desk: _Desk, lesson: Lesson, train: Sequence[Example], plan: Plan) -> None:
+    """Fit the heads on the untouched network and start from there.
+
+    Source:
+        Kumar et al. 2022, arXiv:2202.10054: random heads send wrong gradients into good features.
+    """
+    with torch.inference_mode():
+        shown = [_whole(desk, desk.shown.frames(e)).cpu().numpy()[0] for e in train]
+    taught = (np.stack(shown), [e.code for e in train], np.array([e.weight for e in train]))
+    for name in lesson.heads:
+        head = fit_head(
+            lesson.scheme,
+            name,
+            lesson.name,
+            taught,
+            (None, ()),
+            imbalance=plan.imbalance,
+            ordinal=plan.loss == "ordinal",
+        )
+        state = {
+            "weight": torch.from_numpy(head.weight),
+            "bias": torch.from_numpy(head.bias - head.weight @ head.centre),
+        }
+        desk.layers[_key(name)].load_state_dict(state)
 
 
 def _head(lesson: Lesson, name: str, layer: nn.Module, centre: NDArray[np.float64]) -> Head:

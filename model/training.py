@@ -49,6 +49,8 @@ LOSSES = ("ce", "ordinal")
 SCHEDULES = ("cosine", "step")
 """Whether a learning rate falls smoothly to zero, or to a tenth at two and at three thirds."""
 
+STARTS = ("probe", "random")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -71,6 +73,8 @@ class Plan:
         batch: Images per step.
         learning_rate: Of the backbone; heads learn ten times faster.
         schedule: "cosine" or "step".
+        start: "probe": heads are first fitted on the untouched network, so that the first steps
+            do not spoil what it knows; "random": as in the paper.
         imbalance: "oversample", "weighted", "sqrt" or "none".
         loss: "ce" or "ordinal" (for sizes: some doubt between neighbours).
         views: With a frozen backbone, how many ways each training image is shown.
@@ -99,6 +103,7 @@ class Plan:
     batch: int = 8
     learning_rate: float = 1e-4
     schedule: str = "cosine"
+    start: str = "probe"
     imbalance: str = "oversample"
     loss: str = "ce"
     views: int = 8
@@ -118,6 +123,7 @@ class Plan:
             ("imbalance", self.imbalance, IMBALANCES),
             ("loss", self.loss, LOSSES),
             ("schedule", self.schedule, SCHEDULES),
+            ("start", self.start, STARTS),
             *(("arch", self.arch_of(head), ARCHITECTURES) for head in ("subtype", size_head("?"))),
         ):
             if value not in known:

@@ -151,13 +151,13 @@ def test_every_framing_trains_and_answers(tmp_path, framing):
     assert prediction.subtype == "G"
 
 
-def test_whole_networks_learn_with_mixed_architectures(tmp_path):
+def test_whole_networks_learn_and_stop_when_they_no_longer_improve(tmp_path):
     plan = replace(PLAN, frozen=False, epochs=12, batch=6, learning_rate=3e-3, loss="ordinal")
 
     steps = trained(tmp_path, plan)
 
     manifest = read_manifest(steps[-1].bundle)
-    assert [s.stage for s in steps if s.stage in ("subtype", "size:G")].count("subtype") == 12
+    assert 2 <= [step.stage for step in steps].count("subtype") <= 12
     assert manifest.facts["history"][0]["eye"] == "subtype"
     assert manifest.metrics["accuracy"]["value"] > 0.6
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".training")]
