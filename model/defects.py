@@ -151,7 +151,7 @@ def measured(field: Field) -> dict[str, float]:
 
     Returns:
         focus: Logarithm of fine detail against coarse detail; small is blurred.
-        contrast: Standard deviation of the grey value over its median.
+        contrast: Logarithm of the grey value's standard deviation over its median.
         light: Median grey value, 0 to 255.
         burnt: Share of pixels at either end of the camera's range.
         scratch: How far the strongest straight line across the field stands out, in standard
@@ -174,7 +174,7 @@ def measured(field: Field) -> dict[str, float]:
         "focus": float(
             np.log((fine.numpy()[inner].std() + 1e-3) / (coarse.numpy()[inner].std() + 1e-3))
         ),
-        "contrast": float(grey.numpy()[valid].std() / median),
+        "contrast": float(np.log((grey.numpy()[valid].std() + 1e-3) / median)),
         "light": median,
         "burnt": float(_burnt(pixels)[valid].mean()),
         "scratch": _scratch(grey, valid),
