@@ -50,6 +50,7 @@ def test_a_label_is_read_in_every_writing(words, um):
         "Pa 1 = 2.680 µm",
         "13.47 µm",
         "7 µm",
+        "02 mm",
         "x500",
         "5.00 kV",
         "10 Jul 2017",

@@ -107,9 +107,9 @@ def _points_repaired(words: str) -> str:
 
 def _length(found: re.Match[str], start: float, end: float) -> Length | None:
     unit = _unit(found["unit"])
-    number = re.sub(r"^0(?=\d)", "0.", found["number"].replace(",", "."))  # "02": a lost point
-    value = float("0" + number)
-    if not _is_nice(value):
+    value = float("0" + found["number"].replace(",", "."))
+    lost_point = re.match(r"0\d", found["number"]) is not None  # "02 mm" was "0,2 mm"
+    if lost_point or not _is_nice(value):
         return None
     return Length(value * _UM[unit], f"{value:g} {unit}", start, end)
 

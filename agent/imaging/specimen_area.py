@@ -443,12 +443,15 @@ def _bleeding(features: _Features, outside: Mask, steel: Mask) -> Mask:
     piece = places[nearest] // _PIECE
     key = piece[:, :, 0] * 1000 + piece[:, :, 1]
     step = np.minimum(distance.astype(int), 2 * reach)
+    pieces = np.unique(key[steel & (distance < 3)])
+    depths = {one: _depth(features, steel & (key == one), step, reach) for one in pieces.tolist()}
+    bled = [depth for depth in depths.values() if depth > 3]
+    # Where much of the edge has bled, a piece that seems clean is one where the front is faint.
+    least = 0.7 * float(np.median(bled)) if len(bled) > 0.3 * len(depths) else 0.0
     found = nothing.copy()
-    for one in np.unique(key[steel & (distance < 3)]):
-        cells = steel & (key == one)
-        depth = _depth(features, cells, step, reach)
-        if depth > 3:
-            found |= cells & (step <= 1.2 * depth + 2)
+    for one, depth in depths.items():
+        if max(depth, least) > 3:
+            found |= steel & (key == one) & (step <= 1.3 * max(depth, least) + 2)
     marked: Mask = found
     return marked
 
@@ -461,7 +464,7 @@ def _depth(features: _Features, cells: Mask, step: Plane, reach: int) -> int:
     steps = step[cells]
     count = np.bincount(steps, minlength=2 * reach + 1)
     deepest = 0
-    for plane in (features.light, features.red, features.blue):
+    for plane, least in ((features.light, 2.0), (features.red, 0.8), (features.blue, 0.8)):
         values = plane[cells]
         total = np.bincount(steps, weights=values, minlength=2 * reach + 1)
         profile = np.where(count >= 4, total / np.maximum(count, 1), np.nan)
@@ -469,11 +472,11 @@ def _depth(features: _Features, cells: Mask, step: Plane, reach: int) -> int:
         far = far[np.isfinite(far)]
         if len(far) < 5:
             continue
-        middle, spread = float(np.median(far)), max(2.0, _spread(far))
+        middle, spread = float(np.median(far)), max(least, _spread(far))
         strange = np.abs(profile[1 : reach + 1] - middle) > 2.0 * spread
         back = np.flatnonzero(~strange[2:] & ~np.roll(strange, -1)[2:])
         depth = int(back[0]) + 2 if back.size else reach
-        if strange[1:4].all() and not (depth > 10 and _ends_sharply(profile, depth, middle)):
+        if strange[1:5].sum() >= 3 and not (depth > 10 and _ends_sharply(profile, depth, middle)):
             deepest = max(deepest, depth)
     return deepest
 
