@@ -196,8 +196,12 @@ def _inside(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _blurred(plane: torch.Tensor, side: int) -> torch.Tensor:
+    """Average over a square, rows first: the same as at once, in a fraction of the time."""
+    rows = functional.avg_pool2d(
+        plane[None], (side, 1), stride=1, padding=(side // 2, 0), count_include_pad=False
+    )
     return functional.avg_pool2d(
-        plane[None], side, stride=1, padding=side // 2, count_include_pad=False
+        rows, (1, side), stride=1, padding=(0, side // 2), count_include_pad=False
     )[0]
 
 

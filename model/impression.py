@@ -33,6 +33,9 @@ UM_PER_PX = 0.2
 WINDOW_PX = 400
 """Side of a window: 80 µm. Windows overlap by half at least."""
 
+WINDOW_LAYERS = (3,)
+"""Layers that windows are looked at in; the coarsest alone sees what fills part of a window."""
+
 FINE, BROAD = 1, 3
 """Layers whose cells are compared place by place: `FINE` with the one after it, and `BROAD`."""
 
@@ -70,7 +73,8 @@ class Impression:
 
     Args:
         whole: Per layer (2c,) float32: mean and standard deviation of each channel over steel.
-        windows: Per layer (w, 2c) float32: the same inside each window that holds steel.
+        windows: Per layer of `WINDOW_LAYERS` (w, 2c) float32: the same inside each window that
+            holds steel.
         fine: Cells of 1.6 µm. broad: cells of 6.4 µm.
         tone: Cells of 1.6 µm: no network, only how dark, bright and coloured they are.
     """
@@ -101,9 +105,11 @@ class Looker:
         shares = [_shares(frame, stride) for stride in self._backbone.strides]
         boxes = windows_of(frame.extent, WINDOW_PX)
         whole, parts = [], []
-        for one, share, stride in zip(maps, shares, self._backbone.strides, strict=True):
+        for one, share in zip(maps, shares, strict=True):
             whole.append(_moments(one, share))
-            parts.append(_windowed(one, share, stride, boxes))
+        for layer in WINDOW_LAYERS:
+            stride = self._backbone.strides[layer]
+            parts.append(_windowed(maps[layer], shares[layer], stride, boxes))
         kept = np.logical_and.reduce([filled for _, filled in parts])
         kept = kept if kept.any() else np.ones_like(kept)
         um2 = UM_PER_PX**2 if field.um_per_px is not None else None

@@ -18,7 +18,7 @@ from model import conformal
 from model.defects import Defect, Gates, measured
 from model.errors import ModelError, TrainingError
 from model.gaussian import Clouds, Moments, Textures, unit
-from model.impression import Cells, Impression, Looker
+from model.impression import WINDOW_LAYERS, Cells, Impression, Looker
 from model.network import fingerprint, frozen_lite0
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ LOOKS: Final = ("whole", "window", "fine", "broad", "tone")
 """What is compared, in the order of every array below."""
 
 WHOLE_LAYERS: Final = (0, 1, 2, 3)
-WINDOW_LAYERS: Final = (3,)
-"""Layers whose distances are averaged; the coarsest alone sees what fills part of a window."""
+"""Layers whose distances are averaged over the whole field."""
 
 _NEAREST = 3
 _OWN_MEAN_FROM = 10
@@ -131,8 +130,8 @@ class _Models:
             whole=np.min(away, axis=1),
             windows=np.stack(
                 [
-                    _logarithm(clouds.squared(unit(seen.windows[layer])).min(axis=1))
-                    for layer, clouds in zip(WINDOW_LAYERS, self.window, strict=True)
+                    _logarithm(clouds.squared(unit(part)).min(axis=1))
+                    for part, clouds in zip(seen.windows, self.window, strict=True)
                 ],
                 axis=1,
             ),
@@ -550,7 +549,7 @@ class _Summed:
                     unit(np.concatenate([self._windows[i][layer] for i in chosen])),
                     [self._classes[i] for i in chosen for _ in self._windows[i][layer]],
                 )
-                for layer in WINDOW_LAYERS
+                for layer in range(len(WINDOW_LAYERS))
             ),
             places=tuple(self._textures(name, known) for name in PLACES),
             subtype_of=dict(zip(self._classes, self._subtypes, strict=True)),
