@@ -150,4 +150,4 @@ def test_the_whole_demonstration_reaches_what_it_promises(tmp_path, capfd):
     assert MARK in (tmp_path / "demo/agent.toml").read_text("utf-8")
     assert float(right[1]) >= 85
     assert int(right[2]) >= 80
-    assert int(noticed[1]) / int(noticed[2]) >= 0.8
+    assert int(noticed[1]) / int(noticed[2]) >= 0.75

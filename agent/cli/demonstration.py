@@ -237,12 +237,17 @@ def _say_results(
 
 
 def _strange_sentence(night: Tally) -> str:
-    noticed = night.flagged + night.set_aside
-    aside = f", {night.set_aside} of them set aside as unusable" if night.set_aside else ""
+    ways = {
+        "called strange": night.flagged,
+        "sent to review for a defect of preparation or imaging": night.defects,
+        "set aside as unusable": night.set_aside,
+    }
+    noticed = sum(ways.values())
+    how = ", ".join(f"{count} {way}" for way, count in ways.items() if count)
     missed = ", ".join(f"{kind} {count}" for kind, count in sorted(night.missed.items()))
     return (
-        f"Planted strange ones noticed: {noticed} of {night.planted}{aside}"
-        f"{f' (missed: {missed})' if missed else ''}; "
+        f"Planted strange ones noticed: {noticed} of {night.planted} ({how or 'none'}"
+        f"{f'; missed: {missed}' if missed else ''}); "
         f"ordinary ones called strange: {night.false_alarms} of {night.ordinary}."
     )
 

@@ -22,6 +22,7 @@ from agent.demo.drawing import TRAINED
 from agent.demo.microscope import encoded, planned
 from agent.errors import WrongUse
 from agent.store import State
+from agent.triage import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -304,6 +305,7 @@ class Tally:
 
     Args:
         planted: How many strange ones were exported. flagged: how many the agent called strange.
+        defects: How many it sent to review for a defect of preparation or imaging.
         set_aside: How many it could not use at all, and said so.
         missed: Kind → how many passed as ordinary.
         ordinary: How many ordinary ones. false_alarms: how many of them it called strange.
@@ -311,6 +313,7 @@ class Tally:
 
     planted: int
     flagged: int
+    defects: int
     set_aside: int
     missed: dict[str, int]
     ordinary: int
@@ -319,7 +322,7 @@ class Tally:
 
 def tally(store: Store, exported: Sequence[Exported], fates: dict[str, FileFate]) -> Tally:
     """Count how the night went."""
-    flagged = set_aside = false_alarms = 0
+    flagged = defects = set_aside = false_alarms = 0
     missed: dict[str, int] = {}
     strange = [one for one in exported if one.strange]
     ordinary = [one for one in exported if not one.strange and not one.fault]
@@ -327,16 +330,18 @@ def tally(store: Store, exported: Sequence[Exported], fates: dict[str, FileFate]
         fate = fates.get(one.name)
         if fate and fate.state == State.SET_ASIDE:
             set_aside += 1
-        elif fate and _is_flagged(store, fate):
+        elif fate and _has(store, fate, Reason.STRANGE):
             flagged += 1
+        elif fate and _has(store, fate, Reason.INPUT_DEFECT):
+            defects += 1
         else:
             missed[one.strange] = missed.get(one.strange, 0) + 1
     for one in ordinary:
         fate = fates.get(one.name)
-        false_alarms += bool(fate and _is_flagged(store, fate))
-    return Tally(len(strange), flagged, set_aside, missed, len(ordinary), false_alarms)
+        false_alarms += bool(fate and _has(store, fate, Reason.STRANGE))
+    return Tally(len(strange), flagged, defects, set_aside, missed, len(ordinary), false_alarms)
 
 
-def _is_flagged(store: Store, fate: FileFate) -> bool:
+def _has(store: Store, fate: FileFate, reason: Reason) -> bool:
     view = store.micrograph(fate.sha256[:16]) if fate.sha256 else None
-    return view is not None and bool(view.strangeness.get("flagged"))
+    return view is not None and reason in view.reasons
