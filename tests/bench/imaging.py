@@ -161,7 +161,8 @@ def _crop(micrograph: Micrograph):
 
 
 def _real(folder: Path):
-    for image in json.loads((folder / "MANIFEST.json").read_text("utf-8"))["images"]:
+    manifest = json.loads((folder / "MANIFEST.json").read_text("utf-8"))
+    for image in manifest.get("images") or manifest["files"]:
         if "has_scale_bar" not in image and "specimen_border" not in image:
             continue
         path = folder / image["file"]
