@@ -591,6 +591,7 @@ def test_large_questions_go_by_their_indexes(tmp_path) -> None:
         event.listen(store._engine, "before_cursor_execute", hear)
         store.between(AT - timedelta(days=1), AT)
         store.queue(limit=50)
+        store.queue(order="4711")
         list(store.files("failed"))
         store.claim(8, at=AT, lease_s=60)
         event.remove(store._engine, "before_cursor_execute", hear)
@@ -601,8 +602,13 @@ def test_large_questions_go_by_their_indexes(tmp_path) -> None:
                 if said.startswith("SELECT")
             ]
 
-    indexes = ("ix_result_night", "ix_result_queue", "ix_content_site_id_state_id",
-               "ix_content_due")  # fmt: skip
+    indexes = (
+        "ix_micrograph_site_id_order",
+        "ix_result_night",
+        "ix_result_queue",
+        "ix_content_site_id_state_id",
+        "ix_content_due",
+    )
     assert [name for name in indexes if not any(name in plan for plan in plans)] == []
 
 

@@ -184,7 +184,7 @@ def _windows_network_kind(path: Path) -> str | None:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """Open a transaction that only asks: one snapshot, no lock that anyone waits for."""
+    """Open a transaction that only asks; nobody has to wait for it."""
     with _faults(engine), Session(engine, expire_on_commit=False) as session:
         yield session
 
