@@ -127,6 +127,7 @@ class Pipeline:
         self._newest = classifier
         self._bundle_of: dict[str, tuple[tuple[str, str], Classifier | None]] = {}
         self._away: dict[int, int] = {}
+        self._owed: list[Claim] = []
 
     def use(self, classifier: Classifier | None, policy: Policy | None = None) -> None:
         """Take up another bundle; a specimen that was begun is judged to its end by its own."""
@@ -191,6 +192,8 @@ class Pipeline:
             Stalled: Disk or database is at fault; what was in hand is given back.
         """
         taken = Taken()
+        owed, self._owed = self._owed, []
+        self._give_back(owed, None)
         claims = self._guarded(
             lambda: self._store.claim(n, at=self._now(), lease_s=LEASE_S, only=only)
         )
@@ -464,11 +467,14 @@ class Pipeline:
 
     def _give_back(self, claims: Iterable[Claim], sentence: str | None) -> None:
         at = self._now()
-        for claim in list(claims):
+        owed = list(claims)
+        while owed:
             try:
-                self._store.release(claim, at=at, retry_at=at, sentence=sentence)
+                self._store.release(owed[-1], at=at, retry_at=at, sentence=sentence)
             except StoreFault:
-                return  # the lease runs out by itself
+                self._owed += owed  # given back before the next round; else the lease runs out
+                return
+            owed.pop()
 
     def _guarded(self, ask: Callable[[], list[Claim]]) -> list[Claim]:
         try:

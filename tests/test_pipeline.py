@@ -321,6 +321,26 @@ def test_a_database_that_goes_away_stalls_the_pipeline(bench):
     assert bench.fates() == {"a.png": "done"}
 
 
+def test_what_cannot_be_given_back_now_is_given_back_before_the_next_round(bench):
+    class Full(Store):
+        def finish(self, *_, **__):
+            raise StoreFault("database: full")
+
+        release = finish
+
+    bench.export("a.png")
+    bench.store.__class__ = Full
+    with pytest.raises(Stalled, match="full"):
+        bench.take()
+    during = bench.fates()
+
+    bench.store.__class__ = Store
+    bench.take()
+
+    assert during == {"a.png": "processing"}
+    assert bench.fates() == {"a.png": "done"}
+
+
 def test_a_stop_gives_back_what_was_not_begun(bench):
     for index in range(6):
         bench.export(f"{index}.png", seed=index)
