@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
+LARGEST_ZOOM = 2.0
+"""How far a field is magnified to reach the common pixel size. Beyond it there is nothing to see
+that was not seen before, and an overview of 3 µm per pixel would take ten gigabytes."""
+
 FRAMINGS = ("mirror", "resize", "tile", "scale")
 
 CELL_PX = 32
@@ -92,6 +96,7 @@ class Framing:
 
     def _rescaled(self, field: Field) -> Frame:
         factor = (field.um_per_px or self.usual_um_per_px) / self.um_per_px
+        factor = min(factor, LARGEST_ZOOM)
         height, width = field.valid.shape
         most = max(1, math.floor(self.frame_px / factor))
         x0, y0 = max(0, (width - most) // 2), max(0, (height - most) // 2)
