@@ -118,3 +118,11 @@ def test_augmentation_does_not_change_the_scale():
         lines = turned.astype(float) if turned[0].std() > 5 else turned.T.astype(float)
         spectrum = np.abs(np.fft.rfft(lines[64] - lines[64].mean()))
         assert int(spectrum[:20].argmax()) == 16
+
+
+def test_an_overview_is_not_blown_up_to_the_pixel_size_of_a_micrograph() -> None:
+    overview = field(40, 60, um_per_px=3.4)
+
+    (frame,) = Framing("scale", frame_px=8192, um_per_px=0.2).frames(overview)
+
+    assert frame.extent == (80, 120)
