@@ -42,7 +42,8 @@ def write_labelled(pictures: list[Picture], folder: Path) -> Path:
         for one in pictures:
             path = folder / one.code / one.name
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(encoded(one.drawn(PIXELS), one.name.rpartition(".")[2]))
+            drawn = one.drawn(PIXELS, border=False)
+            path.write_bytes(encoded(drawn, one.name.rpartition(".")[2]))
             rows.writerow(
                 (f"{one.code}/{one.name}", one.code, one.order, one.specimen, one.magnification)
             )

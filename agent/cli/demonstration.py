@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
@@ -69,6 +70,7 @@ def play(folder: Path, size: Size, *, serve: bool) -> None:
         evaluation = examine(settings, store, places)
         agent = AgentProcess(places.settings, settings.store.folder / "logs" / "agent-run.txt")
         agent.start()
+        _stop_on_term()
         try:
             exported, fates = one_night(store, places, size, agent)
             report = write_report(settings, store)
@@ -79,6 +81,16 @@ def play(folder: Path, size: Size, *, serve: bool) -> None:
                 _serve(agent)
         finally:
             agent.stop()
+
+
+def _stop_on_term() -> None:
+    """Let SIGTERM end the demonstration like Ctrl-C, so that its agent is not left behind."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def _say(sentence: str) -> None:

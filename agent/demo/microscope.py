@@ -56,8 +56,13 @@ class Picture:
     magnification: str
     strange: str = ""
 
-    def drawn(self, size: tuple[int, int]) -> Drawn:
-        """Draw it, `size` wide and high in pixels; fields of a specimen share their etch."""
+    def drawn(self, size: tuple[int, int], *, border: bool | None = None) -> Drawn:
+        """Draw it; fields of a specimen share their etch.
+
+        Args:
+            size: Width and height in pixels.
+            border: Whether the specimen's edge is in the field; None: by chance.
+        """
         return draw(
             self.code,
             seed=self.seed,
@@ -65,6 +70,7 @@ class Picture:
             size=size,
             strange=self.strange,
             bar=STYLES[self.seed % len(STYLES)],
+            border=border,
             specimen=int(self.order) * 100 + int(self.specimen),
         )
 
