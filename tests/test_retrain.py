@@ -64,7 +64,7 @@ def learned(taught_lab, tmp_path_factory):
 
 
 def import_more(lab, specimens=3):
-    more = past(specimens, first_order=2000, seed=2)
+    more = past(specimens, first_order=2000, seed=5)
     manifest = write_labelled(more, lab.folder / "more")
     lab.agent("import", lab.folder / "more", "--manifest", manifest)
     return more
