@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -41,6 +42,9 @@ def demo(
     ] = None,
 ) -> None:
     """Show the whole loop on drawn micrographs: teach, watch, judge, report, review."""
+    # Before PyTorch loads: the pool beside it wants the other core, and threads that wait for
+    # each other on a busy PC burn several times what they save.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from agent.demo.loop import Size  # noqa: PLC0415
 
     play(folder, Size(), serve=sys.stdout.isatty() if serve is None else serve)

@@ -75,7 +75,7 @@ class Size:
     """
 
     codes: tuple[str, ...] = TRAINED
-    specimens: int = 10
+    specimens: int = 8
     exams: int = 4
     fields: int = 3
     pixels: tuple[int, int] = (800, 600)
