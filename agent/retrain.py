@@ -204,6 +204,7 @@ def retrain(
     bundles: Path,
     min_new: int,
     now: datetime,
+    may_lose: float = 0.01,
 ) -> Iterator[Step | Outcome]:
     """Teach a candidate and hold it against the bundle at work, on images neither learned from.
 
@@ -214,6 +215,7 @@ def retrain(
         bundles: Where the candidate is put.
         min_new: With fewer new labels than this nothing is taught.
         now: Aware UTC.
+        may_lose: Share of the test images that a recommended candidate may lose on balance.
 
     Yields:
         `Step`s, last an `Outcome`.
@@ -232,7 +234,7 @@ def retrain(
     if candidate is None:
         raise RuntimeError("training ended without a bundle")
     steps: list[Step] = []
-    comparison = held_against(current, candidate, collected.examples, steps)
+    comparison = held_against(current, candidate, collected.examples, steps, may_lose=may_lose)
     yield from steps
     outcome = _outcome(comparison, candidate.name, manifest.name, len(new))
     log.info("model.trained", bundle=candidate.name, current=manifest.name, gate=str(outcome.gate))
@@ -252,7 +254,12 @@ def _too_few(new: int, min_new: int, manifest: Manifest) -> Outcome:
 
 
 def held_against(
-    current: Path, candidate: Path, examples: Sequence[Example], steps: list[Step]
+    current: Path,
+    candidate: Path,
+    examples: Sequence[Example],
+    steps: list[Step],
+    *,
+    may_lose: float = 0.01,
 ) -> Comparison:
     """Judge two bundles on the candidate's test images that neither learned from.
 
@@ -261,6 +268,7 @@ def held_against(
         candidate: Folder of the other one.
         examples: Where the images are.
         steps: What was done is appended here.
+        may_lose: Share of the test images that a recommended candidate may lose on balance.
     """
     tested = set(read_manifest(candidate).split["test"])
     unseen = [example for example in examples if example.key in tested]
@@ -269,7 +277,7 @@ def held_against(
         classifier = Classifier.load(name)
         found.append(evaluate(classifier, unseen))
         steps.append(Step("comparison", len(found), 2, name.name))
-    return compare(found[0], found[1])
+    return compare(found[0], found[1], may_lose=may_lose)
 
 
 def _outcome(comparison: Comparison, candidate: str, current: str, new: int) -> Outcome:

@@ -257,7 +257,7 @@ class Retrain(_Section):
     max_loss_points: float = Field(
         1.0,
         ge=0,
-        description="Accuracy a candidate may lose, in points, with one-sided 95 % confidence.",
+        description="Accuracy (points) a recommended candidate may lose on the test images.",
     )
 
 

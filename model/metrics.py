@@ -319,12 +319,19 @@ def cases_of(classifier: Classifier, examples: Sequence[Example]) -> Iterator[Ca
             yield _case(example, prediction, classifier.taxonomy)
 
 
-def compare(current: Evaluation | None, candidate: Evaluation) -> Comparison:
+def compare(
+    current: Evaluation | None, candidate: Evaluation, *, may_lose: float = 0.01
+) -> Comparison:
     """Say whether a candidate should replace the current bundle, on the same test images.
 
-    The candidate is recommended if it is better beyond chance, or not worse by more than one
-    point (lower 95 % limit of the paired difference within three points) while no code loses more
-    than one image or 5 %; with fewer than 30 common images the evidence is not enough.
+    The candidate is recommended if it is better beyond chance, or not worse by more than
+    `may_lose` (lower 95 % limit of the paired difference within three points) while no code loses
+    more than one image or 5 %; with fewer than 30 common images the evidence is not enough.
+
+    Args:
+        current: Of the bundle at work, or None.
+        candidate: Of the one that would replace it.
+        may_lose: Share of the common images, in [0, 1], that may be lost on balance.
     """
     if current is None:
         return Comparison(
@@ -375,7 +382,7 @@ def compare(current: Evaluation | None, candidate: Evaluation) -> Comparison:
             sentence=f"{candidate.bundle} is worse at {', '.join(worse)}: {counted}.",
             numbers=numbers,
         )
-    if now < was - 0.01 * n or (change.low is not None and change.low < _MOST_LOST):
+    if now < was - may_lose * n or (change.low is not None and change.low < _MOST_LOST):
         return Comparison(
             recommend=False,
             sentence=f"{candidate.bundle} may be worse: {counted}.",

@@ -1,6 +1,9 @@
 """What every test shares: one thread per process, and where the real images lie, if they do."""
 
+import json
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -58,3 +61,26 @@ def vendor_files() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder of vendor files beside the project")
     return folder
+
+
+@pytest.fixture
+def listener():
+    """A real web server that keeps what it is told."""
+    heard = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Listener)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port, heard
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -155,6 +155,13 @@ def test_a_candidate_that_is_as_good_is_recommended_and_a_worse_one_is_not():
     assert worse.numbers["lost"] == 12
 
 
+def test_how_much_a_candidate_may_lose_is_the_labs_to_say():
+    current, candidate = right(2000, set(), "old"), right(2000, set(range(30)), "new")
+
+    assert not compare(current, candidate, may_lose=0.01).recommend
+    assert compare(current, candidate, may_lose=0.02).recommend
+
+
 def test_one_image_is_not_progress():
     comparison = compare(right(100, {1}, "old"), right(100, set(), "new"))
 

@@ -1,38 +1,11 @@
 """A notice reaches its address when one is set, and a bad address is said at the start."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
 import pytest
 
 from agent import notify
 from agent.errors import BadSettings
 
 pytest.importorskip("apprise", reason="the notify extra is not installed")
-
-
-@pytest.fixture
-def listener():
-    """A real web server that keeps what it is told."""
-    heard = []
-
-    class Listener(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_) -> None:
-            """Say nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Listener)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_port, heard
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_a_notice_arrives_with_its_title_and_text(listener) -> None:

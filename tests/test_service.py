@@ -319,6 +319,22 @@ def test_nights_that_a_sleeping_pc_missed_are_written_when_it_wakes(lab):
     assert written == ["2026-11-22.html", "2026-11-23.html"]
 
 
+def test_somebody_is_told_that_a_report_is_there(lab, listener):
+    pytest.importorskip("apprise", reason="the notify extra is not installed")
+    port, heard = listener
+    woke = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    notify = lab.settings.notify.model_copy(update={"urls": (f"json://127.0.0.1:{port}/x",)})
+    settings = lab.settings.model_copy(update={"notify": notify})
+    with lab.store() as store:
+        store.started(at=woke - timedelta(days=1))
+        archive = Archive(settings.store.folder)
+
+        Nights(settings, store, archive, now=lambda: woke, problems=Problems()).catch_up()
+
+    assert [one["title"].endswith("night of 2026-11-23") for one in heard] == [True]
+    assert "2026-11-23.html" in heard[0]["message"]
+
+
 def test_the_schedule_knows_when_the_next_report_is_due(lab):
     with lab.store() as store:
         nights = Nights(

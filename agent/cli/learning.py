@@ -542,6 +542,7 @@ def retrain(
             bundles=room.bundles_in(settings.store.folder),
             min_new=settings.retrain.min_new_labels,
             now=clock(),
+            may_lose=settings.retrain.max_loss_points / 100,
         )
         for _ in shown(_until_outcome(steps, outcomes)):
             pass

@@ -19,6 +19,7 @@ import structlog
 
 from agent.archive import Archive
 from agent.errors import AgentError, WrongUse
+from agent.notify import check
 from agent.service.lock import RunLock
 from agent.service.place import agent_name, clock
 from agent.service.problems import Problems
@@ -96,6 +97,7 @@ class Agent:
         Raises:
             SetupError: Settings, data folder, database or port cannot be used.
         """
+        check(self._settings.notify.urls)
         # Signals count from here on; a Ctrl-C while torch loads must not be lost.
         with (
             self._listening(),

@@ -16,6 +16,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from agent.errors import AgentError
 from agent.night import missing_nights, night_settings, write_report
+from agent.notify import tell
 from model import ModelError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.archive import Archive
+    from agent.night.write import Written
     from agent.service.problems import Problems
     from agent.settings import Settings
     from agent.store import Store
@@ -84,7 +86,10 @@ class Nights:
             lab = night_settings(self._settings, self._store)
             folder = self._settings.store.folder / "reports"
             for night in missing_nights(self._store, lab, now=self._now()):
-                write_report(self._store, self._archive, folder, night, lab, now=self._now())
+                written = write_report(
+                    self._store, self._archive, folder, night, lab, now=self._now()
+                )
+                self._tell(written)
         except (AgentError, ModelError, OSError) as error:
             self._problems.say("night", f"the night's report could not be written: {error}")
             log.error("night.failed", reason=str(error))  # noqa: TRY400 - the sentence says it all
@@ -94,3 +99,10 @@ class Nights:
             raise
         else:
             self._problems.say("night", "")
+
+    def _tell(self, written: Written) -> None:
+        tell(
+            self._settings.notify.urls,
+            title=f"{self._settings.site.name}, night of {written.summary.night}",
+            text=f"{written.summary.headline}\n{written.path}",
+        )
