@@ -336,7 +336,7 @@ def test_thirty_images_are_reviewed_by_keyboard_alone(lab, desk, tab):
 
     assert [lab.store.micrograph(one).label.code for one in ids] == ["G8"] * 30
     print(f"key to next image: median {statistics.median(took_ms):.0f} ms, n = {len(took_ms)}")  # noqa: T201 - the figure
-    assert statistics.median(took_ms) <= 2000  # a machine at rest needs about a tenth
+    assert statistics.median(took_ms) <= 2000  # against a hang; the median itself is printed
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlmodel import col, select
 
 from agent.errors import WrongUse
+from agent.settings import PROCESS_COLUMNS
 from agent.store import trail
 from agent.store.tables import LabelRow, MicrographRow, ResultRow
 
@@ -26,22 +27,6 @@ if TYPE_CHECKING:
 KINDS = ("code", "strange", "unusable", "cannot_tell")
 UNDO = "undo"
 CRITERIA = ("mean", "max", "unrecorded")
-PROCESS_COLUMNS = (
-    "plant",
-    "microscope",
-    "objective",
-    "order",
-    "heat",
-    "batch",
-    "specimen",
-    "preparation",
-    "field",
-    "material",
-    "etchant",
-    "magnification",
-    "operator",
-)
-"""The process data that has columns of its own; a test holds it to the settings' list."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import sqlalchemy
 from sqlalchemy import Text, cast, func, literal_column, update
 from sqlmodel import col, select
 
+from agent.settings import PROCESS_COLUMNS
 from agent.store import labels
 from agent.store.journal import chunks
 from agent.store.tables import ContentRow, MicrographRow, ResultRow, Row, SourceRow
@@ -178,7 +179,7 @@ def _micrograph(
     if row := session.exec(asked).first():
         return row
     columns: dict[str, Any] = {
-        name: str(finding.process_data.get(name) or "") for name in labels.PROCESS_COLUMNS
+        name: str(finding.process_data.get(name) or "") for name in PROCESS_COLUMNS
     }
     row = MicrographRow(
         public_id=facts["id"],
@@ -415,7 +416,7 @@ def _place(folder: str, relative: str) -> str:
 def _view(row: Any, said: tuple[LabelView, ...]) -> MicrographView:
     box = row.m_crop_facts.get("crop")
     standing = [label for label in said if not label.undone]
-    told = {name: getattr(row, MICROGRAPH + name) for name in labels.PROCESS_COLUMNS}
+    told = {name: getattr(row, MICROGRAPH + name) for name in PROCESS_COLUMNS}
     return MicrographView(
         id=row.m_public_id,
         sha256=row.m_sha256,
