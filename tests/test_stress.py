@@ -20,6 +20,7 @@ SHORT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX names, links and signals")
 def test_exported_in_bad_ways_and_killed_twice_everything_is_taken_once(tmp_path):
     # On a busy PC an exporter may be kept waiting between two writes: the quiet time is longer.
