@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agent.settings import Settings, Source
 
 LITTLE_DISK_BYTES = 5_000_000_000
-"""Below it a lab fills the disk within days: about 1.5 MB per archived micrograph."""
+"""Our choice: below it a person should look before a disk that is full stops the intake."""
 
 FEW_WATCHES = 8192
 """Linux's old default of fs.inotify.max_user_watches; a large export tree has more folders."""
