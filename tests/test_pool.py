@@ -101,6 +101,22 @@ def test_a_worker_killed_by_somebody_else_costs_no_file(tmp_path) -> None:
     assert all(isinstance(outcome, list) for outcome in came.values())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals end no process there")
+def test_workers_killed_while_they_had_nothing_to_do_are_replaced(tmp_path) -> None:
+    first, then = saved(tmp_path / "first.png"), saved(tmp_path / "then.png")
+
+    with CropPool(workers=1, time_limit_s=20, stalled_s=5) as pool:
+        assert len(outcomes(pool, first)["first.png"]) == 1
+        for _ in range(2):
+            for child in psutil.Process().children():
+                if "spawn_main" in " ".join(child.cmdline()):
+                    child.kill()
+                    child.wait(10)
+            came = outcomes(pool, then)
+
+            assert len(came["then.png"]) == 1
+
+
 def test_errors_of_a_share_are_told_from_our_own_time_limit(pool) -> None:
     class Done:
         def exception(self):

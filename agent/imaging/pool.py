@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Self
@@ -26,10 +27,12 @@ from agent.imaging.page import Limits
 from agent.imaging.read import micrographs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
     from types import TracebackType
+
+    _Future = Future[list[Crop]]
 
 OUT_OF_MEMORY = 77
 """Exit code of a worker that found itself above its memory limit."""
@@ -60,6 +63,7 @@ class CropPool:
         max_megapixels: A larger image is refused by its header.
         um_per_px_range: A scale outside is not believed, µm per pixel.
         sidecars: Whether text and XML files beside a picture are asked for the scale.
+        stalled_s: How long, in seconds, no worker may take up a file before all are replaced.
     """
 
     def __init__(
@@ -71,16 +75,21 @@ class CropPool:
         max_megapixels: float = 200.0,
         um_per_px_range: tuple[float, float] = (0.01, 5.0),
         sidecars: bool = True,
+        stalled_s: float = 60.0,
     ) -> None:
         self.workers = workers or max(1, (os.cpu_count() or 2) // 2)
         self._time_limit_s = time_limit_s
         self._memory_limit_mb = memory_limit_mb
+        self._stalled_s = stalled_s
         self._limits = Limits(max_megapixels=max_megapixels, sidecars=sidecars)
         self._range = um_per_px_range
-        self._pool = ProcessPool(
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> ProcessPool:
+        return ProcessPool(
             max_workers=self.workers,
             initializer=_begin,
-            initargs=(memory_limit_mb * 1_000_000,),
+            initargs=(self._memory_limit_mb * 1_000_000,),
             context=get_context("spawn"),
         )
 
@@ -100,27 +109,50 @@ class CropPool:
             our own code.
         """
         waiting = [_Job(path, scale) for path, scale in reversed(jobs)]
-        running: dict[Future[list[Crop]], _Job] = {}
+        running: dict[_Future, _Job] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < self.workers * AHEAD:
                     job = waiting.pop()
                     running[self._start(job)] = job
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
+                for future, outcome in self._ended(running):
                     job = running.pop(future)
-                    outcome = self._outcome(future)
-                    if isinstance(outcome, ProcessExpired):
-                        if job.tries + 1 < TRIES:
-                            waiting.append(_Job(job.path, job.settings_scale, job.tries + 1))
-                            continue
-                        outcome = _poison(outcome)
-                    yield job.path, outcome
+                    died = isinstance(outcome, ProcessExpired | BrokenProcessPool)
+                    if died and job.tries + 1 < TRIES:
+                        waiting.append(_Job(job.path, job.settings_scale, job.tries + 1))
+                        continue
+                    yield (
+                        job.path,
+                        _poison(outcome) if isinstance(outcome, ProcessExpired) else outcome,
+                    )
         finally:
             for future in running:
                 future.cancel()
 
-    def _start(self, job: _Job) -> Future[list[Crop]]:
+    def _ended(self, running: Collection[_Future]) -> list[tuple[_Future, Outcome]]:
+        """Wait for files to end; where no worker takes any up, all end broken, in a new pool.
+
+        A worker killed while it had nothing in hand may hold the lock that all of them read
+        their files behind: the pool looks alive, and nobody works.
+        """
+        done, _ = wait(running, timeout=self._stalled_s, return_when=FIRST_COMPLETED)
+        if done or any(future.running() for future in running):
+            return [(future, self._outcome(future)) for future in done]
+        self._renew()
+        return [(future, BrokenProcessPool("no worker took it up")) for future in running]
+
+    def _start(self, job: _Job) -> _Future:
+        try:
+            return self._schedule(job)
+        except RuntimeError:  # the pool has broken, for good
+            self._renew()
+            return self._schedule(job)
+
+    def _renew(self) -> None:
+        self.close()
+        self._pool = self._new_pool()
+
+    def _schedule(self, job: _Job) -> _Future:
         return self._pool.schedule(
             _read_and_crop,
             args=(job.path, self._limits, self._range, job.settings_scale),
