@@ -3,12 +3,13 @@
 `tables` says what is kept, `schema` and `migrations` bring an older store up to it, `engine` opens
 transactions. One module per subject stands on them: `intake`, `claims`, `identity` and `fates` keep
 the books of files (`journal` has their nouns), then `results`, `labels`, `bundles`, `nights`,
-`sources`, `trail`, `rules`, `retention`, `backup`. `Store` is the one door; only this room speaks
-SQL.
+`sources`, `trail`, `rules`, `retention`, `backup`, `accounts`. `Store` is the one door; only this
+room speaks SQL.
 """
 
 from __future__ import annotations
 
+from agent.store.accounts import Account, Accounts
 from agent.store.backup import put_back
 from agent.store.bundles import Promotion
 from agent.store.engine import StoreFault, store_url
@@ -22,6 +23,8 @@ from agent.store.store import Store
 from agent.store.trail import TrailEntry
 
 __all__ = [
+    "Account",
+    "Accounts",
     "AgentSeen",
     "Claim",
     "Decision",

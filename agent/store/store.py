@@ -30,6 +30,7 @@ from agent.store import (
 from agent.store import (
     engine as engines,
 )
+from agent.store.accounts import Accounts
 from agent.store.engine import reading, writing
 from agent.store.intake import Intake
 from agent.store.journal import Lane, State
@@ -109,6 +110,11 @@ class Store:
     def kind(self) -> str:
         """What it is: "sqlite" or "postgresql"."""
         return self._engine.dialect.name
+
+    @property
+    def accounts(self) -> Accounts:
+        """Who may come in: a door of its own."""
+        return Accounts(self._engine, self._whose)
 
     def problems(self, *, thorough: bool = False) -> list[str]:
         """Check that the database is sound; one sentence per problem."""

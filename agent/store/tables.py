@@ -479,3 +479,35 @@ class TrailRow(Row, table=True):
     facts: str = Field(sa_column=Column(Text, nullable=False))  # text: it is what was hashed
     previous_sha256: str = Field(unique=True)  # a chain never forks, even with several agents
     sha256: str = Field(unique=True)
+
+
+class AccountRow(Row, table=True):
+    """Somebody who may come in: a person with a password, or a program with a token.
+
+    `hashed` is an argon2 hash of a person's password, or the sha256 of a program's token.
+    """
+
+    __tablename__: ClassVar[Any] = "account"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    kind: str
+    role: str
+    hashed: str
+    created_at: datetime = _instant()
+    disabled_at: datetime | None = _instant()
+    failures: int = 0
+    locked_until: datetime | None = _instant()
+
+
+class LoginRow(Row, table=True):
+    """A browser in which a person is logged in; `sha256` is of the cookie it shows."""
+
+    __tablename__: ClassVar[Any] = "login"
+
+    id: int | None = Field(default=None, primary_key=True)
+    sha256: str = Field(unique=True)
+    account_id: int = Field(foreign_key="account.id", index=True)
+    began_at: datetime = _instant()
+    seen_at: datetime = _instant()
+    ended_at: datetime | None = _instant()

@@ -33,6 +33,8 @@ def fill(store: Store) -> None:
     store.undo(OTHER[:16], by="Bob", at=AT)
     store.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={"n": 80})
     store.freeze_night(AT.date(), '{"n": 2}', at=AT)
+    store.accounts.add("Ada", kind="person", role="lead", hashed="a hash", by="Ada", at=AT)
+    store.accounts.begin("Ada", cookie="another hash", at=AT)
 
 
 def main() -> None:

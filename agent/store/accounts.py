@@ -1,0 +1,210 @@
+"""Keep who may come in: people and programs, and the browsers in which people are logged in.
+
+In:  names, roles, and secrets that are already hashed. Out: `Account`s. Next: `web`.
+An account is disabled, never deleted: the trail names it. Every act is in the trail, the secrets
+are not. `Store.accounts` is this room's own door, so that the main one stays short.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlmodel import col, select, update
+
+from agent.errors import WrongUse
+from agent.store import trail
+from agent.store.engine import reading, writing
+from agent.store.tables import AccountRow, LoginRow
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who may come in.
+
+    Args:
+        name: Unique. kind: "person" or "program". role: what it may do.
+        hashed: Hash of the password or token.
+        created_at: Since when, aware UTC. disabled_at: since when no longer; None: it may come in.
+        failures: Wrong passwords since the last right one.
+        locked_until: Until then no password is tried; None: one may be.
+    """
+
+    name: str
+    kind: str
+    role: str
+    hashed: str
+    created_at: datetime
+    disabled_at: datetime | None
+    failures: int
+    locked_until: datetime | None
+
+
+class Accounts:
+    """Every question and act about accounts; each method is one transaction.
+
+    Args:
+        engine: At this program's schema.
+        whose: The site and the agent that ask.
+    """
+
+    def __init__(self, engine: Engine, whose: Whose) -> None:
+        self._engine, self._whose = engine, whose
+
+    # --- accounts ---
+
+    def add(self, name: str, *, kind: str, role: str, hashed: str, by: str, at: datetime) -> None:
+        """Add an account.
+
+        Raises:
+            WrongUse: The name is taken.
+        """
+        with writing(self._engine) as session:
+            if _row(session, name) is not None:
+                raise WrongUse(f"there is an account {name!r} already; take another name.")
+            session.add(AccountRow(name=name, kind=kind, role=role, hashed=hashed, created_at=at))
+            self._tell(session, "account.added", name, by=by, at=at, kind=kind, role=role)
+
+    def set_role(self, name: str, role: str, *, by: str, at: datetime) -> None:
+        """Change what somebody may do. Raises `WrongUse` where nobody is called so."""
+        with writing(self._engine) as session:
+            row = _existing(session, name)
+            row.role = role
+            _log_out(session, row, at=at)
+            self._tell(session, "account.role_changed", name, by=by, at=at, role=role)
+
+    def set_hash(self, name: str, hashed: str, *, by: str, at: datetime) -> None:
+        """Change a password or token; it unlocks. Raises `WrongUse` where nobody is called so."""
+        with writing(self._engine) as session:
+            row = _existing(session, name)
+            row.hashed, row.failures, row.locked_until = hashed, 0, None
+            _log_out(session, row, at=at)
+            self._tell(session, "account.secret_changed", name, by=by, at=at)
+
+    def disable(self, name: str, *, disabled: bool, by: str, at: datetime) -> None:
+        """Let somebody no longer in, or in again. Raises `WrongUse` where nobody is called so."""
+        with writing(self._engine) as session:
+            row = _existing(session, name)
+            row.disabled_at = at if disabled else None
+            _log_out(session, row, at=at)
+            act = "account.disabled" if disabled else "account.enabled"
+            self._tell(session, act, name, by=by, at=at)
+
+    def every(self) -> list[Account]:
+        """List all accounts by name."""
+        with reading(self._engine) as session:
+            rows = session.exec(select(AccountRow).order_by(AccountRow.name))
+            return [_account(row) for row in rows]
+
+    def find(self, name: str) -> Account | None:
+        """Find an account by its name."""
+        with reading(self._engine) as session:
+            row = _row(session, name)
+            return _account(row) if row else None
+
+    def program(self, hashed: str) -> Account | None:
+        """Find the program that holds the token of this hash."""
+        with reading(self._engine) as session:
+            asked = select(AccountRow).where(
+                AccountRow.kind == "program", AccountRow.hashed == hashed
+            )
+            row = session.exec(asked).first()
+            return _account(row) if row else None
+
+    def are_there(self) -> bool:
+        """Say whether there is any account, in use or not: then nobody comes in without one."""
+        with reading(self._engine) as session:
+            return session.exec(select(AccountRow.id).limit(1)).first() is not None
+
+    # --- coming in and going ---
+
+    def failed(self, name: str, *, at: datetime, locked_until: datetime | None) -> None:
+        """Count a wrong password; one for an unknown name is only in the trail."""
+        with writing(self._engine) as session:
+            row = _row(session, name)
+            if row is not None:
+                row.failures += 1
+                row.locked_until = locked_until
+            self._tell(session, "login.failed", "web", by=name, at=at)
+
+    def begin(self, name: str, *, cookie: str, at: datetime) -> None:
+        """Write down that a person is logged in, in the browser whose cookie has this hash.
+
+        Raises:
+            WrongUse: Nobody is called so.
+        """
+        with writing(self._engine) as session:
+            row = _existing(session, name)
+            row.failures, row.locked_until = 0, None
+            session.add(LoginRow(sha256=cookie, account_id=row.id or 0, began_at=at, seen_at=at))
+            self._tell(session, "login.began", "web", by=name, at=at)
+
+    def end(self, cookie: str, *, at: datetime) -> None:
+        """End a login; ending one that is over is no fault."""
+        with writing(self._engine) as session:
+            asked = select(LoginRow, AccountRow.name).join(AccountRow)
+            found = session.exec(asked.where(LoginRow.sha256 == cookie)).first()
+            if found is None or found[0].ended_at is not None:
+                return
+            found[0].ended_at = at
+            self._tell(session, "login.ended", "web", by=found[1], at=at)
+
+    def logged_in(self, cookie: str) -> tuple[Account, datetime] | None:
+        """Say whose browser this is and when it was seen last; None where it is nobody's."""
+        with reading(self._engine) as session:
+            asked = select(LoginRow, AccountRow).join(AccountRow)
+            found = session.exec(asked.where(LoginRow.sha256 == cookie)).first()
+            if found is None or found[0].ended_at is not None:
+                return None
+            return _account(found[1]), found[0].seen_at
+
+    def seen(self, cookie: str, *, at: datetime) -> None:
+        """Write down that a browser showed itself."""
+        with writing(self._engine) as session:
+            session.exec(update(LoginRow).where(col(LoginRow.sha256) == cookie).values(seen_at=at))
+
+    def _tell(
+        self, session: Session, act: str, subject: str, *, by: str, at: datetime, **facts: str
+    ) -> None:
+        trail.append(
+            session, self._whose.site_id, at=at, actor=by, act=act, subject=subject, facts=facts
+        )
+
+
+def _row(session: Session, name: str) -> AccountRow | None:
+    return session.exec(select(AccountRow).where(AccountRow.name == name)).first()
+
+
+def _existing(session: Session, name: str) -> AccountRow:
+    row = _row(session, name)
+    if row is None:
+        raise WrongUse(f"there is no account {name!r}; agent users list shows all.")
+    return row
+
+
+def _log_out(session: Session, row: AccountRow, *, at: datetime) -> None:
+    logins = update(LoginRow).where(
+        col(LoginRow.account_id) == row.id, col(LoginRow.ended_at).is_(None)
+    )
+    session.exec(logins.values(ended_at=at))
+
+
+def _account(row: AccountRow) -> Account:
+    return Account(
+        name=row.name,
+        kind=row.kind,
+        role=row.role,
+        hashed=row.hashed,
+        created_at=row.created_at,
+        disabled_at=row.disabled_at,
+        failures=row.failures,
+        locked_until=row.locked_until,
+    )
