@@ -1,4 +1,4 @@
-# ruff: noqa: C901, FBT003, PLR0917 - a drawing is made of numbers and cases
+# ruff: noqa: FBT003, PLR0917 - a drawing is made of numbers and cases
 """Draw micrographs of which everything is known: steel, border, bleeding, bar, band, distractors.
 
 In:  a seed. Out: `Drawn`: pixels, and the truth to the pixel. For tests and benches only; the
@@ -7,51 +7,21 @@ demo draws its own. Varied on purpose, since what is judged are other labs' prog
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import cv2
-import matplotlib as mpl
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from drawn_graphics import STYLE_SHARES, STYLES, Canvas, as_jpeg, resampled, with_palette
+
+if TYPE_CHECKING:
+    from drawn_graphics import DrawnBar
 
 Box = tuple[int, int, int, int]
 
-NICE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7.5, 8)
-STYLES = ("solid", "caps", "ruler", "comb", "broken", "arrows", "thin")
 BORDERS = ("straight", "wavy", "corner", "two_sides", "round")
 MOUNTS = ("dark", "grey", "bright", "shaded", "grainy", "defocused", "bubbles", "coloured")
 STEELS = ("needles", "bright_needles", "grains", "spheres", "particles", "lamellae")
-COLOURS = {
-    "white": (255, 255, 255),
-    "black": (0, 0, 0),
-    "red": (255, 0, 0),
-    "yellow": (255, 255, 0),
-    "blue": (0, 0, 255),
-    "green": (0, 255, 0),
-}
-_SYSTEM_FONTS = (
-    "/usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf",
-    "/usr/share/fonts/truetype/liberation/LiberationSans-Bold.ttf",
-    "/usr/share/fonts/truetype/liberation/LiberationSerif-Regular.ttf",
-    "/usr/share/fonts/truetype/liberation/LiberationMono-Regular.ttf",
-    "/usr/share/fonts/opentype/urw-base35/NimbusSansNarrow-Regular.otf",
-    "/usr/share/fonts/truetype/noto/NotoSansMono-Regular.ttf",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class DrawnBar:
-    """A bar as drawn: `line` and `box` (x0, y0, x1, y1), um None when it has no label."""
-
-    style: str
-    colour: str
-    line: Box
-    box: Box
-    line_px: float
-    label: str
-    um: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +31,7 @@ class Drawn:
     Args:
         pixels: (h, w, 3) uint8, RGB. bars, band: what was burned in.
         outside, bleeding, graphics: (h, w) bool. words: what was chosen, for tables.
+        marks: (h, w) bool, measurements and arrows; they may be kept, better not.
     """
 
     pixels: np.ndarray
@@ -70,6 +41,7 @@ class Drawn:
     bleeding: np.ndarray
     graphics: np.ndarray
     words: dict[str, str]
+    marks: np.ndarray
 
     @property
     def dirty(self):
@@ -117,7 +89,7 @@ def draw(
         words["border"] = kind
         rgb, outside, bleeding = _mounted(rgb, rng, kind, words, colour=colour)
     rgb = _photographed(rgb, rng)
-    canvas = _Canvas(rgb, rng, colour=colour)
+    canvas = Canvas(rgb, rng, colour=colour)
     if distractors:
         canvas.distract()
     found, band_box = (), None
@@ -125,15 +97,72 @@ def draw(
         band_box = canvas.add_band()
         canvas.band_words(band_box, bar=bool(bar))
     if bar:
-        style = bar if isinstance(bar, str) else str(rng.choice(STYLES))
+        style = bar if isinstance(bar, str) else str(rng.choice(STYLES, p=STYLE_SHARES))
         found = (canvas.add_bar(style, band_box),)
     words["bar"] = found[0].style if found else "none"
-    pixels = canvas.pixels
+    drawn = Drawn(
+        canvas.pixels, found, band_box, outside, bleeding, canvas.graphics, words, canvas.marks
+    )
+    return _exported(drawn, rng, may_resample=size is None)
+
+
+def draw_panels(seed: int) -> Drawn:
+    """Draw two fields side by side in one picture, each with its bar."""
+    rng = np.random.default_rng([seed, 2])
+    height = int(rng.choice([600, 768, 960]))
+    one, other = (
+        draw(2 * seed + side, size=(height, int(height * 1.1)), bar=True, border=False, band=False)
+        for side in (0, 1)
+    )
+    shift = one.pixels.shape[1]
+    moved = tuple(
+        replace(bar, line=_shifted(bar.line, shift), box=_shifted(bar.box, shift))
+        for bar in other.bars
+    )
+    return Drawn(
+        np.hstack([one.pixels, other.pixels]),
+        one.bars + moved,
+        None,
+        *(
+            np.hstack([getattr(half, mask) for half in (one, other)])
+            for mask in ("outside", "bleeding", "graphics")
+        ),
+        {**one.words, "panels": "2"},
+        np.hstack([one.marks, other.marks]),
+    )
+
+
+def _shifted(box, by):
+    return (box[0] + by, box[1], box[2] + by, box[3])
+
+
+def _exported(drawn, rng, *, may_resample):
+    """Save the picture as programs do: another size, a palette, JPEG once or twice."""
+    pixels, bars, band = drawn.pixels, drawn.bars, drawn.band
+    masks = [drawn.outside, drawn.bleeding, drawn.graphics, drawn.marks]
+    words = dict(drawn.words)
+    if may_resample and rng.random() < 0.1:
+        pixels, bars = resampled(pixels, bars, rng)
+        height, width = pixels.shape[:2]
+        words["resampled"] = f"{width / drawn.pixels.shape[1]:.2f}"
+        if band is not None:
+            share = height / drawn.pixels.shape[0]
+            band = (0, int(band[1] * share), width, int(np.ceil(band[3] * share)))
+        masks = [
+            cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+            for mask in masks
+        ]
+    if rng.random() < 0.04:
+        words["palette"] = "yes"
+        pixels = with_palette(pixels, rng)
     if rng.random() < 0.6:
         quality = int(rng.integers(60, 101))
         words["jpeg"] = str(quality)
-        pixels = _jpeg(pixels, quality)
-    return Drawn(pixels, found, band_box, outside, bleeding, canvas.graphics, words)
+        pixels = as_jpeg(pixels, quality, halved=rng.random() < 0.7)
+        if rng.random() < 0.15:
+            words["jpeg"] += ", 90"
+            pixels = as_jpeg(pixels, 90, halved=True)
+    return Drawn(pixels, bars, band, *masks[:3], words, masks[3])
 
 
 def _sizes(rng):
@@ -381,316 +410,3 @@ def _photographed(rgb, rng):
     out = out * light[:, :, None].astype(np.float32)
     out += rng.normal(0, rng.uniform(0.8, 5), (height, width, 1)).astype(np.float32)
     return np.clip(out, 0, 255).astype(np.uint8)
-
-
-def _jpeg(pixels, quality):
-    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
-    _, data = cv2.imencode(".jpg", pixels[:, :, ::-1], options)
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1])
-
-
-# ------------------------------------------------------------------------------------ graphics
-
-
-@cache
-def _fonts():
-    folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
-    own = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSansMono.ttf", "DejaVuSerif.ttf")
-    found = [path for path in _SYSTEM_FONTS if Path(path).exists()]
-    return [*found, *(str(folder / name) for name in own)]
-
-
-@cache
-def _font(path, size):
-    return ImageFont.truetype(path, size)
-
-
-class _Canvas:
-    def __init__(self, pixels, rng, *, colour):
-        self.pixels = pixels.copy()
-        self.rng = rng
-        self.colour = colour
-        self.graphics = np.zeros(pixels.shape[:2], bool)
-        self.taken: list[Box] = []
-
-    def add_band(self):
-        rng = self.rng
-        height, width = self.pixels.shape[:2]
-        tall = int(rng.uniform(0.06, 0.14) * height)
-        gap = int(rng.uniform(4, 25)) if rng.random() < 0.25 else 0
-        top = gap if rng.random() < 0.25 else height - gap - tall
-        paper = [(255, 255, 255), (0, 0, 0), (230, 230, 230), (30, 30, 30)][
-            int(rng.choice(4, p=[0.5, 0.35, 0.08, 0.07]))
-        ]
-        box = (0, top, width, top + tall)
-        self.pixels[top : top + tall] = paper
-        if rng.random() < 0.3:
-            ink = 255 - np.array(paper)
-            cv2.rectangle(self.pixels, (0, top), (width - 1, top + tall - 1), ink.tolist(), 1)
-        self.graphics[top : top + tall] = True
-        self.taken.append(box)
-        return box
-
-    def band_words(self, box, *, bar):
-        rng = self.rng
-        width = self.pixels.shape[1]
-        x0, y0, x1, y1 = box
-        ink = self._ink((x0, y0, x1, y1))
-        path = _fonts()[int(rng.integers(len(_fonts())))]
-        size = int(np.clip((y1 - y0) * rng.uniform(0.22, 0.38), 9, 34))
-        texts = [
-            "EHT = 5.00 kV",
-            "WD = 8.5 mm",
-            "Mag = 1.50 K X",
-            "Aperture Size = 30.00 µm",
-            "Signal A = SE2",
-            "Date :10 Jul 2017",
-            "2019/05/07  15:12",
-            "x500",
-            "HV 15.0 kV",
-            "HFW 1.73 mm",
-            "Spot 3.0",
-            "Operator: Huber",
-            "100Cr6  850 °C / 20 min",
-        ]
-        rng.shuffle(texts)
-        self.bar_place = (0.03, 0.4) if rng.random() < 0.5 else (0.6, 0.97)
-        if not bar:
-            self.bar_place = (2, 2)
-        for row, y in enumerate((y0 + 0.1 * (y1 - y0), y0 + 0.55 * (y1 - y0))):
-            x = 0.03 * width if self.bar_place[0] > 0.5 else 0.45 * width
-            limit = 0.97 * width if self.bar_place[0] < 0.5 else 0.56 * width
-            for text in texts[row::2]:
-                w, _ = self._measure(text, path, size)
-                if x + w > limit:
-                    break
-                self._write(text, (int(x), int(y)), path, size, ink)
-                x += w + rng.uniform(1.2, 3) * size
-
-    def add_bar(self, style, band):
-        rng = self.rng
-        height, width = self.pixels.shape[:2]
-        um, um_per_px, unit = self._length(width, band)
-        line_px = round(um / um_per_px)
-        label = self._label(um, unit)
-        if rng.random() < 0.03 and band is None:
-            label = ""
-        size = int(np.clip(height * rng.uniform(0.02, 0.05), 11, 48))
-        if band is not None:
-            size = int(np.clip((band[3] - band[1]) * rng.uniform(0.28, 0.42), 10, 34))
-        path = _fonts()[int(rng.integers(len(_fonts())))]
-        text = self._measure(label, path, size) if label else (0, 0)
-        thick = int(np.clip(rng.uniform(0.1, 0.45) * size, 2, 22))
-        if style in ("caps", "arrows", "broken", "thin"):
-            thick = int(np.clip(rng.integers(1, 5), 1, 4))
-        tick = int(np.clip(size * rng.uniform(0.5, 1.0), 3 * thick + 4, 60))
-        tall = {"caps": tick, "ruler": tick, "comb": tick, "broken": tick}.get(style, thick)
-        if style == "arrows":
-            tall = max(thick, 7)
-        place = str(rng.choice(["above", "below", "right"], p=[0.35, 0.5, 0.15]))
-        if style == "broken" and line_px > text[0] + 60 and label:
-            place = "inside"
-        elif style == "broken":
-            style = "caps"
-        pad = max(3, int(0.25 * size))
-        box_w, box_h, line_at, text_at = _layout(place, line_px, tall, text, pad)
-        if band is not None:
-            x_low, x_high = int(self.bar_place[0] * width), int(self.bar_place[1] * width)
-            x = int(
-                np.clip(rng.integers(x_low, max(x_low + 1, x_high - box_w)), 2, width - box_w - 2)
-            )
-            y = band[1] + max(1, (band[3] - band[1] - box_h) // 2)
-            y = int(np.clip(y, 0, height - box_h - 1))
-            colour = self._ink(band)
-            colour_name = "black" if sum(colour) < 380 else "white"
-            if rng.random() < 0.1 and self.colour:
-                colour_name = str(rng.choice(["red", "green", "blue"]))
-                colour = COLOURS[colour_name]
-        else:
-            x, y = self._corner(box_w, box_h)
-            boxed = rng.random() < 0.45
-            colour_name, colour = self._colour(x, y, box_w, box_h, boxed=boxed)
-        line = (x + line_at[0], y + line_at[1], x + line_at[0] + line_px, y + line_at[1] + tall)
-        true = self._draw_line(style, line, thick, tick, colour, text[0])
-        if style in ("caps", "ruler", "comb", "broken"):
-            line_px = true
-        box = (x, y, x + box_w, y + box_h)
-        if label:
-            self._write(label, (x + text_at[0], y + text_at[1]), path, size, colour, exact=True)
-        self.graphics[y : y + box_h, x : x + box_w] = True
-        return DrawnBar(style, colour_name, line, box, float(true), label, um if label else None)
-
-    def _length(self, width, band):
-        """Choose µm per pixel and a round length that is a good share of the width."""
-        rng = self.rng
-        while True:
-            um_per_px = float(np.exp(rng.uniform(np.log(0.015), np.log(2.5))))
-            share = rng.uniform(0.05, 0.32 if band is not None else 0.3)
-            rough = share * width * um_per_px
-            power = 10.0 ** np.floor(np.log10(rough))
-            value = NICE[int(np.argmin([abs(np.log(rough / power / n)) for n in NICE]))]
-            if value not in (1, 2, 5) and rng.random() < 0.6:
-                continue
-            um = value * power
-            if 28 < um / um_per_px < 0.35 * width:
-                break
-        unit = "µm"
-        if um < 1 or (um <= 5 and um == round(um) and rng.random() < 0.1):
-            unit = "nm" if (um * 1000) == round(um * 1000) and rng.random() < 0.8 else "µm"
-        if um >= 100 and rng.random() < 0.25:
-            unit = "mm"
-        px = max(28, round(um / um_per_px))
-        return um, um / px, unit
-
-    def _label(self, um, unit):
-        rng = self.rng
-        value = um * {"µm": 1, "nm": 1000, "mm": 0.001}[unit]
-        number = f"{value:g}"
-        if value == round(value) and rng.random() < 0.1 and value < 100:
-            number = f"{value:.1f}"
-        if rng.random() < 0.3:
-            number = number.replace(".", ",")
-        written = {"µm": ["\u00b5m", "\u03bcm", "um"][int(rng.choice(3, p=[0.5, 0.35, 0.15]))]}
-        space = "" if rng.random() < 0.25 else " "
-        return number + space + written.get(unit, unit)
-
-    def _corner(self, w, h):
-        rng = self.rng
-        height, width = self.pixels.shape[:2]
-        edge = int(rng.uniform(0.008, 0.04) * width)
-        right = rng.random() < 0.7
-        low = rng.random() < 0.75
-        x = width - edge - w if right else edge
-        if rng.random() < 0.08:
-            x = (width - w) // 2
-        y = height - edge - h if low else edge
-        return int(np.clip(x, 0, width - w - 1)), int(np.clip(y, 0, height - h - 1))
-
-    def _colour(self, x, y, w, h, *, boxed):
-        rng = self.rng
-        under = self.pixels[y : y + h, x : x + w]
-        if boxed:
-            paper, names = ((255, 255, 255), ["black", "black", "red", "blue"])
-            if rng.random() < 0.4:
-                paper, names = ((0, 0, 0), ["white", "white", "yellow", "red", "green"])
-            self.pixels[y : y + h, x : x + w] = paper
-            if rng.random() < 0.25:
-                ink = tuple(255 - c for c in paper)
-                cv2.rectangle(self.pixels, (x, y), (x + w - 1, y + h - 1), ink, 1)
-        else:
-            level = float(under.mean())
-            names = ["white"] if level < 150 else ["black"]
-            names += ["red", "blue"] if level > 150 else ["yellow", "red"]
-        name = str(names[int(rng.integers(len(names)))])
-        return name, COLOURS[name]
-
-    def _draw_line(self, style, line, thick, tick, colour, text_w):
-        x0, y0, x1, y1 = line
-        middle = (y0 + y1) // 2
-        top = middle - thick // 2
-        image = self.pixels
-        if style in ("solid", "thin"):
-            image[y0:y1, x0:x1] = colour
-            return x1 - x0
-        if style == "arrows":
-            image[top : top + thick, x0 + 2 : x1 - 2] = colour
-            for tip, back in ((x0, x0 + 6), (x1 - 1, x1 - 7)):
-                corners = np.array([[tip, middle], [back, middle - 3], [back, middle + 3]])
-                cv2.fillPoly(image, [corners.astype(np.int32)], colour)
-            return x1 - x0
-        if style == "ruler":
-            flat = bool(self.rng.random() < 0.5)
-            base = y1 - thick if flat else y0
-            image[base : base + thick, x0:x1] = colour
-            return self._ticks(line, colour, 1)
-        if style == "comb":
-            return self._ticks(line, colour, int(self.rng.integers(1, 3)))
-        wide = max(1, min(thick, 3))
-        image[y0:y1, x0 : x0 + wide] = colour
-        image[y0:y1, x1 - wide : x1] = colour
-        if style == "broken":
-            gap = text_w + 2 * max(4, tick // 4)
-            cut = (x0 + x1 - gap) // 2
-            image[top : top + thick, x0:cut] = colour
-            image[top : top + thick, cut + gap : x1] = colour
-        else:
-            image[top : top + thick, x0:x1] = colour
-        return x1 - x0 - wide
-
-    def _ticks(self, line, colour, wide):
-        x0, y0, x1, y1 = line
-        n = 10 if x1 - x0 > 60 else 5
-        places = np.round(np.linspace(x0, x1 - wide, n + 1)).astype(int)
-        for i, x in enumerate(places):
-            short = 0 if i % 5 == 0 or self.rng.random() < 0 else int(0.35 * (y1 - y0))
-            self.pixels[y0 + short : y1, x : x + wide] = colour
-        return float(places[-1] - places[0])
-
-    def _ink(self, box):
-        x0, y0, _, y1 = box
-        level = self.pixels[y0 : y0 + 3, x0 + 3 : x0 + 6].mean()
-        if y1 - y0 > 8:
-            level = self.pixels[(y0 + y1) // 2, x0 + 3 : x0 + 6].mean()
-        return (0, 0, 0) if level > 128 else (255, 255, 255)
-
-    def _measure(self, text, path, size):
-        left, top, right, bottom = _font(path, size).getbbox(text)
-        return int(right - min(0, left)) + 1, int(bottom - min(0, top)) + 1
-
-    def _write(self, text, at, path, size, colour, *, exact=False):
-        del exact
-        image = Image.fromarray(self.pixels)
-        pen = ImageDraw.Draw(image)
-        if self.rng.random() < 0.2:
-            pen.fontmode = "1"  # not anti-aliased, as older programs write
-        pen.text(at, text, fill=tuple(int(c) for c in colour), font=_font(path, size))
-        self.pixels = np.array(image)
-
-    def distract(self):
-        """Burn in what is no bar: measurements, arrows, stamps, outlines."""
-        rng = self.rng
-        height, width = self.pixels.shape[:2]
-        path = _fonts()[int(rng.integers(len(_fonts())))]
-        size = int(np.clip(0.02 * height, 10, 28))
-        for _ in range(int(rng.integers(1, 4))):
-            x, y = int(rng.uniform(0.1, 0.7) * width), int(rng.uniform(0.2, 0.7) * height)
-            kind = int(rng.integers(5))
-            if kind == 0:  # a measurement's box
-                w, h = self._measure("Pa 1 = 2.680 µm", path, size)
-                self.pixels[y : y + h + 8, x : x + w + 12] = 0
-                self._write("Pa 1 = 2.680 µm", (x + 6, y + 3), path, size, (255, 255, 255))
-            elif kind == 1:  # a measured distance
-                end = x + int(rng.uniform(40, 200))
-                cv2.arrowedLine(self.pixels, (x, y), (end, y), (255, 255, 0), 2)
-                cv2.arrowedLine(self.pixels, (end, y), (x, y), (255, 255, 0), 2)
-                self._write("d = 13.47 µm", (x, y - size - 6), path, size, (255, 255, 0))
-            elif kind == 2:  # a stamp
-                stamp = str(rng.choice(["2024-11-03 14:22", "A-4711 / 3", "500x", "Schliff 12"]))
-                self._write(stamp, (x, y), path, size, (255, 255, 255))
-            elif kind == 3:  # a region of interest
-                end = (x + int(rng.uniform(50, 250)), y + int(rng.uniform(40, 200)))
-                cv2.rectangle(self.pixels, (x, y), end, (255, 0, 0), 2)
-            else:  # an arrow
-                tip = (x + int(rng.uniform(-90, 90)), y + int(rng.uniform(-90, 90)))
-                cv2.arrowedLine(self.pixels, (x, y), tip, (255, 255, 255), 2)
-
-
-def _layout(place, line_px, tall, text, pad):
-    """Place line and label in their box: (box w, box h, line at, text at)."""
-    tw, th = text
-    if place == "inside":
-        h = max(tall, th)
-        at = (pad + (line_px - tw) // 2, pad + (h - th) // 2)
-        return line_px + 2 * pad, h + 2 * pad, (pad, pad + (h - tall) // 2), at
-    if place == "right" and tw:
-        h = max(tall, th)
-        line_at, at = (pad, pad + (h - tall) // 2), (2 * pad + line_px, pad + (h - th) // 2)
-        return line_px + tw + 3 * pad, h + 2 * pad, line_at, at
-    w = max(line_px, tw)
-    line_x, text_x = pad + (w - line_px) // 2, pad + (w - tw) // 2
-    gap = pad if tw else 0
-    h = tall + th + gap
-    if place == "above":
-        return w + 2 * pad, h + 2 * pad, (line_x, pad + th + gap), (text_x, pad)
-    return w + 2 * pad, h + 2 * pad, (line_x, pad), (text_x, pad + tall + gap)

@@ -37,14 +37,14 @@ def plain(seed=2, size=SIZE):
 
 def barred(um_label="20 µm"):
     """Draw steel with a boxed bar of 100 pixels."""
-    from drawn import _font, _fonts  # noqa: PLC0415
+    from drawn_graphics import font, fonts  # noqa: PLC0415
     from PIL import Image, ImageDraw  # noqa: PLC0415 - only here
 
     image = Image.fromarray(plain())
     pen = ImageDraw.Draw(image)
     pen.rectangle((340, 300, 470, 350), fill="white")
     pen.rectangle((355, 308, 454, 313), fill="black")
-    pen.text((375, 320), um_label, fill="black", font=_font(_fonts()[0], 20))
+    pen.text((375, 320), um_label, fill="black", font=font(fonts()[0], 20))
     return np.array(image)
 
 

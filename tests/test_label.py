@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from drawn import NICE, _font, _fonts
+from drawn_graphics import NICE, font, fonts
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
@@ -105,7 +105,7 @@ def test_drawn_labels_are_read():
     read = []
     for words in ("20 µm", "2.5 µm", "500 nm"):
         image = Image.new("RGB", (200, 60), "white")
-        ImageDraw.Draw(image).text((30, 15), words, fill="black", font=_font(_fonts()[0], 26))
+        ImageDraw.Draw(image).text((30, 15), words, fill="black", font=font(fonts()[0], 26))
         picture = np.asarray(image)
 
         [box] = texts(picture)
