@@ -14,7 +14,7 @@ SIZE = (480, 640)
 
 @pytest.mark.parametrize(
     ("style", "seed"),
-    [("solid", 1), ("caps", 2), ("ruler", 5), ("comb", 8), ("broken", 4), ("arrows", 6)],
+    [("solid", 1), ("caps", 3), ("ruler", 5), ("comb", 8), ("broken", 4), ("arrows", 6)],
 )
 def test_a_bar_of_each_style_is_found_and_read(style, seed):
     drawn = draw(seed, size=SIZE, bar=style, border=False, band=True, distractors=False)

@@ -33,7 +33,7 @@ def test_steel_alone_is_kept_whole(seed):
     assert border.steel.all()
 
 
-@pytest.mark.parametrize("seed", [6, 12, 20, 47])
+@pytest.mark.parametrize("seed", [1, 5, 11, 16, 25])
 def test_a_mount_is_left_out_to_a_few_cells(seed):
     drawn = steel(seed, border="straight")
 
@@ -62,7 +62,7 @@ def test_a_dark_phase_that_touches_the_frame_stays_in():
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_turned_image_has_its_border_turned(turns):
-    pixels = steel(12, border="straight").pixels
+    pixels = steel(1, border="straight").pixels
 
     straight = find_border(pixels)
     turned = find_border(np.ascontiguousarray(np.rot90(pixels, turns)))
