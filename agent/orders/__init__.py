@@ -1,0 +1,25 @@
+"""Gather fields into specimens and orders, and say whether they keep what is demanded.
+
+`limit`, `specification`, `facts`, `rules` and `conformity` decide and are pure; `assessment`
+fetches what they decide on and says it as JSON.
+"""
+
+from __future__ import annotations
+
+from agent.orders.facts import Conformity
+from agent.orders.specification import (
+    BadSpecification,
+    Specification,
+    Specifications,
+    faults,
+    read_specifications,
+)
+
+__all__ = [
+    "BadSpecification",
+    "Conformity",
+    "Specification",
+    "Specifications",
+    "faults",
+    "read_specifications",
+]

@@ -1,0 +1,390 @@
+"""Say whether specimens keep what is demanded of them: pure, and never "conforms" by accident.
+
+In:  what is known of a specimen's fields, the specification, what the lab allows. Out: a
+`Statement`, with everything that is missing. Next: `assessment`, which fetches and writes.
+`conforms` needs a proof of every part; `does_not_conform` needs a person; all else is `undecided`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from agent.orders.facts import DEFECTS, Conformity, Decided, FieldFacts, SpecimenFacts, Statement
+from agent.orders.limit import Direction, is_beyond_teaching
+from agent.orders.specification import same
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agent.orders.limit import Limit
+    from agent.orders.rules import Rules
+    from agent.orders.specification import Specification
+
+AREA_ROUNDING = 1e-9
+
+
+# --- the specimen -------------------------------------------------------------------------------
+
+
+def specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
+    """Say whether one specimen keeps its specification."""
+    counted = [one for one in facts.fields if not one.superseded and not _is_unusable(one)]
+    broken = tuple(_broken(counted, rules))
+    if broken:
+        return Statement(Conformity.DOES_NOT_CONFORM, (), broken)
+    missing = (
+        *_what_is_there(facts, counted, rules.specification),
+        *(said for one in counted for said in _of_the_field(one, rules)),
+        *_together(counted, rules),
+        *_of_the_replaced(facts, counted, rules),
+        *_of_the_model(counted, rules),
+    )
+    if missing:
+        return Statement(Conformity.UNDECIDED, _said_once(missing))
+    return Statement(Conformity.CONFORMS)
+
+
+def _is_unusable(field: FieldFacts) -> bool:
+    return field.decided is not None and field.decided.kind == "unusable"
+
+
+def _what_is_there(
+    facts: SpecimenFacts, counted: Sequence[FieldFacts], wanted: Specification
+) -> Iterator[str]:
+    """Say what has not come: fields, each counted once, and area, each field's once."""
+    largest: dict[str, float] = {}
+    for one in counted:
+        key = one.name or one.id
+        largest[key] = max(largest.get(key, 0.0), one.area_mm2 or 0.0)
+    if len(largest) < wanted.fields:
+        yield f"{len(largest)} of {wanted.fields} fields"
+        yield from _to_shoot_again(facts, largest)
+    area = sum(largest.values())
+    if area < wanted.area_mm2 - AREA_ROUNDING:
+        yield f"{area:.3f} of {wanted.area_mm2:g} mm²"
+    if facts.waiting:
+        yield f"{facts.waiting} file{'s' if facts.waiting > 1 else ''} still to be read"
+    bundles = {one.bundle for one in counted if one.bundle}
+    if len(bundles) > 1:
+        yield f"its fields were judged by {len(bundles)} bundles ({', '.join(sorted(bundles))})"
+
+
+def _to_shoot_again(facts: SpecimenFacts, there: Mapping[str, float]) -> Iterator[str]:
+    for one in facts.fields:
+        if one.decided and _is_unusable(one) and not one.superseded and one.name not in there:
+            why = one.decided.said.replace("_", " ")
+            yield f"{one.called} is unusable ({why}): shoot it again"
+
+
+def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
+    """Say what keeps one field from proving anything."""
+    yield from _of_its_taking(field, rules)
+    if field.held:
+        yield f"{field.called}: {field.held}"
+    if field.awaits:
+        yield f"{field.called} awaits review{_why(field, rules)}"
+        return
+    if field.decided and field.decided.kind == "strange":
+        said = field.decided.said.replace("_", " ")
+        yield f"{field.called} was called strange ({said}) by {field.decided.by}"
+    elif field.decided and field.decided.kind == "cannot_tell":
+        yield f"{field.called}: {field.decided.by} could not tell"
+    elif field.decided:
+        yield from _of_the_decision(field, field.decided, rules)
+    else:
+        yield from _of_the_answer(field, rules)
+
+
+def _of_its_taking(field: FieldFacts, rules: Rules) -> Iterator[str]:
+    wanted = rules.specification
+    if field.scale_in_doubt:
+        yield f"{field.called}: its scale is in doubt, as its witnesses disagree"
+    elif field.um_per_px is None:
+        yield f"{field.called} has no scale"
+    elif wanted.um_per_px and not wanted.um_per_px[0] <= field.um_per_px <= wanted.um_per_px[1]:
+        low, high = wanted.um_per_px
+        yield (
+            f"{field.called} was shot at {field.um_per_px:.3g} µm per pixel, "
+            f"{low:g} to {high:g} are demanded"
+        )
+    if field.material and rules.material and not same(field.material, rules.material):
+        yield f"{field.called} says material {field.material}, the order says {rules.material}"
+    for what, found, allowed in (
+        ("magnification", field.magnification, wanted.magnification),
+        ("etchant", field.etchant, wanted.etchant),
+    ):
+        if allowed and not any(_plain(found) == _plain(one) for one in allowed):
+            said = f"was taken with {what} {found}" if found else f"says no {what}"
+            yield f"{field.called} {said}, {' or '.join(allowed)} is demanded"
+
+
+def _plain(name: str) -> str:
+    return "".join(name.split()).casefold().replace("×", "x").removesuffix(":1").removesuffix("x")
+
+
+def _why(field: FieldFacts, rules: Rules) -> str:
+    if said := rules.unexpected(field.code):
+        return f": {said}"
+    return (
+        f" ({', '.join(word.replace('_', ' ') for word in field.reasons)})" if field.reasons else ""
+    )
+
+
+def _of_the_decision(field: FieldFacts, decided: Decided, rules: Rules) -> Iterator[str]:
+    wanted = rules.specification
+    if said := rules.unexpected(decided.said):
+        yield f"{field.called}: {said}"
+    elif not (rules.keeps if rules.by_worst else rules.is_of)(decided.said):
+        by = f"{decided.said}, decided by {decided.by}"
+        yield f"{field.called} is {by}: {wanted.demand} is demanded"
+    if wanted.criterion == "max" and decided.criterion != "max":
+        yield (
+            f"{field.called} was decided by {decided.by} without the criterion max, "
+            "which is demanded"
+        )
+    elif wanted.criterion == "mean" and decided.criterion == "max":
+        yield f"{field.called} was decided by the criterion max, mean is demanded"
+
+
+def _of_the_answer(field: FieldFacts, rules: Rules) -> Iterator[str]:
+    if not field.code or not field.codes:
+        yield f"{field.called} has no answer yet"
+        return
+    if said := rules.unexpected(field.code):
+        yield f"{field.called}: {said}"
+        return
+    codes = dict.fromkeys((*field.codes, field.code))
+    keeps = rules.keeps if rules.by_worst else rules.is_of
+    if not all(keeps(code) for code in codes):
+        yield f"{field.called} could be {rules.either(codes)}"
+    yield from _of_the_coarse(field, rules)
+
+
+def _of_the_coarse(field: FieldFacts, rules: Rules) -> Iterator[str]:
+    """By the criterion max: the share of the field on the wrong side of the limit."""
+    wanted = rules.specification
+    if wanted.criterion != "max" or wanted.area_threshold is None or not wanted.bound:
+        return
+    share = _coarse_share(field, wanted.bound, rules)
+    if share is None:
+        yield f"{field.called}: the share of its coarse needles is not known"
+    elif wanted.bound.direction is Direction.FINER and share > wanted.area_threshold:
+        yield (
+            f"{field.called}: {share:.0%} of it looks coarser than {wanted.bound.number}, "
+            f"{wanted.area_threshold:.0%} are allowed"
+        )
+    elif wanted.bound.direction is Direction.COARSER and share < wanted.area_threshold:
+        yield (
+            f"{field.called}: only {share:.0%} of it looks {wanted.limit}, "
+            f"{wanted.area_threshold:.0%} are demanded"
+        )
+
+
+def _coarse_share(field: FieldFacts, limit: Limit, rules: Rules) -> float | None:
+    """Share of a field coarser than the limit, or for "or coarser" as coarse as that or more."""
+    shares, found = field.coarser_share, rules.parsed(field.code) if field.code else None
+    if not shares or found is None:
+        return None
+    sizes = rules.taxonomy.subtype(found[0]).sizes
+    if limit.direction is Direction.FINER:
+        beyond = [size for size in sizes if limit.keeps(size)]
+    else:
+        beyond = [size for size in sizes if not limit.keeps(size)]
+    known = [shares[size.name] for size in beyond if size.name in shares]
+    if known:
+        return min(known)  # the coarsest of them: everything before it is on the other side
+    return None if beyond else 1.0
+
+
+# --- what a person confirmed ---------------------------------------------------------------------
+
+
+def _broken(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
+    """Say which fields a person confirmed to break what is demanded."""
+    wanted = rules.specification
+    for one in counted:
+        if not one.decided or one.decided.kind != "code" or one.awaits:
+            continue
+        code, by = one.decided.said, one.decided.by
+        if not rules.breaks(code):
+            continue
+        if not rules.is_of(code):
+            yield f"{one.called} is {code}, confirmed by {by}: {rules.ordered} was ordered"
+        elif rules.by_worst and _is_measured(one, one.decided, rules):
+            yield f"{one.called} is {code}, confirmed by {by}: {wanted.limit} is demanded"
+    if not rules.by_worst:
+        yield from _broken_mean(counted, rules)
+
+
+def _is_measured(field: FieldFacts, decided: Decided, rules: Rules) -> bool:
+    """Say whether a person's size stands: a scale without doubt, and the criterion demanded."""
+    if list(_of_its_taking(field, rules)) or field.held:
+        return False
+    wrong = {"max": ("mean", "unrecorded"), "mean": ("max",)}[rules.specification.criterion]
+    return decided.criterion not in wrong
+
+
+def _broken_mean(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
+    """The mean in its most favourable reading, where a person decided every field."""
+    wanted, bound = rules.specification, rules.bound
+    if bound is None or len({one.name or one.id for one in counted}) < wanted.fields:
+        return
+    best: list[int] = []
+    for one in counted:
+        if one.awaits or not one.decided or not _is_measured(one, one.decided, rules):
+            return
+        found = rules.parsed(one.decided.said) if one.decided.kind == "code" else None
+        if found is None or found[0] not in wanted.subtype:
+            return
+        best.append(bound.favourable(found[1]))
+    mean = sum(best) / len(best)
+    if not bound.admits(mean):
+        names = ", ".join(sorted({one.decided.by for one in counted if one.decided}))
+        yield (
+            f"the mean of {len(best)} fields is {mean:.1f}, confirmed by {names}: "
+            f"{wanted.limit} is demanded"
+        )
+
+
+def _together(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
+    """By the rule `mean_of_fields`: the mean in the least favourable reading."""
+    wanted, bound = rules.specification, rules.specification.bound
+    if rules.by_worst or bound is None or not counted:
+        return
+    worst = [_worst(one, bound, rules) for one in counted]
+    numbers = [one for one in worst if one is not None]
+    if len(numbers) < len(worst):
+        return  # the field itself says what is missing
+    mean = sum(numbers) / len(numbers)
+    if not bound.admits(mean):
+        yield f"the mean of {len(numbers)} fields could be {mean:.1f}, {wanted.limit} is demanded"
+
+
+def _worst(field: FieldFacts, bound: Limit, rules: Rules) -> int | None:
+    if field.decided:
+        codes = [field.decided.said] if field.decided.kind == "code" else []
+    else:
+        codes = [*field.codes, *([field.code] if field.code else [])]
+    found = [rules.parsed(code) for code in codes]
+    numbers = [
+        bound.unfavourable(one[1]) for one in found if one and one[0] in rules.specification.subtype
+    ]
+    if not numbers or len(numbers) < len(found):
+        return None
+    return min(numbers) if bound.direction is Direction.FINER else max(numbers)
+
+
+# --- what was replaced, and what rests on the model alone ---------------------------------------
+
+
+def _of_the_replaced(
+    facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
+) -> Iterator[str]:
+    """A field that broke the limit cannot be shot away without a defect or a lead's word."""
+    here = {one.id for one in counted}
+    replaced = [one for one in (*facts.earlier, *facts.fields) if one.id not in here]
+    for one in replaced:
+        code = _told(one)
+        if not code or rules.keeps(code) or _is_excused(one):
+            continue
+        where = "an earlier preparation" if one in facts.earlier else "a replaced shot"
+        yield (
+            f"{where} had {one.called} at {code} and names no preparation defect: "
+            "a lead decides (agent orders supersede)"
+        )
+
+
+def _told(field: FieldFacts) -> str | None:
+    if field.decided and field.decided.kind == "code":
+        return field.decided.said
+    return field.code
+
+
+def _is_excused(field: FieldFacts) -> bool:
+    if _is_unusable(field) and field.decided and field.decided.said in DEFECTS:
+        return True
+    gone = field.superseded
+    return gone is not None and (gone.lead or gone.defect in DEFECTS)
+
+
+def _of_the_model(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
+    """What rests on the model alone needs a lead's permission, with the record behind it."""
+    alone = [one for one in counted if one.decided is None]
+    refusals = [(one.called, _refusal(one, rules)) for one in alone]
+    for why, n in Counter(why for _, why in refusals if why).items():
+        names = [name for name, said in refusals if said == why]
+        fields = names[0] if n == 1 else f"{n} fields"
+        yield f"{fields} {'rests' if n == 1 else 'rest'} on the model alone, and {why}"
+
+
+def _refusal(field: FieldFacts, rules: Rules) -> str:
+    wanted, material = rules.specification, rules.material
+    if not material:
+        return "the order's material is not known"
+    on = [one for one in rules.allowances if one.on and same(one.material, material)]
+    if not on:
+        return f"automatic conformity is off for {material}"
+    mine = [one for one in on if one.bundle == field.bundle]
+    if not mine:
+        return f"no validation record of {material} names its bundle {field.bundle}"
+    bound = wanted.bound
+    for subtype in wanted.subtype if bound else ():
+        held = [one for one in mine if one.limit == str(bound) and one.subtype == subtype]
+        if not held or held[-1].bound is None:
+            return f"no validation record of {material} speaks of {subtype} {wanted.limit}"
+        if (
+            bound
+            and is_beyond_teaching(bound, subtype, rules.taxonomy)
+            and (held[-1].bound or 1.0) >= rules.most_false
+        ):
+            return (
+                f"no taught size of {subtype} breaks {wanted.limit}: up to {held[-1].bound:.1%} "
+                f"could be called conforming falsely (n = {held[-1].n}), less than "
+                f"{rules.most_false:.1%} is demanded"
+            )
+    return ""
+
+
+def _said_once(sentences: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(sentences))
+
+
+# --- the order ----------------------------------------------------------------------------------
+
+
+def order(
+    statements: Mapping[str, Statement], required: Sequence[str], count: int | None
+) -> Statement:
+    """Say whether an order keeps its specification: every required specimen has to.
+
+    Args:
+        statements: Specimen → what is said of it.
+        required: Specimens the order names.
+        count: How many it demands, None where it does not say.
+    """
+    lacking = [f"specimen {name}: nothing has come" for name in required if name not in statements]
+    short = (count or 0) - len(set(statements) | set(required))
+    if short > 0:
+        lacking.append(f"{len(statements)} of {count} specimens")
+    if not statements and not lacking:
+        lacking.append("nothing has come")
+    found = {one.conformity for one in statements.values()}
+    missing = (
+        *lacking,
+        *(
+            f"specimen {name}: {'; '.join(one.missing)}"
+            for name, one in sorted(statements.items())
+            if one.missing
+        ),
+    )
+    because = tuple(
+        f"specimen {name}: {'; '.join(one.because)}"
+        for name, one in sorted(statements.items())
+        if one.because
+    )
+    if Conformity.DOES_NOT_CONFORM in found:
+        return Statement(Conformity.DOES_NOT_CONFORM, missing, because)
+    if missing or found != {Conformity.CONFORMS}:
+        return Statement(Conformity.UNDECIDED, missing)
+    return Statement(Conformity.CONFORMS)

@@ -1,0 +1,152 @@
+"""Say what is known of a specimen: the nouns that conformity is decided on, with nothing decided.
+
+In:  nothing. Out: frozen nouns. Next: `rules`, `conformity`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREPARATION_DEFECTS = ("over_etched", "under_etched", "scratched", "stained")
+IMAGE_DEFECTS = ("out_of_focus", "exposure", "wrong_crop", "wrong_magnification")
+DEFECTS = (*PREPARATION_DEFECTS, *IMAGE_DEFECTS)
+"""Reasons, set down by a person, for which a field may be replaced by a new one."""
+
+
+class Conformity(StrEnum):
+    """What can be said of a specimen or an order; part of the JSON contract."""
+
+    CONFORMS = "conforms"
+    DOES_NOT_CONFORM = "does_not_conform"
+    UNDECIDED = "undecided"
+    NOT_ASSESSED = "not_assessed"
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a person said of a field.
+
+    Args:
+        kind: "code", "strange", "unusable" or "cannot_tell". said: the code, the kind, the why.
+        by: Who. criterion: "mean", "max" or "unrecorded".
+    """
+
+    kind: str
+    said: str
+    by: str
+    criterion: str = "unrecorded"
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """Why a field no longer counts.
+
+    Args:
+        reason: In words. by: who. defect: one of `DEFECTS`, or "". lead: a lead approved it.
+    """
+
+    reason: str
+    by: str
+    defect: str = ""
+    lead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFacts:
+    """One field's result.
+
+    Args:
+        id: Public id. name: the field's number on the specimen, "" where unknown.
+        code: The model's structure code, or None. codes: its prediction set.
+        decided: What a person said, or None. awaits: it is in the review queue.
+        reasons: Of its review. um_per_px: its scale, or None. scale_in_doubt: witnesses disagree.
+        area_mm2: Of steel, or None without a scale. bundle: that answered, "" for none.
+        coarser_share: Size → share of the field that looks coarser than it.
+        material, magnification, etchant: As known of the field, "" where not.
+        superseded: It no longer counts, and why. held: why its source's results are held, "".
+    """
+
+    id: str
+    name: str = ""
+    code: str | None = None
+    codes: tuple[str, ...] = ()
+    decided: Decided | None = None
+    awaits: bool = False
+    reasons: tuple[str, ...] = ()
+    um_per_px: float | None = None
+    scale_in_doubt: bool = False
+    area_mm2: float | None = None
+    bundle: str = ""
+    coarser_share: Mapping[str, float] | None = None
+    material: str = ""
+    magnification: str = ""
+    etchant: str = ""
+    superseded: Superseded | None = None
+    held: str = ""
+
+    @property
+    def called(self) -> str:
+        """What people call it: "field 4"."""
+        return f"field {self.name}" if self.name else f"field {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class SpecimenFacts:
+    """One specimen.
+
+    Args:
+        name: Of the specimen. preparation: name of the latest one, whose fields count.
+        fields: Those of the latest preparation; some may be superseded one by one.
+        earlier: Those of earlier preparations, each superseded.
+        waiting: Files of it that have come and have no result yet.
+        preparations: How many there were.
+    """
+
+    name: str
+    preparation: str
+    fields: tuple[FieldFacts, ...]
+    earlier: tuple[FieldFacts, ...] = ()
+    waiting: int = 0
+    preparations: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A lead's permission that the model alone may say "conforms" for one material.
+
+    Args:
+        material: Which. bundle: whose answers were validated.
+        limit: As in the specification. subtype: of which.
+        n: Validation micrographs that break the limit. wrong: those called conforming.
+        bound: Exact one-sided 95 % upper bound of the false-conform rate.
+        by: The lead. on: it is switched on.
+    """
+
+    material: str
+    bundle: str
+    limit: str
+    subtype: str
+    n: int
+    wrong: int
+    bound: float | None
+    by: str
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What can be said, and what is missing for more.
+
+    Args:
+        conformity: The word. missing: a sentence each, none where it conforms.
+        because: For `does_not_conform`: which field, and who confirmed it.
+    """
+
+    conformity: Conformity
+    missing: tuple[str, ...] = ()
+    because: tuple[str, ...] = ()

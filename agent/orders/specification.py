@@ -1,0 +1,296 @@
+"""Read what a customer or a standard demands: `specifications.toml`, checked to the last key.
+
+In:  the file, a taxonomy. Out: `Specification`s, and for one order the one that applies. Next:
+`conformity`. Two that apply, or a limit nobody can judge, are said and never chosen between.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from datetime import date
+from itertools import combinations
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from agent.errors import SetupError
+from agent.orders.limit import Limit, fault_of, read_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from model import Taxonomy
+
+FAR_AWAY = date.max
+KEYS = ("material", "product", "customer")
+"""By what an order is recognised."""
+
+
+class BadSpecification(SetupError):  # noqa: N818 - read aloud, as its siblings
+    """`specifications.toml` cannot be used; the message names file, entry and fault."""
+
+
+Words = Annotated[tuple[str, ...], Field(default=())]
+
+
+class Specification(BaseModel):
+    """One entry: what has to be there, and what every field of it has to keep.
+
+    `limit` is the allowed side of a size number. With `criterion = "max"` at most `area_threshold`
+    of a field may look coarser than the limit. `decision_rule = "guarded"`: what cannot be told
+    apart from a size that breaks the limit does not keep it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    valid_from: date
+    valid_until: date | None = None
+    approved_by: str = Field(min_length=1)
+    chart: str = ""
+    chart_revision: str = ""
+    standard: str = ""
+    material: str = ""
+    product: str = ""
+    customer: str = ""
+    subtype: tuple[str, ...] = Field(min_length=1)
+    limit: str = ""
+    criterion: Literal["mean", "max"] = "mean"
+    area_threshold: float | None = Field(None, gt=0, lt=1)
+    fields: int = Field(ge=1)
+    area_mm2: float = Field(0.0, ge=0)
+    specimens: int | None = Field(None, ge=1)
+    um_per_px: tuple[float, float] | None = None
+    magnification: Words
+    etchant: Words
+    decision_rule: Literal["guarded"] = "guarded"
+    specimen_rule: Literal["worst_field", "mean_of_fields"] = "worst_field"
+
+    @field_validator("subtype", "magnification", "etchant", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("limit")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        if value:
+            read_limit(value)
+        return value
+
+    @field_validator("um_per_px")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value and not 0 < value[0] < value[1]:
+            raise ValueError("write it as [smallest, largest], both above 0")
+        return value
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Specification:
+        if not any(getattr(self, key) for key in KEYS):
+            raise ValueError("it names no material, product or customer, so it would apply to all")
+        if (self.criterion == "max") != (self.area_threshold is not None):
+            raise ValueError('criterion "max" and area_threshold belong together')
+        if self.valid_until and self.valid_until < self.valid_from:
+            raise ValueError("valid_until lies before valid_from")
+        return self
+
+    @property
+    def bound(self) -> Limit | None:
+        """The limit, or None where only the subtype is demanded."""
+        return read_limit(self.limit) if self.limit else None
+
+    @property
+    def demand(self) -> str:
+        """What is demanded, in a few words: "G, 7 or finer (mean)"."""
+        size = f", {self.limit} ({self.criterion})" if self.limit else ""
+        return " or ".join(self.subtype) + size
+
+    @property
+    def sha256(self) -> str:
+        """What tells one version of the entry from another."""
+        said = json.dumps(self.entry, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The entry as JSON has it, what is left at its default left out."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def is_valid(self, on: date) -> bool:
+        """Say whether it is in force on a day."""
+        return self.valid_from <= on <= (self.valid_until or FAR_AWAY)
+
+    def is_for(self, order: Mapping[str, str]) -> bool:
+        """Say whether an order is one of those it speaks of, whatever the day."""
+        wanted = {key: getattr(self, key) for key in KEYS}
+        return all(same(value, order.get(key, "")) for key, value in wanted.items() if value)
+
+
+def same(one: str, other: str) -> bool:
+    """Say whether two names of a material, product or customer are the same, whatever the case."""
+    return " ".join(one.casefold().split()) == " ".join(other.casefold().split())
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What applies to one order.
+
+    Args:
+        specification: The one that applies, or None.
+        sentence: Why none does, "" where one does.
+        is_torn: Several apply: nothing is chosen, and that is a fault somebody has to mend.
+    """
+
+    specification: Specification | None
+    sentence: str = ""
+    is_torn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Specifications:
+    """Everything that is demanded of anybody, with every version still on file."""
+
+    entries: tuple[Specification, ...] = ()
+
+    def for_order(self, order: Mapping[str, str], *, on: date) -> Choice:
+        """Say which specification applies to an order.
+
+        Args:
+            order: Its material, product and customer; `specification` names one outright.
+            on: The day of the order: what is demanded later does not change it.
+        """
+        named = order.get("specification", "")
+        known = [
+            one for one in self.entries if one.name == named or (not named and one.is_for(order))
+        ]
+        if not known:
+            return Choice(None, _nobody(named, order))
+        valid = _newest([one for one in known if one.is_valid(on)])
+        if not valid:
+            first = min(known, key=lambda one: one.valid_from)
+            return Choice(None, f"{first.name} is not in force on {on}")
+        if len(valid) > 1:
+            names = " and ".join(sorted(one.name for one in valid))
+            return Choice(
+                None,
+                f"{names} both apply; make one of them narrower (agent spec check)",
+                is_torn=True,
+            )
+        return Choice(valid[0])
+
+
+def _newest(valid: Sequence[Specification]) -> list[Specification]:
+    by_name: dict[str, Specification] = {}
+    for one in sorted(valid, key=lambda one: one.valid_from):
+        by_name[one.name] = one
+    return list(by_name.values())
+
+
+def _nobody(named: str, order: Mapping[str, str]) -> str:
+    if named:
+        return f"the order names the specification {named!r}, which is not in the file"
+    said = [f"{key} {order[key]}" for key in KEYS if order.get(key)]
+    if not said:
+        return "no material, product or customer is known of it, so no specification limit applies"
+    return f"no specification limit is set for {', '.join(said)}"
+
+
+# --- the file -----------------------------------------------------------------------------------
+
+
+def read_specifications(file: Path) -> Specifications:
+    """Read the file; a lab without one has no specifications.
+
+    Raises:
+        BadSpecification: Names the file, the entry and the fault.
+    """
+    if not file.exists():
+        return Specifications()
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise BadSpecification(f"{file}: cannot be read ({error.strerror or error}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSpecification(f"{file}: not valid TOML: {error}.") from error
+    strangers = sorted(document.keys() - {"specification"})
+    entries = document.get("specification", [])
+    if strangers or not isinstance(entries, list):
+        found = strangers[0] if strangers else "specification"
+        raise BadSpecification(f"{file}: expected [[specification]] entries, found {found!r}.")
+    return Specifications(
+        tuple(_entry(file, number, entry) for number, entry in enumerate(entries, start=1))
+    )
+
+
+def _entry(file: Path, number: int, entry: Mapping[str, Any]) -> Specification:
+    where = f"{file}: [[specification]] {entry.get('name') or f'number {number}'}"
+    try:
+        return Specification(**entry)
+    except ValidationError as error:
+        raise BadSpecification(f"{where}: {_fault(error)}.") from error
+
+
+def _fault(error: ValidationError) -> str:
+    found = error.errors()
+    strangers = [one for one in found if one["type"] == "extra_forbidden"]
+    first = (strangers or found)[0]  # a misspelt key is why another one is missing
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, Specification.model_fields, 1, cutoff=0.0)[0]
+        return f"no key is called {key}; the nearest is {near}"
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    value = f", found {first['input']!r}" if key and "found" not in message else ""
+    return f"{key}: {message}{value}" if key else message
+
+
+def faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[str]:
+    """Say everything that would keep an order from being judged, a sentence each.
+
+    Args:
+        specifications: As read.
+        taxonomy: What a micrograph can be called.
+    """
+    for one in specifications.entries:
+        if one.bound and (fault := fault_of(one.bound, one.subtype, taxonomy)):
+            yield f"[[specification]] {one.name}: limit: {fault}."
+        known = [subtype.name for subtype in taxonomy.subtypes]
+        if strangers := [name for name in one.subtype if name not in known]:
+            yield (
+                f"[[specification]] {one.name}: there is no subtype {strangers[0]!r}; "
+                f"known are {', '.join(known)}."
+            )
+    for one, other in combinations(specifications.entries, 2):
+        if said := _clash(one, other):
+            yield said
+
+
+def _clash(one: Specification, other: Specification) -> str:
+    together = one.valid_from <= (other.valid_until or FAR_AWAY) and other.valid_from <= (
+        one.valid_until or FAR_AWAY
+    )
+    if one.name == other.name:
+        if one.valid_from == other.valid_from:
+            return f"[[specification]] {one.name}: twice, both valid from {one.valid_from}."
+        return ""
+    apart = any(
+        getattr(one, key)
+        and getattr(other, key)
+        and not same(getattr(one, key), getattr(other, key))
+        for key in KEYS
+    )
+    if not together or apart:
+        return ""
+    said = {key: getattr(one, key) or getattr(other, key) for key in KEYS}
+    order = ", ".join(f"{key} {value}" for key, value in said.items() if value)
+    return (
+        f"[[specification]] {one.name} and {other.name} both apply to an order of {order}; "
+        "make one of them narrower."
+    )

@@ -1,0 +1,423 @@
+"""A specimen conforms only where every part of it is proved; never by accident."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.orders import conformity
+from agent.orders.facts import (
+    Allowance,
+    Conformity,
+    Decided,
+    FieldFacts,
+    SpecimenFacts,
+    Statement,
+    Superseded,
+)
+from agent.orders.rules import Rules
+from agent.orders.specification import Specification
+from model import default_taxonomy
+
+TAXONOMY = default_taxonomy()
+BUNDLE = "20261101-0badcafe"
+WANTED = Specification(
+    name="ring-a",
+    valid_from=date(2026, 1, 1),
+    approved_by="R. Stahl",
+    material="100Cr6",
+    subtype=("G",),
+    limit="8 or finer",
+    fields=3,
+    area_mm2=0.2,
+)
+ON = Allowance("100Cr6", BUNDLE, "8 or finer", "G", 60, 0, 0.049, "R. Stahl")
+RULES = Rules(WANTED, TAXONOMY, material="100Cr6", allowances=(ON,))
+
+
+def field(number=1, **given):
+    usual = {
+        "id": f"{number:016x}",
+        "name": str(number),
+        "code": "G8",
+        "codes": ("G8",),
+        "um_per_px": 0.1,
+        "area_mm2": 0.08,
+        "bundle": BUNDLE,
+        "coarser_share": {"7": 0.0, "8": 0.05, "9-10": 0.6},
+        "material": "100Cr6",
+    }
+    return FieldFacts(**(usual | given))
+
+
+def three(**last):
+    return [field(1), field(2), field(3, **last)]
+
+
+def of(fields, **given):
+    return SpecimenFacts("01", "1", tuple(fields), **given)
+
+
+def judge(fields, rules=RULES, **given):
+    return conformity.specimen(of(fields, **given), rules)
+
+
+def said_by(code, criterion="unrecorded", kind="code"):
+    return Decided(kind, code, "R. Stahl", criterion)
+
+
+def demanding(**given):
+    return replace(RULES, specification=WANTED.model_copy(update=given))
+
+
+def test_a_specimen_with_everything_proved_conforms():
+    assert judge(three()) == Statement(Conformity.CONFORMS)
+
+
+@pytest.mark.parametrize(
+    ("last", "missing"),
+    [
+        ({"codes": ("G7", "G8")}, "field 3 could be 7 or 8"),
+        ({"code": "G7", "codes": ("G7",)}, "field 3 could be 7"),
+        ({"awaits": True, "reasons": ("strange",)}, "field 3 awaits review (strange)"),
+        ({"um_per_px": None}, "field 3 has no scale"),
+        ({"scale_in_doubt": True}, "field 3: its scale is in doubt, as its witnesses disagree"),
+        ({"code": None, "codes": ()}, "field 3 has no answer yet"),
+        ({"code": "Q3", "codes": ("Q3",)}, "field 3 could be Q3"),
+        ({"code": "B8", "codes": ("B8",)}, "field 3: ordered G, looks like B: mix-up or heat"),
+        ({"material": "C56E2"}, "field 3 says material C56E2, the order says 100Cr6"),
+        ({"held": "the control check failed"}, "field 3: the control check failed"),
+        ({"decided": said_by("pearlite", kind="strange")}, "was called strange (pearlite)"),
+        ({"decided": said_by("", kind="cannot_tell")}, "field 3: R. Stahl could not tell"),
+        ({"decided": said_by("G8", "max")}, "decided by the criterion max, mean is demanded"),
+        ({"name": "2"}, "2 of 3 fields"),
+        ({"area_mm2": 0.03}, "0.190 of 0.2 mm²"),
+        ({"bundle": "20261102-deadbeef"}, "its fields were judged by 2 bundles"),
+    ],
+)
+def test_one_part_that_is_not_proved_leaves_it_undecided(last, missing):
+    statement = judge(three(**last))
+
+    assert statement.conformity == "undecided"
+    assert missing in "; ".join(statement.missing)
+
+
+def test_what_is_missing_reads_as_in_the_lab():
+    rules = demanding(fields=5, area_mm2=0)
+    fields = [field(1), field(2), field(4, code="G7", codes=("G7", "G8"))]
+
+    assert judge(fields, rules).missing == ("3 of 5 fields", "field 4 could be 7 or 8")
+
+
+def test_only_a_person_can_say_that_it_does_not_conform():
+    by_the_model = judge(three(code="G7", codes=("G7",)))
+    by_a_person = judge(three(code="G7", codes=("G7",), decided=said_by("G7")))
+
+    assert by_the_model.conformity == "undecided"
+    assert by_a_person.conformity == "does_not_conform"
+    assert by_a_person.because == ("field 3 is G7, confirmed by R. Stahl: 8 or finer is demanded",)
+
+
+def test_one_confirmed_field_is_enough_whatever_else_is_missing():
+    assert judge([field(1, decided=said_by("G7"))]).conformity == "does_not_conform"
+
+
+def test_a_size_measured_on_a_doubtful_scale_condemns_nothing():
+    assert judge(three(decided=said_by("G7"), scale_in_doubt=True)).conformity == "undecided"
+
+
+def test_a_mixed_in_subtype_is_said_and_once_confirmed_does_not_conform():
+    waiting = judge(three(code="B8", codes=("B8",), awaits=True, reasons=("unexpected_subtype",)))
+    confirmed = judge(three(code="B8", codes=("B8",), decided=said_by("B8")))
+
+    assert waiting.missing[0] == (
+        "field 3 awaits review: ordered G, looks like B: mix-up or heat treatment?"
+    )
+    assert confirmed.conformity == "does_not_conform"
+
+
+def test_an_unusable_field_does_not_count_and_is_asked_for_again():
+    over_etched = field(3, decided=said_by("over_etched", kind="unusable"))
+    again = replace(field(3), id="ff")
+
+    assert judge([field(1), field(2), over_etched]).missing[:2] == (
+        "2 of 3 fields",
+        "field 3 is unusable (over etched): shoot it again",
+    )
+    assert judge([field(1), field(2), over_etched, again]).conformity == "conforms"
+
+
+def test_two_shots_of_one_field_count_once():
+    assert judge([field(1), field(2), replace(field(2), id="ff")]).missing[0] == "2 of 3 fields"
+
+
+def test_a_file_still_to_be_read_is_waited_for():
+    assert judge(three(), waiting=1).missing == ("1 file still to be read",)
+
+
+# --- what rests on the model alone --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("allowances", "missing"),
+    [
+        ((), "automatic conformity is off for 100Cr6"),
+        ((replace(ON, on=False),), "automatic conformity is off for 100Cr6"),
+        ((replace(ON, material="C56E2"),), "automatic conformity is off for 100Cr6"),
+        ((replace(ON, bundle="other"),), "names its bundle"),
+        ((replace(ON, limit="7 or finer"),), "no validation record of 100Cr6 speaks of G 8"),
+        ((replace(ON, bound=None),), "no validation record of 100Cr6 speaks of G 8"),
+    ],
+)
+def test_the_model_alone_never_says_conforms_without_a_leads_word(allowances, missing):
+    statement = judge(three(), replace(RULES, allowances=allowances))
+
+    assert statement.conformity == "undecided"
+    assert "3 fields rest on the model alone" in statement.missing[0]
+    assert missing in statement.missing[0]
+
+
+def test_what_people_decided_needs_no_permission():
+    fields = [field(n, decided=said_by("G8")) for n in (1, 2, 3)]
+
+    assert judge(fields, replace(RULES, allowances=())).conformity == "conforms"
+
+
+@pytest.mark.parametrize(("bound", "word"), [(0.049, "undecided"), (0.019, "conforms")])
+def test_at_the_coarsest_taught_size_only_a_low_bound_allows_it(bound, word):
+    allowed = replace(ON, limit="7 or finer", bound=bound)
+    rules = replace(demanding(limit="7 or finer"), allowances=(allowed,))
+
+    assert judge(three(), rules).conformity == word
+
+
+# --- criterion and rule -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("threshold", "word"), [(0.2, "conforms"), (0.04, "undecided")])
+def test_by_the_criterion_max_the_coarse_share_decides(threshold, word):
+    rules = demanding(criterion="max", area_threshold=threshold)
+
+    assert judge(three(), rules).conformity == word
+
+
+def test_by_the_criterion_max_a_person_has_to_have_used_it():
+    rules = demanding(criterion="max", area_threshold=0.2)
+    fields = [field(n, decided=said_by("G8")) for n in (1, 2, 3)]
+
+    assert judge(fields, rules).conformity == "undecided"
+    assert judge([replace(f, decided=said_by("G8", "max")) for f in fields], rules).conformity == (
+        "conforms"
+    )
+
+
+@pytest.mark.parametrize(
+    ("codes", "word"),
+    [
+        (("G7", "G8", "G9-10"), "conforms"),
+        (("G7", "G8", "G8"), "undecided"),
+        (("G7", "G7", "G7"), "undecided"),
+    ],
+)
+def test_by_the_mean_of_fields_the_least_favourable_mean_counts(codes, word):
+    fields = [field(n, code=code, codes=(code,)) for n, code in enumerate(codes, start=1)]
+
+    assert judge(fields, demanding(specimen_rule="mean_of_fields")).conformity == word
+
+
+def test_a_mean_that_people_confirmed_can_condemn():
+    fields = [field(n, decided=said_by(code)) for n, code in enumerate(("G7", "G7", "G8"), 1)]
+
+    statement = judge(fields, demanding(specimen_rule="mean_of_fields"))
+
+    assert statement.conformity == "does_not_conform"
+    assert statement.because[0].startswith("the mean of 3 fields is 7.3, confirmed by R. Stahl")
+
+
+# --- what was replaced --------------------------------------------------------------------------
+
+
+COARSE = field(9, code="G7", codes=("G7",))
+
+
+@pytest.mark.parametrize(
+    ("gone", "word"),
+    [
+        (Superseded("a nicer one", "B. Eile"), "undecided"),
+        (Superseded("over-etched", "B. Eile", defect="over_etched"), "conforms"),
+        (Superseded("wrong place", "R. Stahl", lead=True), "conforms"),
+    ],
+)
+def test_a_coarse_field_cannot_be_shot_away(gone, word):
+    again = judge(three(), earlier=(replace(COARSE, superseded=gone),))
+    beside = judge([*three(), replace(COARSE, superseded=gone)])
+
+    assert (again.conformity, beside.conformity) == (word, word)
+
+
+def test_a_fine_field_may_be_replaced_without_ado():
+    gone = replace(field(9), superseded=Superseded("blurred corner", "B. Eile"))
+
+    assert judge(three(), earlier=(gone,)).conformity == "conforms"
+
+
+# --- the order ----------------------------------------------------------------------------------
+
+
+FINE = Statement(Conformity.CONFORMS)
+OPEN = Statement(Conformity.UNDECIDED, ("3 of 5 fields", "field 4 could be 6 or 7"))
+BAD = Statement(Conformity.DOES_NOT_CONFORM, (), ("field 3 is G6, confirmed by R. Stahl",))
+
+
+@pytest.mark.parametrize(
+    ("statements", "required", "count", "word", "missing"),
+    [
+        ({"01": FINE}, (), None, "conforms", ""),
+        ({"01": FINE, "02": OPEN}, (), None, "undecided", "specimen 02: 3 of 5 fields; field 4"),
+        ({"01": FINE, "02": BAD}, (), None, "does_not_conform", ""),
+        ({"01": FINE}, ("01", "02"), None, "undecided", "specimen 02: nothing has come"),
+        ({"01": FINE}, (), 2, "undecided", "1 of 2 specimens"),
+        ({"01": FINE, "02": FINE}, ("01",), 2, "conforms", ""),
+        ({}, (), None, "undecided", "nothing has come"),
+    ],
+)
+def test_an_order_conforms_only_if_every_required_specimen_does(
+    statements, required, count, word, missing
+):
+    statement = conformity.order(statements, required, count)
+
+    assert statement.conformity == word
+    assert missing in "; ".join(statement.missing)
+
+
+# --- laws ---------------------------------------------------------------------------------------
+
+CODES = ("G5", "G6", "G7", "G8", "G9-10", "B8", "M9-10")
+DECISIONS = (
+    st.none()
+    | st.builds(
+        Decided,
+        st.just("code"),
+        st.sampled_from(CODES),
+        st.just("R. Stahl"),
+        st.sampled_from(("mean", "max", "unrecorded")),
+    )
+    | st.builds(
+        Decided,
+        st.sampled_from(("strange", "unusable", "cannot_tell")),
+        st.sampled_from(("over_etched", "other")),
+        st.just("R. Stahl"),
+    )
+)
+FIELDS = st.builds(
+    FieldFacts,
+    id=st.uuids().map(str),
+    name=st.sampled_from(("1", "2", "3", "4", "")),
+    code=st.sampled_from((*CODES, None)),
+    codes=st.lists(st.sampled_from(CODES), max_size=3).map(tuple),
+    decided=DECISIONS,
+    awaits=st.sampled_from((False, False, True)),
+    um_per_px=st.sampled_from((0.1, 0.2, None)),
+    scale_in_doubt=st.sampled_from((False, False, True)),
+    area_mm2=st.sampled_from((0.05, 0.1, None)),
+    bundle=st.sampled_from((BUNDLE, BUNDLE, "other", "")),
+    coarser_share=st.sampled_from(({}, {"7": 0.0, "8": 0.1, "9-10": 0.5})),
+    material=st.sampled_from(("100Cr6", "", "C56E2")),
+    superseded=st.none() | st.builds(Superseded, st.just("why"), st.just("B. Eile")),
+    held=st.sampled_from(("", "", "held")),
+)
+DEMANDS = st.builds(
+    lambda given: demanding(**given),
+    st.fixed_dictionaries(
+        {
+            "limit": st.sampled_from(("7 or finer", "8 or finer", "8 or finer", "8 or coarser")),
+            "fields": st.integers(1, 3),
+            "area_mm2": st.sampled_from((0.0, 0.1)),
+            "specimen_rule": st.sampled_from(("worst_field", "mean_of_fields")),
+        }
+    ),
+)
+DENTS = (
+    {"codes": ("G7", "G8")},
+    {"code": "G7"},
+    {"code": "B8", "codes": ("B8",)},
+    {"awaits": True},
+    {"um_per_px": None},
+    {"scale_in_doubt": True},
+    {"area_mm2": 0.01},
+    {"bundle": "other"},
+    {"held": "held"},
+    {"decided": said_by("G8")},
+    {"decided": said_by("G6")},
+    {"decided": said_by("over_etched", kind="unusable")},
+    {"superseded": Superseded("why", "B. Eile")},
+)
+NEARLY = st.builds(
+    lambda number, dent: replace(field(number), **dent),
+    st.integers(1, 4),
+    st.sampled_from(({},) * 24 + DENTS),
+)
+"""Fields of which most prove all that is asked: so that the laws meet specimens that conform."""
+SPECIMENS = st.builds(
+    SpecimenFacts,
+    name=st.just("01"),
+    preparation=st.just("1"),
+    fields=(st.lists(NEARLY, max_size=5) | st.lists(FIELDS | NEARLY, max_size=5)).map(tuple),
+    waiting=st.sampled_from((0,) * 9 + (1,)),
+)
+
+
+def counted_of(facts):
+    return [
+        one
+        for one in facts.fields
+        if not one.superseded and not (one.decided and one.decided.kind == "unusable")
+    ]
+
+
+@settings(max_examples=250, deadline=None)
+@given(SPECIMENS, DEMANDS)
+def test_law_whatever_conforms_has_every_part_proved(facts, rules):
+    if conformity.specimen(facts, rules).conformity != "conforms":
+        return
+
+    wanted, counted = rules.specification, counted_of(facts)
+    assert len({one.name or one.id for one in counted}) >= wanted.fields
+    assert sum(one.area_mm2 or 0 for one in counted) >= wanted.area_mm2
+    assert facts.waiting == 0
+    for one in counted:
+        assert not one.awaits
+        assert not one.held
+        assert not one.scale_in_doubt
+        assert one.um_per_px is not None
+        codes = (one.decided.said,) if one.decided else (*one.codes, one.code)
+        assert all(rules.is_of(code) for code in codes)
+        assert not rules.by_worst or all(rules.keeps(code) for code in codes)
+        assert one.decided or one.bundle == BUNDLE
+
+
+@settings(max_examples=250, deadline=None)
+@given(SPECIMENS, DEMANDS)
+def test_law_whatever_does_not_conform_was_confirmed_by_a_person(facts, rules):
+    if conformity.specimen(facts, rules).conformity == "does_not_conform":
+        assert any(one.decided and one.decided.kind == "code" for one in counted_of(facts))
+
+
+@settings(max_examples=120, deadline=None)
+@given(SPECIMENS, DEMANDS)
+def test_law_what_is_undecided_says_what_is_missing_and_nothing_else_does(facts, rules):
+    statement = conformity.specimen(facts, rules)
+
+    assert bool(statement.missing) == (statement.conformity == "undecided")
+
+
+@settings(max_examples=120, deadline=None)
+@given(SPECIMENS, DEMANDS, FIELDS)
+def test_law_another_doubt_never_makes_a_specimen_conform(facts, rules, doubtful):
+    doubt = replace(doubtful, awaits=True, superseded=None, decided=None)
+
+    more = conformity.specimen(replace(facts, fields=(*facts.fields, doubt)), rules)
+
+    assert more.conformity != "conforms"

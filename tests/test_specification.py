@@ -1,0 +1,154 @@
+"""What a customer demands is read to the last key; what nobody can judge is named, not guessed."""
+
+from datetime import date
+
+import pytest
+
+from agent.orders import BadSpecification, faults, read_specifications
+from agent.orders.limit import Direction, Limit, is_beyond_teaching, read_limit
+from model import default_taxonomy
+
+ENTRY = """
+[[specification]]
+name = "ring-a"
+valid_from = 2026-01-01
+approved_by = "R. Stahl"
+chart = "in-house needle chart, rev. 3"
+material = "100Cr6"
+subtype = ["G"]
+limit = "7 or finer"
+criterion = "mean"
+fields = 5
+area_mm2 = 0.2
+specimen_rule = "worst_field"
+"""
+TAXONOMY = default_taxonomy()
+DAY = date(2026, 11, 25)
+
+
+@pytest.fixture
+def read(tmp_path):
+    def reading(text):
+        file = tmp_path / "specifications.toml"
+        file.write_text(text, encoding="utf-8")
+        return read_specifications(file)
+
+    return reading
+
+
+def said(read, text):
+    with pytest.raises(BadSpecification) as refused:
+        read(text)
+    return str(refused.value)
+
+
+def test_an_entry_is_read_as_it_is_written(read):
+    (entry,) = read(ENTRY).entries
+
+    assert entry.bound == Limit(7, Direction.FINER)
+    assert entry.demand == "G, 7 or finer (mean)"
+    assert list(faults(read(ENTRY), TAXONOMY)) == []
+
+
+def test_a_lab_without_the_file_has_no_specifications(tmp_path):
+    assert read_specifications(tmp_path / "specifications.toml").entries == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "with_", "fault"),
+    [
+        ('name = "ring-a"', 'naem = "ring-a"', "no key is called naem; the nearest is name"),
+        ('approved_by = "R. Stahl"', "", "approved_by is missing"),
+        ('"7 or finer"', '"at least 7"', 'a limit is written "7 or finer"'),
+        ('material = "100Cr6"', "", "it would apply to all"),
+        ('criterion = "mean"', 'criterion = "max"', "area_threshold belong together"),
+        ("fields = 5", "fields = 0", "fields: Input should be greater than or equal to 1"),
+        ('"worst_field"', '"best_field"', "specimen_rule"),
+        ("area_mm2 = 0.2", 'decision_rule = "simple"', "decision_rule"),
+        ("[[specification]]", "[specification]", "expected [[specification]] entries"),
+        ("fields = 5", "fields = ", "not valid TOML"),
+    ],
+)
+def test_a_fault_is_said_with_file_entry_and_key(read, line, with_, fault):
+    sentence = said(read, ENTRY.replace(line, with_))
+
+    assert "specifications.toml" in sentence
+    assert fault in sentence
+
+
+@pytest.mark.parametrize(
+    ("limit", "fault"),
+    [
+        ("12 or finer", "subtype G has no size 12; known are 5, 6, 7, 8, 9-10"),
+        ("9 or coarser", "cuts the size 9-10 of subtype G in two"),
+        ("10 or finer", "cuts the size 9-10 of subtype G in two"),
+    ],
+)
+def test_a_limit_that_names_no_size_is_named(read, limit, fault):
+    (sentence,) = faults(read(ENTRY.replace("7 or finer", limit)), TAXONOMY)
+
+    assert "ring-a" in sentence
+    assert fault in sentence
+
+
+@pytest.mark.parametrize("limit", ["5 or finer", "9 or finer", "9-10 or finer", "10 or coarser"])
+def test_a_limit_at_the_edge_of_a_size_can_be_judged(read, limit):
+    assert list(faults(read(ENTRY.replace("7 or finer", limit)), TAXONOMY)) == []
+
+
+def test_an_unknown_subtype_is_named(read):
+    (sentence,) = set(faults(read(ENTRY.replace('"G"', '"X"').replace("limit", "#")), TAXONOMY))
+
+    assert "no subtype 'X'; known are B, G, M" in sentence
+
+
+def test_the_order_finds_what_is_demanded_of_it(read):
+    choice = read(ENTRY).for_order({"material": "100cr6"}, on=DAY)
+
+    assert choice.specification.name == "ring-a"
+
+
+def test_two_that_both_apply_are_named_and_none_is_chosen(read):
+    both = read(ENTRY + ENTRY.replace("ring-a", "ring-b") + 'customer = "Adler"\n')
+    choice = both.for_order({"material": "100Cr6", "customer": "Adler"}, on=DAY)
+
+    (sentence,) = faults(both, TAXONOMY)
+    assert (choice.specification, choice.is_torn) == (None, True)
+    assert "ring-a and ring-b both apply" in choice.sentence
+    assert "ring-a and ring-b both apply" in sentence
+
+
+def test_an_order_may_name_its_specification_outright(read):
+    both = read(ENTRY + ENTRY.replace("ring-a", "ring-b"))
+
+    choice = both.for_order({"material": "100Cr6", "specification": "ring-b"}, on=DAY)
+
+    assert choice.specification.name == "ring-b"
+
+
+def test_the_version_in_force_on_the_day_of_the_order_holds(read):
+    newer = ENTRY.replace("2026-01-01", "2026-06-01").replace("7 or finer", "8 or finer")
+    both = read(ENTRY + newer)
+
+    found = {
+        day: both.for_order({"material": "100Cr6"}, on=day)
+        for day in (date(2025, 12, 31), date(2026, 3, 1), date(2026, 6, 1))
+    }
+    limits = [choice.specification and choice.specification.limit for choice in found.values()]
+
+    assert limits == [None, "7 or finer", "8 or finer"]
+    assert "not in force on 2025-12-31" in found[date(2025, 12, 31)].sentence
+    assert list(faults(both, TAXONOMY)) == []
+
+
+def test_an_order_nobody_speaks_of_is_said_to_have_no_limit(read):
+    choice = read(ENTRY).for_order({"material": "C56E2"}, on=DAY)
+
+    assert choice.sentence == "no specification limit is set for material C56E2"
+
+
+@pytest.mark.parametrize(
+    ("limit", "beyond"), [("7 or finer", True), ("8 or finer", False), ("8 or coarser", False)]
+)
+def test_a_limit_at_the_coarsest_taught_size_is_one_the_model_cannot_break(limit, beyond):
+    assert is_beyond_teaching(read_limit(limit), "G", TAXONOMY) is beyond
