@@ -368,6 +368,6 @@ def _finding(
         process_extra={},
         prediction=prediction,
         verdict=verdict,
-        thresholds=thresholds,
+        thresholds={**thresholds, **prediction.evidence_limits},
         origin=view.origin,
     )

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from model.dataset import Example, Split, folds, split
     from model.frame import Field
     from model.metrics import Comparison, Evaluation, compare, evaluate
+    from model.plan import Plan, quick_plan
     from model.runtime import choose_engine
     from model.strangeness import Strangeness
-    from model.training import Plan, Progress, quick_plan, train
+    from model.training import Progress, train
 
 _WHERE = {
     "Classifier": "classify",
@@ -29,7 +30,7 @@ _WHERE = {
     "Example": "dataset",
     "Field": "frame",
     "Manifest": "bundle",
-    "Plan": "training",
+    "Plan": "plan",
     "Prediction": "classify",
     "Progress": "training",
     "Split": "dataset",
@@ -38,7 +39,7 @@ _WHERE = {
     "compare": "metrics",
     "evaluate": "metrics",
     "folds": "dataset",
-    "quick_plan": "training",
+    "quick_plan": "plan",
     "read_manifest": "bundle",
     "split": "dataset",
     "train": "training",

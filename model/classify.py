@@ -6,7 +6,7 @@ In:  `Field`s. Out: a `Prediction` each. Next: the agent's `triage`.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,14 +14,14 @@ import numpy as np
 from model.bundle import load_bundle
 from model.calibration import prediction_set
 from model.errors import BundleError
-from model.network import cells
-from model.runtime import Engine, choose_engine, runner
-from model.saliency import evidence, over_field, share_of_classes
+from model.gaze import Gaze, Sight, over_whole
+from model.runtime import Engine, choose_engine
+from model.saliency import coarser_than, contrast, evidence, logits_by_cell
 from model.scheme import CODE, size_head
 from model.strangeness import Known
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from model.frame import Field, Frame, Framing
     from model.labels import Taxonomy
     from model.network import Eye
-    from model.runtime import Runner
     from model.scheme import Answer, Head, Scheme
     from model.strangeness import Strangeness
 
@@ -60,11 +59,19 @@ class Prediction:
             its mean over valid cells plus the bias is the logit.
         size_map: The same for the size, or None where the subtype has one size.
         coarser_share: Share of the field, in [0, 1], that looks coarser than the size; per size.
+        coarser_map: (rows, columns) float16, in logits, how much a place looks coarser than the
+            field's own size: above 0 where it does, so that the share above 0 is
+            `coarser_share[size]`. None where nothing is coarser or the subtype has one size.
+        contrast_map: (rows, columns) float16, signed evidence for the size and against
+            `contrast_with`, "why 8 and not 7"; None where the subtype has one size.
+        contrast_with: The size that came nearest, or "".
         strangeness: How unlike the taught examples the field is.
         bundle: Name of the bundle that answered.
         engine: "pytorch" or "openvino", and on which device. precision: "fp32", "bf16" or "int8".
         defects: What is wrong with the picture or the preparation and what to do, such as
             "out of focus: shoot again"; () where nothing is.
+        evidence_limits: "subtype_evidence_limit" and "size_evidence_limit": the evidence that gets
+            the full colour on every map of this bundle; {} where the bundle does not say.
     """
 
     subtype: str
@@ -85,66 +92,10 @@ class Prediction:
     engine: str
     precision: str
     defects: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What one network saw of one field.
-
-    Args:
-        features: One (c, rows, columns) float32 map per frame.
-        weights: One (rows, columns) float32 per frame: how much each cell counts.
-        embedding: (c,) float32, the mean over all cells that count.
-    """
-
-    features: tuple[NDArray[np.float32], ...]
-    weights: tuple[NDArray[np.float32], ...]
-    embedding: NDArray[np.float32]
-
-
-class Gaze:
-    """Networks made ready to look at fields, framed one way.
-
-    Args:
-        framing: How fields become frames.
-        eyes: Networks by name.
-        engine: What runs them.
-        cache: Folder for compiled forms, or None.
-    """
-
-    def __init__(
-        self, framing: Framing, eyes: Mapping[str, Eye], engine: Engine, cache: Path | None = None
-    ) -> None:
-        self.engine = engine
-        self._framing = framing
-        self._strides = {name: eye.stride for name, eye in eyes.items()}
-        self._runners: dict[str, Runner] = {
-            name: runner(eye, engine, cache) for name, eye in eyes.items()
-        }
-
-    def frames(self, fields: Sequence[Field]) -> list[list[Frame]]:
-        """Frame every field."""
-        return [self._framing.frames(field) for field in fields]
-
-    def look(self, eye: str, framed: Sequence[Sequence[Frame]]) -> list[Sight]:
-        """See every field through one network, frames of one shape together."""
-        by_shape: dict[tuple[int, ...], list[tuple[int, int]]] = defaultdict(list)
-        for at, frames in enumerate(framed):
-            for number, frame in enumerate(frames):
-                by_shape[frame.valid.shape].append((at, number))
-        found: dict[tuple[int, int], NDArray[np.float32]] = {}
-        for places in by_shape.values():
-            pixels = np.stack([framed[at][number].pixels for at, number in places])
-            maps = self._runners[eye].features(pixels)
-            found.update(zip(places, maps, strict=True))
-        return [
-            _sight([found[at, number] for number in range(len(frames))], frames, self._strides[eye])
-            for at, frames in enumerate(framed)
-        ]
-
-    def stride(self, eye: str) -> int:
-        """Pixels of a frame per cell of a network's map."""
-        return self._strides[eye]
+    coarser_map: NDArray[np.float16] | None = None
+    contrast_map: NDArray[np.float16] | None = None
+    contrast_with: str = ""
+    evidence_limits: Mapping[str, float] = field(default_factory=dict)
 
 
 class Classifier:
@@ -249,6 +200,12 @@ class Classifier:
         """Keys of the micrographs that shaped it; none before it is written."""
         return self._manifest.learned_from if self._manifest else frozenset()
 
+    @property
+    def evidence_limits(self) -> dict[str, float]:
+        """The evidence that gets the full colour on maps of each stage; {} if not learned."""
+        said = self._manifest.facts.get("evidence_limits", {}) if self._manifest else {}
+        return {f"{stage}_evidence_limit": float(limit) for stage, limit in said.items() if limit}
+
     def require_alarm_rate(self) -> str:
         """Refuse an alarm rate finer than the bundle's known images can tell.
 
@@ -322,12 +279,13 @@ class Classifier:
                 chosen[head].append(at)
         return chosen
 
-    def _told(self, field: Field, judged: _Judged, strangeness: Strangeness) -> Prediction:
+    def _told(self, shown: Field, judged: _Judged, strangeness: Strangeness) -> Prediction:
         answer, taxonomy = judged.answer, self._scheme.taxonomy
         subtype, size = answer.best
         code = taxonomy.code(subtype, size)
         lower, upper = taxonomy.size_bounds(size)
         near = prediction_set(answer.sizes, self._level)
+        looks = self._looks(shown, judged)
         return Prediction(
             subtype=subtype,
             subtype_probabilities=answer.subtype,
@@ -339,42 +297,97 @@ class Classifier:
             probability=answer.codes[code],
             probabilities=answer.codes,
             prediction_set=tuple(taxonomy.code(subtype, one) for one in near),
-            subtype_map=self._map(field, judged, answer.subtype_head),
+            subtype_map=self._map(shown, judged, answer.subtype_head),
             size_map=(
-                self._map(field, judged, answer.size_evidence) if answer.size_evidence else None
+                self._map(shown, judged, answer.size_evidence) if answer.size_evidence else None
             ),
-            coarser_share=self._coarser(judged, subtype),
+            coarser_share=looks.shares,
             strangeness=strangeness,
             bundle=self.name,
             engine=judged.engine.label,
             precision=judged.engine.precision,
-            defects=tuple(str(defect) for defect in self._known.defects(field)),
+            defects=tuple(str(defect) for defect in self._known.defects(shown)),
+            coarser_map=looks.coarser,
+            contrast_map=looks.contrast,
+            contrast_with=looks.near,
+            evidence_limits=self.evidence_limits,
         )
 
-    def _map(self, field: Field, judged: _Judged, which: tuple[str, int]) -> NDArray[np.float16]:
+    def _map(self, shown: Field, judged: _Judged, which: tuple[str, int]) -> NDArray[np.float16]:
         head, index = self._heads[which[0]], which[1]
-        maps = [evidence(f, head, index) for f in judged.sights[head.eye].features]
-        return _over_whole(field, judged.frames, maps, self._gaze.stride(head.eye))
+        return self._drawn(shown, judged, head, lambda features: evidence(features, head, index))
 
-    def _coarser(self, judged: _Judged, subtype: str) -> dict[str, float]:
-        """Say per size which share of the field looks coarser; {} where nobody was asked."""
+    def _drawn(
+        self,
+        shown: Field,
+        judged: _Judged,
+        head: Head,
+        draw: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    ) -> NDArray[np.float16]:
+        """Draw a map of each frame as a head sees it, and join them over the field."""
+        maps = [draw(features) for features in judged.sights[head.eye].features]
+        return over_whole(shown, judged.frames, maps, self._gaze.stride(head.eye))
+
+    def _sizes(self, subtype: str) -> tuple[Head, dict[str, int]] | None:
+        """Say which head tells the sizes of a subtype apart, and which class each size is in it."""
         name = CODE if self._scheme.kind == "global" else size_head(subtype)
-        if name not in self._heads:
-            return {}
-        head = self._heads[name]
-        sight = judged.sights[head.eye]
-        features = np.concatenate([f.reshape(len(f), -1) for f in sight.features], axis=1)
-        weights = np.concatenate([w.ravel() for w in sight.weights])
-        shares, _ = share_of_classes(features[:, None], head, weights[None])
-        if name == CODE:
-            inside = {c: s for c, s in shares.items() if self.taxonomy.parse(c)[0] == subtype}
-            total = sum(inside.values()) or 1.0
-            shares = {self.taxonomy.parse(c)[1]: s / total for c, s in inside.items()}
-        coarser, reached = {}, 0.0
-        for size, share in shares.items():
-            coarser[size] = min(1.0, reached)
-            reached += share
-        return coarser
+        head = self._heads.get(name)
+        if head is None:
+            return None
+        if name != CODE:
+            return head, {size: at for at, size in enumerate(head.classes)}
+        parsed = [self.taxonomy.parse(code) for code in head.classes]
+        return head, {size: at for at, (own, size) in enumerate(parsed) if own == subtype}
+
+    def _looks(self, shown: Field, judged: _Judged) -> _Looks:
+        """Say where a field looks coarser than its size, and why it is no neighbouring size."""
+        subtype, size = judged.answer.best
+        found = self._sizes(subtype)
+        if found is None or len(found[1]) < 2:  # noqa: PLR2004 - one size is nothing to compare
+            return _Looks({}, None, None, "")
+        head, classes = found
+        names, indices = list(classes), list(classes.values())
+        at = names.index(size)
+        others = {name: share for name, share in judged.answer.sizes.items() if name != size}
+        near = max(others, key=others.__getitem__)
+        return _Looks(
+            _coarser_shares(judged.sights[head.eye], head, classes),
+            self._drawn(
+                shown,
+                judged,
+                head,
+                lambda features: coarser_than(logits_by_cell(features, head, indices), at),
+            )
+            if at
+            else None,
+            self._drawn(
+                shown,
+                judged,
+                head,
+                lambda features: contrast(features, head, classes[size], classes[near]),
+            ),
+            near,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    shares: dict[str, float]
+    coarser: NDArray[np.float16] | None
+    contrast: NDArray[np.float16] | None
+    near: str
+
+
+def _coarser_shares(sight: Sight, head: Head, classes: Mapping[str, int]) -> dict[str, float]:
+    """Say per size, coarse to fine, which share of the steel looks coarser."""
+    features = np.concatenate([f.reshape(len(f), -1) for f in sight.features], axis=1)
+    weights = np.concatenate([w.ravel() for w in sight.weights])
+    looks = logits_by_cell(features[:, None], head, list(classes.values()))[:, 0].argmax(axis=0)
+    total = float(weights.sum())
+    return {
+        size: float(weights[looks < at].sum()) / total if total else 0.0
+        for at, size in enumerate(classes)
+    }
 
 
 class _Asked:
@@ -403,40 +416,9 @@ class _Judged:
     engine: Engine
 
 
-def _sight(maps: Sequence[NDArray[np.float32]], frames: Sequence[Frame], stride: int) -> Sight:
-    import torch  # noqa: PLC0415 - `cells` speaks torch
-
-    weights = [cells(torch.from_numpy(f.valid)[None], stride)[0].numpy() for f in frames]
-    total = sum(float(w.sum()) for w in weights)
-    summed = sum(
-        np.einsum("chw,hw->c", m, w, dtype=np.float64) for m, w in zip(maps, weights, strict=True)
-    )
-    embedding = np.asarray(summed / total, dtype=np.float32)
-    return Sight(tuple(maps), tuple(weights), embedding)
-
-
 def _is_close(answer: Answer) -> bool:
     def margin(shares: Mapping[str, float]) -> float:
         ordered = sorted(shares.values(), reverse=True)
         return ordered[0] - ordered[1] if len(ordered) > 1 else 1.0
 
     return min(margin(answer.subtype), margin(answer.sizes)) < 2 * ENGINE_DIFFERENCE
-
-
-def _over_whole(
-    field: Field, frames: Sequence[Frame], maps: Sequence[NDArray[np.float32]], stride: int
-) -> NDArray[np.float16]:
-    """Join the maps of a field's frames to one over the whole field; 0 where nobody looked."""
-    fine = any(side % stride for frame in frames for side in frame.extent)
-    parts = [over_field(m, f.extent, stride, fine=fine) for m, f in zip(maps, frames, strict=True)]
-    height, width = field.valid.shape
-    x0, y0, x1, y1 = frames[0].box
-    if len(frames) == 1 and (x0, y0, x1, y1) == (0, 0, width, height):
-        return parts[0]
-    per_row, per_column = parts[0].shape[0] / (y1 - y0), parts[0].shape[1] / (x1 - x0)
-    whole = np.zeros((round(height * per_row), round(width * per_column)), np.float16)
-    for part, frame in zip(parts, frames, strict=True):
-        top, left = round(frame.box[1] * per_row), round(frame.box[0] * per_column)
-        rows, columns = whole[top : top + part.shape[0], left : left + part.shape[1]].shape
-        whole[top : top + rows, left : left + columns] = part[:rows, :columns]
-    return whole

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.dataset import Example
+    from model.plan import Plan
     from model.strangeness import Known
-    from model.training import Plan, Progress
+    from model.training import Progress
 
 QUICK_PX = 320
 """Longest side of a field in a quick run."""

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from model.dataset import Example
     from model.frame import Frame, Framing
     from model.network import Eye
+    from model.plan import Plan
     from model.scheme import Head, Scheme
-    from model.training import Plan
 
 _KEPT_BYTES = 2_000_000_000
 """Frames of training images are kept in memory up to this."""
@@ -142,6 +142,7 @@ def fit_whole(lesson: Lesson, plan: Plan, aside: Path) -> Iterator[Epoch]:
             {"params": layers.parameters(), "lr": plan.learning_rate * _HEAD_FASTER},
         ],
         weight_decay=_DECAY,
+        fused=True,
     )
     pace = _pace(plan, steps)
     rates = [group["lr"] for group in solver.param_groups]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from model.scheme import Head
@@ -62,27 +64,48 @@ def grad_cam(features: NDArray[np.float32], head: Head, index: int) -> NDArray[n
     return np.maximum(raw / raw.size, 0.0).astype(np.float32)
 
 
-def share_of_classes(
-    features: NDArray[np.float32], head: Head, weights: NDArray[np.float32]
-) -> tuple[dict[str, float], NDArray[np.intp]]:
-    """Say which class every cell looks like, and which share of the field each class has.
+def logits_by_cell(
+    features: NDArray[np.float32], head: Head, classes: Sequence[int]
+) -> NDArray[np.float32]:
+    """Give the logits that every cell would have as a field of its own.
 
     Args:
         features: (c, rows, columns) float32.
         head: The head that judges it.
-        weights: (rows, columns) float32, how much each cell counts.
+        classes: Indices of the classes that are asked for.
 
     Returns:
-        Class → share in [0, 1], summing to 1, and the (rows, columns) indices of the classes.
+        (len(classes), rows, columns) float32; the mean over valid cells is the field's logits.
     """
-    maps = np.stack([evidence(features, head, i) + head.bias[i] for i in range(len(head.classes))])
-    looks = maps.argmax(axis=0)
-    total = float(weights.sum())
-    shares = {
-        name: float(weights[looks == index].sum()) / total if total else 0.0
-        for index, name in enumerate(head.classes)
-    }
-    return shares, looks
+    return np.stack([evidence(features, head, i) + head.bias[i] for i in classes])
+
+
+def coarser_than(by_cell: NDArray[np.float32], at: int) -> NDArray[np.float32]:
+    """Say how much every cell looks coarser than a size.
+
+    Args:
+        by_cell: (k, rows, columns) float32 from `logits_by_cell`, coarse to fine.
+        at: Which of the k sizes; at least 1, as nothing is coarser than the coarsest.
+
+    Returns:
+        (rows, columns) float32: how far the best coarser size lies before the best other one, in
+        logits; above 0 the cell looks coarser.
+    """
+    return np.asarray(by_cell[:at].max(axis=0) - by_cell[at:].max(axis=0), dtype=np.float32)
+
+
+def evidence_limit(values: Sequence[NDArray[np.float32]]) -> float:
+    """Say which evidence gets the full colour on every map of a stage.
+
+    Args:
+        values: Evidence of valid cells, one array per validation image.
+
+    Returns:
+        The 99th percentile of its size, so that one scale serves all images and few cells leave
+        it; 0 where there is none.
+    """
+    seen = np.abs(np.concatenate([v.ravel() for v in values])) if values else np.zeros(0)
+    return float(np.percentile(seen, 99)) if seen.size else 0.0
 
 
 def over_field(

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,22 +20,23 @@ import torch
 
 from model.bundle import Contents, write_bundle
 from model.calibration import conformal_level, temperature
-from model.classify import Classifier, Gaze
+from model.classify import Classifier
 from model.dataset import SIDES, Split, accepted, split
 from model.errors import TrainingError
 from model.fitting import Lesson, fit_whole
-from model.frame import FRAMINGS, Framing, augmented
+from model.frame import Framing, augmented
+from model.gaze import Gaze
 from model.heads import fit_head
-from model.labels import Taxonomy, default_taxonomy
 from model.leakage import Looked, near_duplicates, signature
 from model.metrics import Case, Evaluation, cases_of
-from model.network import ARCHITECTURES, Eye, backbone
+from model.network import Eye, backbone
 from model.runtime import choose_engine
-from model.scheme import SCHEMES, Head, Scheme, size_head
+from model.saliency import evidence, evidence_limit
+from model.scheme import CODE, SUBTYPE, Head, Scheme
 from model.strangeness import Known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -43,121 +44,9 @@ if TYPE_CHECKING:
 
     from model.dataset import Example
     from model.frame import Frame
-
-IMBALANCES = ("oversample", "weighted", "sqrt", "none")
-LOSSES = ("ce", "ordinal")
-SCHEDULES = ("cosine", "step")
-"""Whether a learning rate falls smoothly to zero, or to a tenth at two and at three thirds."""
-
-STARTS = ("probe", "random")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How a bundle is taught.
-
-    Args:
-        taxonomy: What there is to tell apart.
-        scheme: "two-stage", "global" or "multi-head".
-        arch: One of `network.ARCHITECTURES`.
-        subtype_arch: Another one for the subtype network of "two-stage", or None.
-        size_arch: Another one for the size networks of "two-stage", or None.
-        taps: Which of the backbone's four maps are used; None: the last, or for a frozen
-            EfficientNet-Lite0 the third, which tells textures better.
-        frozen: Leave the backbone as it is and learn only the heads.
-        framing: "mirror", "resize", "tile" or "scale".
-        frame_px: Side of a frame; for "scale" the largest side.
-        um_per_px: Pixel size that "scale" brings every field to, in µm.
-        epochs: At most this many passes over the training images.
-        patience: Stop after this many epochs without a better validation loss.
-        batch: Images per step.
-        learning_rate: Of the backbone; heads learn ten times faster.
-        schedule: "cosine" or "step".
-        start: "probe": heads are first fitted on the untouched network, so that the first steps
-            do not spoil what it knows; "random": as in the paper.
-        imbalance: "oversample", "weighted", "sqrt" or "none".
-        loss: "ce" or "ordinal" (for sizes: some doubt between neighbours).
-        views: With a frozen backbone, how many ways each training image is shown.
-        rotate: Whether training images are also turned by any angle.
-        seed: Of everything that is drawn by chance.
-        weights: A file with the backbone's weights, or None.
-        shares: Of training, validation and test images.
-        mixed_groups: Whether a group may hold several subtypes, as a plant or microscope does.
-        device: "auto", "cpu", "cuda".
-        precision: "auto", "fp32" or "bf16", for training the whole network.
-        alpha: Share of ordinary fields that may be flagged as strange, for the evaluation.
-    """
-
-    taxonomy: Taxonomy = field(default_factory=default_taxonomy)
-    scheme: str = "two-stage"
-    arch: str = "resnet18"
-    subtype_arch: str | None = None
-    size_arch: str | None = None
-    taps: tuple[int, ...] | None = None
-    frozen: bool = False
-    framing: str = "mirror"
-    frame_px: int = 1994
-    um_per_px: float = 0.25
-    epochs: int = 40
-    patience: int = 10
-    batch: int = 8
-    learning_rate: float = 1e-4
-    schedule: str = "cosine"
-    start: str = "probe"
-    imbalance: str = "oversample"
-    loss: str = "ce"
-    views: int = 8
-    rotate: bool = True
-    seed: int = 0
-    weights: Path | None = None
-    shares: tuple[float, float, float] = (0.64, 0.16, 0.20)
-    mixed_groups: bool = False
-    device: str = "auto"
-    precision: str = "auto"
-    alpha: float = 0.02
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("scheme", self.scheme, SCHEMES),
-            ("framing", self.framing, FRAMINGS),
-            ("imbalance", self.imbalance, IMBALANCES),
-            ("loss", self.loss, LOSSES),
-            ("schedule", self.schedule, SCHEDULES),
-            ("start", self.start, STARTS),
-            *(("arch", self.arch_of(head), ARCHITECTURES) for head in ("subtype", size_head("?"))),
-        ):
-            if value not in known:
-                raise TrainingError(f"There is no {name} {value!r}; known are {', '.join(known)}.")
-
-    def arch_of(self, head: str) -> str:
-        """Say through which architecture a head looks."""
-        if self.scheme != "two-stage":
-            return self.arch
-        chosen = self.subtype_arch if head == "subtype" else self.size_arch
-        return chosen or self.arch
-
-    def weights_of(self, arch: str) -> Path | None:
-        """Say which weights an architecture gets: a file named for another one is not for it."""
-        if self.weights is None:
-            return None
-        named = [known for known in ARCHITECTURES if known in self.weights.name]
-        return self.weights if not named or arch in named else None
-
-    def taps_of(self, arch: str) -> tuple[int, ...]:
-        """Say which of an architecture's maps are used."""
-        if self.taps is not None:
-            return self.taps
-        return (2,) if arch == "efficientnet-lite0" and self.frozen else (3,)
-
-
-def quick_plan(**changes: Any) -> Plan:
-    """Give the plan for a PC without a GPU and for few images: minutes instead of hours.
-
-    A frozen EfficientNet-Lite0, whose weights come with the installation; every field brought to
-    0.25 µm per pixel; two stages of heads through the one network.
-    """
-    plan = Plan(arch="efficientnet-lite0", frozen=True, framing="scale", um_per_px=0.25, views=2)
-    return replace(plan, **changes)
+    from model.gaze import Sight
+    from model.labels import Taxonomy
+    from model.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,13 +153,7 @@ def train(
         eyes[name] = eye.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
     engine = choose_engine(plan.device)
     gaze = Gaze(framing, eyes, engine)
-    seen: dict[str, list[NDArray[np.float32]]] = {which: [] for which in eyes}
-    for done, example in enumerate(sides.validation):
-        framed = gaze.frames([example.load()])
-        for which, rows in seen.items():
-            rows.append(gaze.look(which, framed)[0].embedding)
-        yield Progress("calibration", done + 1, len(sides.validation))
-    heads, level = _calibrated(sides.validation, scheme, heads, seen)
+    heads, level, limits = yield from _calibrated(sides.validation, scheme, heads, gaze)
     yield Progress("strangeness", 0, 1)
     learned_from = (*sides.train, *sides.validation)
     ordinary = known(learned_from) if known else _known(learned_from, taxonomy)
@@ -302,10 +185,11 @@ def train(
             metrics=evaluation.as_json(),
             split=sides.keys(),
             facts={
-                "plan": _plan_json(plan),
+                "plan": plan.as_json(),
                 "taxonomy": asked_of.as_json(),
                 "notes": notes,
                 "history": history,
+                "evidence_limits": limits,
                 "engine": engine.label,
                 "versions": _versions(),
                 "data": _digest(plan, sides),
@@ -455,13 +339,19 @@ def _plain(example: Example, gaze: Gaze, eye: str) -> NDArray[np.float32]:
 
 
 def _calibrated(
-    examples: Sequence[Example],
-    scheme: Scheme,
-    heads: Mapping[str, Head],
-    embeddings: Mapping[str, Sequence[NDArray[np.float32]]],
-) -> tuple[dict[str, Head], float]:
-    """Fit a temperature per head, then the level of prediction sets, on validation images."""
-    seen = {eye: np.stack(rows) for eye, rows in embeddings.items()}
+    examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], gaze: Gaze
+) -> Generator[Progress, None, tuple[dict[str, Head], float, dict[str, float]]]:
+    """Look at validation images: temperatures, level of prediction sets, scale of the maps."""
+    looked: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+    shown = _Shown(scheme, heads)
+    for done, example in enumerate(examples):
+        framed = gaze.frames([example.load()])
+        for eye in gaze.eyes:
+            (sight,) = gaze.look(eye, framed)
+            looked[eye].append(sight.embedding)
+            shown.see(example.code, eye, sight)
+        yield Progress("calibration", done + 1, len(examples))
+    seen = {eye: np.stack(rows) for eye, rows in looked.items()}
     cooled = {}
     for name, head in heads.items():
         targets = [scheme.target(name, example.code) for example in examples]
@@ -477,7 +367,35 @@ def _calibrated(
         subtype, size = scheme.taxonomy.parse(example.code)
         said.append(answer.sizes)
         true.append(size if answer.best[0] == subtype else None)
-    return cooled, conformal_level(said, true)
+    return cooled, conformal_level(said, true), shown.limits()
+
+
+class _Shown:
+    """What maps of validation images show, so that every image gets the same scale."""
+
+    def __init__(self, scheme: Scheme, heads: Mapping[str, Head]) -> None:
+        self._scheme, self._heads = scheme, heads
+        self._values: dict[str, list[NDArray[np.float32]]] = {"subtype": [], "size": []}
+
+    def see(self, code: str, eye: str, sight: Sight) -> None:
+        """Take up the evidence for what the heads of one network answer."""
+        for name, head in self._heads.items():
+            if head.eye != eye or self._scheme.target(name, code) is None:
+                continue
+            best = int(head.logits(sight.embedding[None])[0].argmax())
+            maps = zip(sight.features, sight.weights, strict=True)
+            values = [evidence(features, head, best)[weights > 0] for features, weights in maps]
+            for stage in self._stages(name):
+                self._values[stage] += values
+
+    def limits(self) -> dict[str, float]:
+        """Give the evidence that gets the full colour, per stage."""
+        return {stage: evidence_limit(values) for stage, values in self._values.items()}
+
+    def _stages(self, head: str) -> tuple[str, ...]:
+        if head == CODE:
+            return ("subtype", "size")
+        return ("subtype",) if head == SUBTYPE else ("size",)
 
 
 def _known(examples: Sequence[Example], taxonomy: Taxonomy) -> Known:
@@ -487,15 +405,9 @@ def _known(examples: Sequence[Example], taxonomy: Taxonomy) -> Known:
 # ------------------------------------------------------------------ the record
 
 
-def _plan_json(plan: Plan) -> dict[str, Any]:
-    document = {k: v for k, v in asdict(plan).items() if k != "taxonomy"}
-    document["weights"] = plan.weights.name if plan.weights else None
-    return document
-
-
 def _digest(plan: Plan, sides: Split) -> str:
     """Name what is learned from what, so that an interrupted training is taken up."""
-    plan_json = _plan_json(plan) | {"taxonomy": plan.taxonomy.as_json(), "epochs": 0}
+    plan_json = plan.as_json() | {"taxonomy": plan.taxonomy.as_json(), "epochs": 0}
     labels = sorted((e.key, e.code, e.weight) for e in sides.train + sides.validation)
     return hashlib.sha256(json.dumps([plan_json, labels], sort_keys=True).encode()).hexdigest()[:12]
 

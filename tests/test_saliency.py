@@ -8,7 +8,15 @@ import torch
 from torch import nn
 
 from model.network import Eye, bare_backbone
-from model.saliency import contrast, evidence, grad_cam, over_field, share_of_classes
+from model.saliency import (
+    coarser_than,
+    contrast,
+    evidence,
+    evidence_limit,
+    grad_cam,
+    logits_by_cell,
+    over_field,
+)
 from model.scheme import Head
 
 CLASSES = ("7", "8", "9-10")
@@ -118,14 +126,21 @@ def test_the_map_finds_the_coarse_band():
     assert set(speaks.ravel().argsort()[-16:] // 8) == {2, 3}
 
 
-def test_shares_of_the_field_sum_to_one(seen):
+def test_a_cell_looks_coarser_exactly_where_a_coarser_size_has_the_largest_logit(seen):
     _, _, _, features, head = seen
 
-    weights = np.ones(features.shape[2:], np.float32)
-    shares, looks = share_of_classes(features[0].numpy(), head, weights)
+    by_cell = logits_by_cell(features[0].numpy(), head, (0, 1, 2))
 
-    assert sum(shares.values()) == pytest.approx(1.0)
-    assert looks.shape == features.shape[2:]
+    assert np.allclose(by_cell.mean((1, 2)), head.logits(features[0].numpy().mean((1, 2))[None])[0])
+    assert np.array_equal(coarser_than(by_cell, 1) > 0, by_cell.argmax(0) == 0)
+    assert np.array_equal(coarser_than(by_cell, 2) > 0, by_cell.argmax(0) < 2)
+
+
+def test_one_image_in_a_hundred_cells_leaves_the_scale_of_the_maps():
+    values = [np.linspace(-1, 1, 1001, dtype=np.float32), np.linspace(-3, 3, 1001)]
+
+    assert 2.9 < evidence_limit(values) < 3.0
+    assert evidence_limit([]) == 0.0
 
 
 def test_a_map_covers_the_field_and_nothing_else():

@@ -380,9 +380,15 @@ def _draw_maps(crop: Crop, said: Prediction, path: Path, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     field = fitted(crop.pixels, PREVIEW_PX)
+    subtype_limit, size_limit = (
+        said.evidence_limits.get(f"{stage}_evidence_limit", EVIDENCE_LIMIT)
+        for stage in ("subtype", "size")
+    )
     maps = {
-        "subtype": (said.subtype_map, EVIDENCE_LIMIT, Palette.EVIDENCE),
-        "size": (said.size_map, EVIDENCE_LIMIT, Palette.EVIDENCE),
+        "subtype": (said.subtype_map, subtype_limit, Palette.EVIDENCE),
+        "size": (said.size_map, size_limit, Palette.EVIDENCE),
+        f"size-not-{said.contrast_with}": (said.contrast_map, size_limit, Palette.EVIDENCE),
+        "coarser": (said.coarser_map, size_limit, Palette.EVIDENCE),
         "strangeness": (said.strangeness.heat, ALARM_LIMIT, Palette.ALARM),
     }
     for name, (heat, limit, palette) in maps.items():

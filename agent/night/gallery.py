@@ -31,6 +31,9 @@ EVIDENCE_LIMIT = 24.0
 ALARM_LIMIT = 2.0
 """Twice the alarm level: the level itself stands in the middle of the scale."""
 
+DRAWN = frozenset({"subtype", "size", "strangeness"})
+"""Maps that have a place in the report; the others are kept for the review and the shell."""
+
 Drawn = dict[str, tuple[Picture | None, str]]
 
 
@@ -38,7 +41,8 @@ def limit_of(seen: Seen, which: str) -> float:
     """Say the value that gets the full colour on one map: the bundle's own, else ours."""
     if which == "strangeness":
         return ALARM_LIMIT
-    said = seen.thresholds.get(f"{which}_evidence_limit")
+    stage = "subtype" if which == "subtype" else "size"
+    said = seen.thresholds.get(f"{stage}_evidence_limit")
     return float(said) if isinstance(said, int | float) and said > 0 else EVIDENCE_LIMIT
 
 
@@ -124,7 +128,8 @@ class Embedded:
         shown = pictures.place(crop, seen.where, field_width=full.shape[1]) if seen.where else crop
         drawn: Drawn = {"crop": (jpeg(shown, f"Crop of {seen.name}"), "")}
         maps = self._archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
-        for which, heat in maps.items():
+        for which in DRAWN & maps.keys():
+            heat = maps[which]
             limit = limit_of(seen, which)
             over = pictures.heat_overlay(crop, heat, limit=limit, palette=palette_of(which))
             note = note_of(heat, which, limit)
