@@ -228,6 +228,16 @@ class Web(_Section):
         "127.0.0.1", description="Address of the review page; any but this PC's needs accounts."
     )
     port: int = Field(8787, ge=0, le=65535, description="Port; 0 takes any free one.")
+    names: tuple[str, ...] = Field(
+        (), description="Names by which other PCs call this one; a request by another is refused."
+    )
+    certificate: str = Field(
+        "", description="TLS certificate chain (PEM); with it and its key the page is https."
+    )
+    key: str = Field("", description="The certificate's private key (PEM).")
+    lock_after_min: int = Field(
+        30, ge=1, description="A browser that was silent for so long has to log in again."
+    )
 
 
 class ArchiveSection(_Section):
@@ -273,6 +283,23 @@ class Log(_Section):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
 
 
+class Backup(_Section):
+    """[backup]: each night one file with database, bundles and settings."""
+
+    folder: str = Field(
+        "", description='Folder of the nightly back-ups, best on another disk; "" makes none.'
+    )
+    keep: int = Field(14, ge=1, description="How many nights' back-ups are kept.")
+
+
+class Service(_Section):
+    """[service]."""
+
+    cores: int = Field(
+        0, ge=0, description="Processor cores that agent run uses; 0: half of them, at least 2."
+    )
+
+
 class Orders(_Section):
     """[orders]."""
 
@@ -310,6 +337,8 @@ class Settings(BaseSettings):
     notify: Notify = Notify()
     log: Log = Log()
     orders: Orders = Orders()
+    backup: Backup = Backup()
+    service: Service = Service()
 
     @classmethod
     def settings_customise_sources(
@@ -380,6 +409,20 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
             "store": settings.store.model_copy(update={"folder": absolute(settings.store.folder)}),
             "orders": settings.orders.model_copy(
                 update={"specifications": absolute(settings.orders.specifications)}
+            ),
+            "backup": settings.backup.model_copy(
+                update={
+                    "folder": settings.backup.folder and str(absolute(Path(settings.backup.folder)))
+                }
+            ),
+            "web": settings.web.model_copy(
+                update={
+                    name: value and str(absolute(Path(value)))
+                    for name, value in (
+                        ("certificate", settings.web.certificate),
+                        ("key", settings.web.key),
+                    )
+                }
             ),
             "sources": tuple(
                 source.model_copy(update={"folder": absolute(source.folder)})

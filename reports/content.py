@@ -504,6 +504,7 @@ class ReviewPage:
     """One micrograph before a reviewer, with everything needed to decide.
 
     Args:
+        may_decide: Whether who looks may also decide.
         card: As in the report, its pictures as links.
         blind: The model's answer is hidden until the decision.
         layers: What can be laid over the crop. ruler: None where the scale is unknown.
@@ -521,6 +522,7 @@ class ReviewPage:
 
     site: str
     reviewer: str
+    may_decide: bool
     card: Card
     blind: bool
     layers: tuple[Layer, ...]
@@ -581,6 +583,22 @@ class NamePage:
     then: str
     action: str
     fields: tuple[Fact, ...]
+    wrong: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoginPage:
+    """The door: a name and a password; who is in already may leave it to somebody else.
+
+    Args:
+        reviewer: Who is logged in, or "". name: what to offer as the name.
+        then: Where to go on. wrong: why it was refused, "" for not at all.
+    """
+
+    site: str
+    reviewer: str
+    name: str
+    then: str
     wrong: str
 
 

@@ -21,6 +21,7 @@ from reports import charts
 if TYPE_CHECKING:
     from reports.content import (
         Index,
+        LoginPage,
         MessagePage,
         MorePage,
         NamePage,
@@ -66,6 +67,11 @@ def render_review(page: ReviewPage) -> str:
 def render_name(page: NamePage) -> str:
     """Write the page that asks who is there."""
     return _render("name.html", page=page)
+
+
+def render_login(page: LoginPage) -> str:
+    """Write the page that asks for name and password."""
+    return _render("login.html", page=page)
 
 
 def render_message(page: MessagePage) -> str:

@@ -177,6 +177,7 @@ QUEUE = QueuePage(
 REVIEW = ReviewPage(
     site="Plant 1",
     reviewer="Ann",
+    may_decide=True,
     card=CARD,
     blind=False,
     layers=(

@@ -228,7 +228,7 @@ def test_a_host_that_other_pcs_reach_is_refused(lab):
     )
 
     with pytest.raises(BadSettings, match="no accounts"):
-        Agent(given)
+        Agent(given).run()
 
 
 # --- status -------------------------------------------------------------------------------------

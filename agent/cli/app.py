@@ -28,6 +28,7 @@ GROUPS = (
     "learning",
     "reporting",
     "reviewing",
+    "people",
     "keeping",
     "safeguarding",
 )

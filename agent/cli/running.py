@@ -173,7 +173,7 @@ def web(context: typer.Context) -> None:
             now=clock,
             status=lambda: status_of(settings, now=clock(), open_store=lambda: store_of(settings)),
         )
-        pages = Pages(application, settings.web.host, settings.web.port)
+        pages = Pages(application, settings.web)
         pages.start()
         aside.print(f"review page: {pages.url} (Ctrl-C stops)", markup=False)
         while not stop.wait(0.5) and pages.is_alive():

@@ -3,7 +3,7 @@
 workplace    what everything is made of, from the settings
 watching     a thread per source      working      the thread that takes files
 scheduling   the nights               status       how it all does, in one document
-daemon       all of it, until stopped
+serving      the pages                daemon      all of it, until stopped
 once         the same work, without staying
 """
 
@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent.service.daemon import Agent, Pages
+    from agent.service.daemon import Agent
     from agent.service.once import Outcome, run_once
+    from agent.service.serving import Pages
     from agent.service.status import status_of
     from agent.service.workplace import CurrentBundle, make_pipeline, make_pool, open_store
 
@@ -33,7 +34,7 @@ _WHERE = {
     "Agent": "daemon",
     "CurrentBundle": "workplace",
     "Outcome": "once",
-    "Pages": "daemon",
+    "Pages": "serving",
     "make_pipeline": "workplace",
     "make_pool": "workplace",
     "open_store": "workplace",

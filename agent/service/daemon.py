@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -18,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from agent.archive import Archive
-from agent.errors import AgentError, WrongUse
+from agent.errors import AgentError
 from agent.notify import check
 from agent.service.lock import RunLock
 from agent.service.place import agent_name, clock
 from agent.service.problems import Problems
 from agent.service.scheduling import Nights
+from agent.service.serving import Pages
 from agent.service.status import remember, status_in
 from agent.service.watching import SourceWatch
 from agent.service.working import Worker
@@ -34,14 +34,12 @@ from agent.service.workplace import (
     open_store,
 )
 from agent.store import StoreFault
-from agent.web import INBOX_SOURCE, Inbox, app_of, refuse_strangers
+from agent.web import INBOX_SOURCE, Inbox, app_of, is_this_pc_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
     from types import FrameType
-
-    import uvicorn
 
     from agent.imaging import CropPool
     from agent.pipeline import Pipeline
@@ -56,6 +54,9 @@ WORKER_ENDS_S = 7.0  # what the file in hand gets; then its process is killed an
 THREADS_END_S = 1.0
 FORCED = 130
 
+READABLE = (
+    "passwords travel readable to the page; set [web] certificate and key, so that it is https"
+)
 
 class Agent:
     """One running agent.
@@ -78,8 +79,6 @@ class Agent:
         on_beat: Callable[[], None] = lambda: None,
         on_stopping: Callable[[], None] = lambda: None,
     ) -> None:
-        if serve:
-            refuse_strangers(settings.web.host)
         self._settings, self._serve, self._now = settings, serve, now
         self._on_ready, self._on_beat, self._on_stopping = on_ready, on_beat, on_stopping
         self._stop = threading.Event()
@@ -215,7 +214,10 @@ class Agent:
             status=lambda: status_in(self._settings, store, now=self._now(), running=True),
             submit=inbox.take,
         )
-        pages = Pages(app, self._settings.web.host, self._settings.web.port)
+        web = self._settings.web
+        pages = Pages(app, web)
+        if not web.certificate and not is_this_pc_alone(web.host):
+            self.problems.say("tls", READABLE)
         self.url = pages.url
         return pages
 
@@ -263,55 +265,3 @@ class Agent:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-class Pages(threading.Thread):
-    """The web server, in a thread of its own.
-
-    Args:
-        app: The application. host: on which address. port: 0 takes any free one.
-
-    Raises:
-        WrongUse: Somebody else has the port.
-    """
-
-    def __init__(self, app: Any, host: str, port: int) -> None:
-        import uvicorn  # noqa: PLC0415 - only where pages are served
-
-        super().__init__(name="pages", daemon=True)
-        self._socket = _bound(host, port)
-        number = self._socket.getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{number}"
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=2,
-            lifespan="off",
-        )
-        self._server: uvicorn.Server = uvicorn.Server(config)
-
-    def run(self) -> None:
-        """Serve until told to stop."""
-        self._server.run(sockets=[self._socket])
-
-    def stop(self) -> None:
-        """Ask it to stop."""
-        self._server.should_exit = True
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    if os.name == "posix":
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-    except OSError as error:
-        bound.close()
-        raise WrongUse(
-            f"web.port: {host}:{port} cannot be used ({error.strerror or error}); "
-            "set another port, or stop whoever has it."
-        ) from error
-    return bound

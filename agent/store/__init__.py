@@ -9,7 +9,7 @@ room speaks SQL.
 
 from __future__ import annotations
 
-from agent.store.accounts import Account, Accounts
+from agent.store.accounts import Account, Accounts, Login
 from agent.store.backup import put_back
 from agent.store.bundles import Promotion
 from agent.store.engine import StoreFault, store_url
@@ -33,6 +33,7 @@ __all__ = [
     "Kept",
     "LabelView",
     "LabelledMicrograph",
+    "Login",
     "MicrographView",
     "NightRow",
     "Promotion",

@@ -48,6 +48,19 @@ class Account:
     locked_until: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A browser in which a person is logged in.
+
+    Args:
+        account: Whose. began_at, seen_at: since when, and when it showed itself last; aware UTC.
+    """
+
+    account: Account
+    began_at: datetime
+    seen_at: datetime
+
+
 class Accounts:
     """Every question and act about accounts; each method is one transaction.
 
@@ -157,14 +170,14 @@ class Accounts:
             found[0].ended_at = at
             self._tell(session, "login.ended", "web", by=found[1], at=at)
 
-    def logged_in(self, cookie: str) -> tuple[Account, datetime] | None:
-        """Say whose browser this is and when it was seen last; None where it is nobody's."""
+    def logged_in(self, cookie: str) -> Login | None:
+        """Say whose browser holds the cookie of this hash; None where it is nobody's."""
         with reading(self._engine) as session:
             asked = select(LoginRow, AccountRow).join(AccountRow)
             found = session.exec(asked.where(LoginRow.sha256 == cookie)).first()
             if found is None or found[0].ended_at is not None:
                 return None
-            return _account(found[1]), found[0].seen_at
+            return Login(_account(found[1]), found[0].began_at, found[0].seen_at)
 
     def seen(self, cookie: str, *, at: datetime) -> None:
         """Write down that a browser showed itself."""

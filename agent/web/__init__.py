@@ -9,6 +9,14 @@ from agent.web.app import create_app
 from agent.web.desk import Desk
 from agent.web.inbox import SOURCE as INBOX_SOURCE
 from agent.web.inbox import Inbox
-from agent.web.lab import app_of, refuse_strangers
+from agent.web.lab import app_of, is_this_pc_alone, refuse_strangers
 
-__all__ = ["INBOX_SOURCE", "Desk", "Inbox", "app_of", "create_app", "refuse_strangers"]
+__all__ = [
+    "INBOX_SOURCE",
+    "Desk",
+    "Inbox",
+    "app_of",
+    "create_app",
+    "is_this_pc_alone",
+    "refuse_strangers",
+]

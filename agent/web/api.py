@@ -18,6 +18,7 @@ from agent.errors import AgentError
 from agent.store import StoreFault
 from agent.web import desk as acts
 from agent.web.desk import ANY, find
+from agent.web.gate import may_undo_any, who_is
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,12 +91,12 @@ def router(desk: Desk) -> APIRouter:
         return {"waiting": desk.store.queue_length(), "micrographs": [as_json(v) for v in views]}
 
     @routes.post("/micrographs/{public_id}/decisions", status_code=201)
-    def decide(public_id: str, body: DecisionIn) -> dict[str, Any]:
+    def decide(request: Request, public_id: str, body: DecisionIn) -> dict[str, Any]:
         """Append a decision; a newer label than `label_seen` is a conflict, never overwritten."""
         decision = acts.read_decision(
             body.said(),
             taxonomy=desk.taxonomy,
-            by=body.by,
+            by=_by(request, body.by),
             criterion=body.criterion,
             comment=body.comment,
             viewing_s=body.viewing_s,
@@ -107,9 +108,11 @@ def router(desk: Desk) -> APIRouter:
         return {"label": number, "micrograph": as_json(find(desk, public_id))}
 
     @routes.post("/micrographs/{public_id}/undo", status_code=201)
-    def undo(public_id: str, body: UndoIn) -> dict[str, Any]:
+    def undo(request: Request, public_id: str, body: UndoIn) -> dict[str, Any]:
         """Take the decision that holds back, by a row of its own."""
-        number = acts.undo(desk, public_id, by=body.by)
+        number = acts.undo(
+            desk, public_id, by=_by(request, body.by), any_ones=may_undo_any(request)
+        )
         return {"label": number, "micrograph": as_json(find(desk, public_id))}
 
     @routes.post("/micrographs", status_code=202)
@@ -132,6 +135,18 @@ def router(desk: Desk) -> APIRouter:
         return desk.status()
 
     return routes
+
+
+def _by(request: Request, said: str) -> str:
+    """Say who decides: who is logged in; a program says for whom, and is named beside it."""
+    who = who_is(request)
+    if who is None:
+        return said
+    if who.is_program:
+        return f"{said} (by {who.name})"[: acts.LONGEST_NAME]
+    if said != who.name:
+        raise HTTPException(403, f"you are logged in as {who.name}, not as {said}")
+    return who.name
 
 
 async def _body(request: Request) -> bytes:

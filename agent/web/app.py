@@ -6,6 +6,7 @@ In:  a `Desk`. Out: a FastAPI application. Next: uvicorn, in `service` or `agent
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
@@ -15,8 +16,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 import reports
 from agent.errors import SetupError
 from agent.store import StoreFault
-from agent.web import api, pages, pictures
-from agent.web.desk import Meanwhile, Unknown
+from agent.web import api, login, pages, pictures
+from agent.web.desk import Meanwhile, NotYours, Unknown
+from agent.web.gate import Gate
 from agent.web.guard import Guard
 from model import ModelError
 
@@ -47,12 +49,15 @@ NO_REPORT = (
 )
 
 
-def create_app(desk: Desk, *, hosts: Iterable[str] = ()) -> FastAPI:
+def create_app(
+    desk: Desk, *, hosts: Iterable[str] = (), idle: timedelta = timedelta(minutes=30)
+) -> FastAPI:
     """Make the application.
 
     Args:
         desk: What is behind it.
         hosts: Names it may be called by, besides those of this PC.
+        idle: A browser that was silent for longer has to log in again.
     """
     app = FastAPI(
         title="Martensight",
@@ -63,10 +68,12 @@ def create_app(desk: Desk, *, hosts: Iterable[str] = ()) -> FastAPI:
     )
     app.include_router(api.router(desk))
     app.include_router(api.health(desk))
+    app.include_router(login.router(desk))
     app.include_router(pages.router(desk))
     app.include_router(pictures.router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)
+    app.add_middleware(Gate, known=desk.store.accounts, now=desk.now, idle=idle)
     app.add_middleware(Guard, hosts=tuple(hosts))
     return app
 
@@ -116,6 +123,9 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
     def wrong(request: Request, error: Exception) -> Response:
         return say(request, 422, "That cannot be kept", str(error))
 
+    def not_yours(request: Request, error: Exception) -> Response:
+        return say(request, 403, "Not yours", f"{error}.")
+
     def meanwhile(_: Request, error: Exception) -> Response:
         view = error.view if isinstance(error, Meanwhile) else None
         holds = api.label_json(view.label) if view and view.label else None
@@ -133,4 +143,5 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
     app.add_exception_handler(StoreFault, unreachable)
     app.add_exception_handler(SetupError, wrong)
     app.add_exception_handler(ModelError, wrong)
+    app.add_exception_handler(NotYours, not_yours)
     app.add_exception_handler(Meanwhile, meanwhile)

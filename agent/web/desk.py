@@ -63,6 +63,10 @@ class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault
     """There is no such micrograph."""
 
 
+class NotYours(Exception):  # noqa: N818 - it is a finding, not a fault
+    """What somebody else decided is not this person's to take back."""
+
+
 class Meanwhile(Exception):  # noqa: N818 - it is a finding, not a fault
     """What the person looked at is no longer what holds; nothing was written.
 
@@ -156,13 +160,22 @@ def decide(desk: Desk, public_id: str, decision: Decision, *, label_seen: object
         return desk.store.decide(public_id, decision, at=desk.now())
 
 
-def undo(desk: Desk, public_id: str, *, by: str) -> int:
+def undo(desk: Desk, public_id: str, *, by: str, any_ones: bool = True) -> int:
     """Take the decision that holds back, by a row of its own.
+
+    Args:
+        desk: Where.
+        public_id: Of the micrograph.
+        by: Who takes it back.
+        any_ones: Whether they may take back what somebody else decided.
 
     Raises:
         Unknown: No such micrograph.
+        NotYours: Somebody else decided, and `by` may not take that back.
         WrongUse: There is nothing to take back, or nobody is named.
     """
     with desk.lock:
-        find(desk, public_id)
+        label = find(desk, public_id).label
+        if label is not None and label.by != by and not any_ones:
+            raise NotYours(f"{label.by} decided that; a lead may take it back")
         return desk.store.undo(public_id, by=by, at=desk.now())

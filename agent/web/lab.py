@@ -6,6 +6,8 @@ In:  `Settings`, store, archive. Out: a FastAPI application. Next: uvicorn.
 from __future__ import annotations
 
 import ipaddress
+import platform
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadSettings
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from agent.archive import Archive
-    from agent.settings import Settings
-    from agent.store import Store
+    from agent.settings import Settings, Web
+    from agent.store import Accounts, Store
 
 
 def app_of(
@@ -44,9 +46,9 @@ def app_of(
         submit: Takes a file in (name, bytes, process data); None where this process takes none.
 
     Raises:
-        BadSettings: `[web] host` is reachable from other PCs, which needs accounts.
+        BadSettings: `[web] host` can be reached from other PCs, and there are no accounts.
     """
-    refuse_strangers(settings.web.host)
+    refuse_strangers(settings.web, store.accounts)
     desk = Desk(
         store=store,
         archive=archive,
@@ -58,23 +60,28 @@ def app_of(
         status=status,
         submit=submit,
     )
-    return create_app(desk, hosts=(settings.web.host,))
+    hosts = (settings.web.host, platform.node(), *settings.web.names)
+    return create_app(desk, hosts=hosts, idle=timedelta(minutes=settings.web.lock_after_min))
 
 
-def refuse_strangers(host: str) -> None:
-    """Refuse an address that other PCs reach, as long as there are no accounts.
+def refuse_strangers(web: Web, known: Accounts) -> None:
+    """Refuse an address that other PCs reach, as long as nobody has to log in.
 
     Raises:
-        BadSettings: Says what to write instead.
+        BadSettings: Says what to do instead.
     """
+    if not is_this_pc_alone(web.host) and not known.are_there():
+        raise BadSettings(
+            f"[web] host: {web.host} can be reached from other PCs, and there are no accounts; "
+            'make one with agent users add NAME --role admin, or write host = "127.0.0.1".'
+        )
+
+
+def is_this_pc_alone(host: str) -> bool:
+    """Say whether an address can only be reached from this PC."""
     if host == "localhost":
-        return
+        return True
     try:
-        if ipaddress.ip_address(host).is_loopback:
-            return
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        pass
-    raise BadSettings(
-        f"[web] host: {host} can be reached from other PCs, and the review page has no accounts; "
-        'write host = "127.0.0.1".'
-    )
+        return False

@@ -7,10 +7,10 @@ Everything works as plain links and forms; the script only presses the same butt
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote, unquote, urlencode
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -20,7 +20,9 @@ from agent.night.cards import maps_said
 from agent.night.facts import Said
 from agent.night.gallery import limit_of
 from agent.web import desk as acts
+from agent.web import memory
 from agent.web.desk import Meanwhile, find
+from agent.web.gate import may_decide, may_undo_any
 from reports import (
     Choice,
     Conflict,
@@ -50,8 +52,6 @@ if TYPE_CHECKING:
 
 QUEUE_SHOWN = 200
 STRIP_SHOWN = 40
-NAME, CRITERION, LAST, COUNT = "reviewer", "criterion", "last", "decided"
-MONTH_S = 30 * 24 * 3600
 FILTERS = ("reason", "source", "order")
 ROUND = (1, 2, 5)
 SCALES = {
@@ -101,27 +101,6 @@ def router(desk: Desk) -> APIRouter:
     def queue(request: Request) -> Response:
         return HTMLResponse(reports.render_queue(_queue_page(desk, request)))
 
-    @routes.get("/review/name")
-    def name(request: Request) -> Response:
-        page = NamePage(
-            desk.site,
-            _who(request),
-            _local_path(request.query_params.get("then", "")),
-            "/review/name",
-            (),
-            "",
-        )
-        return HTMLResponse(reports.render_name(page))
-
-    @routes.post("/review/name")
-    def named(by: Annotated[str, Form()] = "", then: Annotated[str, Form()] = "") -> Response:
-        if wrong := _wrong_name(by):
-            page = NamePage(desk.site, by, _local_path(then), "/review/name", (), wrong)
-            return HTMLResponse(reports.render_name(page), 422)
-        answer = RedirectResponse(_local_path(then), 303)
-        _keep(answer, NAME, by.strip())
-        return answer
-
     @routes.get("/review/{public_id}")
     def review(request: Request, public_id: str) -> Response:
         page = _review_page(desk, request, find(desk, public_id))
@@ -135,13 +114,13 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/review/{public_id}/undo")
     def undo(request: Request, public_id: str) -> Response:
-        who = _who(request)
+        who = memory.name_of(request)
         if not who:
             return RedirectResponse(f"/review/name?then=/review/{public_id}", 303)
-        acts.undo(desk, public_id, by=who)
+        acts.undo(desk, public_id, by=who, any_ones=may_undo_any(request))
         answer = RedirectResponse(f"/review/{public_id}?undone=1", 303)
-        answer.delete_cookie(LAST)
-        _keep(answer, COUNT, str(max(0, _count(request) - 1)), for_good=False)
+        answer.delete_cookie(memory.LAST)
+        memory.keep(answer, memory.COUNT, str(max(0, memory.count_of(request) - 1)), for_good=False)
         return answer
 
     return routes
@@ -152,8 +131,8 @@ def router(desk: Desk) -> APIRouter:
 
 def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
     view = find(desk, public_id)
-    said, who = form.get("decision", ""), form.get("by", "") or _who(request)
-    if wrong := _wrong_name(who):
+    said, who = form.get("decision", ""), memory.decides(request, form)
+    if wrong := memory.wrong_name(who):
         fields = tuple(Fact(key, value) for key, value in form.items() if key != "by")
         page = NamePage(
             desk.site, who, "", f"/review/{public_id}/decide", fields, wrong if who else ""
@@ -165,14 +144,14 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         said,
         taxonomy=desk.taxonomy,
         by=who,
-        criterion=form.get("criterion") or _criterion(request),
+        criterion=form.get("criterion") or memory.criterion_of(request),
         comment=form.get("comment", ""),
         viewing_s=_seconds(form.get("viewing_s", "")),
         blind=form.get("blind") == "1",
-        result_seen=_number(form.get("result_id", "")),
+        result_seen=memory.number(form.get("result_id", "")),
     )
     try:
-        acts.decide(desk, public_id, decision, label_seen=_number(form.get("label_id", "")))
+        acts.decide(desk, public_id, decision, label_seen=memory.number(form.get("label_id", "")))
     except Meanwhile as meanwhile:
         conflict = _conflict(desk, meanwhile, said)
         page_ = _review_page(
@@ -180,10 +159,10 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         )
         return HTMLResponse(reports.render_review(page_), 409)
     answer = RedirectResponse(_href(onward.id if onward else "", narrowed), 303)
-    _keep(answer, NAME, who.strip())
-    _keep(answer, CRITERION, decision.criterion)
-    _keep(answer, LAST, view.id, for_good=False)
-    _keep(answer, COUNT, str(_count(request) + 1), for_good=False)
+    memory.keep(answer, memory.NAME, who.strip())
+    memory.keep(answer, memory.CRITERION, decision.criterion)
+    memory.keep(answer, memory.LAST, view.id, for_good=False)
+    memory.keep(answer, memory.COUNT, str(memory.count_of(request) + 1), for_good=False)
     return answer
 
 
@@ -209,57 +188,12 @@ def _in_words(said: str) -> str:
     return "cannot tell"
 
 
-def _wrong_name(by: str) -> str:
-    if not by.strip():
-        return "A decision needs the name of who takes it."
-    if len(by.strip()) > acts.LONGEST_NAME or not by.isprintable():
-        return f"A name has at most {acts.LONGEST_NAME} letters."
-    return ""
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) < 16 else None  # noqa: PLR2004 - no bigint
-
-
 def _seconds(text: str) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
         return None
     return seconds if math.isfinite(seconds) and 0 <= seconds < 86_400 else None  # noqa: PLR2004
-
-
-# --- the browser's memory -----------------------------------------------------------------------
-
-
-def _keep(answer: Response, name: str, value: str, *, for_good: bool = True) -> None:
-    answer.set_cookie(
-        name,
-        quote(value, safe=""),
-        max_age=MONTH_S if for_good else None,
-        httponly=True,
-        samesite="strict",
-    )
-
-
-def _who(request: Request) -> str:
-    name = unquote(request.cookies.get(NAME, ""))
-    return "" if _wrong_name(name) else name
-
-
-def _criterion(request: Request) -> str:
-    kept = unquote(request.cookies.get(CRITERION, ""))
-    return kept if kept in reports.CRITERIA else "unrecorded"
-
-
-def _count(request: Request) -> int:
-    return _number(request.cookies.get(COUNT, "")) or 0
-
-
-def _local_path(then: str) -> str:
-    # Only a path of ours: another site's address here would send the reviewer there.
-    good = then.startswith("/") and not then.startswith(("//", "/\\")) and then.isprintable()
-    return then if good else "/review"
 
 
 # --- the queue ----------------------------------------------------------------------------------
@@ -320,10 +254,10 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
     more = f"The {len(items)} weightiest are shown." if len(items) >= QUEUE_SHOWN else ""
     return QueuePage(
         site=desk.site,
-        reviewer=_who(request),
+        reviewer=memory.name_of(request),
         items=tuple(items),
         left_out=more,
-        progress=Progress(_count(request), waiting),
+        progress=Progress(memory.count_of(request), waiting),
         filters=tuple(_filters(desk, narrowed)) if waiting else (),
         notice=_notice(desk, request),
     )
@@ -347,9 +281,9 @@ def _filters(desk: Desk, narrowed: Mapping[str, str]) -> Iterator[Filter]:
 def _notice(desk: Desk, request: Request) -> Notice | None:
     if request.query_params.get("undone"):
         return Notice(Tone.CALM, "The decision was taken back; it waits in the queue again.")
-    last = request.cookies.get(LAST, "")
+    last = request.cookies.get(memory.LAST, "")
     view = desk.store.micrograph(last) if acts.ID.fullmatch(last) else None
-    if view is None or view.label is None or view.label.by != _who(request):
+    if view is None or view.label is None or view.label.by != memory.name_of(request):
         return None
     name = seen_of(view).name
     return Notice(
@@ -392,7 +326,8 @@ def _review_page(
     onward = _after(queue, view.id)
     return ReviewPage(
         site=desk.site,
-        reviewer=_who(request),
+        reviewer=memory.name_of(request),
+        may_decide=may_decide(request),
         card=card_of(seen, Linked(), zone=desk.zone, words=words, review=None),
         blind=blind,
         layers=() if blind else tuple(_layers(desk, seen)),
@@ -402,7 +337,7 @@ def _review_page(
         strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS)),
         unusable_whys=tuple(_choices("unusable", reports.UNUSABLE_WHYS)),
         criteria=tuple(
-            Choice(word, text, suggested=word == _criterion(request))
+            Choice(word, text, suggested=word == memory.criterion_of(request))
             for word, text in reports.CRITERIA.items()
         ),
         comment=comment,
@@ -410,7 +345,7 @@ def _review_page(
         label_id=str(view.label.id) if view.label else "",
         history=tuple(decision_of(_said(label), desk.zone) for label in reversed(view.labels)),
         queue=tuple(_strip(desk, queue, view, narrowed)),
-        progress=Progress(_count(request), desk.store.queue_length()),
+        progress=Progress(memory.count_of(request), desk.store.queue_length()),
         previous=_previous(queue, view.id, narrowed),
         next=_href(onward.id, narrowed) if onward else "",
         prefetch=(f"/pictures/{onward.id}/crop.jpg",) if onward else (),

@@ -1,0 +1,208 @@
+"""Let in who may come in: says who a request is from, and refuses what their role may not do.
+
+In:  a request that `guard` let through. Out: the application's answer to `request.state.who`,
+or a way to the log-in. As long as a lab has no accounts, everybody at this PC may do everything
+and says their name; the first account ends that, for everybody.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from agent import accounts
+from agent.store import StoreFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from agent.store import Accounts
+
+COOKIE = "session"
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+LONGEST_LOGIN = timedelta(hours=12)
+SEEN_EVERY = timedelta(minutes=1)
+TRIES_PER_ADDRESS, TRIES_WITHIN = 20, timedelta(minutes=10)
+
+OPEN = re.compile(r"/(login|healthz|readyz|favicon\.ico|static/[^/]+)")
+"""What anybody may ask for."""
+NEEDED = (
+    (re.compile(r"/logout"), "viewer"),
+    (re.compile(r"/review/.+"), "reviewer"),
+    (re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo))?"), "reviewer"),
+)
+"""Which role it takes to change something there; everywhere else it takes a lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Somebody who is known.
+
+    Args:
+        name: Of the account. role: what it may do. is_program: it came with a token.
+    """
+
+    name: str
+    role: str
+    is_program: bool = False
+
+    def may(self, needed: str) -> bool:
+        """Say whether this role may do what needs another."""
+        return accounts.may(self.role, needed)
+
+
+def who_is(request: Request) -> Who | None:
+    """Say who a request is from; None where the lab has no accounts, or nobody is logged in."""
+    return getattr(request.state, "who", None)
+
+
+def may_decide(request: Request) -> bool:
+    """Say whether a request may decide anything."""
+    who = who_is(request)
+    return who is None or who.may("reviewer")
+
+
+def may_undo_any(request: Request) -> bool:
+    """Say whether a request may take back what somebody else decided."""
+    who = who_is(request)
+    return who is None or who.may("lead")
+
+
+def needed(method: str, path: str) -> str | None:
+    """Say which role a request needs; None: none."""
+    if OPEN.fullmatch(path):
+        return None
+    if method in SAFE_METHODS:
+        return "viewer"
+    return next((role for pattern, role in NEEDED if pattern.fullmatch(path)), "lead")
+
+
+class Gate:
+    """Ask who it is before anything is answered.
+
+    Args:
+        app: What is behind it.
+        known: The accounts.
+        now: Says the time, aware UTC.
+        idle: A browser that was silent for longer has to log in again.
+    """
+
+    def __init__(
+        self, app: ASGIApp, known: Accounts, now: Callable[[], datetime], idle: timedelta
+    ) -> None:
+        self._app, self._known, self._now, self._idle = app, known, now, idle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or say what is missing."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            who, refusal = await run_in_threadpool(self._ask, request)
+        except StoreFault:
+            who, refusal = None, _said(request, 503, "the database does not answer")
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        scope.setdefault("state", {})["who"] = who
+        await self._app(scope, receive, send)
+
+    def _ask(self, request: Request) -> tuple[Who | None, Response | None]:
+        role = needed(request.method, request.url.path)
+        if not self._known.are_there():
+            return None, None
+        who = self._who(request)
+        if role is None:
+            return who, None
+        if who is None:
+            return None, _to_login(request)
+        if not who.may(role):
+            return None, _said(request, 403, f"this needs the role {role}; yours is {who.role}")
+        if not who.is_program and not _says_from_where(request):
+            return None, _said(request, 403, "a browser says where a request comes from")
+        return who, None
+
+    def _who(self, request: Request) -> Who | None:
+        shown = request.headers.get("authorization", "")
+        if shown.lower().startswith("bearer "):
+            account = self._known.program(accounts.hash_token(shown[7:].strip()))
+            if account is None or account.disabled_at is not None:
+                return None
+            return Who(account.name, account.role, is_program=True)
+        cookie = request.cookies.get(COOKIE, "")
+        return self._logged_in(accounts.hash_token(cookie)) if cookie else None
+
+    def _logged_in(self, cookie: str) -> Who | None:
+        login, now = self._known.logged_in(cookie), self._now()
+        if login is None:
+            return None
+        too_old = now - login.began_at > LONGEST_LOGIN or now - login.seen_at > self._idle
+        if too_old or login.account.disabled_at is not None:
+            self._known.end(cookie, at=now)
+            return None
+        if now - login.seen_at > SEEN_EVERY:
+            self._known.seen(cookie, at=now)
+        return Who(login.account.name, login.account.role)
+
+
+def _says_from_where(request: Request) -> bool:
+    # The guard compares what is said; a cookie alone must not change anything without it.
+    told = ("origin", "sec-fetch-site")
+    return request.method in SAFE_METHODS or any(name in request.headers for name in told)
+
+
+def _to_login(request: Request) -> Response:
+    if request.url.path.startswith("/api/") or request.url.path == "/metrics":
+        said = {"detail": "log in, or send a token: agent users token makes one"}
+        return JSONResponse(said, 401, headers={"WWW-Authenticate": "Bearer"})
+    path = request.url.path
+    if request.method not in SAFE_METHODS:
+        path = path.removesuffix("/decide").removesuffix("/undo")  # the page it was sent from
+    elif request.url.query:
+        path += f"?{request.url.query}"
+    return RedirectResponse(f"/login?then={quote(path, safe='')}", 303)
+
+
+def _said(request: Request, code: int, sentence: str) -> Response:
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"detail": sentence}, code)
+    return Response(f"{sentence[0].upper()}{sentence[1:]}.\n", code, media_type="text/plain")
+
+
+class Tries:
+    """Count wrong passwords per address, so that one PC cannot try many names. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wrong: dict[str, deque[datetime]] = {}
+
+    def too_many(self, address: str, *, at: datetime) -> bool:
+        """Say whether an address has to wait."""
+        with self._lock:
+            self._forget(at)
+            return len(self._wrong.get(address, ())) >= TRIES_PER_ADDRESS
+
+    def wrong(self, address: str, *, at: datetime) -> None:
+        """Count one."""
+        with self._lock:
+            self._wrong.setdefault(address, deque(maxlen=TRIES_PER_ADDRESS)).append(at)
+
+    def _forget(self, at: datetime) -> None:
+        for address, times in list(self._wrong.items()):
+            while times and at - times[0] > TRIES_WITHIN:
+                times.popleft()
+            if not times:
+                del self._wrong[address]

@@ -1,0 +1,153 @@
+"""Let people log in and out; where the lab has no accounts, let them say who they are.
+
+In:  a name and a password. Out: a cookie that nobody can guess, whose hash the store keeps. Next:
+`gate` asks for it with every request. Wrong passwords cost time: per account, and per address.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote, unquote
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+import reports
+from agent import accounts
+from agent.night import local
+from agent.web import memory
+from agent.web.gate import COOKIE, LONGEST_LOGIN, Tries, who_is
+from reports import LoginPage, NamePage
+
+if TYPE_CHECKING:
+    from agent.store import Account
+    from agent.web.desk import Desk
+
+LAST_NAME = "last_name"
+YEAR_S = 365 * 24 * 3600
+WRONG = "Name and password do not belong together."
+WAIT = "Too many wrong passwords; wait until {}, or ask whoever keeps the accounts."
+WAIT_ADDRESS = "Too many wrong passwords from this PC; wait ten minutes."
+
+
+def router(desk: Desk) -> APIRouter:
+    """Make the routes of coming in and going."""
+    routes = APIRouter(include_in_schema=False)
+    _give_login(routes, desk)
+    _give_name(routes, desk)
+    return routes
+
+
+def _give_login(routes: APIRouter, desk: Desk) -> None:
+    tries = Tries()
+
+    @routes.get("/login")
+    def login(request: Request) -> Response:
+        then = request.query_params.get("then", "")
+        if not desk.store.accounts.are_there():
+            return RedirectResponse(f"/review/name?then={quote(then, safe='')}", 303)
+        return HTMLResponse(_page(desk, request, then=then))
+
+    @routes.post("/login")
+    def come_in(
+        request: Request,
+        name: Annotated[str, Form()] = "",
+        password: Annotated[str, Form()] = "",
+        then: Annotated[str, Form()] = "",
+    ) -> Response:
+        address, at = request.client.host if request.client else "", desk.now()
+        if tries.too_many(address, at=at):
+            page = _page(desk, request, name=name, then=then, wrong=WAIT_ADDRESS)
+            return HTMLResponse(page, 429)
+        account, wrong = _checked(desk, name, password)
+        if account is None:
+            tries.wrong(address, at=at)
+            page = _page(desk, request, name=name, then=then, wrong=wrong)
+            return HTMLResponse(page, 401)
+        return _logged_in(desk, request, account, then)
+
+    @routes.post("/logout")
+    def go(request: Request) -> Response:
+        if cookie := request.cookies.get(COOKIE):
+            desk.store.accounts.end(accounts.hash_token(cookie), at=desk.now())
+        answer = RedirectResponse("/login", 303)
+        answer.delete_cookie(COOKIE)
+        return answer
+
+
+def _give_name(routes: APIRouter, desk: Desk) -> None:
+    @routes.get("/review/name")
+    def name(request: Request) -> Response:
+        then = local_path(request.query_params.get("then", ""))
+        if who_is(request):
+            return RedirectResponse(f"/login?then={quote(then, safe='')}", 303)
+        page = NamePage(desk.site, memory.name_of(request), then, "/review/name", (), "")
+        return HTMLResponse(reports.render_name(page))
+
+    @routes.post("/review/name")
+    def named(by: Annotated[str, Form()] = "", then: Annotated[str, Form()] = "") -> Response:
+        if wrong := memory.wrong_name(by):
+            page = NamePage(desk.site, by, local_path(then), "/review/name", (), wrong)
+            return HTMLResponse(reports.render_name(page), 422)
+        answer = RedirectResponse(local_path(then), 303)
+        memory.keep(answer, memory.NAME, by.strip())
+        return answer
+
+
+def local_path(then: str) -> str:
+    """Give a path of ours back, else the queue: another site's would send the reviewer there."""
+    good = then.startswith("/") and not then.startswith(("//", "/\\")) and then.isprintable()
+    return then if good else "/review"
+
+
+def _checked(desk: Desk, name: str, password: str) -> tuple[Account | None, str]:
+    known, at = desk.store.accounts, desk.now()
+    account = known.find(" ".join(name.split()))
+    if account and account.locked_until and account.locked_until > at:
+        return None, WAIT.format(local(account.locked_until, desk.zone))
+    comes_in = account is not None and account.kind == "person" and account.disabled_at is None
+    if accounts.is_password(account.hashed if account and comes_in else None, password):
+        return account, ""
+    locked = accounts.locked_until(account.failures + 1, at) if account else None
+    known.failed(_shown(name), at=at, locked_until=locked)
+    return None, WRONG
+
+
+def _shown(name: str) -> str:
+    # What was typed may be anything; the trail keeps what can be shown of it.
+    kept = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
+    return kept[: accounts.LONGEST_NAME]
+
+
+def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Response:
+    if before := request.cookies.get(COOKIE):
+        desk.store.accounts.end(accounts.hash_token(before), at=desk.now())
+    token = accounts.new_token()
+    desk.store.accounts.begin(account.name, cookie=accounts.hash_token(token), at=desk.now())
+    answer = RedirectResponse(local_path(then), 303)
+    secure = request.url.scheme == "https"
+    answer.set_cookie(
+        COOKIE,
+        token,
+        max_age=int(LONGEST_LOGIN.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+    )
+    answer.set_cookie(
+        LAST_NAME, quote(account.name, safe=""), max_age=YEAR_S, httponly=True, samesite="strict"
+    )
+    return answer
+
+
+def _page(desk: Desk, request: Request, *, then: str, name: str = "", wrong: str = "") -> str:
+    who = who_is(request)
+    return reports.render_login(
+        LoginPage(
+            site=desk.site,
+            reviewer=who.name if who else "",
+            name=name or unquote(request.cookies.get(LAST_NAME, "")),
+            then=local_path(then),
+            wrong=wrong,
+        )
+    )
