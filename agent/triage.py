@@ -25,12 +25,12 @@ class Handling(StrEnum):
 class Reason(StrEnum):
     """Why a person should look, the weightiest first."""
 
+    UNEXPECTED_SUBTYPE = "unexpected_subtype"
     STRANGE = "strange"
     UNCERTAIN = "uncertain"
     SCALE_UNKNOWN = "scale_unknown"
     SCALE_CONFLICT = "scale_conflict"
     INPUT_DEFECT = "input_defect"
-    UNEXPECTED_SUBTYPE = "unexpected_subtype"
     OUT_OF_SCOPE = "out_of_scope"
     UNTRAINED = "untrained"
     CONTROL_SAMPLE = "control_sample"

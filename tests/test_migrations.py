@@ -129,3 +129,31 @@ def test_the_migrations_lie_inside_the_package() -> None:
 
     assert (folder / "env.py").is_file()
     assert (folder / "script.py.mako").is_file()
+
+
+def test_what_was_there_is_gathered_into_specimens_and_keeps_its_place_in_the_queue(
+    tmp_path,
+) -> None:
+    file = tmp_path / "martensight.db"
+    dump = next(path for path in RELEASED if path.stem == "0002")
+    with sqlite3.connect(file) as connection:
+        connection.executescript(dump.read_text(encoding="utf-8"))
+        connection.execute("UPDATE result SET review_rank = 5000007 WHERE id = 1")
+        connection.execute("UPDATE result SET review_rank = 7 WHERE id = 2")
+    connection.close()
+
+    Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC").close()
+
+    with sqlite3.connect(file) as connection:
+        found = connection.execute(
+            'SELECT "order".number, specimen.name, preparation.name FROM micrograph '
+            "JOIN preparation ON preparation.id = micrograph.preparation_id "
+            "JOIN specimen ON specimen.id = micrograph.specimen_id "
+            'JOIN "order" ON "order".id = specimen.order_id'
+        ).fetchall()
+        alone = connection.execute("SELECT unassigned FROM micrograph WHERE specimen_id IS NULL")
+        assert found == [("4711", "3", "1")]
+        assert alone.fetchall() == [("no order number and specimen were known of it",)]
+        ranks = connection.execute("SELECT review_rank FROM result ORDER BY id").fetchall()
+        assert ranks == [(7,), (1_000_007,)]
+    connection.close()

@@ -65,8 +65,14 @@ def _instant(*, index: bool = False) -> Any:
     return Field(default=None, sa_type=Instant, index=index)
 
 
-def _json(*, empty: type = dict) -> Any:
-    return Field(default_factory=empty, sa_type=JSON, nullable=False)
+def _json(*, empty: type = dict, filled: bool = False) -> Any:
+    # `filled`: the column came later, and the rows that were there have to hold something.
+    extra: dict[str, Any] = {"server_default": text("'{}'")} if filled else {}
+    return Field(default_factory=empty, sa_type=JSON, nullable=False, sa_column_kwargs=extra)
+
+
+def _text() -> Any:
+    return Field(default="", sa_column_kwargs={"server_default": text("''")})
 
 
 def _big() -> Any:
@@ -224,7 +230,7 @@ class OrderRow(Row, table=True):
 
 
 class SpecimenRow(Row, table=True):
-    """A physical mounted piece."""
+    """A physical mounted piece. `bundle` judges all of it: set by its first field, then kept."""
 
     __tablename__: ClassVar[Any] = "specimen"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "order_id", "name"),)
@@ -236,6 +242,7 @@ class SpecimenRow(Row, table=True):
     heat: str = ""
     batch: str = ""
     material: str = ""
+    bundle: str | None = None
     first_seen_at: datetime | None = _instant()
     facts: dict[str, Any] = _json()
 
@@ -272,12 +279,23 @@ class SpecificationRow(Row, table=True):
 
 
 class MicrographRow(Row, table=True):
-    """One page or scene of one content: what it shows, apart from what anyone thinks of it."""
+    """One page or scene of one content: what it shows, apart from what anyone thinks of it.
+
+    It belongs to one preparation of one specimen, or to none, and `unassigned` says why. A field
+    that no longer counts says in `superseded` why and by whom.
+    """
 
     __tablename__: ClassVar[Any] = "micrograph"
     __table_args__: ClassVar[Any] = (
         UniqueConstraint("sha256", "page"),
         Index("ix_micrograph_site_id_order", "site_id", "order"),
+        Index(
+            "ix_micrograph_unassigned",
+            "site_id",
+            "id",
+            sqlite_where=text("unassigned != ''"),
+            postgresql_where=text("unassigned != ''"),
+        ),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -302,6 +320,9 @@ class MicrographRow(Row, table=True):
     pruned_at: datetime | None = _instant()
     specimen_id: int | None = Field(default=None, foreign_key="specimen.id", index=True)
     preparation_id: int | None = Field(default=None, foreign_key="preparation.id")
+    unassigned: str = _text()
+    superseded: dict[str, Any] = _json(filled=True)
+    area_mm2: float | None = None
     plant: str = ""
     microscope: str = ""
     objective: str = ""
@@ -379,6 +400,7 @@ class ResultRow(Row, table=True):
     p_value: float | None = None
     strangeness: dict[str, Any] = _json()
     thresholds: dict[str, Any] = _json()
+    expected: dict[str, Any] = _json(filled=True)
     engine: str = ""
     precision: str = ""
 
@@ -418,6 +440,27 @@ class MeasurementRow(Row, table=True):
     name: str
     value: float
     unit: str = ""
+
+
+class RecordRow(Row, table=True):
+    """Something the lab has to be able to show later: appended, never changed.
+
+    `kind` is "validation", "automatic", "control", "reference", "order_list" or "statement";
+    `subject` what it is about, such as a material, a source or an order.
+    """
+
+    __tablename__: ClassVar[Any] = "record"
+    __table_args__: ClassVar[Any] = (
+        Index("ix_record_subject", "site_id", "kind", "subject", "id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    kind: str
+    subject: str = ""
+    by: str = ""
+    at: datetime = _instant()
+    facts: dict[str, Any] = _json()
 
 
 class PromotionRow(Row, table=True):
