@@ -1,0 +1,105 @@
+"""Every page can be used by everybody: axe-core finds nothing serious on it, light or dark."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+
+import pytest
+from lab import SETTINGS, Lab
+from test_web import desk_of
+
+from agent import accounts
+from agent.night import write_report
+from agent.service import Pages
+from agent.settings import Web
+from agent.web import create_app
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+NIGHT = datetime(2026, 11, 24, tzinfo=UTC).date()
+WRITTEN = datetime(2026, 11, 24, 22, 31, tzinfo=UTC)
+GRAVE = ("serious", "critical")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path / "data")
+    yield lab
+    lab.store.close()
+
+
+@pytest.fixture
+def axe():
+    pytest.importorskip("axe_playwright_python", reason="no axe-playwright-python")
+    from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - of the dev extra
+
+    return Axe()
+
+
+@pytest.fixture(params=["light", "dark"])
+def tab(request):
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser.new_page(color_scheme=request.param)
+        browser.close()
+
+
+@pytest.fixture
+def address(lab):
+    pages = Pages(create_app(desk_of(lab)), Web(port=0))
+    pages.start()
+    yield pages.url
+    pages.stop()
+    pages.join(10)
+
+
+def grave(axe, tab) -> list[str]:
+    """Say what is serious or critical on the page that the tab shows, with the places."""
+    found = axe.run(tab).response["violations"]
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found
+        if one["impact"] in GRAVE
+        for node in one["nodes"]
+    ]
+
+
+def test_a_night_and_the_list_of_nights_have_no_grave_fault(lab, axe, tab):
+    for reasons in ((), ("strange", "uncertain"), ("scale_unknown",)):
+        lab.take(reasons=reasons)
+    lab.set_aside("cut.tif", "truncated", "it ends in the middle of the picture")
+    written = write_report(lab.store, lab.archive, lab.reports, NIGHT, SETTINGS, now=WRITTEN)
+
+    for path in (written.path, lab.reports / "index.html"):
+        tab.goto(path.as_uri())
+        assert grave(axe, tab) == [], path.name
+
+
+def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
+    flagged = lab.take(reasons=("strange", "uncertain"))
+    blind = lab.take(reasons=("control_sample",))
+    decided = lab.take(reasons=("uncertain",))
+    pages = ["/review", f"/review/{flagged}", f"/review/{blind}", "/review/name", "/nowhere"]
+
+    for path in [*pages, f"/review/{decided}"]:
+        tab.goto(address + path)
+        assert grave(axe, tab) == [], path
+
+
+def test_the_door_has_no_grave_fault(lab, axe, tab, address):
+    hashed = accounts.hash_password("a long pass phrase")
+    lab.store.accounts.add(
+        "Ann", kind="person", role="viewer", hashed=hashed, by="shell", at=WRITTEN
+    )
+
+    tab.goto(f"{address}/login")
+    assert grave(axe, tab) == []
+    tab.fill("#name", "Ann")
+    tab.fill("#password", "wrong")
+    tab.click("button")
+    assert grave(axe, tab) == []
