@@ -16,9 +16,20 @@ from agent.store.engine import StoreFault, store_url
 from agent.store.journal import Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView
 from agent.store.nights import NightRow
+from agent.store.orders import (
+    Entry,
+    FieldView,
+    OrderLine,
+    OrderView,
+    PreparationView,
+    SpecimenView,
+    Unassigned,
+)
+from agent.store.records import Record
 from agent.store.results import Finding, MicrographView
 from agent.store.retention import Kept
 from agent.store.sources import AgentSeen, SourceHealth
+from agent.store.specimens import Ordered, OtherBundle
 from agent.store.store import Store
 from agent.store.trail import TrailEntry
 
@@ -28,6 +39,8 @@ __all__ = [
     "AgentSeen",
     "Claim",
     "Decision",
+    "Entry",
+    "FieldView",
     "FileFate",
     "Finding",
     "Kept",
@@ -36,12 +49,20 @@ __all__ = [
     "Login",
     "MicrographView",
     "NightRow",
+    "OrderLine",
+    "OrderView",
+    "Ordered",
+    "OtherBundle",
+    "PreparationView",
     "Promotion",
+    "Record",
     "SourceHealth",
+    "SpecimenView",
     "State",
     "Store",
     "StoreFault",
     "TrailEntry",
+    "Unassigned",
     "put_back",
     "store_url",
 ]

@@ -221,10 +221,12 @@ def _current_result(session: Session, micrograph: MicrographRow) -> ResultRow | 
 
 def _queue_again(session: Session, micrograph: MicrographRow) -> None:
     from agent.store.results import rank_of  # noqa: PLC0415 - results stands above labels
+    from agent.store.specimens import is_urgent  # noqa: PLC0415
 
     result = _current_result(session, micrograph)
     if result:
-        result.review_rank = rank_of(result)
+        urgent = is_urgent(session, micrograph.site_id, micrograph.order)
+        result.review_rank = rank_of(result, urgent=urgent)
         session.add(result)
 
 

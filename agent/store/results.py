@@ -15,7 +15,7 @@ from sqlalchemy import Text, cast, func, literal_column, update
 from sqlmodel import col, select
 
 from agent.settings import PROCESS_COLUMNS
-from agent.store import labels
+from agent.store import labels, specimens
 from agent.store.journal import chunks
 from agent.store.tables import ContentRow, MicrographRow, ResultRow, Row, SourceRow
 from agent.triage import Handling, Reason
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CHUNK = 400
 RANKS_PER_REASON = 1_000_000
+URGENT = 1_000_000_000  # more than all reasons together
 LIVE = "live"
 RESULT, MICROGRAPH = "r_", "m_"
 """How columns of the two tables are told apart in one row."""
@@ -50,6 +51,9 @@ class Finding:
         thresholds: The settings the verdict was reached with.
         origin: "watch", "import" or "api".
         artefacts: What was archived: kind → True or a name.
+        area_mm2: Of steel in the crop, mm², or None without a scale.
+        unassigned: Why it can belong to no specimen, "" where its keys say where it belongs.
+        expected: What was ordered, and the size inside that subtype, where another one was seen.
     """
 
     crop_facts: Mapping[str, Any]
@@ -60,6 +64,9 @@ class Finding:
     thresholds: Mapping[str, Any] = field(default_factory=dict)
     origin: str = "watch"
     artefacts: Mapping[str, Any] = field(default_factory=dict)
+    area_mm2: float | None = None
+    unassigned: str = ""
+    expected: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,7 @@ class MicrographView:
         label: The decision that holds, or None. labels: every decision, oldest first.
         awaits: It is in the review queue.
         artefacts: What was archived. pruned_at: when its pixels were deleted, or None.
+        expected: What was ordered, and the size inside that subtype, where another one was seen.
     """
 
     id: str
@@ -124,6 +132,7 @@ class MicrographView:
     awaits: bool
     artefacts: dict[str, Any]
     pruned_at: datetime | None
+    expected: dict[str, Any] = field(default_factory=dict)
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -142,8 +151,15 @@ def write(
 
     Returns:
         The micrograph's public id.
+
+    Raises:
+        OtherBundle: Its specimen is judged by another bundle; the transaction must be given up.
     """
     micrograph = _micrograph(session, content, relative, finding, at=at)
+    if finding.origin != "import" and micrograph.specimen_id is None and not micrograph.unassigned:
+        bundle = finding.prediction.bundle if finding.prediction else ""
+        micrograph.unassigned = finding.unassigned
+        specimens.attach(session, whose, micrograph, bundle, at=at)
     if not _was_said(session, micrograph, finding):
         _write_result(session, whose, micrograph, finding, role=LIVE, at=at)
     return micrograph.public_id
@@ -201,6 +217,7 @@ def _micrograph(
         warnings=list(facts.get("warnings") or ()),
         artefacts=dict(finding.artefacts),
         process_extra=dict(finding.process_extra),
+        area_mm2=finding.area_mm2,
         **columns,
     )
     session.add(row)
@@ -235,10 +252,12 @@ def _write_result(
         handling=finding.verdict.handling.value,
         reasons=[reason.value for reason in finding.verdict.reasons],
         thresholds=dict(finding.thresholds),
+        expected=dict(finding.expected),
         **(_said(finding.prediction) if finding.prediction else {}),
     )
     if role == LIVE and not labels.histories(session, [micrograph.id or 0]):
-        row.review_rank = rank_of(row)
+        urgent = specimens.is_urgent(session, whose.site_id, micrograph.order)
+        row.review_rank = rank_of(row, urgent=urgent)
     session.add(row)
     session.flush()
 
@@ -280,8 +299,12 @@ def _numbers(values: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
-def rank_of(row: ResultRow) -> int | None:
+def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
     """Say a result's place in the review queue: the weightiest reason, then the least probable.
+
+    Args:
+        row: The result.
+        urgent: Its order goes before every other.
 
     Returns:
         Smaller comes first; None where nobody needs to look.
@@ -292,7 +315,8 @@ def rank_of(row: ResultRow) -> int | None:
     weight = list(Reason).index(Reason(reason))
     doubt = row.p_value if reason == Reason.STRANGE else row.probability
     inside = min(max(doubt or 0.0, 0.0), 1.0)
-    return weight * RANKS_PER_REASON + round(inside * (RANKS_PER_REASON - 1))
+    rank = weight * RANKS_PER_REASON + round(inside * (RANKS_PER_REASON - 1))
+    return rank - URGENT if urgent else rank
 
 
 # --- asking -------------------------------------------------------------------------------------
@@ -327,6 +351,16 @@ def one(session: Session, public_id: str) -> MicrographView | None:
     """Say all about one micrograph, or None if there is none of this id."""
     rows = session.execute(_asked().where(MicrographRow.public_id == public_id)).all()
     return next(_views(session, rows), None)
+
+
+def of_micrographs(
+    session: Session, numbers: Sequence[int]
+) -> Iterator[tuple[Any, MicrographView]]:
+    """Say all about micrographs by their row numbers, oldest first, each beside its row."""
+    for some in chunks(numbers):
+        asked = _asked().where(col(ResultRow.micrograph_id).in_(some))
+        rows = session.execute(asked.order_by(col(ResultRow.id))).all()
+        yield from zip(rows, _views(session, rows), strict=True)
 
 
 def queue(
@@ -459,4 +493,5 @@ def _view(row: Any, said: tuple[LabelView, ...]) -> MicrographView:
         awaits=row.r_review_rank is not None,
         artefacts=row.m_artefacts,
         pruned_at=row.m_pruned_at,
+        expected=row.r_expected,
     )

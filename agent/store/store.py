@@ -34,6 +34,8 @@ from agent.store.accounts import Accounts
 from agent.store.engine import reading, writing
 from agent.store.intake import Intake
 from agent.store.journal import Lane, State
+from agent.store.orders import Orders
+from agent.store.records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -110,6 +112,16 @@ class Store:
     def kind(self) -> str:
         """What it is: "sqlite" or "postgresql"."""
         return self._engine.dialect.name
+
+    @property
+    def orders(self) -> Orders:
+        """The orders and their specimens; a door of their own."""
+        return Orders(self._engine, self._whose)
+
+    @property
+    def records(self) -> Records:
+        """What the lab has to be able to show later; a door of its own."""
+        return Records(self._engine, self._whose)
 
     @property
     def accounts(self) -> Accounts:

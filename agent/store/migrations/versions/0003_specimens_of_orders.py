@@ -1,5 +1,7 @@
 """fields belong to specimens, specimens to one bundle; records of the lab"""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -70,14 +72,14 @@ def _gather(connection: sa.Connection) -> None:
         "AND result.current AND result.bundle != '' ORDER BY result.id DESC LIMIT 1)"))
 
 
-def _order(connection: sa.Connection, row: sa.Row) -> int:
+def _order(connection: sa.Connection, row: Any) -> int:
     there = sa.text('SELECT id FROM "order" WHERE site_id = :site AND number = :number')
     found = connection.execute(there, {'site': row.site_id, 'number': row.order}).scalar()
-    return found or _add(connection, 'order', site_id=row.site_id, number=row.order, customer='', product='',
+    return int(found) if found else _add(connection, 'order', site_id=row.site_id, number=row.order, customer='', product='',
         material=row.material, urgent=False, legal_hold=False, first_seen_at=row.taken_at, facts={})
 
 
-def _specimen(connection: sa.Connection, row: sa.Row, order: int) -> int:
+def _specimen(connection: sa.Connection, row: Any, order: int) -> int:
     return _add(connection, 'specimen', site_id=row.site_id, order_id=order, name=row.specimen, heat=row.heat,
         batch=row.batch, material=row.material, first_seen_at=row.taken_at, facts={})
 
@@ -85,7 +87,7 @@ def _specimen(connection: sa.Connection, row: sa.Row, order: int) -> int:
 def _add(connection: sa.Connection, table: str, **values: object) -> int:
     kinds = {'facts': sa.JSON, 'urgent': sa.Boolean, 'legal_hold': sa.Boolean}
     row = sa.table(table, sa.column('id', sa.Integer), *(sa.column(key, kinds.get(key)) for key in values))
-    return connection.execute(sa.insert(row).values(**values).returning(row.c.id)).scalar_one()
+    return int(connection.execute(sa.insert(row).values(**values).returning(row.c.id)).scalar_one())
 
 
 def _rank_again(connection: sa.Connection) -> None:

@@ -1,0 +1,622 @@
+"""Answer what is asked of orders, and write down what people do to them.
+
+In:  order numbers, people's acts with their reasons. Out: `OrderView`s: an order, its specimens,
+their fields. Next: `agent.orders`, which decides. `Store.orders` is this room's own door; each act
+is one transaction and stands in the trail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func
+from sqlmodel import col, select
+
+from agent.errors import WrongUse
+from agent.settings import PROCESS_COLUMNS
+from agent.store import labels, results, specimens, trail
+from agent.store.engine import reading, writing
+from agent.store.tables import (
+    MicrographRow,
+    OrderRow,
+    PreparationRow,
+    ResultRow,
+    SpecificationRow,
+    SpecimenRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import date, datetime
+
+    from sqlalchemy import Engine
+    from sqlmodel import Session
+
+    from agent.store.results import MicrographView
+    from agent.store.sources import Whose
+    from agent.store.specimens import Ordered
+
+
+@dataclass(frozen=True, slots=True)
+class FieldView:
+    """One field of a specimen.
+
+    Args:
+        view: The micrograph with its current result.
+        superseded: Why and by whom it no longer counts; empty where it does.
+        area_mm2: Of steel in the crop, or None without a scale.
+    """
+
+    view: MicrographView
+    superseded: dict[str, Any]
+    area_mm2: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparationView:
+    """One preparation; `facts["superseded"]` says why there is a later one."""
+
+    name: str
+    etchant: str
+    facts: dict[str, Any]
+    fields: tuple[FieldView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecimenView:
+    """One specimen; the last of its preparations counts. `bundle` judges it, None: none has."""
+
+    name: str
+    heat: str
+    batch: str
+    material: str
+    bundle: str | None
+    preparations: tuple[PreparationView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """One order.
+
+    Args:
+        number: Of the order. customer, product, material: "" where unknown.
+        urgent: It goes first. first_seen_at: when it was first heard of, aware UTC.
+        facts: What the order list says beside: heat, batch, etchant, subtype, specimens, count.
+        specimens: By name.
+    """
+
+    number: str
+    customer: str
+    product: str
+    material: str
+    urgent: bool
+    first_seen_at: datetime | None
+    facts: dict[str, Any]
+    specimens: tuple[SpecimenView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """One order in a list: how many specimens and fields of it have come, how many wait."""
+
+    number: str
+    customer: str
+    product: str
+    material: str
+    urgent: bool
+    first_seen_at: datetime | None
+    specimens: int
+    fields: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unassigned:
+    """A field that belongs to no specimen, and why."""
+
+    view: MicrographView
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an order list says of one order; what is "" or empty is not said."""
+
+    number: str
+    customer: str = ""
+    product: str = ""
+    material: str = ""
+    urgent: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Orders:
+    """Every question and act about orders; each method is one transaction.
+
+    Args:
+        engine: At this program's schema.
+        whose: The site and the agent that ask.
+    """
+
+    def __init__(self, engine: Engine, whose: Whose) -> None:
+        self._engine, self._whose = engine, whose
+
+    # --- what a worker asks ---
+
+    def expect(self, number: str, specimen: str) -> Ordered:
+        """Say what an order says of one of its specimens."""
+        with reading(self._engine) as session:
+            return specimens.expect(session, self._whose, number, specimen)
+
+    def reserve(self, number: str, specimen: str, bundle: str, *, at: datetime) -> str:
+        """Say which bundle judges a specimen; one that nothing judges yet is given to `bundle`."""
+        with writing(self._engine) as session:
+            return specimens.reserve(session, self._whose, number, specimen, bundle, at=at)
+
+    def claim_again(
+        self, content_id: int, keys: Mapping[str, str], name: str, *, at: datetime
+    ) -> list[str]:
+        """Notice that the same content came again as a field of another specimen.
+
+        Args:
+            content_id: The content that was there first.
+            keys: Order and specimen that the newcomer names.
+            name: Of the newcomer's file.
+            at: Now.
+
+        Returns:
+            Public ids of the micrographs that belong to no specimen from now on.
+        """
+        wanted = (keys.get("order", ""), keys.get("specimen", ""))
+        if not all(wanted):
+            return []
+        with writing(self._engine) as session:
+            asked = select(MicrographRow).where(
+                MicrographRow.content_id == content_id,
+                col(MicrographRow.specimen_id).is_not(None),
+            )
+            torn = [row for row in session.exec(asked) if (row.order, row.specimen) != wanted]
+            for row in torn:
+                row.unassigned = (
+                    f"it claims two specimens: {row.order}/{row.specimen}, and as {name} "
+                    f"{wanted[0]}/{wanted[1]}"
+                )
+                row.specimen_id = row.preparation_id = None
+                session.add(row)
+                self._remember(
+                    session,
+                    actor="agent",
+                    at=at,
+                    act="field.unassigned",
+                    subject=row.public_id,
+                    facts={"reason": row.unassigned},
+                )
+            return [row.public_id for row in torn]
+
+    # --- what people ask ---
+
+    def order(self, number: str) -> OrderView | None:
+        """Say all about one order, or None if nobody has heard of it."""
+        with reading(self._engine) as session:
+            row = self._row(session, number)
+            return _order(session, row) if row else None
+
+    def all(self) -> list[OrderLine]:
+        """Say every order of this site: urgent ones first, then the newest."""
+        with reading(self._engine) as session:
+            return _lines(session, self._whose)
+
+    def unassigned(self) -> list[Unassigned]:
+        """Say every field that belongs to no specimen, oldest first."""
+        asked = select(MicrographRow.id, MicrographRow.unassigned).where(
+            MicrographRow.site_id == self._whose.site_id, col(MicrographRow.unassigned) != ""
+        )
+        with reading(self._engine) as session:
+            reasons = {number: reason for number, reason in session.exec(asked) if number}
+            found = results.of_micrographs(session, list(reasons))
+            return [Unassigned(view, reasons[row.m_id]) for row, view in found]
+
+    def by(self, column: str, value: str) -> list[str]:
+        """Say the numbers of the orders of a heat or batch, as their fields or lists name it."""
+        where = {"heat": SpecimenRow.heat, "batch": SpecimenRow.batch}[column]
+        asked = (
+            select(OrderRow.number)
+            .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
+            .where(OrderRow.site_id == self._whose.site_id, where == value)
+            .distinct()
+        )
+        with reading(self._engine) as session:
+            return sorted(session.exec(asked))
+
+    def of_micrograph(self, public_id: str) -> str | None:
+        """Say the order a micrograph belongs to, or None."""
+        asked = (
+            select(OrderRow.number)
+            .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
+            .join(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
+            .where(MicrographRow.public_id == public_id)
+        )
+        with reading(self._engine) as session:
+            return session.exec(asked).first()
+
+    def urgent_numbers(self) -> set[str]:
+        """Say the numbers of the orders that go first."""
+        asked = select(OrderRow.number).where(
+            OrderRow.site_id == self._whose.site_id, col(OrderRow.urgent).is_(True)
+        )
+        with reading(self._engine) as session:
+            return set(session.exec(asked))
+
+    # --- what was ordered ---
+
+    def take_list(self, entries: Iterable[Entry], name: str, *, by: str, at: datetime) -> list[str]:
+        """Write down what an order list says; what it does not say stays as it is.
+
+        Args:
+            entries: One per order.
+            name: Of the list.
+            by: Who handed it in.
+            at: Now.
+
+        Returns:
+            Numbers of the orders that are new or say something else now.
+        """
+        with writing(self._engine) as session:
+            return [
+                entry.number for entry in entries if self._take(session, entry, name, by=by, at=at)
+            ]
+
+    def _take(self, session: Session, entry: Entry, name: str, *, by: str, at: datetime) -> bool:
+        row = specimens.order_row(session, self._whose, entry.number, at=at)
+        before = _said(row)
+        for key in ("customer", "product", "material"):
+            setattr(row, key, getattr(entry, key) or getattr(row, key))
+        row.urgent = row.urgent or entry.urgent
+        facts = {key: value for key, value in entry.facts.items() if value}
+        row.facts = {**row.facts, **facts, "list": row.facts.get("list") or name}
+        after = _said(row)
+        if before == after:
+            return False
+        row.facts = {**row.facts, "list": name}
+        session.add(row)
+        session.flush()
+        if row.urgent and not before["urgent"]:
+            _hasten(session, row)
+        changed = {
+            key: [before.get(key), after[key]] for key in after if before.get(key) != after[key]
+        }
+        self._remember(
+            session,
+            actor=by,
+            at=at,
+            act="order.listed",
+            subject=row.number,
+            facts={"list": name, **changed},
+        )
+        return True
+
+    def set_urgent(self, number: str, *, urgent: bool, by: str, at: datetime) -> None:
+        """Let an order go first, or no longer. Raises `WrongUse` if nobody has heard of it."""
+        with writing(self._engine) as session:
+            row = self._known(session, number)
+            if row.urgent == urgent:
+                return
+            row.urgent = urgent
+            session.add(row)
+            session.flush()
+            _hasten(session, row)
+            self._remember(
+                session,
+                actor=by,
+                at=at,
+                act="order.urgent",
+                subject=number,
+                facts={"urgent": urgent},
+            )
+
+    # --- what people do to fields ---
+
+    def assign(
+        self, public_id: str, keys: Mapping[str, str], *, by: str, reason: str, at: datetime
+    ) -> None:
+        """Give a field its place by hand; the reason is kept.
+
+        Args:
+            public_id: Of the micrograph.
+            keys: `order` and `specimen`; `preparation` and `field` where known.
+            by: Who.
+            reason: Why.
+            at: Now.
+
+        Raises:
+            WrongUse: No such micrograph, keys or a reason are missing, or the model's answer on it
+                is another bundle's than that of the specimen.
+        """
+        _refuse_unreasoned(by, reason)
+        if not (keys.get("order") and keys.get("specimen")):
+            raise WrongUse("an assignment needs an order number and a specimen.")
+        with writing(self._engine) as session:
+            row = labels.micrograph_of(session, public_id)
+            before = {name: getattr(row, name) for name in PROCESS_COLUMNS}
+            for name in ("order", "specimen", "preparation", "field"):
+                setattr(
+                    row, name, keys.get(name) or ("" if name == "preparation" else before[name])
+                )
+            row.unassigned = ""
+            said = labels.histories(session, [row.id or 0]).get(row.id or 0, ())
+            decided = any(not label.undone for label in said)
+            bundle = "" if decided else _bundle(session, row)
+            try:
+                specimens.attach(session, self._whose, row, bundle, at=at)
+            except specimens.OtherBundle as other:
+                raise WrongUse(
+                    f"{public_id}: {other}, this field by {bundle}; decide it at the review page, "
+                    "then assign it."
+                ) from other
+            facts = {"reason": reason, "before": before, "now": dict(keys)}
+            self._remember(
+                session, actor=by, at=at, act="field.assigned", subject=public_id, facts=facts
+            )
+
+    def supersede(
+        self, public_id: str, *, by: str, reason: str, defect: str, lead: bool, at: datetime
+    ) -> None:
+        """Let a field count no longer; it stays visible.
+
+        Args:
+            public_id: Of the micrograph.
+            by: Who.
+            reason: Why.
+            defect: The preparation or image defect behind it, or "".
+            lead: `by` is a lead.
+            at: Now.
+        """
+        _refuse_unreasoned(by, reason)
+        with writing(self._engine) as session:
+            row = labels.micrograph_of(session, public_id)
+            said = _superseding(by, reason, defect, lead=lead, at=at)
+            row.superseded = said
+            session.add(row)
+            self._remember(
+                session, actor=by, at=at, act="field.superseded", subject=public_id, facts=said
+            )
+
+    def prepare_again(
+        self,
+        number: str,
+        specimen: str,
+        *,
+        by: str,
+        reason: str,
+        defect: str,
+        lead: bool,
+        at: datetime,
+    ) -> str:
+        """Begin the next preparation of a specimen: what comes from now on belongs to it.
+
+        Returns:
+            The new preparation's name.
+
+        Raises:
+            WrongUse: No such order or specimen, or who and why are not said.
+        """
+        _refuse_unreasoned(by, reason)
+        with writing(self._engine) as session:
+            order = self._known(session, number)
+            asked = select(SpecimenRow).where(
+                SpecimenRow.order_id == order.id, SpecimenRow.name == specimen
+            )
+            row = session.exec(asked).first()
+            if row is None:
+                raise WrongUse(f"order {number} has no specimen {specimen!r} yet.")
+            known = specimens.preparations(session, row.id or 0)
+            name = str(max([specimens.number_of(one.name) for one in known], default=0) + 1)
+            said = _superseding(by, reason, defect, lead=lead, at=at)
+            for one in known[-1:]:
+                one.facts = {**one.facts, "superseded": said}
+                session.add(one)
+            specimens.preparation_row(session, row, name, etchant="", at=at)
+            subject = f"{number}/{specimen}"
+            self._remember(
+                session,
+                actor=by,
+                at=at,
+                act="specimen.prepared_again",
+                subject=subject,
+                facts={"preparation": name, **said},
+            )
+            return name
+
+    # --- what is demanded ---
+
+    def note_specifications(
+        self, entries: Sequence[tuple[str, date, str, str, dict[str, Any]]], *, at: datetime
+    ) -> dict[str, int]:
+        """Write down which specifications are in force; a changed entry is a new version.
+
+        Args:
+            entries: (name, valid from, approved by, sha256, the entry itself).
+            at: Now.
+
+        Returns:
+            sha256 → version.
+        """
+        with reading(self._engine) as session:
+            known = _versions(session)
+        if all(sha256 in known for _, _, _, sha256, _ in entries):
+            return known
+        with writing(self._engine) as session:
+            for name, valid_from, approved_by, sha256, entry in entries:
+                if sha256 in _versions(session):
+                    continue
+                newest = select(func.max(SpecificationRow.version)).where(
+                    SpecificationRow.name == name
+                )
+                version = (session.exec(newest).one() or 0) + 1
+                session.add(
+                    SpecificationRow(
+                        name=name,
+                        version=version,
+                        valid_from=valid_from,
+                        approved_by=approved_by,
+                        sha256=sha256,
+                        entry=entry,
+                        seen_at=at,
+                    )
+                )
+                session.flush()
+                self._remember(
+                    session,
+                    actor=approved_by,
+                    at=at,
+                    act="specification.seen",
+                    subject=name,
+                    facts={"version": version, "sha256": sha256, "entry": entry},
+                )
+            return _versions(session)
+
+    # --- inside ---
+
+    def _row(self, session: Session, number: str) -> OrderRow | None:
+        asked = select(OrderRow).where(
+            OrderRow.site_id == self._whose.site_id, OrderRow.number == number
+        )
+        return session.exec(asked).first()
+
+    def _known(self, session: Session, number: str) -> OrderRow:
+        row = self._row(session, number)
+        if row is None:
+            raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")
+        return row
+
+    def _remember(self, session: Session, **said: Any) -> None:
+        trail.append(session, self._whose.site_id, **said)
+
+
+def _refuse_unreasoned(by: str, reason: str) -> None:
+    if not by.strip():
+        raise WrongUse("say who with --by NAME.")
+    if not reason.strip():
+        raise WrongUse("say why with --reason TEXT: it is kept with the field.")
+
+
+def _superseding(by: str, reason: str, defect: str, *, lead: bool, at: datetime) -> dict[str, Any]:
+    return {"by": by, "reason": reason, "defect": defect, "lead": lead, "at": at.isoformat()}
+
+
+def _said(row: OrderRow) -> dict[str, Any]:
+    own = {key: getattr(row, key) for key in ("customer", "product", "material", "urgent")}
+    return own | {key: value for key, value in row.facts.items() if key != "list"}
+
+
+def _bundle(session: Session, row: MicrographRow) -> str:
+    asked = select(ResultRow.bundle).where(
+        ResultRow.micrograph_id == row.id, col(ResultRow.current).is_(True)
+    )
+    return session.exec(asked).first() or ""
+
+
+def _versions(session: Session) -> dict[str, int]:
+    return dict(session.exec(select(SpecificationRow.sha256, SpecificationRow.version)).all())
+
+
+def _hasten(session: Session, order: OrderRow) -> None:
+    """Put what waits for a person of an order first, or back in its place."""
+    asked = (
+        select(ResultRow)
+        .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
+        .where(
+            MicrographRow.site_id == order.site_id,
+            MicrographRow.order == order.number,
+            col(ResultRow.review_rank).is_not(None),
+        )
+    )
+    for row in session.exec(asked):
+        row.review_rank = results.rank_of(row, urgent=order.urgent)
+        session.add(row)
+
+
+def _order(session: Session, row: OrderRow) -> OrderView:
+    asked = (
+        select(SpecimenRow).where(SpecimenRow.order_id == row.id).order_by(col(SpecimenRow.name))
+    )
+    rows = session.exec(asked).all()
+    fields = _fields(session, [one.id or 0 for one in rows])
+    return OrderView(
+        number=row.number,
+        customer=row.customer,
+        product=row.product,
+        material=row.material,
+        urgent=row.urgent,
+        first_seen_at=row.first_seen_at,
+        facts=row.facts,
+        specimens=tuple(
+            SpecimenView(
+                name=one.name,
+                heat=one.heat,
+                batch=one.batch,
+                material=one.material,
+                bundle=one.bundle,
+                preparations=tuple(
+                    _preparation(prepared, fields)
+                    for prepared in specimens.preparations(session, one.id or 0)
+                ),
+            )
+            for one in rows
+        ),
+    )
+
+
+def _preparation(row: PreparationRow, fields: Mapping[int, list[FieldView]]) -> PreparationView:
+    return PreparationView(row.name, row.etchant, row.facts, tuple(fields.get(row.id or 0, ())))
+
+
+def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[FieldView]]:
+    """Say preparation number → its fields, by name and then as they came."""
+    asked = select(MicrographRow.id).where(col(MicrographRow.specimen_id).in_(specimen_ids))
+    found: dict[int, list[FieldView]] = {}
+    ids = [number for number in session.exec(asked) if number]
+    for row, view in results.of_micrographs(session, ids):
+        one = FieldView(view, row.m_superseded, row.m_area_mm2)
+        found.setdefault(row.m_preparation_id, []).append(one)
+    by_name: Callable[[FieldView], tuple[str, datetime]] = lambda one: (  # noqa: E731 - typed
+        one.view.process_data.get("field", "").zfill(8),
+        one.view.done_at,
+    )
+    return {number: sorted(some, key=by_name) for number, some in found.items()}
+
+
+def _lines(session: Session, whose: Whose) -> list[OrderLine]:
+    asked = (
+        select(
+            OrderRow,
+            func.count(func.distinct(SpecimenRow.id)),
+            func.count(func.distinct(MicrographRow.id)),
+            func.count(col(ResultRow.review_rank)),
+        )
+        .outerjoin(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
+        .outerjoin(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
+        .outerjoin(
+            ResultRow,
+            (col(ResultRow.micrograph_id) == col(MicrographRow.id))
+            & col(ResultRow.current).is_(True),
+        )
+        .where(OrderRow.site_id == whose.site_id)
+        .group_by(col(OrderRow.id))
+        .order_by(col(OrderRow.urgent).desc(), col(OrderRow.id).desc())
+    )
+    return [
+        OrderLine(
+            number=row.number,
+            customer=row.customer,
+            product=row.product,
+            material=row.material,
+            urgent=row.urgent,
+            first_seen_at=row.first_seen_at,
+            specimens=pieces,
+            fields=fields,
+            waiting=waiting,
+        )
+        for row, pieces, fields, waiting in session.exec(asked)
+    ]

@@ -1,0 +1,243 @@
+"""Gather fields into preparations of specimens of orders, each into exactly one or into none.
+
+In:  a micrograph's row and what it says of itself. Out: rows of `order`, `specimen`, `preparation`.
+Next: `orders`, which asks. Nothing is guessed: a field without order and specimen, or one that
+claims two, belongs to none and says why. A specimen is judged by one bundle, whoever judges: its
+first field writes the bundle's name, in the transaction of the result itself.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import select
+
+from agent.errors import AgentError
+from agent.store.tables import OrderRow, PreparationRow, Row, SpecimenRow
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+    from agent.store.tables import MicrographRow
+
+FIRST = "1"
+"""What a preparation is called where nobody says."""
+FROM_ORDER = ("heat", "batch", "material", "etchant")
+"""Process data that travel with an order to each of its fields."""
+
+
+class OtherBundle(AgentError):  # noqa: N818 - a finding, said in the message
+    """The specimen is judged by another bundle than the one that answered; nothing was written.
+
+    Args:
+        bundle: The one that judges it.
+    """
+
+    def __init__(self, specimen: str, bundle: str) -> None:
+        super().__init__(f"specimen {specimen} is judged by the bundle {bundle}")
+        self.bundle = bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What an order says of one of its specimens.
+
+    Args:
+        bundle: That judges the specimen, or None where nothing has judged it yet.
+        told: Heat, batch, material, etchant, product, customer, specification; only what is known.
+        subtypes: What was ordered, () where the order does not say.
+        urgent: It goes first.
+        day: When the order was first heard of, aware UTC, or None.
+    """
+
+    bundle: str | None
+    told: dict[str, str]
+    subtypes: tuple[str, ...]
+    urgent: bool
+    day: datetime | None
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+
+def _there(session: Session, table: type[Row], values: dict[str, Any]) -> None:
+    """Add a row unless it is there; another agent may be adding it at this moment."""
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    session.execute(insert(table).values(facts={}, **values).on_conflict_do_nothing())
+
+
+def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> OrderRow:
+    """Find or make an order."""
+    asked = select(OrderRow).where(OrderRow.site_id == whose.site_id, OrderRow.number == number)
+    if row := session.exec(asked).first():
+        return row
+    values = {"site_id": whose.site_id, "number": number, "first_seen_at": at}
+    blank = {"customer": "", "product": "", "material": "", "urgent": False, "legal_hold": False}
+    _there(session, OrderRow, values | blank)
+    return session.exec(asked).one()
+
+
+def specimen_row(
+    session: Session, whose: Whose, order: OrderRow, name: str, *, at: datetime
+) -> SpecimenRow:
+    """Find or make a specimen, and hold it until the transaction ends."""
+    asked = (
+        select(SpecimenRow)
+        .where(SpecimenRow.order_id == order.id, SpecimenRow.name == name)
+        .with_for_update()
+    )
+    if row := session.exec(asked).first():
+        return row
+    values = {"site_id": whose.site_id, "order_id": order.id, "name": name, "first_seen_at": at}
+    _there(session, SpecimenRow, values | {"heat": "", "batch": "", "material": ""})
+    return session.exec(asked).one()
+
+
+def preparations(session: Session, specimen_id: int) -> list[PreparationRow]:
+    """Say a specimen's preparations, the latest last: by number, then as they came."""
+    asked = select(PreparationRow).where(PreparationRow.specimen_id == specimen_id)
+    return sorted(session.exec(asked), key=lambda row: (number_of(row.name), row.id or 0))
+
+
+def number_of(name: str) -> int:
+    """Say the number in a preparation's name, 0 where there is none."""
+    found = re.findall(r"\d+", name)
+    return int(found[-1]) if found else 0
+
+
+def preparation_row(
+    session: Session, specimen: SpecimenRow, name: str, *, etchant: str, at: datetime
+) -> PreparationRow:
+    """Find or make a preparation: the named one, else the latest, else the first."""
+    known = preparations(session, specimen.id or 0)
+    wanted = name or (known[-1].name if known else FIRST)
+    for row in known:
+        if row.name == wanted:
+            return row
+    values = {"specimen_id": specimen.id, "name": wanted, "etchant": etchant, "first_seen_at": at}
+    before = known[-1].id if known else None
+    _there(session, PreparationRow, values | {"replaces": before})
+    asked = select(PreparationRow).where(
+        PreparationRow.specimen_id == specimen.id, PreparationRow.name == wanted
+    )
+    return session.exec(asked).one()
+
+
+# --- a field finds its place --------------------------------------------------------------------
+
+
+def attach(
+    session: Session, whose: Whose, row: MicrographRow, bundle: str, *, at: datetime
+) -> OrderRow | None:
+    """Give a field its place, or leave it unassigned with the reason.
+
+    Args:
+        session: Open for writing.
+        whose: The site.
+        row: The micrograph; `unassigned` already says so where it claims two specimens.
+        bundle: That answered, "" where there was none.
+        at: Now.
+
+    Returns:
+        Its order, or None where it has none.
+
+    Raises:
+        OtherBundle: The specimen is judged by another one; the transaction must be given up.
+    """
+    row.unassigned = row.unassigned or _lacking(row)
+    if row.unassigned:
+        row.specimen_id = row.preparation_id = None
+        session.add(row)
+        return None
+    order = order_row(session, whose, row.order, at=at)
+    specimen = specimen_row(session, whose, order, row.specimen, at=at)
+    judged_by(session, specimen, bundle)
+    preparation = preparation_row(session, specimen, row.preparation, etchant=row.etchant, at=at)
+    row.specimen_id, row.preparation_id = specimen.id, preparation.id
+    _travel(session, row, order, specimen)
+    session.add(row)
+    return order
+
+
+def judged_by(session: Session, specimen: SpecimenRow, bundle: str) -> None:
+    """Write down which bundle judges a specimen. Raises `OtherBundle` if another one does."""
+    if not bundle or specimen.bundle == bundle:
+        return
+    if specimen.bundle:
+        raise OtherBundle(specimen.name, specimen.bundle)
+    specimen.bundle = bundle
+    session.add(specimen)
+    session.flush()
+
+
+def _lacking(row: MicrographRow) -> str:
+    lacks = [what for what, said in (("order number", row.order), ("specimen", row.specimen))
+             if not said]  # fmt: skip
+    return f"no {' and no '.join(lacks)} is known of it" if lacks else ""
+
+
+def _travel(session: Session, row: MicrographRow, order: OrderRow, specimen: SpecimenRow) -> None:
+    """Let the order's data fill what the field does not say, and the field's the specimen's."""
+    told = told_by(order)
+    for name in FROM_ORDER:
+        if not getattr(row, name) and told.get(name):
+            setattr(row, name, told[name])
+    for name in ("heat", "batch", "material"):
+        if not getattr(specimen, name) and getattr(row, name):
+            setattr(specimen, name, getattr(row, name))
+    session.add(specimen)
+
+
+def told_by(order: OrderRow) -> dict[str, str]:
+    """Say what an order tells, column → value, only what is known."""
+    own = {"material": order.material, "product": order.product, "customer": order.customer}
+    known = {key: str(order.facts.get(key) or "") for key in (*FROM_ORDER, "specification")}
+    return {key: value for key, value in (known | own).items() if value}
+
+
+# --- what a worker asks before it judges --------------------------------------------------------
+
+
+def expect(session: Session, whose: Whose, number: str, specimen: str) -> Ordered:
+    """Say what an order says of a specimen, without writing anything."""
+    asked = select(OrderRow).where(OrderRow.site_id == whose.site_id, OrderRow.number == number)
+    order = session.exec(asked).first()
+    if order is None:
+        return Ordered(None, {}, (), urgent=False, day=None)
+    found = select(SpecimenRow.bundle).where(
+        SpecimenRow.order_id == order.id, SpecimenRow.name == specimen
+    )
+    return Ordered(
+        bundle=session.exec(found).first(),
+        told=told_by(order),
+        subtypes=tuple(order.facts.get("subtype") or ()),
+        urgent=order.urgent,
+        day=order.first_seen_at,
+    )
+
+
+def reserve(
+    session: Session, whose: Whose, number: str, specimen: str, bundle: str, *, at: datetime
+) -> str:
+    """Say which bundle judges a specimen; one that nothing judges yet is given to `bundle`."""
+    order = order_row(session, whose, number, at=at)
+    row = specimen_row(session, whose, order, specimen, at=at)
+    if row.bundle:
+        return row.bundle
+    row.bundle = bundle
+    session.add(row)
+    return bundle
+
+
+def is_urgent(session: Session, site_id: int, number: str) -> bool:
+    """Say whether an order goes first."""
+    if not number:
+        return False
+    asked = select(OrderRow.urgent).where(OrderRow.site_id == site_id, OrderRow.number == number)
+    return bool(session.exec(asked).first())
