@@ -15,6 +15,7 @@ from agent.watch.bell import Bell, Deaf, Hints, why_deaf
 from agent.watch.hearing import choose, is_silent
 from agent.watch.listing import list_folder
 from agent.watch.names import EXTENSIONS, from_text, to_text
+from agent.watch.writer import hold_on
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file names and links")
 ROOT = Path("/export")
@@ -170,6 +171,20 @@ def test_the_listing_goes_into_folders_and_says_relative_paths(tmp_path):
     assert sorted(listing.pictures) == ["a/b/deep.tif", "top.png"]
     assert listing.pictures["top.png"][0] == 2
     assert list(listing.others) == ["notes.txt"]
+
+
+@posix
+@pytest.mark.parametrize("at_s", [-(2**31), 10_400_000_000, 13_000_000_000])
+def test_a_file_dated_beyond_what_a_database_takes_is_listed_with_a_time_of_its_own(tmp_path, at_s):
+    (tmp_path / "odd.tif").write_bytes(b"x")
+    (tmp_path / "now.tif").write_bytes(b"x")
+    os.utime(tmp_path / "odd.tif", (at_s, at_s))
+
+    facts = list_folder(tmp_path).pictures
+
+    assert all(-(2**63) <= number < 2**63 for number in facts["odd.tif"])
+    assert facts["odd.tif"][1] != facts["now.tif"][1]
+    assert hold_on(Arrival("LOM", tmp_path, "odd.tif", *facts["odd.tif"])) is None
 
 
 @posix
@@ -434,6 +449,54 @@ def test_a_file_that_will_not_open_is_asked_again_and_then_handed_on(tmp_path, w
 
     assert not run(watched, 10)
     assert names(run(watched, 60, since_s=10)) == ["a.tif"]
+
+
+def test_a_file_whose_size_was_taken_in_advance_is_not_taken_while_it_has_holes(tmp_path, watch):
+    path = tmp_path / "a.tif"
+    with path.open("wb") as file:
+        file.truncate(1 << 20)
+        file.write(b"x" * 4096)
+    facts = list_folder(tmp_path).pictures["a.tif"]
+    if hold_on(Arrival("LOM", tmp_path, "a.tif", *facts)) is None:
+        pytest.skip("this file system keeps no holes")
+    watched, _ = watch(tmp_path)
+
+    early = run(watched, 300)
+    path.write_bytes(b"x" * (1 << 20))
+    filled = run(watched, 400, since_s=301)
+
+    assert not early
+    assert names(filled) == ["a.tif"]
+
+
+def test_a_file_that_keeps_its_holes_is_handed_on_all_the_same(tmp_path, watch):
+    with (tmp_path / "a.tif").open("wb") as file:
+        file.truncate(1 << 20)
+        file.write(b"x" * 4096)
+    watched, _ = watch(tmp_path)
+
+    assert names(run(watched, 600)) == ["a.tif"]
+
+
+def test_a_file_that_no_row_can_hold_is_said_and_not_offered_until_it_changes(tmp_path, watch):
+    (tmp_path / "a.tif").write_bytes(b"x")
+    (tmp_path / "b.tif").write_bytes(b"x")
+    watched, _ = watch(tmp_path, quiet_s=1)
+    watched.look(0)
+    first, second = watched.look(1).at_rest
+
+    watched.taken([first])
+    watched.refuse(second, "it cannot be written down")
+    said = watched.state.problem
+    after = watched.look(70)
+    (tmp_path / second.relative).write_bytes(b"yy")
+    changed = run(watched, 140, since_s=131)
+
+    assert second.relative in said
+    assert not after.at_rest
+    assert not after.settling
+    assert names(changed) == [second.relative]
+    assert not watched.state.problem
 
 
 def test_a_hundred_thousand_known_files_cost_one_set_difference(tmp_path, watch):

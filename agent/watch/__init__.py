@@ -3,6 +3,7 @@
 names      one predicate: which names are micrographs, which are junk
 listing    the truth: what a folder holds now
 bell       events, for speed alone
+writer     has whoever writes it let go
 settling   what has been left alone for the quiet time
 watched    one source: all of these together, and its health
 """

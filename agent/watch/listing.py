@@ -106,7 +106,13 @@ def _note(listing: Listing, relative: str, error: OSError | str) -> None:
 
 def facts_of(found: os.stat_result) -> Facts:
     """Say what a `stat` shows of a file's content; the change time counts on POSIX alone."""
-    return found.st_size, found.st_mtime_ns, 0 if sys.platform == "win32" else found.st_ctime_ns
+    ctime_ns = 0 if sys.platform == "win32" else found.st_ctime_ns
+    return found.st_size, _in_64_bits(found.st_mtime_ns), _in_64_bits(ctime_ns)
+
+
+def _in_64_bits(ns: int) -> int:
+    # A file may be dated after 2262, which no database takes; what counts is that it differs.
+    return (ns + 2**63) % 2**64 - 2**63
 
 
 def look_up(folder: Path, relative: str) -> Facts | None:

@@ -8,8 +8,6 @@ that cannot be written costs time, never a micrograph.
 from __future__ import annotations
 
 import errno
-import os
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +20,7 @@ from agent.watch.hearing import Hearing, choose
 from agent.watch.listing import Listing, list_folder, long_path, look_up
 from agent.watch.names import Kind, kind_of
 from agent.watch.settling import Settling
+from agent.watch.writer import Hold, hold_on, is_announced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,8 +31,6 @@ log = structlog.get_logger()
 
 Completion = Literal["quiet", "rename", "sidecar"]
 
-SIDECARS = (".done", ".ok", ".ready", ".complete", ".xml", ".txt", ".json", ".cal", ".md5")
-"""A file beside the picture, with its whole name or its stem, that says: it is done."""
 RENAMED_QUIET_S = 0.5  # a name that only a rename gives is whole at once; two looks, to be sure
 EMPTY_AFTER = 5  # quiet times after which a placeholder that stays empty is named as `empty`
 TEND_EVERY_S = 5.0  # the root and the bell are looked after this often
@@ -41,7 +38,9 @@ POLL_EVERY_S = 2.0  # where no events come; never more than a twentieth of the t
 REST_SHARE = 20
 BACK_OFF_S = (1.0, 5.0, 30.0, 120.0, 600.0)
 POSTPONED_S = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 3600.0)
-PATIENCE = 4  # times that a file may refuse to open before the journal is told of it
+PATIENCE = {Hold.REFUSED: 4, Hold.HOLES: 6}
+"""How often a quiet file is asked again before the journal has it all the same: 23 s where it will
+not open, six minutes where it has holes. A file system that squeezes zeros out makes some too."""
 UNHEARD = 3  # files found without an event, and hardly one with: events do not come here
 
 
@@ -131,6 +130,8 @@ class Watched:
         self._told: set[str] = set(settling)
         self._pending: dict[str, Arrival | None] = {}
         self._postponed: dict[Arrival, tuple[int, float]] = {}
+        self._refused: dict[Arrival, str] = {}
+        self._listed_trouble = ""
         self._unheard: set[str] = set()
         self._heard_count = self._unheard_count = 0
         self._bell: Bell | None = None
@@ -181,6 +182,11 @@ class Watched:
             if self._pending.pop(file.relative, None):
                 self._count(file.relative)
 
+    def refuse(self, file: Arrival, sentence: str) -> None:
+        """Learn that the journal cannot hold this one; it is not offered until it changes."""
+        self._refused[file] = sentence
+        self._say(problem=self._trouble())
+
     def let_go(self, relatives: Iterable[str]) -> None:
         """Learn that the journal knows these are gone; if they come back they are offered again."""
         for relative in relatives:
@@ -218,10 +224,14 @@ class Watched:
                 source=self._name, folder=str(self._folder), mode=self.state.mode,
                 why=self.state.why, files=len(listing.pictures),
             )  # fmt: skip
-        self._say(
-            online=True, problem=_trouble(listing), listed=self.state.listed + 1, took_s=took_s
-        )
+        self._listed_trouble = _trouble(listing.troubles)
+        problem = self._trouble()
+        self._say(online=True, problem=problem, listed=self.state.listed + 1, took_s=took_s)
         return listing
+
+    def _trouble(self) -> str:
+        refused = {file.relative: sentence for file, sentence in self._refused.items()}
+        return self._listed_trouble or _trouble(refused)
 
     def _gone(self, listing: Listing) -> tuple[str, ...]:
         if listing.troubles:
@@ -289,12 +299,21 @@ class Watched:
         empty = [file for file in waiting if self._stays_empty(file, now_s)]
         still = set(waiting)
         self._postponed = {f: p for f, p in self._postponed.items() if f in still}
-        offered = tuple(file for file in (*rest, *empty) if self._is_free(file, now_s))
+        self._refused = {f: why for f, why in self._refused.items() if f in still}
+        offered = tuple(
+            file
+            for file in (*rest, *empty)
+            if file not in self._refused and self._is_free(file, now_s)
+        )
         self._told.update(file.relative for file in waiting)
         resting = set(offered)
         return Look(
             at_rest=offered,
-            settling=tuple(f for f in waiting if f.relative not in before and f not in resting),
+            settling=tuple(
+                file
+                for file in waiting
+                if file.relative not in before and file not in resting | self._refused.keys()
+            ),
             ignored=tuple(self._arrival(n, f) for n, f in others.items() if n not in known),
             listed=listed,
         )
@@ -313,7 +332,8 @@ class Watched:
         tries, not_before_s = self._postponed.get(file, (0, now_s))
         if now_s < not_before_s:
             return False
-        if opens_unchanged(file) or tries >= PATIENCE:
+        hold = hold_on(file)
+        if hold is None or tries >= PATIENCE[hold]:
             return True
         pause_s = POSTPONED_S[min(tries, len(POSTPONED_S) - 1)]
         self._postponed[file] = (tries + 1, now_s + pause_s)
@@ -411,56 +431,9 @@ class Watched:
         self.state = replace(self.state, **facts)  # type: ignore[arg-type]  # keys are its fields
 
 
-def is_announced(path: Path) -> bool:
-    """Say whether a file beside this one announces that it is done."""
-    stem = path.with_suffix("")
-    return any(
-        os.path.lexists(f"{base}{suffix}")
-        for base in (path, stem)
-        for suffix in (*SIDECARS, *(s.upper() for s in SIDECARS))
-        if f"{base}{suffix}" != str(path)
-    )
-
-
-def opens_unchanged(file: Arrival) -> bool:
-    """Open a file and say whether it is still what the listing showed.
-
-    Opening makes a network file system fetch size and times afresh, where a listing may show
-    what it saw a minute ago; on Windows it is refused while a writer holds the file.
-    """
-    path = long_path(file.path)
-    try:
-        if sys.platform == "win32":
-            return _opens_alone(path) and look_up(file.folder, file.relative) == file.facts
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        found = os.fstat(descriptor)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns) == file.facts
-
-
-def _opens_alone(path: str) -> bool:
-    """Open with nobody else writing, and close at once (Windows): share reading and deleting."""
-    import ctypes  # noqa: PLC0415 - Windows alone
-
-    generic_read, share_read_delete, open_existing = 0x80000000, 0x1 | 0x4, 3
-    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined, unused-ignore]
-    kernel.CreateFileW.restype = ctypes.c_void_p
-    handle = kernel.CreateFileW(path, generic_read, share_read_delete, None, open_existing, 0, None)
-    if handle in (None, ctypes.c_void_p(-1).value):
-        return False
-    kernel.CloseHandle(ctypes.c_void_p(handle))
-    return True
-
-
-def _trouble(listing: Listing) -> str:
-    if not listing.troubles:
+def _trouble(said: Mapping[str, str]) -> str:
+    if not said:
         return ""
-    name, sentence = next(iter(listing.troubles.items()))
-    more = len(listing.troubles) - 1
+    name, sentence = next(iter(said.items()))
+    more = len(said) - 1
     return f"{name}: {sentence}" + (f" (and {more} more)" if more else "")
