@@ -13,7 +13,6 @@ import pytest
 from agent import settings as settings_of
 from agent.archive import Archive
 from agent.errors import BadSettings, BadStore, WrongUse
-from agent.host.systemd import Manager, unit_for
 from agent.service import Agent, run_once, status_of
 from agent.service.lock import RunLock
 from agent.service.place import agent_name
@@ -352,7 +351,7 @@ def test_the_schedule_knows_when_the_next_report_is_due(lab):
     assert (due.hour, due.minute) == (23, 30)
 
 
-# --- pace and host ------------------------------------------------------------------------------
+# --- pace ------------------------------------------------------------------------------
 
 
 def test_a_round_is_as_long_as_a_fresh_file_may_wait():
@@ -365,31 +364,3 @@ def test_a_round_is_as_long_as_a_fresh_file_may_wait():
         pace.took(4, seconds=40.0)
 
     assert (before, fast, pace.files()) == (4, 40, 4)
-
-
-def test_a_service_manager_is_spoken_to_only_where_there_is_one(monkeypatch):
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-
-    Manager().say("READY=1")
-
-
-@pytest.mark.skipif(os.name == "nt", reason="systemd")
-def test_a_service_manager_hears_that_the_agent_is_ready(monkeypatch, tmp_path):
-    import socket  # noqa: PLC0415
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-        line.bind(str(tmp_path / "notify"))
-        line.settimeout(10)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-
-        Manager().say("READY=1")
-
-        assert line.recv(64) == b"READY=1"
-
-
-def test_the_unit_lets_the_agent_write_into_its_data_folder_alone(lab):
-    unit = unit_for(lab.file, lab.settings)
-
-    assert f'ReadWritePaths="{lab.settings.store.folder}"' in unit
-    assert f'"-{lab.source}"' in unit
-    assert "ProtectSystem=strict" in unit

@@ -33,26 +33,36 @@ def run(
 
 
 def _run(settings: Settings) -> None:
+    import faulthandler  # noqa: PLC0415
+
     from agent import log  # noqa: PLC0415 - heavy
-    from agent.host import systemd  # noqa: PLC0415
+    from agent.host import share, systemd  # noqa: PLC0415
+
+    share.keep_to_share(settings.service.cores)  # before libraries count the cores
+    faulthandler.enable()  # a hang that the watchdog ends leaves every thread's place in the log
     from agent.service import Agent  # noqa: PLC0415
 
-    file = None if aside.is_terminal or systemd.has_journal() else log_file(settings)
-    log.set_up(level=settings.log.level, file=file)
+    journal = systemd.has_journal()
+    file = None if aside.is_terminal or journal else log_file(settings)
+    log.set_up(level=settings.log.level, file=file, journal=journal)
     if file:
         aside.print(f"log: {file}", markup=False)
     manager = systemd.Manager()
 
     def ready() -> None:
-        manager.say("READY=1")
+        manager.say(f"READY=1\n{state()}")
         if agent.url:
             aside.print(f"review page: {agent.url} (Ctrl-C stops)", markup=False)
+
+    def state() -> str:
+        problems = agent.problems.all()
+        return f"STATUS={problems[0] if problems else f'watching; page {agent.url}'}"
 
     agent = Agent(
         settings,
         on_ready=ready,
-        on_beat=lambda: manager.say("WATCHDOG=1"),
-        on_stopping=lambda: manager.say("STOPPING=1"),
+        on_beat=lambda: manager.say(f"WATCHDOG=1\n{state()}"),
+        on_stopping=lambda: manager.say("STOPPING=1\nSTATUS=finishing the file in hand"),
     )
     agent.run()
 
@@ -187,11 +197,21 @@ app.add_typer(service, name="service")
 
 
 @service.command("install")
-def install(context: typer.Context) -> None:
+def install(
+    context: typer.Context,
+    account: Annotated[
+        str,
+        typer.Option(
+            help="Whom it runs as; default: an own user martensight (Linux), LocalSystem "
+            r"(Windows). On Windows DOMAIN\user, or DOMAIN\name$ for a gMSA."
+        ),
+    ] = "",
+) -> None:
     """Install the agent as a service that starts with this PC."""
     from agent.host import manager  # noqa: PLC0415
 
-    for line in manager().install(settings_file_of(context), settings_of(context)):
+    lines = manager().install(settings_file_of(context), settings_of(context), account=account)
+    for line in lines:
         console.print(line, markup=False)
 
 

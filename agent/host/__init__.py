@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 class ServiceManager(Protocol):
     """What every service manager can do; each act yields the lines a person reads."""
 
-    def install(self, config: Path | None, settings: Settings) -> Iterator[str]:
-        """Install the agent as a service that starts with this PC."""
+    def install(
+        self, config: Path | None, settings: Settings, *, account: str = ""
+    ) -> Iterator[str]:
+        """Install the agent as a service that starts with this PC, running as `account`."""
 
     def uninstall(self) -> Iterator[str]:
         """Remove it."""

@@ -1,6 +1,7 @@
-"""Speak with systemd: ready, alive, stopping; and install the unit.
+"""Speak with systemd: ready, alive, stopping; and keep the agent as its service.
 
 In:  the running agent's words. Out: messages on systemd's socket. Next: systemd.
+What the unit says is written in `unit`; here it is put in its place, with the account it needs.
 """
 
 from __future__ import annotations
@@ -8,21 +9,20 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
+from agent.host.unit import ACCOUNT, UNIT, this_machine, unit_for, writable_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.settings import Settings
 
-UNIT = "martensight.service"
 FOLDER = Path("/etc/systemd/system")
-USER = "martensight"
 
 
 def has_journal() -> bool:
@@ -49,143 +49,148 @@ class Manager:
 
 
 class Systemd:
-    """The service as systemd keeps it."""
+    """The service as systemd keeps it. Needs root, but for `status`."""
 
-    def install(self, config: Path | None, settings: Settings) -> Iterator[str]:
-        """Write the unit, and have it start with the PC.
+    def install(
+        self, config: Path | None, settings: Settings, *, account: str = ""
+    ) -> Iterator[str]:
+        """Make the account and the data folder, write the unit, and have it start with the PC.
 
         Raises:
-            WrongUse: No settings file is there, or this is not root.
+            WrongUse: No settings file is there, this is not root, or the account is unknown.
         """
         if config is None:
             raise WrongUse("a service needs a settings file: write one with agent init DIR.")
-        text = unit_for(config, settings)
-        _need_user(settings.store.folder)
-        try:
-            (FOLDER / UNIT).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise WrongUse(
-                f"{FOLDER / UNIT}: cannot be written ({error.strerror}); run this as root."
-            ) from error
+        _refuse_others()
+        name = account or ACCOUNT
+        yield from _make_account(name, settings.store.folder, make=not account)
+        for folder in writable_folders(settings):
+            yield from hand_over(folder, name)
+        yield from _let_read(config, name)
+        text = unit_for(config, settings, this_machine(settings), account=name)
+        _write(FOLDER / UNIT, text)
         yield f"wrote {FOLDER / UNIT}"
         yield from _systemctl("daemon-reload")
-        yield from _systemctl("enable", UNIT)
-        yield "start it with: agent service start"
+        yield from _systemctl("enable", "--quiet", UNIT)
+        yield "it starts with this PC; now: agent service start"
 
     def uninstall(self) -> Iterator[str]:
-        """Stop it and remove the unit."""
-        yield from _systemctl("disable", "--now", UNIT)
-        try:
-            (FOLDER / UNIT).unlink(missing_ok=True)
-        except OSError as error:
-            raise WrongUse(
-                f"{FOLDER / UNIT}: cannot be removed ({error.strerror}); run this as root."
-            ) from error
+        """Stop it and remove the unit; data, settings and account stay."""
+        _refuse_others()
+        if not (FOLDER / UNIT).is_file():
+            raise WrongUse(f"the service is not installed: there is no {FOLDER / UNIT}.")
+        yield from _systemctl("disable", "--now", "--quiet", UNIT)
+        (FOLDER / UNIT).unlink(missing_ok=True)
         yield from _systemctl("daemon-reload")
-        yield f"removed {FOLDER / UNIT}"
+        yield f"removed {FOLDER / UNIT}; data, settings and the account stay."
 
     def start(self) -> Iterator[str]:
-        """Start it."""
+        """Start it, and wait until it watches its sources."""
+        _refuse_others()
         yield from _systemctl("start", UNIT)
+        yield "it runs; its log: journalctl -u martensight -f"
 
     def stop(self) -> Iterator[str]:
-        """Stop it."""
+        """Stop it; the file in hand is finished."""
+        _refuse_others()
         yield from _systemctl("stop", UNIT)
+        yield "it is stopped."
 
     def status(self) -> Iterator[str]:
         """Say what systemd knows of it."""
-        yield from _systemctl("status", "--no-pager", UNIT, may_fail=True)
+        yield from _systemctl("status", "--no-pager", "--lines=5", UNIT, may_fail=True)
 
 
-def _need_user(folder: Path) -> None:
+def account_of_service() -> str | None:
+    """Say as whom the installed service runs; None where none is installed."""
+    try:
+        lines = (FOLDER / UNIT).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((line.removeprefix("User=") for line in lines if line.startswith("User=")), None)
+
+
+def _refuse_others() -> None:
+    if os.geteuid() != 0:
+        raise WrongUse("only root may change services: sudo agent --config FILE service …")
+
+
+def _make_account(name: str, home: Path, *, make: bool) -> Iterator[str]:
     import pwd  # noqa: PLC0415 - POSIX alone
 
     try:
-        pwd.getpwnam(USER)
+        pwd.getpwnam(name)
     except KeyError as error:
-        raise WrongUse(
-            f"the service runs as the user {USER}, who does not exist yet: "
-            f"useradd --system {USER} && chown -R {USER}: {folder}"
-        ) from error
+        if not make:
+            raise WrongUse(f"--account {name}: there is no such user on this PC.") from error
+        _run(
+            "useradd", "--system", "--user-group", "--no-create-home",
+            "--home-dir", str(home), "--shell", "/usr/sbin/nologin", name,
+        )  # fmt: skip
+        yield f"made the user {name}, who cannot log in"
 
 
-def unit_for(config: Path, settings: Settings) -> str:
-    """Write the unit for one settings file, hardened, with only the data folder writable."""
-    command = Path(sys.executable).with_name("agent")
-    program = str(command) if command.is_file() else f"{sys.executable} -m agent"
-    folder = settings.store.folder
-    return _TEMPLATE.format(
-        program=program, config=config, folder=folder, reads=" ".join(
-            f'"-{source.folder}"' for source in settings.sources
-        ) or '"-/mnt"',
-    )  # fmt: skip
+def hand_over(folder: Path, name: str) -> Iterator[str]:
+    """Make a folder the account's own, with all that is in it; links are not followed.
+
+    Raises:
+        WrongUse: The folder cannot be made, or is one that belongs to the system.
+    """
+    import pwd  # noqa: PLC0415 - POSIX alone
+
+    user = pwd.getpwnam(name)
+    if len(folder.parts) < 3:  # noqa: PLR2004 - "/" and one name: /var, /srv, …
+        raise WrongUse(f"{folder}: belongs to the system; name a folder inside it.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = [
+            one for one in (folder, *folder.rglob("*"))
+            if one.lstat().st_uid != user.pw_uid
+        ]  # fmt: skip
+        for one in others:
+            os.chown(one, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    except OSError as error:
+        raise WrongUse(f"{folder}: cannot be handed to {name} ({error.strerror}).") from error
+    if others:
+        yield f"{folder} belongs to {name} now"
+
+
+def _let_read(config: Path, name: str) -> Iterator[str]:
+    """Let the account's group read the settings, and nobody else: they may hold a password."""
+    import pwd  # noqa: PLC0415 - POSIX alone
+
+    status, user = config.stat(), pwd.getpwnam(name)
+    mine = status.st_uid == user.pw_uid
+    if mine or status.st_mode & stat.S_IROTH:
+        return
+    os.chown(config, -1, user.pw_gid)
+    config.chmod(stat.S_IMODE(status.st_mode) | stat.S_IRGRP)
+    yield f"{config} can be read by {name} now"
+
+
+def _write(file: Path, text: str) -> None:
+    part = file.with_name(f".{file.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        raise WrongUse(f"{file}: cannot be written ({error.strerror}).") from error
 
 
 def _systemctl(*arguments: str, may_fail: bool = False) -> Iterator[str]:
-    program = shutil.which("systemctl")
-    if program is None:
+    if shutil.which("systemctl") is None:
         raise WrongUse("systemctl: not found; this PC does not run systemd.")
+    yield from _run("systemctl", *arguments, may_fail=may_fail)
+
+
+def _run(program: str, *arguments: str, may_fail: bool = False) -> list[str]:
+    found = shutil.which(program)
+    if found is None:
+        raise WrongUse(f"{program}: not found on this PC.")
     done = subprocess.run(  # noqa: S603 - our own words
-        [program, *arguments], capture_output=True, text=True, check=False
+        [found, *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode and not may_fail:
-        raise WrongUse(f"systemctl {' '.join(arguments)}: {done.stderr.strip()}")
-    yield from done.stdout.splitlines()
-
-
-_TEMPLATE = """\
-[Unit]
-Description=Martensight: quality control of hardened-steel micrographs
-After=network-online.target remote-fs.target time-sync.target
-Wants=network-online.target
-
-[Service]
-Type=notify
-NotifyAccess=main
-ExecStart={program} --config "{config}" run
-WorkingDirectory={folder}
-Restart=on-failure
-RestartSec=5
-WatchdogSec=120
-TimeoutStartSec=300
-TimeoutStopSec=30
-Nice=5
-IOSchedulingClass=best-effort
-IOSchedulingPriority=6
-User=martensight
-Group=martensight
-
-# It reads the sources, and writes into its data folder alone.
-ProtectSystem=strict
-ReadWritePaths="{folder}"
-ReadOnlyPaths={reads}
-ProtectHome=read-only
-PrivateTmp=yes
-PrivateDevices=no
-DeviceAllow=char-nvidia* rw
-DevicePolicy=closed
-NoNewPrivileges=yes
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectControlGroups=yes
-ProtectClock=yes
-ProtectHostname=yes
-ProtectProc=invisible
-ProcSubset=all
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-RemoveIPC=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallErrorNumber=EPERM
-UMask=0027
-
-[Install]
-WantedBy=multi-user.target
-"""
+        said = (done.stderr or done.stdout).strip()
+        raise WrongUse(f"{program} {' '.join(arguments)}: {said}")
+    return [*done.stdout.splitlines(), *(done.stderr.splitlines() if may_fail else ())]

@@ -1,23 +1,26 @@
-r"""Be a Windows service: installed, started, stopped and removed by the service manager.
+r"""Keep the agent as a Windows service: install, start, stop, remove.
 
-In:  the service manager's controls. Out: a running `Agent`. Next: nothing.
-The service's binary is `python.exe -m agent.host.windows` itself: `pythonservice.exe` does not
-know virtual environments. The settings file's path is kept in the service's registry key, since
-LocalSystem has another home and another working folder. Restart after a failure needs the
+In:  a settings file and an account. Out: a service entry. Next: `windows_service`, which it starts.
+The service's binary is `python.exe -m agent.host.windows_service` itself: `pythonservice.exe` does
+not know virtual environments. The settings file's path is kept in the service's registry key, since
+a service has another home and another working folder. Restart after a failure needs the
 failure-actions flag, else Windows restarts only what crashed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import getpass
+import subprocess
 import sys
-import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import SetupError, WrongUse
+from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from agent.settings import Settings
 
@@ -26,121 +29,259 @@ TITLE = "Martensight micrograph agent"
 TEXT = (
     "Takes micrographs from the microscopes' export folders, grades them, and reports each night."
 )
-NEEDS = ["Tcpip", "Dnscache"]
-RESTART_MS = (60_000, 120_000)
+RESTART_MS = (10_000, 60_000, 300_000)
 FORGIVEN_AFTER_S = 86_400
-STOP_HINT_MS = 30_000
+PRESHUTDOWN_MS = 20_000
+"""The agent ends within 10 s; Windows itself gives 10 s where nothing is asked for."""
+
+START_S, STOP_S = 300.0, 30.0
 REMOTE_DRIVE = 4
 KEY = rf"SYSTEM\CurrentControlSet\Services\{NAME}\Parameters"
+BINARY = f'"{sys.executable}" -m agent.host.windows_service'
+LOCAL_SYSTEM = (
+    "it runs as LocalSystem, which may do anything on this PC and reaches shares only as this "
+    'computer\'s account (DOMAIN\\PCNAME$). With less power: --account "NT SERVICE\\Martensight"; '
+    "for shares: --account DOMAIN\\user, or a gMSA, --account DOMAIN\\name$."
+)
+_BUILT_IN = ("nt service\\", "nt authority\\")
+_EXISTS, _NOT_ACTIVE, _OWN_CODE = 1073, 1062, 1066
 
 
 class WindowsServices:
     """The service as Windows keeps it. Needs an administrator's shell."""
 
-    def install(self, config: Path | None, settings: Settings) -> Iterator[str]:
-        """Register the service, delayed start, restart on failure.
+    def install(
+        self, config: Path | None, settings: Settings, *, account: str = ""
+    ) -> Iterator[str]:
+        r"""Register the service: delayed start, restart on failure, told before a shutdown.
+
+        Args:
+            config: The settings file.
+            settings: Read from it.
+            account: DOMAIN\user, a gMSA DOMAIN\name$, NT SERVICE\Martensight; "" is LocalSystem.
 
         Raises:
-            WrongUse: No settings file, or a source on a mapped drive, which no service sees.
+            WrongUse: No settings file, a folder on a mapped drive, which no service sees, or
+                Windows refuses.
         """
         if config is None:
             raise WrongUse("a service needs a settings file: write one with agent init DIR.")
-        for source in settings.sources:
-            refuse_mapped_drive(source.name, source.folder)
+        for what, folder in folders_of(settings):
+            refuse_mapped_drive(what, folder)
+        settings.store.folder.mkdir(parents=True, exist_ok=True)
+        password = _password(account)
         with _manager() as (service, manager):
-            handle = service.CreateService(
-                manager,
-                NAME,
-                TITLE,
-                service.SERVICE_ALL_ACCESS,
-                service.SERVICE_WIN32_OWN_PROCESS,
-                service.SERVICE_AUTO_START,
-                service.SERVICE_ERROR_NORMAL,
-                f'"{sys.executable}" -m agent.host.windows',
-                None,
-                0,
-                NEEDS,
-                None,
-                None,
-            )
+            handle, word = _registered(service, manager, account, password)
             try:
                 _configure(service, handle)
             finally:
                 service.CloseServiceHandle(handle)
         remember(config)
-        yield f"installed the service {NAME} for {config}"
-        yield (
-            "it runs as LocalSystem, which reaches shares only as this computer's account: "
-            "for shares set a domain account in services.msc, Log On."
-        )
-        yield "start it with: agent service start"
+        yield f"{word} the service {NAME} for {config}"
+        if account:
+            yield from _let(account, settings)
+        else:
+            yield LOCAL_SYSTEM
+        yield "it starts some minutes after the PC does; now: agent service start"
 
     def uninstall(self) -> Iterator[str]:
         """Stop and remove it, and wait until Windows has really let go of it."""
         yield from self.stop()
         with _opened() as (service, handle):
             service.DeleteService(handle)
-        if not _is_gone():
+        if not _comes_true(_is_gone, 10.0):
             yield "Windows removes it once services.msc and other consoles are closed."
         yield f"removed the service {NAME}; data and settings stay."
 
     def start(self) -> Iterator[str]:
-        """Start it."""
+        """Start it, and wait until it watches its sources.
+
+        Raises:
+            WrongUse: It ended instead; says where it wrote why.
+        """
         with _opened() as (service, handle):
-            service.StartService(handle, None)
-        yield f"{NAME} starts; its log is in the data folder, logs\\agent.log"
+            with contextlib.suppress(service.error):  # it runs already, or its state says why not
+                service.StartService(handle, None)
+            pending = (service.SERVICE_START_PENDING,)
+            _comes_true(lambda: _state(service, handle) not in pending, START_S)
+            if _state(service, handle) != service.SERVICE_RUNNING:
+                raise WrongUse(
+                    f"{NAME} did not start ({_exit(service, handle)}): see its log, "
+                    f"{_log_file()}, and agent doctor."
+                )
+        yield f"{NAME} runs; its log: {_log_file()}"
 
     def stop(self) -> Iterator[str]:
         """Stop it; the file in hand is finished."""
         with _opened() as (service, handle):
-            if service.QueryServiceStatus(handle)[1] == service.SERVICE_STOPPED:
+            if _state(service, handle) == service.SERVICE_STOPPED:
                 return
-            service.ControlService(handle, service.SERVICE_CONTROL_STOP)
-        yield f"{NAME} stops."
+            try:
+                service.ControlService(handle, service.SERVICE_CONTROL_STOP)
+            except service.error as error:
+                if error.winerror != _NOT_ACTIVE:
+                    raise WrongUse(f"{NAME} cannot be stopped ({error.strerror}).") from error
+            stopped = service.SERVICE_STOPPED
+            if not _comes_true(lambda: _state(service, handle) == stopped, STOP_S):
+                raise WrongUse(f"{NAME} has not stopped within {STOP_S:.0f} s; see its log.")
+        yield f"{NAME} is stopped."
 
     def status(self) -> Iterator[str]:
         """Say what Windows knows of it."""
         with _opened() as (service, handle):
-            state = service.QueryServiceStatus(handle)[1]
             names = {
                 service.SERVICE_RUNNING: "running",
-                service.SERVICE_STOPPED: "stopped",
+                service.SERVICE_STOPPED: f"stopped ({_exit(service, handle)})",
                 service.SERVICE_START_PENDING: "starting",
                 service.SERVICE_STOP_PENDING: "stopping",
             }
-        yield f"{NAME}: {names.get(state, state)}"
+            state = _state(service, handle)
+            account = service.QueryServiceConfig(handle)[7]
+        yield f"{NAME}: {names.get(state, state)}, as {account}, for {remembered()}"
 
 
-def refuse_mapped_drive(name: str, folder: Path) -> None:
+def account_of_service() -> str | None:
+    """Say as whom the installed service runs; None where none is installed or asking is refused."""
+    try:
+        with _opened() as (service, handle):
+            return str(service.QueryServiceConfig(handle)[7])
+    except WrongUse:
+        return None
+
+
+# --- drives and accounts ------------------------------------------------------------------------
+
+
+def folders_of(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """Say every folder that the service must reach, and what it is called."""
+    yield "store.folder", settings.store.folder
+    if settings.backup.folder:
+        yield "backup.folder", Path(settings.backup.folder)
+    for source in settings.sources:
+        yield f"source {source.name}", source.folder
+
+
+def refuse_mapped_drive(what: str, folder: Path) -> None:
     """Refuse a drive letter that only a logged-on user has. Raises `WrongUse`."""
-    if sys.platform != "win32":
-        return
-    import win32file  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
-
-    if folder.drive.endswith(":") and win32file.GetDriveType(folder.anchor) == REMOTE_DRIVE:
+    if is_mapped_drive(folder):
         raise WrongUse(
-            f"source {name}: {folder.drive} is a mapped drive, which a service does not see; "
-            r"write its share as \\server\share\folder."
+            f"{what}: {folder.drive} is a mapped drive, which a service does not see; "
+            r"write its share as \\server\share\folder (net use says which it is)."
         )
 
 
+def is_mapped_drive(folder: Path) -> bool:
+    """Say whether a path lies on a drive letter that stands for a share."""
+    if sys.platform != "win32" or not folder.drive.endswith(":"):
+        return False
+    import win32file  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
+
+    return bool(win32file.GetDriveType(folder.anchor) == REMOTE_DRIVE)
+
+
+def needs_password(account: str) -> bool:
+    r"""Say whether an account logs on with a password: gMSAs and built-in ones do not."""
+    return bool(account) and not (
+        account.endswith("$") or account.lower().startswith(_BUILT_IN)
+    )  # fmt: skip
+
+
+def _password(account: str) -> str | None:
+    if not needs_password(account):
+        return None
+    if sys.stdin.isatty():
+        return getpass.getpass(f"password of {account}: ")
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _let(account: str, settings: Settings) -> Iterator[str]:
+    """Give an account what it needs here: to log on as a service, and to write the data folder."""
+    yield _let_log_on(account)
+    for folder in (settings.store.folder, settings.backup.folder):
+        if not folder:
+            continue
+        rule = f"{account}:(OI)(CI)M"
+        done = subprocess.run(  # noqa: S603 - our own words
+            ["icacls", str(folder), "/grant", rule, "/T", "/Q"],  # noqa: S607 - part of Windows
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        yield (
+            f"{account} may write {folder} now"
+            if done.returncode == 0
+            else f"give {account} the right to change {folder}: icacls said {done.stdout.strip()}"
+        )
+    yield f"{account} must be able to read the sources: ask whoever keeps the shares."
+
+
+def _let_log_on(account: str) -> str:
+    if account.lower().startswith(_BUILT_IN):
+        return f"it runs as {account}, which reaches shares as this computer's account."
+    try:
+        import win32security  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
+
+        who = win32security.LookupAccountName(None, account)[0]
+        policy = win32security.LsaOpenPolicy(None, win32security.POLICY_ALL_ACCESS)
+        win32security.LsaAddAccountRights(policy, who, ("SeServiceLogonRight",))
+        win32security.LsaClose(policy)
+    except Exception as error:  # noqa: BLE001 - pywin32's errors share no public base
+        return (
+            f"give {account} the right 'Log on as a service' in secpol.msc, Local Policies, "
+            f"User Rights Assignment ({getattr(error, 'strerror', error)})."
+        )
+    return f"{account} may log on as a service now"
+
+
+# --- the service manager ------------------------------------------------------------------------
+
+
+def _registered(service: Any, manager: Any, account: str, password: str | None) -> tuple[Any, str]:
+    who = account or None
+    try:
+        handle = service.CreateService(
+            manager, NAME, TITLE, service.SERVICE_ALL_ACCESS, service.SERVICE_WIN32_OWN_PROCESS,
+            service.SERVICE_AUTO_START, service.SERVICE_ERROR_NORMAL, BINARY,
+            None, 0, None, who, password,
+        )  # fmt: skip
+    except service.error as error:
+        if error.winerror != _EXISTS:
+            raise WrongUse(f"Windows does not take the service ({error.strerror}).") from error
+    else:
+        return handle, "installed"
+    handle = service.OpenService(manager, NAME, service.SERVICE_ALL_ACCESS)
+    service.ChangeServiceConfig(
+        handle, service.SERVICE_WIN32_OWN_PROCESS, service.SERVICE_AUTO_START,
+        service.SERVICE_ERROR_NORMAL, BINARY, None, 0, None, who, password, TITLE,
+    )  # fmt: skip
+    return handle, "updated"
+
+
 def _configure(service: Any, handle: Any) -> None:
-    service.ChangeServiceConfig2(handle, service.SERVICE_CONFIG_DESCRIPTION, TEXT)
-    service.ChangeServiceConfig2(handle, service.SERVICE_CONFIG_DELAYED_AUTO_START_INFO, True)  # noqa: FBT003 - its value
-    service.ChangeServiceConfig2(
-        handle,
-        service.SERVICE_CONFIG_FAILURE_ACTIONS,
-        {
-            "ResetPeriod": FORGIVEN_AFTER_S,
-            "RebootMsg": "",
-            "Command": "",
-            "Actions": [
-                *((service.SC_ACTION_RESTART, pause) for pause in RESTART_MS),
-                (service.SC_ACTION_NONE, 0),
-            ],
-        },
-    )
-    service.ChangeServiceConfig2(handle, service.SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, True)  # noqa: FBT003
+    actions = [(service.SC_ACTION_RESTART, pause) for pause in RESTART_MS]
+    for what, value in (
+        (service.SERVICE_CONFIG_DESCRIPTION, TEXT),
+        (service.SERVICE_CONFIG_DELAYED_AUTO_START_INFO, True),
+        (
+            service.SERVICE_CONFIG_FAILURE_ACTIONS,
+            {
+                "ResetPeriod": FORGIVEN_AFTER_S,
+                "RebootMsg": "",
+                "Command": "",
+                "Actions": actions,  # the last one holds for every later failure
+            },
+        ),
+        (service.SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, True),
+        (service.SERVICE_CONFIG_PRESHUTDOWN_INFO, PRESHUTDOWN_MS),
+    ):
+        service.ChangeServiceConfig2(handle, what, value)
+
+
+def _state(service: Any, handle: Any) -> int:
+    return int(service.QueryServiceStatus(handle)[1])
+
+
+def _exit(service: Any, handle: Any) -> str:
+    status = service.QueryServiceStatus(handle)
+    return f"exit code {status[4] if status[3] == _OWN_CODE else status[3]}"
 
 
 def remember(config: Path) -> None:
@@ -157,6 +298,12 @@ def remembered() -> Path:
 
     with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, KEY) as key:  # type: ignore[attr-defined, unused-ignore]
         return Path(winreg.QueryValueEx(key, "Config")[0])  # type: ignore[attr-defined, unused-ignore]
+
+
+def _log_file() -> Path:
+    from agent import settings  # noqa: PLC0415
+
+    return settings.read(remembered()).store.folder / "logs" / "agent.log"
 
 
 class _manager:  # noqa: N801 - reads as a verb phrase: with _manager() as …
@@ -191,15 +338,20 @@ class _opened(_manager):  # noqa: N801
 
 
 def _is_gone() -> bool:
-    pause = threading.Event()
-    for _ in range(20):
-        try:
-            with _opened():
-                pass
-        except WrongUse:
-            return True
-        pause.wait(0.5)
-    return False
+    try:
+        with _opened():
+            return False
+    except WrongUse:
+        return True
+
+
+def _comes_true(condition: Callable[[], bool], within_s: float) -> bool:
+    ends_s = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > ends_s:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def _win32service() -> Any:
@@ -208,68 +360,3 @@ def _win32service() -> Any:
     except ImportError as error:
         raise WrongUse("pywin32 is missing: pip install pywin32.") from error
     return win32service
-
-
-def main() -> None:
-    """Be the service: called by Windows, never by a person."""
-    import servicemanager  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415
-
-    servicemanager.Initialize(NAME, None)
-    servicemanager.PrepareToHostSingle(_service_class())
-    servicemanager.StartServiceCtrlDispatcher()
-
-
-def _service_class() -> Any:
-    import servicemanager  # noqa: PLC0415
-    import win32serviceutil  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
-
-    service = _win32service()
-
-    class Service(win32serviceutil.ServiceFramework):  # type: ignore[misc]
-        _svc_name_ = NAME
-        _svc_display_name_ = TITLE
-
-        def __init__(self, arguments: Any) -> None:
-            super().__init__(arguments)
-            self._agent: Any = None
-            self._stopping = threading.Event()
-
-        def GetAcceptedControls(self) -> int:  # noqa: N802 - Windows' name
-            accepted: int = super().GetAcceptedControls()
-            return accepted | int(service.SERVICE_ACCEPT_PRESHUTDOWN)
-
-        def SvcStop(self) -> None:  # noqa: N802
-            self.ReportServiceStatus(service.SERVICE_STOP_PENDING, waitHint=STOP_HINT_MS)
-            self._stopping.set()
-            if self._agent:
-                self._agent.stop()
-
-        def SvcOtherEx(self, control: int, _kind: int, _data: Any) -> None:  # noqa: N802
-            if control == service.SERVICE_CONTROL_PRESHUTDOWN:
-                self.SvcStop()
-
-        def SvcDoRun(self) -> None:  # noqa: N802
-            try:
-                self._agent = _made()
-                self.ReportServiceStatus(service.SERVICE_RUNNING)
-                if not self._stopping.is_set():
-                    self._agent.run()
-            except SetupError as error:
-                servicemanager.LogErrorMsg(f"Martensight: {error}")
-                self.ReportServiceStatus(service.SERVICE_STOPPED, win32ExitCode=1)
-
-    return Service
-
-
-def _made() -> Any:
-    """Make the agent of the settings file that the service was installed for."""
-    from agent import log, settings  # noqa: PLC0415 - Windows waits for an answer first
-    from agent.service import Agent  # noqa: PLC0415
-
-    read = settings.read(remembered())
-    log.set_up(level=read.log.level, file=read.store.folder / "logs" / "agent.log")
-    return Agent(read)
-
-
-if __name__ == "__main__":
-    main()

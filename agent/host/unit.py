@@ -1,0 +1,283 @@
+"""Write the systemd unit of one settings file: an own user that sees the sources and little else.
+
+In:  settings, mount points, devices. Out: the text of a unit. Next: `systemd`.
+Homes and shares are hidden behind empty file systems, and what is needed is laid into them. A
+share that may be unmounted and mounted again is shown through the folder its mount point lies in:
+laid in alone it would stay the mount that it was when the service started.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import agent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from agent.settings import Settings
+
+UNIT = "martensight.service"
+ACCOUNT = "martensight"
+HIDDEN = ("/home", "/root", "/run/user", "/mnt", "/media", "/srv")
+"""Where people's files and shares lie. Not ProtectHome: it would leave /root closed to the account,
+and with it a program or an export that was laid into it."""
+
+PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - PrivateTmp hides them too
+HOMES = (Path("/home"), Path("/root"))
+"""Never shown whole."""
+
+WATCHDOG_S = 120
+"""Heartbeats come every 5 s, and only while the work moves on; this leaves a slow disk its time."""
+
+START_S, STOP_S = 300, 20
+"""A large database is migrated at the start; the agent itself ends within 10 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What of this PC the unit depends on.
+
+    Args:
+        command: What starts the agent, as words.
+        program: Folders the program is read from.
+        mount_points: Where file systems are, or may be, mounted.
+        neighbours: Of a folder: what else lies in it.
+        has_gpu: Whether NVIDIA's devices are there.
+    """
+
+    command: tuple[str, ...]
+    program: tuple[Path, ...] = ()
+    mount_points: frozenset[Path] = frozenset()
+    neighbours: dict[Path, tuple[Path, ...]] = field(default_factory=dict)
+    has_gpu: bool = False
+
+
+def this_machine(settings: Settings) -> Machine:
+    """Look at this PC."""
+    folders = [source.folder for source in settings.sources]
+    away = (_first_missing(folder) for folder in folders if not folder.is_dir())
+    mounts = frozenset({*_mounted("/proc/self/mounts"), *_mounted("/etc/fstab"), *away})
+    parents = {mount.parent for folder in folders for mount in _mount_of(folder, mounts)}
+    return Machine(
+        command=_command(),
+        program=tuple(dict.fromkeys(map(Path, (sys.prefix, sys.base_prefix, _package())))),
+        mount_points=mounts,
+        neighbours={parent: _inside(parent) for parent in parents},
+        has_gpu=Path("/dev/nvidiactl").exists(),
+    )
+
+
+def _command() -> tuple[str, ...]:
+    script = Path(sys.executable).with_name("agent")
+    return (str(script),) if script.is_file() else (sys.executable, "-m", "agent")
+
+
+def _package() -> str:
+    return str(Path(agent.__file__).resolve().parents[1])
+
+
+def _mounted(table: str) -> Iterator[Path]:
+    try:
+        lines = Path(table).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        words = line.split()
+        if len(words) > 1 and not words[0].startswith("#") and words[1].startswith("/"):
+            yield Path(words[1].replace("\\040", " "))
+
+
+def _first_missing(folder: Path) -> Path:
+    """Say where something will have to be mounted, or made, for a folder to be there."""
+    return next(one for one in (*reversed(folder.parents), folder) if not one.is_dir())
+
+
+def _inside(folder: Path) -> tuple[Path, ...]:
+    try:
+        return tuple(sorted(folder.iterdir()))
+    except OSError:
+        return ()
+
+
+# --- what is shown, and what is not -------------------------------------------------------------
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(path.is_relative_to(top) for top in (*HIDDEN, *PRIVATE))
+
+
+def _mount_of(folder: Path, mounts: frozenset[Path]) -> Iterator[Path]:
+    """Say on which share a hidden folder lies, if one is or may be mounted above it."""
+    tops = {Path(top) for top in (*HIDDEN, *PRIVATE)}
+    above = (one for one in (*reversed(folder.parents), folder) if one in mounts)
+    hidden = [one for one in above if _is_hidden(one) and one not in tops]
+    yield from (one for one in hidden[:1] if one.parent not in HOMES)
+
+
+def shown(folders: Iterable[Path], machine: Machine) -> list[Path]:
+    """Say which folders are laid into the hidden places, so that each source is seen for good."""
+    needed: dict[Path, None] = {}
+    for folder in folders:
+        mounts = list(_mount_of(folder, machine.mount_points))
+        if mounts:
+            needed[mounts[0].parent] = None
+        elif _is_hidden(folder):
+            needed[folder] = None
+    return list(needed)
+
+
+def hidden_beside(folders: Sequence[Path], machine: Machine, keep: Sequence[Path]) -> list[Path]:
+    """Say what of the neighbours, shown with a share's parent, is nobody's business here."""
+    return [
+        one
+        for folder in folders
+        for one in machine.neighbours.get(folder, ())
+        if not any(kept.is_relative_to(one) or one.is_relative_to(kept) for kept in keep)
+    ]
+
+
+# --- the text -----------------------------------------------------------------------------------
+
+
+def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str = ACCOUNT) -> str:
+    """Write the unit for one settings file, with only the data folder writable."""
+    sources = [source.folder for source in settings.sources]
+    writable = writable_folders(settings)
+    seen = shown(sources, machine)
+    beside = hidden_beside(seen, machine, keep=[*sources, *writable, config.parent])
+    program = [folder for folder in machine.program if _is_hidden(folder)]
+    readable = [*seen, *program, *(f for f in (config.parent,) if _is_hidden(f))]
+    return _TEMPLATE.format(
+        command=" ".join(_word(word) for word in (*machine.command, "--config", str(config))),
+        account=account,
+        folder=_escaped(settings.store.folder),
+        watchdog_s=WATCHDOG_S,
+        start_s=START_S,
+        stop_s=STOP_S,
+        writable=_paths(writable),
+        laid_in="".join(
+            f"{key}={_paths(paths)}\n"
+            for key, paths in (
+                ("BindReadOnlyPaths", [f"-{path}" for path in dict.fromkeys(readable)]),
+                ("BindPaths", [str(path) for path in writable if _is_hidden(path)]),
+                ("InaccessiblePaths", [f"-{path}" for path in beside]),
+            )
+            if paths
+        ),
+        hidden=" ".join(f"{top}:ro,mode=755" for top in HIDDEN if Path(top) not in seen),
+        devices=_GPU if machine.has_gpu and settings.model.device != "cpu" else _NO_DEVICES,
+        network="" if speaks_to_others(settings) else _ALONE,
+    )
+
+
+def writable_folders(settings: Settings) -> list[Path]:
+    """Say where the agent writes: its data folder, and where back-ups go if they are set."""
+    backup = settings.backup.folder
+    return [settings.store.folder, *([Path(backup)] if backup else [])]
+
+
+def speaks_to_others(settings: Settings) -> bool:
+    """Say whether the lab's own settings make it speak with another PC."""
+    here = settings.web.host in {"127.0.0.1", "localhost", "::1"}
+    return bool(settings.store.url or settings.notify.urls or not here)
+
+
+def _word(word: str) -> str:
+    escaped = _escaped(word).replace("$", "$$")
+    return f'"{escaped}"' if any(character in word for character in " \"'") else escaped
+
+
+def _escaped(path: Path | str) -> str:
+    # systemd reads % as a specifier, and a backslash as the begin of an escape.
+    return str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+
+
+def _paths(paths: Iterable[Path | str]) -> str:
+    return " ".join(f'"{_escaped(path).replace(":", chr(92) * 2 + ":")}"' for path in paths)
+
+
+_GPU = """\
+PrivateDevices=no
+DevicePolicy=closed
+DeviceAllow=char-nvidia rw
+DeviceAllow=char-nvidia-uvm rw
+DeviceAllow=char-nvidia-caps r
+"""
+
+_NO_DEVICES = "PrivateDevices=yes\n"
+
+_ALONE = """\
+# Database, page and notices are this PC's own: nothing goes out, and nothing comes in.
+IPAddressDeny=any
+IPAddressAllow=localhost
+"""
+
+_TEMPLATE = """\
+[Unit]
+Description=Martensight: quality control of hardened-steel micrographs
+After=network-online.target remote-fs.target time-sync.target
+Wants=network-online.target
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={command} run
+WorkingDirectory={folder}
+User={account}
+Group={account}
+UMask=0027
+SyslogIdentifier=martensight
+Environment=MPLCONFIGDIR=/tmp/matplotlib XDG_CACHE_HOME=/tmp/cache
+
+# It comes back whatever ends it: sooner at first, and every five minutes where a set-up is wrong.
+Restart=on-failure
+RestartSec=5
+RestartSteps=5
+RestartMaxDelaySec=300
+WatchdogSec={watchdog_s}
+TimeoutStartSec={start_s}
+# The agent is told to stop, not the processes that read for it: the file in hand is finished.
+KillMode=mixed
+TimeoutStopSec={stop_s}
+# One reading process that takes too much memory is no reason to stop all.
+OOMPolicy=continue
+LimitCORE=0
+Nice=5
+IOSchedulingClass=best-effort
+IOSchedulingPriority=6
+
+# It sees the sources and writes into its data folder alone.
+ProtectSystem=strict
+ReadWritePaths={writable}
+TemporaryFileSystem={hidden}
+{laid_in}PrivateTmp=yes
+{devices}{network}NoNewPrivileges=yes
+PrivateUsers=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectProc=invisible
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+RemoveIPC=yes
+KeyringMode=private
+CapabilityBoundingSet=
+AmbientCapabilities=
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+SystemCallErrorNumber=EPERM
+
+[Install]
+WantedBy=multi-user.target
+"""
