@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LEASE_S = 900.0  # far longer than a batch takes; a dead agent's work is taken over after it
+LEASE_S = 900.0  # a dead agent's work is taken over after it; a living one renews it in time
+RENEW_AFTER = 1 / 3  # of the lease
 AWAY_AGAIN_S = (10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)  # a file that cannot be read for now
 CHANGED_AGAIN_S = 30.0  # the watch will have seen the change by then, and holds the file back
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
@@ -103,6 +104,7 @@ class Pipeline:
         batch: How many micrographs the model judges together.
         keep_originals: Whether the bytes of every micrograph are kept, or only of those in review.
         thresholds: Written beside each result: what the lab had set.
+        lease_s: How long (s) what is in hand stays ours without a word; longer than one file takes.
     """
 
     def __init__(
@@ -118,7 +120,9 @@ class Pipeline:
         batch: int = 8,
         keep_originals: bool = False,
         thresholds: Mapping[str, float] | None = None,
+        lease_s: float = LEASE_S,
     ) -> None:
+        self._lease_s = lease_s
         self._store, self._archive, self._pool = store, archive, pool
         self._policy, self._now, self._batch = policy, now, batch
         self._sources = dict(sources or {})
@@ -195,7 +199,7 @@ class Pipeline:
         owed, self._owed = self._owed, []
         self._give_back(owed, None)
         claims = self._guarded(
-            lambda: self._store.claim(n, at=self._now(), lease_s=LEASE_S, only=only)
+            lambda: self._store.claim(n, at=self._now(), lease_s=self._lease_s, only=only)
         )
         waiting = {claim.content_id: claim for claim in claims}
         try:
@@ -221,9 +225,13 @@ class Pipeline:
     ) -> Iterator[_InHand]:
         """Bring claims to their fate, each out of `waiting` the moment it is written."""
         batch: list[_InHand] = []
+        renewed_at = self._now()
         for hand, outcome in self._cropped(claims):
             if should_stop():
                 return
+            if (self._now() - renewed_at).total_seconds() > RENEW_AFTER * self._lease_s:
+                renewed_at = self._now()
+                self._store.renew(waiting.values(), at=renewed_at, lease_s=self._lease_s)
             if isinstance(outcome, BaseException):
                 self._spoilt(hand, outcome, taken)
                 waiting.pop(hand.claim.content_id, None)
@@ -398,7 +406,7 @@ class Pipeline:
             process_extra=judged.extra,
             prediction=prediction,
             verdict=judged.verdict,
-            thresholds=self._thresholds,
+            thresholds={**self._thresholds, **(prediction.evidence_limits if prediction else {})},
             origin=hand.claim.origin,
             artefacts={**artefacts, "original": original},
         )
@@ -505,5 +513,11 @@ def _with_metadata(
 
 def maps_of(prediction: Prediction) -> dict[str, NDArray[np.float16]]:
     """Say which maps of a prediction are archived."""
-    maps = {"subtype": prediction.subtype_map, "strangeness": prediction.strangeness.heat}
-    return maps if prediction.size_map is None else {**maps, "size": prediction.size_map}
+    maps = {
+        "subtype": prediction.subtype_map,
+        "size": prediction.size_map,
+        "contrast": prediction.contrast_map,
+        "coarser": prediction.coarser_map,
+        "strangeness": prediction.strangeness.heat,
+    }
+    return {which: drawn for which, drawn in maps.items() if drawn is not None}

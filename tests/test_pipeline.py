@@ -341,6 +341,23 @@ def test_what_cannot_be_given_back_now_is_given_back_before_the_next_round(bench
     assert bench.fates() == {"a.png": "done"}
 
 
+def test_what_a_slow_round_has_in_hand_is_not_taken_over_by_another_agent(bench):
+    bench.pipeline = bench.made(lease_s=900)
+    for index in range(5):
+        bench.export(f"{index}.png", seed=index)
+    stolen = []
+
+    def meanwhile(_):
+        bench.clock.at += timedelta(seconds=400)
+        stolen.extend(bench.store.claim(9, at=bench.clock.at, lease_s=60))
+
+    bench.pool.meanwhile = meanwhile
+    taken = bench.take()
+
+    assert not stolen
+    assert taken.stored == 5
+
+
 def test_a_stop_gives_back_what_was_not_begun(bench):
     for index in range(6):
         bench.export(f"{index}.png", seed=index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from agent.store import (
     Claim,
     Decision,
     Finding,
+    Overtaken,
     SourceHealth,
     Store,
     StoreFault,
@@ -391,13 +393,19 @@ def test_a_fault_of_the_share_does_not_count_as_an_attempt(store) -> None:
     assert (fate.state, fate.attempts, fate.reason) == ("queued", 0, "the share does not answer")
 
 
-def test_a_file_that_kills_the_agent_is_tried_alone_and_then_set_aside(store) -> None:
+def test_a_file_that_kills_the_agent_is_tried_alone_then_later_and_then_set_aside(store) -> None:
     store.arrive([file(f"{n}.tif") for n in range(6)], at=AT)
-    at, sizes = AT, []
+    at, sizes, waited = AT, [], []
     for _ in range(20):
         claims = store.claim(4, at=at, lease_s=60)
         if not claims:
-            break
+            failed = list(store.files("failed"))
+            if not failed:
+                break
+            (fate,) = failed
+            waited.append(fate.next_try_at - at)
+            at = fate.next_try_at
+            continue
         sizes.append(len(claims))
         poison = [claim for claim in claims if claim.relative == "0.tif"]
         for claim in claims if not poison else []:
@@ -407,9 +415,66 @@ def test_a_file_that_kills_the_agent_is_tried_alone_and_then_set_aside(store) ->
 
     assert sizes[:2] == [4, 4]
     assert set(sizes[2:5]) == {1}
+    assert waited == [timedelta(minutes=m) for m in (1, 10, 60, 360, 360)]
     states = {Path(fate.path).name: (fate.state, fate.code) for fate in store.files()}
     assert states.pop("0.tif") == ("set_aside", "crashed")
     assert set(states.values()) == {("done", None)}
+
+
+def test_what_may_be_a_stale_cache_is_read_again_by_itself_and_is_news_once(store) -> None:
+    store.arrive([file("a.tif")], at=AT)
+    at, waited = AT, []
+    for _ in range(9):
+        for claim in store.claim(1, at=at, lease_s=60):
+            store.set_aside(claim, "truncated", "the file ends early", at=at)
+        (fate,) = store.files()
+        if fate.next_try_at is None:
+            break
+        waited.append(fate.next_try_at - at)
+        assert not store.claim(1, at=fate.next_try_at - timedelta(seconds=1), lease_s=60)
+        at = fate.next_try_at
+
+    assert waited == [timedelta(minutes=m) for m in (1, 10, 60, 360)]
+    assert (fate.state, fate.attempts, fate.done_at) == ("set_aside", 5, AT)
+
+
+def test_a_file_that_is_no_use_for_good_is_not_read_again(store) -> None:
+    (claim,) = claimed(store, "a.tif")
+    store.set_aside(claim, "no_steel", "nothing of it is steel", at=AT)
+
+    assert not store.claim(1, at=AT + timedelta(days=30), lease_s=60)
+
+
+def test_files_of_a_share_that_is_back_wait_no_longer(store) -> None:
+    store.arrive([file("a.tif"), replace(file("b.tif"), source="LOM-08")], at=AT)
+    for claim in store.claim(2, at=AT, lease_s=60):
+        store.release(claim, at=AT, retry_at=AT + timedelta(hours=1), sentence="it is away")
+
+    store.hasten("LOM-07")
+
+    assert [claim.relative for claim in store.claim(2, at=AT, lease_s=60)] == ["a.tif"]
+
+
+def test_a_clock_set_back_puts_nothing_off_for_longer(store) -> None:
+    store.arrive([file("a.tif"), file("b.tif")], at=AT)
+    first, second = store.claim(2, at=AT, lease_s=60)
+    store.release(first, at=AT, retry_at=AT + timedelta(seconds=30), sentence="it is away")
+    store.fail(second, "ValueError: no idea", at=AT)
+    earlier = AT - timedelta(hours=1)
+
+    store.clock_set_back(timedelta(hours=1), at=earlier)
+
+    waiting = {f.path.rpartition("/")[2]: f.next_try_at - earlier for f in store.files()}
+    assert waiting == {"a.tif": timedelta(seconds=30), "b.tif": timedelta(minutes=1)}
+
+
+def test_what_another_clock_put_off_for_years_is_due_at_the_next_start(store) -> None:
+    (claim,) = claimed(store, "a.tif")
+    store.release(claim, at=AT, retry_at=AT + timedelta(days=900), sentence="it is away")
+
+    store.take_back(at=AT)
+
+    assert store.claim(1, at=AT, lease_s=60)
 
 
 def test_retry_starts_from_the_first_attempt(store) -> None:
@@ -446,7 +511,7 @@ def test_the_fate_of_a_file_says_code_and_sentence(store) -> None:
         "done_at": "2026-11-24T21:00:00.000+00:00",
         "duplicate_of": None,
         "code": "truncated",
-        "next_try_at": None,
+        "next_try_at": "2026-11-24T21:01:00.000+00:00",
     }
 
 
@@ -458,6 +523,23 @@ def test_urgent_goes_first_then_fresh_then_the_backlog(store) -> None:
     claims = store.claim(3, at=AT + timedelta(seconds=3), lease_s=60)
 
     assert [claim.relative for claim in claims] == ["order.tif", "new.tif", "old.tif"]
+
+
+def test_half_of_a_backlogs_round_is_its_newest(store) -> None:
+    store.arrive([file(f"{n}.tif") for n in range(20)], at=AT, lane="backlog")
+
+    claims = store.claim(4, at=AT, lease_s=60)
+
+    assert [claim.relative for claim in claims] == ["0.tif", "1.tif", "19.tif", "18.tif"]
+
+
+def test_how_many_of_a_source_wait_in_a_lane_is_counted_no_further_than_asked(store) -> None:
+    store.arrive([file(f"{n}.tif") for n in range(9)], at=AT)
+    store.arrive([replace(file("b.tif"), source="LOM-08")], at=AT, lane="backlog")
+
+    assert store.waiting("LOM-07", at_most=5) == 5
+    assert store.waiting("LOM-07", at_most=50) == 9
+    assert store.waiting("LOM-08", at_most=50) == 0
 
 
 def test_a_clock_set_back_delays_no_file(store) -> None:
@@ -723,6 +805,37 @@ def test_an_incomplete_decision_is_refused(store, decision, sentence) -> None:
         store.decide(SHA[:16], decision, at=AT)
 
     assert len(store.queue()) == 1
+
+
+def test_of_two_decisions_on_what_both_saw_one_is_written(address) -> None:
+    with Store.open(address, site="Plant 1", agent="PC") as store:
+        taken(store, "a.tif", finding())
+
+        def decide(by: str) -> int | Overtaken:
+            decision = Decision("code", by, code="G8")
+            try:
+                return store.decide(SHA[:16], decision, at=AT, expected=None)
+            except Overtaken as overtaken:
+                return overtaken
+
+        answers = at_once(*(partial(decide, by) for by in ("Ada", "Bob", "Eve", "Kim")))
+        (view,) = store.micrographs()
+
+    assert sum(isinstance(answer, int) for answer in answers) == 1
+    assert sum("decided meanwhile" in str(answer) for answer in answers) == 3
+    assert len(view.labels) == 1
+
+
+def test_a_decision_on_the_label_that_was_seen_is_written(store) -> None:
+    taken(store, "a.tif", finding())
+    first = store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT, expected=None)
+
+    second = store.decide(SHA[:16], Decision("code", "Bob", code="G7"), at=AT, expected=first)
+
+    with pytest.raises(Overtaken, match="Bob decided meanwhile"):
+        store.decide(SHA[:16], Decision("code", "Eve", code="G7"), at=AT, expected=first)
+    (view,) = store.micrographs()
+    assert view.label.id == second
 
 
 def test_a_decision_on_nothing_is_refused(store) -> None:

@@ -82,8 +82,9 @@ def _why(fate: FileFate) -> str:
     if fate.duplicate_of:
         return f"same content as {fate.duplicate_of}"
     said = fate.said or ""
-    if fate.next_try_at and fate.state == "failed":
-        said += f"; next try {fate.next_try_at:%Y-%m-%d %H:%M} UTC"
+    if fate.next_try_at and fate.state in FAILED:
+        again = "next try" if fate.state == "failed" else "read again"
+        said += f"; {again} {fate.next_try_at:%Y-%m-%d %H:%M} UTC"
     return said
 
 

@@ -50,13 +50,14 @@ log = structlog.get_logger()
 
 BEAT_S = 5.0
 TICK_S = 0.5
+STANDS_STILL_S = 900.0  # several times the longest step there is: a large file, a bundle that loads
 WORKER_ENDS_S = 7.0  # what the file in hand gets; then its process is killed and it is given back
 THREADS_END_S = 1.0
 FORCED = 130
-
 READABLE = (
     "passwords travel readable to the page; set [web] certificate and key, so that it is https"
 )
+
 
 class Agent:
     """One running agent.
@@ -115,7 +116,7 @@ class Agent:
         worker = Worker(
             lambda: self._tools(store, bundle),
             bundle=bundle,
-            only=[*(source.name for source in settings.sources), INBOX_SOURCE],
+            reachable=lambda: [*(w.source for w in watches if w.is_reachable()), INBOX_SOURCE],
             problems=self.problems,
         )
         watches = [
@@ -173,8 +174,15 @@ class Agent:
             beat_at_s = time.monotonic() + BEAT_S
             dead = [thread.name for thread in (worker, *watches) if not thread.is_alive()]
             self.problems.say("threads", f"{', '.join(dead)} ended unexpectedly" if dead else "")
+            still_s = worker.stands_still_s()
+            limit_s = max(STANDS_STILL_S, 10 * self._settings.imaging.time_limit_s)
+            stuck = (
+                f"nothing has moved on for {still_s / 60:.0f} minutes" if still_s > limit_s else ""
+            )
+            if self.problems.say("stuck", stuck) and stuck:
+                log.error("work.stuck", still_s=round(still_s))
             self._beat(store, watches, nights)
-            if not dead:
+            if not dead and not stuck:
                 self._on_beat()  # a service manager restarts an agent that misses it
 
     def _beat(self, store: Store, watches: list[SourceWatch], nights: Nights) -> None:

@@ -9,12 +9,17 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from typing import TYPE_CHECKING, Self
 
 from agent.errors import BadStore, WrongUse
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+PATIENCE_S = 2.0  # who only asks holds it for a moment, and a killed agent takes one to end
+ASK_EVERY_S = 0.05
 
 
 class RunLock:
@@ -41,7 +46,7 @@ class RunLock:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | _CLOSE_ON_EXEC, 0o644)
         except OSError as error:
             raise BadStore(f"{self._path}: cannot be written ({error.strerror}).") from error
-        if not _lock(descriptor):
+        if not _locked_within(descriptor, PATIENCE_S):
             holder = os.pread(descriptor, 32, 0) if hasattr(os, "pread") else b""
             os.close(descriptor)
             pid = holder.decode(errors="replace").strip()
@@ -76,6 +81,13 @@ class RunLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _locked_within(descriptor: int, patience_s: float) -> bool:
+    ends_s = time.monotonic() + patience_s
+    while not (locked := _lock(descriptor)) and time.monotonic() < ends_s:
+        time.sleep(ASK_EVERY_S)
+    return locked
 
 
 _CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)  # a worker must not keep it when the agent is killed

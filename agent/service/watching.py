@@ -16,7 +16,7 @@ from agent.store import SourceHealth, StoreFault
 from agent.watch import Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from agent.service.problems import Problems
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 GATHER_S = 0.05  # one copy rings many times
 AGAIN_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # after a fault of the database or a bug of ours
 AT_ONCE = 1000  # rows in one transaction, so that others may write in between
-FRESH_AT_MOST = 64  # more files at once are a backlog, and a fresh one goes before them
+FRESH_AT_MOST = 64  # more files of a source that wait are a backlog; a fresh one goes before them
 NOT_A_PICTURE = "not_a_picture"
 
 
@@ -65,15 +65,16 @@ def write_down(look: Look, watched: Watched, store: Store, *, at: datetime) -> i
     Raises:
         StoreFault: The journal cannot be written now; nothing is lost, it is offered again.
     """
-    if look.settling:
-        for some in _pieces(look.settling):
-            store.settle(some, at=at)
-    lane = "fresh" if len(look.at_rest) <= FRESH_AT_MOST else "backlog"
-    for some in _pieces(look.at_rest):
-        store.arrive(some, at=at, lane=lane)
+    for _ in _written(look.settling, watched, lambda some: store.settle(some, at=at)):
+        pass
+    lane = _lane(len(look.at_rest), watched.state.name, store) if look.at_rest else ""
+    for some in _written(look.at_rest, watched, lambda some: store.arrive(some, at=at, lane=lane)):
         watched.taken(some)
-    for some in _pieces(look.ignored):
-        store.ignore(some, NOT_A_PICTURE, "its name is no picture's", at=at)
+    for some in _written(
+        look.ignored,
+        watched,
+        lambda some: store.ignore(some, NOT_A_PICTURE, "its name is no picture's", at=at),
+    ):
         watched.taken(some)
     if look.gone:
         store.gone(watched.state.name, look.gone, at=at)
@@ -81,8 +82,40 @@ def write_down(look: Look, watched: Watched, store: Store, *, at: datetime) -> i
     return len(look.at_rest)
 
 
-def _pieces(files: Sequence[Arrival]) -> list[Sequence[Arrival]]:
-    return [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
+def _lane(count: int, source: str, store: Store) -> str:
+    if count > FRESH_AT_MOST:
+        return "backlog"
+    return (
+        "fresh"
+        if count + store.waiting(source, at_most=FRESH_AT_MOST) <= FRESH_AT_MOST
+        else "backlog"
+    )
+
+
+def _written(
+    files: Sequence[Arrival], watched: Watched, write: Callable[[Sequence[Arrival]], object]
+) -> Iterator[Sequence[Arrival]]:
+    """Write files down, many at once; one that no row can hold costs itself alone.
+
+    Yields:
+        What is written.
+    """
+    waiting = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)][::-1]
+    while waiting:
+        some = waiting.pop()
+        try:
+            write(some)
+        except (StoreFault, BadStore):
+            raise
+        except Exception as error:
+            if len(some) > 1:
+                half = len(some) // 2
+                waiting += [some[half:], some[:half]]
+                continue
+            log.exception("file.unwritable", source=watched.state.name, file=some[0].relative)
+            watched.refuse(some[0], f"it cannot be written down ({type(error).__name__})")
+            continue
+        yield some
 
 
 class SourceWatch(threading.Thread):
@@ -106,6 +139,7 @@ class SourceWatch(threading.Thread):
     ) -> None:
         super().__init__(name=f"watch {source.name}", daemon=True)
         self._source, self._store, self._now = source, store, now
+        self.source = source.name
         self._on_work, self._problems = on_work, problems
         self._rung, self._stopping = threading.Event(), threading.Event()
         self._watched: Watched | None = None
@@ -139,6 +173,10 @@ class SourceWatch(threading.Thread):
         """Ask it to stop; it does so after the look in hand."""
         self._stopping.set()
         self._rung.set()
+
+    def is_reachable(self) -> bool:
+        """Say whether its files can be read now, as far as the last look showed."""
+        return self._watched is not None and self._watched.state.online
 
     def health(self) -> SourceHealth:
         """Say how the source does, as the store keeps it."""
@@ -179,6 +217,8 @@ class SourceWatch(threading.Thread):
         if look.listed:
             self.last_scan_at = self._now()
         online = watched.state.online
+        if online and self.offline_since:
+            self._store.hasten(self._source.name)
         self.offline_since = None if online else self.offline_since or self._now()
         if write_down(look, watched, self._store, at=self._now()):
             self._on_work()

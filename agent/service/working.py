@@ -56,7 +56,7 @@ class Worker(threading.Thread):
     Args:
         make: Makes a pool, and a pipeline upon it; again, if the pool breaks.
         bundle: Looked at between rounds.
-        only: Names of the sources this agent can reach.
+        reachable: Says the names of the sources that can be read now.
         problems: Where troubles are said.
     """
 
@@ -65,16 +65,25 @@ class Worker(threading.Thread):
         make: Callable[[], tuple[CropPool, Pipeline]],
         *,
         bundle: CurrentBundle,
-        only: Sequence[str],
+        reachable: Callable[[], Sequence[str]],
         problems: Problems,
     ) -> None:
         super().__init__(name="work", daemon=True)
-        self._make, self._bundle, self._only, self._problems = make, bundle, only, problems
+        self._make, self._bundle, self._problems = make, bundle, problems
+        self._reachable = reachable
         self._work, self._stopping = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._pool: CropPool | None = None
         self._pipeline: Pipeline | None = None
         self._failures = 0
+        self._moved_s = time.monotonic()
+
+    def stands_still_s(self) -> float:
+        """Say how long (s) nothing has moved on: no file, no round, no look for work."""
+        return time.monotonic() - self._moved_s
+
+    def _moves(self) -> None:
+        self._moved_s = time.monotonic()
 
     def wake(self) -> None:
         """Say that there is work."""
@@ -97,6 +106,7 @@ class Worker(threading.Thread):
         pace = Pace(self._least())
         while not self._stopping.is_set():
             began_s = time.monotonic()
+            self._moves()
             try:
                 files = self._round(pace.files())
             except (Stalled, BadStore) as stalled:
@@ -121,7 +131,13 @@ class Worker(threading.Thread):
         pipeline = self._ready()
         if changed:
             pipeline.use(self._bundle.classifier, self._bundle.policy())
-        return pipeline.take(n, only=self._only, should_stop=self._stopping.is_set).files
+        self._moves()
+        return pipeline.take(
+            n,
+            only=self._reachable(),
+            should_stop=self._stopping.is_set,
+            on_file=lambda _: self._moves(),
+        ).files
 
     def _ready(self) -> Pipeline:
         with self._lock:

@@ -13,7 +13,7 @@ import structlog
 
 from agent.archive import Archive
 from agent.imaging import CropPool
-from agent.pipeline import Pipeline
+from agent.pipeline import LEASE_S, Pipeline
 from agent.service.place import agent_name, bundles_folder, clock
 from agent.store import Store, StoreFault, store_url
 from agent.triage import Policy
@@ -105,6 +105,7 @@ def make_pipeline(
         batch=settings.model.batch,
         keep_originals=settings.archive.originals == "all",
         thresholds=thresholds_of(settings),
+        lease_s=max(LEASE_S, 4 * settings.imaging.time_limit_s),
     )
 
 

@@ -14,7 +14,7 @@ from agent.store.backup import put_back
 from agent.store.bundles import Promotion
 from agent.store.engine import StoreFault, store_url
 from agent.store.journal import Claim, FileFate, State
-from agent.store.labels import Decision, LabelledMicrograph, LabelView
+from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightRow
 from agent.store.orders import (
     Entry,
@@ -53,6 +53,7 @@ __all__ = [
     "OrderView",
     "Ordered",
     "OtherBundle",
+    "Overtaken",
     "PreparationView",
     "Promotion",
     "Record",

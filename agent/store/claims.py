@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 from sqlmodel import col, select
@@ -19,9 +19,11 @@ from agent.errors import FileCode
 from agent.store.identity import hand_over, known_by_hash
 from agent.store.journal import (
     AT_ONCE,
+    DEATHS_AT_ONCE,
     MAX_ATTEMPTS,
     MAX_DEATHS,
     OVERWRITTEN,
+    READ_AGAIN,
     RETRY_AFTER,
     SUSPECT_AFTER,
     VANISHED,
@@ -87,17 +89,50 @@ def _due(
             col(ContentRow.due_at).is_not(None),
             col(ContentRow.due_at) <= at,
         )
-        .order_by(col(ContentRow.lane), col(ContentRow.due_at), col(ContentRow.id))
-        .limit(n)
         .with_for_update(skip_locked=True, of=ContentRow)
     )
     if only is not None:
         asked = asked.where(col(SourceRow.name).in_(only))
-    rows = [(content, source) for content, source in session.exec(asked)]
+    oldest = asked.order_by(col(ContentRow.lane), col(ContentRow.due_at), col(ContentRow.id))
+    rows = [(content, source) for content, source in session.exec(oldest.limit(n))]
+    backlog = sum(content.lane == Lane.BACKLOG for content, _ in rows)
+    if backlog > 1:
+        rows = _with_the_newest(session, rows, asked, backlog // 2)
     for content, _ in rows:
         if content.state == State.PROCESSING:  # its lease ran out: whoever had it is gone
-            content.interrupted += 1
+            _interrupted(content, at=at)
     return rows
+
+
+def _with_the_newest(
+    session: Session, rows: list[tuple[ContentRow, SourceRow]], asked: Any, count: int
+) -> list[tuple[ContentRow, SourceRow]]:
+    """Put the newest of the backlog in the place of some.
+
+    What came last may be a fresh file that fell among thousands, and somebody waits for it.
+    """
+    newest = (
+        asked.where(ContentRow.lane == int(Lane.BACKLOG))
+        .order_by(col(ContentRow.due_at).desc(), col(ContentRow.id).desc())
+        .limit(count)
+    )
+    found = [(content, source) for content, source in session.exec(newest)]
+    kept = rows[: len(rows) - len(found)]
+    return kept + [pair for pair in found if all(pair[0] is not row[0] for row in kept)]
+
+
+def _interrupted(content: ContentRow, *, at: datetime) -> None:
+    """Queue a content again that somebody had in hand when he died, sooner or later or never."""
+    content.interrupted += 1
+    beyond = content.interrupted - DEATHS_AT_ONCE
+    sentence = f"it was in hand each of the {content.interrupted} times the agent died"
+    if beyond < 0:
+        content.state, content.due_at = State.QUEUED, AT_ONCE
+    elif content.interrupted >= MAX_DEATHS:
+        rest(content, State.SET_ASIDE, FileCode.CRASHED, sentence, at=at)
+    else:
+        rest(content, State.FAILED, FileCode.CRASHED, sentence)
+        content.due_at = at + RETRY_AFTER[min(beyond, len(RETRY_AFTER) - 1)]
 
 
 def _places(session: Session, content_ids: Sequence[int]) -> dict[int, PathRow]:
@@ -125,10 +160,8 @@ def _claim(
     if path is None:
         rest(content, State.IGNORED, OVERWRITTEN, _OVERWRITTEN_SENTENCE)
         return None
-    if content.interrupted >= MAX_DEATHS:
-        sentence = f"it was in hand each of the {content.interrupted} times the agent died"
-        rest(content, State.SET_ASIDE, FileCode.CRASHED, sentence, at=at)
-        return None
+    if content.due_at is None or content.due_at > at:
+        return None  # it is not due after all: its worker died once too often
     content.state, content.agent_id = State.PROCESSING, whose.agent_id
     content.attempts += 1
     content.claims += 1
@@ -166,17 +199,54 @@ def renew(session: Session, claims: Iterable[Claim], *, at: datetime, lease_s: f
             session.add(content)
 
 
-def take_back(session: Session, whose: Whose) -> int:
+def take_back(session: Session, whose: Whose, *, at: datetime) -> int:
     """Queue again what this agent had in hand when it died; only it may call this, at its start."""
     asked = select(ContentRow).where(
         ContentRow.state == State.PROCESSING, ContentRow.agent_id == whose.agent_id
     )
     rows = session.exec(asked).all()
     for content in rows:
-        content.state, content.due_at = State.QUEUED, AT_ONCE
-        content.interrupted += 1
+        _interrupted(content, at=at)
         session.add(content)
+    session.flush()
+    set_back(session, whose, timedelta(0), at=at)
     return len(rows)
+
+
+def hasten(session: Session, whose: Whose, source: str) -> None:
+    """Let a source's waiting files go at once: what they waited for is over."""
+    asked = select(SourceRow.id).where(SourceRow.site_id == whose.site_id, SourceRow.name == source)
+    session.execute(
+        update(ContentRow)
+        .where(
+            col(ContentRow.source_id).in_(asked),
+            col(ContentRow.site_id) == whose.site_id,
+            col(ContentRow.state) == State.QUEUED,
+            col(ContentRow.due_at) > AT_ONCE,
+        )
+        .values(due_at=AT_ONCE)
+    )
+
+
+def set_back(session: Session, whose: Whose, by: timedelta, *, at: datetime) -> None:
+    """Follow a clock that was set back, so that what this agent put off is not put off longer.
+
+    Args:
+        session: Open for writing.
+        whose: The agent.
+        by: How far it was set back; 0 where nobody knows, after a start.
+        at: Now, by the new time.
+    """
+    latest = at + RETRY_AFTER[-1]  # what is due later than the longest pause, another clock said
+    asked = select(ContentRow).where(
+        ContentRow.site_id == whose.site_id,
+        ContentRow.agent_id == whose.agent_id,
+        col(ContentRow.due_at) > (AT_ONCE if by else latest),
+    )
+    for content in session.exec(asked):
+        if content.due_at:
+            content.due_at = min(content.due_at - by, latest) if by else at
+            session.add(content)
 
 
 def done(content: ContentRow, *, at: datetime) -> None:
@@ -196,9 +266,17 @@ def set_aside(
         rest(content, State.DUPLICATE, at=at)
     else:
         content.sha256 = sha256 or content.sha256
-        rest(content, State.SET_ASIDE, code, sentence, at=at)
+        since = content.done_at or at  # a file that is read again is no news of this night
+        rest(content, State.SET_ASIDE, code, sentence, at=since)
+        _read_again(content, code, at=at)
     session.add(content)
     return True
+
+
+def _read_again(content: ContentRow, code: str, *, at: datetime) -> None:
+    if code in READ_AGAIN and content.attempts <= len(RETRY_AFTER):
+        content.lane = Lane.BACKLOG
+        content.due_at = at + RETRY_AFTER[content.attempts - 1]
 
 
 def fail(session: Session, claim: Claim, sentence: str, *, at: datetime) -> datetime | None:

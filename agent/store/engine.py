@@ -204,6 +204,8 @@ def _faults(engine: Engine) -> Iterator[None]:
     except (DataError, IntegrityError, ProgrammingError):
         raise  # a bug of ours, and allowed to be one
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        if _is_too_much(error):
+            raise  # this one row's fault; waiting would not help
         raise StoreFault(f"database: {_reason(error)} ({place(engine)})") from error
     except DatabaseError as error:
         raise BadStore(_broken(engine, error)) from error
@@ -231,6 +233,15 @@ def _broken(engine: Engine, error: DatabaseError) -> str:
         f"{place(engine)}: not a usable database ({_reason(error)}); "
         "restore a backup with: agent restore FILE"
     )
+
+
+def _is_too_much(error: Exception) -> bool:
+    """Say whether PostgreSQL refuses what it was given, such as a name longer than an index takes.
+
+    Source:
+        PostgreSQL's error codes, class 54, "program limit exceeded".
+    """
+    return str(getattr(getattr(error, "orig", None), "sqlstate", "") or "").startswith("54")
 
 
 def _reason(error: Exception) -> str:

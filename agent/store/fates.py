@@ -133,8 +133,24 @@ def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator
         )
 
 
+def waiting(session: Session, whose: Whose, source: str, lane: int, *, at_most: int) -> int:
+    """Say how many of a source's files stand in a lane, counted no further than `at_most`."""
+    asked = (
+        select(ContentRow.id)
+        .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+        .where(
+            ContentRow.site_id == whose.site_id,
+            ContentRow.lane == lane,
+            col(ContentRow.due_at).is_not(None),
+            SourceRow.name == source,
+        )
+        .limit(at_most)
+    )
+    return len(session.exec(asked).all())
+
+
 def _next_try(content: ContentRow) -> datetime | None:
-    waits = content.state in UNREAD and content.due_at != AT_ONCE
+    waits = content.state in (*UNREAD, State.SET_ASIDE) and content.due_at != AT_ONCE
     return content.due_at if waits else None
 
 

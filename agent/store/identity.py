@@ -19,7 +19,7 @@ from agent.store.tables import ContentRow, PathRow, SourceRow
 from agent.watch import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
     from datetime import datetime
 
     from sqlmodel import Session
@@ -34,12 +34,20 @@ def identify(
     sha256: str,
     *,
     at: datetime,
-    is_there: Callable[[Path], bool],
+    away: Collection[Path],
 ) -> int | None:
     """Write down what a claimed content's hash is, and whether that content is already known.
 
     The same bytes under the same name again (a touch, a restored date) and a rename move the
     name to the known content, which keeps its results; another name beside it is a duplicate.
+
+    Args:
+        session: Open for writing.
+        content: The claimed content.
+        claim: That holds it.
+        sha256: Of the bytes that were read.
+        at: Now.
+        away: Of the `rivals`, those that no longer lie where they were.
 
     Returns:
         None: it is new, go on. Else the number of the known content, and the claim is over.
@@ -53,13 +61,44 @@ def identify(
     if original.code in (VANISHED, OVERWRITTEN):
         _replace(session, original, content, sha256)
         return None
-    if _is_same_file(session, content, original, claim, is_there):
+    if _is_same_file(session, content, original, claim, away):
         _fold(session, content, original, at=at)
     else:
         content.sha256, content.duplicate_of = sha256, original.id
         rest(content, State.DUPLICATE, at=at)
         session.add(content)
     return original.id
+
+
+def rivals(session: Session, claim: Claim, sha256: str) -> list[Path]:
+    """Say where these bytes lie as far as is known.
+
+    Somebody then looks outside any transaction: a share that hangs must not hold the database.
+    """
+    asked = (
+        select(PathRow, SourceRow.folder)
+        .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+        .join(ContentRow, col(ContentRow.id) == col(PathRow.content_id))
+        .where(
+            ContentRow.sha256 == sha256,
+            literal_column("content.state != 'duplicate'"),
+            ContentRow.id != claim.content_id,
+        )
+    )
+    return _standing(session.exec(asked).all())
+
+
+def is_away(place: Path, claimed: Path, is_there: Callable[[Path], bool]) -> bool:
+    """Say whether a rival is gone, or is the claimed file under another spelling of its name."""
+    return not is_there(place) or _one_entry(place, claimed)
+
+
+def _standing(names: Iterable[tuple[PathRow, str]]) -> list[Path]:
+    return [
+        locate(Path(folder), path.relative)
+        for path, folder in names
+        if path.replaced_at is None and path.gone_at is None
+    ]
 
 
 def known_by_hash(session: Session, content: ContentRow, sha256: str) -> ContentRow | None:
@@ -95,7 +134,7 @@ def _is_same_file(
     content: ContentRow,
     original: ContentRow,
     claim: Claim,
-    is_there: Callable[[Path], bool],
+    away: Collection[Path],
 ) -> bool:
     asked = (
         select(PathRow, SourceRow.folder)
@@ -107,12 +146,7 @@ def _is_same_file(
         path.relative == claim.relative and path.source_id == content.source_id for path, _ in names
     ):
         return True
-    there = [
-        locate(Path(folder), path.relative)
-        for path, folder in names
-        if path.replaced_at is None and path.gone_at is None
-    ]
-    return all(not is_there(place) or _one_entry(place, claim.path) for place in there)
+    return all(place in away for place in _standing(names))
 
 
 def _one_entry(one: Path, other: Path) -> bool:

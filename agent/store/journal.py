@@ -17,6 +17,7 @@ from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
+from agent.errors import FileCode
 from agent.watch import locate
 
 if TYPE_CHECKING:
@@ -33,10 +34,24 @@ RETRY_AFTER = (
 )
 """How long after each unexpected crash of one file it is tried again."""
 
+READ_AGAIN = frozenset(
+    {
+        FileCode.EMPTY,
+        FileCode.TRUNCATED,
+        FileCode.NOT_AN_IMAGE,
+        FileCode.UNREADABLE,
+        FileCode.DECODER_KILLED,
+    }
+)
+"""Why a file that was set aside is read again by itself, after the same pauses: a server's stale
+cache, or a share that hung, looks the same as a file that is no use."""
+
 MAX_ATTEMPTS = len(RETRY_AFTER) + 1
-MAX_DEATHS = 10
-"""How often the agent may die with a file in hand before the file is held guilty. More than the
-attempts: a machine that is switched off again and again must not cost an innocent file."""
+DEATHS_AT_ONCE = 5
+MAX_DEATHS = DEATHS_AT_ONCE + MAX_ATTEMPTS
+"""How often the agent may die with a file in hand: so often it is tried again at once, then after
+the pauses of a crash, then it is set aside. More than the five attempts of a crash, because a
+machine that is switched off again and again must not cost an innocent file."""
 SUSPECT_AFTER = 2  # leases lost: from then on a file is tried alone, so that the guilty one shows
 CHUNK = 400  # rows per question: SQLite takes at most 999 values in old builds
 

@@ -7,11 +7,11 @@ An undo is a row that takes the one before back; what holds is read off the rows
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sqlmodel import col, select
 
-from agent.errors import WrongUse
+from agent.errors import AgentError, WrongUse
 from agent.settings import PROCESS_COLUMNS
 from agent.store import trail
 from agent.store.tables import LabelRow, MicrographRow, ResultRow
@@ -121,8 +121,18 @@ class LabelledMicrograph:
     model_code: str | None
 
 
+class Overtaken(AgentError):  # noqa: N818 - it is a finding, not a fault
+    """Somebody else decided meanwhile; nothing was written."""
+
+
 def decide(
-    session: Session, whose: Whose, public_id: str, decision: Decision, *, at: datetime
+    session: Session,
+    whose: Whose,
+    public_id: str,
+    decision: Decision,
+    *,
+    at: datetime,
+    expected: int | Literal["any"] | None = "any",
 ) -> int:
     """Append what somebody says; the micrograph leaves the queue.
 
@@ -130,12 +140,15 @@ def decide(
         The label's number.
 
     Raises:
+        Overtaken: Another label holds than the expected one.
         WrongUse: No such micrograph, or the decision is incomplete.
     """
     _refuse_incomplete(decision)
-    micrograph = micrograph_of(session, public_id)
+    micrograph = micrograph_of(session, public_id, alone=True)
     result = _current_result(session, micrograph)
     before = current(_rows(session, [micrograph.id or 0]))
+    if expected not in ("any", before.id if before else None):
+        raise Overtaken(f"{public_id}: {before.by if before else 'somebody'} decided meanwhile.")
     row = LabelRow(
         micrograph_id=micrograph.id or 0,
         result_id=decision.result_seen or (result.id if result else None),
@@ -170,7 +183,7 @@ def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetim
     """
     if not by.strip():
         raise WrongUse("say who takes the decision back.")
-    micrograph = micrograph_of(session, public_id)
+    micrograph = micrograph_of(session, public_id, alone=True)
     holds = current(_rows(session, [micrograph.id or 0]))
     if holds is None:
         raise WrongUse(f"{public_id}: there is no decision to take back.")
@@ -204,9 +217,14 @@ def _refuse_incomplete(decision: Decision) -> None:
         raise WrongUse(f"a decision of kind {decision.kind!r} has to say which or why.")
 
 
-def micrograph_of(session: Session, public_id: str) -> MicrographRow:
-    """Find a micrograph. Raises `WrongUse` if there is none of this id."""
-    row = session.exec(select(MicrographRow).where(MicrographRow.public_id == public_id)).first()
+def micrograph_of(session: Session, public_id: str, *, alone: bool = False) -> MicrographRow:
+    """Find a micrograph; `alone`: others that want to decide on it wait until we have.
+
+    Raises:
+        WrongUse: There is none of this id.
+    """
+    asked = select(MicrographRow).where(MicrographRow.public_id == public_id)
+    row = session.exec(asked.with_for_update() if alone else asked).first()
     if row is None:
         raise WrongUse(f"no micrograph has the id {public_id!r}.")
     return row

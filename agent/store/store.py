@@ -7,7 +7,7 @@ transaction around a function of the module that its name belongs to.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
@@ -39,7 +39,7 @@ from agent.store.records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import date, datetime
+    from datetime import date, datetime, timedelta
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -184,6 +184,12 @@ class Store:
         with reading(self._engine) as session:
             return intake.settling(session, self._whose, source)
 
+    def waiting(self, source: str, lane: str = "fresh", *, at_most: int) -> int:
+        """Say how many of a source's files stand in a lane, counted no further than `at_most`."""
+        with reading(self._engine) as session:
+            number = int(Lane[lane.upper()])
+            return fates.waiting(session, self._whose, source, number, at_most=at_most)
+
     def gone(self, source: str, relatives: Iterable[str], *, at: datetime) -> None:
         """Write down that files are no longer listed; nothing is deleted or forgotten."""
         names = list(relatives)
@@ -212,10 +218,20 @@ class Store:
         with writing(self._engine) as session:
             claims.renew(session, held, at=at, lease_s=lease_s)
 
-    def take_back(self, *, at: datetime) -> int:  # noqa: ARG002 - every act says when
+    def take_back(self, *, at: datetime) -> int:
         """Queue again what this agent had in hand when it died; call it once, at the start."""
         with writing(self._engine) as session:
-            return claims.take_back(session, self._whose)
+            return claims.take_back(session, self._whose, at=at)
+
+    def hasten(self, source: str) -> None:
+        """Let a source's waiting files go at once: the share they waited for is back."""
+        with writing(self._engine) as session:
+            claims.hasten(session, self._whose, source)
+
+    def clock_set_back(self, by: timedelta, *, at: datetime) -> None:
+        """Follow a clock that was set back, so that nothing is put off for longer than it was."""
+        with writing(self._engine) as session:
+            claims.set_back(session, self._whose, by, at=at)
 
     def identify(
         self,
@@ -230,12 +246,15 @@ class Store:
         Returns:
             None: it is new, go on. Else the number of the content that has these bytes.
         """
+        with reading(self._engine) as session:
+            rivals = identity.rivals(session, claim, sha256)
+        away = [place for place in rivals if identity.is_away(place, claim.path, is_there)]
 
         def ask(session: Session) -> int | None:
             content = claims.held(session, claim)
             if content is None:
                 return claim.content_id  # another worker has it
-            return identity.identify(session, content, claim, sha256, at=at, is_there=is_there)
+            return identity.identify(session, content, claim, sha256, at=at, away=away)
 
         return self._again(ask)
 
@@ -362,14 +381,31 @@ class Store:
 
     # --- labels ---
 
-    def decide(self, public_id: str, decision: Decision, *, at: datetime) -> int:
+    def decide(
+        self,
+        public_id: str,
+        decision: Decision,
+        *,
+        at: datetime,
+        expected: int | Literal["any"] | None = "any",
+    ) -> int:
         """Append what a person says of a micrograph; the label's number comes back.
 
+        Args:
+            public_id: Of the micrograph.
+            decision: What is said.
+            at: Now.
+            expected: Number of the label that the person saw hold, None for none, "any" where
+                the decision counts whatever holds.
+
         Raises:
+            Overtaken: Another label holds than the expected one; nothing was written.
             WrongUse: No such micrograph, or the decision is incomplete.
         """
         with writing(self._engine) as session:
-            return labels.decide(session, self._whose, public_id, decision, at=at)
+            return labels.decide(
+                session, self._whose, public_id, decision, at=at, expected=expected
+            )
 
     def undo(self, public_id: str, *, by: str, at: datetime) -> int:
         """Take the decision that holds back, by a row of its own.
