@@ -411,6 +411,7 @@ class QueueItem:
     Args:
         code: The model's answer, "" where it is hidden or there is none.
         why: The weightiest reason in words. href: where it is decided.
+        held_by: Who else has it open just now, "" for nobody.
     """
 
     id: str
@@ -424,6 +425,7 @@ class QueueItem:
     href: str
     current: bool = False
     strange: bool = False
+    held_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -567,6 +569,12 @@ class QueuePage:
     progress: Progress
     filters: tuple[Filter, ...]
     notice: Notice | None
+
+    @property
+    def start(self) -> str:
+        """Where a reviewer begins: the first that nobody else has open."""
+        free = [item for item in self.items if not item.held_by] or self.items
+        return free[0].href if free else ""
 
 
 @dataclass(frozen=True, slots=True)

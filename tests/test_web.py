@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from agent.night import write_report
 from agent.settings import Web
 from agent.store import Decision, StoreFault
 from agent.web import Desk, Inbox, create_app, refuse_strangers
+from agent.web.leases import LEASE, Leases
 from model import default_taxonomy
 
 NOW = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
@@ -693,3 +695,76 @@ def test_every_answer_to_a_program_is_described(browser):
         "/api/v1/queue",
         "/api/v1/status",
     }
+
+
+# --- two at once --------------------------------------------------------------------------------
+
+
+def two_at_once(lab):
+    application = create_app(desk_of(lab))
+    for name in ("Ann", "Bob"):
+        browser = TestClient(application, base_url=HOME, follow_redirects=False)
+        browser.post("/review/name", data={"by": name, "then": "/review"})
+        yield browser
+
+
+def test_what_somebody_has_open_is_passed_over_and_said(lab):
+    first, second, third = (lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(3))
+    ann, bob = two_at_once(lab)
+    ann.get(f"/review/{second}")
+
+    queue, item = bob.get("/review").text, bob.get(f"/review/{second}").text
+    onward = bob.post(f"/review/{first}/decide", data=form_of(lab, first, "code:G8"))
+
+    assert "open at <bdi>Ann</bdi>" in queue
+    assert "Ann has this one open" in item
+    assert onward.headers["location"] == f"/review/{third}"
+
+
+def test_who_goes_on_to_another_micrograph_lets_the_first_one_go(lab):
+    first, second = (lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(2))
+    ann, bob = two_at_once(lab)
+
+    ann.get(f"/review/{first}")
+    ann.get(f"/review/{second}")
+
+    assert "has this one open" not in bob.get(f"/review/{first}").text
+
+
+def test_a_micrograph_left_open_is_free_again_by_itself():
+    leases = Leases()
+    leases.take("a", "Ann", at=NOW)
+
+    assert leases.others("Bob", at=NOW) == {"a": "Ann"}
+    assert leases.take("a", "Bob", at=NOW) == "Ann"
+    assert leases.take("a", "Bob", at=NOW + LEASE) == ""
+    assert leases.others("Ann", at=NOW + LEASE) == {"a": "Bob"}
+
+
+def test_two_reviewers_share_a_queue_and_none_is_decided_twice_or_skipped(lab):
+    ids = [lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(12)]
+    told: list[int] = []
+
+    def review(browser):
+        page = browser.get("/review").text
+        href = re.search(r'class="button" href="/review/([0-9a-f-]+)"', page)
+        while href:
+            public_id = href[1].split("/")[-1]
+            browser.get(f"/review/{public_id}")
+            answer = browser.post(
+                f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:G8", label_id="")
+            )
+            told.append(answer.status_code)
+            href = re.search(
+                r'class="button" href="/review/([0-9a-f-]+)"', browser.get("/review").text
+            )
+
+    threads = [threading.Thread(target=review, args=(one,)) for one in two_at_once(lab)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    views = [lab.store.micrograph(one) for one in ids]
+    assert all(len(view.labels) == 1 for view in views)
+    assert told.count(303) == len(ids)

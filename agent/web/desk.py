@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
 from agent.store import Decision
+from agent.web.leases import Leases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,7 @@ class Desk:
         status: Says what `agent status --json` does.
         submit: Takes a file's name, bytes and process data in for classification, and says what
             became of it; None where this process takes none.
+        leases: Who has what open. lock: one decision at a time.
     """
 
     store: Store
@@ -56,6 +58,7 @@ class Desk:
     now: Callable[[], datetime]
     status: Callable[[], dict[str, Any]]
     submit: Callable[[str, bytes, dict[str, str]], dict[str, Any]] | None = None
+    leases: Leases = field(default_factory=Leases)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 

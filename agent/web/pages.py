@@ -54,6 +54,7 @@ QUEUE_SHOWN = 200
 STRIP_SHOWN = 40
 FILTERS = ("reason", "source", "order")
 ROUND = (1, 2, 5)
+OPEN = "{} has this one open. Whoever decides first counts, and the second is told."
 SCALES = {
     "subtype": "Orange: for. Violet: against. The same scale for every micrograph.",
     "size": "Orange: for. Violet: against. The same scale for every micrograph.",
@@ -103,7 +104,9 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/review/{public_id}")
     def review(request: Request, public_id: str) -> Response:
-        page = _review_page(desk, request, find(desk, public_id))
+        view = find(desk, public_id)
+        other = desk.leases.take(public_id, memory.name_of(request), at=desk.now())
+        page = _review_page(desk, request, view, held_by=other)
         return HTMLResponse(reports.render_review(page))
 
     @routes.post("/review/{public_id}/decide")
@@ -139,7 +142,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         )
         return HTMLResponse(reports.render_name(page), 422)
     narrowed = {key: form[key] for key in FILTERS if form.get(key)}
-    onward = _after(_queue(desk, narrowed), public_id)
+    onward = _after(_queue(desk, narrowed), public_id, _held(desk, who))
     decision = acts.read_decision(
         said,
         taxonomy=desk.taxonomy,
@@ -158,6 +161,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
             desk, request, find(desk, public_id), conflict, comment=form.get("comment", "")
         )
         return HTMLResponse(reports.render_review(page_), 409)
+    desk.leases.leave(who)
     answer = RedirectResponse(_href(onward.id if onward else "", narrowed), 303)
     memory.keep(answer, memory.NAME, who.strip())
     memory.keep(answer, memory.CRITERION, decision.criterion)
@@ -217,20 +221,26 @@ def _href(public_id: str, narrowed: Mapping[str, str]) -> str:
     return f"/review/{public_id}{query}" if public_id else f"/review{query}"
 
 
-def _after(queue: Sequence[MicrographView], public_id: str) -> MicrographView | None:
+def _held(desk: Desk, who: str) -> dict[str, str]:
+    return desk.leases.others(who, at=desk.now())
+
+
+def _after(
+    queue: Sequence[MicrographView], public_id: str, held: Mapping[str, str]
+) -> MicrographView | None:
     ids = [view.id for view in queue]
-    if public_id not in ids:
-        return queue[0] if queue else None
-    at = ids.index(public_id)
-    others = [*queue[at + 1 :], *queue[:at]]
-    return others[0] if others else None
+    at = ids.index(public_id) if public_id in ids else -1
+    others = [*queue[at + 1 :], *queue[: max(at, 0)]]
+    return next((view for view in others if view.id not in held), None)
 
 
 def _is_blind(view: MicrographView) -> bool:
     return view.reasons == ("control_sample",) and view.label is None
 
 
-def _item(view: MicrographView, desk: Desk, href: str, *, current: bool = False) -> QueueItem:
+def _item(
+    view: MicrographView, desk: Desk, href: str, *, current: bool = False, held_by: str = ""
+) -> QueueItem:
     seen = seen_of(view)
     return QueueItem(
         id=view.id,
@@ -244,12 +254,17 @@ def _item(view: MicrographView, desk: Desk, href: str, *, current: bool = False)
         href=href,
         current=current,
         strange="strange" in view.reasons,
+        held_by=held_by,
     )
 
 
 def _queue_page(desk: Desk, request: Request) -> QueuePage:
     narrowed = _narrowed(request)
-    items = [_item(view, desk, _href(view.id, narrowed)) for view in _queue(desk, narrowed)]
+    held = _held(desk, memory.name_of(request))
+    items = [
+        _item(view, desk, _href(view.id, narrowed), held_by=held.get(view.id, ""))
+        for view in _queue(desk, narrowed)
+    ]
     waiting = desk.store.queue_length()
     more = f"The {len(items)} weightiest are shown." if len(items) >= QUEUE_SHOWN else ""
     return QueuePage(
@@ -318,12 +333,15 @@ def _review_page(
     conflict: Conflict | None = None,
     *,
     comment: str = "",
+    held_by: str = "",
 ) -> ReviewPage:
     narrowed = _narrowed(request)
     queue = _queue(desk, narrowed)
+    held = _held(desk, memory.name_of(request))
     seen, blind = seen_of(view), _is_blind(view)
     words = words_of(desk.taxonomy())
-    onward = _after(queue, view.id)
+    onward = _after(queue, view.id, held)
+    notice = Notice(Tone.ATTENTION, OPEN.format(held_by)) if held_by else _notice(desk, request)
     return ReviewPage(
         site=desk.site,
         reviewer=memory.name_of(request),
@@ -344,26 +362,31 @@ def _review_page(
         result_id=str(view.result_id),
         label_id=str(view.label.id) if view.label else "",
         history=tuple(decision_of(_said(label), desk.zone) for label in reversed(view.labels)),
-        queue=tuple(_strip(desk, queue, view, narrowed)),
+        queue=tuple(_strip(desk, queue, view, narrowed, held)),
         progress=Progress(memory.count_of(request), desk.store.queue_length()),
         previous=_previous(queue, view.id, narrowed),
         next=_href(onward.id, narrowed) if onward else "",
         prefetch=(f"/pictures/{onward.id}/crop.jpg",) if onward else (),
         filters=tuple(Fact(key, value) for key, value in narrowed.items()),
         all_href=_href("", narrowed),
-        notice=_notice(desk, request) if conflict is None else None,
+        notice=notice if conflict is None else None,
         conflict=conflict,
     )
 
 
 def _strip(
-    desk: Desk, queue: Sequence[MicrographView], view: MicrographView, narrowed: Mapping[str, str]
+    desk: Desk,
+    queue: Sequence[MicrographView],
+    view: MicrographView,
+    narrowed: Mapping[str, str],
+    held: Mapping[str, str],
 ) -> Iterator[QueueItem]:
     ids = [one.id for one in queue]
     at = ids.index(view.id) if view.id in ids else 0
     start = max(0, min(at - 3, len(queue) - STRIP_SHOWN))
     for one in queue[start : start + STRIP_SHOWN]:
-        yield _item(one, desk, _href(one.id, narrowed), current=one.id == view.id)
+        href, current = _href(one.id, narrowed), one.id == view.id
+        yield _item(one, desk, href, current=current, held_by=held.get(one.id, ""))
 
 
 def _previous(queue: Sequence[MicrographView], public_id: str, narrowed: Mapping[str, str]) -> str:
