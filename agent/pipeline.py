@@ -19,9 +19,10 @@ import structlog
 
 from agent.errors import AgentError, FileError
 from agent.imaging.facts import facts_of
+from agent.orders.keys import beside, keys_of
 from agent.settings import PROCESS_COLUMNS
-from agent.store import Finding, StoreFault
-from agent.triage import Handling, Policy, Verdict, triage
+from agent.store import Finding, OtherBundle, StoreFault
+from agent.triage import Handling, Policy, Reason, Verdict, triage
 from agent.watch import Provenance, locate, look_up
 
 if TYPE_CHECKING:
@@ -34,8 +35,11 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.imaging import Crop, CropPool
-    from agent.store import Claim, Store
+    from agent.store import Claim, Ordered, Store
     from model import Classifier, Prediction
+
+Judge = tuple["Classifier | None", Policy]
+"""Whose answer is asked, and what goes with it."""
 
 log = structlog.get_logger()
 
@@ -60,6 +64,7 @@ class Judged(NamedTuple):
     extra: dict[str, str]
     prediction: Prediction | None
     verdict: Verdict
+    expected: dict[str, object]
 
 
 @dataclass(slots=True)
@@ -86,6 +91,7 @@ class _InHand:
     path: Path
     process_data: dict[str, str]
     um_per_px: float | None
+    conflict: str = ""
     again: bool = False
     began_s: float = 0.0
     crops: list[Crop] = field(default_factory=list)
@@ -104,6 +110,10 @@ class Pipeline:
         batch: How many micrographs the model judges together.
         keep_originals: Whether the bytes of every micrograph are kept, or only of those in review.
         thresholds: Written beside each result: what the lab had set.
+        earlier: Loads another bundle than the current one, for a specimen that it has begun; None
+            where it cannot be had.
+        ordered: Says which subtypes were ordered, for a field's process data.
+        sidecars: Whether the note beside a picture is asked where it belongs.
         lease_s: How long (s) what is in hand stays ours without a word; longer than one file takes.
     """
 
@@ -121,7 +131,11 @@ class Pipeline:
         keep_originals: bool = False,
         thresholds: Mapping[str, float] | None = None,
         lease_s: float = LEASE_S,
+        earlier: Callable[[str], Judge | None] = lambda _: None,
+        ordered: Callable[[Mapping[str, str], Ordered], tuple[str, ...]] = lambda _, o: o.subtypes,
+        sidecars: bool = True,
     ) -> None:
+        self._earlier, self._ordered, self._sidecars = earlier, ordered, sidecars
         self._lease_s = lease_s
         self._store, self._archive, self._pool = store, archive, pool
         self._policy, self._now, self._batch = policy, now, batch
@@ -129,12 +143,15 @@ class Pipeline:
         self._keep_originals = keep_originals
         self._thresholds = dict(thresholds or {})
         self._newest = classifier
-        self._bundle_of: dict[str, tuple[tuple[str, str], Classifier | None]] = {}
+        self._bundle_of: dict[str, tuple[str, Judge]] = {}
+        self._kept: dict[str, Judge | None] = {}
         self._away: dict[int, int] = {}
         self._owed: list[Claim] = []
 
     def use(self, classifier: Classifier | None, policy: Policy | None = None) -> None:
         """Take up another bundle; a specimen that was begun is judged to its end by its own."""
+        if self._newest:
+            self._kept = {self._newest.name: (self._newest, self._policy)}
         self._newest = classifier
         self._policy = policy or self._policy
 
@@ -144,13 +161,16 @@ class Pipeline:
         self,
         crops: Sequence[tuple[Crop, Mapping[str, str]]],
         classifier: Classifier | None,
+        policy: Policy | None = None,
     ) -> list[Judged]:
         """Classify crops and say who speaks last on each; writes nothing.
 
         Args:
             crops: Each with the process data known of it.
             classifier: Whose answer is asked, or None where there is no bundle yet.
+            policy: That goes with it, or None: the current one.
         """
+        held = policy or self._policy
         predictions: Sequence[Prediction | None] = [None] * len(crops)
         if classifier:
             from model import Field  # noqa: PLC0415 - PyTorch takes seconds; a lab may start without
@@ -158,21 +178,34 @@ class Pipeline:
             fields = [Field(crop.pixels, crop.valid, crop.um_per_px) for crop, _ in crops]
             predictions = classifier.classify(fields)
         return [
-            self._judged(crop, told, prediction)
+            self._judged(crop, told, prediction, classifier, held)
             for (crop, told), prediction in zip(crops, predictions, strict=True)
         ]
 
-    def _judged(self, crop: Crop, told: Mapping[str, str], prediction: Prediction | None) -> Judged:
+    def _judged(
+        self,
+        crop: Crop,
+        told: Mapping[str, str],
+        prediction: Prediction | None,
+        classifier: Classifier | None,
+        policy: Policy,
+    ) -> Judged:
         process_data, extra = _with_metadata(told, crop.metadata)
+        order = self._store.orders.expect(told.get("order", ""), told.get("specimen", ""))
+        process_data = {**{k: v for k, v in order.told.items() if k in TRAVELS}, **process_data}
+        wanted = self._ordered({**order.told, **process_data}, order)
         verdict = triage(
             prediction,
             sha256=crop.sha256,
             um_per_px=crop.um_per_px,
             warnings=crop.warnings,
             material=process_data.get("material", ""),
-            policy=self._policy,
+            policy=policy,
+            told=process_data,
+            expected=wanted,
         )
-        return Judged(crop, process_data, extra, prediction, verdict)
+        expected = _expected(crop, prediction, verdict, wanted, classifier)
+        return Judged(crop, process_data, extra, prediction, verdict, expected)
 
     # --- keeping the books ----------------------------------------------------------------------
 
@@ -271,10 +304,14 @@ class Pipeline:
 
     def _in_hand(self, claim: Claim) -> _InHand:
         source = self._sources.get(claim.source, Provenance())
-        process_data = {**source.process_data(claim.relative), **claim.process_data}
-        scale = source.um_per_px(process_data, on=self._now().date())
         path = locate(claim.folder, claim.relative)
-        return _InHand(claim, path, process_data, scale, began_s=time.perf_counter())
+        note = beside(path) if self._sidecars and claim.origin == "watch" else {}
+        keys = keys_of(source, claim.relative, beside=note, given=claim.process_data)
+        scale = source.um_per_px(keys.process_data, on=self._now().date())
+        began_s = time.perf_counter()
+        return _InHand(
+            claim, path, keys.process_data, scale, conflict=keys.conflict, began_s=began_s
+        )
 
     def _needs_another_scale(self, hand: _InHand, crops: Sequence[Crop]) -> bool:
         source = self._sources.get(hand.claim.source)
@@ -300,9 +337,21 @@ class Pipeline:
         known = self._store.identify(claim, crops[0].sha256, at=at)
         if known is not None:
             log.info("file.duplicate", source=claim.source, file=claim.relative, content=known)
+            self._notice_second_claim(hand, known)
             taken.duplicates += 1
             return False
         return True
+
+    def _notice_second_claim(self, hand: _InHand, known: int) -> None:
+        """The same content as a field of another specimen: it belongs to neither."""
+        claim = hand.claim
+        if claim.origin == "import" or hand.conflict or known == claim.content_id:
+            return
+        torn = self._store.orders.claim_again(
+            known, hand.process_data, claim.relative, at=self._now()
+        )
+        for public_id in torn:
+            log.warning("field.unassigned", micrograph=public_id, file=claim.relative)
 
     def _has_changed(self, hand: _InHand) -> bool:
         """Say whether the bytes that were read may be another content than the one at rest."""
@@ -318,8 +367,8 @@ class Pipeline:
     def _finished(
         self, batch: Sequence[_InHand], taken: Taken, waiting: dict[int, Claim]
     ) -> Iterator[_InHand]:
-        for classifier, hands in self._by_bundle(batch):
-            for hand, judged in self._judged_one_by_one(hands, classifier):
+        for judge, hands in self._by_bundle(batch):
+            for hand, judged in self._judged_one_by_one(hands, judge):
                 self._settled(hand, judged, taken)
                 waiting.pop(hand.claim.content_id, None)
                 yield hand
@@ -339,36 +388,55 @@ class Pipeline:
 
     def _by_bundle(
         self, batch: Sequence[_InHand]
-    ) -> Iterator[tuple[Classifier | None, list[_InHand]]]:
-        groups: dict[int, tuple[Classifier | None, list[_InHand]]] = {}
+    ) -> Iterator[tuple[Judge, list[_InHand]]]:
+        groups: dict[int, tuple[Judge, list[_InHand]]] = {}
         for hand in batch:
-            classifier = self._classifier_for(hand)
-            groups.setdefault(id(classifier), (classifier, []))[1].append(hand)
+            judge = self._judge_for(hand)
+            groups.setdefault(id(judge[0]), (judge, []))[1].append(hand)
         yield from groups.values()
 
-    def _classifier_for(self, hand: _InHand) -> Classifier | None:
-        """One specimen is judged by one bundle: a promotion holds from the next specimen on."""
-        told = hand.process_data
-        specimen = (told.get("order", ""), told.get("specimen", ""))
-        before = self._bundle_of.get(hand.claim.source)
-        if before and specimen[1] and before[0] == specimen:
-            return before[1]
-        self._bundle_of[hand.claim.source] = (specimen, self._newest)
-        return self._newest
+    def _judge_for(self, hand: _InHand) -> Judge:
+        """One specimen is judged by one bundle: a promotion holds from the next specimen on.
+
+        Of which bundle that is the store decides, so that two agents, or one that was killed,
+        never split a specimen.
+        """
+        newest = (self._newest, self._policy)
+        order, specimen = (hand.process_data.get(key, "") for key in ("order", "specimen"))
+        if hand.claim.origin == "import" or hand.conflict or not specimen:
+            return newest
+        if not order:  # no specimen anybody could name again; it is kept together as it comes
+            before = self._bundle_of.get(hand.claim.source)
+            if before is None or before[0] != specimen:
+                self._bundle_of[hand.claim.source] = (specimen, newest)
+            return self._bundle_of[hand.claim.source][1]
+        wish = self._newest.name if self._newest else ""
+        named = self._store.orders.expect(order, specimen).bundle
+        if named is None and wish:
+            named = self._store.orders.reserve(order, specimen, wish, at=self._now())
+        return newest if not named or named == wish else self._begun_by(named)
+
+    def _begun_by(self, bundle: str) -> Judge:
+        """Another bundle than the current one; where it cannot be had nobody answers."""
+        if bundle not in self._kept:
+            self._kept = {bundle: self._earlier(bundle)}
+            if self._kept[bundle] is None:
+                log.warning("bundle.missing", bundle=bundle)
+        return self._kept[bundle] or (None, self._policy)
 
     def _judged_one_by_one(
-        self, hands: Sequence[_InHand], classifier: Classifier | None
+        self, hands: Sequence[_InHand], judge: Judge
     ) -> Iterator[tuple[_InHand, list[Judged] | Exception]]:
         """Judge a batch together; if that crashes, alone, so that only the guilty one pays."""
         together = [(crop, hand.process_data) for hand in hands for crop in hand.crops]
         try:
-            judged = deque(self.judge(together, classifier))
+            judged = deque(self.judge(together, *judge))
         except Exception as error:  # noqa: BLE001 - the one edge where a bug costs a file, not the agent
             if len(hands) == 1:
                 yield hands[0], error
                 return
             for hand in hands:
-                yield from self._judged_one_by_one([hand], classifier)
+                yield from self._judged_one_by_one([hand], judge)
             return
         for hand in hands:
             yield hand, [judged.popleft() for _ in hand.crops]
@@ -376,7 +444,13 @@ class Pipeline:
     def _keep(self, hand: _InHand, judged: Sequence[Judged], taken: Taken) -> None:
         claim = hand.claim
         findings = [self._archived(hand, one) for one in judged]
-        self._store.finish(claim, findings, at=self._now())
+        try:
+            self._store.finish(claim, findings, at=self._now())
+        except OtherBundle as other:  # another agent has begun this specimen meanwhile
+            self._store.release(claim, at=self._now(), retry_at=self._now(), sentence=str(other))
+            log.info("file.judged_again", file=claim.relative, bundle=other.bundle)
+            taken.given_back += 1
+            return
         self._away.pop(claim.content_id, None)
         taken.stored += 1
         log.info(
@@ -409,6 +483,9 @@ class Pipeline:
             thresholds={**self._thresholds, **(prediction.evidence_limits if prediction else {})},
             origin=hand.claim.origin,
             artefacts={**artefacts, "original": original},
+            area_mm2=_area_mm2(crop),
+            unassigned=hand.conflict,
+            expected=judged.expected,
         )
 
     def _original(self, hand: _InHand, crop: Crop) -> bool:
@@ -489,6 +566,40 @@ class Pipeline:
             return ask()
         except StoreFault as fault:
             raise Stalled(str(fault)) from fault
+
+
+TRAVELS = ("heat", "batch", "material", "etchant")
+"""What of an order's data stands with each of its fields."""
+
+
+def _area_mm2(crop: Crop) -> float | None:
+    """Say how much steel a crop shows, mm², or None without a scale."""
+    if crop.um_per_px is None:
+        return None
+    return float(crop.valid.sum()) * crop.um_per_px**2 * 1e-6
+
+
+def _expected(
+    crop: Crop,
+    prediction: Prediction | None,
+    verdict: Verdict,
+    wanted: Sequence[str],
+    classifier: Classifier | None,
+) -> dict[str, object]:
+    """Say what was ordered where it matters: the size inside that subtype, or the scope left."""
+    said: dict[str, object] = {"outside": verdict.outside} if verdict.outside else {}
+    if Reason.UNEXPECTED_SUBTYPE not in verdict.reasons or not (prediction and classifier):
+        return said
+    from model import Field  # noqa: PLC0415 - as in `judge`
+
+    field_ = Field(crop.pixels, crop.valid, crop.um_per_px)
+    sizes = {name: classifier.sizes_given([field_], name)[0] for name in wanted}
+    best = {
+        name + max(shares, key=shares.__getitem__): shares
+        for name, shares in sizes.items()
+        if shares
+    }
+    return {**said, "subtypes": list(wanted), "sizes": sizes, "codes": list(best)}
 
 
 def _is_alone_missing(claim: Claim) -> bool:

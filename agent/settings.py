@@ -306,6 +306,25 @@ class Orders(_Section):
     specifications: Path = Field(
         Path("specifications.toml"), description="Specification limits, relative to this file."
     )
+    lists: str = Field(
+        "",
+        description='Folder into which order lists (CSV) are dropped; "" for none.',
+    )
+    leads: tuple[str, ...] = Field(
+        (), description="Names of leads, besides the accounts of that role."
+    )
+    most_false: float = Field(
+        0.02,
+        gt=0,
+        lt=1,
+        description="Largest 95 % bound of false conforms at the coarsest taught size.",
+    )
+    control: tuple[str, ...] = Field(
+        (), description="Numbers of control orders: the control specimen of each microscope."
+    )
+    control_every_h: float = Field(
+        0.0, ge=0, description="Hours after which a control specimen is due again; 0: none is."
+    )
 
 
 def _unique_sources(sources: tuple[Source, ...]) -> tuple[Source, ...]:
@@ -408,7 +427,10 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
         update={
             "store": settings.store.model_copy(update={"folder": absolute(settings.store.folder)}),
             "orders": settings.orders.model_copy(
-                update={"specifications": absolute(settings.orders.specifications)}
+                update={
+                    "specifications": absolute(settings.orders.specifications),
+                    "lists": settings.orders.lists and str(absolute(Path(settings.orders.lists))),
+                }
             ),
             "backup": settings.backup.model_copy(
                 update={

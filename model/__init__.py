@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from model.classify import Classifier, Prediction
     from model.dataset import Example, Split, folds, split
     from model.frame import Field
+    from model.intervals import at_most
     from model.metrics import Comparison, Evaluation, compare, evaluate
     from model.plan import Plan, quick_plan
     from model.runtime import choose_engine
@@ -35,6 +36,7 @@ _WHERE = {
     "Progress": "training",
     "Split": "dataset",
     "Strangeness": "strangeness",
+    "at_most": "intervals",
     "choose_engine": "runtime",
     "compare": "metrics",
     "evaluate": "metrics",
@@ -66,6 +68,7 @@ __all__ = [
     "TaxonomyError",
     "TrainingError",
     "WeightsError",
+    "at_most",
     "choose_engine",
     "compare",
     "default_taxonomy",

@@ -236,6 +236,25 @@ class Classifier:
             ]
         return predictions
 
+    def sizes_given(self, fields: Sequence[Field], subtype: str) -> list[dict[str, float]]:
+        """Say each size's probability if fields were of a subtype that need not be the predicted.
+
+        Args:
+            fields: Any number, of any sizes.
+            subtype: Such as the one that was ordered.
+
+        Returns:
+            Size → probability for each field, summing to 1; {} where nobody tells its sizes apart.
+        """
+        found = self._sizes(subtype)
+        if found is None:
+            return [{} for _ in fields]
+        head, classes = found
+        asked = _Asked(self._gaze.frames(fields), self._gaze)
+        asked.ask(head, range(len(fields)))
+        inside = [{size: float(s[head.name][at]) for size, at in classes.items()} for s in asked.shares]
+        return [{size: share / sum(one.values()) for size, share in one.items()} for one in inside]
+
     def _judged(self, fields: Sequence[Field]) -> Iterator[tuple[Field, _Judged]]:
         framed = self._gaze.frames(fields)
         judged = self._answers(framed, self._gaze)

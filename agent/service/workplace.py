@@ -8,23 +8,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import structlog
 
 from agent.archive import Archive
 from agent.imaging import CropPool
+from agent.orders import BadSpecification, Specifications, read_specifications
+from agent.orders.lab import provenance_of
+from agent.orders.validation import scopes_of
 from agent.pipeline import LEASE_S, Pipeline
 from agent.service.place import agent_name, bundles_folder, clock
 from agent.store import Store, StoreFault, store_url
-from agent.triage import Policy
-from agent.watch import Calibration, Provenance
+from agent.triage import WAYS, Policy, Scope
 from model import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from agent.settings import Settings, Source
+    from agent.pipeline import Judge
+    from agent.settings import Settings
+    from agent.store import Ordered
+    from agent.watch import Provenance
     from model import Classifier
 
 log = structlog.get_logger()
@@ -51,27 +57,28 @@ def make_pool(settings: Settings) -> CropPool:
     )
 
 
-def provenance_of(source: Source) -> Provenance:
-    """Say what a source's settings tell of its files."""
-    return Provenance(
-        fixed=source.fixed_process_data(),
-        pattern=source.pattern,
-        objectives=tuple(
-            Calibration(o.name, o.um_per_px, o.width, o.height, o.valid_from)
-            for o in source.objectives
-        ),
-    )
-
-
-def policy_of(settings: Settings, classifier: Classifier | None = None) -> Policy:
-    """Say the lab's triage policy, within the scales the bundle was validated for."""
+def policy_of(
+    settings: Settings, classifier: Classifier | None = None, store: Store | None = None
+) -> Policy:
+    """Say the lab's triage policy, within what the bundle was validated for."""
     scope = classifier.manifest.validated.get("um_per_px") if classifier else None
     low, high = scope or (0.0, 0.0)
     return Policy(
         min_probability=settings.triage.min_probability,
         control_share=settings.triage.control_share,
         um_per_px_range=(low * (1 - SCOPE_MARGIN), high * (1 + SCOPE_MARGIN)) if scope else None,
+        scope=scope_of(classifier, store) if classifier else Scope(),
     )
+
+
+def scope_of(classifier: Classifier, store: Store | None) -> Scope:
+    """Say on what a bundle was validated: what it wrote down itself, and the lab's records."""
+    said = classifier.manifest.validated
+    own = said.get("scope")
+    ways = own if isinstance(own, list) else [{"material": one} for one in said.get("material", {})]
+    known = [*ways, *(scopes_of(store, classifier.name) if store else ())]
+    keys = ("material", *WAYS)
+    return Scope(tuple({key: str(way.get(key) or "") for key in keys} for way in known))
 
 
 def thresholds_of(settings: Settings) -> dict[str, float]:
@@ -99,14 +106,61 @@ def make_pipeline(
         archive=Archive(settings.store.folder),
         pool=pool,
         classifier=classifier,
-        policy=policy_of(settings, classifier),
+        policy=policy_of(settings, classifier, store),
         now=now,
         sources=own if sources is None else sources,
         batch=settings.model.batch,
         keep_originals=settings.archive.originals == "all",
         thresholds=thresholds_of(settings),
         lease_s=max(LEASE_S, 4 * settings.imaging.time_limit_s),
+        earlier=lambda name: _earlier(settings, store, name),
+        ordered=Demanded(settings),
+        sidecars=settings.imaging.sidecars,
     )
+
+
+def _earlier(settings: Settings, store: Store, name: str) -> Judge | None:
+    """Load the bundle that began a specimen; None where it is gone."""
+    try:
+        classifier = load_bundle(settings, name)
+    except (ModelError, OSError) as error:
+        log.error("bundle.refused", bundle=name, reason=str(error))  # noqa: TRY400 - said
+        return None
+    return classifier, policy_of(settings, classifier, store)
+
+
+class Demanded:
+    """Says which subtypes were ordered: by the order list, else by the specification.
+
+    Args:
+        settings: Of the lab; its specifications are read again when the file changes.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._file, self._zone = settings.orders.specifications, settings.site.time_zone
+        self._changed_ns = -1
+        self._known = Specifications()
+
+    def __call__(self, told: Mapping[str, str], order: Ordered) -> tuple[str, ...]:
+        """Say them, () where nobody said."""
+        if order.subtypes or not told.get("order"):
+            return order.subtypes
+        on = (order.day or clock()).astimezone(ZoneInfo(self._zone)).date()
+        found = self._read().for_order(told, on=on).specification
+        return found.subtype if found else ()
+
+    def _read(self) -> Specifications:
+        try:
+            changed_ns = self._file.stat().st_mtime_ns
+        except OSError:
+            changed_ns = 0
+        if changed_ns != self._changed_ns:
+            self._changed_ns = changed_ns
+            try:
+                self._known = read_specifications(self._file)
+            except BadSpecification as error:
+                log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - said
+        return self._known
 
 
 def load_bundle(settings: Settings, name: str) -> Classifier:
@@ -159,7 +213,7 @@ class CurrentBundle:
 
     def policy(self) -> Policy:
         """Say the triage policy that goes with it."""
-        return policy_of(self.settings, self.classifier)
+        return policy_of(self.settings, self.classifier, self.store)
 
     def _load(self, name: str) -> bool:
         try:

@@ -1,0 +1,363 @@
+"""Say of an order what the pure rules make of its rows, as `agent order --json` and pages say it.
+
+In:  `OrderView`s, the specifications, what the leads allow. Out: an `Assessed` order. Next: the
+command, the page, the API. The same rows give the same answer, whoever asks and however often the
+agent was killed in between: nothing is remembered beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from agent.orders import conformity
+from agent.orders.facts import (
+    Conformity,
+    Decided,
+    FieldFacts,
+    SpecimenFacts,
+    Statement,
+    Superseded,
+)
+from agent.orders.limit import fault_of
+from agent.orders.rules import MOST_FALSE, Rules
+from agent.store import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from agent.orders.facts import Allowance
+    from agent.orders.specification import Choice, Specification, Specifications
+    from agent.store import (
+        FieldView,
+        FileFate,
+        LabelView,
+        MicrographView,
+        OrderView,
+        PreparationView,
+        SpecimenView,
+        Store,
+        Unassigned,
+    )
+    from agent.watch import Provenance
+    from model import Taxonomy
+
+WAITING = (State.SETTLING, State.QUEUED, State.PROCESSING, State.FAILED)
+"""States of a file that may still become a field."""
+LOST = (State.SET_ASIDE,)
+MM2_PER_UM2 = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """What a lab has laid down, beside the rows.
+
+    Args:
+        specifications: What is demanded. taxonomy: what a micrograph can be.
+        sources: Source → what its paths say, to know the order of a file not yet read.
+        allowances: What the leads have switched on.
+        zone: Time zone of the site. most_false: see `Rules`.
+        held: Says why a field's result is held, "" where it is not.
+    """
+
+    specifications: Specifications
+    taxonomy: Taxonomy
+    sources: Mapping[str, Provenance] = field(default_factory=dict)
+    allowances: tuple[Allowance, ...] = ()
+    zone: str = "UTC"
+    most_false: float = MOST_FALSE
+    held: Callable[[MicrographView], str] = lambda _: ""
+
+
+@dataclass(frozen=True, slots=True)
+class AssessedSpecimen:
+    """One specimen and what is said of it.
+
+    Args:
+        view: Its rows. facts: what was decided on. statement: what was decided.
+        notes: What a reader should know besides, such as an earlier preparation's result.
+    """
+
+    view: SpecimenView
+    facts: SpecimenFacts
+    statement: Statement
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """One order and what is said of it.
+
+    Args:
+        view: Its rows. statement: of the whole order. material: of the order.
+        specification: What is demanded, or None. version: of it, 0 where it was never seen.
+        specimens: By name. unassigned: fields that name the order and belong to no specimen.
+        lost: Files of it that could not be used.
+    """
+
+    view: OrderView
+    statement: Statement
+    material: str
+    specification: Specification | None
+    version: int
+    specimens: tuple[AssessedSpecimen, ...]
+    unassigned: tuple[Unassigned, ...]
+    lost: tuple[FileFate, ...]
+
+
+def assess(store: Store, number: str, lab: Lab) -> Assessed | None:
+    """Say what can be said of one order, or None if nobody has heard of it."""
+    view = store.orders.order(number)
+    if view is None:
+        return None
+    waiting = list(_files_of(store, number, lab.sources, WAITING))
+    lost = tuple(fate for fate, _ in _files_of(store, number, lab.sources, LOST))
+    torn = tuple(
+        one for one in store.orders.unassigned() if one.view.process_data.get("order") == number
+    )
+    material, said = material_of(view)
+    choice = choice_of(view, lab, material=material)
+    if choice.specification is None:
+        specimens = tuple(_not_assessed(one, choice, lab) for one in view.specimens)
+        word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
+        statement = Statement(word, (choice.sentence,))
+        return Assessed(view, statement, material, None, 0, specimens, torn, lost)
+    rules = Rules(
+        specification=choice.specification,
+        taxonomy=lab.taxonomy,
+        material=material,
+        expected=tuple(view.facts.get("subtype") or ()),
+        allowances=lab.allowances,
+        most_false=lab.most_false,
+    )
+    there = _with_waiting(view, waiting)
+    assessed = tuple(_specimen(one, count, rules, said, lab) for one, count in there)
+    statement = _order(view, assessed, rules, torn, waiting)
+    versions = store.orders.versions()
+    return Assessed(
+        view=view,
+        statement=statement,
+        material=material,
+        specification=choice.specification,
+        version=versions.get(choice.specification.sha256, 0),
+        specimens=assessed,
+        unassigned=torn,
+        lost=lost,
+    )
+
+
+def material_of(view: OrderView) -> tuple[str, str]:
+    """Say an order's material, and why it is not sure, "" where it is.
+
+    The order list stands above; else all specimens have to say the same.
+    """
+    if view.material:
+        return view.material, ""
+    found = sorted({one.material for one in view.specimens if one.material})
+    if len(found) > 1:
+        return "", f"its specimens name several materials: {', '.join(found)}"
+    return (found[0] if found else ""), ""
+
+
+def choice_of(view: OrderView, lab: Lab, *, material: str) -> Choice:
+    """Say which specification applies to an order, by the day it was first heard of."""
+    at = view.first_seen_at
+    day = (
+        at.astimezone(ZoneInfo(lab.zone)).date() if at else datetime.now(ZoneInfo(lab.zone)).date()
+    )
+    keys = {
+        "material": material,
+        "product": view.product,
+        "customer": view.customer,
+        "specification": str(view.facts.get("specification") or ""),
+    }
+    return lab.specifications.for_order(keys, on=day)
+
+
+def _files_of(
+    store: Store, number: str, sources: Mapping[str, Provenance], states: Sequence[str]
+) -> Iterator[tuple[FileFate, str]]:
+    """Say the files in some states whose path names an order, each with its specimen."""
+    for fate in store.files(states):
+        source = sources.get(fate.source)
+        if source is None:
+            continue
+        told = source.process_data(_below(fate.path))
+        if told.get("order") == number:
+            yield fate, told.get("specimen", "")
+
+
+def _below(path: str) -> str:
+    return path.replace("\\", "/")  # a pattern is searched, so that the folders before do no harm
+
+
+def _with_waiting(
+    view: OrderView, waiting: Sequence[tuple[FileFate, str]]
+) -> list[tuple[SpecimenView, int]]:
+    names = [specimen for _, specimen in waiting]
+    return [(one, names.count(one.name)) for one in view.specimens]
+
+
+# --- one specimen -------------------------------------------------------------------------------
+
+
+def _not_assessed(view: SpecimenView, choice: Choice, lab: Lab) -> AssessedSpecimen:
+    word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
+    facts = facts_of(view, waiting=0, held=lab.held)
+    return AssessedSpecimen(view, facts, Statement(word, (choice.sentence,)), ())
+
+
+def _specimen(
+    view: SpecimenView, waiting: int, rules: Rules, doubt: str, lab: Lab
+) -> AssessedSpecimen:
+    facts = facts_of(view, waiting=waiting, held=lab.held)
+    fault = doubt
+    if rules.bound:
+        fault = fault or fault_of(rules.bound, rules.specification.subtype, rules.taxonomy)
+    statement = (
+        Statement(Conformity.UNDECIDED, (fault,)) if fault else conformity.specimen(facts, rules)
+    )
+    return AssessedSpecimen(view, facts, statement, tuple(_notes(view, rules)))
+
+
+def facts_of(
+    view: SpecimenView, *, waiting: int, held: Callable[[MicrographView], str] = lambda _: ""
+) -> SpecimenFacts:
+    """Say a specimen's rows as the rules want them."""
+    *before, last = view.preparations or (None,)
+    return SpecimenFacts(
+        name=view.name,
+        preparation=last.name if last else "",
+        fields=tuple(_field(one, held) for one in (last.fields if last else ())),
+        earlier=tuple(
+            _field(one, held, gone=_superseded(prepared))
+            for prepared in before
+            if prepared
+            for one in prepared.fields
+        ),
+        waiting=waiting,
+        preparations=len(view.preparations),
+    )
+
+
+def _field(
+    one: FieldView, held: Callable[[MicrographView], str], *, gone: Superseded | None = None
+) -> FieldFacts:
+    view, told = one.view, one.view.process_data
+    said = one.superseded
+    return FieldFacts(
+        id=view.id,
+        name=told.get("field", ""),
+        code=view.structure_code,
+        codes=view.prediction_set,
+        decided=_decided(view.label) if view.label else None,
+        awaits=view.awaits or (view.handling == "review" and view.label is None),
+        reasons=view.reasons,
+        um_per_px=view.um_per_px,
+        scale_in_doubt="scale_conflict" in view.warnings,
+        area_mm2=one.area_mm2 if one.area_mm2 is not None else _area(view),
+        bundle=view.bundle,
+        coarser_share=view.coarser_share,
+        material=told.get("material", ""),
+        magnification=told.get("magnification", ""),
+        etchant=told.get("etchant", ""),
+        superseded=_said(said) if said else gone,
+        held=held(view),
+    )
+
+
+def _decided(label: LabelView) -> Decided:
+    said = label.code or label.strange_kind or label.why or ""
+    return Decided(label.kind, said, label.by, label.criterion)
+
+
+def _said(said: Mapping[str, Any]) -> Superseded:
+    return Superseded(
+        reason=str(said.get("reason", "")),
+        by=str(said.get("by", "")),
+        defect=str(said.get("defect", "")),
+        lead=bool(said.get("lead")),
+    )
+
+
+def _superseded(prepared: PreparationView) -> Superseded:
+    said = prepared.facts.get("superseded")
+    return _said(said) if said else Superseded("a later preparation came", "")
+
+
+def _area(view: MicrographView) -> float | None:
+    """Area of the crop, for what was taken before the steel in it was counted."""
+    if view.um_per_px is None or view.crop is None:
+        return None
+    x0, y0, x1, y1 = view.crop
+    return (x1 - x0) * (y1 - y0) * view.um_per_px**2 * MM2_PER_UM2
+
+
+NUMERALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+
+
+def _notes(view: SpecimenView, rules: Rules) -> Iterator[str]:
+    """Say what earlier preparations showed: "third preparation, first result: coarser"."""
+    if len(view.preparations) < 2:  # noqa: PLR2004 - a second one
+        return
+    *before, last = view.preparations
+    which = len(view.preparations)
+    ordinal = NUMERALS[which - 1] if which <= len(NUMERALS) else f"{which}th"
+    new = _coarsest(last, rules)
+    for number, prepared in enumerate(before, start=1):
+        old = _coarsest(prepared, rules)
+        if old is None:
+            yield f"{ordinal} preparation; the {NUMERALS[min(number, 9) - 1]} gave no result"
+        elif new is None:
+            yield f"{ordinal} preparation, {NUMERALS[min(number, 9) - 1]} result: {old[1]}"
+        else:
+            how = "coarser" if old[0] < new[0] else "finer" if old[0] > new[0] else "the same"
+            yield (
+                f"{ordinal} preparation, {NUMERALS[min(number, 9) - 1]} result: {how} "
+                f"({old[1]}, now {new[1]})"
+            )
+
+
+def _coarsest(prepared: PreparationView, rules: Rules) -> tuple[int, str] | None:
+    codes = [
+        (one.view.label.code if one.view.label else None) or one.view.structure_code
+        for one in prepared.fields
+    ]
+    found = [(parsed[1].lower, code) for code in codes if code and (parsed := rules.parsed(code))]
+    return min(found, default=None)
+
+
+# --- the order ----------------------------------------------------------------------------------
+
+
+def _order(
+    view: OrderView,
+    assessed: Sequence[AssessedSpecimen],
+    rules: Rules,
+    torn: Sequence[Unassigned],
+    waiting: Sequence[tuple[FileFate, str]],
+) -> Statement:
+    required = [str(name) for name in view.facts.get("specimens") or ()]
+    told = view.facts.get("count") or rules.specification.specimens
+    statement = conformity.order(
+        {one.view.name: one.statement for one in assessed},
+        required,
+        int(told) if told else None,
+    )
+    known = {one.view.name for one in assessed}
+    loose = len([name for _, name in waiting if name not in known])
+    more = (
+        *([f"{loose} file{'s' if loose > 1 else ''} still to be read"] if loose else ()),
+        *(
+            f"{one.view.id} names the order and belongs to no specimen: {one.reason}"
+            for one in torn
+        ),
+    )
+    if not more:
+        return statement
+    word = statement.conformity
+    if word is Conformity.CONFORMS:
+        word = Conformity.UNDECIDED
+    return Statement(word, (*statement.missing, *more), statement.because)

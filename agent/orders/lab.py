@@ -1,0 +1,85 @@
+"""Say what a lab has laid down for its orders: specifications, permissions, who is a lead.
+
+In:  `Settings`, the store. Out: a `Lab`. Next: `assessment`, and the commands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.orders.assessment import Lab
+from agent.orders.specification import read_specifications
+from agent.orders.validation import allowances_of
+from agent.watch import Calibration, Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from agent.settings import Settings, Source
+    from agent.store import MicrographView, Store
+    from model import Taxonomy
+
+LEADING = ("lead", "admin")
+"""Roles of accounts that may do what only a lead may."""
+
+
+def lab_of(
+    settings: Settings,
+    store: Store,
+    taxonomy: Taxonomy,
+    *,
+    now: datetime,
+    held: Callable[[MicrographView], str] = lambda _: "",
+) -> Lab:
+    """Read what the lab has laid down; a changed specification is written down as a new version.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        taxonomy: What a micrograph can be called.
+        now: Aware UTC.
+        held: Says why a field's result is held, "" where it is not.
+
+    Raises:
+        BadSpecification: The file cannot be used.
+    """
+    specifications = read_specifications(settings.orders.specifications)
+    store.orders.note_specifications(
+        [
+            (one.name, one.valid_from, one.approved_by, one.sha256, one.entry)
+            for one in specifications.entries
+        ],
+        at=now,
+    )
+    return Lab(
+        specifications=specifications,
+        taxonomy=taxonomy,
+        sources={source.name: provenance_of(source) for source in settings.sources},
+        allowances=allowances_of(store),
+        zone=settings.site.time_zone,
+        most_false=settings.orders.most_false,
+        held=held,
+    )
+
+
+def provenance_of(source: Source) -> Provenance:
+    """Say what a source's settings tell of its files."""
+    return Provenance(
+        fixed=source.fixed_process_data(),
+        pattern=source.pattern,
+        objectives=tuple(
+            Calibration(o.name, o.um_per_px, o.width, o.height, o.valid_from)
+            for o in source.objectives
+        ),
+    )
+
+
+def is_lead(settings: Settings, store: Store, name: str) -> bool:
+    """Say whether somebody may do what only a lead may: by his account, or by `[orders] leads`."""
+    if name.strip() in settings.orders.leads:
+        return True
+    return any(
+        account.name == name.strip() and account.role in LEADING and account.disabled_at is None
+        for account in store.accounts.every()
+    )
