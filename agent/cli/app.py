@@ -29,6 +29,7 @@ GROUPS = (
     "reporting",
     "reviewing",
     "people",
+    "exporting",
     "keeping",
     "safeguarding",
 )

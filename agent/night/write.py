@@ -6,21 +6,18 @@ The first writing of a night that is over freezes its facts; later ones draw the
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
 import reports
 from agent.archive import write_whole
-from agent.night.cards import said_of
 from agent.night.facts import from_text, gather, summary_of, to_text
 from agent.night.page import lay_out, page_name
-from agent.night.period import end_of, local, local_full, night_of, title_of
-from agent.settings import PROCESS_COLUMNS
+from agent.night.period import end_of, local_full, night_of, title_of
+from agent.night.records import csv_of, record_of
 from reports import Index, NightLine, Tone
 
 if TYPE_CHECKING:
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.archive import Archive
-    from agent.night.facts import NightFacts, NightSettings, Seen, Summary
+    from agent.night.facts import NightFacts, NightSettings, Summary
     from agent.store import NightRow, Store
 
 log = structlog.get_logger()
@@ -87,7 +84,9 @@ def write_report(
     write_whole(
         {
             folder / f"{night}.json": text.encode(),
-            folder / f"{night}.csv": csv_of(facts).encode(),
+            folder / f"{night}.csv": csv_of(
+                record_of(seen, facts.zone) for seen in facts.micrographs
+            ).encode(),
             path: reports.render_night(laid.night).encode(),
         }
     )
@@ -199,86 +198,3 @@ def missing_nights(store: Store, settings: NightSettings, *, now: datetime) -> l
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     over = [day for day in days if end_of(day, settings.at, settings.zone) <= now]
     return [day for day in over if day not in frozen]
-
-
-CSV_COLUMNS = (
-    "id",
-    "sha256",
-    "page",
-    "file",
-    "source",
-    "done_at",
-    "done_local",
-    "structure_code",
-    "subtype",
-    "size",
-    "size_min",
-    "size_max",
-    "probability",
-    "prediction_set",
-    "p_value",
-    "strange",
-    "handling",
-    "reasons",
-    "um_per_px",
-    "um_per_px_source",
-    "warnings",
-    "bundle",
-    "engine",
-    "precision",
-    "decision",
-    "decided_by",
-    "decided_at",
-    *PROCESS_COLUMNS,
-)
-
-
-def csv_of(facts: NightFacts) -> str:
-    """Write one line per micrograph, in the order of the night."""
-    held = io.StringIO()
-    writer = csv.DictWriter(held, CSV_COLUMNS, lineterminator="\r\n")
-    writer.writeheader()
-    for seen in facts.micrographs:
-        writer.writerow({key: _cell(value) for key, value in _record(seen, facts.zone).items()})
-    return held.getvalue()
-
-
-def _record(seen: Seen, zone: str) -> dict[str, object]:
-    said = seen.decision
-    return {
-        "id": seen.id,
-        "sha256": seen.sha256,
-        "page": seen.page,
-        "file": seen.path,
-        "source": seen.source,
-        "done_at": seen.done_at.astimezone(UTC).isoformat(timespec="seconds"),
-        "done_local": local(seen.done_at, zone),
-        "structure_code": seen.structure_code,
-        "subtype": seen.subtype,
-        "size": seen.size,
-        "size_min": seen.size_min,
-        "size_max": seen.size_max,
-        "probability": seen.probability,
-        "prediction_set": "|".join(seen.prediction_set),
-        "p_value": seen.p_value,
-        "strange": seen.strange,
-        "handling": seen.handling,
-        "reasons": "|".join(seen.reasons),
-        "um_per_px": seen.um_per_px,
-        "um_per_px_source": seen.um_per_px_source,
-        "warnings": "|".join(seen.warnings),
-        "bundle": seen.bundle,
-        "engine": seen.engine,
-        "precision": seen.precision,
-        "decision": said_of(said) if said else None,
-        "decided_by": said.by if said else None,
-        "decided_at": said.at.astimezone(UTC).isoformat(timespec="seconds") if said else None,
-        **seen.process_data,
-    }
-
-
-def _cell(value: object) -> object:
-    # A spreadsheet would run a name that begins like a formula.
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value

@@ -1,0 +1,132 @@
+"""What is exported is what is known, whole, in a form that the other program reads right."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+
+import pytest
+import structlog
+from lab import Lab, minutes
+
+from agent.cli import main
+from agent.store import Decision
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path / "data")
+    yield lab
+    lab.store.close()
+
+
+@pytest.fixture
+def agent(tmp_path, capfd):
+    """Runs one command as a shell would; gives its exit code, answer and complaint."""
+    (tmp_path / "agent.toml").write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["--config", str(tmp_path / "agent.toml"), *arguments])
+        said = capfd.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    handlers = logging.getLogger().handlers[:]
+    yield run
+    logging.getLogger().handlers = handlers  # a command's own are bound to the captured stderr
+    structlog.reset_defaults()
+
+
+def test_every_micrograph_is_a_row_with_its_code_and_its_decision(lab, agent, tmp_path):
+    first = lab.take("G9-10", order="4711", name="=1+1.tif")
+    lab.take("M8", reasons=("uncertain",))
+    lab.store.decide(first, Decision("code", "Ann", code="G8"), at=minutes(5))
+
+    code, _, said = agent("export", "--out", str(tmp_path / "out.csv"))
+
+    with (tmp_path / "out.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert code == 0
+    assert "2 rows" in said
+    assert [(r["structure_code"], r["size_min"], r["size_max"]) for r in rows] == [
+        ("G9-10", "9", "10"),
+        ("M8", "8", "8"),
+    ]
+    assert rows[0]["file"].endswith("=1+1.tif")
+    assert rows[0]["order"] == "4711"
+    assert rows[0]["decided_by"] == "Ann"
+    assert [path.name for path in tmp_path.glob(".*part")] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "codes"),
+    [
+        (("--order", "4711"), ["G8"]),
+        (("--source", "nowhere"), []),
+        (("--from", "2026-11-25"), ["B8"]),
+        (("--to", "2026-11-24"), ["G8", "M8"]),
+    ],
+)
+def test_an_export_can_be_narrowed(lab, agent, tmp_path, words, codes):
+    lab.take("G8", order="4711")
+    lab.take("M8")
+    lab.take("B8", at=minutes(24 * 60))
+
+    agent("export", "--out", str(tmp_path / "out.json"), *words)
+
+    lines = (tmp_path / "out.json").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["structure_code"] for line in lines] == codes
+
+
+def test_a_german_spreadsheet_opens_it_right(lab, agent, tmp_path):
+    lab.take("G9-10")
+
+    agent("export", "--out", str(tmp_path / "out.csv"), "--spreadsheet")
+
+    held = (tmp_path / "out.csv").read_bytes()
+    (row,) = csv.DictReader(held.decode("utf-8-sig").splitlines(), delimiter=";")
+    assert held.startswith(b"\xef\xbb\xbf")
+    assert row["um_per_px"] == "0,12"
+    assert (row["size_min"], row["size_max"]) == ("9", "10")  # 9-10 becomes a date
+
+
+def test_json_lines_and_parquet_say_the_same(lab, agent, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="no pyarrow")
+    lab.take("G8", reasons=("strange",))
+    lab.take(None, reasons=("untrained",))
+
+    agent("export", "--out", str(tmp_path / "out.jsonl"))
+    agent("export", "--out", str(tmp_path / "out.parquet"))
+
+    lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    said, table = [json.loads(line) for line in lines], parquet.read_table(tmp_path / "out.parquet")
+    for row, same in zip(said, table.to_pylist(), strict=True):
+        assert {key: value for key, value in same.items() if value is not None} == {
+            key: value for key, value in row.items() if value is not None
+        }
+
+
+def test_stdout_holds_the_rows_and_nothing_else(lab, agent):
+    lab.take("G8")
+
+    _, out, said = agent("export")
+
+    assert len(out.splitlines()) == 2
+    assert "1 rows" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--out", "no/such/folder/out.csv"), "cannot be written"),
+        (("--from", "yesterday"), "write a day like"),
+        (("--format", "parquet"), "say the file"),
+    ],
+)
+def test_what_cannot_be_written_is_said_in_a_sentence(lab, agent, words, sentence):
+    code, _, said = agent("export", *words)
+
+    assert code == 2
+    assert sentence in said
+    assert "Traceback" not in said
