@@ -28,6 +28,7 @@ GROUPS = (
     "learning",
     "reporting",
     "reviewing",
+    "ordering",
     "people",
     "exporting",
     "keeping",

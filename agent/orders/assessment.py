@@ -94,7 +94,7 @@ class Assessed:
         view: Its rows. statement: of the whole order. material: of the order.
         specification: What is demanded, or None. version: of it, 0 where it was never seen.
         specimens: By name. unassigned: fields that name the order and belong to no specimen.
-        lost: Files of it that could not be used.
+        lost: Files of it that could not be used. taxonomy: what a micrograph can be.
     """
 
     view: OrderView
@@ -105,6 +105,7 @@ class Assessed:
     specimens: tuple[AssessedSpecimen, ...]
     unassigned: tuple[Unassigned, ...]
     lost: tuple[FileFate, ...]
+    taxonomy: Taxonomy
 
 
 def assess(store: Store, number: str, lab: Lab) -> Assessed | None:
@@ -123,7 +124,7 @@ def assess(store: Store, number: str, lab: Lab) -> Assessed | None:
         specimens = tuple(_not_assessed(one, choice, lab) for one in view.specimens)
         word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
         statement = Statement(word, (choice.sentence,))
-        return Assessed(view, statement, material, None, 0, specimens, torn, lost)
+        return Assessed(view, statement, material, None, 0, specimens, torn, lost, lab.taxonomy)
     rules = Rules(
         specification=choice.specification,
         taxonomy=lab.taxonomy,
@@ -145,6 +146,7 @@ def assess(store: Store, number: str, lab: Lab) -> Assessed | None:
         specimens=assessed,
         unassigned=torn,
         lost=lost,
+        taxonomy=lab.taxonomy,
     )
 
 
@@ -198,6 +200,24 @@ def _with_waiting(
 ) -> list[tuple[SpecimenView, int]]:
     names = [specimen for _, specimen in waiting]
     return [(one, names.count(one.name)) for one in view.specimens]
+
+
+def breaking(assessed: Assessed) -> list[FieldFacts]:
+    """Say which fields that count now do not surely keep what is demanded."""
+    wanted = assessed.specification
+    if wanted is None:
+        return []
+    rules = Rules(wanted, assessed.taxonomy)
+    return [
+        field
+        for one in assessed.specimens
+        for field in one.facts.fields
+        if (code := _code_of(field)) and not field.superseded and not rules.keeps(code)
+    ]
+
+
+def _code_of(field: FieldFacts) -> str | None:
+    return field.decided.said if field.decided and field.decided.kind == "code" else field.code
 
 
 # --- one specimen -------------------------------------------------------------------------------

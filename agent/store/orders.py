@@ -10,14 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func
+from sqlalchemy import func, update
 from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.settings import PROCESS_COLUMNS
 from agent.store import labels, results, specimens, trail
 from agent.store.engine import reading, writing
+from agent.store.journal import Lane, chunks
 from agent.store.tables import (
+    ContentRow,
     MicrographRow,
     OrderRow,
     PreparationRow,
@@ -247,6 +249,19 @@ class Orders:
         )
         with reading(self._engine) as session:
             return set(session.exec(asked))
+
+    def put_first(self, content_ids: Sequence[int]) -> None:
+        """Put queued files into the urgent lane."""
+        with writing(self._engine) as session:
+            for some in chunks(content_ids):
+                session.execute(
+                    update(ContentRow)
+                    .where(
+                        col(ContentRow.site_id) == self._whose.site_id,
+                        col(ContentRow.id).in_(some),
+                    )
+                    .values(lane=int(Lane.URGENT))
+                )
 
     # --- what was ordered ---
 

@@ -1,0 +1,438 @@
+"""`agent order`, `agent orders`, `agent spec`: what was ordered, and whether it conforms."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path  # noqa: TC003 - Typer reads it
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli import say
+from agent.cli.app import DONE, SOME_FAILED, app, settings_of, store_of
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.facts import FieldFacts
+    from agent.settings import Settings
+    from agent.store import Store
+
+orders = typer.Typer(
+    name="orders", help="All orders, and which field belongs where.", no_args_is_help=True
+)
+spec = typer.Typer(
+    name="spec", help="The specification limits in specifications.toml.", no_args_is_help=True
+)
+app.add_typer(orders)
+app.add_typer(spec)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Number = Annotated[str, typer.Argument(metavar="NUMBER", help="The order's number.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The micrograph's id, as in the report.")]
+By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this; it is kept.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")]
+Defect = Annotated[
+    str,
+    typer.Option(
+        metavar="KIND",
+        help="The defect behind it: over_etched, under_etched, scratched, stained, out_of_focus, "
+        "exposure, wrong_crop or wrong_magnification.",
+    ),
+]
+WORDS = {
+    "conforms": "conforms",
+    "does_not_conform": "does not conform",
+    "undecided": "undecided",
+    "not_assessed": "not assessed",
+}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def lab_in(settings: Settings, store: Store) -> Lab:
+    """Say what the lab has laid down. Raises `BadSpecification`."""
+    from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
+    from agent.orders.control import held_by  # noqa: PLC0415
+    from agent.orders.lab import lab_of  # noqa: PLC0415
+
+    taxonomy = taxonomy_in_force(settings, store)
+    return lab_of(settings, store, taxonomy, now=_now(), held=held_by(settings, store))
+
+
+# --- agent order --------------------------------------------------------------------------------
+
+
+@app.command()
+def order(context: typer.Context, number: Number, as_json: Json = False) -> None:
+    """Say whether an order conforms, and what is missing. Example: agent order 4711."""
+    from agent.orders.assessment import assess  # noqa: PLC0415
+    from agent.orders.document import document_of  # noqa: PLC0415
+
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        assessed = assess(store, number, lab_in(settings, store))
+    if assessed is None:
+        raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")
+    if as_json:
+        say.print_json(document_of(assessed))
+        return
+    _show(assessed)
+
+
+def _show(assessed: Assessed) -> None:
+    view, wanted = assessed.view, assessed.specification
+    said = [
+        ("customer", view.customer),
+        ("product", view.product),
+        ("material", assessed.material),
+        ("urgent", "yes" if view.urgent else ""),
+        (
+            "demanded",
+            f"{wanted.demand} ({wanted.name}, version {assessed.version})" if wanted else "",
+        ),
+    ]
+    say.console.print(
+        f"Order {view.number}: {WORDS[assessed.statement.conformity]}", markup=False, style="bold"
+    )
+    for name, value in said:
+        if value:
+            say.console.print(f"  {name}: {value}", markup=False)
+    rows = [
+        (
+            one.view.name,
+            one.facts.preparation,
+            WORDS[one.statement.conformity],
+            " ".join(_code(field) for field in one.facts.fields if not field.superseded),
+            "; ".join((*one.statement.because, *one.statement.missing, *one.notes)),
+        )
+        for one in assessed.specimens
+    ]
+    say.table(("specimen", "preparation", "conformity", "fields", "what is said"), rows)
+    shown = {f"specimen {one.view.name}:" for one in assessed.specimens}
+    for sentence in assessed.statement.missing:
+        if not any(sentence.startswith(start) for start in shown) or ": nothing" in sentence:
+            say.console.print(f"missing: {sentence}", markup=False)
+    for fate in assessed.lost:
+        say.console.print(f"unusable: {fate.path} ({fate.said})", markup=False)
+
+
+def _code(field: FieldFacts) -> str:
+    if field.decided:
+        return f"{field.decided.said or field.decided.kind}*"
+    doubt = "?" if field.awaits or len(field.codes) > 1 else ""
+    return f"{field.code or '–'}{doubt}"
+
+
+# --- agent orders -------------------------------------------------------------------------------
+
+
+@orders.command("list")
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """List every order, urgent ones first. Example: agent orders list."""
+    with store_of(settings_of(context)) as store:
+        lines = store.orders.all()
+    if as_json:
+        say.print_json(
+            [
+                {
+                    "order": one.number,
+                    "customer": one.customer,
+                    "product": one.product,
+                    "material": one.material,
+                    "urgent": one.urgent,
+                    "first_seen_at": one.first_seen_at and one.first_seen_at.isoformat(),
+                    "specimens": one.specimens,
+                    "fields": one.fields,
+                    "awaiting_review": one.waiting,
+                }
+                for one in lines
+            ]
+        )
+        return
+    if not lines:
+        say.console.print(
+            "No orders yet: they come with the path pattern of a source, or from an order list."
+        )
+        return
+    say.table(
+        ("order", "urgent", "material", "customer", "product", "specimens", "fields", "in review"),
+        [
+            (
+                one.number,
+                "urgent" if one.urgent else "",
+                one.material,
+                one.customer,
+                one.product,
+                one.specimens,
+                one.fields,
+                one.waiting,
+            )
+            for one in lines
+        ],
+    )
+
+
+@orders.command("import")
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A CSV with a column order.")],
+    by: By = "",
+) -> None:
+    """Take an order list in. Example: agent orders import monday.csv."""
+    from agent.cli.learning import os_user  # noqa: PLC0415
+    from agent.night import taxonomy_in_force  # noqa: PLC0415
+    from agent.orders.order_list import take_list  # noqa: PLC0415
+    from agent.orders.urgency import put_first  # noqa: PLC0415
+
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        known = [subtype.name for subtype in taxonomy_in_force(settings, store).subtypes]
+        try:
+            taken = take_list(store, file, subtypes=known, by=by or os_user(), at=_now())
+        except OSError as error:
+            raise WrongUse(f"{file}: cannot be read ({error.strerror or error}).") from error
+        put_first(store, settings)
+    if taken.refusal:
+        raise WrongUse(f"{file}: {taken.refusal}")
+    say.console.print(f"{len(taken.changed)} orders new or changed", markup=False)
+    for sentence in taken.sentences:
+        say.aside.print(sentence, markup=False)
+    raise typer.Exit(SOME_FAILED if taken.broken else DONE)
+
+
+@orders.command()
+def urgent(
+    context: typer.Context,
+    number: Number,
+    off: Annotated[bool, typer.Option("--off", help="It waits its turn again.")] = False,
+    by: By = "",
+) -> None:
+    """Let an order go first in processing and in review. Example: agent orders urgent 4711."""
+    from agent.cli.learning import os_user  # noqa: PLC0415
+    from agent.orders.urgency import put_first  # noqa: PLC0415
+
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        store.orders.set_urgent(number, urgent=not off, by=by or os_user(), at=_now())
+        put_first(store, settings)
+    say.console.print(f"{number}: {'waits its turn' if off else 'goes first'}", markup=False)
+
+
+@orders.command()
+def unassigned(context: typer.Context, as_json: Json = False) -> None:
+    """List fields that belong to no specimen, and why. Example: agent orders unassigned."""
+    with store_of(settings_of(context)) as store:
+        found = store.orders.unassigned()
+    if as_json:
+        say.print_json([{"id": f.view.id, "file": f.view.path, "reason": f.reason} for f in found])
+        return
+    if not found:
+        say.console.print("Every field belongs to a specimen.")
+        return
+    say.table(("id", "file", "why"), [(f.view.id, f.view.path, f.reason) for f in found])
+    say.console.print(
+        'assign one: agent orders assign ID ORDER SPECIMEN --by NAME --reason "label fell off"'
+    )
+
+
+@orders.command()
+def assign(  # noqa: PLR0917 - each is a word of the command
+    context: typer.Context,
+    public_id: Id,
+    number: Number,
+    specimen: Annotated[str, typer.Argument(metavar="SPECIMEN", help="Its specimen.")],
+    by: By = "",
+    reason: Reason = "",
+    preparation: Annotated[str, typer.Option(help="Else the latest one.")] = "",
+    field: Annotated[str, typer.Option(help="Its number on the specimen.")] = "",
+) -> None:
+    """Say where a field belongs. Example: agent orders assign ID 4711 01 --by A --reason label."""
+    keys = {"order": number, "specimen": specimen, "preparation": preparation, "field": field}
+    with store_of(settings_of(context)) as store:
+        store.orders.assign(public_id, keys, by=by, reason=reason, at=_now())
+    say.console.print(f"{public_id}: order {number}, specimen {specimen}, by {by}.", markup=False)
+
+
+@orders.command()
+def supersede(
+    context: typer.Context,
+    public_id: Id,
+    by: By = "",
+    reason: Reason = "",
+    defect: Defect = "",
+) -> None:
+    """Let a field count no longer. Example: agent orders supersede ID --by Ada --reason blurred."""
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        lead = _checked(settings, store, by, defect)
+        view = store.micrograph(public_id)
+        number = store.orders.of_micrograph(public_id)
+        if view is None or number is None:
+            raise WrongUse(f"{public_id}: belongs to no order; see: agent orders unassigned")
+        _refuse_hiding(settings, store, number, [public_id], defect=defect, lead=lead)
+        store.orders.supersede(public_id, by=by, reason=reason, defect=defect, lead=lead, at=_now())
+    say.console.print(f"{public_id}: superseded by {by}; it stays visible.", markup=False)
+
+
+@orders.command("prepare-again")
+def prepare_again(  # noqa: PLR0917 - each is a word of the command
+    context: typer.Context,
+    number: Number,
+    specimen: Annotated[str, typer.Argument(metavar="SPECIMEN", help="Its specimen.")],
+    by: By = "",
+    reason: Reason = "",
+    defect: Defect = "",
+) -> None:
+    """Begin the next preparation of a specimen: what comes from now on belongs to it.
+
+    Example: agent orders prepare-again 4711 01 --by Ada --reason "too dark" --defect over_etched
+    """
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        lead = _checked(settings, store, by, defect)
+        view = store.orders.order(number)
+        mine = [one for one in view.specimens if one.name == specimen] if view else []
+        last = mine[0].preparations[-1:] if mine else ()
+        ids = [one.view.id for prepared in last for one in prepared.fields]
+        _refuse_hiding(settings, store, number, ids, defect=defect, lead=lead)
+        name = store.orders.prepare_again(
+            number, specimen, by=by, reason=reason, defect=defect, lead=lead, at=_now()
+        )
+    say.console.print(
+        f"{number}/{specimen}: preparation {name}; the earlier one is superseded, and visible.",
+        markup=False,
+    )
+
+
+def _checked(settings: Settings, store: Store, by: str, defect: str) -> bool:
+    from agent.orders.facts import DEFECTS  # noqa: PLC0415
+    from agent.orders.lab import is_lead  # noqa: PLC0415
+
+    if defect and defect not in DEFECTS:
+        raise WrongUse(f"--defect: one of {', '.join(DEFECTS)}; found {defect!r}.")
+    return is_lead(settings, store, by)
+
+
+def _refuse_hiding(
+    settings: Settings, store: Store, number: str, ids: list[str], *, defect: str, lead: bool
+) -> None:
+    """Refuse that a field which breaks its limit goes without a defect or a lead's word."""
+    from agent.orders.assessment import assess, breaking  # noqa: PLC0415
+
+    if defect or lead:
+        return
+    assessed = assess(store, number, lab_in(settings, store))
+    found = [one for one in (breaking(assessed) if assessed else ()) if one.id in ids]
+    if found:
+        raise WrongUse(
+            f"{found[0].called} ({found[0].id}) does not keep its limit: name the preparation "
+            "defect with --defect KIND, or have a lead do it (an account of that role, or a name "
+            "in [orders] leads)."
+        )
+
+
+# --- agent spec ---------------------------------------------------------------------------------
+
+
+@spec.command("list")
+def list_specifications(context: typer.Context, as_json: Json = False) -> None:
+    """List what is demanded, and of whom. Example: agent spec list."""
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        lab = lab_in(settings, store)
+        versions = store.orders.versions()
+    entries = lab.specifications.entries
+    if as_json:
+        say.print_json([one.entry | {"version": versions[one.sha256]} for one in entries])
+        return
+    if not entries:
+        say.console.print(f"{settings.orders.specifications}: no specifications yet.")
+        return
+    say.table(
+        ("name", "version", "valid from", "for", "demanded", "fields", "mm²", "approved by"),
+        [
+            (
+                one.name,
+                versions[one.sha256],
+                one.valid_from,
+                ", ".join(x for x in (one.material, one.product, one.customer) if x),
+                one.demand,
+                one.fields,
+                one.area_mm2 or "",
+                one.approved_by,
+            )
+            for one in entries
+        ],
+    )
+    for said in lab.allowances:
+        if any(f"{said.limit}" == one.limit and said.subtype in one.subtype for one in entries):
+            bound = f"{said.bound:.1%}" if said.bound is not None else "unknown"
+            say.console.print(
+                f"automatic for {said.material}, {said.subtype} {said.limit}: n = {said.n}, "
+                f"{said.wrong} wrong, at most {bound} (bundle {said.bundle}, by {said.by})",
+                markup=False,
+            )
+
+
+@spec.command("check")
+def check_specifications(context: typer.Context) -> None:
+    """Check specifications.toml; every fault is named, exit code 2. Example: agent spec check."""
+    from agent.orders import BadSpecification, faults, read_specifications  # noqa: PLC0415
+
+    settings = settings_of(context)
+    file = settings.orders.specifications
+    if not file.exists():
+        raise WrongUse(f"{file}: there is no such file; [orders] specifications names it.")
+    known = read_specifications(file)
+    with store_of(settings) as store:
+        lab = lab_in(settings, store)
+    found = list(faults(known, lab.taxonomy))
+    for sentence in found[1:]:
+        say.aside.print(f"{file}: {sentence}", markup=False)
+    if found:
+        raise BadSpecification(f"{file}: {found[0]}")
+    say.console.print(f"{file}: {len(known.entries)} specifications, all can be judged.")
+
+
+@spec.command()
+def automatic(
+    context: typer.Context,
+    material: Annotated[str, typer.Argument(metavar="MATERIAL", help="Of which material.")],
+    off: Annotated[bool, typer.Option("--off", help="Only people say so again.")] = False,
+    by: By = "",
+    reason: Reason = "",
+) -> None:
+    """Let the model alone say "conforms" for a material: a lead's act, on a validation record.
+
+    Example: agent spec automatic 100Cr6 --by "R. Stahl" --reason "validated on 61 specimens"
+    """
+    from agent.orders.lab import is_lead  # noqa: PLC0415
+    from agent.orders.validation import switch  # noqa: PLC0415
+
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        if not is_lead(settings, store, by):
+            raise WrongUse(
+                f"{by or 'nobody'} is no lead: give an account that role (agent users add NAME "
+                "--role lead), or name leads under [orders] leads in agent.toml."
+            )
+        record = switch(
+            store,
+            material,
+            on=not off,
+            bundle=store.current_bundle(),
+            by=by,
+            reason=reason,
+            at=_now(),
+        )
+    if record is None:
+        say.console.print(f"{material}: only people say that it conforms, by {by}.", markup=False)
+        return
+    say.console.print(
+        f"{material}: automatic conformity is on, by {by}, on validation record {record.id} "
+        f"(bundle {record.facts['bundle']}, {record.facts['images']} images)",
+        markup=False,
+    )

@@ -1,0 +1,283 @@
+"""Read what was ordered from a CSV that somebody dropped into a folder.
+
+In:  a CSV as spreadsheets write it. Out: `Entry`s, and the rows that cannot be used, each with its
+line and the reason. Next: `store.orders`. A broken row is named and left out, nothing is guessed;
+rows of one order that disagree leave the whole order out.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import WrongUse
+from agent.store import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.store import Store
+
+COLUMNS = (
+    "order",
+    "customer",
+    "product",
+    "material",
+    "heat",
+    "batch",
+    "etchant",
+    "subtype",
+    "specimen",
+    "specimens",
+    "specification",
+    "urgent",
+)
+GERMAN = {
+    "auftrag": "order",
+    "auftragsnummer": "order",
+    "kunde": "customer",
+    "produkt": "product",
+    "werkstoff": "material",
+    "schmelze": "heat",
+    "charge": "batch",
+    "wärmebehandlungscharge": "batch",
+    "ätzmittel": "etchant",
+    "schliff": "specimen",
+    "schliffe": "specimens",
+    "eilig": "urgent",
+}
+YES, NO = ("1", "yes", "true", "x", "ja"), ("", "0", "no", "false", "nein")
+A_SLIP = 0.8
+"""Likeness from which a column's name is a misspelt one of ours; others are left alone."""
+LONGEST = 200
+TAKEN, REFUSED = "taken", "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A row that cannot be used."""
+
+    line: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderList:
+    """A list as it was read: what can be used, and what cannot."""
+
+    entries: tuple[Entry, ...]
+    broken: tuple[Broken, ...]
+
+
+class _BrokenRowError(Exception):
+    """The message says why."""
+
+
+def read_list(held: bytes, *, subtypes: Collection[str]) -> OrderList:
+    """Read an order list.
+
+    Args:
+        held: The file's bytes: comma, semicolon or tab; UTF-8 or Windows-1252.
+        subtypes: Those the taxonomy knows.
+
+    Raises:
+        WrongUse: It is no CSV, or its first line names no column `order`.
+    """
+    rows = list(_rows(_text(held)))
+    by_order: dict[str, list[tuple[int, dict[str, str]]]] = {}
+    broken: list[Broken] = []
+    for line, row in rows:
+        try:
+            _check(row, subtypes)
+        except _BrokenRowError as error:
+            broken.append(Broken(line, str(error)))
+        else:
+            by_order.setdefault(row["order"], []).append((line, row))
+    spoilt = {row.get("order", "") for line, row in rows if line in {one.line for one in broken}}
+    entries: list[Entry] = []
+    for number, some in by_order.items():
+        if number in spoilt:
+            lines = ", ".join(str(line) for line, _ in some)
+            broken.append(
+                Broken(some[0][0], f"order {number}: another of its rows is broken (with {lines})")
+            )
+            continue
+        try:
+            entries.append(_entry(number, some))
+        except _BrokenRowError as error:
+            broken.append(Broken(some[-1][0], str(error)))
+    return OrderList(tuple(entries), tuple(sorted(broken, key=lambda one: one.line)))
+
+
+def _text(held: bytes) -> str:
+    if b"\0" in held:
+        raise WrongUse("it is no CSV text; save the table as CSV (UTF-8).")
+    try:
+        return held.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return held.decode("cp1252", "replace")
+
+
+def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    lines = text.splitlines()
+    if not lines:
+        raise WrongUse("it is empty.")
+    delimiter = max(",;\t", key=lines[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        first = next(reader)
+        columns = [_column(name) for name in first]
+        if "order" not in columns:
+            raise WrongUse(f"its first line has to name the column 'order'; found {lines[0]!r}.")
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                cells = [cell.strip() for cell in row]
+                said = dict(zip(columns, cells, strict=False))
+                if len(cells) != len(columns):
+                    said["row"] = f"has {len(cells)} cells, the first line {len(columns)}"
+                yield reader.line_num, said
+    except csv.Error as error:
+        raise WrongUse(f"line {reader.line_num} is no CSV ({error}).") from error
+
+
+def _column(name: str) -> str:
+    plain = name.strip().casefold()
+    column = GERMAN.get(plain, plain)
+    near = difflib.get_close_matches(column, (*COLUMNS, *GERMAN), 1, cutoff=A_SLIP)
+    if column not in COLUMNS and near:
+        raise WrongUse(f"no column is called {name.strip()!r}; is {near[0]} meant?")
+    return column
+
+
+def _check(row: Mapping[str, str], subtypes: Collection[str]) -> None:
+    if "row" in row:
+        raise _BrokenRowError(row["row"])
+    if not row.get("order"):
+        raise _BrokenRowError("names no order")
+    for column, value in row.items():
+        if len(value) > LONGEST or not value.isprintable():
+            raise _BrokenRowError(f"{column}: at most {LONGEST} plain letters")
+    if row.get("urgent", "").casefold() not in (*YES, *NO):
+        raise _BrokenRowError(f"urgent: write yes or no, found {row['urgent']!r}")
+    if strangers := [one for one in _several(row.get("subtype", "")) if one not in subtypes]:
+        raise _BrokenRowError(
+            f"there is no subtype {strangers[0]!r}; known are {', '.join(subtypes)}"
+        )
+    if row.get("specimens") and not (row["specimens"].isdecimal() and int(row["specimens"]) > 0):
+        raise _BrokenRowError(f"specimens: how many, found {row['specimens']!r}")
+
+
+def _several(text: str) -> list[str]:
+    return [part for part in text.replace("/", " ").replace("+", " ").split() if part]
+
+
+def _entry(number: str, rows: list[tuple[int, dict[str, str]]]) -> Entry:
+    said: dict[str, str] = {}
+    specimens: list[str] = []
+    for line, row in rows:
+        for column, value in row.items():
+            if column in ("order", "specimen") or column not in COLUMNS or not value:
+                continue
+            if said.setdefault(column, value) != value:
+                raise _BrokenRowError(
+                    f"order {number}: {column} is {said[column]!r}, and {value!r} in line {line}"
+                )
+        if row.get("specimen") and row["specimen"] not in specimens:
+            specimens.append(row["specimen"])
+    travels = ("heat", "batch", "etchant", "specification")
+    facts: dict[str, Any] = {key: said[key] for key in travels if key in said}
+    return Entry(
+        number=number,
+        customer=said.get("customer", ""),
+        product=said.get("product", ""),
+        material=said.get("material", ""),
+        urgent=said.get("urgent", "").casefold() in YES,
+        facts={
+            **facts,
+            "subtype": _several(said.get("subtype", "")),
+            "specimens": specimens,
+            "count": int(said["specimens"]) if "specimens" in said else None,
+        },
+    )
+
+
+# --- the drop folder ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one list.
+
+    Args:
+        name: Of the file. changed: numbers of orders that are new or changed.
+        broken: Rows left out. refusal: why the whole file was, "" where it was not.
+    """
+
+    name: str
+    changed: tuple[str, ...] = ()
+    broken: tuple[Broken, ...] = ()
+    refusal: str = ""
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What a person has to mend, one sentence each."""
+        if self.refusal:
+            return (f"{self.name}: {self.refusal}",)
+        return tuple(f"{self.name}, line {one.line}: {one.sentence}" for one in self.broken)
+
+
+def take_list(
+    store: Store, path: Path, *, subtypes: Collection[str], by: str, at: datetime
+) -> Taken:
+    """Take one list in and keep the record of it.
+
+    Raises:
+        OSError: It cannot be read now.
+    """
+    held = path.read_bytes()
+    try:
+        found = read_list(held, subtypes=subtypes)
+    except WrongUse as error:
+        return Taken(path.name, refusal=str(error))
+    changed = store.orders.take_list(found.entries, path.name, by=by, at=at)
+    taken = Taken(path.name, tuple(changed), found.broken)
+    facts = {
+        "orders": [entry.number for entry in found.entries],
+        "changed": changed,
+        "broken": list(taken.sentences),
+    }
+    store.records.add("order_list", path.name, by=by, at=at, facts=facts)
+    return taken
+
+
+def take_folder(
+    store: Store, folder: Path, *, subtypes: Collection[str], at: datetime, rest_s: float = 2.0
+) -> list[Taken]:
+    """Take every list that lies in the drop folder and is at rest.
+
+    Each is moved to `taken/`, or to `refused/` where any of it could not be used: a person sees
+    there what is to be mended and drops it again.
+    """
+    found = []
+    for path in sorted(folder.glob("*.csv")) if folder.is_dir() else ():
+        try:
+            if at.timestamp() - path.stat().st_mtime < rest_s:
+                continue
+            taken = take_list(store, path, subtypes=subtypes, by="order list", at=at)
+            _move(path, REFUSED if taken.sentences else TAKEN, at)
+        except OSError:
+            continue  # held by the program that writes it: next time
+        found.append(taken)
+    return found
+
+
+def _move(path: Path, where: str, at: datetime) -> None:
+    target = path.parent / where
+    target.mkdir(exist_ok=True)
+    shutil.move(path, target / f"{at:%Y%m%d-%H%M%S}-{path.name}")

@@ -1,0 +1,322 @@
+"""What the shell says of orders: whether they conform, what is missing, and what to do about it."""
+
+import json
+from datetime import UTC, datetime
+
+import lab
+import pytest
+
+from agent.cli.app import main
+from agent.orders import validation
+from agent.store import Decision
+from model import default_taxonomy
+
+AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+BUNDLE = "20261101-0badcafe"
+SETTINGS = """
+[site]
+name = "Plant 1"
+time_zone = "UTC"
+
+[[sources]]
+name = "LOM-07"
+folder = "export"
+pattern = "(?P<order>\\\\d+)_(?P<specimen>\\\\d+)_(?P<field>\\\\d+)"
+material = "100Cr6"
+
+[orders]
+leads = ["R. Stahl"]
+"""
+DEMAND = """
+[[specification]]
+name = "ring-a"
+valid_from = 2026-01-01
+approved_by = "R. Stahl"
+material = "100Cr6"
+subtype = ["G"]
+limit = "8 or finer"
+fields = 3
+"""
+
+
+class Desk:
+    """A lab with one order, and the command in its folder."""
+
+    def __init__(self, folder, capsys):
+        self.folder, self._capsys = folder, capsys
+        (folder / "agent.toml").write_text(SETTINGS, encoding="utf-8")
+        (folder / "specifications.toml").write_text(DEMAND, encoding="utf-8")
+        self.lab = lab.Lab(folder / "data")
+        self.store = self.lab.store
+
+    def take(self, field, code="G8", *, order="4711", specimen="01", **given):
+        keys = {"order": order, "specimen": specimen, "field": str(field), "material": "100Cr6"}
+        keys |= given.pop("keys", {})
+        name = f"{order}_{specimen}_{field}.tif"
+        return self.lab.take(code, name=name, at=AT, **(keys | given))
+
+    def agent(self, *words):
+        with pytest.raises(SystemExit) as ended:
+            main(["--config", str(self.folder / "agent.toml"), *map(str, words)])
+        said = self._capsys.readouterr()
+        self.out, self.err = said.out, said.err
+        return int(ended.value.code or 0)
+
+    def order(self, number="4711"):
+        assert self.agent("order", number, "--json") == 0, self.err
+        return json.loads(self.out)
+
+    def promote(self):
+        folder = self.folder / "data" / "bundles" / BUNDLE
+        folder.mkdir(parents=True)
+        said = {"taxonomy": default_taxonomy().as_json()}
+        (folder / "bundle.json").write_text(json.dumps(said), encoding="utf-8")
+        self.store.promote(BUNDLE, by="Ada", reason="first", at=AT, metrics={})
+
+    def confirm(self, public_id, code="G8"):
+        self.store.decide(public_id, Decision("code", "Ada", code=code), at=AT)
+
+
+@pytest.fixture
+def desk(tmp_path, capsys):
+    desk = Desk(tmp_path, capsys)
+    yield desk
+    desk.store.close()
+
+
+def test_the_json_of_an_order_is_what_the_contract_says(desk):
+    ids = [desk.take(n) for n in (1, 2)]
+
+    document = desk.order()
+
+    specimen = document["specimens"][0]
+    assert document["order"] == "4711"
+    assert document["conformity"] == "undecided"
+    assert document["missing"][0].startswith("specimen 01: 2 of 3 fields; ")
+    assert specimen["specimen"] == "01"
+    assert specimen["preparation"] == "1"
+    assert specimen["specification"] == "ring-a"
+    assert specimen["missing"][0] == "2 of 3 fields"
+    assert [field["id"] for field in specimen["fields"]] == ids
+    assert {"structure_code", "prediction_set", "handling", "reasons"} <= set(specimen["fields"][0])
+
+
+def test_the_table_says_in_words_what_is_missing(desk):
+    desk.take(1)
+    desk.take(2, reasons=("uncertain",))
+
+    assert desk.agent("order", "4711") == 0
+
+    assert "Order 4711: undecided" in desk.out
+    assert "2 of 3 fields" in desk.out
+    assert "field 2 awaits review (uncertain)" in desk.out
+    assert "G, 8 or finer (mean) (ring-a, version 1)" in desk.out
+
+
+def test_an_order_nobody_has_heard_of_is_said(desk):
+    assert desk.agent("order", "1") == 2
+    assert "nobody has heard of an order '1'" in desk.err
+
+
+def test_what_people_confirmed_conforms_and_one_coarse_field_does_not(desk):
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field))
+    fine = desk.order()["conformity"]
+    desk.confirm(desk.take(4, "G7"), "G7")
+    coarse = desk.order()
+
+    assert fine == "conforms"
+    assert coarse["conformity"] == "does_not_conform"
+    assert coarse["because"] == [
+        "specimen 01: field 4 is G7, confirmed by Ada: 8 or finer is demanded"
+    ]
+
+
+def test_the_model_alone_says_conforms_only_once_a_lead_switched_it_on(desk):
+    for field in (1, 2, 3):
+        desk.take(field)
+    desk.promote()
+    facts = {"limits": {"G 8 or finer": {"n": 60, "wrong": 0, "upper95": 0.049}}, "images": 90}
+    before = desk.order()["specimens"][0]["missing"]
+    nobody = desk.agent("spec", "automatic", "100Cr6", "--by", "Ada", "--reason", "it is time")
+    refused = desk.agent("spec", "automatic", "100Cr6", "--by", "R. Stahl", "--reason", "validated")
+    why = desk.err
+    validation.keep(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
+    switched = desk.agent("spec", "automatic", "100Cr6", "--by", "R. Stahl", "--reason", "valid")
+
+    assert before == [
+        "3 fields rest on the model alone, and automatic conformity is off for 100Cr6"
+    ]
+    assert (nobody, refused, switched) == (2, 2, 0)
+    assert "no validation record names the bundle at work" in why
+    assert desk.order()["conformity"] == "conforms"
+    assert (
+        desk.agent("spec", "automatic", "100Cr6", "--off", "--by", "R. Stahl", "--reason", "x") == 0
+    )
+    assert desk.order()["conformity"] == "undecided"
+
+
+def test_a_file_still_in_the_queue_keeps_its_order_open(desk):
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field))
+    desk.lab.arrive("4711_01_4.tif", at=AT)
+    desk.lab.arrive("4711_02_1.tif", at=AT)
+
+    document = desk.order()
+
+    assert document["conformity"] == "undecided"
+    assert document["specimens"][0]["missing"] == ["1 file still to be read"]
+    assert "1 file still to be read" in document["missing"]
+
+
+def test_an_order_list_says_what_is_required_and_a_broken_row_is_named(desk):
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field))
+    listed = desk.folder / "monday.csv"
+    listed.write_text(
+        "Auftrag;Werkstoff;Schliff;Eilig;subtype\n4711;100Cr6;01;ja;G\n4711;100Cr6;02;ja;G\n"
+        "4712;C56E2;01;vielleicht;M\n;100Cr6;01;;G\n4713;100Cr6;01;;X\n",
+        encoding="cp1252",
+    )
+
+    code = desk.agent("orders", "import", listed)
+    broken = desk.err
+    document = desk.order()
+    desk.agent("orders", "list", "--json")
+
+    assert code == 1
+    assert "monday.csv, line 4: urgent: write yes or no, found 'vielleicht'" in broken
+    assert "line 5: names no order" in broken
+    assert "line 6: there is no subtype 'X'; known are B, G, M" in broken
+    assert document["missing"] == ["specimen 02: nothing has come"]
+    assert [one["order"] for one in json.loads(desk.out)] == ["4711"]
+    assert json.loads(desk.out)[0]["urgent"] is True
+
+
+def test_rows_of_one_order_that_disagree_are_not_chosen_between(desk):
+    listed = desk.folder / "monday.csv"
+    listed.write_text("order,material\n4711,100Cr6\n4711,C56E2\n4712,C56E2\n", encoding="utf-8")
+
+    assert desk.agent("orders", "import", listed) == 1
+    assert "order 4711: material is '100Cr6', and 'C56E2' in line 3" in desk.err
+    assert desk.agent("orders", "list") == 0
+    assert "4712" in desk.out
+    assert "4711" not in desk.out
+
+
+def test_a_list_without_a_column_order_is_refused_with_what_was_found(desk):
+    listed = desk.folder / "monday.csv"
+    listed.write_text("number,material\n4711,100Cr6\n", encoding="utf-8")
+
+    assert desk.agent("orders", "import", listed) == 2
+    assert "its first line has to name the column 'order'; found 'number,material'" in desk.err
+    listed.write_text("order,materiel,due\n4711,100Cr6,monday\n", encoding="utf-8")
+    assert desk.agent("orders", "import", listed) == 2
+    assert "no column is called 'materiel'; is material meant?" in desk.err
+
+
+def test_a_field_without_its_keys_is_listed_and_assigned_with_a_reason(desk):
+    stray = desk.take(1, keys={"specimen": ""})
+    desk.agent("orders", "unassigned")
+    listed = desk.out
+    refused = desk.agent("orders", "assign", stray, "4711", "01", "--by", "Ada")
+
+    assert "no specimen is known of it" in listed
+    assert refused == 2
+    assert "say why with --reason" in desk.err
+    words = ("--field", "1", "--by", "Ada", "--reason", "label fell off")
+    assert desk.agent("orders", "assign", stray, "4711", "01", *words) == 0
+    assert [field["id"] for field in desk.order()["specimens"][0]["fields"]] == [stray]
+    (act,) = desk.store.trail("field.assigned")
+    assert act.facts["reason"] == "label fell off"
+
+
+def test_a_field_that_names_the_order_alone_keeps_it_open(desk):
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field))
+    desk.take(4, keys={"specimen": ""})
+
+    document = desk.order()
+
+    assert document["conformity"] == "undecided"
+    assert "names the order and belongs to no specimen" in document["missing"][0]
+
+
+def test_a_specimen_prepared_again_counts_anew_and_shows_what_was_before(desk):
+    coarse = [desk.take(n, "G7") for n in (1, 2)]
+    hidden = desk.agent("orders", "prepare-again", "4711", "01", "--by", "Ada", "--reason", "again")
+    refusal = desk.err
+    words = ("--by", "Ada", "--reason", "too dark", "--defect", "over_etched")
+    assert desk.agent("orders", "prepare-again", "4711", "01", *words) == 0
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field))
+
+    document = desk.order()
+
+    specimen = document["specimens"][0]
+    assert hidden == 2
+    assert "name the preparation defect with --defect" in refusal
+    assert specimen["preparation"] == "2"
+    assert document["conformity"] == "conforms"
+    assert [field["id"] for field in specimen["superseded"]] == coarse
+    assert specimen["superseded"][0]["superseded"]["reason"] == "too dark"
+    assert specimen["notes"] == ["second preparation, first result: coarser (G7, now G8)"]
+
+
+def test_a_lead_may_replace_a_coarse_field_without_a_defect_and_it_stays_visible(desk):
+    coarse = desk.take(1, "G7")
+    words = ("orders", "supersede", coarse, "--reason", "shot at the edge")
+    by_ada, by_lead = desk.agent(*words, "--by", "Ada"), desk.agent(*words, "--by", "R. Stahl")
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field))
+
+    document = desk.order()
+
+    assert (by_ada, by_lead) == (2, 0)
+    assert document["conformity"] == "conforms"
+    assert document["specimens"][0]["superseded"][0]["superseded"]["lead"] is True
+
+
+def test_specifications_are_listed_checked_and_versioned(desk):
+    file = desk.folder / "specifications.toml"
+    assert desk.agent("spec", "check") == 0
+    assert desk.agent("spec", "list") == 0
+    first = desk.out
+    file.write_text(DEMAND.replace("8 or finer", "7 or finer"), encoding="utf-8")
+    assert desk.agent("spec", "list", "--json") == 0
+    second = json.loads(desk.out)
+    file.write_text(DEMAND.replace("8 or finer", "9 or coarser"), encoding="utf-8")
+
+    assert "ring-a" in first
+    assert [(one["limit"], one["version"]) for one in second] == [("7 or finer", 2)]
+    assert desk.agent("spec", "check") == 2
+    assert "ring-a: limit:" in desk.err
+    assert "cuts the size 9-10 of subtype G in two" in desk.err
+
+
+def test_two_specifications_that_both_apply_leave_the_order_undecided(desk):
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field))
+    file = desk.folder / "specifications.toml"
+    file.write_text(DEMAND + DEMAND.replace("ring-a", "ring-b"), encoding="utf-8")
+
+    document = desk.order()
+
+    assert document["conformity"] == "undecided"
+    assert "ring-a and ring-b both apply" in document["missing"][0]
+
+
+def test_without_a_limit_an_order_is_not_assessed(desk):
+    desk.take(1)
+    (desk.folder / "specifications.toml").unlink()
+
+    document = desk.order()
+
+    assert document["conformity"] == "not_assessed"
+    assert document["missing"] == ["no specification limit is set for material 100Cr6"]
+
+
+def test_every_command_shows_an_example(desk):
+    for words in (["order"], *(["orders", w] for w in ("list", "import", "urgent", "assign"))):
+        assert desk.agent(*words, "--help") == 0
+        assert "Example: agent" in " ".join(desk.out.split())
