@@ -17,7 +17,8 @@ from starlette.concurrency import run_in_threadpool
 from agent.errors import AgentError
 from agent.store import StoreFault
 from agent.web import desk as acts
-from agent.web.desk import ANY, find
+from agent.web import ordering
+from agent.web.desk import find
 from agent.web.gate import may_undo_any, who_is
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from agent.store import LabelView, MicrographView
     from agent.web.desk import Desk
 
-NOT_ASSESSED = "not_assessed"
 LARGEST_FILE_BYTES = 250_000_000
 
 
@@ -103,8 +103,10 @@ def router(desk: Desk) -> APIRouter:
             result_seen=body.result_seen,
             origin="api",
         )
-        seen = body.label_seen if "label_seen" in body.model_fields_set else ANY
-        number = acts.decide(desk, public_id, decision, label_seen=seen)
+        told = "label_seen" in body.model_fields_set
+        number = acts.decide(
+            desk, public_id, decision, label_seen=body.label_seen if told else "any"
+        )
         return {"label": number, "micrograph": as_json(find(desk, public_id))}
 
     @routes.post("/micrographs/{public_id}/undo", status_code=201)
@@ -127,7 +129,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/orders/{number}")
     def order(number: str) -> dict[str, Any]:
         """Say what is known of one order."""
-        return _order(desk, number)
+        return ordering.document(desk, number)
 
     @routes.get("/status")
     def status() -> dict[str, Any]:
@@ -196,43 +198,6 @@ def _metrics(desk: Desk) -> Iterator[str]:
     for source in desk.store.sources():
         name = source.name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         yield f'martensight_source_online{{source="{name}"}} {int(source.online)}'
-
-
-def _order(desk: Desk, number: str) -> dict[str, Any]:
-    mine = [view for view in desk.store.micrographs() if view.process_data.get("order") == number]
-    if not mine:
-        raise HTTPException(404, "no micrograph of this order has come")
-    specimens: dict[tuple[str, str], list[MicrographView]] = {}
-    for view in mine:
-        told = view.process_data
-        key = (told.get("specimen", ""), told.get("preparation", ""))
-        specimens.setdefault(key, []).append(view)
-    missing = ["no specification limit is set for this order"]
-    return {
-        "order": number,
-        "conformity": NOT_ASSESSED,
-        "missing": missing,
-        "specimens": [
-            {
-                "specimen": specimen,
-                "preparation": preparation,
-                "conformity": NOT_ASSESSED,
-                "specification": None,
-                "fields": [
-                    {
-                        "id": view.id,
-                        "structure_code": view.structure_code,
-                        "prediction_set": list(view.prediction_set),
-                        "handling": view.handling,
-                        "reasons": list(view.reasons),
-                    }
-                    for view in views
-                ],
-                "missing": missing,
-            }
-            for (specimen, preparation), views in sorted(specimens.items())
-        ],
-    }
 
 
 def as_json(view: MicrographView) -> dict[str, Any]:

@@ -8,12 +8,11 @@ same rules: a name, a known code, and no overwriting of what somebody else said 
 from __future__ import annotations
 
 import re
-import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agent.errors import WrongUse
-from agent.store import Decision
+from agent.store import Decision, Overtaken
 from agent.web.leases import Leases
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.archive import Archive
+    from agent.orders.assessment import Lab
     from agent.store import MicrographView, Store
     from model import Taxonomy
 
@@ -29,8 +29,6 @@ ID = re.compile(r"[0-9a-f]{16}(-p[1-9][0-9]{0,4})?")
 LONGEST_NAME = 80
 LONGEST_WORD = 80
 LONGEST_COMMENT = 500
-ANY = object()
-"""Said by a program that does not care what the label was: its decision counts whatever holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,8 @@ class Desk:
         status: Says what `agent status --json` does.
         submit: Takes a file's name, bytes and process data in for classification, and says what
             became of it; None where this process takes none.
-        leases: Who has what open. lock: one decision at a time.
+        lab: Says what the lab has laid down for its orders now; None: nothing.
+        leases: Who has what open.
     """
 
     store: Store
@@ -58,8 +57,8 @@ class Desk:
     now: Callable[[], datetime]
     status: Callable[[], dict[str, Any]]
     submit: Callable[[str, bytes, dict[str, str]], dict[str, Any]] | None = None
+    lab: Callable[[], Lab] | None = None
     leases: Leases = field(default_factory=Leases)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Unknown(Exception):  # noqa: N818 - it is a finding, not a fault
@@ -139,28 +138,36 @@ def _shown(comment: str) -> str:
     return "".join(letter for letter in " ".join(comment.split()) if letter.isprintable())
 
 
-def decide(desk: Desk, public_id: str, decision: Decision, *, label_seen: object = ANY) -> int:
+def decide(
+    desk: Desk,
+    public_id: str,
+    decision: Decision,
+    *,
+    label_seen: int | Literal["any"] | None = "any",
+) -> int:
     """Append a decision; the label's number comes back.
 
     Args:
         desk: Where.
         public_id: Of the micrograph.
         decision: What is said.
-        label_seen: Number of the label the person saw, None for none, `ANY` for whatever holds.
+        label_seen: Number of the label the person saw, None for none, "any" for whatever holds.
 
     Raises:
         Unknown: No such micrograph.
         Meanwhile: Another label holds by now, or the model has answered anew.
         WrongUse: The decision is incomplete.
     """
-    with desk.lock:
-        view = find(desk, public_id)
-        holds = view.label.id if view.label else None
-        if label_seen is not ANY and label_seen != holds:
-            raise Meanwhile(view)
-        if decision.result_seen not in (None, view.result_id):
-            raise Meanwhile(view, answer=True)
-        return desk.store.decide(public_id, decision, at=desk.now())
+    view = find(desk, public_id)
+    holds = view.label.id if view.label else None
+    if label_seen not in ("any", holds):
+        raise Meanwhile(view)
+    if decision.result_seen not in (None, view.result_id):
+        raise Meanwhile(view, answer=True)
+    try:
+        return desk.store.decide(public_id, decision, at=desk.now(), expected=label_seen)
+    except Overtaken:  # between our look and the act
+        raise Meanwhile(find(desk, public_id)) from None
 
 
 def undo(desk: Desk, public_id: str, *, by: str, any_ones: bool = True) -> int:
@@ -177,8 +184,7 @@ def undo(desk: Desk, public_id: str, *, by: str, any_ones: bool = True) -> int:
         NotYours: Somebody else decided, and `by` may not take that back.
         WrongUse: There is nothing to take back, or nobody is named.
     """
-    with desk.lock:
-        label = find(desk, public_id).label
-        if label is not None and label.by != by and not any_ones:
-            raise NotYours(f"{label.by} decided that; a lead may take it back")
-        return desk.store.undo(public_id, by=by, at=desk.now())
+    label = find(desk, public_id).label
+    if label is not None and label.by != by and not any_ones:
+        raise NotYours(f"{label.by} decided that; a lead may take it back")
+    return desk.store.undo(public_id, by=by, at=desk.now())
