@@ -267,6 +267,17 @@ def test_a_database_that_is_gone_is_one_problem_and_no_traceback(lab):
     json.dumps(status)
 
 
+def test_an_agent_that_cannot_write_to_its_database_is_a_problem(lab):
+    at = datetime.now(UTC)
+    with lab.store() as store, RunLock(lab.settings.store.folder, agent_name()):
+        store.heartbeat({}, at=at)
+        alive = status_of(lab.settings, now=at + timedelta(seconds=10), open_store=lab.store)
+        silent = status_of(lab.settings, now=at + timedelta(seconds=20), open_store=lab.store)
+
+    assert not any("could not write" in problem for problem in alive["problems"])
+    assert any("could not write" in problem for problem in silent["problems"])
+
+
 def test_a_promoted_bundle_that_is_missing_is_a_problem(lab):
     with lab.store() as store:
         store.promote("20260101-0badcafe", by="M", reason="test", at=datetime.now(UTC), metrics={})

@@ -17,6 +17,7 @@ from agent.night.period import end_of, night_of
 from agent.service.lock import RunLock
 from agent.service.place import agent_name, bundles_folder
 from agent.store import Store, StoreFault, store_url
+from model import alarm_rate_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from agent.store import AgentSeen, SourceHealth
 
 SILENT_AFTER_S = 60.0  # a heartbeat comes every few seconds
+QUIET_AFTER_S = 15.0  # three of them missed
 LOW_DISK_BYTES = 1_000_000_000
 MEMO = "status.json"
 """What the running agent last said of itself, for when the database cannot be asked."""
@@ -56,6 +58,7 @@ def status_of(
 def status_in(settings: Settings, store: Store, *, now: datetime, running: bool) -> dict[str, Any]:
     """Say everything, asking an open database."""
     own = [agent for agent in store.agents() if agent.site == settings.site.name]
+    here = running
     running = running or any(_is_alive(agent, now) for agent in own)
     said = {health.name: health for health in store.sources()}
     mine = next((agent for agent in own if agent.name == agent_name()), None)
@@ -64,6 +67,7 @@ def status_in(settings: Settings, store: Store, *, now: datetime, running: bool)
     counts = store.counts()
     bundle = store.current_bundle()
     problems = [
+        *(_of_silence(mine, now) if here else ()),
         *heard,
         *_of_sources(sources, said, running=running),
         *_of_bundle(settings, bundle),
@@ -142,6 +146,18 @@ def _source(name: str, folder: Path, mode: str, said: SourceHealth | None) -> di
     }
 
 
+def _of_silence(mine: AgentSeen | None, now: datetime) -> Iterator[str]:
+    """Say that the agent that runs here is not heard of: the database lets it write nothing."""
+    if mine is None or mine.seen_at is None or mine.facts.get("stopped"):
+        return
+    if (now - mine.seen_at).total_seconds() > QUIET_AFTER_S:
+        yield (
+            "the running agent could not write to the database since "
+            f"{mine.seen_at:%Y-%m-%d %H:%M:%S} UTC: another program may hold it locked, "
+            "or its disk is full."
+        )
+
+
 def _of_sources(
     sources: list[dict[str, Any]], said: dict[str, SourceHealth], *, running: bool
 ) -> Iterator[str]:
@@ -163,7 +179,8 @@ def _of_bundle(settings: Settings, name: str | None) -> Iterator[str]:
         return
     manifest = bundles_folder(settings) / name / "bundle.json"
     try:
-        recipe = json.loads(manifest.read_text("utf-8"))["recipe"]
+        document = json.loads(manifest.read_text("utf-8"))
+        recipe = document["recipe"]
     except (OSError, ValueError, KeyError) as error:
         yield f"bundle {name}: {manifest} cannot be read ({error})."
         return
@@ -172,6 +189,9 @@ def _of_bundle(settings: Settings, name: str | None) -> Iterator[str]:
             f"bundle {name} was taught on crops of recipe {recipe}, and this version cuts by "
             f"recipe {RECIPE}: run agent retrain."
         )
+    known = document.get("facts", {}).get("strangeness")
+    if known:
+        yield from alarm_rate_warnings(settings.strangeness.alpha, known)
 
 
 def _of_files(counts: dict[str, int]) -> Iterator[str]:

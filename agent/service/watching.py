@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 GATHER_S = 0.05  # one copy rings many times
-AGAIN_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # after a fault of the database or a bug of ours
+AGAIN_S = (1.0, 2.0, 5.0, 10.0)  # after a fault of the database or a bug of ours
 AT_ONCE = 1000  # rows in one transaction, so that others may write in between
 FRESH_AT_MOST = 64  # more files of a source that wait are a backlog; a fresh one goes before them
 NOT_A_PICTURE = "not_a_picture"

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 ROUND_S = 4.0  # about what one round may take, so that a fresh file waits no longer for its turn
 IDLE_S = 2.0  # how often the queue is asked when nobody says that there is work
-AGAIN_S = (1.0, 2.0, 5.0, 10.0, 15.0)
+AGAIN_S = (1.0, 2.0, 5.0, 10.0)
 MOST = 64
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
 DATABASE_FILE = "martensight.db"
-BUSY_TIMEOUT_MS = 30_000
+BUSY_TIMEOUT_MS = 15_000  # then it is a fault, said and waited for, and a stop need not wait
 CONNECT_TIMEOUT_S = 5
 NETWORK_FILE_SYSTEMS = frozenset(
     {"afs", "ceph", "cifs", "fuse.glusterfs", "fuse.rclone", "fuse.sshfs", "gfs2", "glusterfs"}
