@@ -578,6 +578,64 @@ class QueuePage:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderField:
+    """One field of a specimen.
+
+    Args:
+        name: Such as "field 4". code: what holds of it, "" for nothing.
+        state: Who said it, or what it waits for. gone: it no longer counts.
+    """
+
+    name: str
+    code: str
+    state: str
+    tone: Tone
+    href: str
+    thumbnail: Picture
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSpecimen:
+    """One specimen of an order: what is said of it, what is missing, and its fields."""
+
+    name: str
+    word: str
+    tone: Tone
+    sentences: tuple[str, ...]
+    notes: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    fields: tuple[OrderField, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPage:
+    """One order, as it stands at this moment.
+
+    Args:
+        word: Such as "undecided". demand: what is demanded, in words.
+        sentences: What is said of the order itself; a specimen's own stand with it.
+        others: Files that could not be used or belong to no specimen.
+        queue_href: Where its waiting fields are decided, "" if none waits. waiting: how many do.
+        generated: When this page was written, local time.
+    """
+
+    site: str
+    reviewer: str
+    number: str
+    word: str
+    tone: Tone
+    demand: str
+    sentences: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    specimens: tuple[OrderSpecimen, ...]
+    others: tuple[str, ...]
+    queue_href: str
+    waiting: int
+    generated: str
+
+
+@dataclass(frozen=True, slots=True)
 class NamePage:
     """The one question before a first decision: who are you?
 

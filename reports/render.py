@@ -26,11 +26,21 @@ if TYPE_CHECKING:
         MorePage,
         NamePage,
         Night,
+        OrderPage,
         QueuePage,
         ReviewPage,
     )
 
-ASSETS = ("base.css", "report.css", "report.js", "review.css", "review.js", "icon.svg")
+ASSETS = (
+    "base.css",
+    "report.css",
+    "report.js",
+    "review.css",
+    "review.js",
+    "order.css",
+    "order.js",
+    "icon.svg",
+)
 """Everything a page may ask its server for."""
 
 
@@ -62,6 +72,11 @@ def render_queue(page: QueuePage) -> str:
 def render_review(page: ReviewPage) -> str:
     """Write the page on which one micrograph is decided."""
     return _render("review.html", page=page)
+
+
+def render_order(page: OrderPage) -> str:
+    """Write the page of one order."""
+    return _render("order.html", page=page)
 
 
 def render_name(page: NamePage) -> str:

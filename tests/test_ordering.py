@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 
 import lab
 import pytest
+from fastapi.testclient import TestClient
 
 from agent.cli.app import main
 from agent.orders import validation
+from agent.settings import read
 from agent.store import Decision
+from agent.web import app_of
 from model import default_taxonomy
 
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -65,6 +68,13 @@ class Desk:
     def order(self, number="4711"):
         assert self.agent("order", number, "--json") == 0, self.err
         return json.loads(self.out)
+
+    def browser(self):
+        settings = read(self.folder / "agent.toml")
+        app = app_of(
+            settings, store=self.store, archive=self.lab.archive, now=lambda: AT, status=dict
+        )
+        return TestClient(app, base_url="http://127.0.0.1:8787")
 
     def promote(self):
         folder = self.folder / "data" / "bundles" / BUNDLE
@@ -320,3 +330,20 @@ def test_every_command_shows_an_example(desk):
     for words in (["order"], *(["orders", w] for w in ("list", "import", "urgent", "assign"))):
         assert desk.agent(*words, "--help") == 0
         assert "Example: agent" in " ".join(desk.out.split())
+
+
+def test_the_page_and_the_api_say_what_the_command_says(desk):
+    desk.take(1, reasons=("uncertain",), specimen="<b>7</b>")
+    told = json.loads(json.dumps(desk.order()))
+    browser = desk.browser()
+
+    page = browser.get("/order/4711")
+
+    assert browser.get("/api/v1/orders/4711").json() == told
+    assert page.status_code == 200
+    assert "undecided" in page.text
+    assert "field 1 awaits review (uncertain)" in page.text
+    assert "&lt;b&gt;7&lt;/b&gt;" in page.text
+    assert "<b>7</b>" not in page.text
+    assert browser.get("/order/1").status_code == 404
+    assert browser.get("/api/v1/orders/1").status_code == 404

@@ -154,7 +154,7 @@ def attach(
     if row.unassigned:
         row.specimen_id = row.preparation_id = None
         session.add(row)
-        return None
+        return order_row(session, whose, row.order, at=at) if row.order else None
     order = order_row(session, whose, row.order, at=at)
     specimen = specimen_row(session, whose, order, row.specimen, at=at)
     judged_by(session, specimen, bundle)

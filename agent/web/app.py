@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 import reports
 from agent.errors import SetupError
 from agent.store import StoreFault
-from agent.web import api, login, pages, pictures
+from agent.web import api, login, ordering, pages, pictures
 from agent.web.desk import Meanwhile, NotYours, Unknown
 from agent.web.gate import Gate
 from agent.web.guard import Guard
@@ -70,6 +70,7 @@ def create_app(
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
     app.include_router(pages.router(desk))
+    app.include_router(ordering.router(desk))
     app.include_router(pictures.router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)

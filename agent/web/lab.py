@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadSettings
 from agent.night import taxonomy_in_force
+from agent.orders.control import held_by
+from agent.orders.lab import lab_of
 from agent.web.app import create_app
 from agent.web.desk import Desk
 
@@ -59,6 +61,13 @@ def app_of(
         now=now,
         status=status,
         submit=submit,
+        lab=lambda: lab_of(
+            settings,
+            store,
+            taxonomy_in_force(settings, store),
+            now=now(),
+            held=held_by(settings, store),
+        ),
     )
     hosts = (settings.web.host, platform.node(), *settings.web.names)
     return create_app(desk, hosts=hosts, idle=timedelta(minutes=settings.web.lock_after_min))
