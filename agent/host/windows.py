@@ -44,7 +44,7 @@ LOCAL_SYSTEM = (
     "for shares: --account DOMAIN\\user, or a gMSA, --account DOMAIN\\name$."
 )
 _BUILT_IN = ("nt service\\", "nt authority\\")
-_EXISTS, _NOT_ACTIVE, _OWN_CODE = 1073, 1062, 1066
+_EXISTS, _NOT_ACTIVE, _OWN_CODE, _INVALID_LEVEL = 1073, 1062, 1066, 124
 
 
 class WindowsServices:
@@ -73,11 +73,13 @@ class WindowsServices:
         with _manager() as (service, manager):
             handle, word = _registered(service, manager, account, password)
             try:
-                _configure(service, handle)
+                unknown = _configure(service, handle)
             finally:
                 service.CloseServiceHandle(handle)
         remember(config)
         yield f"{word} the service {NAME} for {config}"
+        if unknown:
+            yield f"this Windows knows no {', no '.join(unknown)}: set them in services.msc."
         if account:
             yield from _let(account, settings)
         else:
@@ -255,24 +257,34 @@ def _registered(service: Any, manager: Any, account: str, password: str | None) 
     return handle, "updated"
 
 
-def _configure(service: Any, handle: Any) -> None:
-    actions = [(service.SC_ACTION_RESTART, pause) for pause in RESTART_MS]
-    for what, value in (
-        (service.SERVICE_CONFIG_DESCRIPTION, TEXT),
-        (service.SERVICE_CONFIG_DELAYED_AUTO_START_INFO, True),
+def _configure(service: Any, handle: Any) -> list[str]:
+    """Set what goes beyond starting it; say what this Windows does not know of."""
+    wanted: list[tuple[str, int, object]] = [
+        ("a description", service.SERVICE_CONFIG_DESCRIPTION, TEXT),
+        ("a delayed start", service.SERVICE_CONFIG_DELAYED_AUTO_START_INFO, True),
         (
+            "recovery actions",
             service.SERVICE_CONFIG_FAILURE_ACTIONS,
             {
                 "ResetPeriod": FORGIVEN_AFTER_S,
                 "RebootMsg": "",
                 "Command": "",
-                "Actions": actions,  # the last one holds for every later failure
+                # The last one holds for every later failure.
+                "Actions": [(service.SC_ACTION_RESTART, pause) for pause in RESTART_MS],
             },
         ),
-        (service.SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, True),
-        (service.SERVICE_CONFIG_PRESHUTDOWN_INFO, PRESHUTDOWN_MS),
-    ):
-        service.ChangeServiceConfig2(handle, what, value)
+        ("recovery after an error code", service.SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, True),
+        ("time before a shutdown", service.SERVICE_CONFIG_PRESHUTDOWN_INFO, PRESHUTDOWN_MS),
+    ]
+    unknown = []
+    for what, level, value in wanted:
+        try:
+            service.ChangeServiceConfig2(handle, level, value)
+        except service.error as error:
+            if error.winerror != _INVALID_LEVEL:
+                raise WrongUse(f"Windows does not take {what} ({error.strerror}).") from error
+            unknown.append(what)
+    return unknown
 
 
 def _state(service: Any, handle: Any) -> int:

@@ -82,6 +82,8 @@ class Bell(FileSystemEventHandler):
     def start(self) -> None:
         """Begin to listen. Raises `Deaf`."""
         observer = Observer(timeout=GATHER_S)
+        if not os.path.isdir(self._folder):  # noqa: PTH112 - on Windows only a thread would find out
+            raise Deaf(why_deaf(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))))
         try:
             observer.schedule(self, self._folder, recursive=True, event_filter=HEARD)
             observer.start()
