@@ -6,6 +6,7 @@ taxonomy does not wait for PyTorch.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,24 @@ from model.labels import Size, Subtype, Taxonomy, default_taxonomy, load_taxonom
 if TYPE_CHECKING:
     from model.bundle import Manifest, read_manifest, verify_bundle
     from model.classify import Classifier, Prediction
+    from model.conformal import alarm_rate_in_words, alarm_rate_warnings
     from model.dataset import Example, Split, folds, split
     from model.frame import Field
-    from model.intervals import at_most
-    from model.metrics import Comparison, Evaluation, compare, evaluate
+    from model.intervals import at_most, wilson
+    from model.leave_out import leave_out
+    from model.metrics import NOT_TAUGHT, Comparison, Evaluation, compare, evaluate, not_taught
     from model.plan import Plan, quick_plan
     from model.runtime import choose_engine
     from model.strangeness import Strangeness
     from model.training import Progress, train
 
+# Threads that wait for each other give the core back instead of spinning: on a PC that does other
+# things too, two spinning threads took four times the processor time and wall time (measured). It
+# counts only before PyTorch is loaded, so it stands here.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 _WHERE = {
+    "NOT_TAUGHT": "metrics",
     "Classifier": "classify",
     "Comparison": "metrics",
     "Evaluation": "metrics",
@@ -36,19 +45,25 @@ _WHERE = {
     "Progress": "training",
     "Split": "dataset",
     "Strangeness": "strangeness",
+    "alarm_rate_in_words": "conformal",
+    "alarm_rate_warnings": "conformal",
     "at_most": "intervals",
     "choose_engine": "runtime",
     "compare": "metrics",
     "evaluate": "metrics",
     "folds": "dataset",
+    "leave_out": "leave_out",
+    "not_taught": "metrics",
     "quick_plan": "plan",
     "read_manifest": "bundle",
     "split": "dataset",
     "train": "training",
     "verify_bundle": "bundle",
+    "wilson": "intervals",
 }
 
 __all__ = [
+    "NOT_TAUGHT",
     "BundleError",
     "Classifier",
     "Comparison",
@@ -68,19 +83,24 @@ __all__ = [
     "TaxonomyError",
     "TrainingError",
     "WeightsError",
+    "alarm_rate_in_words",
+    "alarm_rate_warnings",
     "at_most",
     "choose_engine",
     "compare",
     "default_taxonomy",
     "evaluate",
     "folds",
+    "leave_out",
     "load_taxonomy",
+    "not_taught",
     "quick_plan",
     "read_manifest",
     "split",
     "taxonomy_from",
     "train",
     "verify_bundle",
+    "wilson",
 ]
 
 
