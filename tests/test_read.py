@@ -375,6 +375,17 @@ def test_a_file_announced_at_full_length_but_not_filled_is_refused(tmp_path, fil
         assert refused(file) in {FileCode.TRUNCATED, FileCode.UNREADABLE}, file.name
 
 
+@pytest.mark.parametrize("filled", [0.3, 0.51, 0.77])
+def test_raw_tiles_that_were_announced_but_not_filled_are_refused(tmp_path, filled) -> None:
+    file = tiff(tmp_path / "tiles.tif", grey(256, 256), tile=(64, 64))
+    whole = file.read_bytes()
+    until = int(len(whole) * filled) | 1
+
+    file.write_bytes(whole[:until] + bytes(len(whole) - until))
+
+    assert refused(file) is FileCode.TRUNCATED
+
+
 def test_black_ends_and_padded_tiles_are_no_damage(tmp_path) -> None:
     banded = grey(200, 300)
     banded[170:] = 0

@@ -26,6 +26,8 @@ from agent.imaging.stack import COLOURS, fields, picture
 from agent.imaging.tones import to_rgb, torn_at, upright
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from agent.imaging.page import Stored
@@ -218,6 +220,24 @@ class _File:
         offset, count = parts[-1]
         if described.compression != 1 and self.content.count(0, offset, offset + count) == count:
             raise FileError(FileCode.TRUNCATED, "its last part is filled with zeros, not data.")
+        if described.compression == 1 and described.is_tiled and self._are_torn(described, parts):
+            raise FileError(FileCode.TRUNCATED, "its tiles break off into zeros in mid-row.")
+
+    def _are_torn(self, page: tifffile.TiffPage, parts: Sequence[tuple[int, int]]) -> bool:
+        """Say whether raw tiles break off into zeros, in the order in which the file has them.
+
+        A tile of zeros alone says nothing: the specimen may end there, or the picture.
+        """
+        across, down = page.tilewidth, page.tilelength
+        pixel = _dtype(page).itemsize * (page.samplesperpixel if page.planarconfig == 1 else 1)
+        whole = across * down * pixel
+        in_file = [at for at, count in sorted(parts) if count == whole]
+        full = [n for n, at in enumerate(in_file) if self.content.count(0, at, at + whole) != whole]
+        if not full:
+            return False
+        near = in_file[max(full[-1] - 1, 0) : full[-1] + 1]
+        held = b"".join(self.content[at : at + whole] for at in near) + bytes(across * pixel)
+        return torn_at(np.frombuffer(held, np.uint8).reshape(-1, across, pixel)) is not None
 
 
 def _same_shape_but_smaller(page: tifffile.TiffPage, first: tifffile.TiffPage) -> bool:
