@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadStore
-from agent.store import put_back
+from agent.store import examine_copy, put_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -123,6 +123,21 @@ def _add(packed: zipfile.ZipFile, file: Path, name: str) -> str:
     return digest.hexdigest()
 
 
+def examine(backup: Path) -> None:
+    """Try a back-up as a restore would, in a scratch folder beside it; nothing is put back.
+
+    Raises:
+        BadStore: A hash in it is wrong, or its database is not sound.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=backup.parent, prefix=".examine-") as scratch:
+            names = _unpack(backup, Path(scratch), None, lambda _done, _of, _what: None)
+            database = next(name for name in names if name.startswith("martensight."))
+            examine_copy(Path(scratch) / database)
+    except OSError as error:
+        raise BadStore(f"{backup}: cannot be tried ({error.strerror or error}).") from error
+
+
 # --- restore ------------------------------------------------------------------------------------
 
 
@@ -178,13 +193,14 @@ def restore(
 
 
 def _unpack(
-    backup: Path, scratch: Path, url: str, progress: Callable[[int, int, str], None]
+    backup: Path, scratch: Path, url: str | None, progress: Callable[[int, int, str], None]
 ) -> list[str]:
     try:
         with zipfile.ZipFile(backup) as packed:
             manifest = json.loads(packed.read(MANIFEST))
             hashes: dict[str, str] = manifest["sha256"]
-            _refuse_another_kind(backup, manifest["kind"], url)
+            if url is not None:
+                _refuse_another_kind(backup, manifest["kind"], url)
             for number, (name, expected) in enumerate(hashes.items(), start=1):
                 _take_out(packed, name, expected, scratch, backup)
                 progress(number, len(hashes), name)

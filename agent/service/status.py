@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadStore
 from agent.night.period import end_of, night_of
+from agent.service.backing_up import overdue
 from agent.service.lock import RunLock
 from agent.service.place import agent_name, bundles_folder
 from agent.store import Store, StoreFault, store_url
@@ -73,6 +74,7 @@ def status_in(settings: Settings, store: Store, *, now: datetime, running: bool)
         *_of_bundle(settings, bundle),
         *_of_files(counts),
         *_of_disk(settings.store.folder),
+        *overdue(settings, now),
     ]
     return {
         "version": version("martensight"),

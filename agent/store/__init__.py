@@ -10,7 +10,7 @@ room speaks SQL.
 from __future__ import annotations
 
 from agent.store.accounts import Account, Accounts, Login
-from agent.store.backup import put_back
+from agent.store.backup import examine_copy, put_back
 from agent.store.bundles import Promotion
 from agent.store.engine import StoreFault, store_url
 from agent.store.journal import Claim, FileFate, State
@@ -64,6 +64,7 @@ __all__ = [
     "StoreFault",
     "TrailEntry",
     "Unassigned",
+    "examine_copy",
     "put_back",
     "store_url",
 ]

@@ -94,6 +94,29 @@ def put_back(url: str, copied: Path, *, aside: str) -> Path | None:
     return _swap(file, copied, aside)
 
 
+def examine_copy(copied: Path) -> None:
+    """Try whether a copy can be put back; nothing is.
+
+    Raises:
+        BadStore: It is damaged, or made by a newer program.
+    """
+    if copied.name == POSTGRESQL_COPY:
+        _list_dump(copied)
+    else:
+        _examine(copied)
+
+
+def _list_dump(copied: Path) -> None:
+    found = shutil.which("pg_restore")
+    if found is None:
+        raise BadStore("pg_restore is not installed, so the back-up could not be tried.")
+    ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, no shell
+        [found, "--list", str(copied)], capture_output=True, text=True, check=False
+    )
+    if ended.returncode or "TABLE DATA" not in ended.stdout:
+        raise BadStore(f"the copy of the database cannot be read: {ended.stderr.strip()}")
+
+
 def _examine(copied: Path) -> None:
     engine = engines.make_engine(f"sqlite:///{copied.as_posix()}")
     try:

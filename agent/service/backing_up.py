@@ -1,0 +1,144 @@
+"""Back the lab up each night, try the back-up at once, and say when there is none.
+
+In:  the clock, store and data folder. Out: zip files in the lab's back-up folder. Next: a person
+who needs one. What is there is asked of the folder, never remembered: a back-up that somebody
+deleted is no back-up, and a PC that slept makes up for it when it wakes.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent import safekeeping
+from agent.errors import AgentError
+from agent.night.period import night_of, period_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.service.problems import Problems
+    from agent.settings import Settings
+    from agent.store import Store
+
+log = structlog.get_logger()
+
+OVERDUE = timedelta(hours=48)
+LOOK_AGAIN_S = 1800.0
+NAMES = "martensight-*Z.zip"
+
+
+def last_backup_at(folder: Path) -> datetime | None:
+    """Say when the newest back-up of a folder was made, aware UTC; None if there is none."""
+    try:
+        made = [file.stat().st_mtime for file in folder.glob(NAMES)]
+    except OSError:
+        return None
+    return datetime.fromtimestamp(max(made), UTC) if made else None
+
+
+def overdue(settings: Settings, now: datetime) -> Iterator[str]:
+    """Say that the last back-up is too old; nothing where none are wanted.
+
+    A lab that has just set its folder has the same 48 hours: they count from the data folder's
+    own beginning.
+    """
+    if not settings.backup.folder:
+        return
+    folder = Path(settings.backup.folder)
+    last = last_backup_at(folder)
+    since = last or _began_at(settings.store.folder)
+    if since is None or now - since < OVERDUE:
+        return
+    hours = (now - since).total_seconds() / 3600
+    if last is None:
+        yield f"back-up: none in {folder} yet, and the data is {hours:.0f} hours old."
+    else:
+        yield f"back-up: the last one in {folder} is {hours:.0f} hours old."
+
+
+def _began_at(folder: Path) -> datetime | None:
+    made = [file.stat().st_mtime for file in folder.glob("agent-*.lock")]
+    return datetime.fromtimestamp(min(made), UTC) if made else None
+
+
+class Backups(threading.Thread):
+    """The thread that backs up.
+
+    Args:
+        settings: Of the lab; an empty `backup.folder` asks for nothing.
+        store: What is backed up.
+        now: Says the time, aware UTC.
+        problems: Where troubles are said.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        now: Callable[[], datetime],
+        problems: Problems,
+    ) -> None:
+        super().__init__(name="back up", daemon=True)
+        self._settings, self._store, self._now = settings, store, now
+        self._problems = problems
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Look every half hour, until told to stop."""
+        while not self._stopping.is_set():
+            self.look()
+            self._stopping.wait(LOOK_AGAIN_S)
+
+    def stop(self) -> None:
+        """Ask it to stop; a back-up in hand is whole or not there."""
+        self._stopping.set()
+
+    def look(self) -> None:
+        """Back up if the night's is not there yet; a fault is said and tried again."""
+        if not self._is_due():
+            return
+        folder, at = Path(self._settings.backup.folder), self._now()
+        file = folder / f"martensight-{at:%Y%m%dT%H%M%SZ}.zip"
+        try:
+            count = safekeeping.back_up(
+                self._store,
+                self._settings.store.folder,
+                file,
+                settings_files=self._beside(),
+                pixels=False,
+                at=at,
+                progress=lambda _done, _of, _what: None,
+            )
+            safekeeping.examine(file)
+            self._store.remember(at=at, actor="agent", act="backup.made", subject=file.name)
+            _thin_out(folder, self._settings.backup.keep)
+        except (AgentError, OSError) as error:
+            if self._problems.say("backup", f"back-up: {error}"):
+                log.error("backup.failed", reason=str(error))  # noqa: TRY400 - said in a sentence
+            return
+        self._problems.say("backup", "")
+        log.info("backup.made", file=str(file), files=count, size_bytes=file.stat().st_size)
+
+    def _is_due(self) -> bool:
+        """Say whether the newest back-up is older than the last end of a night."""
+        if not self._settings.backup.folder:
+            return False
+        last = last_backup_at(Path(self._settings.backup.folder))
+        at, zone, now = self._settings.night.at, self._settings.site.time_zone, self._now()
+        began_at, _ = period_of(night_of(now, at, zone), at, zone)
+        return last is None or last < began_at
+
+    def _beside(self) -> list[Path]:
+        """Say which settings files go in: those of the folder that relative paths start from."""
+        return sorted(self._settings.orders.specifications.parent.glob("*.toml"))
+
+
+def _thin_out(folder: Path, keep: int) -> None:
+    for file in sorted(folder.glob(NAMES))[:-keep]:
+        file.unlink(missing_ok=True)

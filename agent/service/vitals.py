@@ -1,0 +1,82 @@
+"""Notice what goes wrong with the PC itself, and say each trouble once, not with every beat.
+
+In:  two clocks and the data folder's disk. Out: events, when something begins and when it is over.
+Next: the log. What holds now stands in `agent status`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+log = structlog.get_logger()
+
+LOW_DISK_BYTES = 1_000_000_000
+ROOMY_DISK_BYTES = 1_500_000_000
+"""Only with so much more is it over: else a disk at the limit would be news again and again."""
+
+JUMP_S = 60.0
+"""The wall clock set by more than this; the clock that cannot be set tells. Sleep is no jump."""
+
+
+class Vitals:
+    """What is known of the PC.
+
+    Args:
+        folder: The data folder.
+        now: Says the time, aware UTC.
+        steady: Says seconds on a clock that nobody sets, and that counts sleep too.
+        free: Says how many bytes are free on a folder's disk.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        now: Callable[[], datetime],
+        steady: Callable[[], float] | None = None,
+        free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+    ) -> None:
+        self._folder, self._now, self._free = folder, now, free
+        self._steady = steady or _steady
+        self._before: tuple[datetime, float] | None = None
+        self._is_low = False
+
+    def look(self) -> None:
+        """Compare with the look before."""
+        self._look_at_clock()
+        self._look_at_disk()
+
+    def _look_at_clock(self) -> None:
+        now, steady_s = self._now(), self._steady()
+        before, self._before = self._before, (now, steady_s)
+        if before is None:
+            return
+        jump_s = (now - before[0]).total_seconds() - (steady_s - before[1])
+        if abs(jump_s) > JUMP_S:
+            log.warning("clock.jumped", by_s=round(jump_s), to=now.isoformat())
+
+    def _look_at_disk(self) -> None:
+        try:
+            free = self._free(self._folder)
+        except OSError:
+            return  # the store or the work says that the folder is away
+        if not self._is_low and free < LOW_DISK_BYTES:
+            self._is_low = True
+            log.error("disk.low", folder=str(self._folder), free_bytes=free)
+        elif self._is_low and free >= ROOMY_DISK_BYTES:
+            self._is_low = False
+            log.info("disk.roomy", folder=str(self._folder), free_bytes=free)
+
+
+def _steady() -> float:
+    clock = getattr(time, "CLOCK_BOOTTIME", None)  # Linux: goes on while the PC sleeps
+    return time.monotonic() if clock is None else time.clock_gettime(clock)

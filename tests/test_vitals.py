@@ -1,0 +1,75 @@
+"""Trouble with the clock or the disk is said once when it begins, and once when it is over."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import structlog
+
+from agent.service.vitals import Vitals
+
+AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
+
+
+class Pc:
+    """Clocks and a disk that a test sets."""
+
+    def __init__(self, folder) -> None:
+        self.wall, self.steady_s, self.free = AT, 100.0, 50_000_000_000
+        self.vitals = Vitals(
+            folder, now=lambda: self.wall, steady=lambda: self.steady_s, free=lambda _: self.free
+        )
+
+    def passes(self, seconds: float, *, set_by: float = 0.0) -> None:
+        self.wall += timedelta(seconds=seconds + set_by)
+        self.steady_s += seconds
+
+
+@pytest.fixture
+def pc(tmp_path) -> Pc:
+    return Pc(tmp_path)
+
+
+def events(pc: Pc, *steps) -> list[str]:
+    with structlog.testing.capture_logs() as heard:
+        pc.vitals.look()
+        for step in steps:
+            step()
+            pc.vitals.look()
+    return [one["event"] for one in heard]
+
+
+def test_a_clock_that_is_set_is_an_event_and_a_pc_that_slept_is_none(pc) -> None:
+    slept = events(pc, lambda: pc.passes(40_000))
+    set_back = events(pc, lambda: pc.passes(5, set_by=-7200), lambda: pc.passes(5))
+
+    assert slept == []
+    assert set_back == ["clock.jumped"]
+
+
+def test_a_small_correction_of_the_clock_is_no_event(pc) -> None:
+    assert events(pc, lambda: pc.passes(5, set_by=2)) == []
+
+
+def test_a_disk_that_stays_full_for_a_day_is_one_event(pc) -> None:
+    def fill() -> None:
+        pc.free = 900_000_000
+
+    def hover() -> None:
+        pc.free = 1_100_000_000
+
+    def clear() -> None:
+        pc.free = 90_000_000_000
+
+    assert events(pc, fill, hover, fill, *[lambda: None] * 100) == ["disk.low"]
+    assert events(pc, clear, clear) == ["disk.roomy"]
+
+
+def test_a_data_folder_that_is_away_is_no_matter_of_the_disk(tmp_path) -> None:
+    def gone(_) -> int:
+        raise FileNotFoundError
+
+    vitals = Vitals(tmp_path, now=lambda: AT, steady=lambda: 0.0, free=gone)
+
+    vitals.look()
