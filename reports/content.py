@@ -297,6 +297,7 @@ class Night:
         cards: What needs a person, the weightiest first; `more` links to the rest of them.
         left_out: Says what is not on this page; "" for nothing.
         rows: The micrographs nobody needs to look at, in order of arrival.
+        agreement: How often people said what the model said; empty as long as nobody decided.
         p_values: Of every judged micrograph, in [0, 1]. alpha: the alarm rate.
         provenance: What wrote this, from what.
         generated: When this page was written, local time. It alone differs between two writings.
@@ -320,6 +321,7 @@ class Night:
     rows: tuple[Row, ...]
     unusable: tuple[Unusable, ...]
     duplicates: tuple[Duplicate, ...]
+    agreement: tuple[Fact, ...]
     p_values: tuple[float, ...]
     alpha: float
     evidence_scale: Picture

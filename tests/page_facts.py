@@ -140,6 +140,7 @@ NIGHT = Night(
         ),
     ),
     duplicates=(Duplicate("4711/copy.tif", "LOM-07", "24 Nov 02:13", "4711/field_2.tif"),),
+    agreement=(Fact("Decided in the last 90 days", "33 of 37 the same code"),),
     p_values=(0.006, 0.4, 0.7),
     alpha=0.02,
     evidence_scale=PICTURE,

@@ -25,6 +25,7 @@ from agent.night import (
     write_report,
 )
 from agent.night import page as pages
+from agent.night.agreement import WINDOW, Agreement, agreement
 from agent.night.facts import from_text, gather, summary_of, to_text
 from agent.store import Decision, SourceHealth
 
@@ -258,7 +259,7 @@ def test_what_chance_alone_would_flag_is_said(lab):
 
     page = page_of(write(lab))
 
-    assert "25 micrographs judged, 1 flagged as strange; about 0.5 would be by chance" in page
+    assert "25 micrographs judged, 1 flagged as strange, of which about 0.5 are expected" in page
 
 
 def test_what_somebody_decided_already_does_not_wait(lab):
@@ -443,3 +444,26 @@ def test_a_file_of_windows_has_its_name_alone(lab):
 
     assert dataclasses.replace(seen, path="C:\\export\\a.tif").name == "a.tif"
     assert isinstance(seen, Seen)
+
+
+# --- model and people ---------------------------------------------------------------------------
+
+
+def test_a_report_says_how_often_people_said_what_the_model_said(lab):
+    for number, (said, blind) in enumerate([("G8", False), ("G8", True), ("G7", True)]):
+        public_id = lab.take("G8", reasons=("uncertain",), name=f"d{number}.tif")
+        decision = Decision("code", "Ann", code=said, blind=blind)
+        lab.store.decide(public_id, decision, at=minutes(number))
+    undecided = gather(lab.store, NIGHT, SETTINGS, now=AFTERWARDS)
+
+    assert undecided.agreement == Agreement(n=3, same=2, blind_n=2, blind_same=1)
+
+
+def test_what_was_decided_long_ago_or_after_the_night_does_not_count(lab):
+    first, second = (lab.take("G8", reasons=("uncertain",)) for _ in range(2))
+    late = minutes(60 * 24 * 2)
+    lab.store.decide(first, Decision("code", "Ann", code="G8"), at=late)
+    lab.store.decide(second, Decision("code", "Ann", code="G8"), at=minutes(1))
+
+    assert agreement(lab.store.labelled(), until=minutes(2)).n == 1
+    assert agreement(lab.store.labelled(), until=late + WINDOW).n == 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
+from agent.night.agreement import Agreement, agreement
 from agent.night.period import local, period_of
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ class NightFacts:
     unusable: tuple[Failed, ...]
     duplicates: tuple[Twin, ...]
     sources: tuple[Folder, ...]
+    agreement: Agreement | None = None
 
     @property
     def running(self) -> bool:
@@ -265,6 +267,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         unusable=unusable,
         duplicates=twins,
         sources=sources,
+        agreement=agreement(store.labelled(origin="watch"), until=until),
     )
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
+from statistics import median_low
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,7 @@ from agent.night.facts import counted
 from agent.night.gallery import Embedded, scale_picture
 from agent.night.period import local, local_full, title_of
 from agent.pictures import Palette
+from model import wilson
 from reports import (
     Card,
     CodeCount,
@@ -254,6 +256,7 @@ def _night(
         alpha=facts.alpha,
         evidence_scale=evidence,
         alarm_scale=alarm,
+        agreement=tuple(_agreement(facts)),
         provenance=tuple(_provenance(facts, revision)),
         generated=stamp,
         beside=(Link("CSV", f"{day}.csv"), Link("JSON", f"{day}.json")),
@@ -316,10 +319,41 @@ def _expected(facts: NightFacts) -> str:
     flagged = sum(one.strange for one in judged)
     chance = facts.alpha * len(judged)
     about = f"about {chance:.0f}" if chance >= 1.5 else f"about {chance:.1f}"  # noqa: PLR2004
+    said = f"of which {about} are" if flagged > chance else f"where {about} are"
     return (
-        f"{counted(len(judged), 'micrograph')} judged, {flagged} flagged as strange; "
-        f"{about} would be by chance alone (alarm rate {percent(facts.alpha)})."
+        f"{counted(len(judged), 'micrograph')} judged, {flagged} flagged as strange, {said} "
+        f"expected by chance alone (alarm rate {percent(facts.alpha)}{_per_specimen(facts)})."
     )
+
+
+def _per_specimen(facts: NightFacts) -> str:
+    """Say what the alarm rate of fields means for specimens of the usual number of fields."""
+    fields = Counter(
+        (data.get("order", ""), data["specimen"])
+        for data in (one.process_data for one in facts.micrographs)
+        if data.get("specimen")
+    )
+    usual = median_low(fields.values()) if fields else 1
+    if usual < 2:  # noqa: PLR2004 - a specimen of one field is no more than its field
+        return ""
+    share = percent(1 - (1 - facts.alpha) ** usual)
+    return f"; of good specimens with {usual} fields {share} have a flagged one"
+
+
+def _agreement(facts: NightFacts) -> Iterator[Fact]:
+    """Say how often people said what the model said; nothing as long as nobody decided."""
+    found = facts.agreement
+    if found is None or not found.n:
+        return
+    yield Fact("Decided in the last 90 days", _share(found.same, found.n))
+    if found.blind_n:
+        yield Fact("Of those without seeing the answer", _share(found.blind_same, found.blind_n))
+
+
+def _share(same: int, n: int) -> str:
+    sure = wilson(same, n)
+    low, high = percent(sure.low or 0.0), percent(sure.high or 0.0)
+    return f"{same} of {n} the same code (95 % interval {low} to {high})"
 
 
 def _codes(facts: NightFacts) -> Iterator[CodeCount]:

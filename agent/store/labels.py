@@ -100,7 +100,7 @@ class LabelledMicrograph:
         group: What must stay on one side of a split: order and specimen where known, else the hash.
         process_data: Of the micrograph. origin: "watch", "import" or "api", of the micrograph.
         um_per_px: Its scale, µm per pixel, or None. recipe: that cut it. labelled_at: when.
-        model_code: What the current result says, or None.
+        model_code: What the current result says, or None. blind: the rater had not seen it.
     """
 
     id: str
@@ -119,6 +119,7 @@ class LabelledMicrograph:
     recipe: str
     labelled_at: datetime
     model_code: str | None
+    blind: bool = False
 
 
 class Overtaken(AgentError):  # noqa: N818 - it is a finding, not a fault
@@ -379,6 +380,7 @@ def _labelled(
         recipe=micrograph.recipe,
         labelled_at=label.decided_at,
         model_code=model_code,
+        blind=label.blind,
     )
 
 
