@@ -20,6 +20,7 @@ from agent.archive import Archive
 from agent.errors import AgentError
 from agent.notify import check
 from agent.service.lock import RunLock
+from agent.service.ordering import OrderLists
 from agent.service.place import agent_name, clock
 from agent.service.problems import Problems
 from agent.service.scheduling import Nights
@@ -124,12 +125,14 @@ class Agent:
             for source in settings.sources
         ]
         nights = Nights(settings, store, archive, now=now, problems=self.problems)
+        lists = OrderLists(settings, store, now=now, problems=self.problems)
         pages = self._pages(store, archive, worker)
         log.info("service.started", sources=len(watches), taken_back=taken_back, page=self.url)
         worker.start()
         for watch in watches:
             watch.start()
         nights.start()
+        lists.start()
         if pages:
             pages.start()
         threading.Thread(target=self._examine, args=(store,), name="check", daemon=True).start()
@@ -140,6 +143,7 @@ class Agent:
             log.info("service.stopping")
             self._on_stopping()
             nights.stop()
+            lists.stop()
             self._end(worker, watches, pages)
             self._say_stopped(store)
             log.info("service.stopped")

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import BadStore
+from agent.orders.lab import provenance_of
 from agent.pipeline import Stalled, Taken
 from agent.service.lock import RunLock
+from agent.service.ordering import take_lists
 from agent.service.place import agent_name, clock
 from agent.service.watching import watched_of, write_down
 from agent.service.workplace import (
@@ -109,12 +111,15 @@ class _Run:
             settings, store=store, pool=pool, classifier=self._bundle.classifier, now=now
         )
         self._names = [source.name for source in settings.sources]
+        self._told = {source.name: provenance_of(source) for source in settings.sources}
         self._began_s = time.monotonic()
         self._stalled_at_s: float | None = None
         self._done = self._total = 0
         self._outcome = Outcome()
 
     def run(self) -> Outcome:
+        listed = take_lists(self._settings, self._store, at=self._now(), rest_s=0.0)
+        self._outcome.problems += [f"order list {said}" for said in listed]
         watches = [
             watched_of(source, store=self._store, ring=lambda: None, hear=False)
             for source in self._settings.sources
@@ -143,7 +148,8 @@ class _Run:
             if now_s < looks_at_s[name]:
                 continue
             try:
-                write_down(watched.look(now_s), watched, self._store, at=self._now())
+                look, told = watched.look(now_s), self._told.get(name)
+                write_down(look, watched, self._store, at=self._now(), source=told)
             except StoreFault as fault:
                 self._wait_for_store(fault)
             looks_at_s[name] = watched.next_look_at_s(time.monotonic())

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import BadStore
+from agent.orders.lab import provenance_of
+from agent.orders.urgency import is_urgent
 from agent.store import SourceHealth, StoreFault
 from agent.watch import Watched
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from agent.service.problems import Problems
     from agent.settings import Source
     from agent.store import Store
-    from agent.watch import Arrival, Look
+    from agent.watch import Arrival, Look, Provenance
 
 log = structlog.get_logger()
 
@@ -56,8 +58,22 @@ def watched_of(
     )
 
 
-def write_down(look: Look, watched: Watched, store: Store, *, at: datetime) -> int:
+def write_down(
+    look: Look,
+    watched: Watched,
+    store: Store,
+    *,
+    at: datetime,
+    source: Provenance | None = None,
+) -> int:
     """Write one look into the journal; only then does the watch count a file as taken.
+
+    Args:
+        look: What was seen.
+        watched: Who saw it.
+        store: The journal.
+        at: Now.
+        source: What its paths say; files of urgent orders go first.
 
     Returns:
         How many files are new in the queue.
@@ -68,7 +84,13 @@ def write_down(look: Look, watched: Watched, store: Store, *, at: datetime) -> i
     for _ in _written(look.settling, watched, lambda some: store.settle(some, at=at)):
         pass
     lane = _lane(len(look.at_rest), watched.state.name, store) if look.at_rest else ""
-    for some in _written(look.at_rest, watched, lambda some: store.arrive(some, at=at, lane=lane)):
+    first = store.orders.urgent_numbers() if look.at_rest and source else ()
+    urgent = [file for file in look.at_rest if is_urgent(file.relative, source, first)]
+    chosen = {file.relative for file in urgent}
+    others = [file for file in look.at_rest if file.relative not in chosen]
+    for some in _written(urgent, watched, lambda some: store.arrive(some, at=at, lane="urgent")):
+        watched.taken(some)
+    for some in _written(others, watched, lambda some: store.arrive(some, at=at, lane=lane)):
         watched.taken(some)
     for some in _written(
         look.ignored,
@@ -220,7 +242,8 @@ class SourceWatch(threading.Thread):
         if online and self.offline_since:
             self._store.hasten(self._source.name)
         self.offline_since = None if online else self.offline_since or self._now()
-        if write_down(look, watched, self._store, at=self._now()):
+        told = provenance_of(self._source)
+        if write_down(look, watched, self._store, at=self._now(), source=told):
             self._on_work()
         now_s = time.monotonic()
         return watched.next_look_at_s(now_s) - now_s

@@ -283,6 +283,7 @@ class Orders:
             ]
 
     def _take(self, session: Session, entry: Entry, name: str, *, by: str, at: datetime) -> bool:
+        is_new = self._row(session, entry.number) is None
         row = specimens.order_row(session, self._whose, entry.number, at=at)
         before = _said(row)
         for key in ("customer", "product", "material"):
@@ -291,7 +292,7 @@ class Orders:
         facts = {key: value for key, value in entry.facts.items() if value}
         row.facts = {**row.facts, **facts, "list": row.facts.get("list") or name}
         after = _said(row)
-        if before == after:
+        if before == after and not is_new:
             return False
         row.facts = {**row.facts, "list": name}
         session.add(row)
