@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent.cli.examples import show_examples
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ GROUPS = (
     "exporting",
     "keeping",
     "safeguarding",
+    "moving",
 )
 """The modules of commands, in the order `agent --help` lists them."""
 
@@ -80,6 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     _speak_utf8()
     for group in GROUPS:
         importlib.import_module(f"agent.cli.{group}")
+    show_examples(app)
     try:
         code = app(args=arguments, standalone_mode=False)
     except AgentError as error:  # also a database that went away while we asked

@@ -7,44 +7,32 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
+import socket
 import sys
-import tempfile
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.cli.app import store_of
+from agent.cli.checkup_folders import examine_folders
+from agent.cli.finding import Finding
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from agent.settings import Settings, Source
+    from agent.settings import Settings
 
-LITTLE_DISK_BYTES = 5_000_000_000
-"""Our choice: below it a person should look before a disk that is full stops the intake."""
+FEW_WATCHES, FEW_INSTANCES = 8192, 128
+"""Linux's old defaults of fs.inotify; a large export tree has more folders, a PC more programs."""
 
-FEW_WATCHES = 8192
-"""Linux's old default of fs.inotify.max_user_watches; a large export tree has more folders."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at."""
-
-    check: str
-    level: Literal["right", "doubtful", "wrong"]
-    sentence: str
-
-    @property
-    def mark(self) -> str:
-        """Its sign in a table; a word is beside it, so it needs no colour."""
-        return {"right": "✓", "doubtful": "?", "wrong": "✗"}[self.level]
+LITTLE_MEMORY_BYTES = 8_000_000_000
+"""Our choice: a worker may take 4 GB, and the networks about 2."""
 
 
 def examine(settings: Settings, file: Path | None) -> list[Finding]:
     """Look at everything; nothing is changed but a probe file in the data folder."""
+    account = _account()
     return [
         Finding("settings", "right", str(file))
         if file
@@ -52,37 +40,67 @@ def examine(settings: Settings, file: Path | None) -> list[Finding]:
             "settings", "doubtful", "no agent.toml found: defaults hold; try `agent init`."
         ),
         _python(),
-        *_data_folder(settings.store.folder),
-        _database(settings),
-        *(finding for source in settings.sources for finding in _source(source)),
+        _service(account),
+        *examine_folders(settings, account),
         *([] if settings.sources else [_no_sources()]),
+        _database(settings),
+        _backup(settings),
         *_watch_limits(),
+        _memory(),
         _web(settings),
-        _compute(),
+        _compute(settings),
         _label_reader(),
         _bundle(settings),
     ]
 
 
+def _account() -> str | None:
+    if sys.platform == "win32":
+        from agent.host.windows import account_of_service  # noqa: PLC0415
+    else:
+        from agent.host.systemd import account_of_service  # noqa: PLC0415
+    return account_of_service()
+
+
+def _service(account: str | None) -> Finding:
+    if account is None:
+        return Finding(
+            "service", "doubtful", "none is installed: agent service install, and it starts alone."
+        )
+    return Finding("service", "right", f"installed, runs as {account}.")
+
+
+def _backup(settings: Settings) -> Finding:
+    from agent.service.backing_up import last_backup_at, overdue  # noqa: PLC0415
+
+    if not settings.backup.folder:
+        return Finding(
+            "back-up", "doubtful", "none is made: set [backup] folder, best on another disk."
+        )
+    now = datetime.now(UTC)
+    for sentence in overdue(settings, now):
+        return Finding("back-up", "wrong", f"{sentence} Its log says why: backup.failed.")
+    last = last_backup_at(Path(settings.backup.folder))
+    said = f"the last one is of {last:%Y-%m-%d %H:%M} UTC" if last else "the first comes tonight"
+    return Finding("back-up", "right", f"{settings.backup.folder}: {said}.")
+
+
+def _memory() -> Finding:
+    import psutil  # noqa: PLC0415
+
+    there = psutil.virtual_memory().total
+    if there < LITTLE_MEMORY_BYTES:
+        return Finding(
+            "memory",
+            "doubtful",
+            f"{there / 1e9:.1f} GB; 8 GB are wanted: set [imaging] workers = 1 and "
+            "memory_limit_mb lower.",
+        )
+    return Finding("memory", "right", f"{there / 1e9:.1f} GB.")
+
+
 def _python() -> Finding:
     return Finding("python", "right", f"{platform.python_version()} on {platform.platform()}")
-
-
-def _data_folder(folder: Path) -> Iterator[Finding]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"probe")
-            probe.flush()
-            os.fsync(probe.fileno())
-    except OSError as error:
-        why = error.strerror or str(error)
-        yield Finding("data folder", "wrong", f"{folder}: cannot be written ({why}).")
-        return
-    yield Finding("data folder", "right", f"{folder} can be written.")
-    free = shutil.disk_usage(folder).free
-    level: Literal["right", "doubtful"] = "right" if free >= LITTLE_DISK_BYTES else "doubtful"
-    yield Finding("free disk", level, f"{free / 1e9:.1f} GB free at {folder}.")
 
 
 def _database(settings: Settings) -> Finding:
@@ -94,21 +112,6 @@ def _database(settings: Settings) -> Finding:
     return Finding("database", "right", "opens, and its schema is this program's.")
 
 
-def _source(source: Source) -> Iterator[Finding]:
-    check = f"source {source.name}"
-    if not source.folder.is_dir():
-        yield Finding(check, "wrong", f"{source.folder}: no such folder, or no right to see it.")
-        return
-    try:
-        with os.scandir(source.folder) as entries:
-            some = next(entries, None)
-    except OSError as error:
-        yield Finding(check, "wrong", f"{source.folder}: cannot be listed ({error.strerror}).")
-        return
-    seen = "can be listed" if some else "can be listed, and is empty"
-    yield Finding(check, "right", f"{source.folder} {seen}.")
-
-
 def _no_sources() -> Finding:
     return Finding("sources", "doubtful", "none: name an export folder under [[sources]].")
 
@@ -116,34 +119,89 @@ def _no_sources() -> Finding:
 def _watch_limits() -> Iterator[Finding]:
     if not sys.platform.startswith("linux"):
         return
-    try:
-        with open("/proc/sys/fs/inotify/max_user_watches", encoding="ascii") as limit:  # noqa: PTH123
-            watches = int(limit.read())
-    except (OSError, ValueError):
-        return
-    if watches <= FEW_WATCHES:
-        yield Finding(
-            "inotify",
-            "doubtful",
-            f"max_user_watches is {watches}; raise it with sysctl, or sources turn to polling.",
-        )
-    else:
-        yield Finding("inotify", "right", f"{watches} watches allowed.")
+    limits = (("max_user_watches", FEW_WATCHES), ("max_user_instances", FEW_INSTANCES))
+    for name, few in limits:
+        try:
+            limit = int(Path(f"/proc/sys/fs/inotify/{name}").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue
+        if limit < few or (limit == few and name == "max_user_watches"):
+            yield Finding(
+                "inotify",
+                "doubtful",
+                f"{name} is {limit}; raise it (sysctl fs.inotify.{name}={few * 16}), or sources "
+                "turn to polling.",
+            )
+        else:
+            yield Finding("inotify", "right", f"{name} is {limit}.")
 
 
 def _web(settings: Settings) -> Finding:
-    host = settings.web.host
+    host, port = settings.web.host, settings.web.port
+    running = _runs(settings)
+    if port and not running and _is_taken(host, port):
+        return Finding(
+            "review page",
+            "wrong",
+            f"{host}:{port} is in use by another program; set another [web] port.",
+        )
     if host in {"127.0.0.1", "localhost", "::1"}:
-        return Finding("review page", "right", f"on this PC only, port {settings.web.port}.")
-    return Finding("review page", "wrong", f"{host}: the network needs accounts; use 127.0.0.1.")
+        return Finding("review page", "right", f"on this PC only, port {port}.")
+    from agent.web import refuse_strangers  # noqa: PLC0415
+
+    try:
+        with store_of(settings) as store:
+            refuse_strangers(settings.web, store.accounts)
+    except AgentError as error:
+        return Finding("review page", "wrong", str(error))
+    return Finding(
+        "review page", "right", f"{host}, port {port}: open it in the firewall, if others may come."
+    )
 
 
-def _compute() -> Finding:
+def _runs(settings: Settings) -> bool:
+    from agent.service.lock import RunLock  # noqa: PLC0415
+    from agent.service.place import agent_name  # noqa: PLC0415
+
+    return RunLock(settings.store.folder, agent_name()).is_held()
+
+
+def _is_taken(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def _compute(settings: Settings) -> Finding:
     import torch  # noqa: PLC0415 - seconds to import
 
     if torch.cuda.is_available():
         return Finding("compute", "right", f"GPU {torch.cuda.get_device_name()}.")
-    return Finding("compute", "right", f"CPU, {os.cpu_count()} processors; no GPU that torch sees.")
+    cores = f"CPU, {os.cpu_count()} processors"
+    if settings.model.device == "cuda":
+        return Finding("compute", "wrong", f"{cores}; [model] device asks for a GPU: {_no_gpu()}")
+    if _has_nvidia():
+        return Finding("compute", "doubtful", f"{cores}; {_no_gpu()}")
+    return Finding("compute", "right", f"{cores}; no GPU here.")
+
+
+def _has_nvidia() -> bool:
+    import shutil  # noqa: PLC0415
+
+    return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
+
+
+def _no_gpu() -> str:
+    import torch  # noqa: PLC0415
+
+    if torch.version.cuda is None:
+        return "this PyTorch is made for the CPU: install its CUDA build."
+    return "PyTorch sees no GPU: nvidia-smi says whether the driver does, and for which CUDA."
 
 
 def _label_reader() -> Finding:

@@ -1,0 +1,106 @@
+"""Give every command an example in its help: what a person would type in a lab.
+
+In:  the commands. Out: the same, each with its example. A test walks them all, and tries whether
+each example can be read by the command it stands under.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import typer
+    from typer.models import CommandInfo
+
+EXAMPLES: dict[str, str] = {
+    "init": "agent init /etc/martensight",
+    "settings": "agent --config /etc/martensight/agent.toml settings",
+    "doctor": "agent doctor",
+    "demo": "agent demo my-first-look",
+    "run": "agent run --once",
+    "status": "agent status --json",
+    "web": "agent web",
+    "inspect": "agent inspect export/4711_2_1.tif --overlay pictures",
+    "classify": "agent classify export/4711_2_1.tif --saliency pictures",
+    "import": "agent import labelled --manifest labels.csv",
+    "train": "agent train labelled --weights resnet18.pth",
+    "evaluate": "agent evaluate held-out --strange other-steels",
+    "retrain": "agent retrain --dry-run",
+    "experiments": "agent experiments labelled --quick",
+    "reprocess": "agent reprocess --bundle 20261124-1f2e3d4c",
+    "report": "agent report --date 2026-11-24",
+    "order": "agent order 4711",
+    "export": "agent export micrographs --out micrographs.csv",
+    "files": "agent files --failed",
+    "retry": "agent retry --all",
+    "backup": "agent backup /mnt/nas/martensight",
+    "restore": "agent restore martensight-20261124T223000Z.zip",
+    "verify": "agent verify",
+    "check": "agent check --json",
+    "prune": "agent prune --dry-run",
+    "move": "agent move martensight-20261124T223000Z.zip --source LOM-07=/mnt/lom07/export",
+    "support-bundle": "agent support-bundle for-support",
+    "licences": "agent licences --sbom martensight.cdx.json",
+    "bundle-wheels": "agent bundle-wheels D:/wheels --package martensight-0.1.0-py3-none-any.whl",
+    "service install": "sudo agent --config /etc/martensight/agent.toml service install",
+    "service uninstall": "sudo agent service uninstall",
+    "service start": "sudo agent service start",
+    "service stop": "sudo agent service stop",
+    "service status": "agent service status",
+    "scale check": "agent scale check micrometer.tif --division 10 --expected 0.1103",
+    "models list": "agent models list",
+    "models show": "agent models show 20261124-1f2e3d4c",
+    "models diff": "agent models diff 20261101-0a1b2c3d 20261124-1f2e3d4c",
+    "models promote": (
+        'agent models promote 20261124-1f2e3d4c --by "R. Stahl" --reason "better on G9-10"'
+    ),
+    "models rollback": 'agent models rollback --by "R. Stahl" --reason "too many doubts on C56E2"',
+    "models add": "agent models add bundles/20261124-1f2e3d4c",
+    "models export": "agent models export 20261124-1f2e3d4c /mnt/nas/bundles",
+    "review list": "agent review list --reason strange",
+    "review label": 'agent review label 1f2e3d4c5b6a7988 G8 --by "R. Stahl"',
+    "review undo": 'agent review undo 1f2e3d4c5b6a7988 --by "R. Stahl"',
+    "review export": "agent review export labelled",
+    "orders list": "agent orders list",
+    "orders import": 'agent orders import orders.csv --by "R. Stahl"',
+    "orders urgent": "agent orders urgent 4711",
+    "orders unassigned": "agent orders unassigned",
+    "orders assign": 'agent orders assign 1f2e3d4c5b6a7988 4711 2 --by "R. Stahl"',
+    "orders supersede": (
+        'agent orders supersede 1f2e3d4c5b6a7988 --by "R. Stahl" --reason "scratched, taken again"'
+    ),
+    "orders prepare-again": (
+        'agent orders prepare-again 4711 2 --by "R. Stahl" --reason "etched too long"'
+    ),
+    "spec list": "agent spec list",
+    "spec check": "agent spec check",
+    "spec automatic": 'agent spec automatic 100Cr6 --by "R. Stahl" --reason "validated 2026-11"',
+    "users add": 'agent users add "R. Stahl" --role reviewer',
+    "users password": 'agent users password "R. Stahl"',
+    "users role": 'agent users role "R. Stahl" admin',
+    "users token": "agent users token lims --role reader",
+    "users disable": 'agent users disable "R. Stahl"',
+    "users enable": 'agent users enable "R. Stahl"',
+    "users list": "agent users list",
+}
+
+
+def show_examples(app: typer.Typer) -> None:
+    """Put each command's example under its help."""
+    for path, command in commands_of(app):
+        if path in EXAMPLES:
+            command.epilog = f"Example:\n\n\b\n  {EXAMPLES[path]}"
+
+
+def commands_of(app: typer.Typer, above: str = "") -> Iterator[tuple[str, CommandInfo]]:
+    """Say every command with the words that lead to it."""
+    for command in app.registered_commands:
+        name = command.name or getattr(command.callback, "__name__", "").replace("_", "-")
+        yield f"{above}{name}", command
+    for group in app.registered_groups:
+        inner = group.typer_instance
+        if inner:
+            name = group.name if isinstance(group.name, str) else inner.info.name
+            yield from commands_of(inner, f"{above}{name} ")

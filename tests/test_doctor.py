@@ -1,0 +1,106 @@
+"""The doctor names what would stop the agent here, as the service's account, and the remedy."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from agent import settings
+from agent.cli.checkup import examine
+from agent.cli.checkup_folders import examine_folders
+
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another account")
+
+
+@pytest.fixture
+def lab(tmp_path) -> Path:
+    (tmp_path / "export").mkdir()
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        '[web]\nport = 0\n[[sources]]\nname = "LOM-07"\nfolder = "export"\n', encoding="utf-8"
+    )
+    return file
+
+
+def levels(findings) -> dict[str, str]:
+    return {one.check: one.level for one in findings}
+
+
+def sentences(findings) -> dict[str, str]:
+    return {one.check: one.sentence for one in findings}
+
+
+def test_a_pc_that_is_ready_has_nothing_wrong(lab) -> None:
+    found = levels(examine(settings.read(lab, {}), lab))
+
+    assert [check for check, level in found.items() if level == "wrong"] == []
+    assert {"data folder", "source LOM-07", "database", "back-up", "inotify", "compute"} <= set(
+        found
+    )
+
+
+@root
+def test_root_looks_with_the_eyes_of_the_services_account(lab, tmp_path) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder == Path("/tmp"):  # noqa: S108 - pytest's own
+            break
+        folder.chmod(0o755)
+    (tmp_path / "export" / "a.tif").write_bytes(b"x")
+    (tmp_path / "export").chmod(0o700)
+    (tmp_path / "data").mkdir(mode=0o755)
+    read = settings.read(lab, {})
+
+    as_root = levels(examine_folders(read, None))
+    as_nobody = levels(examine_folders(read, pwd.getpwnam("nobody").pw_name))
+
+    assert (as_root["source LOM-07"], as_root["data folder"]) == ("right", "right")
+    assert (as_nobody["source LOM-07"], as_nobody["data folder"]) == ("wrong", "wrong")
+    assert os.geteuid() == 0
+
+
+def test_a_share_whose_clock_is_ahead_is_told_by_how_much(lab, tmp_path) -> None:
+    file = tmp_path / "export" / "a.tif"
+    file.write_bytes(b"x")
+    ahead = time.time() + 3600
+    os.utime(file, (ahead, ahead))
+
+    found = sentences(examine_folders(settings.read(lab, {}), None))
+
+    assert "ahead of this PC's" in found["clock"]
+    assert "one time server" in found["clock"]
+
+
+def test_a_port_that_another_program_has_is_wrong(lab) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        lab.write_text(lab.read_text().replace("port = 0", f"port = {port}"), encoding="utf-8")
+
+        found = levels(examine(settings.read(lab, {}), lab))
+
+    assert found["review page"] == "wrong"
+
+
+def test_a_page_for_others_without_accounts_is_wrong(lab) -> None:
+    text = lab.read_text().replace("[web]", '[web]\nhost = "0.0.0.0"')
+    lab.write_text(text, encoding="utf-8")
+
+    found = {one.check: one for one in examine(settings.read(lab, {}), lab)}
+
+    assert found["review page"].level == "wrong"
+    assert "accounts" in found["review page"].sentence
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_wrong(lab) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    lab.write_text(lab.read_text() + '[model]\ndevice = "cuda"\n', encoding="utf-8")
+
+    assert levels(examine(settings.read(lab, {}), lab))["compute"] == "wrong"

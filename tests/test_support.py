@@ -1,0 +1,146 @@
+"""What is sent to a helper far away holds no secret and no name; what is shipped is listed."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+import zipfile
+from datetime import UTC, datetime
+
+import pytest
+
+from agent.cli import main
+from agent.host.parts import bill, licence_of, parts
+from agent.host.support import Pseudonyms
+
+SECRETS = ("hunter2", "4711", "Schmidt", "Getriebewerk", "R. Stahl", "Probe", "hooks.example")
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    return int(stopped.value.code or 0)
+
+
+# --- names --------------------------------------------------------------------------------------
+
+
+def test_a_name_is_hidden_wherever_it_stands_and_always_in_the_same_way() -> None:
+    names = Pseudonyms(["4711_Schmidt_2.tif", "Getriebewerk Nord"], salt=b"s")
+    line = {
+        "event": "file.set_aside",
+        "file": "2026/4711_Schmidt_2.tif",
+        "reason": "/mnt/lom/4711_Schmidt_2.tif: order 4711 of Getriebewerk is cut off",
+        "took_ms": 12,
+    }
+
+    hidden = names.document(line)
+
+    assert hidden["event"] == "file.set_aside"
+    assert hidden["took_ms"] == 12
+    assert re.fullmatch(r"x\w{8}/x\w{8}\.tif", hidden["file"])
+    assert not any(word in json.dumps(hidden) for word in ("4711", "Schmidt", "Getriebewerk"))
+    assert hidden["file"].split("/")[1] in hidden["reason"]
+    assert hidden["reason"].endswith("is cut off")
+
+
+def test_another_bundle_has_other_pseudonyms() -> None:
+    assert Pseudonyms(["4711"]).of("4711") != Pseudonyms(["4711"]).of("4711")
+
+
+@pytest.mark.parametrize(
+    "key", ["password", "store.url", "urls", "api_token", "key", "database_url"]
+)
+def test_secrets_are_hidden_by_their_key(key) -> None:
+    assert Pseudonyms([]).document({key: "hunter2"}) == {key: "…"}
+
+
+def test_an_address_inside_a_sentence_is_hidden() -> None:
+    hidden = Pseudonyms([]).text("cannot reach postgresql+psycopg://lab:hunter2@db.plant/x now")
+
+    assert hidden == "cannot reach postgresql+psycopg://… now"
+
+
+# --- the bundle ---------------------------------------------------------------------------------
+
+
+def test_a_support_bundle_holds_state_and_logs_but_no_secret_name_or_picture(
+    tmp_path, capsys
+) -> None:
+    file = tmp_path / "agent.toml"
+    (tmp_path / "Schmidt").mkdir()
+    file.write_text(
+        '[site]\nname = "Getriebewerk Nord"\n[notify]\nurls = ["json://u:hunter2@hooks.example/x"]\n'
+        '[web]\nport = 0\n[[sources]]\nname = "LOM-07"\nfolder = "Schmidt"\nquiet_s = 0\n'
+        'order = "4711"\noperator = "R. Stahl"\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "Schmidt" / "4711_Probe_2.tif").write_bytes(b"no picture")
+    logs = tmp_path / "data" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "agent.log").write_text(
+        json.dumps({"event": "file.set_aside", "file": "4711_Probe_2.tif", "by": "R. Stahl"})
+        + "\nTraceback: cannot read Schmidt/4711_Probe_2.tif\n",
+        encoding="utf-8",
+    )
+    assert run("--config", str(file), "run", "--once") == 1
+
+    code = run("--config", str(file), "support-bundle", str(tmp_path / "out.zip"))
+
+    assert code == 0
+    with zipfile.ZipFile(tmp_path / "out.zip") as packed:
+        held = {name: packed.read(name).decode("utf-8") for name in packed.namelist()}
+    assert {"status.json", "settings.json", "doctor.json", "files.json", "logs/agent.log"} <= set(
+        held
+    )
+    assert "file.set_aside" in held["logs/agent.log"]
+    for name, text in held.items():
+        assert [word for word in SECRETS if word in text] == [], name
+    key = (tmp_path / "out.names.csv").read_text(encoding="utf-8-sig")
+    assert "4711_Probe_2" in key
+    assert "stays here" in capsys.readouterr().out
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+def test_every_part_has_a_licence_and_none_is_gpl() -> None:
+    listed = parts()
+
+    names = {part.name for part in listed}
+    assert {"martensight", "torch", "numpy", "rapidocr"} <= names
+    assert not names & {"pytest", "ruff", "mypy", "grad-cam"}, "tools are not shipped"
+    assert [part.name for part in listed if part.licence in {"", "not said", "UNKNOWN"}] == []
+    strong = [
+        p.name for p in listed if re.search(r"(?<!L)GPL", p.licence) and "OR" not in p.licence
+    ]
+    assert strong == []
+
+
+def test_weights_of_networks_are_parts_too() -> None:
+    weights = [part for part in parts(["20261124-1f2e3d4c"]) if part.kind != "library"]
+
+    assert [part.name for part in weights][-1] == "bundle 20261124-1f2e3d4c"
+    assert len(weights) == 3
+
+
+def test_the_bill_is_a_valid_cyclonedx_document() -> None:
+    schema = pytest.importorskip("cyclonedx.validation.json", reason="cyclonedx is not installed")
+    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415
+
+    document = bill(parts(["b"]), at=datetime(2026, 11, 24, tzinfo=UTC), serial=uuid.UUID(int=1))
+
+    assert schema.JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)) is None
+
+
+def test_a_licence_is_told_from_whatever_words_a_package_uses() -> None:
+    from email.message import Message  # noqa: PLC0415
+
+    about = Message()
+    about["Classifier"] = "License :: OSI Approved :: BSD License"
+    said = Message()
+    said["License"] = "UNKNOWN"
+
+    assert licence_of(about) == "BSD-3-Clause"
+    assert licence_of(said, "Apache Software License 2.0") == "Apache-2.0"
