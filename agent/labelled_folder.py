@@ -573,12 +573,12 @@ def _example(one: Labelled, crop: Crop, archive: Archive) -> Example:
 
 
 def loader(
-    archive: Archive, sha256: str, page: int, um_per_px: float | None
+    archive: Archive, sha256: str, page: int, um_per_px: float | None, microscope: str = ""
 ) -> Callable[[], Field]:
     """Say how an archived crop becomes a field when it is asked for."""
 
     def load() -> Field:
         pixels, valid = archive.field(sha256, page)
-        return Field(pixels, valid, um_per_px)
+        return Field(pixels, valid, um_per_px, microscope)
 
     return load

@@ -175,7 +175,10 @@ class Pipeline:
         if classifier:
             from model import Field  # noqa: PLC0415 - PyTorch takes seconds; a lab may start without
 
-            fields = [Field(crop.pixels, crop.valid, crop.um_per_px) for crop, _ in crops]
+            fields = [
+                Field(crop.pixels, crop.valid, crop.um_per_px, _microscope(crop, told))
+                for crop, told in crops
+            ]
             predictions = classifier.classify(fields)
         return [
             self._judged(crop, told, prediction, classifier, held)
@@ -386,9 +389,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - as in `_judged_one_by_one`
             self._crashed(hand, error, taken)
 
-    def _by_bundle(
-        self, batch: Sequence[_InHand]
-    ) -> Iterator[tuple[Judge, list[_InHand]]]:
+    def _by_bundle(self, batch: Sequence[_InHand]) -> Iterator[tuple[Judge, list[_InHand]]]:
         groups: dict[int, tuple[Judge, list[_InHand]]] = {}
         for hand in batch:
             judge = self._judge_for(hand)
@@ -608,6 +609,10 @@ def _is_alone_missing(claim: Claim) -> bool:
         return any(True for _ in claim.folder.iterdir())
     except OSError:
         return False
+
+
+def _microscope(crop: Crop, told: Mapping[str, str]) -> str:
+    return _with_metadata(told, crop.metadata)[0].get("microscope", "")
 
 
 def _with_metadata(

@@ -21,12 +21,14 @@ from agent.pipeline import maps_of
 from agent.store import Finding
 from agent.triage import triage
 from model import (
+    NOT_TAUGHT,
     Classifier,
     Example,
     Plan,
     TaxonomyError,
     compare,
     evaluate,
+    not_taught,
     read_manifest,
     taxonomy_from,
     train,
@@ -263,6 +265,8 @@ def held_against(
 ) -> Comparison:
     """Judge two bundles on the candidate's test images that neither learned from.
 
+    Images of codes that neither was taught are looked at too: both must flag them.
+
     Args:
         current: Folder of the bundle at work.
         candidate: Folder of the other one.
@@ -270,12 +274,19 @@ def held_against(
         steps: What was done is appended here.
         may_lose: Share of the test images that a recommended candidate may lose on balance.
     """
-    tested = set(read_manifest(candidate).split["test"])
+    manifest = read_manifest(candidate)
+    tested = set(manifest.split["test"])
     unseen = [example for example in examples if example.key in tested]
+    taught = set(read_manifest(current).taxonomy.trained_codes)
+    untaught = {
+        kind: some
+        for kind, some in not_taught(examples, manifest.taxonomy).items()
+        if kind.removeprefix(NOT_TAUGHT) not in taught
+    }
     found = []
     for name in (current, candidate):
         classifier = Classifier.load(name)
-        found.append(evaluate(classifier, unseen))
+        found.append(evaluate(classifier, unseen, strange=untaught))
         steps.append(Step("comparison", len(found), 2, name.name))
     return compare(found[0], found[1], may_lose=may_lose)
 
@@ -338,7 +349,10 @@ def reprocess(
     judged = flagged = 0
     for start in range(0, len(found), TOGETHER):
         some = found[start : start + TOGETHER]
-        fields = [loader(archive, v.sha256, v.page, v.um_per_px)() for v in some]
+        fields = [
+            loader(archive, v.sha256, v.page, v.um_per_px, v.process_data.get("microscope", ""))()
+            for v in some
+        ]
         for view, prediction in zip(some, classifier.classify(fields), strict=True):
             archive.keep_maps(view.sha256, view.page, prediction.bundle, maps_of(prediction))
             finding = _finding(view, prediction, policy, thresholds)

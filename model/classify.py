@@ -6,13 +6,14 @@ In:  `Field`s. Out: a `Prediction` each. Next: the agent's `triage`.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model.bundle import load_bundle
 from model.calibration import prediction_set
+from model.companions import of_answer
 from model.errors import BundleError
 from model.gaze import Gaze, Sight, over_whole
 from model.runtime import Engine, choose_engine
@@ -252,7 +253,9 @@ class Classifier:
         head, classes = found
         asked = _Asked(self._gaze.frames(fields), self._gaze)
         asked.ask(head, range(len(fields)))
-        inside = [{size: float(s[head.name][at]) for size, at in classes.items()} for s in asked.shares]
+        inside = [
+            {size: float(s[head.name][at]) for size, at in classes.items()} for s in asked.shares
+        ]
         return [{size: share / sum(one.values()) for size, share in one.items()} for one in inside]
 
     def _judged(self, fields: Sequence[Field]) -> Iterator[tuple[Field, _Judged]]:
@@ -321,7 +324,7 @@ class Classifier:
                 self._map(shown, judged, answer.size_evidence) if answer.size_evidence else None
             ),
             coarser_share=looks.shares,
-            strangeness=strangeness,
+            strangeness=self._accompanied(strangeness, judged),
             bundle=self.name,
             engine=judged.engine.label,
             precision=judged.engine.precision,
@@ -331,6 +334,13 @@ class Classifier:
             contrast_with=looks.near,
             evidence_limits=self.evidence_limits,
         )
+
+    def _accompanied(self, strangeness: Strangeness, judged: _Judged) -> Strangeness:
+        """Log what the classifier's own doubt would say of strangeness; it decides nothing."""
+        head = self._heads[self._scheme.first_stage()[0]]
+        logits = head.logits(judged.sights[head.eye].embedding[None])[0]
+        doubt = of_answer(logits, judged.answer.codes)
+        return replace(strangeness, companions={**strangeness.companions, **doubt})
 
     def _map(self, shown: Field, judged: _Judged, which: tuple[str, int]) -> NDArray[np.float16]:
         head, index = self._heads[which[0]], which[1]

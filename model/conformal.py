@@ -10,16 +10,20 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+OWN_SCORES_FROM = 100
+"""Microscopes with fewer known images are compared with the images of all microscopes: at an alarm
+rate of 2 % fewer images could not tell their own rate to within a factor of two."""
 
 FOLDS = 10
 """Folds of the cross-conformal pool: each model then knows nine tenths of the examples."""
@@ -78,6 +82,46 @@ def warning(alpha: float, known: int) -> str:
         f"With {known} known images the share of good images flagged may be anything up to "
         f"{alarm_limit(alpha, known):.1%} where {alpha:.1%} is set; more images make it steadier."
     )
+
+
+def per_specimen(alpha: float, fields: int) -> float:
+    """Give the share of good specimens of so many fields that have a flagged one.
+
+    Args:
+        alpha: The alarm rate of one field.
+        fields: Of one specimen, taken to be flagged independently; where they resemble one another
+            fewer specimens are affected, each with more fields.
+    """
+    return float(1.0 - (1.0 - alpha) ** fields)
+
+
+def alarm_rate_in_words(alpha: float, fields: int) -> str:
+    """Say in a sentence what an alarm rate means for single fields and for whole specimens."""
+    said = f"{alpha:.1%} of good fields are flagged on average"
+    if fields < 2:  # noqa: PLR2004 - a specimen of one field is no more than its field
+        return f"{said}."
+    return (
+        f"{said}; of good specimens with {fields} fields {per_specimen(alpha, fields):.1%} have a "
+        "flagged one."
+    )
+
+
+def alarm_rate_warnings(alpha: float, of: Mapping[str, Any]) -> list[str]:
+    """Say in sentences what makes a bundle's alarm rate uncertain; [] where nothing does.
+
+    Args:
+        alpha: The alarm rate that the lab has set.
+        of: The bundle's known images in short, from `Known.in_short`.
+    """
+    own, all_of = of["own_scores"], of["microscopes"]
+    few = [f"{name} ({n})" for name, n in sorted(all_of.items()) if name and name not in own]
+    found = [warning(alpha, of["known"])]
+    if few and len(all_of) > 1:
+        found.append(
+            f"Too few known images for an alarm rate of their own (at least {OWN_SCORES_FROM}) "
+            f"have {', '.join(few)}: their fields are compared with the images of all microscopes."
+        )
+    return [sentence for sentence in found if sentence]
 
 
 def alarm_limit(alpha: float, known: int, tested: int | None = None, level: float = 0.95) -> float:

@@ -344,14 +344,14 @@ def _keep(row: Row, bundle: Path, examples: Sequence[Example], place: Path) -> N
 
 def _once(ordinary: list[Known], row: Row) -> Callable[[Sequence[Example]], Known]:
     """Learn what is ordinary once for all rows, from a few images: no table is about it."""
-    from model.strangeness import Known  # noqa: PLC0415 - annotations above are not run
+    from model.taught import learn as learn_ordinary  # noqa: PLC0415 - seconds of import
 
     taxonomy = row.plan.taxonomy
 
     def learn(examples: Sequence[Example]) -> Known:
         if not ordinary:
             some = examples[:: max(1, len(examples) // _ORDINARY)]
-            ordinary.append(Known.learn(some, subtype_of=lambda code: taxonomy.parse(code)[0]))
+            ordinary.append(learn_ordinary(some, subtype_of=lambda code: taxonomy.parse(code)[0]))
         return ordinary[0]
 
     return learn

@@ -39,11 +39,13 @@ class Field:
         pixels: (h, w, 3) uint8, RGB.
         valid: (h, w) bool; False where a pixel is no steel (a masked bar, resin, bleeding).
         um_per_px: Physical size of a pixel in µm, or None when unknown.
+        microscope: What took it, "" where unknown; only an alarm rate asks for it.
     """
 
     pixels: NDArray[np.uint8]
     valid: NDArray[np.bool_]
     um_per_px: float | None
+    microscope: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,8 +159,16 @@ class Textures:
     whitens: NDArray[np.float32]
 
     @classmethod
-    def from_moments(cls, moments: dict[str, Moments], shrink: float = 1e-3) -> Textures:
-        """Fit one Gaussian per subtype, drawn a little towards a multiple of the identity."""
+    def from_moments(
+        cls, moments: dict[str, Moments], shrink: float = 1e-3, least: float = 0.0
+    ) -> Textures:
+        """Fit one Gaussian per subtype, drawn a little towards a multiple of the identity.
+
+        Args:
+            moments: Of each subtype's cells.
+            shrink: How far it is drawn, in [0, 1].
+            least: Standard deviation that every direction has at the least, in the vectors' unit.
+        """
         names = tuple(sorted(name for name, one in moments.items() if one.count))
         if not names:
             raise TrainingError("There is no steel in the examples to learn its texture from.")
@@ -170,7 +178,7 @@ class Textures:
             covariance = moments[name].outer / moments[name].count - np.outer(mean, mean)
             drawn = (1 - shrink) * covariance
             drawn[np.diag_indices(len(mean))] += (
-                shrink * max(float(np.trace(covariance)), 1e-12) / len(mean)
+                shrink * max(float(np.trace(covariance)), 1e-12) / len(mean) + least**2
             )
             whitens.append(whitening(drawn))
         return cls(names, np.stack(means).astype(np.float32), np.stack(whitens).astype(np.float32))

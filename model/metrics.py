@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,11 +23,35 @@ if TYPE_CHECKING:
 
     from model.classify import Classifier, Prediction
     from model.dataset import Example
+    from model.frame import Field
     from model.labels import Taxonomy
+
+NOT_TAUGHT = "not taught: "
+"""Before a code, the kind of its images: known to the lab, not to the bundle; to be flagged."""
 
 _TOGETHER = 8
 _BINS = 15
 _SURE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What was said of one image's strangeness.
+
+    Args:
+        p_value: Share of known images that look as strange. flagged: whether it was called strange.
+        score: Larger is stranger; tells images of one p-value apart, such as the many that are
+            stranger than all known ones.
+    """
+
+    p_value: float
+    flagged: bool
+    score: float = 0.0
+
+    @property
+    def order(self) -> float:
+        """Smaller is stranger: by p-value, and by score among equal ones."""
+        return self.p_value - 1e-6 * self.score / (1.0 + abs(self.score))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +66,7 @@ class Case:
         prediction_set: The codes that were named.
         p_value: Of its strangeness. flagged: whether it was called strange.
         slices: Where known: microscope, magnification, material, criterion.
+        score: Of its strangeness; tells images of one p-value apart.
     """
 
     key: str
@@ -54,6 +79,12 @@ class Case:
     p_value: float
     flagged: bool
     slices: Mapping[str, str]
+    score: float = 0.0
+
+    @property
+    def alarm(self) -> Alarm:
+        """What was said of its strangeness."""
+        return Alarm(self.p_value, self.flagged, self.score)
 
     @property
     def right(self) -> bool:
@@ -71,7 +102,8 @@ class Evaluation:
         cases: One per image.
         seen_in_training: Images left out because the bundle learned from them.
         alpha: The false-alarm rate that was set.
-        strange: Per kind of strange image, their p-values and whether they were flagged.
+        strange: Per kind of strange image, what was said of each. Kinds that start with
+            `NOT_TAUGHT` are labelled images of codes that the bundle knows of and was not taught.
     """
 
     bundle: str
@@ -79,7 +111,7 @@ class Evaluation:
     cases: tuple[Case, ...]
     seen_in_training: int
     alpha: float
-    strange: Mapping[str, tuple[tuple[float, bool], ...]]
+    strange: Mapping[str, tuple[Alarm, ...]]
 
     @property
     def n(self) -> int:
@@ -204,7 +236,6 @@ class Evaluation:
         """Give everything as `agent evaluate --json` prints it."""
         codes, counts = self.confusion()
         nll, ece = self.nll, self.ece
-        ordinary = np.array([c.p_value for c in self.cases])
         return {
             "bundle": self.bundle,
             "n": self.n,
@@ -222,17 +253,30 @@ class Evaluation:
             "per_stage": self.per_stage(),
             "confusion": {"codes": list(codes), "rows_predicted": counts.tolist()},
             "false_alarm_rate": {**self.false_alarms().as_json(), "alpha": self.alpha},
-            "strange": {
-                kind: {
-                    "n": len(found),
-                    "auroc": auroc([p for p, _ in found], ordinary),
-                    "fpr95": fpr95([p for p, _ in found], ordinary),
-                    "tpr_at_alpha": sum(f for _, f in found) / len(found) if found else None,
-                }
-                for kind, found in self.strange.items()
-            },
+            "strange": {kind: self._told_apart(found) for kind, found in self.strange.items()},
             "slices": self.by_slice(),
         }
+
+    def _told_apart(self, found: Sequence[Alarm]) -> dict[str, Any]:
+        ordinary = np.array([case.alarm.order for case in self.cases])
+        strange = [alarm.order for alarm in found]
+        flagged = wilson(sum(alarm.flagged for alarm in found), len(found))
+        apart = auroc(strange, ordinary)
+        return {
+            "n": len(found),
+            "auroc": apart,
+            "auroc_interval": auroc_interval(apart, len(strange), len(ordinary)),
+            "fpr95": fpr95(strange, ordinary),
+            "tpr_at_alpha": flagged.value,
+            "tpr_interval": [flagged.low, flagged.high],
+        }
+
+    def not_taught(self) -> tuple[int, int]:
+        """Say how many images of codes that were not taught were flagged, and of how many."""
+        found = [
+            a for kind, some in self.strange.items() if kind.startswith(NOT_TAUGHT) for a in some
+        ]
+        return sum(alarm.flagged for alarm in found), len(found)
 
     def _indices(self) -> tuple[NDArray[np.intp], NDArray[np.intp], tuple[str, ...]]:
         occur = {c.true for c in self.cases} | {c.predicted for c in self.cases}
@@ -293,12 +337,12 @@ def evaluate(
         done += len(some)
         if progress is not None:
             progress(done, total)
-    found: dict[str, tuple[tuple[float, bool], ...]] = {}
+    found: dict[str, tuple[Alarm, ...]] = {}
     for kind, images in (strange or {}).items():
-        judged: list[tuple[float, bool]] = []
-        for some, predictions in _classified(classifier, images):
-            judged += [(p.strangeness.p_value, p.strangeness.flagged) for p in predictions]
-            done += len(some)
+        judged: list[Alarm] = []
+        for alarm in alarms_of(classifier, images):
+            judged.append(alarm)
+            done += 1
             if progress is not None:
                 progress(done, total)
         found[kind] = tuple(judged)
@@ -317,6 +361,27 @@ def cases_of(classifier: Classifier, examples: Sequence[Example]) -> Iterator[Ca
     for some, predictions in _classified(classifier, examples):
         for example, prediction in zip(some, predictions, strict=True):
             yield _case(example, prediction, classifier.taxonomy)
+
+
+def alarms_of(classifier: Classifier, examples: Sequence[Example]) -> Iterator[Alarm]:
+    """Say of each image how strange it is; its code is not looked at."""
+    for _, predictions in _classified(classifier, examples):
+        for one in predictions:
+            found = one.strangeness
+            yield Alarm(found.p_value, found.flagged, found.score)
+
+
+def not_taught(examples: Sequence[Example], taxonomy: Taxonomy) -> dict[str, list[Example]]:
+    """Gather the images of codes that the taxonomy names and does not teach, per kind.
+
+    They are the lab's own must-be-flagged images: a coarser size than any taught one, above all.
+    """
+    found: dict[str, list[Example]] = {}
+    for example in examples:
+        code = taxonomy.code(*taxonomy.parse(example.code))
+        if code not in taxonomy.trained_codes:
+            found.setdefault(f"{NOT_TAUGHT}{code}", []).append(example)
+    return found
 
 
 def compare(
@@ -352,6 +417,7 @@ def compare(
     delta = np.array([float(b.right) - float(a.right) for a, b in pairs])
     change = bootstrap(n, lambda i: float(delta[i].mean()))
     worse = _worse_codes(pairs)
+    untaught = _not_taught(current, candidate)
     numbers = {
         "n": n,
         "current_right": was,
@@ -361,6 +427,7 @@ def compare(
         "mcnemar_p": p_value,
         "change": change.as_json(),
         "worse_codes": worse,
+        "not_taught": untaught,
         "flips": [
             {"key": b.key, "true": b.true, "current": a.predicted, "candidate": b.predicted}
             for a, b in pairs
@@ -370,6 +437,8 @@ def compare(
         "candidate": candidate.as_json(),
     }
     counted = f"{now} of {n} test micrographs right, {current.bundle} {was} (p = {p_value:.2g})"
+    if said := _flags(untaught):
+        counted += f"; {said}"
     if n < _ENOUGH:
         return Comparison(
             recommend=False,
@@ -400,6 +469,21 @@ _ENOUGH = 30
 _MOST_LOST = -0.03
 
 
+def _not_taught(current: Evaluation, candidate: Evaluation) -> dict[str, int]:
+    (was, n), (now, same) = current.not_taught(), candidate.not_taught()
+    return {"n": min(n, same), "current_flagged": was, "candidate_flagged": now}
+
+
+def _flags(found: Mapping[str, int]) -> str:
+    """Say how both bundles do on images that must be flagged, "" where there are none."""
+    if not found["n"]:
+        return ""
+    return (
+        f"of {found['n']} micrographs of codes that are not taught it flags "
+        f"{found['candidate_flagged']}, the other {found['current_flagged']}"
+    )
+
+
 def _worse_codes(pairs: Sequence[tuple[Case, Case]]) -> list[str]:
     lost: Counter[str] = Counter()
     total: Counter[str] = Counter()
@@ -414,7 +498,12 @@ def _classified(
 ) -> Iterable[tuple[Sequence[Example], list[Prediction]]]:
     for start in range(0, len(examples), _TOGETHER):
         some = examples[start : start + _TOGETHER]
-        yield some, classifier.classify([example.load() for example in some])
+        yield some, classifier.classify([_taken(example) for example in some])
+
+
+def _taken(example: Example) -> Field:
+    """Load a field, with the microscope that the lab knows it to be from."""
+    return replace(example.load(), microscope=example.slices.get("microscope", ""))
 
 
 def _case(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Case:
@@ -431,6 +520,7 @@ def _case(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Case:
         p_value=prediction.strangeness.p_value,
         flagged=prediction.strangeness.flagged,
         slices=slices,
+        score=prediction.strangeness.score,
     )
 
 
@@ -470,12 +560,30 @@ def _ece(sure: NDArray[np.float64], right: NDArray[np.float64]) -> float:
 
 
 def auroc(strange: Sequence[float], ordinary: NDArray[np.float64]) -> float | None:
-    """Give the chance that a strange image has a smaller p-value than an ordinary one."""
+    """Give the chance that a strange image has a smaller value than an ordinary one."""
     if not len(strange) or not len(ordinary):
         return None
     below = np.array(strange)[:, None] < ordinary[None, :]
     equal = np.array(strange)[:, None] == ordinary[None, :]
     return float((below + 0.5 * equal).mean())
+
+
+def auroc_interval(value: float | None, strange: int, ordinary: int) -> list[float | None]:
+    """Give the 95 % interval of an `auroc` from so many images.
+
+    Source:
+        Hanley and McNeil 1982, Radiology 143:29, the standard error; ours is cut at 0 and 1.
+    """
+    if value is None:
+        return [None, None]
+    both_strange, both_ordinary = value / (2 - value), 2 * value**2 / (1 + value)
+    variance = (
+        value * (1 - value)
+        + (strange - 1) * (both_strange - value**2)
+        + (ordinary - 1) * (both_ordinary - value**2)
+    ) / (strange * ordinary)
+    reach = 1.96 * math.sqrt(max(variance, 0.0))
+    return [max(0.0, value - reach), min(1.0, value + reach)]
 
 
 def fpr95(strange: Sequence[float], ordinary: NDArray[np.float64]) -> float | None:

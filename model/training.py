@@ -28,12 +28,12 @@ from model.frame import Framing, augmented
 from model.gaze import Gaze
 from model.heads import fit_head
 from model.leakage import Looked, near_duplicates, signature
-from model.metrics import Case, Evaluation, cases_of
+from model.metrics import Alarm, Case, Evaluation, alarms_of, cases_of, not_taught
 from model.network import Eye, backbone
 from model.runtime import choose_engine
 from model.saliency import evidence, evidence_limit
 from model.scheme import CODE, SUBTYPE, Head, Scheme
-from model.strangeness import Known
+from model.taught import Step, learning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from model.gaze import Sight
     from model.labels import Taxonomy
     from model.plan import Plan
+    from model.strangeness import Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ def train(
         folder: The folder of bundles. Only when all is done, a new bundle appears in it.
         test_keys: Micrographs that were tested on before and stay so, with their specimens.
         kept: Sides of an earlier split to be kept, per side; `test_keys` is the short form.
-        known: Learns what is ordinary from the examples that were learned from; None: `Known.learn`
-            with the frozen network of the installation.
+        known: Learns what is ordinary from the examples that were learned from; None: `taught`
+            does, with the frozen network of the installation.
         recipe: Version of the crop recipe of the examples.
         now: Aware UTC, for the name and the record.
 
@@ -98,6 +99,7 @@ def train(
         WeightsError: The weights do not fit.
         BundleError: The bundle could not be written.
     """
+    untaught = not_taught(examples, plan.taxonomy)
     examples, taxonomy, notes = accepted(examples, plan.taxonomy, mixed_groups=plan.mixed_groups)
     asked_of, plan = plan.taxonomy, replace(plan, taxonomy=taxonomy)
     sides = split(
@@ -154,10 +156,12 @@ def train(
     engine = choose_engine(plan.device)
     gaze = Gaze(framing, eyes, engine)
     heads, level, limits = yield from _calibrated(sides.validation, scheme, heads, gaze)
-    yield Progress("strangeness", 0, 1)
-    learned_from = (*sides.train, *sides.validation)
-    ordinary = known(learned_from) if known else _known(learned_from, taxonomy)
-    yield Progress("strangeness", 1, 1)
+    ordinary: Known | None = None
+    for step in _ordinary((*sides.train, *sides.validation), taxonomy, known):
+        ordinary = step.known
+        yield Progress("strangeness", step.done, step.total)
+    if ordinary is None:
+        raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
     classifier = Classifier(
         name="",
         scheme=scheme,
@@ -169,11 +173,7 @@ def train(
         engine=engine,
         alpha=plan.alpha,
     )
-    cases: list[Case] = []
-    for case in cases_of(classifier, sides.test):
-        cases.append(case)
-        yield Progress("evaluation", len(cases), len(sides.test))
-    evaluation = Evaluation("", taxonomy, tuple(cases), 0, plan.alpha, {})
+    evaluation = yield from _evaluated(classifier, sides.test, untaught)
     bundle = write_bundle(
         Contents(
             recipe=recipe,
@@ -193,6 +193,7 @@ def train(
                 "engine": engine.label,
                 "versions": _versions(),
                 "data": _digest(plan, sides),
+                "strangeness": ordinary.in_short(),
             },
             eyes=eyes,
             heads=heads,
@@ -398,8 +399,36 @@ class _Shown:
         return ("subtype",) if head == SUBTYPE else ("size",)
 
 
-def _known(examples: Sequence[Example], taxonomy: Taxonomy) -> Known:
-    return Known.learn(examples, subtype_of=lambda code: taxonomy.parse(code)[0])
+def _ordinary(
+    examples: Sequence[Example],
+    taxonomy: Taxonomy,
+    known: Callable[[Sequence[Example]], Known] | None,
+) -> Iterator[Step]:
+    """Learn what is ordinary, or take what somebody else learned of it."""
+    if known is not None:
+        yield Step(len(examples), len(examples), known(examples))
+        return
+    yield from learning(examples, subtype_of=lambda code: taxonomy.parse(code)[0])
+
+
+def _evaluated(
+    classifier: Classifier, test: Sequence[Example], untaught: Mapping[str, Sequence[Example]]
+) -> Generator[Progress, None, Evaluation]:
+    """Look at the test images, and at those of codes that were not taught: they must be flagged."""
+    total = len(test) + sum(map(len, untaught.values()))
+    cases: list[Case] = []
+    for case in cases_of(classifier, test):
+        cases.append(case)
+        yield Progress("evaluation", len(cases), total)
+    strange: dict[str, tuple[Alarm, ...]] = {}
+    done = len(cases)
+    for kind, examples in untaught.items():
+        alarms = []
+        for alarm in alarms_of(classifier, examples):
+            alarms.append(alarm)
+            yield Progress("evaluation", done := done + 1, total)
+        strange[kind] = tuple(alarms)
+    return Evaluation("", classifier.taxonomy, tuple(cases), 0, classifier.alpha, strange)
 
 
 # ------------------------------------------------------------------ the record

@@ -8,7 +8,7 @@ import numpy as np
 
 from model import Example, Field, Plan, default_taxonomy
 from model.experiments import Result, as_json, as_markdown, compared, rows, run
-from model.strangeness import Known
+from model.taught import learn
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -72,8 +72,8 @@ def test_the_page_has_the_tables_and_the_papers_orientation():
 
 
 def test_a_finished_row_is_not_trained_again(tmp_path, monkeypatch):
-    known = Known.learn(examples()[:4], subtype_of=lambda code: code[0])
-    monkeypatch.setattr(Known, "learn", classmethod(lambda *_, **__: known))
+    known = learn(examples()[:4], subtype_of=lambda code: code[0])
+    monkeypatch.setattr("model.taught.learn", lambda *_, **__: known)
     plan = Plan(taxonomy=default_taxonomy(), views=1, device="pytorch")
 
     def lite(row):

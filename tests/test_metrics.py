@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model import Evaluation, compare, default_taxonomy
+from model import Evaluation, Example, compare, default_taxonomy
 from model.intervals import at_most, bootstrap, mcnemar, wilson
-from model.metrics import Case, auroc, fpr95
+from model.metrics import Alarm, Case, auroc, auroc_interval, fpr95, not_taught
 
 STANDARD = default_taxonomy()
 
@@ -25,6 +25,10 @@ def case(key: int, true: str, predicted: str, probability: float = 0.9, p_value:
         flagged=p_value < 0.02,
         slices={"microscope": "LOM-07" if key % 2 else "LOM-03"},
     )
+
+
+def example(code: str) -> Example:
+    return Example(key=code, code=code, group=code, load=lambda: None)  # type: ignore[arg-type, return-value]  # never loaded
 
 
 def evaluation(cases, name="20261124-00000000", strange=None) -> Evaluation:
@@ -127,12 +131,54 @@ def test_strange_images_are_told_apart_by_small_p_values():
 
 
 def test_the_json_says_how_each_strange_kind_fared():
-    found = evaluation([case(1, "G8", "G8")], strange={"pearlite": ((0.01, True), (0.6, False))})
+    seen = (Alarm(0.01, flagged=True), Alarm(0.6, flagged=False))
+
+    found = evaluation([case(1, "G8", "G8")], strange={"pearlite": seen})
 
     document = found.as_json()["strange"]["pearlite"]
-
     assert document["n"] == 2
     assert document["tpr_at_alpha"] == 0.5
+    assert document["tpr_interval"] == pytest.approx([0.0945, 0.9055], abs=1e-3)  # Wilson, 1 of 2
+
+
+def test_images_stranger_than_all_known_ones_are_told_apart_by_their_score():
+    mild, strong = Alarm(1 / 161, flagged=True, score=4.0), Alarm(1 / 161, flagged=True, score=9.0)
+
+    assert strong.order < mild.order < Alarm(2 / 161, flagged=True, score=99.0).order
+
+
+def test_an_auroc_of_few_images_is_said_to_be_vague():
+    low, high = auroc_interval(0.9, 12, 30)
+
+    assert low == pytest.approx(0.79, abs=0.02)
+    assert high == 1.0
+    assert auroc_interval(0.9, 1200, 3000)[0] > 0.88
+    assert auroc_interval(None, 0, 3) == [None, None]
+
+
+def test_images_of_codes_that_are_not_taught_are_the_labs_own_must_be_flagged_set():
+    coarse = [example("G6"), example("B5")]
+
+    assert {
+        kind: len(some) for kind, some in not_taught([*coarse, example("G8")], STANDARD).items()
+    } == {
+        "not taught: G6": 1,
+        "not taught: B5": 1,
+    }
+
+
+def test_a_comparison_says_how_both_flag_what_is_not_taught():
+    flagged, missed = Alarm(0.01, flagged=True), Alarm(0.5, flagged=False)
+    kinds = [(flagged,) * 4, (flagged, flagged, flagged, missed)]
+    before, after = (
+        evaluation([case(i, "G8", "G8") for i in range(40)], name, {"not taught: G6": some})
+        for name, some in zip(("old", "new"), kinds, strict=True)
+    )
+
+    found = compare(before, after)
+
+    assert found.numbers["not_taught"] == {"n": 4, "current_flagged": 4, "candidate_flagged": 3}
+    assert "of 4 micrographs of codes that are not taught it flags 3, the other 4" in found.sentence
 
 
 def right(n: int, wrong: set[int], name: str) -> Evaluation:

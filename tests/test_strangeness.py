@@ -14,7 +14,9 @@ from model.errors import ModelError, TrainingError
 from model.frame import Field
 from model.gaussian import Clouds, Moments, Textures, shrunken, unit, whitening
 from model.network import bare_backbone
-from model.strangeness import LOOKS, Known, rarity, score_of
+from model.strangeness import Known, rarity
+from model.taught import learn
+from model.usual import LOOKS, score_of
 
 ALPHA = 0.05
 CODES = ("G7", "G8", "M8")
@@ -57,7 +59,7 @@ def backbone():
 
 @pytest.fixture(scope="module")
 def known(backbone):
-    return Known.learn(examples(90), backbone, subtype_of=lambda code: code[0])
+    return learn(examples(90), backbone, subtype_of=lambda code: code[0])
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +170,8 @@ def test_another_network_than_it_was_learned_with_is_refused(known):
 def test_the_order_of_the_examples_changes_nothing(backbone):
     some = examples(24)
 
-    one = Known.learn(some, backbone, subtype_of=lambda code: code[0])
-    other = Known.learn(some[::-1], backbone, subtype_of=lambda code: code[0])
+    one = learn(some, backbone, subtype_of=lambda code: code[0])
+    other = learn(some[::-1], backbone, subtype_of=lambda code: code[0])
 
     field = drawn("G8", 77)
     assert one.judge([field], 0.2)[0].score == other.judge([field], 0.2)[0].score
@@ -192,7 +194,7 @@ def test_an_alarm_rate_too_fine_for_the_known_images_is_refused(known):
 
 
 def test_too_few_known_images_flag_nothing_and_say_so(backbone):
-    few = Known.learn(examples(9), backbone, subtype_of=lambda code: code[0])
+    few = learn(examples(9), backbone, subtype_of=lambda code: code[0])
     noise = np.random.default_rng(1).integers(0, 255, (128, 128, 3)).astype(np.uint8)
 
     (found,) = few.judge([Field(noise, np.ones((128, 128), bool), 0.2)], 0.02)
@@ -205,7 +207,7 @@ def test_too_few_known_images_flag_nothing_and_say_so(backbone):
 
 def test_one_example_is_no_comparison(backbone):
     with pytest.raises(TrainingError, match="two"):
-        Known.learn(examples(1), backbone, subtype_of=lambda code: code[0])
+        learn(examples(1), backbone, subtype_of=lambda code: code[0])
 
 
 # ------------------------------------------------------------------ scores

@@ -25,7 +25,7 @@ from model import (
     train,
     verify_bundle,
 )
-from model.strangeness import Known
+from model.taught import learn
 
 NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
 TAXONOMY = taxonomy_from(
@@ -79,11 +79,11 @@ def trained(folder, plan=PLAN, given=None, **more):
 
 
 @cache
-def taught_once() -> Known:
-    return Known.learn(examples(4), subtype_of=lambda code: code[0])
+def taught_once():
+    return learn(examples(4), subtype_of=lambda code: code[0])
 
 
-def ordinary(_: object) -> Known:
+def ordinary(_):
     """Strangeness takes seconds to learn and is not what these tests are about."""
     return taught_once()
 

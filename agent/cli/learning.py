@@ -17,6 +17,7 @@ import typer
 import agent.cli.promoting  # noqa: F401 - `agent models` belongs to this group
 from agent.cli import say
 from agent.cli.app import SAYS_NO, SOME_FAILED, app, settings_of, store_of
+from agent.cli.leaving_out import show_left_out
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -350,10 +351,20 @@ def evaluate(
     strange: Annotated[
         Path | None, typer.Option(help="Folder with a sub-folder per strange kind.")
     ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Instead: learn what is ordinary without this structure code, and say whether its "
+            'micrographs are called strange. May be repeated; "every" takes all codes in turn.'
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Say how good a bundle is on labelled micrographs; nothing is written down."""
     settings = settings_of(context)
+    if leave_out:
+        show_left_out(settings, folder, manifest, leave_out, json=json)
+        return
     with store_of(settings) as store:
         evaluation, unusable = look_at(
             settings, store, folder, manifest=manifest, bundle=bundle, strange=strange

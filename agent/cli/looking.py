@@ -356,6 +356,7 @@ def answer_of(said: Prediction, verdict: Verdict) -> dict[str, object]:
             "local": strange.local,
             "where": strange.where and list(strange.where),
         },
+        "defects": list(said.defects),
         "handling": verdict.handling.value,
         "reasons": [reason.value for reason in verdict.reasons],
         "bundle": said.bundle,

@@ -102,12 +102,30 @@ def show(context: typer.Context, name: NameArgument, json: JsonOption = False) -
             ("scheme", manifest.scheme),
             ("recipe of its crops", manifest.recipe),
             ("codes", ", ".join(manifest.taxonomy.trained_codes)),
+            *_of_strangeness(manifest, settings.strangeness.alpha),
             *((f"micrographs to {side}", len(keys)) for side, keys in manifest.split.items()),
             *((f"promoted {one.promoted_at:%Y-%m-%d}", f"{one.by}: {one.reason}") for one in acts),
         ],
     )
     if manifest.metrics.get("n"):
         say_evaluation(manifest.metrics)
+
+
+def _of_strangeness(manifest: Manifest, alpha: float) -> list[tuple[str, str]]:
+    """Say what the lab's alarm rate means with this bundle, for fields and for specimens."""
+    from model import alarm_rate_in_words, alarm_rate_warnings  # noqa: PLC0415
+
+    known = manifest.facts.get("strangeness")
+    if not known:
+        return []
+    told = [
+        ("known images to compare with", str(known["known"])),
+        ("alarm rate", alarm_rate_in_words(alpha, known["fields_per_specimen"])),
+    ]
+    own = [f"{name} ({known['microscopes'][name]})" for name in known["own_scores"]]
+    if own:
+        told.append(("microscopes with a rate of their own", ", ".join(own)))
+    return told + [("", sentence) for sentence in alarm_rate_warnings(alpha, known)]
 
 
 def _as_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:

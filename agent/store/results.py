@@ -289,6 +289,7 @@ def _said(prediction: Prediction) -> dict[str, Any]:
             "look": strange.look,
             "area_um2": None if strange.area_um2 is None else float(strange.area_um2),
             "defects": list(prediction.defects),
+            "companions": _numbers(strange.companions),
         },
         "engine": prediction.engine,
         "precision": prediction.precision,

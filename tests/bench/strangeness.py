@@ -1,11 +1,14 @@
 """Say per kind how much of what is strange is flagged, and how often a known field is.
 
-    python tests/bench/strangeness.py --drawing other --known 200 --fresh 120 --each 24
-    python tests/bench/strangeness.py --drawing demo --real ../shared/data/micrographs
-    python tests/bench/strangeness.py --drawing other --ladder --yardsticks --leave-out M8
+    python tests/bench/strangeness.py --drawing third --known 200 --fresh 120 --each 24
+    python tests/bench/strangeness.py --drawing demo --real ../shared/data/micrographs --gates
+    python tests/bench/strangeness.py --drawing other --ladder --leave-out M8
+    python tests/bench/strangeness.py --cost
 
-Two drawings that share no line: the demo's needles, and `other_drawing`'s filtered noise. No
-average over kinds is printed, on purpose.
+Every figure stands with its number and 95 % interval; no average over kinds is printed, on purpose.
+Beside ours stand the methods that are logged with each result, energy and GEN of a linear
+discriminant, a PatchCore-like bank, and, where it can be imported, `pytorch-ood` on the same
+embeddings. `--kept FOLDER` keeps the drawn fields: drawing takes most of the time.
 """
 
 from __future__ import annotations
@@ -13,120 +16,108 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import other_drawing
 import torch
+from strange_sets import (
+    DRAWINGS,
+    FRESH,
+    HARMLESS,
+    LEFT,
+    SPOILT,
+    Drawn,
+    Shelf,
+    changed,
+    field_of,
+)
+from yardsticks import Yardsticks
 
-from agent.demo import drawing as demo_drawing
-from agent.demo import strange as demo_strange
 from model.conformal import alarm_limit
 from model.dataset import Example
-from model.frame import Field
-from model.gaussian import Clouds, unit
-from model.network import frozen_lite0
-from model.strangeness import Known, Strangeness, looker_of
+from model.frame import Field, Framing
+from model.intervals import wilson
+from model.leave_out import leave_out
+from model.metrics import auroc, auroc_interval, fpr95
+from model.taught import learn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from model.strangeness import Known, Strangeness
 
 ALPHA = 0.02
-CODES = other_drawing.CODES
-SCALES = (0.2, 0.2, 0.15, 0.25)
-
-Box = "tuple[float, float, float, float] | None"
+RADII_UM = (2.0, 3.0, 4.5, 7.0, 10.0, 15.0)
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """One program that draws: a field of a code, or of a strange kind, and where that is."""
+class Judge:
+    """Judges fields by ours and by every yardstick, from one look each."""
 
-    name: str
-    kinds: tuple[str, ...]
-    draw: Callable[[str, int, str, float], tuple[Field, Box]]
+    def __init__(self, known: Known, yardsticks: Yardsticks) -> None:
+        self.known, self._yardsticks = known, yardsticks
 
-
-def _demo(code: str, seed: int, kind: str, um: float) -> tuple[Field, Box]:
-    drawn = demo_drawing.draw(code, seed=seed, strange=kind, um_per_px=um, bar=None, border=False)
-    return _field(drawn.pixels, um), drawn.where
+    def look(self, field: Field) -> tuple[Strangeness, dict[str, float]]:
+        seen = self.known._looker.look(field)
+        found = self.known._judged(seen, field, ALPHA)
+        return found, {**found.companions, **self._yardsticks.scores(seen)}
 
 
-def _other(code: str, seed: int, kind: str, um: float) -> tuple[Field, Box]:
-    drawn = other_drawing.draw(code, seed=seed, strange=kind, um_per_px=um)
-    return _field(drawn.pixels, um), _box(drawn.mask)
-
-
-DRAWINGS = {
-    "demo": Drawing("demo", demo_strange.KINDS, _demo),
-    "other": Drawing("other", (*other_drawing.LOCAL, *other_drawing.WHOLE), _other),
-}
-
-SHIFTS: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
-    "brighter by 10 %": lambda x: _clipped(x * 1.1),
-    "darker by 10 %": lambda x: _clipped(x * 0.9),
-    "white balance": lambda x: _clipped(x * np.array([1.06, 1.0, 0.94])),
-    "JPEG 85": lambda x: cv2.imdecode(
-        cv2.imencode(".jpg", x, [cv2.IMWRITE_JPEG_QUALITY, 85])[1], cv2.IMREAD_COLOR
-    ),
-    "blur of 0.7 px": lambda x: cv2.GaussianBlur(x, (0, 0), 0.7),
-}
-
-
-def _clipped(light: NDArray[np.floating]) -> NDArray[np.uint8]:
-    return np.clip(light, 0, 255).astype(np.uint8)
-
-
-def _field(pixels: NDArray[np.uint8], um: float | None) -> Field:
-    return Field(np.ascontiguousarray(pixels), np.ones(pixels.shape[:2], bool), um)
-
-
-def _box(mask: NDArray[np.bool_] | None) -> Box:
-    if mask is None:
-        return None
-    y, x = np.nonzero(mask)
-    return (x.min(), y.min(), x.max() + 1, y.max() + 1)
-
-
-def known_fields(
-    drawing: Drawing, count: int, first: int, codes: Sequence[str]
-) -> Iterator[Example]:
-    for i in range(count):
-        code, um = codes[i % len(codes)], SCALES[i // len(codes) % 4]
-
-        def load(code: str = code, seed: int = first + i, um: float = um) -> Field:
-            return drawing.draw(code, seed, "", um)[0]
-
-        yield Example(f"{first + i}", code, f"{first + i}", load)
+def examples(drawn: Sequence[Drawn], first: int) -> list[Example]:
+    return [
+        Example(f"{first + i:05d}", one.code, f"{first + i}", lambda one=one: one.field)
+        for i, one in enumerate(drawn)
+    ]
 
 
 # ------------------------------------------------------------------ figures
 
 
-def auroc(usual: NDArray[np.float64], strange: NDArray[np.float64]) -> float:
-    below = (usual[None] < strange[:, None]).mean() + 0.5 * (usual[None] == strange[:, None]).mean()
-    return float(below)
+class Table:
+    """Prints figures against the same known fields."""
+
+    def __init__(self, judge: Judge, usual: Sequence[Field]) -> None:
+        self._judge = judge
+        seen = [judge.look(field) for field in usual]
+        self.usual = [found for found, _ in seen]
+        self._scores = -np.array([found.score for found in self.usual])
+        self._others = {
+            name: -np.array([scores[name] for _, scores in seen]) for name in seen[0][1]
+        }
+
+    def kind(self, name: str, drawn: Sequence[Drawn], *, others: bool = True) -> None:
+        seen = [self._judge.look(one.field) for one in drawn]
+        found = [one for one, _ in seen]
+        strange = [-one.score for one in found]
+        value = auroc(strange, self._scores)
+        low, high = auroc_interval(value, len(strange), len(self._scores))
+        hits = [
+            hit(one, each.field, each.where)
+            for one, each in zip(found, drawn, strict=True)
+            if each.where is not None
+        ]
+        place = f"  place {np.mean(hits):.2f}" if hits else ""
+        print(
+            f"{name:24} n {len(drawn):3}  AUROC {value:.3f} ({low:.2f}-{high:.2f})  "
+            f"FPR95 {fpr95(strange, np.sort(self._scores)):.2f}  {told_share(found)}{place}",
+            flush=True,
+        )
+        if others:
+            said = {
+                other: auroc([-scores[other] for _, scores in seen], usual)
+                for other, usual in self._others.items()
+            }
+            print("    " + "  ".join(f"{k} {v:.3f}" for k, v in said.items()), flush=True)
 
 
-def told(
-    kind: str, found: Sequence[Strangeness], usual: NDArray[np.float64], hits: str = ""
-) -> None:
-    scores = np.array([one.score for one in found])
-    missed = np.quantile(scores, 0.05, method="lower")
-    print(
-        f"{kind:22} n {len(found):3}  AUROC {auroc(usual, scores):.3f}  "
-        f"FPR95 {(usual >= missed).mean():.2f}  "
-        f"TPR {np.mean([one.flagged for one in found]):.2f} {hits}",
-        flush=True,
-    )
+def told_share(found: Sequence[Strangeness]) -> str:
+    share = wilson(sum(one.flagged for one in found), len(found))
+    return f"flagged {share.value:.3f} ({share.low:.2f}-{share.high:.2f})"
 
 
-def hit(found: Strangeness, field: Field, where: Box) -> bool:
+def hit(found: Strangeness, field: Field, where: tuple[float, float, float, float]) -> bool:
     """Whether the strangest cell lies in the box, give or take a cell."""
     height, width = field.valid.shape
     row, column = np.unravel_index(np.argmax(found.heat), found.heat.shape)
@@ -136,132 +127,158 @@ def hit(found: Strangeness, field: Field, where: Box) -> bool:
     return bool(x0 - around <= x < x1 + around and y0 - around <= y < y1 + around)
 
 
-def told_kind(
-    known: Known, drawing: Drawing, kind: str, count: int, usual: NDArray[np.float64]
-) -> None:
-    drawn = [
-        drawing.draw(CODES[i % 8], 5000 + 97 * i, kind, SCALES[i // 8 % 4]) for i in range(count)
-    ]
-    found = known.judge([field for field, _ in drawn], ALPHA)
-    places = [hit(o, f, w) for o, (f, w) in zip(found, drawn, strict=True) if w is not None]
-    told(kind, found, usual, f" place {np.mean(places):.2f}" if places else "")
+def told_known(known: Known, usual: Sequence[Strangeness]) -> None:
+    """False alarms against what chance allows, and whether p-values are uniform."""
+    limit = alarm_limit(ALPHA, len(known), len(usual))
+    print(
+        f"{'known, never seen':24} n {len(usual):3}  {told_share(usual)}  "
+        f"(chance allows {limit:.3f} at alpha {ALPHA})"
+    )
+    values = np.sort([one.p_value for one in usual])
+    n = len(values)
+    above = np.arange(1, n + 1) / n - values
+    apart = max(above.max(), (values - np.arange(n) / n).max())
+    print(f"{'  their p-values':24} KS {apart:.3f}, limit at 1 % {1.63 / np.sqrt(n):.3f}")
 
 
-def told_coarse(known: Known, drawing: Drawing, count: int, usual: NDArray[np.float64]) -> None:
-    codes = other_drawing.COARSE
-    fields = [
-        drawing.draw(codes[i % len(codes)], 9000 + i, "", SCALES[i // 6 % 4])[0]
-        for i in range(count)
-    ]
-    told("coarser than trained", known.judge(fields, ALPHA), usual)
+def told_ladder(table: Judge, shelf: Shelf, count: int) -> None:
+    for kind in shelf.drawing.sizes:
+        line = []
+        for radius in RADII_UM:
+            drawn = shelf.strange(kind, count, radius)
+            found = [table.look(one.field)[0] for one in drawn]
+            hits = [hit(o, d.field, d.where) for o, d in zip(found, drawn, strict=True) if d.where]
+            flagged = np.mean([one.flagged for one in found])
+            line.append(f"{radius:g} µm {flagged:.2f}/{np.mean(hits):.2f}")
+        print(f"ladder {kind:12} n {count} each, flagged/place  " + "  ".join(line), flush=True)
 
 
-def told_real(known: Known, folder: Path, usual: NDArray[np.float64]) -> None:
-    fields = []
+def told_real(table: Table, folder: Path) -> None:
+    drawn = []
     for path in sorted(folder.iterdir()):
         pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
         if pixels is not None:  # the lower tenth holds the bar
             kept = pixels[: int(0.88 * pixels.shape[0]), :, ::-1][:1200, :1600]
-            fields.append(_field(kept, None))
-    told("real, other materials", known.judge(fields, ALPHA), usual)
+            drawn.append(Drawn(field_of(kept, None), "", None))
+    table.kind("real, other materials", drawn)
 
 
-def told_ladder(known: Known, count: int) -> None:
-    for kind in ("inclusion", "pearlite", "ferrite", "stain"):
-        line = []
-        for radius in (2.0, 3.0, 4.5, 7.0, 10.0, 15.0):
-            drawn = [
-                other_drawing.draw(CODES[i % 8], seed=7000 + i, strange=kind, strange_um=radius)
-                for i in range(count)
-            ]
-            found = known.judge([_field(d.pixels, d.um_per_px) for d in drawn], ALPHA)
-            line.append(f"{radius:g} µm {np.mean([one.flagged for one in found]):.2f}")
-        print(f"ladder {kind:15} n {count} each  " + "  ".join(line), flush=True)
+def told_gates(known: Known, fresh: Sequence[Field], count: int) -> None:
+    wrong = Counter(one.name for field in fresh for one in known.defects(field))
+    any_wrong = sum(bool(known.defects(field)) for field in fresh)
+    share = wilson(any_wrong, len(fresh))
+    print(f"defect on a good field   n {len(fresh)}  {share.value:.3f}"
+          f" ({share.low:.2f}-{share.high:.2f})  {dict(wrong)}")  # fmt: skip
+    for name, (defect, spoil) in SPOILT.items():
+        found = [
+            [one.name for one in known.defects(changed(field, spoil))] for field in fresh[:count]
+        ]
+        named = np.mean([defect in one for one in found])
+        some = np.mean([bool(one) for one in found])
+        print(f"spoilt: {name:24} n {len(found)}  {defect} {named:.2f}, any {some:.2f}", flush=True)
 
 
-def told_yardsticks(
-    taught: Sequence[Example], fresh: Sequence[Field], strange: Sequence[Field]
-) -> None:
-    """Score one kind by the companions on the same last-layer embeddings."""
-    looker = looker_of(frozen_lite0())
-
-    def seen(fields: Sequence[Field]) -> NDArray[np.float64]:
-        return unit(np.stack([looker.look(field).whole[-1] for field in fields]))
-
-    learned, usual, odd = seen([e.load() for e in taught]), seen(fresh), seen(strange)
-    clouds = Clouds.around(learned, [e.code for e in taught])
-    centre = learned.mean(axis=0)
-    values, axes = np.linalg.eigh(np.cov((learned - centre).T))
-    rest = axes[:, np.argsort(values)[:-64]]
-    scores = {
-        "kNN, cosine, k = 1": lambda z: 1 - (z @ learned.T).max(axis=1),
-        "Mahalanobis++, last layer": lambda z: clouds.squared(z).min(axis=1),
-        "ViM residual, 64 kept": lambda z: np.linalg.norm((z - centre) @ rest, axis=1),
-    }
-    for name, score in scores.items():
-        print(f"  {name:28} AUROC {auroc(score(usual), score(odd)):.3f}")
+def told_left_out(shelf: Shelf, code: str, known: int, count: int) -> None:
+    rest = [one for one in shelf.known(known) if one.code != code]
+    left = [shelf.one(code, LEFT + i) for i in range(count)]
+    steps = leave_out(code, examples([*rest, *left], 0), subtype_of=lambda one: one[0], alpha=ALPHA)
+    *_, last = steps
+    if last.found is not None:
+        said = last.found.as_json()
+        print(f"left out: {code}  {said}", flush=True)
 
 
-def main() -> int:
+# ------------------------------------------------------------------ cost
+
+
+def told_cost(known: Known, shelf: Shelf) -> None:
+    """Say what a field of 1994 px costs beside the two-stage step, in time of one core."""
+    from networks import CODES as TAUGHT  # noqa: PLC0415
+    from networks import head_of, spent_s, two_stages  # noqa: PLC0415
+
+    from model import default_taxonomy  # noqa: PLC0415
+    from model.gaze import Gaze  # noqa: PLC0415
+    from model.network import Eye, bare_backbone  # noqa: PLC0415
+    from model.runtime import choose_engine, multiplies_bf16  # noqa: PLC0415
+    from model.scheme import Scheme  # noqa: PLC0415
+
+    tile = shelf.one("G8", FRESH).field.pixels
+    wide = np.tile(tile, (1994 // tile.shape[0] + 1, 1994 // tile.shape[1] + 1, 1))
+    scheme = Scheme("two-stage", default_taxonomy().restricted_to(TAUGHT))
+    names = list(scheme.heads())[:2]
+    eyes = {name: Eye(bare_backbone("resnet18")).eval() for name in names}
+    for eye in eyes.values():
+        eye.requires_grad_(requires_grad=False)
+    heads = {name: head_of(name, scheme.heads()[name], eyes[name].channels) for name in names}
+    for um in (0.1, 0.2):
+        field = field_of(wide[:1994, :1994], um)
+        ours, gates = (
+            spent_s(lambda f=field: known.judge([f], ALPHA), 3),
+            spent_s(lambda f=field: known.defects(f), 3),
+        )
+        print(f"1994 px at {um} µm per pixel: strangeness {ours:.3f} s, gates {gates:.3f} s")
+        for precision in ("bf16", "fp32") if multiplies_bf16() else ("fp32",):
+            gaze = Gaze(Framing("mirror", 1994), eyes, choose_engine("cpu", precision))
+            step = spent_s(lambda f=field, g=gaze: two_stages(eyes, heads, g, f), 2)
+            print(
+                f"  of the two-stage ResNet-18 step in {precision} ({step:.3f} s): "
+                f"strangeness {ours / step:.0%}, with gates {(ours + gates) / step:.0%}",
+                flush=True,
+            )
+
+
+# ------------------------------------------------------------------ all of it
+
+
+def chosen() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--drawing", choices=sorted(DRAWINGS), default="other")
     parser.add_argument("--known", type=int, default=200)
     parser.add_argument("--fresh", type=int, default=120)
     parser.add_argument("--each", type=int, default=24)
     parser.add_argument("--shifts", type=int, default=60, help="fresh fields per harmless shift")
-    parser.add_argument("--real", type=Path)
-    parser.add_argument("--ladder", action="store_true")
-    parser.add_argument("--yardsticks", action="store_true")
-    parser.add_argument("--leave-out", default="", help="a code that is not taught")
-    chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    drawing = DRAWINGS[chosen.drawing]
-    codes = [code for code in CODES if code != chosen.leave_out]
+    parser.add_argument("--kept", type=Path, help="folder where drawn fields are kept")
+    parser.add_argument("--real", type=Path, help="folder of micrographs of other materials")
+    parser.add_argument("--ladder", type=int, default=0, help="fields per kind and size")
+    parser.add_argument("--gates", type=int, default=0, help="fields per defect")
+    parser.add_argument("--leave-out", nargs="*", default=[], help="codes not taught, in turn")
+    parser.add_argument("--cost", action="store_true")
+    return parser.parse_args()
 
-    taught = list(known_fields(drawing, chosen.known, 1000, codes))
-    kept = {example.key: example.load() for example in taught}
-    ready = [Example(e.key, e.code, e.group, lambda e=e: kept[e.key]) for e in taught]
-    began, spent = time.perf_counter(), time.process_time()
-    known = Known.learn(ready, subtype_of=lambda code: code[0])
-    print(
-        f"learned {chosen.known} fields of 800 × 600 px, drawing {drawing.name!r}: "
-        f"{time.perf_counter() - began:.0f} s, {time.process_time() - spent:.0f} s of one core"
-    )
-    fresh = [e.load() for e in known_fields(drawing, chosen.fresh, 3000, codes)]
+
+def main() -> int:
+    asked = chosen()
+    torch.set_num_threads(1)
+    shelf = Shelf(DRAWINGS[asked.drawing], asked.kept)
+    taught = examples(shelf.known(asked.known), 0)
     spent = time.process_time()
-    found = known.judge(fresh, ALPHA)
-    each = (time.process_time() - spent) / len(fresh)
-    usual = np.array([one.score for one in found])
-    share = np.mean([one.flagged for one in found])
+    known = learn(taught, subtype_of=lambda code: code[0])
+    spent = time.process_time() - spent
     print(
-        f"known, never seen       n {len(fresh):3}  flagged {share:.3f}"
-        f"  (chance allows {alarm_limit(ALPHA, len(known), len(fresh)):.3f} at alpha {ALPHA})"
-        f"  {1000 * each:.0f} ms of one core each"
+        f"drawing {asked.drawing!r}: learned {asked.known} fields of 800 × 600 px, "
+        f"{known.in_short()['precision']}, {spent:.0f} s of one core",
+        flush=True,
     )
-    defects = [[defect.name for defect in known.defects(field)] for field in fresh]
-    print(f"known, with a defect    n {len(fresh):3}  {np.mean([bool(d) for d in defects]):.3f}")
-    for kind in drawing.kinds:
-        told_kind(known, drawing, kind, chosen.each, usual)
-    told_coarse(known, drawing, 2 * chosen.each, usual)
-    if chosen.leave_out:
-        left = [drawing.draw(chosen.leave_out, 8000 + i, "", 0.2)[0] for i in range(chosen.each)]
-        told(f"left out: {chosen.leave_out}", known.judge(left, ALPHA), usual)
-    if chosen.real:
-        told_real(known, chosen.real, usual)
-    for name, shift in SHIFTS.items():
-        shifted = [_field(shift(f.pixels), f.um_per_px) for f in fresh[: chosen.shifts]]
-        again = known.judge(shifted, ALPHA)
-        share = np.mean([one.flagged for one in again])
-        print(f"harmless: {name:17} n {len(again):3}  flagged {share:.3f}", flush=True)
-    if chosen.ladder:
-        told_ladder(known, chosen.each)
-    if chosen.yardsticks:
-        for kind in drawing.kinds:
-            print(f"yardsticks, {kind}")
-            odd = [
-                drawing.draw(CODES[i % 8], 5000 + 97 * i, kind, 0.2)[0] for i in range(chosen.each)
-            ]
-            told_yardsticks(ready, fresh, odd)
+    judge = Judge(known, Yardsticks.of(taught, known._looker))
+    fresh = [one.field for one in shelf.known(asked.fresh, FRESH)]
+    table = Table(judge, fresh)
+    told_known(known, table.usual)
+    for name, change in HARMLESS.items():
+        again = [judge.look(changed(field, change))[0] for field in fresh[-asked.shifts :]]
+        print(f"harmless: {name:14} n {len(again):3}  {told_share(again)}", flush=True)
+    for kind in shelf.drawing.kinds:
+        table.kind(kind, shelf.strange(kind, asked.each))
+    table.kind("coarser than trained", shelf.coarser(2 * asked.each))
+    if asked.real:
+        told_real(table, asked.real)
+    if asked.gates:
+        told_gates(known, fresh, asked.gates)
+    if asked.ladder:
+        told_ladder(judge, shelf, asked.ladder)
+    for code in asked.leave_out:
+        told_left_out(shelf, code, asked.known, asked.each)
+    if asked.cost:
+        told_cost(known, shelf)
     return 0
 
 

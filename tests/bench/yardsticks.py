@@ -1,0 +1,114 @@
+"""Score strangeness as others do, on the same looks of the same network: yardsticks, not product.
+
+In:  the taught fields. Out: a number per method and field; larger is stranger. Next: `strangeness`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from model.companions import SUBSPACE, of_answer
+from model.gaussian import Clouds, unit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from model.dataset import Example
+    from model.impression import Impression, Looker
+
+CELLS_EACH = 64
+BANK = 1000
+PROJECTED = 32
+TOP_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Yardsticks:
+    """Methods fitted on the taught fields.
+
+    Args:
+        clouds: Per code, for a linear discriminant whose logits give energy and GEN.
+        bank: (m, d) float32 cells chosen by greedy k-centre: PatchCore's (Roth et al. 2022).
+        spread: (d,) float32: what a cell's features are divided by.
+        detectors: `pytorch-ood` detectors by name, where it can be imported.
+    """
+
+    clouds: Clouds
+    bank: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    detectors: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, taught: Sequence[Example], looker: Looker) -> Yardsticks:
+        rng = np.random.default_rng(0)
+        embeddings, cells = [], []
+        for example in taught:
+            seen = looker.look(example.load())
+            embeddings.append(unit(seen.whole[-1]))
+            own = seen.fine.on_steel()
+            cells.append(own[rng.choice(len(own), min(CELLS_EACH, len(own)), replace=False)])
+        learned, some = np.stack(embeddings), np.concatenate(cells)
+        spread = np.maximum(some.std(axis=0), 1e-6)
+        codes = [example.code for example in taught]
+        clouds = Clouds.around(learned, codes)
+        return cls(clouds, _coreset(some / spread, rng), spread, _detectors(learned, codes, clouds))
+
+    def scores(self, seen: Impression) -> dict[str, float]:
+        embedding = unit(seen.whole[-1][None])
+        logits = -0.5 * self.clouds.squared(embedding)[0]
+        shares = np.exp(logits - logits.max())
+        doubt = of_answer(logits, dict(enumerate((shares / shares.sum()).tolist())))
+        given = torch.from_numpy(embedding).float()
+        others = {
+            name: float(detector.predict_features(given)[0])
+            for name, detector in self.detectors.items()
+        }
+        return {**doubt, "patch_bank": self._bank(seen.fine.on_steel()), **others}
+
+    def _bank(self, cells: NDArray[np.float32]) -> float:
+        scaled = cells / self.spread
+        squared = (scaled**2).sum(axis=1)[:, None] + (self.bank**2).sum(axis=1)[None]
+        nearest = np.sqrt(np.maximum((squared - 2 * scaled @ self.bank.T).min(axis=1), 0))
+        count = max(1, int(TOP_SHARE * len(nearest)))
+        return float(np.partition(nearest, -count)[-count:].mean())
+
+
+def _coreset(cells: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Choose cells by greedy k-centre on a random projection."""
+    turned = cells @ rng.normal(size=(cells.shape[1], PROJECTED)).astype(np.float32)
+    chosen = [0]
+    away = np.square(turned - turned[0]).sum(axis=1)
+    while len(chosen) < min(BANK, len(cells)):
+        chosen.append(int(away.argmax()))
+        away = np.minimum(away, np.square(turned - turned[chosen[-1]]).sum(axis=1))
+    return cells[chosen]
+
+
+def _detectors(
+    learned: NDArray[np.float64], codes: Sequence[str], clouds: Clouds
+) -> dict[str, Any]:
+    try:
+        from pytorch_ood.detector import KNN, Mahalanobis, ViM  # noqa: PLC0415 - only if installed
+    except ImportError:
+        return {}
+    given = torch.from_numpy(learned).float()
+    labels = torch.tensor([clouds.classes.index(code) for code in codes])
+    inverse = clouds.whiten.astype(np.float64) @ clouds.whiten.T
+    weight = clouds.means @ inverse  # of the linear discriminant, (k, d)
+    bias = -0.5 * (weight * clouds.means).sum(axis=1)
+    found = {
+        "pytorch-ood KNN": KNN(None, k=1),
+        "pytorch-ood Mahalanobis": Mahalanobis(None),
+        "pytorch-ood ViM": ViM(
+            None, SUBSPACE, torch.from_numpy(weight).float(), torch.from_numpy(bias).float()
+        ),
+    }
+    for detector in found.values():
+        detector.fit_features(given, labels)
+    return found
