@@ -40,6 +40,8 @@ from reports.content import (
     SourceCount,
     SubtypeChoice,
     Tone,
+    Trend,
+    TrendPoint,
     Unusable,
     Verdict,
 )
@@ -112,6 +114,8 @@ __all__ = [
     "SourceCount",
     "SubtypeChoice",
     "Tone",
+    "Trend",
+    "TrendPoint",
     "Unusable",
     "Verdict",
     "asset",

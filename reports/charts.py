@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from reports.content import CodeCount, Hour
+    from reports.content import CodeCount, Hour, Trend
 
 # Stand-ins that matplotlib carries through; the page's own colours take their place.
 INK, LINE, AUTOMATIC, REVIEW, ALARM = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -94,6 +94,32 @@ def strangeness_chart(p_values: Sequence[float], alpha: float) -> Markup:
         "strangeness",
         f"Profile of {len(p_values)} p-values; dashed: what known micrographs give; "
         f"line: alarm level {alpha:g}.",
+    )
+
+
+def trend_chart(trend: Trend) -> Markup:
+    """Draw a share over the nights, the usual one dashed, the limit stepped, alarms crossed."""
+    if not trend.points:
+        return Markup()
+    figure, axes = _canvas(7.2, 1.9)
+    at = list(range(len(trend.points)))
+    shares = [p.bad / p.n for p in trend.points]
+    limits = [(p.limit + 0.5) / p.n for p in trend.points]
+    beyond = [x for x, p in zip(at, trend.points, strict=True) if p.bad > p.limit]
+    axes.axhline(trend.usual, color=INK, linestyle=(0, (4, 3)), linewidth=1)
+    axes.step(at, limits, where="mid", color=ALARM, linewidth=1.2)
+    axes.plot(at, shares, color=AUTOMATIC, marker="o", markersize=3, linewidth=1.2, clip_on=False)
+    axes.plot(beyond, [shares[x] for x in beyond], "x", color=ALARM, markersize=8)
+    step = max(1, len(at) // 8)
+    axes.set_xticks(at[::step], [_drawable(p.label) for p in trend.points][::step])
+    axes.set_ylim(0, min(1.05, max(*shares, *limits) * 1.15))
+    axes.yaxis.set_major_formatter(lambda share, _: f"{share * 100:.0f} %")
+    axes.grid(axis="y", color=LINE)
+    name = "trend-" + re.sub(r"[^a-z0-9]+", "-", trend.title.lower())
+    return _svg(
+        figure,
+        name,
+        f"{trend.title}: share per night; dashed: usual, {trend.usual * 100:.0f} %; line: limit.",
     )
 
 

@@ -283,6 +283,33 @@ class Hour:
 
 
 @dataclass(frozen=True, slots=True)
+class TrendPoint:
+    """One night of a trend: `bad` of `n`; more than `limit` is an alarm."""
+
+    label: str
+    n: int
+    bad: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """A share over the nights.
+
+    Args:
+        title: Of what. text: what it says of tonight, and what is usual. tone: of that.
+        points: The newest last; empty as long as nobody knows what is usual.
+        usual: The usual share.
+    """
+
+    title: str
+    text: str
+    tone: Tone
+    points: tuple[TrendPoint, ...]
+    usual: float
+
+
+@dataclass(frozen=True, slots=True)
 class Night:
     """One night's report.
 
@@ -297,6 +324,7 @@ class Night:
         cards: What needs a person, the weightiest first; `more` links to the rest of them.
         left_out: Says what is not on this page; "" for nothing.
         rows: The micrographs nobody needs to look at, in order of arrival.
+        trends: Shares over the nights, one a material and kind.
         agreement: How often people said what the model said; empty as long as nobody decided.
         p_values: Of every judged micrograph, in [0, 1]. alpha: the alarm rate.
         provenance: What wrote this, from what.
@@ -321,6 +349,7 @@ class Night:
     rows: tuple[Row, ...]
     unusable: tuple[Unusable, ...]
     duplicates: tuple[Duplicate, ...]
+    trends: tuple[Trend, ...]
     agreement: tuple[Fact, ...]
     p_values: tuple[float, ...]
     alpha: float

@@ -49,6 +49,7 @@ def render_night(night: Night) -> str:
     drawn = {
         "codes_chart": charts.codes_chart(night.codes),
         "hours_chart": charts.hours_chart(night.hours),
+        "trend_charts": {one.title: charts.trend_chart(one) for one in night.trends},
         "strangeness_chart": charts.strangeness_chart(night.p_values, night.alpha),
     }
     return _render("night.html", page=night, policy=report_policy(), **_inside(), **drawn)

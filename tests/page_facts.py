@@ -33,6 +33,8 @@ from reports import (
     SourceCount,
     SubtypeChoice,
     Tone,
+    Trend,
+    TrendPoint,
     Unusable,
     Verdict,
 )
@@ -140,6 +142,15 @@ NIGHT = Night(
         ),
     ),
     duplicates=(Duplicate("4711/copy.tif", "LOM-07", "24 Nov 02:13", "4711/field_2.tif"),),
+    trends=(
+        Trend(
+            "Strange specimens, 100Cr6",
+            "As usual. Usual: 4 of 210 (2 %).",
+            Tone.CALM,
+            (TrendPoint("23 Nov", 8, 0, 2), TrendPoint("24 Nov", 9, 1, 2)),
+            0.019,
+        ),
+    ),
     agreement=(Fact("Decided in the last 90 days", "33 of 37 the same code"),),
     p_values=(0.006, 0.4, 0.7),
     alpha=0.02,

@@ -16,9 +16,10 @@ from pydantic import TypeAdapter
 
 from agent.night.agreement import Agreement, agreement
 from agent.night.period import local, period_of
+from agent.night.trends import CONTROL, Tally, Trend, tally, trends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from agent.store import FileFate, MicrographView, SourceHealth, Store
 
@@ -178,12 +179,14 @@ class Summary:
     unusable: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NightFacts:
-    """Everything one report says."""
+    """Everything one report says; what a list of nights reads stands at the top."""
 
     version: int
     summary: Summary
+    tallies: tuple[Tally, ...] = ()
+    trends: tuple[Trend, ...] = ()
     site: str
     zone: str
     night: date
@@ -213,6 +216,7 @@ class NightFacts:
 
 _ADAPTER = TypeAdapter(NightFacts)
 _SUMMARY = TypeAdapter(Summary)
+_TALLIES = TypeAdapter(tuple[Tally, ...])
 
 
 def gather(store: Store, night: date, settings: NightSettings, *, now: datetime) -> NightFacts:
@@ -245,9 +249,12 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         sources=sources,
         newest=newest,
     )
+    tallies = tally(_units(seen))
     return NightFacts(
         version=FACTS_VERSION,
         summary=summary,
+        tallies=tallies,
+        trends=trends(_earlier(store, night), night, tallies),
         site=settings.site,
         zone=settings.zone,
         night=night,
@@ -291,9 +298,33 @@ def from_text(text: str) -> NightFacts:
 
 def summary_of(text: str) -> Summary:
     """Read the summary alone: it stands at the top, so a year of nights is quickly listed."""
-    start = text.index("{", text.index('"summary"'))
+    return _SUMMARY.validate_python(_part(text, "summary"))
+
+
+def tallies_of(text: str) -> tuple[Tally, ...]:
+    """Read the tallies alone; none where they do not stand in this much of the text."""
+    try:
+        return _TALLIES.validate_python(_part(text, "tallies"))
+    except ValueError:  # of a version before there were any
+        return ()
+
+
+def _part(text: str, key: str) -> object:
+    start = text.index(f'"{key}": ') + len(key) + 4
     document, _ = json.JSONDecoder().raw_decode(text, start)
-    return _SUMMARY.validate_python(document)
+    return document
+
+
+def _earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
+    return [(row.date, tallies_of(row.head)) for row in store.nights() if row.date < night]
+
+
+def _units(seen: Iterable[Seen]) -> Iterator[tuple[str, str, str, bool, bool]]:
+    for one in seen:
+        told, by_lot = one.process_data, one.reasons == CONTROL
+        doubtful = one.needs_a_person and not one.strange and not by_lot
+        named = f"{told.get('order', '')}\n{told['specimen']}" if told.get("specimen") else one.id
+        yield named, told.get("material", ""), one.bundle, one.strange, doubtful
 
 
 def seen_of(view: MicrographView) -> Seen:

@@ -20,6 +20,7 @@ from agent.night.cards import card_of, percent, row_of
 from agent.night.facts import counted
 from agent.night.gallery import Embedded, scale_picture
 from agent.night.period import local, local_full, title_of
+from agent.night.trends import BASELINE_NIGHTS, BASELINE_SPECIMENS
 from agent.pictures import Palette
 from model import wilson
 from reports import (
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.night.facts import Failed, Folder, NightFacts, Seen
+    from agent.night.trends import Trend
 
 T = TypeVar("T")
 
@@ -256,6 +258,7 @@ def _night(
         alpha=facts.alpha,
         evidence_scale=evidence,
         alarm_scale=alarm,
+        trends=tuple(_trend(one) for one in facts.trends),
         agreement=tuple(_agreement(facts)),
         provenance=tuple(_provenance(facts, revision)),
         generated=stamp,
@@ -272,7 +275,12 @@ def _scales() -> tuple[reports.Picture, reports.Picture]:
 
 
 def _verdict(facts: NightFacts) -> Verdict:
-    lines = (*_reason_lines(facts), *_file_lines(facts), *_source_lines(facts))
+    lines = (
+        *_reason_lines(facts),
+        *_file_lines(facts),
+        *_source_lines(facts),
+        *_trend_lines(facts),
+    )
     return Verdict(Tone(facts.summary.tone), facts.summary.headline, lines)
 
 
@@ -338,6 +346,51 @@ def _per_specimen(facts: NightFacts) -> str:
         return ""
     share = percent(1 - (1 - facts.alpha) ** usual)
     return f"; of good specimens with {usual} fields {share} have a flagged one"
+
+
+def _trend_lines(facts: NightFacts) -> Iterator[Line]:
+    for one in facts.trends:
+        if one.alarm:
+            yield Line(Tone.ATTENTION, str(one.points[-1].bad), _alarm(one), "#trends")
+
+
+def _alarm(one: Trend) -> str:
+    usual, last = percent(one.usual_bad / one.usual_n), one.points[-1]
+    said = f"of {last.n} specimens of {_material(one)} are {one.measure}"
+    if one.alarm == "night":
+        return f"{said}: more than usual ({usual})"
+    return f"{said}, and {one.run} nights in a row were above the usual {usual}"
+
+
+def _material(one: Trend) -> str:
+    return one.material or "unnamed material"
+
+
+def _trend(one: Trend) -> reports.Trend:
+    title = f"{one.measure.capitalize()} specimens, {_material(one)}"
+    if not one.points:
+        return reports.Trend(
+            title,
+            f"{one.nights} of {BASELINE_NIGHTS} nights that say what is usual have been; "
+            f"with at least {BASELINE_SPECIMENS} specimens it is drawn.",
+            Tone.CALM,
+            (),
+            0.0,
+        )
+    usual = one.usual_bad / one.usual_n
+    said = _alarm(one) if one.alarm else ""
+    text = f"{one.points[-1].bad} {said}." if said else "As usual."
+    return reports.Trend(
+        title,
+        f"{text} Usual: {one.usual_bad} of {one.usual_n} ({percent(usual)}), "
+        f"by the first nights under bundle {one.bundle}.",
+        Tone.ATTENTION if one.alarm else Tone.CALM,
+        tuple(
+            reports.TrendPoint(f"{p.night.day} {p.night:%b}", p.n, p.bad, p.limit)
+            for p in one.points
+        ),
+        usual,
+    )
 
 
 def _agreement(facts: NightFacts) -> Iterator[Fact]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.night.facts import NightFacts, NightSettings, Summary
-    from agent.store import NightRow, Store
+    from agent.store import NightHead, Store
 
 log = structlog.get_logger()
 
@@ -158,9 +158,9 @@ def _running_line(facts: NightFacts | None) -> Iterator[NightLine]:
         yield _night_line(facts.summary, "still running")
 
 
-def _line(row: NightRow) -> NightLine:
+def _line(row: NightHead) -> NightLine:
     note = f"revision {row.revision}" if row.revision > 1 else ""
-    return _night_line(summary_of(row.facts_json), note)
+    return _night_line(summary_of(row.head), note)
 
 
 def _night_line(summary: Summary, note: str) -> NightLine:

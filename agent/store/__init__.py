@@ -15,7 +15,7 @@ from agent.store.bundles import Promotion
 from agent.store.engine import StoreFault, store_url
 from agent.store.journal import Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
-from agent.store.nights import NightRow
+from agent.store.nights import NightHead, NightRow
 from agent.store.orders import (
     Entry,
     FieldView,
@@ -48,6 +48,7 @@ __all__ = [
     "LabelledMicrograph",
     "Login",
     "MicrographView",
+    "NightHead",
     "NightRow",
     "OrderLine",
     "OrderView",

@@ -1,6 +1,7 @@
 """Keep the facts of a night as they were first written.
 
-In:  a night's facts as JSON text. Out: `NightRow`, the same text. Next: `night`, which draws it.
+In:  a night's facts as JSON text. Out: `NightRow`, the same text, and `NightHead`s for a list.
+Next: `night`, which draws them.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from agent.store import trail
 from agent.store.tables import NightRow_ as Stored
@@ -33,6 +34,25 @@ class NightRow:
     date: date
     revision: int
     facts_json: str
+    frozen_at: datetime
+
+
+HEAD_LETTERS = 16_384
+"""As much of a night's facts as a list of nights reads: what sums it up stands at the top."""
+
+
+@dataclass(frozen=True, slots=True)
+class NightHead:
+    """One night in a list.
+
+    Args:
+        date: The night. revision: its newest.
+        head: The first `HEAD_LETTERS` of its facts. frozen_at: when, aware UTC.
+    """
+
+    date: date
+    revision: int
+    head: str
     frozen_at: datetime
 
 
@@ -74,14 +94,15 @@ def latest(session: Session, whose: Whose, night: date) -> NightRow | None:
     return _noun(row) if row else None
 
 
-def every(session: Session, whose: Whose) -> list[NightRow]:
-    """Say every night's newest revision, newest night first."""
+def every(session: Session, whose: Whose) -> list[NightHead]:
+    """Say every night's newest revision, newest night first; years of them stay small."""
+    head = func.substr(Stored.facts, 1, HEAD_LETTERS)
     asked = (
-        select(Stored)
+        select(col(Stored.date), col(Stored.revision), head, col(Stored.frozen_at))
         .where(Stored.site_id == whose.site_id)
         .order_by(col(Stored.date).desc(), col(Stored.revision))
     )
-    newest = {row.date: _noun(row) for row in session.exec(asked)}
+    newest = {row[0]: NightHead(*row) for row in session.exec(asked)}
     return list(newest.values())
 
 

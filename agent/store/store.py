@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from agent.store.bundles import Promotion
     from agent.store.journal import Claim, FileFate
     from agent.store.labels import Decision, LabelledMicrograph
-    from agent.store.nights import NightRow
+    from agent.store.nights import NightHead, NightRow
     from agent.store.results import Finding, MicrographView
     from agent.store.retention import Kept
     from agent.store.sources import AgentSeen, SourceHealth, Whose
@@ -462,7 +462,7 @@ class Store:
         with reading(self._engine) as session:
             return nights.latest(session, self._whose, date)
 
-    def nights(self) -> list[NightRow]:
+    def nights(self) -> list[NightHead]:
         """Say every night's newest revision, newest night first."""
         with reading(self._engine) as session:
             return nights.every(session, self._whose)
