@@ -262,14 +262,38 @@ def verify(
         One sentence per fault.
     """
     yield from store.trail_problems()
-    originals: set[str] = set()
     for number, one in enumerate(store.kept(), start=1):
-        if one.pruned_at is None:
-            yield from archive.damage(one.sha256, one.page, _hashes(one))
-        if one.has_original and one.sha256 not in originals:
-            originals.add(one.sha256)
-            yield from archive.damage_of_original(one.sha256)
+        yield from _damage(archive, one)
         progress(number, one.id)
+
+
+def verify_some(
+    store: Store, archive: Archive, *, after: int, is_enough: Callable[[], bool]
+) -> tuple[int, list[str]]:
+    """Compare a part of what is archived with its hashes: the part behind the last one.
+
+    Args:
+        store: Names what is archived.
+        archive: Holds it.
+        after: What this gave back the last time; 0 begins anew.
+        is_enough: Asked after each micrograph.
+
+    Returns:
+        Where to go on, 0 where the end was reached; and a sentence per fault.
+    """
+    faults: list[str] = []
+    for one in store.kept(after=after):
+        faults += _damage(archive, one)
+        if is_enough():
+            return one.number, faults
+    return 0, faults
+
+
+def _damage(archive: Archive, one: Kept) -> Iterator[str]:
+    if one.pruned_at is None:
+        yield from archive.damage(one.sha256, one.page, _hashes(one))
+    if one.has_original and one.page == 0:
+        yield from archive.damage_of_original(one.sha256)
 
 
 def _hashes(one: Kept) -> dict[str, str]:

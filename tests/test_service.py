@@ -164,9 +164,9 @@ def test_a_second_agent_on_the_same_data_folder_is_refused_in_one_sentence(lab):
 class Running:
     """An agent in a thread of this process."""
 
-    def __init__(self, settings):
+    def __init__(self, settings, **given):
         self.ready = threading.Event()
-        self.agent = Agent(settings, serve=False, on_ready=self.ready.set)
+        self.agent = Agent(settings, serve=False, on_ready=self.ready.set, **given)
         self.thread = threading.Thread(target=self.agent.run)
 
     def __enter__(self):
@@ -198,6 +198,16 @@ def test_a_folder_that_is_missing_at_the_start_is_a_problem_until_it_comes(lab):
         lab.source.mkdir()
         lab.export("a.png")
         until(lambda: lab.fates() == {"a.png": "done"})
+
+
+def test_a_clock_that_jumps_an_hour_forth_and_back_holds_no_file_up(lab):
+    jump = timedelta(0)
+    agent = Running(lab.settings, now=lambda: datetime.now(UTC) + jump)
+    with agent:
+        for number, hours in enumerate((0, 1, -1, -25)):
+            jump = timedelta(hours=hours)
+            lab.export(f"{number}.png", held=picture(number))
+            until(lambda name=f"{number}.png": lab.fates().get(name) == "done", 30)
 
 
 def test_what_was_in_hand_when_an_agent_died_is_taken_by_the_next(lab):

@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,6 +20,8 @@ import structlog
 from agent.archive import Archive
 from agent.errors import AgentError
 from agent.notify import check
+from agent.service.backing_up import Backups
+from agent.service.checking import InstrumentCheck
 from agent.service.lock import RunLock
 from agent.service.ordering import OrderLists
 from agent.service.place import agent_name, clock
@@ -26,6 +29,8 @@ from agent.service.problems import Problems
 from agent.service.scheduling import Nights
 from agent.service.serving import Pages
 from agent.service.status import remember, status_in
+from agent.service.verifying import Verifier
+from agent.service.vitals import Vitals
 from agent.service.watching import SourceWatch
 from agent.service.working import Worker
 from agent.service.workplace import (
@@ -84,6 +89,7 @@ class Agent:
         self._settings, self._serve, self._now = settings, serve, now
         self._on_ready, self._on_beat, self._on_stopping = on_ready, on_beat, on_stopping
         self._stop = threading.Event()
+        self._set_back_s = 0.0
         self.problems = Problems()
         self.url = ""
         """Where the review page answers, once it does."""
@@ -114,18 +120,22 @@ class Agent:
         store.note_settings(settings.model_dump(mode="json"), at=now())
         archive = Archive(settings.store.folder)
         bundle = CurrentBundle(settings, store)
+        instrument = InstrumentCheck(settings, store, now=now, problems=self.problems)
         worker = Worker(
             lambda: self._tools(store, bundle),
             bundle=bundle,
             reachable=lambda: [*(w.source for w in watches if w.is_reachable()), INBOX_SOURCE],
             problems=self.problems,
+            after_round=instrument.after_round,
         )
         watches = [
             SourceWatch(source, store=store, now=now, on_work=worker.wake, problems=self.problems)
             for source in settings.sources
         ]
         nights = Nights(settings, store, archive, now=now, problems=self.problems)
+        backups = Backups(settings, store, now=now, problems=self.problems)
         lists = OrderLists(settings, store, now=now, problems=self.problems)
+        verifier = Verifier(store, archive, now=now, problems=self.problems)
         pages = self._pages(store, archive, worker)
         log.info("service.started", sources=len(watches), taken_back=taken_back, page=self.url)
         worker.start()
@@ -133,6 +143,8 @@ class Agent:
             watch.start()
         nights.start()
         lists.start()
+        backups.start()
+        verifier.start()
         if pages:
             pages.start()
         threading.Thread(target=self._examine, args=(store,), name="check", daemon=True).start()
@@ -144,6 +156,8 @@ class Agent:
             self._on_stopping()
             nights.stop()
             lists.stop()
+            backups.stop()
+            verifier.stop()
             self._end(worker, watches, pages)
             self._say_stopped(store)
             log.info("service.stopped")
@@ -172,6 +186,7 @@ class Agent:
         self, store: Store, worker: Worker, watches: list[SourceWatch], nights: Nights
     ) -> None:
         beat_at_s = 0.0
+        vitals = Vitals(self._settings.store.folder, now=self._now)
         while not self._stop.wait(TICK_S):
             if time.monotonic() < beat_at_s:
                 continue
@@ -185,12 +200,14 @@ class Agent:
             )
             if self.problems.say("stuck", stuck) and stuck:
                 log.error("work.stuck", still_s=round(still_s))
+            self._set_back_s += max(-vitals.look().total_seconds(), 0.0)
             self._beat(store, watches, nights)
             if not dead and not stuck:
                 self._on_beat()  # a service manager restarts an agent that misses it
 
     def _beat(self, store: Store, watches: list[SourceWatch], nights: Nights) -> None:
         try:
+            self._follow_clock(store)
             store.sources_seen([watch.health() for watch in watches])
             store.heartbeat(self._facts(nights), at=self._now())
             document = status_in(self._settings, store, now=self._now(), running=True)
@@ -201,6 +218,11 @@ class Agent:
         if self.problems.say("database", ""):
             log.info("store.back")
         remember(self._settings.store.folder, document)
+
+    def _follow_clock(self, store: Store) -> None:
+        if self._set_back_s:
+            store.clock_set_back(timedelta(seconds=self._set_back_s), at=self._now())
+            self._set_back_s = 0.0
 
     def _facts(self, nights: Nights) -> dict[str, Any]:
         next_at = nights.next_at()

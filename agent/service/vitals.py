@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -50,19 +51,25 @@ class Vitals:
         self._before: tuple[datetime, float] | None = None
         self._is_low = False
 
-    def look(self) -> None:
-        """Compare with the look before."""
-        self._look_at_clock()
-        self._look_at_disk()
+    def look(self) -> timedelta:
+        """Compare with the look before.
 
-    def _look_at_clock(self) -> None:
+        Returns:
+            How far the clock was set since, negative where it was set back; 0 where it was not.
+        """
+        self._look_at_disk()
+        return self._look_at_clock()
+
+    def _look_at_clock(self) -> timedelta:
         now, steady_s = self._now(), self._steady()
         before, self._before = self._before, (now, steady_s)
         if before is None:
-            return
+            return timedelta(0)
         jump_s = (now - before[0]).total_seconds() - (steady_s - before[1])
-        if abs(jump_s) > JUMP_S:
-            log.warning("clock.jumped", by_s=round(jump_s), to=now.isoformat())
+        if abs(jump_s) <= JUMP_S:
+            return timedelta(0)
+        log.warning("clock.jumped", by_s=round(jump_s), to=now.isoformat())
+        return timedelta(seconds=jump_s)
 
     def _look_at_disk(self) -> None:
         try:

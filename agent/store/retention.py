@@ -36,7 +36,7 @@ class Kept:
 
     Args:
         id: Public id. sha256, page: which pixels. artefacts: what its row says is archived.
-        pruned_at: When its pixels were deleted, or None.
+        pruned_at: When its pixels were deleted, or None. number: its place in the order.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Kept:
     page: int
     artefacts: dict[str, Any]
     pruned_at: datetime | None
+    number: int = 0
 
     @property
     def has_original(self) -> bool:
@@ -51,9 +52,10 @@ class Kept:
         return bool(self.artefacts.get("original"))
 
 
-def kept(session: Session, whose: Whose) -> Iterator[Kept]:
-    """Say what is archived of every micrograph of this site, oldest first."""
-    yield from _kept(session, select(MicrographRow).where(MicrographRow.site_id == whose.site_id))
+def kept(session: Session, whose: Whose, *, after: int = 0) -> Iterator[Kept]:
+    """Say what is archived of every micrograph of this site, oldest first; behind one of them."""
+    asked = select(MicrographRow).where(MicrographRow.site_id == whose.site_id)
+    yield from _kept(session, asked, after=after)
 
 
 def prunable(session: Session, whose: Whose, *, before: datetime) -> Iterator[Kept]:
@@ -93,12 +95,13 @@ def _is_needed(page: type[MicrographRow]) -> Any:
     return flagged | labelled | held | (col(page.origin) != "watch")
 
 
-def _kept(session: Session, asked: Any) -> Iterator[Kept]:
-    last, ordered = 0, asked.order_by(col(MicrographRow.id)).limit(CHUNK)
+def _kept(session: Session, asked: Any, *, after: int = 0) -> Iterator[Kept]:
+    last, ordered = after, asked.order_by(col(MicrographRow.id)).limit(CHUNK)
     while rows := session.exec(ordered.where(col(MicrographRow.id) > last)).all():
         last = rows[-1].id
         for row in rows:
-            yield Kept(row.public_id, row.sha256, row.page, dict(row.artefacts), row.pruned_at)
+            artefacts = dict(row.artefacts)
+            yield Kept(row.public_id, row.sha256, row.page, artefacts, row.pruned_at, row.id or 0)
         session.expunge_all()
 
 

@@ -179,3 +179,16 @@ def end_job(
     row = session.get_one(JobRow, job_id)
     row.ended_at, row.outcome, row.facts = at, outcome, dict(facts)
     session.add(row)
+
+
+def last_job(session: Session, whose: Whose, name: str) -> dict[str, Any]:
+    """Say the facts of the last piece of work of this name that ended; empty if none did."""
+    asked = (
+        select(JobRow.facts)
+        .where(
+            JobRow.site_id == whose.site_id, JobRow.name == name, col(JobRow.ended_at).is_not(None)
+        )
+        .order_by(col(JobRow.id).desc())
+        .limit(1)
+    )
+    return dict(session.exec(asked).first() or {})

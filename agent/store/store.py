@@ -506,6 +506,11 @@ class Store:
         with writing(self._engine) as session:
             sources.end_job(session, job_id, outcome, facts or {}, at=at)
 
+    def last_job(self, name: str) -> dict[str, Any]:
+        """Say what the last piece of work of this name that ended left in its facts."""
+        with reading(self._engine) as session:
+            return sources.last_job(session, self._whose, name)
+
     # --- upkeep ---
 
     def back_up(self, target: Path, *, progress: Callable[[int, int], None]) -> None:
@@ -521,10 +526,14 @@ class Store:
         """What a copy of this kind of database is called inside a backup."""
         return backup.copy_name(self._engine)
 
-    def kept(self) -> Iterator[Kept]:
-        """Say what is archived of every micrograph of this site, oldest first."""
+    def kept(self, *, after: int = 0) -> Iterator[Kept]:
+        """Say what is archived of every micrograph of this site, oldest first.
+
+        Args:
+            after: Number of the `Kept` to go on behind; 0 begins with the first.
+        """
         with reading(self._engine) as session:
-            yield from retention.kept(session, self._whose)
+            yield from retention.kept(session, self._whose, after=after)
 
     def prunable(self, kind: str, *, before: datetime) -> list[Kept]:
         """Say whose pixels may be deleted: taken before, and nothing refers to them.
