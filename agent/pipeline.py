@@ -19,6 +19,7 @@ import structlog
 
 from agent.errors import AgentError, FileError
 from agent.imaging.facts import facts_of
+from agent.orders.control import CONTROL, measured
 from agent.orders.keys import beside, keys_of
 from agent.settings import PROCESS_COLUMNS
 from agent.store import Finding, OtherBundle, StoreFault
@@ -114,6 +115,7 @@ class Pipeline:
             where it cannot be had.
         ordered: Says which subtypes were ordered, for a field's process data.
         sidecars: Whether the note beside a picture is asked where it belongs.
+        control: Numbers of control orders, whose micrographs check the instrument.
         lease_s: How long (s) what is in hand stays ours without a word; longer than one file takes.
     """
 
@@ -134,7 +136,9 @@ class Pipeline:
         earlier: Callable[[str], Judge | None] = lambda _: None,
         ordered: Callable[[Mapping[str, str], Ordered], tuple[str, ...]] = lambda _, o: o.subtypes,
         sidecars: bool = True,
+        control: Sequence[str] = (),
     ) -> None:
+        self._control_orders = frozenset(control)
         self._earlier, self._ordered, self._sidecars = earlier, ordered, sidecars
         self._lease_s = lease_s
         self._store, self._archive, self._pool = store, archive, pool
@@ -478,7 +482,7 @@ class Pipeline:
         return Finding(
             crop_facts=facts_of(crop),
             process_data=judged.process_data,
-            process_extra=judged.extra,
+            process_extra=judged.extra | self._control(judged),
             prediction=prediction,
             verdict=judged.verdict,
             thresholds={**self._thresholds, **(prediction.evidence_limits if prediction else {})},
@@ -488,6 +492,12 @@ class Pipeline:
             unassigned=hand.conflict,
             expected=judged.expected,
         )
+
+    def _control(self, judged: Judged) -> dict[str, object]:
+        """Measure focus and brightness where it is a control specimen that was taken."""
+        if judged.process_data.get("order") not in self._control_orders:
+            return {}
+        return {CONTROL: measured(judged.crop.pixels, judged.crop.valid)}
 
     def _original(self, hand: _InHand, crop: Crop) -> bool:
         try:

@@ -222,6 +222,40 @@ def urgent(
 
 
 @orders.command()
+def control(context: typer.Context, as_json: Json = False) -> None:
+    """Show the control specimens of each microscope over time. Example: agent orders control."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from agent.orders.control import chart  # noqa: PLC0415
+
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        found = chart(store, settings.orders.control)
+    if as_json:
+        say.print_json({source: [asdict(one) for one in some] for source, some in found.items()})
+        return
+    if not found:
+        say.console.print(
+            "No control specimen yet: name control orders under [orders] control in agent.toml."
+        )
+        return
+    for source, points in found.items():
+        rows = [
+            (
+                f"{one.at:%Y-%m-%d %H:%M}",
+                one.code,
+                "" if one.p_value is None else f"{one.p_value:.3f}",
+                "" if one.brightness is None else f"{one.brightness:.0f}",
+                "" if one.focus is None else f"{one.focus:.4f}",
+                "; ".join(one.faults) or "as usual",
+            )
+            for one in points[-60:]
+        ]
+        columns = ("UTC", "code", "strangeness p", "brightness", "focus", "found")
+        say.table(columns, rows, title=f"Control specimen of {source}")
+
+
+@orders.command()
 def unassigned(context: typer.Context, as_json: Json = False) -> None:
     """List fields that belong to no specimen, and why. Example: agent orders unassigned."""
     with store_of(settings_of(context)) as store:

@@ -13,10 +13,12 @@ from agent.cli.say import console, print_json, progress
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from agent.orders.control import Finding as ControlFinding
     from agent.safekeeping import Pruning
     from agent.settings import Settings
+    from agent.store import Store
 
 ALIVE_S = 60.0  # a heartbeat comes every few seconds
 LEFTOVER_AGE = timedelta(days=1)
@@ -128,20 +130,49 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def check(context: typer.Context, as_json: AsJson = False) -> None:
-    """Check that the database is sound and that what it names is there. 3 if not."""
+def check(
+    context: typer.Context,
+    as_json: AsJson = False,
+    references: Annotated[
+        bool, typer.Option(help="Whether the reference images are judged too.")
+    ] = True,
+) -> None:
+    """Check database, reading and judging: the installation check. 3 if anything is not as it was.
+
+    Shipped reference images, and those in the data folder's reference/, have to give their stored
+    answers; run it after a change of PC, driver or version. Example: agent check
+    """
     from agent import safekeeping  # noqa: PLC0415
     from agent.archive import Archive  # noqa: PLC0415
 
     settings = settings_of(context)
     with store_of(settings) as store:
         faults = list(safekeeping.check(store, Archive(settings.store.folder)))
-    _answer(faults, "the database is sound, and all that it names is there", as_json=as_json)
+        found = _judged_references(settings, store) if references else []
+    for one in found if not as_json else ():
+        console.print(f"{'✓' if one.is_good else '✗'} {one.name}: {one.sentence}", markup=False)
+    faults += [f"{one.name}: {one.sentence}" for one in found if not one.is_good]
+    more = {"references": [[one.name, one.sentence, one.is_good] for one in found]}
+    good = "the database is sound, and all that it names is there"
+    _answer(faults, good, as_json=as_json, more=more)
 
 
-def _answer(faults: list[str], good: str, *, as_json: bool) -> None:
+def _judged_references(settings: Settings, store: Store) -> list[ControlFinding]:
+    from agent.cli.learning import os_user, quiet  # noqa: PLC0415
+    from agent.service.checking import check_instrument  # noqa: PLC0415
+    from agent.service.workplace import load_bundle  # noqa: PLC0415
+
+    quiet()
+    name = store.current_bundle()
+    classifier = load_bundle(settings, name) if name else None
+    return check_instrument(settings, store, classifier, by=os_user(), at=datetime.now(UTC))
+
+
+def _answer(
+    faults: list[str], good: str, *, as_json: bool, more: Mapping[str, object] | None = None
+) -> None:
     if as_json:
-        print_json({"sound": not faults, "faults": faults})
+        print_json({"sound": not faults, "faults": faults, **(more or {})})
     else:
         for fault in faults:
             console.print(fault, markup=False)

@@ -1,20 +1,338 @@
-"""Hold results back whose instrument was not checked.
+"""Check the instrument before its numbers are believed: reference images and control specimens.
 
-In:  control records. Out: a sentence per held field. Next: `assessment`.
+In:  shipped and lab reference images, micrographs of control orders. Out: records, and a sentence
+for each field whose source has no good check. Next: `assessment`, which holds such fields.
+The first check of a bundle keeps its answers; every later one has to give them again, on this PC,
+with this driver and version: so it is the installation check as well.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.resources import as_file, files
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agent.errors import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from agent.imaging import Crop
     from agent.settings import Settings
-    from agent.store import MicrographView, Store
+    from agent.store import MicrographView, Record, Store
+    from model import Classifier
+
+CONTROL, REFERENCE = "control", "reference"
+SHIPPED = "reference"
+LAB_FOLDER = "reference"
+"""Folder below the data folder into which a lab lays reference images of its own."""
+SCALE_TOLERANCE = 0.02
+PROBABILITY_TOLERANCE = 0.05
+P_TOLERANCE = 0.1
+BRIGHTNESS_TOLERANCE = 0.15
+FOCUS_TOLERANCE = 0.35
+LEARNT_FROM = 3  # control micrographs of a source before its own median is held against it
+PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One reference image, and what was found.
+
+    Args:
+        name: Of the image. sentence: what was found. is_good: it is as it was.
+    """
+
+    name: str
+    sentence: str
+    is_good: bool
+
+
+# --- reference images ---------------------------------------------------------------------------
+
+
+def check_references(
+    store: Store,
+    folder: Path,
+    *,
+    crops: Callable[[Path], Sequence[Crop] | BaseException],
+    classifier: Classifier | None,
+    software: str,
+    where: str,
+    sources: Sequence[str],
+    by: str,
+    at: datetime,
+) -> list[Finding]:
+    """Read, crop and judge every reference image, hold the answers against the stored ones.
+
+    Args:
+        store: Where answers and records are kept.
+        folder: The data folder; its `reference/` holds the lab's own images.
+        crops: Reads and crops one file.
+        classifier: The bundle at work, or None.
+        software: Version of the program.
+        where: Name of the PC.
+        sources: Names of the sources that this PC reads; a failed check holds their results.
+        by: Who asked.
+        at: Now.
+
+    Returns:
+        A finding per image; a record of kind "control" is kept either way.
+    """
+    subject = classifier.name if classifier else ""
+    stored = store.records.latest(REFERENCE, subject)
+    before: Mapping[str, Any] = stored.facts["answers"] if stored else {}
+    found: list[Finding] = []
+    answers: dict[str, Any] = {}
+    with as_file(files("agent.orders") / SHIPPED) as shipped:
+        expected = json.loads((shipped / "expected.json").read_text("utf-8"))
+        for path in (*_pictures(shipped), *_pictures(folder / LAB_FOLDER)):
+            outcome = crops(path)
+            if isinstance(outcome, BaseException):
+                found.append(Finding(path.name, f"cannot be read: {outcome}", is_good=False))
+                continue
+            for crop in outcome:
+                said = _answer(crop, classifier)
+                answers[crop.id] = said
+                faults = [
+                    *_against_truth(crop, expected.get(path.name)),
+                    *_against_before(said, before.get(crop.id)),
+                ]
+                news = "" if crop.id in before else "; answers kept for later checks"
+                words = "; ".join(faults) or f"{said.get('code') or 'read and cropped'}{news}"
+                found.append(Finding(path.name, words, is_good=not faults))
+    passed = bool(found) and all(one.is_good for one in found)
+    if passed and answers.keys() - before.keys():
+        store.records.add(
+            REFERENCE, subject, by=by, at=at, facts={"answers": {**before, **answers}}
+        )
+    facts = {
+        "passed": passed,
+        "bundle": subject,
+        "software": software,
+        "sources": list(sources),
+        "findings": [[one.name, one.sentence, one.is_good] for one in found],
+    }
+    store.records.add(CONTROL, where, by=by, at=at, facts=facts)
+    return found
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
+
+
+def _answer(crop: Crop, classifier: Classifier | None) -> dict[str, Any]:
+    said: dict[str, Any] = {"um_per_px": crop.um_per_px}
+    if classifier is None:
+        return said
+    from model import Field  # noqa: PLC0415 - PyTorch takes seconds
+
+    (prediction,) = classifier.classify([Field(crop.pixels, crop.valid, crop.um_per_px)])
+    return said | {
+        "code": prediction.structure_code,
+        "probability": float(prediction.probability),
+        "p_value": float(prediction.strangeness.p_value),
+        "flagged": bool(prediction.strangeness.flagged),
+    }
+
+
+def _against_truth(crop: Crop, truth: Mapping[str, float] | None) -> Iterator[str]:
+    """A shipped image has a known scale, in its metadata and burnt in as a micron bar."""
+    if truth is None:
+        return
+    if crop.um_per_px is None:
+        yield "no scale was read"
+    elif abs(crop.um_per_px / truth["um_per_px"] - 1) > SCALE_TOLERANCE:
+        yield f"scale {crop.um_per_px:.4g} µm per pixel, {truth['um_per_px']:g} is right"
+    if crop.micron_bar is None or crop.micron_bar.um != truth["bar_um"]:
+        seen = crop.micron_bar.label if crop.micron_bar else "none"
+        yield f"micron bar read as {seen}, {truth['bar_um']:g} µm is right"
+
+
+def _against_before(said: Mapping[str, Any], before: Mapping[str, Any] | None) -> Iterator[str]:
+    if before is None:
+        return
+    if said.get("code") != before.get("code"):
+        yield f"structure code {said.get('code')}, {before.get('code')} was stored"
+        return
+    for name, tolerance in (("probability", PROBABILITY_TOLERANCE), ("p_value", P_TOLERANCE)):
+        if name in before and abs(said[name] - before[name]) > tolerance:
+            yield f"{name} {said[name]:.3f}, {before[name]:.3f} was stored"
+
+
+def failure_of(found: Sequence[Finding]) -> str:
+    """Say in one sentence what failed, "" where nothing did."""
+    bad = [one for one in found if not one.is_good]
+    return f"reference image {bad[0].name}: {bad[0].sentence}" if bad else ""
+
+
+# --- control specimens --------------------------------------------------------------------------
+
+
+def measured(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> dict[str, float]:
+    """Measure what tells a changed lamp or a lost focus on the same specimen.
+
+    Args:
+        pixels: (h, w, 3) uint8 RGB.
+        valid: (h, w) bool.
+
+    Returns:
+        `brightness`: mean grey of the steel, 0 to 255. `focus`: mean squared difference of
+        neighbouring pixels over the squared mean, no unit; larger is sharper.
+    """
+    grey = pixels.astype(np.float64).mean(axis=2)
+    mean = float(grey[valid].mean()) if valid.any() else 0.0
+    both = valid[:, 1:] & valid[:, :-1]
+    steps = np.diff(grey, axis=1)[both]
+    sharp = float((steps**2).mean()) / max(mean, 1.0) ** 2 if steps.size else 0.0
+    return {"brightness": round(mean, 2), "focus": round(sharp, 6)}
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPoint:
+    """One micrograph of a control specimen.
+
+    Args:
+        id: Public id. source: of which microscope. at: when, aware UTC.
+        code: The model's. p_value: of its strangeness. brightness, focus: see `measured`.
+        faults: What is not as it was, () where all is.
+    """
+
+    id: str
+    source: str
+    at: datetime
+    code: str
+    p_value: float | None
+    brightness: float | None
+    focus: float | None
+    faults: tuple[str, ...]
+
+
+def chart(store: Store, orders: Sequence[str]) -> dict[str, list[ControlPoint]]:
+    """Say source → its control specimen's micrographs, oldest first, each held against the first.
+
+    The code has to be the one a person gave the specimen, else the first one seen; brightness and
+    focus have to stay near the median of the first three.
+    """
+    views = sorted(
+        (
+            field.view
+            for number in orders
+            if (order := store.orders.order(number))
+            for specimen in order.specimens
+            for prepared in specimen.preparations
+            for field in prepared.fields
+        ),
+        key=lambda view: (view.done_at, view.id),
+    )
+    by_source: dict[str, list[MicrographView]] = {}
+    for view in views:
+        by_source.setdefault(view.source, []).append(view)
+    return {source: _points(some) for source, some in sorted(by_source.items())}
+
+
+def _points(views: Sequence[MicrographView]) -> list[ControlPoint]:
+    labelled = [view.label.code for view in views if view.label and view.label.code]
+    wanted = labelled[0] if labelled else (views[0].structure_code or "")
+    usual = {
+        name: median(values)
+        for name in ("brightness", "focus")
+        if len(values := [v for view in views[:LEARNT_FROM] if (v := _number(view, name))])
+        == LEARNT_FROM
+    }
+    return [_point(view, wanted, usual) for view in views]
+
+
+def _number(view: MicrographView, name: str) -> float | None:
+    said = view.process_extra.get(CONTROL)
+    value = said.get(name) if isinstance(said, dict) else None
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> ControlPoint:
+    faults = []
+    if view.structure_code and wanted and view.structure_code != wanted:
+        faults.append(f"structure code {view.structure_code}, {wanted} is right")
+    if view.strangeness.get("flagged"):
+        faults.append("strange")
+    for name, tolerance in (("brightness", BRIGHTNESS_TOLERANCE), ("focus", FOCUS_TOLERANCE)):
+        value = _number(view, name)
+        if value is not None and name in usual and abs(value / usual[name] - 1) > tolerance:
+            faults.append(f"{name} {value:.3g}, {usual[name]:.3g} is usual")
+    p_value = view.strangeness.get("p_value")
+    return ControlPoint(
+        id=view.id,
+        source=view.source,
+        at=view.done_at,
+        code=view.structure_code or "",
+        p_value=float(p_value) if p_value is not None else None,
+        brightness=_number(view, "brightness"),
+        focus=_number(view, "focus"),
+        faults=tuple(faults),
+    )
+
+
+# --- holding ------------------------------------------------------------------------------------
 
 
 def held_by(settings: Settings, store: Store) -> Callable[[MicrographView], str]:
-    """Say why a field's result is held, "" where it is not."""
-    del settings, store
-    return lambda _: ""
+    """Say why a field's result is held, "" where it is not.
+
+    A result is held from a failed check on until the next good one; and, where `[orders]
+    control_every_h` asks for control specimens, unless one of its source is no older than that.
+    """
+    checks = sorted(store.records.all(CONTROL), key=lambda record: record.id)
+    points = chart(store, settings.orders.control) if settings.orders.control else {}
+    every = timedelta(hours=settings.orders.control_every_h)
+    control = set(settings.orders.control)
+
+    def held(view: MicrographView) -> str:
+        if view.process_data.get("order") in control:
+            return ""
+        if said := _failed_check(checks, view):
+            return said
+        return _failed_control(points.get(view.source, []), view, every)
+
+    return held
+
+
+def _failed_check(checks: Sequence[Record], view: MicrographView) -> str:
+    before = [
+        record
+        for record in checks
+        if record.at <= view.done_at and view.source in record.facts.get("sources", ())
+    ]
+    newest = {record.subject: record for record in before}
+    bad = [record for record in newest.values() if not record.facts.get("passed")]
+    if not bad:
+        return ""
+    return f"the control check of {bad[0].at:%Y-%m-%d %H:%M} UTC on {bad[0].subject} failed"
+
+
+def _failed_control(points: Sequence[ControlPoint], view: MicrographView, every: timedelta) -> str:
+    before = [point for point in points if point.at <= view.done_at]
+    if every and (not before or view.done_at - before[-1].at > every):
+        return f"no control specimen of {view.source} within {every.total_seconds() / 3600:g} h"
+    if before and before[-1].faults:
+        return f"the control specimen of {view.source} failed: {before[-1].faults[0]}"
+    return ""
+
+
+def crops_at_this_desk(path: Path, um_per_px_range: tuple[float, float]) -> Any:
+    """Read and crop one file in this process: a handful of images that are ours."""
+    from agent.imaging import crop, read  # noqa: PLC0415 - OpenCV
+
+    try:
+        return [crop(one, um_per_px_range=um_per_px_range) for one in read(path)]
+    except (FileError, OSError) as error:
+        return error

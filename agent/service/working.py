@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent.pipeline import Pipeline
     from agent.service.problems import Problems
     from agent.service.workplace import CurrentBundle
+    from model import Classifier
 
 log = structlog.get_logger()
 
@@ -57,6 +58,7 @@ class Worker(threading.Thread):
         make: Makes a pool, and a pipeline upon it; again, if the pool breaks.
         bundle: Looked at between rounds.
         reachable: Says the names of the sources that can be read now.
+        after_round: Told after each round how many files were in hand, and the classifier.
         problems: Where troubles are said.
     """
 
@@ -67,10 +69,11 @@ class Worker(threading.Thread):
         bundle: CurrentBundle,
         reachable: Callable[[], Sequence[str]],
         problems: Problems,
+        after_round: Callable[[int, Classifier | None], None] = lambda _files, _classifier: None,
     ) -> None:
         super().__init__(name="work", daemon=True)
         self._make, self._bundle, self._problems = make, bundle, problems
-        self._reachable = reachable
+        self._reachable, self._after_round = reachable, after_round
         self._work, self._stopping = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._pool: CropPool | None = None
@@ -119,6 +122,7 @@ class Worker(threading.Thread):
                 self._again("work", f"{type(error).__name__}: {error}")
                 continue
             pace.took(files, time.monotonic() - began_s)
+            self._checked(files)
             self._failures = 0
             self._problems.say("work", "")
             if not files and self._work.wait(IDLE_S):
@@ -138,6 +142,13 @@ class Worker(threading.Thread):
             should_stop=self._stopping.is_set,
             on_file=lambda _: self._moves(),
         ).files
+
+    def _checked(self, files: int) -> None:
+        try:
+            self._after_round(files, self._bundle.classifier)
+        except Exception as error:  # the check of the instrument never stops the work
+            log.exception("instrument.crashed")
+            self._problems.say("control check", f"control check: {type(error).__name__}: {error}")
 
     def _ready(self) -> Pipeline:
         with self._lock:

@@ -116,6 +116,7 @@ def make_pipeline(
         earlier=lambda name: _earlier(settings, store, name),
         ordered=Demanded(settings),
         sidecars=settings.imaging.sidecars,
+        control=settings.orders.control,
     )
 
 

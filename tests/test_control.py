@@ -1,0 +1,122 @@
+"""A microscope whose check failed proves nothing: its results are held until it is good again."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from test_ordering import AT, DEMAND, SETTINGS, Desk
+
+from agent.orders.control import (
+    CONTROL,
+    chart,
+    check_references,
+    crops_at_this_desk,
+    failure_of,
+    held_by,
+    measured,
+)
+from agent.settings import read
+
+
+@pytest.fixture
+def desk(tmp_path, capsys):
+    desk = Desk(tmp_path, capsys)
+    yield desk
+    desk.store.close()
+
+
+def checked(desk, *, at=AT, spoil=None):
+    def crops(path):
+        if spoil and spoil in path.name:
+            return OSError("the disk is gone")
+        return crops_at_this_desk(path, (0.01, 5.0))
+
+    return check_references(
+        desk.store,
+        desk.folder / "data",
+        crops=crops,
+        classifier=None,
+        software="1",
+        where="PC",
+        sources=["LOM-07"],
+        by="Ada",
+        at=at,
+    )
+
+
+def test_the_shipped_images_are_read_with_the_scale_they_have(desk):
+    found = checked(desk)
+
+    assert [one.sentence for one in found if not one.is_good] == []
+    assert len(found) == 3
+    assert failure_of(found) == ""
+    assert desk.store.records.latest(CONTROL, "PC").facts["passed"] is True
+
+
+def test_after_a_failed_check_results_are_held_until_the_next_good_one(desk):
+    checked(desk, at=AT - timedelta(hours=1), spoil="g8")
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field))
+    held = desk.order()["specimens"][0]
+    checked(desk, at=AT - timedelta(minutes=1))
+    good = desk.order()
+
+    assert held["conformity"] == "undecided"
+    assert held["missing"][0] == "field 1: the control check of 2026-11-24 08:00 UTC on PC failed"
+    assert good["conformity"] == "conforms"
+
+
+def test_a_lab_image_is_held_against_its_first_answer(desk):
+    folder = desk.folder / "data" / "reference"
+    folder.mkdir(parents=True)
+    found = checked(desk)
+    records = desk.store.records
+    kept = records.latest("reference", "").facts["answers"]
+    first = next(iter(kept))
+    spoilt = {**kept, first: {**kept[first], "code": "G8"}}
+    records.add("reference", "", by="Ada", at=AT, facts={"answers": spoilt})
+
+    again = checked(desk)
+
+    assert failure_of(found) == ""
+    assert "structure code None, G8 was stored" in failure_of(again)
+
+
+def test_control_specimens_go_to_a_chart_of_their_own_and_hold_their_source(desk):
+    settings = SETTINGS + 'control = ["900"]\ncontrol_every_h = 24\n'
+    (desk.folder / "agent.toml").write_text(settings, encoding="utf-8")
+    (desk.folder / "specifications.toml").write_text(DEMAND, encoding="utf-8")
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field))
+    none = desk.order()["specimens"][0]["missing"][0]
+    desk.confirm(desk.take(1, "G8", order="900"))
+    good = desk.order()["conformity"]
+    desk.take(2, "G7", order="900")
+    bad = desk.order()["specimens"][0]["missing"][0]
+
+    points = chart(desk.store, ["900"])["LOM-07"]
+    assert none == "field 1: no control specimen of LOM-07 within 24 h"
+    assert good == "conforms"
+    assert [point.faults for point in points] == [(), ("structure code G7, G8 is right",)]
+    assert bad.startswith("field 1: the control specimen of LOM-07 failed: structure code G7")
+    assert desk.agent("orders", "control", "--json") == 0
+    assert [one["code"] for one in json.loads(desk.out)["LOM-07"]] == ["G8", "G7"]
+    held = held_by(read(desk.folder / "agent.toml"), desk.store)
+    assert held(desk.store.micrograph(points[0].id)) == ""
+
+
+def test_focus_and_brightness_tell_a_blurred_and_a_dark_field():
+    import numpy as np  # noqa: PLC0415 - only here
+
+    rng = np.random.default_rng(1)
+    sharp = rng.integers(0, 255, (60, 80, 3), np.uint8)
+    blurred = sharp.copy()
+    blurred[:, 1:-1] = (sharp[:, :-2] // 3 + sharp[:, 1:-1] // 3 + sharp[:, 2:] // 3).astype(
+        np.uint8
+    )
+    valid = np.ones((60, 80), bool)
+
+    assert measured(blurred, valid)["focus"] < 0.5 * measured(sharp, valid)["focus"]
+    assert measured(sharp // 2, valid)["brightness"] == pytest.approx(
+        measured(sharp, valid)["brightness"] / 2, abs=1
+    )
