@@ -20,7 +20,7 @@ from model.classify import Classifier
 from model.dataset import accepted
 from model.errors import ModelError
 from model.frame import Field, resampled
-from model.intervals import mcnemar
+from model.intervals import mcnemar, most_lost
 from model.metrics import evaluate
 from model.training import train
 
@@ -137,6 +137,9 @@ def rows(base: Plan) -> tuple[Row, ...]:
         ),
         Row("ours", "EfficientNet-Lite0 2S (fw), scale", lite),
         Row("ours", "EfficientNet-Lite0 global (fw), scale", replace(lite, scheme="global")),
+        Row(
+            "ours", "EfficientNet-Lite0 multi-head (fw), scale", replace(lite, scheme="multi-head")
+        ),
     ]
     return (*paper, *compared, *ours)
 
@@ -204,7 +207,13 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def compared(first: Result, second: Result) -> dict[str, Any]:
-    """Compare two rows image by image: how often only one was right, and the exact p-value."""
+    """Compare two rows image by image.
+
+    Returns:
+        "n", how often "only_first" and "only_second" was right, the exact p-value "p" of McNemar,
+        the "gain" of the second in shares of the images, and "most_lost", the one-sided upper 95 %
+        limit of what it loses.
+    """
     common = first.right.keys() & second.right.keys()
     only_first = sum(first.right[k] and not second.right[k] for k in common)
     only_second = sum(second.right[k] and not first.right[k] for k in common)
@@ -213,56 +222,79 @@ def compared(first: Result, second: Result) -> dict[str, Any]:
         "only_first": only_first,
         "only_second": only_second,
         "p": mcnemar(only_first, only_second),
+        "gain": (only_second - only_first) / len(common) if common else None,
+        "most_lost": most_lost(only_first, only_second, len(common)),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What one table of the page says, every cell as it is read.
+
+    Args:
+        title: As in the paper where it is the paper's.
+        columns: What stands above each column.
+        rows: One tuple of cells per row.
+        result: The row whose confusion matrix this is, or None.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    result: Result | None = None
+
+
+def tables(results: Sequence[Result]) -> list[Table]:
+    """Say everything that was found: the paper's tables and figures, ours, and the paired tests."""
+    found = [
+        _accuracies(table, [result for result in results if result.table == table])
+        for table in dict.fromkeys(result.table for result in results)
+    ]
+    stages = [r for r in results if r.table == "table 2" and "2S" in r.name and "fw" not in r.name]
+    if stages:
+        found.append(_per_stage(stages))
+    found += [_matrix(r) for r in results if r.name in ("ResNet-18 global", "ResNet-18 2S")]
+    if pairs := _pairs(results):
+        found.append(_tests(pairs))
+    return found
 
 
 def as_markdown(results: Sequence[Result]) -> str:
     """Write the tables and matrices as a page that can be read as it is."""
     parts = ["# Experiments", ""]
-    for table in dict.fromkeys(result.table for result in results):
-        own = [result for result in results if result.table == table]
-        parts += [f"## {table.capitalize()}", "", *_accuracies(own), ""]
-    stages = [r for r in results if r.table == "table 2" and "2S" in r.name and "fw" not in r.name]
-    if stages:
-        parts += ["## Table 3: accuracy per stage", "", *_per_stage(stages), ""]
-    for result in results:
-        if result.name in ("ResNet-18 global", "ResNet-18 2S"):
-            figure = "3" if "global" in result.name else "4"
-            parts += [f"## Figure {figure}: {result.name}", "", *_matrix(result), ""]
-    if pairs := _pairs(results):
-        parts += ["## Pairs of rows, image by image", "", *_tests(pairs), ""]
+    for table in tables(results):
+        lines = [table.columns, ("---",) * len(table.columns), *table.rows]
+        parts += [f"## {table.title}", "", *("| " + " | ".join(line) + " |" for line in lines), ""]
     return "\n".join(parts)
 
 
 # ------------------------------------------------------------------ writing
 
 
-def _accuracies(results: Sequence[Result]) -> list[str]:
-    lines = [
-        "| row | right | accuracy | 95 % | macro-F1 | within one size | paper |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+def _accuracies(table: str, results: Sequence[Result]) -> Table:
+    columns = ("row", "right", "accuracy", "95 %", "macro-F1", "within one size", "paper")
+    rows = []
     for result in results:
         numbers = result.numbers
         accuracy = numbers["accuracy"]
         paper = PAPER_TABLE_2.get(result.name) if result.table == "table 2" else None
-        lines.append(
-            f"| {result.name} | {sum(result.right.values())} of {numbers['n']} "
-            f"| {_percent(accuracy['value'])} "
-            f"| {_percent(accuracy['low'])} to {_percent(accuracy['high'])} "
-            f"| {_percent(numbers['macro_f1']['value'])} "
-            f"| {_percent(numbers['within_one_size']['value'])} "
-            f"| {_percent(paper) if paper else ''} |"
+        rows.append(
+            (
+                result.name,
+                f"{sum(result.right.values())} of {numbers['n']}",
+                _percent(accuracy["value"]),
+                f"{_percent(accuracy['low'])} to {_percent(accuracy['high'])}",
+                _percent(numbers["macro_f1"]["value"]),
+                _percent(numbers["within_one_size"]["value"]),
+                _percent(paper) if paper else "",
+            )
         )
-    return lines
+    return Table(table.capitalize(), columns, tuple(rows))
 
 
-def _per_stage(results: Sequence[Result]) -> list[str]:
+def _per_stage(results: Sequence[Result]) -> Table:
     subtypes = list(results[0].numbers["per_stage"]["size"])
-    lines = [
-        "| row | subtype | " + " | ".join(f"size {s}" for s in subtypes) + " |",
-        "| --- |" + " --- |" * (len(subtypes) + 1),
-    ]
+    rows = []
     for result in results:
         stages = result.numbers["per_stage"]
         shares = [stages["subtype"], *(stages["size"][s] for s in subtypes)]
@@ -270,54 +302,74 @@ def _per_stage(results: Sequence[Result]) -> list[str]:
             f"{_percent(s['value'])} ({_percent(s['low'])} to {_percent(s['high'])})"
             for s in shares
         ]
-        lines.append(f"| {result.name} | " + " | ".join(cells) + " |")
-    return lines
+        rows.append((result.name, *cells))
+    columns = ("row", "subtype", *(f"size {s}" for s in subtypes))
+    return Table("Table 3: accuracy per stage", columns, tuple(rows))
 
 
-def _matrix(result: Result) -> list[str]:
+def _matrix(result: Result) -> Table:
     """Write a confusion matrix as the paper does: rows predicted, columns true, column per cent."""
     codes = result.numbers["confusion"]["codes"]
     counts = np.array(result.numbers["confusion"]["rows_predicted"])
     totals = counts.sum(axis=0)
-    lines = [
-        "| predicted \\ true | " + " | ".join(codes) + " |",
-        "| --- |" + " --- |" * len(codes),
-    ]
+    rows = []
     for code, row in zip(codes, counts, strict=True):
         cells = [
             f"{n} ({100 * n / total:.0f} %)" if n else "0"
             for n, total in zip(row, totals, strict=True)
         ]
-        lines.append(f"| {code} | " + " | ".join(cells) + " |")
-    return lines
+        rows.append((code, *cells))
+    figure = "3" if "global" in result.name else "4"
+    columns = ("predicted \\ true", *codes)
+    return Table(f"Figure {figure}: {result.name}", columns, tuple(rows), result)
 
 
-def _tests(pairs: Sequence[tuple[Result, Result]]) -> list[str]:
-    lines = [
-        "| first | second | only first right | only second right | McNemar p |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+def _tests(pairs: Sequence[tuple[Result, Result]]) -> Table:
+    columns = (
+        "first",
+        "second",
+        "only first right",
+        "only second right",
+        "McNemar p",
+        "second against first",
+        "loses at most (95 %)",
+    )
+    rows = []
     for first, second in pairs:
         found = compared(first, second)
-        lines.append(
-            f"| {first.name} | {second.name} | {found['only_first']} | {found['only_second']} "
-            f"| {found['p']:.3f} |"
+        rows.append(
+            (
+                first.name,
+                second.name,
+                str(found["only_first"]),
+                str(found["only_second"]),
+                f"{found['p']:.3f}",
+                _points(found["gain"]),
+                _points(found["most_lost"]),
+            )
         )
-    return lines
+    return Table("Pairs of rows, image by image", columns, tuple(rows))
 
 
 def _pairs(results: Sequence[Result]) -> list[tuple[Result, Result]]:
-    """Pair global with two-stage of one network, and every other row with the two-stage one."""
+    """Pair the schemes of one network, and every other row with the two-stage ResNet-18."""
     by_name = {result.name: result for result in results}
     paired = [
         (by_name[name], by_name[name.replace("global", "2S")])
         for name in by_name
         if "global" in name and name.replace("global", "2S") in by_name
     ]
+    lite = [by_name.get(f"EfficientNet-Lite0 {kind} (fw), scale") for kind in ("2S", "multi-head")]
+    if lite[0] is not None and lite[1] is not None:
+        paired.append((lite[0], lite[1]))
     reference = by_name.get("ResNet-18 2S")
     if reference is not None:
         paired += [(reference, result) for result in results if result.table != "table 2"]
     return paired
+
+
+def _points(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:+.1f} points"
 
 
 def _percent(share: float | None) -> str:

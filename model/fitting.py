@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from model.errors import TrainingError
 from model.frame import augmented
-from model.heads import NEIGHBOUR_DOUBT, class_weights, fit_head, head_from
+from model.heads import NEIGHBOUR_DOUBT, Seen, class_weights, fit_head, head_from
 from model.network import cells, fingerprint, pooled
 from model.runtime import multiplies_bf16
 from model.scheme import SUBTYPE, soft_targets
@@ -60,6 +60,7 @@ class Lesson:
         train: What it learns from.
         validation: What chooses the best epoch.
         found: The heads, once it is taught.
+        epochs: How every epoch went, those before an interruption too.
     """
 
     eye: Eye
@@ -70,6 +71,7 @@ class Lesson:
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     found: dict[str, Head] = field(default_factory=dict)
+    epochs: list[Epoch] = field(default_factory=list)
 
     def asked(self, examples: Sequence[Example]) -> list[Example]:
         """Give the examples that at least one of the heads has a class for."""
@@ -147,7 +149,7 @@ def fit_whole(lesson: Lesson, plan: Plan, aside: Path) -> Iterator[Epoch]:
     pace = _pace(plan, steps)
     rates = [group["lr"] for group in solver.param_groups]
     place = _Place(aside, lesson.name, eye, layers, solver)
-    done, best, waited = place.take_up()
+    done, best, waited = place.take_up(lesson.epochs)
     if not done and plan.start == "probe":
         _probe(desk, lesson, train, plan)
     step = done * steps
@@ -175,8 +177,9 @@ def fit_whole(lesson: Lesson, plan: Plan, aside: Path) -> Iterator[Epoch]:
         held_loss, accuracy = _checked(desk, validation)
         better = held_loss < best
         best, waited = (held_loss, 0) if better else (best, waited + 1)
-        place.keep(number, best, waited, better=better)
-        yield Epoch(number, float(np.mean(losses)), held_loss, accuracy, better)
+        lesson.epochs.append(Epoch(number, float(np.mean(losses)), held_loss, accuracy, better))
+        place.keep(lesson.epochs, best, waited)
+        yield lesson.epochs[-1]
     place.restore_best()
     eye.eval()
     centre = _centre(desk, train)
@@ -406,17 +409,21 @@ def _probe(desk: _Desk, lesson: Lesson, train: Sequence[Example], plan: Plan) ->
     """
     with torch.inference_mode():
         shown = [_whole(desk, desk.shown.frames(e)).cpu().numpy()[0] for e in train]
-    taught = (np.stack(shown), [e.code for e in train], np.array([e.weight for e in train]))
+    seen = Seen(
+        embeddings=np.stack(shown),
+        images=np.arange(len(train)),
+        codes=[e.code for e in train],
+        counts=np.array([e.weight for e in train]),
+    )
     for name in lesson.heads:
         head = fit_head(
             lesson.scheme,
             name,
             lesson.name,
-            taught,
-            (None, ()),
+            seen,
             imbalance=plan.imbalance,
             ordinal=plan.loss == "ordinal",
-        )
+        ).head
         state = {
             "weight": torch.from_numpy(head.weight),
             "bias": torch.from_numpy(head.bias - head.weight @ head.centre),
@@ -487,9 +494,12 @@ class _Place:
         self._eye, self._layers, self._solver = eye, layers, solver
         self._best: dict[str, Tensor] | None = None
 
-    def take_up(self) -> tuple[int, float, int]:
-        """Go on where an interrupted training stopped; epochs done, best loss, epochs waited."""
-        with contextlib.suppress(OSError, ValueError, KeyError, RuntimeError):
+    def take_up(self, epochs: list[Epoch]) -> tuple[int, float, int]:
+        """Go on where an interrupted training stopped; epochs done, best loss, epochs waited.
+
+        How the epochs done went is put into `epochs`.
+        """
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):
             facts = json.loads(self._file("json").read_bytes())
             last = load_file(self._file("last.safetensors"))
             best = load_file(self._file("best.safetensors"))
@@ -497,16 +507,17 @@ class _Place:
                 self._put(last)
                 self._put_solver(last)
                 self._best = best
-                return int(facts["done"]), float(facts["best_loss"]), int(facts["waited"])
+                epochs[:] = [Epoch(**epoch) for epoch in facts["epochs"]]
+                return len(epochs), float(facts["best_loss"]), int(facts["waited"])
         return 0, float("inf"), 0
 
-    def keep(self, done: int, best_loss: float, waited: int, *, better: bool) -> None:
+    def keep(self, epochs: Sequence[Epoch], best_loss: float, waited: int) -> None:
         """Write the state after an epoch; the JSON comes last, so half a state is no state."""
         last = self._get() | self._get_solver()
-        if better or self._best is None:
+        if epochs[-1].best or self._best is None:
             self._best = {name: tensor.clone() for name, tensor in self._get().items()}
         facts = {
-            "done": done,
+            "epochs": [epoch.as_json() for epoch in epochs],
             "best_loss": best_loss,
             "waited": waited,
             "last": _sum(last),
@@ -551,12 +562,18 @@ class _Place:
         }
 
     def _put_solver(self, state: dict[str, Tensor]) -> None:
+        """Put back what the solver remembers, laid out in memory as the parameters are.
+
+        The fused solver walks both in the order of memory, so a plain layout beside `channels_last`
+        would mix up what belongs to which weight.
+        """
         document = self._solver.state_dict()
+        weights = [w for group in self._solver.param_groups for w in group["params"]]
         values: dict[int, dict[str, Tensor]] = {}
         for key, tensor in state.items():
             if key.startswith("solver/"):
                 _, index, name = key.split("/")
-                values.setdefault(int(index), {})[name] = tensor
+                values.setdefault(int(index), {})[name] = _laid_out(tensor, weights[int(index)])
         self._solver.load_state_dict({**document, "state": values})
 
     def _file(self, ending: str) -> Path:
@@ -566,6 +583,13 @@ class _Place:
         part = self._file(f"{ending}.part")
         part.write_bytes(data)
         part.replace(self._file(ending))
+
+
+def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+    """Copy a tensor in another one's order of memory; a count has no such order."""
+    if tensor.shape != like.shape:
+        return tensor
+    return torch.empty_like(like, device="cpu").copy_(tensor)
 
 
 def _sum(state: dict[str, Tensor]) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Z95 = 1.959963984540054
+_Z95_ONE_SIDED = 1.6448536269514722
 _RESAMPLES = 1000
 
 
@@ -101,6 +102,27 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """
     n = only_first + only_second
     return min(1.0, 2 * binomial_cdf(min(only_first, only_second), n, 0.5)) if n else 1.0
+
+
+def most_lost(only_first: int, only_second: int, n: int) -> float | None:
+    """Give the upper 95 % limit, one-sided, of what is lost by taking the second classifier.
+
+    Args:
+        only_first: Images that only the first had right.
+        only_second: Images that only the second had right.
+        n: Images that both were asked about.
+
+    Returns:
+        A share in [-1, 1] of the images, negative where even the limit is a gain; None for none.
+
+    Source:
+        Agresti and Min 2005, the paired difference of shares, one half added to each cell.
+    """
+    if n == 0:
+        return None
+    b, c, m = only_first + 0.5, only_second + 0.5, n + 2.0
+    lost = (b - c) / m
+    return lost + _Z95_ONE_SIDED * math.sqrt(max(0.0, (b + c) / m - lost**2) / m)
 
 
 def bootstrap(n: int, number: Callable[[NDArray[np.intp]], float], *, seed: int = 0) -> Estimate:

@@ -21,18 +21,18 @@ import torch
 from model.bundle import Contents, write_bundle
 from model.calibration import conformal_level, temperature
 from model.classify import Classifier
-from model.dataset import SIDES, Split, accepted, split
+from model.dataset import SIDES, Split, accepted, folds, split
 from model.errors import TrainingError
 from model.fitting import Lesson, fit_whole
 from model.frame import Framing, augmented
 from model.gaze import Gaze
-from model.heads import fit_head
+from model.heads import Seen, fit_head
 from model.leakage import Looked, near_duplicates, signature
 from model.metrics import Alarm, Case, Evaluation, alarms_of, cases_of, not_taught
 from model.network import Eye, backbone
 from model.runtime import choose_engine
 from model.saliency import evidence, evidence_limit
-from model.scheme import CODE, SUBTYPE, Head, Scheme
+from model.scheme import CODE, SUBTYPE, Head, Scheme, softmax
 from model.taught import Step, learning
 
 if TYPE_CHECKING:
@@ -48,6 +48,13 @@ if TYPE_CHECKING:
     from model.labels import Taxonomy
     from model.plan import Plan
     from model.strangeness import Known
+
+
+_FOLDS = 5
+"""Parts that are left out in turn where no side of the split is needed to choose an epoch."""
+
+_Blind = dict[str, "NDArray[np.float64]"]
+"""Head → (images, k) logits of images that it was not taught on; NaN where nobody could say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +106,9 @@ def train(
         WeightsError: The weights do not fit.
         BundleError: The bundle could not be written.
     """
-    untaught = not_taught(examples, plan.taxonomy)
-    examples, taxonomy, notes = accepted(examples, plan.taxonomy, mixed_groups=plan.mixed_groups)
+    offered = examples
+    examples, taxonomy, notes = accepted(offered, plan.taxonomy, mixed_groups=plan.mixed_groups)
+    untaught = not_taught(offered, plan.taxonomy)
     asked_of, plan = plan.taxonomy, replace(plan, taxonomy=taxonomy)
     sides = split(
         examples,
@@ -128,6 +136,7 @@ def train(
     scheme = Scheme(plan.scheme, taxonomy)
     eyes: dict[str, Eye] = {}
     heads: dict[str, Head] = {}
+    blind: _Blind = {}
     history: list[dict[str, Any]] = []
     aside = folder / f".training-{_digest(plan, sides)}"
     for name, (arch, asked) in _eyes(plan, scheme).items():
@@ -146,16 +155,18 @@ def train(
             validation=sides.validation,
         )
         if plan.frozen:
-            yield from _fit_frozen(lesson, plan, heads)
+            yield from _fit_frozen(lesson, plan, heads, blind)
         else:
             for epoch in fit_whole(lesson, plan, aside):
-                history.append({"eye": name, **epoch.as_json()})
                 yield Progress(name, epoch.number, plan.epochs, epoch.sentence())
+            history += [{"eye": name, **epoch.as_json()} for epoch in lesson.epochs]
             heads.update(lesson.found)
         eyes[name] = eye.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
     engine = choose_engine(plan.device)
     gaze = Gaze(framing, eyes, engine)
-    heads, level, limits = yield from _calibrated(sides.validation, scheme, heads, gaze)
+    said, limits = yield from _looked_at(sides.validation, scheme, heads, gaze)
+    doubted = (*sides.train, *sides.validation) if blind else sides.validation
+    heads, level = _calibrated(doubted, scheme, heads, blind or said)
     ordinary: Known | None = None
     for step in _ordinary((*sides.train, *sides.validation), taxonomy, known):
         ordinary = step.known
@@ -293,34 +304,48 @@ class _Survey:
         )
 
 
-def _fit_frozen(lesson: Lesson, plan: Plan, heads: dict[str, Head]) -> Iterator[Progress]:
-    """Look once at every image, in several views, then fit each head on what was seen."""
+def _fit_frozen(
+    lesson: Lesson, plan: Plan, heads: dict[str, Head], blind: _Blind
+) -> Iterator[Progress]:
+    """Look once at every image, in several views, then fit each head on what was seen.
+
+    Nothing is chosen by the validation images here, so they are learned from like the others; what
+    is said of each image without it stands in `blind`.
+    """
     gaze = Gaze(lesson.framing, {lesson.name: lesson.eye}, choose_engine(plan.device))
-    total = len(lesson.train) + len(lesson.validation)
-    seen: list[NDArray[np.float32]] = []
-    owners: list[str] = []
-    for done, example in enumerate(lesson.train):
-        embeddings = _views(example, gaze, lesson.name, plan)
-        seen.append(embeddings)
-        owners += [example.code] * len(embeddings)
-        yield Progress("images", done + 1, total)
-    checked: list[NDArray[np.float32]] = []
-    for done, example in enumerate(lesson.validation):
-        checked.append(_plain(example, gaze, lesson.name))
-        yield Progress("images", len(lesson.train) + done + 1, total)
-    codes = [e.code for e in lesson.validation]
-    weights = np.repeat([e.weight for e in lesson.train], [len(rows) for rows in seen])
+    examples = (*lesson.train, *lesson.validation)
+    views: list[NDArray[np.float32]] = []
+    for done, example in enumerate(examples):
+        views.append(_views(example, gaze, lesson.name, plan))
+        yield Progress("images", done + 1, len(examples))
+    seen = Seen(
+        embeddings=np.concatenate(views),
+        images=np.repeat(np.arange(len(examples)), [len(rows) for rows in views]),
+        codes=[e.code for e in examples],
+        counts=np.array([e.weight for e in examples]),
+        folds=_folds_of(examples, plan.seed),
+    )
     for done, name in enumerate(lesson.heads):
-        heads[name] = fit_head(
+        taught = fit_head(
             lesson.scheme,
             name,
             lesson.name,
-            (np.concatenate(seen), owners, weights),
-            (np.stack(checked) if checked else None, codes),
+            seen,
             imbalance=plan.imbalance,
             ordinal=plan.loss == "ordinal",
         )
+        heads[name], blind[name] = taught.head, taught.blind
         yield Progress(name, done + 1, len(lesson.heads))
+
+
+def _folds_of(examples: Sequence[Example], seed: int) -> NDArray[np.intp]:
+    """Say with which fold each example is left out; a specimen is left out whole."""
+    fold_of = {
+        example.key: fold
+        for fold, (_, held) in enumerate(folds(examples, _FOLDS, seed=seed))
+        for example in held
+    }
+    return np.array([fold_of[example.key] for example in examples], dtype=np.intp)
 
 
 def _views(example: Example, gaze: Gaze, eye: str, plan: Plan) -> NDArray[np.float32]:
@@ -335,14 +360,10 @@ def _views(example: Example, gaze: Gaze, eye: str, plan: Plan) -> NDArray[np.flo
     return np.stack([sight.embedding for sight in gaze.look(eye, shown)])
 
 
-def _plain(example: Example, gaze: Gaze, eye: str) -> NDArray[np.float32]:
-    return gaze.look(eye, gaze.frames([example.load()]))[0].embedding
-
-
-def _calibrated(
+def _looked_at(
     examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], gaze: Gaze
-) -> Generator[Progress, None, tuple[dict[str, Head], float, dict[str, float]]]:
-    """Look at validation images: temperatures, level of prediction sets, scale of the maps."""
+) -> Generator[Progress, None, tuple[_Blind, dict[str, float]]]:
+    """Look at images that no network was taught on: logits of every head, scale of the maps."""
     looked: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
     shown = _Shown(scheme, heads)
     for done, example in enumerate(examples):
@@ -353,22 +374,34 @@ def _calibrated(
             shown.see(example.code, eye, sight)
         yield Progress("calibration", done + 1, len(examples))
     seen = {eye: np.stack(rows) for eye, rows in looked.items()}
+    logits = {name: head.logits(seen[head.eye]) for name, head in heads.items() if seen}
+    return logits, shown.limits()
+
+
+def _calibrated(
+    examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], logits: _Blind
+) -> tuple[dict[str, Head], float]:
+    """Fit a temperature per head, then the level of prediction sets, on what was said blindly."""
     cooled = {}
     for name, head in heads.items():
         targets = [scheme.target(name, example.code) for example in examples]
-        rows = [row for row, target in enumerate(targets) if target is not None]
-        logits = head.logits(seen[head.eye][rows]) if rows else np.zeros((0, len(head.classes)))
+        told = ~np.isnan(logits[name]).any(axis=1) if name in logits else np.zeros(0, bool)
+        rows = [row for row in np.flatnonzero(told) if targets[row] is not None]
+        said = logits[name][rows] if rows else np.zeros((0, len(head.classes)))
         cooled[name] = head.cooled(
-            temperature(logits, np.array([targets[row] for row in rows], dtype=np.intp))
+            temperature(said, np.array([targets[row] for row in rows], dtype=np.intp))
         )
-    said, true = [], []
+    sizes, true = [], []
     for row, example in enumerate(examples):
-        shares = {n: h.probabilities(seen[h.eye][row : row + 1])[0] for n, h in cooled.items()}
+        own = {name: said[row] for name, said in logits.items()}
+        if any(np.isnan(said).any() for said in own.values()):
+            continue
+        shares = {name: softmax(said / cooled[name].temperature) for name, said in own.items()}
         answer = scheme.answer(shares)
         subtype, size = scheme.taxonomy.parse(example.code)
-        said.append(answer.sizes)
+        sizes.append(answer.sizes)
         true.append(size if answer.best[0] == subtype else None)
-    return cooled, conformal_level(said, true), shown.limits()
+    return cooled, conformal_level(sizes, true)
 
 
 class _Shown:

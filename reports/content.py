@@ -405,6 +405,45 @@ class Index:
     generated: str
 
 
+# ------------------------------------------------------------------------------- experiments
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it is read.
+
+    Args:
+        title: What it is about.
+        columns: What stands above each column; the first one names the row.
+        rows: One tuple of cells per row.
+        chart: The same as SVG of our own making, or "".
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    chart: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiments:
+    """What repeating the paper's experiments found.
+
+    Args:
+        site: The lab's name.
+        title: Of the page.
+        sentences: What has to be known before the numbers are read.
+        tables: In their order.
+        generated: When it was written, as it is read.
+    """
+
+    site: str
+    title: str
+    sentences: tuple[str, ...]
+    tables: tuple[Table, ...]
+    generated: str
+
+
 # ------------------------------------------------------------------------------- the review page
 
 

@@ -20,6 +20,7 @@ from reports import charts
 
 if TYPE_CHECKING:
     from reports.content import (
+        Experiments,
         Index,
         LoginPage,
         MessagePage,
@@ -63,6 +64,11 @@ def render_more(page: MorePage) -> str:
 def render_index(index: Index) -> str:
     """Write the list of all nights."""
     return _render("index.html", page=index, policy=report_policy(), **_inside())
+
+
+def render_experiments(page: Experiments) -> str:
+    """Write what repeating the paper's experiments found; its charts are SVG of our own making."""
+    return _render("experiments.html", page=page, policy=report_policy(), **_inside())
 
 
 def render_queue(page: QueuePage) -> str:

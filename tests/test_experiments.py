@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
+import pytest
 
 from model import Example, Field, Plan, default_taxonomy
 from model.experiments import Result, as_json, as_markdown, compared, rows, run
@@ -57,7 +58,9 @@ def test_the_papers_six_rows_come_first_under_its_names():
 def test_two_rows_are_compared_image_by_image():
     found = compared(result("a", "++-+"), result("b", "+-++"))
 
-    assert found == {"n": 4, "only_first": 1, "only_second": 1, "p": 1.0}
+    counts = {key: found[key] for key in ("n", "only_first", "only_second", "p", "gain")}
+    assert counts == {"n": 4, "only_first": 1, "only_second": 1, "p": 1.0, "gain": 0.0}
+    assert found["most_lost"] == pytest.approx(0.475, abs=0.001)
 
 
 def test_the_page_has_the_tables_and_the_papers_orientation():
@@ -68,7 +71,7 @@ def test_the_page_has_the_tables_and_the_papers_orientation():
     )
     assert "## Figure 4: ResNet-18 2S" in page
     assert "| G7 | 3 (100 %) | 1 (33 %) |" in page
-    assert "| ResNet-18 global | ResNet-18 2S | 1 | 1 | 1.000 |" in page
+    assert "| ResNet-18 global | ResNet-18 2S | 1 | 1 | 1.000 | +0.0 points | +47.5" in page
 
 
 def test_a_finished_row_is_not_trained_again(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import cv2
 import pytest
 from small_lab import CODES, PIXELS, past, write_labelled
 
-from agent.cli.learning import say_evaluation
+from agent.cli.record import say_evaluation
 from agent.demo.drawing import draw
 
 

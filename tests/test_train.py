@@ -174,6 +174,8 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(tmp_path):
     rest = trained(tmp_path / "cut", plan)
 
     assert [s.done for s in rest if s.stage == "shared"] == [3]
+    history = read_manifest(rest[-1].bundle).facts["history"]
+    assert history == read_manifest(whole).facts["history"]
     first, second = (
         json.loads((b / "bundle.json").read_bytes())["files"] for b in (whole, rest[-1].bundle)
     )

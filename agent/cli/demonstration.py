@@ -141,9 +141,10 @@ def teach(settings: Settings, store: Store, places: Places) -> None:
 
 def examine(settings: Settings, store: Store, places: Places) -> Evaluation:
     """Judge the held-out micrographs."""
-    from agent.cli import learning  # noqa: PLC0415
+    from agent.cli.evaluating import look_at  # noqa: PLC0415
+    from agent.cli.learning import say_unusable  # noqa: PLC0415
 
-    evaluation, unusable = learning.look_at(
+    evaluation, unusable = look_at(
         settings,
         store,
         places.test,
@@ -151,7 +152,7 @@ def examine(settings: Settings, store: Store, places: Places) -> Evaluation:
         bundle=None,
         strange=None,
     )
-    learning.say_unusable(unusable)
+    say_unusable(unusable)
     return evaluation
 
 
@@ -238,7 +239,7 @@ def _say_results(
     fates: dict[str, FileFate],
     store: Store,
 ) -> None:
-    from agent.cli.learning import share  # noqa: PLC0415
+    from agent.cli.record import share  # noqa: PLC0415
     from agent.demo.loop import tally  # noqa: PLC0415
 
     night = tally(store, exported, fates)

@@ -64,6 +64,7 @@ EXAMPLES: dict[str, str] = {
     "review undo": 'agent review undo 1f2e3d4c5b6a7988 --by "R. Stahl"',
     "review export": "agent review export labelled",
     "orders list": "agent orders list",
+    "orders control": "agent orders control",
     "orders import": 'agent orders import orders.csv --by "R. Stahl"',
     "orders urgent": "agent orders urgent 4711",
     "orders unassigned": "agent orders unassigned",
@@ -74,6 +75,7 @@ EXAMPLES: dict[str, str] = {
     "orders prepare-again": (
         'agent orders prepare-again 4711 2 --by "R. Stahl" --reason "etched too long"'
     ),
+    "validate": 'agent validate 100Cr6 labelled --by "R. Stahl"',
     "spec list": "agent spec list",
     "spec check": "agent spec check",
     "spec automatic": 'agent spec automatic 100Cr6 --by "R. Stahl" --reason "validated 2026-11"',

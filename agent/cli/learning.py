@@ -1,4 +1,4 @@
-"""Commands that learn: import, train, evaluate, experiments, retrain, reprocess.
+"""Commands that learn: import, train, retrain, reprocess.
 
 Each is a thin story: settings, store and pool are opened, a room's generator runs under a
 progress bar, and the end is said in a few lines or as one JSON document.
@@ -7,8 +7,7 @@ progress bar, and the end is said in a few lines or as one JSON document.
 from __future__ import annotations
 
 import getpass
-import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
@@ -17,17 +16,17 @@ import typer
 import agent.cli.promoting  # noqa: F401 - `agent models` belongs to this group
 from agent.cli import say
 from agent.cli.app import SAYS_NO, SOME_FAILED, app, settings_of, store_of
-from agent.cli.leaving_out import show_left_out
+from agent.cli.record import keep_record, share
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from agent.labelled_folder import Imported, Labelled, Unusable
+    from agent.labelled_folder import Imported, Unusable
     from agent.retrain import Collected, Outcome
     from agent.settings import Settings
     from agent.store import Store
-    from model import Evaluation, Example, Plan
+    from model import Plan
 
 FolderArgument = Annotated[Path, typer.Argument(help="A folder per structure code, such as G8.")]
 ManifestOption = Annotated[
@@ -222,14 +221,16 @@ def train(
         imported = take_in(settings, store, folder, manifest) if folder else None
         if imported:
             say_imported(imported)
-        plan = make_plan(settings, store, {"scheme": scheme, "seed": seed, **_given(asked)})
+        plan = make_plan(settings, store, {"scheme": scheme, "seed": seed, **given(asked)})
         bundle = teach(settings, store, plan)
         put_to_work(store, bundle)
+        say.console.print(f"how it was taught and tested: {keep_record(bundle)}", markup=False)
     if imported and imported.unusable:
         raise typer.Exit(SOME_FAILED)
 
 
-def _given(asked: dict[str, Any]) -> dict[str, Any]:
+def given(asked: dict[str, Any]) -> dict[str, Any]:
+    """Keep the options that somebody gave."""
     return {name: value for name, value in asked.items() if value is not None}
 
 
@@ -252,7 +253,7 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Plan:
         return Plan(**general, **asked)
     say.aside.print(
         "No GPU here: the quick plan is taken (EfficientNet-Lite0 as it comes, every field at "
-        "0.25 µm per pixel). For the paper's: --arch resnet18 --framing mirror.",
+        "0.2 µm per pixel). For the paper's: --arch resnet18 --framing mirror.",
         markup=False,
     )
     return quick_plan(**general, **asked)
@@ -325,193 +326,6 @@ def accuracy_of(metrics: dict[str, Any]) -> str:
     if not metrics.get("n"):
         return "not tested"
     return f"{share(metrics['accuracy'], metrics['n'])} structure codes right on its test images"
-
-
-def share(estimate: dict[str, float | None], n: int | None = None) -> str:
-    """Say a share with its 95 % interval: "91.3 % (86.8 to 94.4 %, n = 160)"."""
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    if value is None or low is None or high is None:
-        return "nothing to count"
-    counted = f", n = {n}" if n is not None else ""
-    return f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f} %{counted})"
-
-
-# --- evaluate -----------------------------------------------------------------------------------
-
-
-@app.command()
-def evaluate(
-    context: typer.Context,
-    folder: FolderArgument,
-    *,
-    manifest: ManifestOption = None,
-    bundle: Annotated[
-        str | None, typer.Option(help="Name of a bundle, else the one at work.")
-    ] = None,
-    strange: Annotated[
-        Path | None, typer.Option(help="Folder with a sub-folder per strange kind.")
-    ] = None,
-    leave_out: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Instead: learn what is ordinary without this structure code, and say whether its "
-            'micrographs are called strange. May be repeated; "every" takes all codes in turn.'
-        ),
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Say how good a bundle is on labelled micrographs; nothing is written down."""
-    settings = settings_of(context)
-    if leave_out:
-        show_left_out(settings, folder, manifest, leave_out, json=json)
-        return
-    with store_of(settings) as store:
-        evaluation, unusable = look_at(
-            settings, store, folder, manifest=manifest, bundle=bundle, strange=strange
-        )
-    if json:
-        say.print_json(evaluation.as_json())
-    else:
-        say_evaluation(evaluation.as_json())
-    say_unusable(unusable)
-    if unusable:
-        raise typer.Exit(SOME_FAILED)
-
-
-def look_at(
-    settings: Settings,
-    store: Store,
-    folder: Path,
-    *,
-    manifest: Path | None,
-    bundle: str | None,
-    strange: Path | None,
-) -> tuple[Evaluation, list[Unusable]]:
-    """Evaluate a bundle on a labelled folder, and on strange ones, under progress bars."""
-    from agent import labelled_folder  # noqa: PLC0415
-    from agent.retrain import bundle_named  # noqa: PLC0415
-    from agent.service.workplace import load_bundle  # noqa: PLC0415
-    from model import evaluate as evaluate_bundle  # noqa: PLC0415
-
-    quiet()
-    name = bundle or store.current_bundle()
-    if name is None:
-        raise WrongUse("there is no bundle yet; teach one: agent train FOLDER.")
-    bundle_named(settings.store.folder, name)
-    classifier = load_bundle(settings, name)
-    listing = labelled_folder.look(folder, classifier.taxonomy, manifest)
-    kinds = labelled_folder.strange_kinds(strange) if strange else {}
-    unusable = list(listing.unusable)
-    with passing_archive(settings, classifier.learned_from) as crops:
-        examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
-        odd = {
-            kind: crops.of(strange.absolute(), files, f"Cropping {kind}", unusable)
-            for kind, files in kinds.items()
-            if strange
-        }
-        with say.progress(f"Judging with {name}", len(examples)) as advance:
-            evaluation = evaluate_bundle(
-                classifier,
-                examples,
-                strange=odd,
-                progress=lambda done, total: advance(done, f"of {total}"),
-            )
-    return evaluation, unusable
-
-
-class _Crops:
-    """Crops files into an archive that passes away."""
-
-    def __init__(self, settings: Settings, folder: Path, learned: frozenset[str]) -> None:
-        from agent.archive import Archive  # noqa: PLC0415
-        from agent.service.workplace import make_pool  # noqa: PLC0415
-
-        self._archive, self.pool = Archive(folder), make_pool(settings)
-        self._learned = learned
-
-    def of(
-        self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[Unusable]
-    ) -> list[Example]:
-        """Crop files; what cannot be used is appended to `unusable`."""
-        from agent.labelled_folder import cropped  # noqa: PLC0415
-
-        examples: list[Example] = []
-        with say.progress(title, len(files)) as advance:
-            found = cropped(
-                folder, files, pool=self.pool, archive=self._archive, learned=self._learned
-            )
-            for done, one in enumerate(found, 1):
-                examples += one.examples
-                if one.unusable:
-                    unusable.append(one.unusable)
-                advance(done)
-        return examples
-
-
-@contextmanager
-def passing_archive(settings: Settings, learned: frozenset[str]) -> Iterator[_Crops]:
-    """Keep crops as long as they are looked at."""
-    with tempfile.TemporaryDirectory(prefix="martensight-") as folder:
-        crops = _Crops(settings, Path(folder), learned)
-        with crops.pool:
-            yield crops
-
-
-def say_evaluation(document: dict[str, Any]) -> None:
-    """Say an evaluation to people: the limits first, since parts are judged by them."""
-    n = document["n"]
-    left_out = document["seen_in_training"]
-    told = f" ({left_out} more were left out: it learned from them)" if left_out else ""
-    say.console.print(f"bundle {document['bundle']} on {n} micrographs{told}", markup=False)
-    say.table(
-        ("limit", "called conforming, is coarser", "called coarser, conforms"),
-        [
-            (name, _bound(both["false_conform"]), _bound(both["false_nonconform"]))
-            for name, both in document["limits"].items()
-        ],
-    )
-    names = {
-        "accuracy": "structure code right",
-        "within_one_size": "within one size",
-        "macro_f1": "macro-F1",
-    }
-    rows = [(title, share(document[key])) for key, title in names.items()]
-    rows += [
-        ("subtype right", share(document["per_stage"]["subtype"])),
-        *(
-            (f"size right in {subtype}", share(found, found.get("n")))
-            for subtype, found in document["per_stage"]["size"].items()
-        ),
-        ("called strange", share(document["false_alarm_rate"])),
-    ]
-    say.table(("measure", "value (95 % interval)"), rows)
-    _say_confusion(document["confusion"])
-    if document["strange"]:
-        say.table(
-            ("strange kind", "n", "flagged", "AUROC"),
-            [
-                (kind, found["n"], _number(found["tpr_at_alpha"]), _number(found["auroc"]))
-                for kind, found in document["strange"].items()
-            ],
-        )
-
-
-def _bound(found: dict[str, Any]) -> str:
-    upper = found["upper95"]
-    at_most = f", at most {100 * upper:.1f} %" if upper is not None else ""
-    return f"{found['wrong']} of {found['n']}{at_most}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-def _say_confusion(confusion: dict[str, Any]) -> None:
-    codes, rows = confusion["codes"], confusion["rows_predicted"]
-    say.table(
-        ("predicted \\ true", *codes),
-        [(code, *(count or "" for count in row)) for code, row in zip(codes, rows, strict=True)],
-    )
 
 
 # --- retrain ------------------------------------------------------------------------------------
@@ -624,84 +438,6 @@ def _say_outcome(outcome: Outcome, json: bool) -> None:
             "--by NAME --reason TEXT",
             markup=False,
         )
-
-
-# --- experiments --------------------------------------------------------------------------------
-
-
-@app.command()
-def experiments(
-    context: typer.Context,
-    folder: FolderArgument,
-    *,
-    manifest: ManifestOption = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Small fields: to see that it works, not for figures.")
-    ] = False,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    frame: Annotated[int | None, typer.Option(min=32, help="Side of a frame in pixels.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
-    weights: Annotated[Path | None, typer.Option(help="A file with ImageNet weights.")] = None,
-    json: JsonOption = False,
-) -> None:
-    """Repeat the paper's Tables 2, 3 and Figures 3, 4 on labelled micrographs. Takes hours."""
-    from agent import labelled_folder  # noqa: PLC0415
-    from agent.archive import write_whole  # noqa: PLC0415
-    from agent.imaging.crop import RECIPE  # noqa: PLC0415
-    from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
-    from agent.service.place import clock  # noqa: PLC0415
-    from model import Plan  # noqa: PLC0415
-    from model import experiments as room  # noqa: PLC0415
-
-    quiet()
-    settings = settings_of(context)
-    if weights is not None and not weights.is_file():
-        raise WrongUse(f"--weights {weights}: there is no such file.")
-    with store_of(settings) as store:
-        taxonomy = taxonomy_in_force(settings, store)
-    listing = labelled_folder.look(folder, taxonomy, manifest)
-    unusable = list(listing.unusable)
-    asked = {"epochs": epochs, "frame_px": frame, "weights": weights}
-    base = Plan(taxonomy=taxonomy, seed=seed, device=settings.model.device, **_given(asked))
-    place = settings.store.folder / "experiments"
-    crops = _Crops(settings, place / "crops", frozenset())
-    with crops.pool:
-        examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
-    results: list[Any] = []
-    found = room.run(examples, base, place, quick=quick, recipe=RECIPE, now=clock())
-    for _ in shown(_rows_and_results(found, results)):
-        pass
-    text = room.as_markdown(results)
-    document = room.as_json(results)
-    page = place / "experiments.md"
-    write_whole({page: text.encode(), page.with_suffix(".json"): _encoded(document)})
-    if json:
-        say.print_json(document)
-    else:
-        say.console.print(text, markup=False)
-        typer.echo(str(page))
-    say_unusable(unusable)
-    if unusable:
-        raise typer.Exit(SOME_FAILED)
-
-
-def _encoded(document: object) -> bytes:
-    import json  # noqa: PLC0415
-
-    return json.dumps(document, indent=1, ensure_ascii=False).encode()
-
-
-def _rows_and_results(found: Iterator[Any], results: list[Any]) -> Iterator[Any]:
-    """Name each row's stages for the bars; put finished rows into `results`."""
-    from agent.retrain import Step  # noqa: PLC0415
-
-    for one in found:
-        if isinstance(one, tuple):
-            row, progress = one
-            stage = f"{row.table}, {row.name}: {progress.stage}"
-            yield Step(stage, progress.done, progress.total, progress.note)
-        else:
-            results.append(one)
 
 
 # --- reprocess ----------------------------------------------------------------------------------

@@ -33,7 +33,8 @@ def show_left_out(
         json: Whether one JSON document is printed.
     """
     from agent import labelled_folder  # noqa: PLC0415
-    from agent.cli.learning import passing_archive, quiet, say_unusable  # noqa: PLC0415
+    from agent.cli.evaluating import passing_archive  # noqa: PLC0415
+    from agent.cli.learning import quiet, say_unusable  # noqa: PLC0415
     from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
 
     quiet()

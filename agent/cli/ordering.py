@@ -223,7 +223,7 @@ def urgent(
 
 @orders.command()
 def control(context: typer.Context, as_json: Json = False) -> None:
-    """Show the control specimens of each microscope over time. Example: agent orders control."""
+    """Show the control specimens of each microscope over time."""
     from dataclasses import asdict  # noqa: PLC0415
 
     from agent.orders.control import chart  # noqa: PLC0415

@@ -60,7 +60,7 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
 
 
 def _summary(path: Path, current: str | None) -> dict[str, Any]:
-    from agent.cli.learning import share  # noqa: PLC0415
+    from agent.cli.record import share  # noqa: PLC0415
     from model import ModelError, read_manifest  # noqa: PLC0415
 
     try:
@@ -86,7 +86,7 @@ def _summary(path: Path, current: str | None) -> dict[str, Any]:
 @models.command()
 def show(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
     """Say what a bundle is: what it was taught, how good it is, who put it to work."""
-    from agent.cli.learning import say_evaluation  # noqa: PLC0415
+    from agent.cli.record import say_evaluation  # noqa: PLC0415
 
     settings = settings_of(context)
     manifest = _verified(settings, name)

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from model import Field, default_taxonomy
-from model.gaze import Gaze
 from model.frame import Framing
+from model.gaze import Gaze
 from model.network import Eye, bare_backbone
 from model.runtime import Engine, choose_engine, multiplies_bf16
 from model.saliency import evidence

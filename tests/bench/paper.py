@@ -47,11 +47,11 @@ PX, UM_PER_PX, NOISE = 160, 0.4, 0.1
 
 
 @lru_cache(maxsize=4096)
-def drawn(code: str, seed: int) -> Field:
+def drawn(code: str, seed: int, px: int = PX) -> Field:
     pixels = draw(
-        code, seed=seed, um_per_px=UM_PER_PX, size=(PX, PX), bar=None, border=False
+        code, seed=seed, um_per_px=UM_PER_PX, size=(px, px), bar=None, border=False
     ).pixels
-    return Field(pixels, np.ones((PX, PX), bool), UM_PER_PX)
+    return Field(pixels, np.ones((px, px), bool), UM_PER_PX)
 
 
 def examples(share: float) -> list[Example]:

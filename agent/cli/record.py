@@ -1,0 +1,142 @@
+"""Say and write down how a bundle was taught and how it did: to people, as CSV, as SVG.
+
+In:  an evaluation's JSON, a bundle's manifest. Out: lines on the terminal, files in a folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from agent.cli import say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+def share(estimate: dict[str, float | None], n: int | None = None) -> str:
+    """Say a share with its 95 % interval: "91.3 % (86.8 to 94.4 %, n = 160)"."""
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if value is None or low is None or high is None:
+        return "nothing to count"
+    counted = f", n = {n}" if n is not None else ""
+    return f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f} %{counted})"
+
+
+def say_evaluation(document: dict[str, Any]) -> None:
+    """Say an evaluation to people: the limits first, since parts are judged by them."""
+    n = document["n"]
+    left_out = document["seen_in_training"]
+    told = f" ({left_out} more were left out: it learned from them)" if left_out else ""
+    say.console.print(f"bundle {document['bundle']} on {n} micrographs{told}", markup=False)
+    say.table(
+        ("limit", "called conforming, is coarser", "called coarser, conforms"),
+        [
+            (name, _bound(both["false_conform"]), _bound(both["false_nonconform"]))
+            for name, both in document["limits"].items()
+        ],
+    )
+    names = {
+        "accuracy": "structure code right",
+        "within_one_size": "within one size",
+        "macro_f1": "macro-F1",
+    }
+    rows = [(title, share(document[key])) for key, title in names.items()]
+    rows += [
+        ("subtype right", share(document["per_stage"]["subtype"])),
+        *(
+            (f"size right in {subtype}", share(found, found.get("n")))
+            for subtype, found in document["per_stage"]["size"].items()
+        ),
+        ("called strange", share(document["false_alarm_rate"])),
+    ]
+    say.table(("measure", "value (95 % interval)"), rows)
+    _say_confusion(document["confusion"])
+    if document["strange"]:
+        say.table(
+            ("strange kind", "n", "flagged", "AUROC"),
+            [
+                (kind, found["n"], _number(found["tpr_at_alpha"]), _number(found["auroc"]))
+                for kind, found in document["strange"].items()
+            ],
+        )
+
+
+def _bound(found: dict[str, Any]) -> str:
+    upper = found["upper95"]
+    at_most = f", at most {100 * upper:.1f} %" if upper is not None else ""
+    return f"{found['wrong']} of {found['n']}{at_most}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _say_confusion(confusion: dict[str, Any]) -> None:
+    codes, rows = confusion["codes"], confusion["rows_predicted"]
+    say.table(
+        ("predicted \\ true", *codes),
+        [(code, *(count or "" for count in row)) for code, row in zip(codes, rows, strict=True)],
+    )
+
+
+def keep_record(bundle: Path) -> Path:
+    """Write how a bundle was taught and tested, in its folder `record`; say where.
+
+    Returns:
+        The folder: `epochs.csv` and `curves-NETWORK.svg` where networks were taught whole,
+        `confusion.svg` where there were test images.
+    """
+    from model import read_manifest  # noqa: PLC0415 - PyTorch takes seconds
+
+    manifest = read_manifest(bundle)
+    folder = bundle / "record"
+    epochs = manifest.facts.get("history", [])
+    write_figures(folder, manifest.metrics, f"bundle {bundle.name}", epochs)
+    return folder
+
+
+def write_figures(
+    folder: Path,
+    metrics: Mapping[str, Any],
+    title: str,
+    epochs: Sequence[Mapping[str, Any]] = (),
+) -> list[Path]:
+    """Write an evaluation's confusion matrix, and the losses of training per epoch.
+
+    Args:
+        folder: Made if missing.
+        metrics: `Evaluation.as_json()`; nothing is drawn where nothing was tested.
+        title: Said above the matrix.
+        epochs: Of every network, each naming it as "eye".
+
+    Returns:
+        The files.
+    """
+    from agent.archive import write_whole  # noqa: PLC0415
+    from reports import confusion_svg, curves_svg  # noqa: PLC0415 - matplotlib takes seconds
+
+    files: dict[Path, bytes] = {}
+    if metrics.get("n"):
+        confusion = metrics["confusion"]
+        drawn = confusion_svg(confusion["codes"], confusion["rows_predicted"], title)
+        files[folder / "confusion.svg"] = drawn.encode()
+    if epochs:
+        files[folder / "epochs.csv"] = _csv(epochs)
+    for eye in dict.fromkeys(epoch["eye"] for epoch in epochs):
+        own = [epoch for epoch in epochs if epoch["eye"] == eye]
+        name = f"curves-{eye.replace(':', '-')}.svg"
+        files[folder / name] = curves_svg(own, f"network {eye}").encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(files)
+    return list(files)
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    held = io.StringIO(newline="")
+    writer = csv.DictWriter(held, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return held.getvalue().encode()

@@ -1,0 +1,172 @@
+"""`agent validate`: the record of what a bundle is worth on one material."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli import say
+from agent.cli.app import DONE, SOME_FAILED, app, settings_of, store_of
+from agent.cli.evaluating import passing_archive
+from agent.cli.learning import (
+    FolderArgument,
+    ManifestOption,
+    os_user,
+    quiet,
+    say_unusable,
+)
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.labelled_folder import Labelled, Listing, Unusable
+    from agent.orders.validation import Case
+    from agent.settings import Settings
+    from agent.triage import Policy
+    from model import Classifier, Example
+
+TOGETHER = 8
+
+
+@app.command()
+def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
+    context: typer.Context,
+    material: Annotated[str, typer.Argument(metavar="MATERIAL", help="Of the labelled images.")],
+    folder: FolderArgument,
+    manifest: ManifestOption = None,
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who validates.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Validate the bundle at work on labelled micrographs of one material, and keep the record.
+
+    It says how often a part would have been called conforming falsely, per limit; a lead needs it
+    before the model alone may say so. Example: agent validate 100Cr6 labelled/
+    """
+    from agent import labelled_folder  # noqa: PLC0415
+    from agent.orders import validation  # noqa: PLC0415
+    from agent.service.workplace import load_bundle, policy_of  # noqa: PLC0415
+
+    quiet()
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        name = store.current_bundle()
+        if name is None:
+            raise WrongUse("there is no bundle yet; teach one: agent train FOLDER.")
+        classifier = load_bundle(settings, name)
+        listing = labelled_folder.look(folder, classifier.taxonomy, manifest)
+        cases, unusable, seen = _cases(
+            settings, classifier, listing, policy_of(settings, classifier), folder.name
+        )
+        if not cases:
+            raise WrongUse(f"{folder}: nothing in it that {name} has not learned from.")
+        facts = validation.record_of(cases, classifier.taxonomy)
+        facts |= {"folder": str(folder.absolute()), "seen_in_training": seen}
+        number = validation.keep(
+            store, material, name, facts, by=by or os_user(), at=datetime.now(UTC)
+        )
+    if as_json:
+        say.print_json({"record": number, "material": material, "bundle": name, **facts})
+    else:
+        _show(material, name, number, facts)
+    say_unusable(unusable)
+    raise typer.Exit(SOME_FAILED if unusable else DONE)
+
+
+def _cases(
+    settings: Settings, classifier: Classifier, listing: Listing, policy: Policy, title: str
+) -> tuple[list[Case], list[Unusable], int]:
+    from agent.labelled_folder import cropped  # noqa: PLC0415
+
+    cases: list[Case] = []
+    unusable = list(listing.unusable)
+    waiting: list[tuple[Labelled, Example]] = []
+    seen = 0
+    with (
+        passing_archive(settings, classifier.learned_from) as crops,
+        say.progress(f"Validating {title}", len(listing.files)) as advance,
+    ):
+        found = cropped(
+            listing.folder,
+            listing.files,
+            pool=crops.pool,
+            archive=crops.archive,
+            learned=classifier.learned_from,
+        )
+        for done, one in enumerate(found, 1):
+            if one.unusable:
+                unusable.append(one.unusable)
+            known = [e for e in one.examples if e.key in classifier.learned_from]
+            seen += len(known)
+            waiting += [(one.file, e) for e in one.examples if e not in known]
+            if len(waiting) >= TOGETHER:
+                cases += _judged(classifier, waiting, policy)
+                waiting = []
+            advance(done)
+        cases += _judged(classifier, waiting, policy)
+    return cases, unusable, seen
+
+
+def _judged(
+    classifier: Classifier, some: Sequence[tuple[Labelled, Example]], policy: Policy
+) -> list[Case]:
+    from dataclasses import replace  # noqa: PLC0415
+
+    from agent.orders.validation import Case  # noqa: PLC0415
+    from agent.triage import Handling, Scope, triage  # noqa: PLC0415
+
+    # What a validation is to find out must not count against it: neither scope nor control share.
+    held = replace(policy, control_share=0.0, scope=Scope(), um_per_px_range=None)
+    fields = [example.load() for _, example in some]
+    cases = []
+    for (file, example), field, said in zip(some, fields, classifier.classify(fields), strict=True):
+        verdict = triage(
+            said,
+            sha256=example.key[:64],
+            um_per_px=field.um_per_px,
+            warnings=(),
+            material="",
+            policy=held,
+        )
+        cases.append(
+            Case(
+                specimen=example.group,
+                true=example.code,
+                said=(*said.prediction_set, said.structure_code),
+                automatic=verdict.handling is Handling.AUTOMATIC,
+                process_data=file.process_data,
+            )
+        )
+    return cases
+
+
+def _show(material: str, bundle: str, number: int, facts: dict[str, Any]) -> None:
+    say.console.print(
+        f"Validation record {number}: {material}, bundle {bundle}, {facts['images']} images of "
+        f"{facts['specimens']} specimens, {facts['automatic']} would be handled automatically; "
+        f"{facts['seen_in_training']} seen in training were left out.",
+        markup=False,
+    )
+    say.table(
+        ("limit", "break it", "called conforming", "95 % upper bound", "other subtypes"),
+        [
+            (limit, said["n"], said["wrong"], _percent(said["upper95"]), _others(said))
+            for limit, said in facts["limits"].items()
+            if said["n"]
+        ],
+    )
+    say.console.print(
+        f"switch it on, as a lead: agent spec automatic {material} --by NAME --reason TEXT",
+        markup=False,
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _others(said: dict[str, Any]) -> str:
+    other = said["other_subtype"]
+    return f"{other['wrong']} of {other['n']}" if other["n"] else ""

@@ -1,0 +1,105 @@
+"""Draw how a bundle was taught and how it did, as SVG that stands alone or inside a page.
+
+In:  counts per code, losses per epoch. Out: one `<svg>` as text. Next: `experiments`, or a file.
+Confusion matrices stand as the paper has them: rows predicted, columns true, each cell with its
+count and its share of the column. Nothing depends on the clock: the same facts, the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+_BLUE, _ORANGE, _INK = "#1d3a52", "#c8500a", "#222222"
+_PALE_UP_TO = 0.55
+"""Share of a column up to which dark ink is read on its colour."""
+
+
+def confusion_svg(codes: Sequence[str], rows_predicted: Sequence[Sequence[int]], title: str) -> str:
+    """Draw a confusion matrix as in the paper's Figures 3 and 4.
+
+    Args:
+        codes: Structure codes in their order.
+        rows_predicted: Counts, one row per predicted code, one column per true code.
+        title: Said above it.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415 - heavy, and no other page needs it
+
+    side = 1.6 + 0.72 * len(codes)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot()
+    totals = [sum(row[at] for row in rows_predicted) for at in range(len(codes))]
+    shares = [
+        [count / total if total else 0.0 for count, total in zip(row, totals, strict=True)]
+        for row in rows_predicted
+    ]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for y, row in enumerate(rows_predicted):
+        for x, count in enumerate(row):
+            if count:
+                ink = _INK if shares[y][x] <= _PALE_UP_TO else "white"
+                told = f"{count}\n{100 * shares[y][x]:.0f} %"
+                axes.text(x, y, told, ha="center", va="center", color=ink, fontsize=9)
+    names = [f"{code}\nn = {total}" for code, total in zip(codes, totals, strict=True)]
+    axes.set_xticks(range(len(codes)), names, fontsize=9)
+    axes.set_yticks(range(len(codes)), codes, fontsize=9)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel("true structure code")
+    axes.set_ylabel("predicted structure code")
+    axes.set_title(title, fontsize=11)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return _svg(figure, f"confusion {title}", f"{title}: rows predicted, columns true.")
+
+
+def curves_svg(epochs: Sequence[Mapping[str, float]], title: str) -> str:
+    """Draw the losses of one network's training, and which epoch was kept.
+
+    Args:
+        epochs: Each with "number", "loss", "validation_loss", "validation_accuracy" and "best".
+        title: Said above it.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415 - as above
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    figure = Figure(figsize=(7.2, 3.0), layout="constrained")
+    losses, right = figure.subplots(1, 2)
+    numbers = [epoch["number"] for epoch in epochs]
+    losses.plot(numbers, [e["loss"] for e in epochs], color=_BLUE, label="training")
+    held = [e["validation_loss"] for e in epochs]
+    losses.plot(numbers, held, color=_ORANGE, linestyle="--", label="validation")
+    losses.set_ylabel("loss")
+    losses.set_ylim(bottom=0)
+    losses.legend(frameon=False)
+    shares = [100 * e["validation_accuracy"] for e in epochs]
+    right.plot(numbers, shares, color=_ORANGE, linestyle="--")
+    right.set_ylabel("validation answers right, %")
+    right.set_ylim(0, 101)
+    kept = [epoch["number"] for epoch in epochs if epoch["best"]]
+    for axes in (losses, right):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+        if kept:
+            axes.axvline(kept[-1], color=_INK, linewidth=0.8, linestyle=":")
+    figure.suptitle(f"{title} (dotted: the epoch that was kept)", fontsize=11)
+    return _svg(figure, f"curves {title}", f"Training and validation loss of {title} per epoch.")
+
+
+def _svg(figure: Figure, salt: str, description: str) -> str:
+    import matplotlib as mpl  # noqa: PLC0415
+
+    held = io.BytesIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+        figure.savefig(held, format="svg", metadata={"Date": None, "Title": description})
+    text = held.getvalue().decode("utf-8")
+    body = text[text.index("<svg") :]
+    # Its style sheet would reach the whole page around it.
+    return re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL).strip() + "\n"
