@@ -115,6 +115,121 @@ def test_a_cut_czi_is_truncated(tmp_path) -> None:
 # ------------------------------------------------------------------------------ without the extra
 
 
+# --------------------------------------------------------------------------------------- Nikon
+
+
+def variant(name, value):
+    """Write one value as NIS-Elements does: its kind, its name, itself."""
+    head = bytes([0, len(name) + 1]) + name.encode("utf-16-le") + b"\0\0"
+    if isinstance(value, dict):
+        inside = b"".join(variant(*item) for item in value.items())
+        length = len(head) + 12 + len(inside)
+        body = struct.pack("<IQ", len(value), length) + inside + bytes(8 * len(value))
+        return b"\x0b" + head[1:] + body
+    if isinstance(value, bool):
+        return b"\x01" + head[1:] + struct.pack("<?", value)
+    if isinstance(value, int):
+        return b"\x03" + head[1:] + struct.pack("<I", value)
+    if isinstance(value, float):
+        return b"\x06" + head[1:] + struct.pack("<d", value)
+    return b"\x08" + head[1:] + value.encode("utf-16-le") + b"\0\0"
+
+
+def nd2(path, pixels, *, um=0.25, bits=8, calibrated=True):
+    """Write an ND2 of version 3 with one field: (h, w) grey or (h, w, 3) in blue, green, red."""
+    height, width = pixels.shape[:2]
+    comp = 1 if pixels.ndim == 2 else pixels.shape[2]
+    attributes = {
+        "uiWidth": width,
+        "uiWidthBytes": width * comp * pixels.itemsize,
+        "uiHeight": height,
+        "uiComp": comp,
+        "uiBpcInMemory": 8 * pixels.itemsize,
+        "uiBpcSignificant": bits,
+        "uiSequenceCount": 1,
+        "eCompression": 2,
+    }
+    spectrum = {"m_ExcitationSpectrum": {"uiCount": 0}, "m_EmissionSpectrum": {"uiCount": 0}}
+    plane = {
+        "uiCompCount": comp,
+        "uiSampleIndex": 0,
+        "sDescription": "LOM",
+        "pFluorescentProbe": spectrum,
+    }
+    picture = {
+        "bCalibrated": calibrated,
+        "dCalibration": um,
+        "dObjectiveMag": 50.0,
+        "wsObjectiveName": "TU Plan 50x",
+        "sPicturePlanes": {"uiCount": 1, "sPlaneNew": {"a0": plane}},
+    }
+    chunks = {
+        b"ImageAttributesLV!": variant("SLxImageAttributes", attributes),
+        b"ImageMetadataSeqLV|0!": variant("SLxPictureMetadata", picture),
+        b"ImageDataSeq|0!": bytes(8) + pixels.tobytes(),
+    }
+    content, places = b"", b""
+
+    def add(name, data, named=4072):
+        nonlocal content
+        at = len(content)
+        content += (
+            struct.pack("<IIQ", 0x0ABECEDA, named, len(data)) + name.ljust(named, b"\0") + data
+        )
+        return at
+
+    add(b"ND2 FILE SIGNATURE CHUNK NAME01!", b"Ver3.0".ljust(64, b"\0"), named=32)
+    for name, data in chunks.items():
+        places += name + struct.pack("<QQ", add(name, data), len(data))
+    end = b"ND2 CHUNK MAP SIGNATURE 0000001!"
+    at = add(b"ND2 FILEMAP SIGNATURE NAME 0001!", places + end)
+    path.write_bytes(content + end + struct.pack("<Q", at))
+    return path
+
+
+def test_an_nd2_is_read_in_its_colours_at_its_scale(tmp_path) -> None:
+    pytest.importorskip("nd2")
+    colours = np.random.default_rng(3).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+
+    [field] = read(nd2(tmp_path / "a.nd2", colours[..., ::-1]))
+
+    assert field.format == "ND2"
+    assert (field.pixels == colours).all()
+    assert [scale.um_per_px for scale in field.scales] == [pytest.approx(0.25)]
+    assert field.metadata["objective"] == "TU Plan 50x"
+    assert field.metadata["magnification"] == "50"
+
+
+def test_a_deep_nd2_follows_the_rule_for_tones(tmp_path) -> None:
+    pytest.importorskip("nd2")
+    deep = np.random.default_rng(3).integers(0, 4096, (40, 60)).astype(np.uint16)
+
+    [field] = read(nd2(tmp_path / "a.nd2", deep, bits=12))
+
+    assert (field.pixels[..., 0] == deep >> 4).all()
+
+
+def test_an_nd2_that_nobody_calibrated_has_no_scale(tmp_path) -> None:
+    pytest.importorskip("nd2")
+
+    [field] = read(nd2(tmp_path / "a.nd2", grey(40, 60), um=0.5, calibrated=False))
+
+    assert field.scales == ()
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
+def test_a_cut_nd2_is_truncated(tmp_path, kept) -> None:
+    pytest.importorskip("nd2")
+    file = nd2(tmp_path / "a.nd2", grey(40, 60))
+    content = file.read_bytes()
+    file.write_bytes(content[: int(kept * len(content))])
+
+    with pytest.raises(FileError) as raised:
+        read(file)
+
+    assert raised.value.code == FileCode.TRUNCATED
+
+
 @pytest.mark.parametrize(
     ("start", "library", "maker"),
     [

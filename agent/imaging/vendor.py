@@ -24,7 +24,7 @@ from agent.imaging.tones import to_rgb
 
 if TYPE_CHECKING:
     import xml.etree.ElementTree as ET
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from agent.imaging.page import Stored
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CZI_START = b"ZISRAWFILE"
 LIF_START = b"\x70\0\0\0"
 ND2_STARTS = (b"\xda\xce\xbe\x0a", b"\0\0\0\x0cjP  \r\n\x87\n")
+ND2_END = b"ND2 CHUNK MAP SIGNATURE"
 PICTURE_AXES = "YXS"
 
 
@@ -198,16 +199,18 @@ def _lif_text(attributes: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
             yield name, text
 
 
-def nd2(_: bytes, path: Path, limits: Limits) -> list[Loader]:
+def nd2(content: bytes, path: Path, limits: Limits) -> list[Loader]:
     """Read a Nikon ND2: a micrograph per position and time.
 
     Raises:
-        FileError: `unsupported`, `too_large` or `unreadable`.
+        FileError: `truncated`, `unsupported`, `too_large` or `unreadable`.
     """
     try:
         from nd2 import ND2File  # noqa: PLC0415 - an extra
     except ImportError:
         raise _missing("a Nikon ND2 file") from None
+    if content.startswith(ND2_STARTS[0]) and ND2_END not in content[-40:]:
+        raise FileError(FileCode.TRUNCATED, "the ND2 ends before its map of chunks.")
     with ND2File(path) as file:
         sizes = dict(file.sizes)
     check_size(sizes.get("X", 1), sizes.get("Y", 1), limits)
@@ -227,21 +230,30 @@ def _nd2_page(path: Path, stack: Mapping[str, int], at: Position) -> Page:
             number = 0
             for axis, size in loops.items():
                 number = number * size + position.get(axis, 0)
-            frame = np.asarray(file.read_frame(number))
+            frame = np.array(file.read_frame(number))  # a copy: the view ends with the file
             if stack.get("C", 1) > 1:
                 frame = frame[position.get("C", 0)]
             return frame[..., ::-1] if rgb else frame  # NIS stores blue, green, red
 
         stored, said, warnings = picture(at, stack, plane, three_are_rgb=False)
         bits = file.attributes.bitsPerComponentSignificant
-        voxel = file.voxel_size()
+        channels = file.metadata.channels
         text = dict(file.text_info)
+    if not stored.any():
+        raise FileError(FileCode.TRUNCATED, "its pixels were never written.")
     pixels, more = to_rgb(stored, bits=bits)
-    known = {"microscope": "", "acquired_at": str(text.get("date", "") or "")} | said
+    known = {"acquired_at": str(text.get("date", "") or "")}
+    calibrated: Sequence[float] = ()
+    if channels:
+        optics, volume = channels[0].microscope, channels[0].volume
+        if optics.objectiveMagnification:
+            known["magnification"] = f"{optics.objectiveMagnification:g}"
+        known["objective"] = optics.objectiveName or ""
+        calibrated = volume.axesCalibration[:2] if volume.axesCalibrated[0] else ()
     return Page(
         pixels=pixels,
-        um_per_px=square(float(voxel.x), float(voxel.y)),
-        metadata={name: value for name, value in known.items() if value},
+        um_per_px=square(*calibrated) if calibrated else (),
+        metadata={name: value for name, value in known.items() if value} | said,
         warnings=(*warnings, *more),
     )
 
