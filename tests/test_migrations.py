@@ -77,6 +77,33 @@ def test_a_store_of_every_released_schema_is_brought_up_with_its_rows(tmp_path, 
         assert store.trail_problems() == []
 
 
+def test_the_upgrade_drill_from_the_first_schema_can_be_gone_back_on(tmp_path) -> None:
+    """The file as it was lies beside, and holds the rows of its time."""
+    file = tmp_path / "martensight.db"
+    with sqlite3.connect(file) as connection:
+        connection.executescript(RELEASED[0].read_text(encoding="utf-8"))
+        before = connection.execute("SELECT count(*) FROM content").fetchone()
+    connection.close()
+
+    for _ in range(2):
+        Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC").close()
+
+    (kept,) = tmp_path.glob("*.before-schema-*")
+    with sqlite3.connect(kept) as connection:
+        revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        rows = connection.execute("SELECT count(*) FROM content").fetchone()
+    connection.close()
+    assert revision == (RELEASED[0].stem,)
+    assert rows == before
+    assert rows > (0,)
+
+
+def test_a_new_database_is_not_copied(tmp_path) -> None:
+    Store.open(f"sqlite:///{tmp_path}/martensight.db", site="Plant 1", agent="PC").close()
+
+    assert list(tmp_path.glob("*.before-schema-*")) == []
+
+
 def test_there_is_a_kept_store_of_every_revision() -> None:
     scripts = ScriptDirectory.from_config(schema.configuration())
 

@@ -7,6 +7,8 @@ Alembic is only loaded when there is something to do, so that `agent files` answ
 from __future__ import annotations
 
 import logging
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
@@ -31,8 +33,35 @@ def bring_up(engine: Engine) -> None:
         BadStore: The database is newer than this program, is not ours, or cannot be opened.
     """
     with engines.opening(engine):
-        if _revision(engine) != HEAD:
+        found = _revision(engine)
+        if found != HEAD:
+            if found is not None:
+                _keep_before(engine, found)
             _migrate(engine)
+
+
+def _keep_before(engine: Engine, found: str) -> None:
+    """Copy a SQLite database beside itself before it is changed; a copy that is there is enough.
+
+    PostgreSQL is not copied here: its programs may be missing, and it migrates in one transaction.
+    """
+    file = engines.sqlite_file(engine.url) if engines.is_sqlite(engine) else None
+    if file is None:
+        return
+    kept = file.with_name(f"{file.name}.before-schema-{HEAD}")
+    part = file.with_name(f".{kept.name}.part")
+    if kept.exists():
+        return
+    part.unlink(missing_ok=True)
+    with closing(sqlite3.connect(file)) as held, closing(sqlite3.connect(part)) as copied:
+        held.backup(copied)
+    try:
+        part.replace(kept)
+    except OSError as error:
+        raise BadStore(
+            f"{kept}: the copy before the change from schema {found} cannot be kept "
+            f"({error.strerror or error})."
+        ) from error
 
 
 def _revision(engine: Engine) -> str | None:
