@@ -101,6 +101,49 @@ def test_a_killed_agent_leaves_nothing_that_the_next_does_not_finish(lab):
         assert len(list(store.micrographs())) == 30
 
 
+PC = """
+import platform, sys
+name = sys.argv.pop(1)
+platform.node = lambda: name
+from agent.cli import main
+main()
+"""
+"""The agent of a PC of another name."""
+
+
+@pytest.mark.slow
+@posix
+def test_two_agents_on_one_source_and_one_postgresql_take_each_file_once(lab, postgres):
+    text = lab.file.read_text(encoding="utf-8")
+    address = postgres.empty("ours")
+    lab.file.write_text(text.replace("[store]", f'[store]\nurl = "{address}"'), encoding="utf-8")
+    expected = {f"{index:02}.png" for index in range(40)}
+
+    def begin(name):
+        command = [sys.executable, "-c", PC, name, "--config", str(lab.file), "run"]
+        with (lab.folder / f"{name}.txt").open("w") as log:
+            return subprocess.Popen(command, stderr=log, stdout=log)
+
+    agents = [begin("PC-1"), begin("PC-2")]
+    for index in range(20):
+        lab.export(f"{index:02}.png", held=picture(index))
+    until(lambda: list(lab.fates().values()).count("done") >= 5)
+    agents[0].kill()
+    agents[0].wait(10)
+    for index in range(20, 40):
+        lab.export(f"{index:02}.png", held=picture(index))
+    agents[0] = begin("PC-1")
+    until(lambda: lab.fates() == dict.fromkeys(expected, "done"), 120)
+    for process in agents:
+        process.terminate()
+    codes = [process.wait(15) for process in agents]
+
+    assert codes == [0, 0]
+    with lab.store() as store:
+        assert len(list(store.micrographs())) == 40
+        assert {agent.name for agent in store.agents()} >= {"PC-1", "PC-2"}
+
+
 def test_a_port_that_somebody_else_has_is_said_in_one_sentence(lab):
     import socket  # noqa: PLC0415
 

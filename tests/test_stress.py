@@ -23,7 +23,7 @@ SHORT = (
 @pytest.mark.skipif(os.name == "nt", reason="POSIX names, links and signals")
 def test_exported_in_bad_ways_and_killed_twice_everything_is_taken_once(tmp_path):
     # On a busy PC an exporter may be kept waiting between two writes: the quiet time is longer.
-    plan = Plan(rounds=1, kills=2, quiet_s=1.0, only=SHORT, lives_s=(0.5, 2.0))
+    plan = Plan(rounds=1, kills=2, quiet_s=1.0, only=SHORT, crowd=25, lives_s=(0.5, 2.0))
 
     verdict = run(tmp_path, plan)
 

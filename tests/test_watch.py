@@ -1,6 +1,7 @@
 """A micrograph is read only once the microscope has finished writing it, and none is missed."""
 
 import os
+import random
 import sys
 import threading
 import time
@@ -621,6 +622,81 @@ def test_a_root_removed_and_made_again_is_heard_again(tmp_path, watch):
     assert not offline.online
     assert rung.event.wait(10)
     assert watched.state.online
+
+
+# --- recorded events ----------------------------------------------------------------------------
+
+
+class Recorder(Bell):
+    """Writes every event down."""
+
+    def __init__(self, folder):
+        super().__init__(folder, lambda: None)
+        self.events = []
+
+    def on_any_event(self, event):
+        self.events.append(event)
+
+
+class Replayed(Bell):
+    """Hears what it is fed, and nothing else."""
+
+    def start(self):
+        pass
+
+    def is_healthy(self):
+        return True
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """A folder in which much happened, and what watchdog said of it while it did."""
+    folder = tmp_path_factory.mktemp("recorded")
+    recorder = Recorder(folder)
+    recorder.start()
+    for number in range(6):
+        (folder / f"{number}.tif").write_bytes(b"x" * number)
+    (folder / "0.tif").rename(folder / "renamed.tif")
+    (folder / "1.tif").unlink()
+    (folder / "2.tif").write_bytes(b"longer")
+    (folder / "half.tif.tmp").write_bytes(b"whole")
+    (folder / "half.tif.tmp").rename(folder / "whole.tif")
+    (folder / "job").mkdir()
+    (folder / "job" / "a.tif").write_bytes(b"x")
+    (folder / "job").rename(folder / "job done")
+    (folder / "job done" / "b.tif").write_bytes(b"x")
+    (folder / "notes.txt").write_bytes(b"x")
+    (folder / "last.tif").write_bytes(b"x")
+    ends_s = time.monotonic() + 20
+    while not any("last.tif" in str(event.src_path) for event in recorder.events):
+        assert time.monotonic() < ends_s, "no events came"
+        time.sleep(0.01)
+    recorder.stop()
+    return folder, list(recorder.events)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_becomes_of_the_events_the_listing_is_the_truth(recording, watch, seed):
+    folder, events = recording
+    rng = random.Random(seed)
+    heard = rng.sample(events, rng.randrange(len(events) + 1))
+    heard += rng.choices(events, k=rng.randrange(10))  # and some of them twice
+    watched, _ = watch(folder, wish="native", hear=False, scan_every_s=60, quiet_s=1)
+    watched.look(0)
+    watched._bell = Replayed(folder, lambda: None)
+
+    found, now_s = [], 0.0
+    while now_s < 70:
+        for _ in range(rng.randrange(4)):
+            if heard:
+                watched._bell.on_any_event(heard.pop())
+        look = watched.look(now_s)
+        watched.taken((*look.at_rest, *look.ignored))
+        found += names(look.at_rest)
+        now_s += rng.uniform(0.1, 3)
+
+    assert sorted(found) == sorted(list_folder(folder).pictures)
+    assert "job done/a.tif" in found
 
 
 def test_files_that_come_without_events_turn_an_automatic_source_to_polling(tmp_path, watch):

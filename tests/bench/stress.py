@@ -2,12 +2,13 @@
 
     python tests/bench/stress.py [--rounds 3] [--kills 100] [--seed 0] [--quiet-s 1] [--only NAME …]
 
-The scenarios are those of the field: slow and interrupted writers, placeholders, pre-allocated
-files, renames, copies, overwriting, vanished and emptied roots, odd names, odd times, links, junk,
-broken files, a locked database, bursts. The agent is the real one (`agent run`, no bundle), killed
-with SIGKILL at random moments and started again. The table says of every scenario how many
-contents were expected, taken once, taken twice, lost, and taken half-written; the exit code is 3
-unless the last three are nil.
+The scenarios are those of the field, in ten sources: slow and interrupted writers, placeholders,
+pre-allocated files filled in order and out of order, mapped files, renames, copies, overwriting,
+vanished and emptied roots, odd names, odd times, twins by case and spelling, links, junk, broken
+files, rights withheld, a second agent, a locked database, bursts. The agent is the real one
+(`agent run`, no bundle), killed with SIGKILL at random moments and started again. The table says
+of every scenario how many contents were expected, taken once, taken twice, lost, and taken
+half-written; the exit code is 3 unless the last three are nil.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import mmap
 import os
 import random
 import shutil
@@ -29,7 +31,7 @@ from collections import Counter, defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -38,10 +40,11 @@ import tifffile
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROOT_WAS_AWAY_S = 4.0
+ROOT_WAS_AWAY_S = 10.0
 IDLE_S = 120.0  # after the last export, so long without any file meeting its fate ends the run
 STARTS_S = 60.0
 AGENT_ENDS_S = 15.0
+REFUSED = 2  # another agent had the data folder just then
 
 
 # --- contents -----------------------------------------------------------------------------------
@@ -60,24 +63,36 @@ class Contents:
         grey = cv2.GaussianBlur(noise, (0, 0), 1.5) * 3 + 128
         return np.clip(grey, 1, 255).astype(np.uint8)
 
+    def pixels(self) -> np.ndarray:
+        """Draw one picture, (120, 160) uint8."""
+        return self._steel()
+
     def make(self, suffix: str) -> bytes:
         """Make one whole file of a form; the suffix says which."""
         pixels = self._steel()
-        if suffix == ".tif":
-            return _tiff(pixels)
-        if suffix == ".lzw.tif":
-            return _tiff(pixels, compression="lzw")
-        if suffix == ".16.tif":
-            return _tiff(pixels.astype(np.uint16) * 200)
         if suffix == ".pages.tif":
             return _tiff(np.stack([pixels, self._steel()]), photometric="minisblack")
+        if suffix == ".16.tif":
+            return _tiff(pixels.astype(np.uint16) * 200)
         if suffix == ".rgba.png":
-            rgba = np.dstack([pixels] * 3 + [np.full_like(pixels, 255)])
-            return bytes(cv2.imencode(".png", rgba)[1])
-        return bytes(cv2.imencode(suffix, pixels)[1])
+            pixels = np.dstack([pixels] * 3 + [np.full_like(pixels, 255)])
+        if suffix.endswith(".tif"):
+            return _tiff(pixels, **TIFFS[suffix])
+        return bytes(cv2.imencode(f".{suffix.rpartition('.')[2]}", pixels)[1])
 
 
-def _tiff(pixels: np.ndarray, **how: object) -> bytes:
+TIFFS: dict[str, dict[str, Any]] = {
+    ".tif": {},
+    ".lzw.tif": {"compression": "lzw"},
+    ".tiles.tif": {"tile": (32, 32)},
+    ".palette.tif": {
+        "photometric": "palette",
+        "colormap": np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1)),
+    },
+}
+
+
+def _tiff(pixels: np.ndarray, **how: Any) -> bytes:
     held = io.BytesIO()
     tifffile.imwrite(held, pixels, **how)
     return held.getvalue()
@@ -98,6 +113,7 @@ class Stage:
         quiet_s: The agent's quiet time.
         rng: Seeded.
         contents: Draws files.
+        database: The agent's. beside: another source's folder. crowd: how many files a crowd has.
         expected: sha256 → name, of contents that must be taken exactly once.
         allowed: sha256 of contents that may be taken: whole, but not there for long.
     """
@@ -108,6 +124,8 @@ class Stage:
     rng: random.Random
     contents: Contents
     database: Path
+    beside: Path
+    crowd: int = 25
     expected: dict[str, str] = field(default_factory=dict)
     allowed: set[str] = field(default_factory=set)
 
@@ -186,6 +204,112 @@ def preallocated(stage: Stage) -> None:
                 stage.pause(1.6)
 
 
+def filled_with_zeros(stage: Stage) -> None:
+    """Write zeros first and the picture over them, so that there are no holes."""
+    for number, suffix in enumerate((".tif", ".bmp", ".png", ".jpg")):
+        name = f"zeros{number}{suffix}"
+        held = stage.promise(stage.new(suffix), name)
+        with stage.path(name).open("wb") as file:
+            file.write(bytes(len(held)))
+            file.flush()
+            stage.pause(1.6)
+            third = -(-len(held) // 3)
+            for start in range(0, len(held), third):
+                file.seek(start)
+                file.write(held[start : start + third])
+                file.flush()
+                stage.pause(1.6)
+
+
+def out_of_order(stage: Stage) -> None:
+    """Write the last part first, as a copy over several connections does."""
+    for number, suffix in enumerate(FORMS):
+        name = f"order{number}{suffix}"
+        held = stage.promise(stage.new(suffix), name)
+        third = -(-len(held) // 3)
+        with stage.path(name).open("wb") as file:
+            for start in (2 * third, 0, third):
+                file.seek(start)
+                file.write(held[start : start + third])
+                file.flush()
+                stage.pause(1.6)
+
+
+def mapped(stage: Stage) -> None:
+    """Map the file into memory and write it page by page."""
+    for number in range(3):
+        held = stage.promise(stage.new(".tif"), f"mapped{number}.tif")
+        with stage.path(f"mapped{number}.tif").open("w+b") as file:
+            file.truncate(len(held))
+            with mmap.mmap(file.fileno(), len(held)) as page:
+                for start in range(0, len(held), 4096):
+                    page[start : start + 4096] = held[start : start + 4096]
+                    stage.pause(0.5)
+                page.flush()
+
+
+def appended(stage: Stage) -> None:
+    """Append a page to a whole file later."""
+    for number in range(3):
+        path = stage.path(f"growing{number}.tif")
+        tifffile.imwrite(path, stage.contents.pixels())
+        stage.allow(path.read_bytes())
+        stage.pause(2.5)
+        whole = path.with_name("more.tmp")
+        shutil.copyfile(path, whole)
+        tifffile.imwrite(whole, stage.contents.pixels(), append=True)
+        held = stage.promise(whole.read_bytes(), path.name)
+        whole.unlink()
+        with path.open("r+b") as file:
+            file.write(held)
+
+
+def written_anew_slowly(stage: Stage) -> None:
+    """Open a taken file for writing, so that it is empty, and write it anew piece by piece."""
+    path = stage.path("anew.png")
+    path.write_bytes(stage.allow(stage.new(".png")))
+    stage.pause(3)
+    held = stage.promise(stage.new(".png"), path.name)
+    with path.open("wb") as file:
+        for start in range(0, len(held), len(held) // 3 + 1):
+            stage.pause(1.4)
+            file.write(held[start : start + len(held) // 3 + 1])
+            file.flush()
+
+
+def replaced_at_once(stage: Stage) -> None:
+    """Put another file in the place of one, at once, again and again."""
+    path = stage.path("replaced.png")
+    for _ in range(5):
+        (path.parent / "next.tmp").write_bytes(held := stage.allow(stage.new(".png")))
+        (path.parent / "next.tmp").replace(path)
+        stage.pause(stage.rng.uniform(0.4, 2))
+    stage.promise(held, path.name)
+
+
+def linked_into_place(stage: Stage) -> None:
+    """Give a finished file its name with a link, and take the old name away."""
+    for number in range(4):
+        aside = stage.path(f".aside{number}")
+        aside.write_bytes(stage.promise(stage.new(".png"), f"linked{number}.png"))
+        os.link(aside, stage.path(f"linked{number}.png"))
+        stage.pause(0.5)
+        aside.unlink()
+
+
+def copied_with_its_date(stage: Stage) -> None:
+    """Copy like a tool that keeps dates: the time jumps back when the copy is whole."""
+    for number in range(3):
+        held = stage.promise(stage.new(".tif"), f"dated{number}.tif")
+        path = stage.path(f"dated{number}.tif")
+        with path.open("wb") as file:
+            file.write(held[: len(held) // 2])
+            file.flush()
+            stage.pause(1.5)
+            file.write(held[len(held) // 2 :])
+        os.utime(path, (1_200_000_000, 1_200_000_000))
+
+
 def renamed_into_place(stage: Stage) -> None:
     """Write under a temporary name, then rename."""
     for number in range(6):
@@ -200,10 +324,31 @@ def folder_moved_in(stage: Stage) -> None:
     """Fill a folder elsewhere and move it into the source as a whole."""
     aside = stage.source.with_name(f"{stage.source.name}-aside-{stage.folder.name}")
     aside.mkdir(exist_ok=True)
-    for number in range(25):
-        held = stage.promise(stage.new(), f"moved/{number}.png")
-        (aside / f"{number:02}.png").write_bytes(held)
+    for number in range(stage.crowd):
+        held = stage.promise(stage.new(".jpg"), f"moved/{number}.jpg")
+        (aside / f"{number:03}.jpg").write_bytes(held)
     aside.rename(stage.path("moved"))
+
+
+def folder_renamed_later(stage: Stage) -> None:
+    """Rename a folder and move it deeper, perhaps while its files are read."""
+    for number in range(8):
+        held = stage.promise(stage.new(".png"), f"renamed/{number}.png")
+        stage.path(f"job/{number}.png").write_bytes(held)
+    for name in ("job done", "archive/2026/job"):
+        stage.pause(stage.rng.uniform(1, 3))
+        before = stage.folder / ("job" if name == "job done" else "job done")
+        before.rename(stage.path(name))
+
+
+def folder_deleted(stage: Stage) -> None:
+    """Delete a whole folder, perhaps while its files are read, and begin it anew."""
+    for number in range(8):
+        stage.path(f"job/{number}.png").write_bytes(stage.allow(stage.new(".png")))
+    stage.pause(stage.rng.uniform(0.5, 2))
+    shutil.rmtree(stage.folder / "job")
+    stage.pause(0.3)
+    stage.path("job/0.png").write_bytes(stage.promise(stage.new(".png"), "job/0.png"))
 
 
 def same_name_new_content(stage: Stage) -> None:
@@ -238,6 +383,30 @@ def renamed_in_case(stage: Stage) -> None:
     path.write_bytes(stage.promise(stage.new(".png"), "case.PNG"))
     stage.pause(1.5)
     path.rename(stage.path("case.PNG"))
+
+
+def twins(stage: Stage) -> None:
+    """Lay different pictures under names that differ in case or spelling alone."""
+    for name in ("Twin.png", "twin.png", "TWIN.PNG", "gr\u00f6sse.png", "gro\u0308sse.png"):
+        stage.path(name).write_bytes(stage.promise(stage.new(".png"), ascii(name)))
+
+
+def moved_to_another_source(stage: Stage) -> None:
+    """Move files into another source's folder, before or after they are taken."""
+    for number in range(4):
+        held = stage.promise(stage.new(".png"), f"{number}.png")
+        path = stage.path(f"{number}.png")
+        path.write_bytes(held)
+        stage.pause(stage.rng.uniform(0.3, 2))
+        path.rename(stage.beside / f"from-{stage.folder.name}-{number}.png")
+
+
+def same_content_in_two_sources(stage: Stage) -> None:
+    """Export one content at two microscopes at once."""
+    for number in range(4):
+        held = stage.promise(stage.new(".png"), f"both{number}.png")
+        for folder in (stage.folder, stage.beside):
+            (folder / f"{stage.folder.name}-both{number}.png").write_bytes(held)
 
 
 def overwritten(stage: Stage) -> None:
@@ -286,7 +455,9 @@ def odd_names(stage: Stage) -> None:
 
 def odd_times(stage: Stage) -> None:
     """Give files times of 1970, 2038 and the far future."""
-    for number, at in enumerate((0, 1, 2**31 + 5, 4_000_000_000)):
+    in_an_hour = int(time.time()) + 3600
+    dates = (0, 1, -(10**9), in_an_hour, 2**31 + 5, 4_000_000_000, 10_400_000_000, 13_000_000_000)
+    for number, at in enumerate(dates):
         path = stage.path(f"time{number}.png")
         path.write_bytes(stage.promise(stage.new(".png"), path.name))
         os.utime(path, (at, at))
@@ -317,8 +488,8 @@ def junk(stage: Stage) -> None:
 
 
 def odd_forms(stage: Stage) -> None:
-    """Use 16 bit, RGBA, several pages."""
-    for suffix in (".16.tif", ".rgba.png", ".pages.tif", ".lzw.tif"):
+    """Use 16 bit, a palette, RGBA, tiles, several pages."""
+    for suffix in (".16.tif", ".palette.tif", ".rgba.png", ".tiles.tif", ".pages.tif", ".lzw.tif"):
         stage.path(f"form{suffix}").write_bytes(stage.promise(stage.new(suffix), suffix))
 
 
@@ -357,7 +528,7 @@ def touched(stage: Stage) -> None:
 
 def burst(stage: Stage) -> None:
     """Copy many files at once."""
-    for number in range(120):
+    for number in range(max(120, stage.crowd // 2)):
         held = stage.promise(stage.new(".png"), f"burst{number}")
         stage.path(f"{number % 7}/burst{number:03}.png").write_bytes(held)
 
@@ -387,12 +558,29 @@ def root_emptied(stage: Stage) -> None:
 
 
 def rights_withheld(stage: Stage) -> None:
-    """Forbid reading, and allow it later (says little to root)."""
+    """Forbid reading a file and a folder, and allow it later."""
     path = stage.path("secret.png")
     path.write_bytes(stage.promise(stage.new(".png"), "secret.png"))
     path.chmod(0)
-    stage.pause(3)
+    below = stage.path("closed/inside.png")
+    below.write_bytes(stage.promise(stage.new(".png"), "inside.png"))
+    stage.pause(stage.rng.uniform(0, 2))
+    below.parent.chmod(0)
+    stage.pause(5)
     path.chmod(0o644)
+    below.parent.chmod(0o755)
+
+
+def second_agent(stage: Stage) -> None:
+    """Start another agent on the same data folder: one of them goes away by itself."""
+    for number in range(4):
+        name = f"second{number}.png"
+        stage.path(name).write_bytes(stage.promise(stage.new(".png"), name))
+        settings = str(stage.database.parents[1] / "agent.toml")
+        call = [sys.executable, "-m", "agent", "--config", settings, "run", "--once"]
+        with subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as other:
+            time.sleep(stage.rng.uniform(1, 6))
+            other.kill()
 
 
 def database_locked(stage: Stage) -> None:
@@ -411,17 +599,29 @@ def database_locked(stage: Stage) -> None:
 SCENARIOS: dict[str, Callable[[Stage], None]] = {
     scenario.__name__: scenario
     for scenario in (
-        slow_writer, steady_writer, placeholder, preallocated, renamed_into_place,
-        folder_moved_in, same_name_new_content, same_content_three_names, renamed_later,
-        renamed_in_case, overwritten, deleted, deleted_and_back, odd_names, odd_times, links,
-        junk, odd_forms, broken, opened_again, touched, burst, root_away, root_emptied,
-        rights_withheld, database_locked,
+        slow_writer, steady_writer, placeholder, preallocated, filled_with_zeros, out_of_order,
+        mapped, appended, written_anew_slowly, replaced_at_once, linked_into_place,
+        copied_with_its_date, renamed_into_place, folder_moved_in, folder_renamed_later,
+        folder_deleted, same_name_new_content, same_content_three_names,
+        same_content_in_two_sources, moved_to_another_source, renamed_later, renamed_in_case,
+        twins, overwritten, deleted, deleted_and_back, odd_names, odd_times, links, junk,
+        odd_forms, broken, opened_again, touched, burst, root_away, root_emptied,
+        rights_withheld, second_agent, database_locked,
     )
 }  # fmt: skip
 OWN_SOURCE = ("root_away", "root_emptied")
+SHARED_SOURCES = 10
 
 
 # --- the agent ----------------------------------------------------------------------------------
+
+
+_WITHOUT_RIGHTS = (
+    ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+    if os.name == "posix" and os.geteuid() == 0 and shutil.which("setpriv")
+    else []
+)
+"""Root may read anything; the agent of this run may not."""
 
 
 class Agent:
@@ -436,7 +636,8 @@ class Agent:
 
     def start(self) -> None:
         """Start it."""
-        command = [sys.executable, "-m", "agent", "--config", str(self._folder / "agent.toml")]
+        command = [*_WITHOUT_RIGHTS, sys.executable, "-m", "agent"]
+        command += ["--config", str(self._folder / "agent.toml")]
         log = self._folder / "stderr.txt"
         self._size = log.stat().st_size if log.exists() else 0
         with log.open("ab") as file:
@@ -455,7 +656,7 @@ class Agent:
         """Kill it, whatever it does."""
         if self._process is None:
             return
-        if self._process.poll() is not None:
+        if self._process.poll() not in (None, REFUSED):
             self.deaths += 1
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
@@ -486,6 +687,7 @@ class Plan:
     seed: int = 0
     quiet_s: float = 1.0
     only: tuple[str, ...] = ()
+    crowd: int = 500
     lives_s: tuple[float, float] = (0.0, 6.0)
     """How long the agent may live, two times in three counted from when it is ready."""
 
@@ -531,7 +733,8 @@ def run(folder: Path, plan: Plan) -> Verdict:
     rng = random.Random(plan.seed)
     contents = Contents(plan.seed)
     stages = list(_stages(folder, plan, contents))
-    _write_settings(folder, plan, sorted({stage.source for _, stage in stages}))
+    sources = {place for _, stage in stages for place in (stage.source, stage.beside)}
+    _write_settings(folder, plan, sorted(sources))
     agent = Agent(folder)
     agent.start()
     players = [threading.Thread(target=SCENARIOS[name], args=(stage,)) for name, stage in stages]
@@ -550,12 +753,18 @@ def _stages(folder: Path, plan: Plan, contents: Contents) -> Iterator[tuple[str,
     for round_ in range(plan.rounds):
         for name in plan.names():
             own = name in OWN_SOURCE
-            source = folder / (f"{name}-{round_}" if own else "export")
+            number = plan.names().index(name)
+            source = folder / (f"{name}-{round_}" if own else f"export-{number % SHARED_SOURCES}")
+            beside = folder / f"export-{(number + 1) % SHARED_SOURCES}"
             place = source if own else source / f"{name}-{round_}"
-            place.mkdir(parents=True, exist_ok=True)
+            for made in (place, beside):
+                made.mkdir(parents=True, exist_ok=True)
             rng = random.Random(f"{plan.seed}/{round_}/{name}")
             database = folder / "data" / "martensight.db"
-            yield name, Stage(place, source, plan.quiet_s, rng, contents, database)
+            yield (
+                name,
+                Stage(place, source, plan.quiet_s, rng, contents, database, beside, plan.crowd),
+            )
 
 
 def _write_settings(folder: Path, plan: Plan, sources: list[Path]) -> None:
@@ -595,7 +804,7 @@ def _settle(folder: Path, agent: Agent, stages: list[tuple[str, Stage]]) -> None
         if len(done) != before:
             before, ends_s = len(done), time.monotonic() + IDLE_S
         if not agent.is_alive():
-            agent.deaths += 1
+            agent.kill()
             agent.start()
         time.sleep(0.5)
     time.sleep(3 * quiet_s)  # what would be taken twice is taken now
@@ -680,10 +889,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quiet-s", type=float, default=1.0)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--crowd", type=int, default=500, help="files of a folder moved in whole")
     parser.add_argument("--keep", action="store_true", help="leave the folder for a look")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="stress-"))
-    plan = Plan(given.rounds, given.kills, given.seed, given.quiet_s, tuple(given.only))
+    plan = Plan(
+        given.rounds, given.kills, given.seed, given.quiet_s, tuple(given.only), given.crowd
+    )
     verdict = run(folder, plan)
     say(verdict)
     if given.keep:
