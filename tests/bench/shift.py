@@ -1,0 +1,204 @@
+"""Play a shift of many orders and count what is said of them; measure how soon a page knows.
+
+    python tests/bench/shift.py [--orders 200] [--kills 5] [--seed 0]
+    python tests/bench/shift.py --latency DEMO [--pictures 10]
+
+The first plays the scripted shift of `tests/shift.py` on drawn micrographs (the network is stood in
+for by an oracle, so that what has to be said of every order is known): once calmly, once in a
+process of its own that is killed with SIGKILL at random moments. It prints how many orders are said
+to conform that must not (the target is 0), of how many something else is said than has to be, and
+whether the killed shift says the same as the calm one. Exit code 3 unless all is as it has to be.
+
+The second starts the real agent (`agent run`) on a copy of what `agent demo DEMO` left, with its
+real bundle, exports drawn 2000 x 1500 px fields of one order, one by one, and measures from the
+moment each file is at rest (last byte written + quiet_s) until `/api/v1/orders/NUMBER` shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+sys.path.insert(0, str(TESTS))
+TARGET_S = 60.0
+WORKER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from shift import Script, Shift
+folder = Path(sys.argv[1])
+import structlog
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+shift = Shift(folder, Script(int(sys.argv[3])), f"sqlite:///{folder}/martensight.db")
+shift.store.take_back(at=shift.at)
+print("ready", flush=True)
+shift.work()
+"""
+
+
+def main() -> int:
+    """Run what was asked for."""
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--orders", type=int, default=200)
+    asked.add_argument("--kills", type=int, default=5)
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--latency", type=Path, metavar="DEMO")
+    asked.add_argument("--pictures", type=int, default=10)
+    given = asked.parse_args()
+    with tempfile.TemporaryDirectory(prefix="shift-") as folder:
+        if given.latency:
+            return latency(given.latency, Path(folder), given.pictures)
+        return shift(given.orders, given.kills, given.seed, Path(folder))
+
+
+def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
+    """Play it calmly and killed; print the table."""
+    import structlog  # noqa: PLC0415
+    from shift import (  # noqa: PLC0415
+        FINAL,
+        FINE,
+        KINDS,
+        MIDWAY,
+        MIDWAY_FINE,
+        Script,
+        Shift,
+        everything,
+        export,
+        false_conforms,
+        wrong,
+    )
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    calm, killed = (
+        Shift(folder / name, Script(orders), f"sqlite:///{folder / name}/martensight.db")
+        for name in ("calm", "killed")
+    )
+    began = time.process_time()
+    calm.first_half()
+    midway = wrong(calm, {kind: ("undecided", reason) for kind, reason in MIDWAY.items()})
+    halfway = len(false_conforms(calm, MIDWAY_FINE))
+    calm.second_half()
+    ended = wrong(calm, FINAL)
+    false = len(false_conforms(calm, FINE)) + halfway
+    took_s = time.process_time() - began
+
+    export(killed.script.first, killed.export, killed.truth)
+    hits = _killed(killed.folder, orders, kills, random.Random(seed))
+    killed.store.take_back(at=killed.at)
+    killed.first_half()
+    killed.second_half()
+    said = [_plain(everything(one), one.folder) for one in (calm, killed)]
+    differ = [order for order in said[0] if said[0][order] != said[1][order]]
+
+    words = [one["conformity"] for one in said[0].values()]
+    print(f"orders {orders}, kinds {len(KINDS)}, fields {len(list(calm.store.micrographs()))}")
+    for word in sorted(set(words)):
+        print(f"  {word:18} {words.count(word)}")
+    print(f"false 'conforms', midway and at the end   {false}  (target 0)")
+    print(f"something else said than has to be, midway {len(midway)}, at the end {len(ended)}")
+    print(f"other answers after {hits} kills            {len(differ)}  (target 0)")
+    print(f"CPU time of the calm shift                 {took_s:.0f} s")
+    for line in (*midway, *ended, *differ)[:20]:
+        print("  ", line)
+    return 3 if false or midway or ended or differ else 0
+
+
+def _killed(folder: Path, orders: int, kills: int, chance: random.Random) -> int:
+    words = [sys.executable, "-c", WORKER, str(folder), str(TESTS), str(orders)]
+    hits = 0
+    for _ in range(kills):
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as worker:
+            while worker.stdout and (line := worker.stdout.readline()):
+                if line.strip() == "ready":
+                    break
+            time.sleep(chance.uniform(0.5, 6.0))
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGKILL)
+                hits += 1
+    return hits
+
+
+def _plain(said: dict[str, object], folder: Path) -> dict[str, object]:
+    plain: dict[str, object] = json.loads(json.dumps(said).replace(str(folder), ""))
+    return plain
+
+
+# --- how soon a page knows ----------------------------------------------------------------------
+
+
+def latency(demo: Path, folder: Path, pictures: int) -> int:
+    """Measure from file at rest to order page; print median and worst."""
+    from agent.demo.drawing import draw  # noqa: PLC0415
+    from agent.demo.loop import free_port  # noqa: PLC0415
+    from agent.demo.microscope import encoded  # noqa: PLC0415
+
+    shutil.copytree(demo / "data", folder / "data")
+    (folder / "export").mkdir()
+    port, quiet_s = free_port(8900), 5.0
+    (folder / "agent.toml").write_text(
+        '[site]\nname = "Demonstration"\ntime_zone = "UTC"\n\n'
+        f'[[sources]]\nname = "LOM-09"\nfolder = "export"\nquiet_s = {quiet_s}\n'
+        'pattern = "(?P<order>\\\\d+)_(?P<specimen>\\\\d+)_(?P<field>\\\\d+)"\n\n'
+        f"[web]\nport = {port}\n",
+        encoding="utf-8",
+    )
+    words = [sys.executable, "-m", "agent", "--config", str(folder / "agent.toml"), "run"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as agent:
+        try:
+            _until(lambda: _asked(port, "/readyz") is not None, 120.0)
+            waits = []
+            for number in range(1, pictures + 1):
+                drawn = draw("G8", seed=number, um_per_px=0.2, size=(2000, 1500))
+                path = folder / "export" / f"99001_01_{number}.tif"
+                path.write_bytes(encoded(drawn, "tif"))
+                rests_at = time.monotonic() + quiet_s
+                _until(lambda n=number: _fields(port) >= n, 600.0)
+                waits.append(time.monotonic() - rests_at)
+                print(f"  field {number}: {waits[-1]:.1f} s", flush=True)
+        finally:
+            agent.send_signal(signal.SIGTERM)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    print(
+        f"file at rest -> order page, n = {len(waits)}: median {statistics.median(waits):.1f} s, "
+        f"worst {max(waits):.1f} s (target {TARGET_S:.0f} s); {os.cpu_count()} cores, "
+        f"load {load:.1f}"
+    )
+    return 0 if max(waits) <= TARGET_S else 3
+
+
+def _fields(port: int) -> int:
+    said = _asked(port, "/api/v1/orders/99001") or {}
+    return sum(len(one["fields"]) for one in said.get("specimens", ()))
+
+
+def _asked(port: int, path: str) -> dict[str, list[dict[str, list[object]]]] | None:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            found: dict[str, list[dict[str, list[object]]]] = json.load(answer)
+    except OSError:
+        return None
+    return found
+
+
+def _until(done: object, at_most_s: float) -> None:
+    ends_s = time.monotonic() + at_most_s
+    while not done():  # type: ignore[operator]
+        if time.monotonic() > ends_s:
+            raise SystemExit("it did not come in time")
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

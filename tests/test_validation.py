@@ -1,0 +1,94 @@
+"""The record behind an automatic "conforms" counts what would have been wrong, exactly."""
+
+import json
+
+import pytest
+from small_lab import past, write_labelled
+
+from agent.orders.limit import read_limit
+from agent.orders.validation import Case, limits_of, record_of
+from model import default_taxonomy
+
+TAXONOMY = default_taxonomy()
+
+
+def case(true, said, *, automatic=True, specimen=None, **process_data):
+    return Case(specimen or f"{true}{said}", true, tuple(said), automatic, process_data)
+
+
+def test_a_false_conforms_is_a_field_that_breaks_the_limit_and_is_surely_called_fine():
+    cases = [
+        case("G7", ["G8"]),
+        case("G7", ["G7", "G8"]),
+        case("G7", ["G8"], automatic=False),
+        case("G8", ["G8"]),
+        case("B8", ["G8"]),
+        case("B7", ["B7"]),
+    ]
+
+    counted = record_of(cases, TAXONOMY)["limits"]["G 8 or finer"]
+
+    assert (counted["n"], counted["wrong"]) == (3, 1)
+    assert counted["upper95"] == pytest.approx(0.8647, abs=1e-3)
+    assert (counted["other_subtype"]["n"], counted["other_subtype"]["wrong"]) == (2, 1)
+
+
+def test_nothing_that_breaks_a_limit_gives_no_bound():
+    counted = record_of([case("G8", ["G8"])], TAXONOMY)["limits"]["G 8 or finer"]
+
+    assert (counted["n"], counted["upper95"]) == (0, None)
+
+
+def test_59_without_a_mistake_give_five_percent():
+    cases = [case("G7", ["G7"]) for _ in range(59)]
+
+    counted = record_of(cases, TAXONOMY)["limits"]["G 8 or finer"]
+
+    assert counted["upper95"] == pytest.approx(0.0495, abs=5e-4)
+
+
+def test_specimens_are_counted_once_and_ways_told_apart():
+    cases = [
+        case("G8", ["G8"], specimen="1/1", etchant="Nital", microscope="LOM-07"),
+        case("G8", ["G8"], specimen="1/1", etchant="Nital", microscope="LOM-07"),
+        case("G8", ["G8"], specimen="1/2", etchant="Picral", microscope="LOM-07"),
+    ]
+
+    record = record_of(cases, TAXONOMY)
+
+    assert (record["images"], record["specimens"]) == (3, 2)
+    assert [(w["etchant"], w["subtype"], w["specimens"]) for w in record["scope"]] == [
+        ("Nital", "G", 1),
+        ("Picral", "G", 1),
+    ]
+
+
+def test_every_limit_of_a_subtype_can_be_judged():
+    subtype = TAXONOMY.subtype("G")
+
+    assert [str(limit) for limit in limits_of(subtype)] == [
+        "6 or finer",
+        "7 or finer",
+        "8 or finer",
+        "9 or finer",
+        "5 or coarser",
+        "6 or coarser",
+        "7 or coarser",
+        "8 or coarser",
+    ]
+    assert read_limit("9-10 or finer") == list(limits_of(subtype))[3]
+
+
+@pytest.mark.slow
+def test_the_command_keeps_a_record_of_the_bundle_at_work(taught_lab, tmp_path, capsys):
+    pictures = past(2, first_order=3000, seed=9)
+    manifest = write_labelled(pictures, tmp_path / "labelled")
+    words = ("validate", "100Cr6", tmp_path / "labelled", "--manifest", manifest, "--json")
+
+    assert taught_lab.agent(*words) == 0
+
+    record = json.loads(capsys.readouterr().out)
+    assert record["material"] == "100Cr6"
+    assert record["images"] == len(pictures)
+    assert record["seen_in_training"] == 0
+    assert record["limits"]["G 9 or finer"]["n"] == sum(p.code == "G7" for p in pictures)
