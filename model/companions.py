@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SUBSPACE = 64
 """Directions that hold what is known, for the residual of ViM; fewer where there are few images."""
 
+_ROUNDING = 1e-6
+"""Singular values below this share of the largest are rounding of float32."""
+
 _GEN_POWER = 0.1
 
 
@@ -68,18 +71,21 @@ class Residual:
 
     @classmethod
     def of(cls, known: NDArray[np.floating]) -> Residual:
-        """Fit the subspace to (m, d) embeddings."""
+        """Fit the subspace to (m, d) embeddings: at most half of the directions, as ViM has it.
+
+        Directions along which the embeddings do not differ are left out of it.
+        """
         centre = known.mean(axis=0)
-        _, _, axes = np.linalg.svd(np.asarray(known - centre, np.float64), full_matrices=False)
-        kept = min(SUBSPACE, max(1, len(known) // 2), len(axes))
+        _, length, axes = np.linalg.svd(np.asarray(known - centre, np.float64), full_matrices=False)
+        differing = int((length > length[0] * _ROUNDING).sum())
+        kept = min(SUBSPACE, len(known) // 2, known.shape[1] // 2, differing)
         return cls(centre.astype(np.float32), axes[:kept].T.astype(np.float32))
 
     def scores(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
         """Score (n, d) embeddings of length one; (n,), larger is stranger."""
         away = np.asarray(embeddings, np.float64) - self.centre
-        inside = away @ self.axes.astype(np.float64)
-        rest = np.square(away).sum(axis=1) - np.square(inside).sum(axis=1)
-        found: NDArray[np.float64] = np.sqrt(np.maximum(rest, 0.0))
+        axes = self.axes.astype(np.float64)
+        found: NDArray[np.float64] = np.linalg.norm(away - away @ axes @ axes.T, axis=1)
         return found
 
 

@@ -1,6 +1,7 @@
 """A field unlike everything taught is flagged, and a known one no more often than was agreed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from model.dataset import Example
 from model.errors import ModelError, TrainingError
 from model.frame import Field
 from model.gaussian import Clouds, Moments, Textures, shrunken, unit, whitening
+from model.leave_out import leave_out
 from model.network import bare_backbone
 from model.strangeness import Known, rarity
-from model.taught import learn
+from model.taught import learn, learning
 from model.usual import LOOKS, score_of
 
 ALPHA = 0.05
@@ -205,6 +207,65 @@ def test_too_few_known_images_flag_nothing_and_say_so(backbone):
     )
 
 
+def test_every_field_looked_at_and_measured_is_a_step(backbone):
+    steps = list(learning(examples(12), backbone, subtype_of=lambda code: code[0]))
+
+    assert [step.done for step in steps[:-1]] == list(range(1, 25))
+    assert {step.total for step in steps} == {24}
+    assert [step.known is not None for step in steps] == [False] * 24 + [True]
+
+
+def test_another_lamp_or_white_balance_changes_no_verdict(known):
+    fields = [drawn(CODES[i % 3], 1000 + i) for i in range(20)]
+    before = known.judge(fields, ALPHA)
+
+    for gain in (0.9, 1.1, np.array([1.06, 1.0, 0.94])):
+        lit = [
+            Field(np.clip(np.rint(f.pixels * gain), 0, 255).astype(np.uint8), f.valid, f.um_per_px)
+            for f in fields
+        ]
+        after = known.judge(lit, ALPHA)
+        assert sum(one.flagged for one in after) <= sum(one.flagged for one in before) + 1
+
+
+def test_what_other_methods_say_is_logged(known):
+    (found,) = known.judge([drawn("G7", 900)], ALPHA)
+
+    assert set(found.companions) == {"knn", "vim_residual", "mahalanobis"}
+    assert all(np.isfinite(value) for value in found.companions.values())
+
+
+def test_a_microscope_with_enough_known_images_has_an_alarm_rate_of_its_own(backbone, monkeypatch):
+    monkeypatch.setattr("model.usual.OWN_SCORES_FROM", 30)
+    taken_by = ["LOM-07"] * 40 + ["LOM-09"] * 20
+    some = [
+        replace(one, slices={"microscope": name})
+        for one, name in zip(examples(60), taken_by, strict=True)
+    ]
+
+    known = learn(some, backbone, subtype_of=lambda code: code[0])
+    kept = {name: np.ascontiguousarray(array) for name, array in known.tensors().items()}
+    again = Known.from_tensors(load(save(kept)), json.loads(json.dumps(known.facts())), backbone)
+
+    strange = drawn("M8", 500, blot=(80, 48, 14))
+    seen = [replace(strange, microscope=name) for name in ("LOM-07", "LOM-09", "")]
+    for one in (known, again):
+        assert [round(1 / found.p_value) for found in one.judge(seen, ALPHA)] == [41, 61, 61]
+    assert "LOM-09 (20)" in known.require(ALPHA)
+    assert "LOM-07" not in known.require(ALPHA)
+
+
+def test_a_code_left_out_is_judged_by_what_was_learned_without_it(backbone):
+    steps = list(
+        leave_out("M8", examples(60), backbone, subtype_of=lambda code: code[0], alpha=ALPHA)
+    )
+
+    found = steps[-1].found
+    assert (found.code, found.n, found.known) == ("M8", 20, 40)
+    assert found.auroc > 0.9
+    assert found.as_json()["tpr_interval"][0] <= found.flagged / 20
+
+
 def test_one_example_is_no_comparison(backbone):
     with pytest.raises(TrainingError, match="two"):
         learn(examples(1), backbone, subtype_of=lambda code: code[0])
@@ -294,6 +355,15 @@ def test_a_p_value_is_the_share_of_known_scores_as_high():
 @pytest.mark.parametrize(("alpha", "needed"), [(0.02, 49), (0.05, 19), (0.01, 99), (0.5, 1)])
 def test_an_alarm_rate_says_how_many_known_images_it_needs(alpha, needed):
     assert conformal.fewest(alpha) == needed
+
+
+def test_an_alarm_rate_is_said_for_fields_and_for_specimens():
+    assert conformal.per_specimen(0.02, 5) == pytest.approx(0.0961, abs=1e-4)
+    assert conformal.alarm_rate_in_words(0.02, 5) == (
+        "2.0% of good fields are flagged on average; of good specimens with 5 fields 9.6% have a "
+        "flagged one."
+    )
+    assert conformal.alarm_rate_in_words(0.02, 1) == ("2.0% of good fields are flagged on average.")
 
 
 def test_the_limit_of_false_alarms_shrinks_with_more_known_images():

@@ -1,0 +1,37 @@
+"""How dark, bright and coloured a cell is counts against its own field: no lamp is seen."""
+
+import numpy as np
+import pytest
+
+from model.frame import Field, Framing
+from model.tone import tones
+
+
+def framed(pixels):
+    valid = np.ones(pixels.shape[:2], bool)
+    (frame,) = Framing("scale", 512, 0.2, 0.2).frames(Field(pixels, valid, 0.2))
+    return frame
+
+
+def steel(gain=(1.0, 1.0, 1.0)):
+    rng = np.random.default_rng(3)
+    grey = rng.uniform(60, 160, (96, 96, 1)).repeat(8, 0)[:96].repeat(3, 2)
+    return np.clip(np.rint(grey * gain), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("gain", [(1.1, 1.1, 1.1), (0.9, 0.9, 0.9), (1.06, 1.0, 0.94)])
+def test_another_lamp_or_white_balance_is_not_seen(gain):
+    before, after = tones(framed(steel())), tones(framed(steel(gain)))
+
+    assert np.abs(after - before).max() < 0.03
+
+
+def test_a_dark_spot_is_dark_in_its_cell_alone():
+    spotted = steel()
+    spotted[35:38, 51:54] = 5
+
+    change = np.abs(tones(framed(spotted)) - tones(framed(steel())))[1]
+
+    assert np.unravel_index(change.argmax(), change.shape) == (4, 6)
+    assert change[4, 6] > 1.0
+    assert change[:3].max() < 0.02
