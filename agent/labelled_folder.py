@@ -566,7 +566,13 @@ def _example(one: Labelled, crop: Crop, archive: Archive) -> Example:
         key=key,
         code=one.code,
         group=group_of(crop.sha256, one.process_data),
-        load=loader(archive, crop.sha256, crop.page, crop.um_per_px),
+        load=loader(
+            archive,
+            crop.sha256,
+            crop.page,
+            crop.um_per_px,
+            one.process_data.get("microscope", ""),
+        ),
         criterion=one.criterion,
         slices=slices_of(one.process_data),
     )

@@ -161,7 +161,13 @@ def collect(store: Store, archive: Archive, taxonomy: Taxonomy) -> Collected:
                 key=key_of(one.sha256, one.page),
                 code=one.code,
                 group=one.group,
-                load=loader(archive, one.sha256, one.page, one.um_per_px),
+                load=loader(
+                    archive,
+                    one.sha256,
+                    one.page,
+                    one.um_per_px,
+                    one.process_data.get("microscope", ""),
+                ),
                 criterion=one.criterion,
                 slices=slices_of(one.process_data),
             )

@@ -12,6 +12,7 @@ from agent.errors import WrongUse
 from agent.imaging.pool import CropPool
 from agent.labelled_folder import Imported, ManifestProvenance, look, take_in
 from agent.pipeline import Pipeline
+from agent.retrain import collect
 from agent.store import Store, store_url
 from agent.triage import Policy
 from model import default_taxonomy
@@ -163,6 +164,19 @@ def test_a_manifest_tells_code_rater_criterion_scale_and_keeps_other_columns(tmp
     assert (view.process_data["specimen"], view.process_data["order"]) == ("S1", "4711")
     assert view.process_extra["furnace"] == "O3"
     assert (view.um_per_px, view.um_per_px_source) == (0.2, "settings")
+
+
+def test_what_took_a_labelled_picture_is_known_when_its_strangeness_is_judged(
+    tmp_path, take, store
+):
+    picture(tmp_path / "lab/a.png")
+    manifest = tmp_path / "lab/labels.csv"
+    manifest.write_text("file,code,microscope,um_per_px\na.png,G8,LOM-07,0.2\n")
+
+    take(tmp_path / "lab", manifest)
+
+    (case,) = collect(store, Archive(tmp_path / "data"), default_taxonomy()).examples
+    assert case.load().microscope == "LOM-07"
 
 
 def test_every_row_that_cannot_be_used_is_named_with_its_line(tmp_path, take):

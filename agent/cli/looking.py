@@ -82,7 +82,9 @@ def classify(
         if not isinstance(outcome, list):
             refused.append(_refused(path, outcome, as_json=as_json))
             continue
-        fields = [Field(crop.pixels, crop.valid, crop.um_per_px) for crop in outcome]
+        fields = [
+            Field(c.pixels, c.valid, c.um_per_px, c.metadata.get("microscope", "")) for c in outcome
+        ]
         for crop, said in zip(outcome, classifier.classify(fields), strict=True):
             verdict = _verdict(crop, said, policy)
             if as_json:
