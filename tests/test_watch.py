@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from watchdog.events import FileClosedEvent
 
 from agent.watch import Arrival, Kind, Settling, Watched, kind_of
-from agent.watch.bell import Bell, Deaf, Hints, why_deaf
+from agent.watch.bell import Bell, Deaf, Hints, deaf_by
 from agent.watch.hearing import choose, is_silent
 from agent.watch.listing import list_folder
 from agent.watch.names import EXTENSIONS, from_text, to_text
@@ -102,6 +103,8 @@ def test_whatever_is_at_rest_was_in_every_listing_of_the_quiet_time(history):
         "a b/ü/漢字 😀.jpeg",
         "scan.ome.tiff",
         "trailing dot .png",
+        "trailing dot.png.",
+        "trailing blank.tif ",
         "ring.part 2.bmp",
         "x.dm3",
         "5.czi",
@@ -185,7 +188,7 @@ def test_a_file_dated_beyond_what_a_database_takes_is_listed_with_a_time_of_its_
 
     assert all(-(2**63) <= number < 2**63 for number in facts["odd.tif"])
     assert facts["odd.tif"][1] != facts["now.tif"][1]
-    assert hold_on(Arrival("LOM", tmp_path, "odd.tif", *facts["odd.tif"])) is None
+    assert hold_on(Arrival("LOM", tmp_path, "odd.tif", *facts["odd.tif"]), is_local=True) is None
 
 
 @posix
@@ -458,7 +461,7 @@ def test_a_file_whose_size_was_taken_in_advance_is_not_taken_while_it_has_holes(
         file.truncate(1 << 20)
         file.write(b"x" * 4096)
     facts = list_folder(tmp_path).pictures["a.tif"]
-    if hold_on(Arrival("LOM", tmp_path, "a.tif", *facts)) is None:
+    if hold_on(Arrival("LOM", tmp_path, "a.tif", *facts), is_local=False) is None:
         pytest.skip("this file system keeps no holes")
     watched, _ = watch(tmp_path)
 
@@ -468,6 +471,71 @@ def test_a_file_whose_size_was_taken_in_advance_is_not_taken_while_it_has_holes(
 
     assert not early
     assert names(filled) == ["a.tif"]
+
+
+@pytest.fixture
+def slow_writer(tmp_path):
+    """A writer that pauses in the middle of a file, longer than any quiet time."""
+    with (tmp_path / "a.tif").open("wb") as file:
+        file.write(b"x" * 4096)
+        file.flush()
+        facts = list_folder(tmp_path).pictures["a.tif"]
+        if hold_on(Arrival("LOM", tmp_path, "a.tif", *facts), is_local=True) is None:
+            pytest.skip("this system does not say who has a file open")
+        yield file
+
+
+def test_a_file_that_a_program_has_open_for_writing_waits_until_it_is_closed(
+    tmp_path, watch, slow_writer
+):
+    watched, _ = watch(tmp_path)
+
+    meanwhile = run(watched, 60)
+    slow_writer.close()
+    closed = run(watched, 200, since_s=61)
+
+    assert not meanwhile
+    assert names(closed) == ["a.tif"]
+
+
+def test_a_file_that_is_closed_is_asked_at_once(tmp_path, watch, slow_writer):
+    watched, _ = watch(tmp_path, wish="native", hear=False)
+    watched._bell = Replayed(tmp_path, lambda: None)
+    run(watched, 30)
+    (due_s,) = {not_before_s for _, not_before_s in watched._postponed.values()}
+
+    slow_writer.close()
+    watched._bell.on_any_event(FileClosedEvent(str(tmp_path / "a.tif")))
+
+    assert names(watched.look(due_s - 1).at_rest) == ["a.tif"]
+
+
+@pytest.mark.usefixtures("slow_writer")
+def test_a_file_that_a_program_never_closes_is_handed_on_all_the_same(tmp_path, watch):
+    watched, _ = watch(tmp_path)
+
+    assert names(run(watched, 120)) == ["a.tif"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")
+def test_asking_who_has_a_file_open_holds_no_writer_up_and_ends_nobody(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"x")
+    facts = list_folder(tmp_path).pictures["a.tif"]
+    file, ends = Arrival("LOM", tmp_path, "a.tif", *facts), threading.Event()
+
+    def ask():
+        while not ends.is_set():
+            hold_on(file, is_local=True)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for _ in range(2000):
+        with (tmp_path / "a.tif").open("r+b") as opened:
+            opened.write(b"y")
+    ends.set()
+    asking.join()
+
+    assert (tmp_path / "a.tif").read_bytes() == b"y"
 
 
 def test_a_file_that_keeps_its_holes_is_handed_on_all_the_same(tmp_path, watch):
@@ -589,8 +657,8 @@ def test_a_missing_folder_makes_the_bell_deaf_in_one_sentence(tmp_path):
 
 
 def test_the_words_of_inotify_are_translated():
-    assert "max_user_watches" in why_deaf(OSError(28, "No space left on device"))
-    assert "max_user_instances" in why_deaf(OSError(24, "Too many open files"))
+    assert "max_user_watches" in str(deaf_by(OSError(28, "No space left on device")))
+    assert "max_user_instances" in str(deaf_by(OSError(24, "Too many open files")))
 
 
 def test_an_event_that_cannot_be_understood_asks_for_a_listing_and_harms_nothing(tmp_path):

@@ -2,16 +2,21 @@
 
 In:  file system events (watchdog). Out: hints, and a ring. Next: `watched` looks.
 The handler only writes down and rings: one exception in it would end watchdog's dispatcher, and
-slow work in it would drop events.
+slow work in it would drop events. Two losses watchdog keeps to itself are found out here: events
+that the kernel dropped, and folders below the first that no watch was left for.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import logging
 import os
+import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -55,6 +60,10 @@ class Deaf(Exception):  # noqa: N818 - a state, said in the message
     """No events can be had from this folder; the message says why and what to do."""
 
 
+class LimitReached(Deaf):
+    """No events, because a limit of this PC's is used up, which somebody can raise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hints:
     """What events spoke of since the last look: relative paths, or "list it all"."""
@@ -83,16 +92,20 @@ class Bell(FileSystemEventHandler):
         """Begin to listen. Raises `Deaf`."""
         observer = Observer(timeout=GATHER_S)
         if not os.path.isdir(self._folder):  # noqa: PTH112 - on Windows only a thread would find out
-            raise Deaf(why_deaf(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))))
+            raise deaf_by(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
         try:
             observer.schedule(self, self._folder, recursive=True, event_filter=HEARD)
             observer.start()
         except OSError as error:
             _silence(observer)
-            raise Deaf(why_deaf(error)) from error
+            raise deaf_by(error) from error
         except RuntimeError as error:  # no thread left
             raise Deaf(str(error)) from error
+        if (shortage := no_watch_left(self._folder)) is not None:
+            _silence(observer)
+            raise deaf_by(shortage)
         self._observer = observer
+        _LISTENING.add(self)
 
     def is_healthy(self) -> bool:
         """Say whether events would still come: a dead emitter leaves its observer alive."""
@@ -102,6 +115,7 @@ class Bell(FileSystemEventHandler):
             and observer.is_alive()
             and bool(observer.emitters)
             and all(emitter.is_alive() for emitter in observer.emitters)
+            and no_watch_left(self._folder) is None
         )
 
     def stop(self) -> None:
@@ -146,20 +160,61 @@ class Bell(FileSystemEventHandler):
             self._list_all = True
         return True
 
+    def overflowed(self) -> None:
+        """Learn that events were lost: only a listing knows what came meanwhile."""
+        self._note_all()
+        self._ring()
 
-def why_deaf(error: OSError) -> str:
+
+_LISTENING: WeakSet[Bell] = WeakSet()
+
+
+class _Overflow(logging.Handler):
+    """Hears watchdog say that the kernel dropped events; it says so in its log and nowhere else."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in str(record.msg):
+            for bell in tuple(_LISTENING):
+                bell.overflowed()
+
+
+logging.getLogger("watchdog.observers.inotify_c").addHandler(_Overflow(logging.WARNING))
+
+
+def no_watch_left(folder: str) -> OSError | None:
+    """Ask Linux for one watch more, and give it back; None where there was one.
+
+    watchdog passes over folders below the first that it gets no watch for, without a word.
+    """
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    asked = libc.inotify_init1(os.O_CLOEXEC)
+    if asked < 0:
+        return None  # no instance left for this question; watchdog has its own already
+    try:
+        delete_self = 0x400
+        if libc.inotify_add_watch(asked, os.fsencode(folder), delete_self) >= 0:
+            return None
+        number = ctypes.get_errno()
+        return OSError(number, os.strerror(number)) if number == errno.ENOSPC else None
+    finally:
+        os.close(asked)
+
+
+def deaf_by(error: OSError) -> Deaf:
     """Say in a sentence why no events can be had: inotify's own words mislead."""
     if error.errno == errno.ENOSPC:
-        return (
+        return LimitReached(
             "this PC's limit of watched folders is used up "
             "(raise fs.inotify.max_user_watches); polling instead"
         )
     if error.errno == errno.EMFILE:
-        return (
+        return LimitReached(
             "this PC's limit of watchers is used up "
             "(raise fs.inotify.max_user_instances); polling instead"
         )
-    return f"no events can be had here ({error.strerror or error}); polling instead"
+    return Deaf(f"no events can be had here ({error.strerror or error}); polling instead")
 
 
 def _silence(observer: BaseObserver) -> None:

@@ -51,6 +51,12 @@ def is_silent(kind: str) -> bool:
     return kind in SILENT or kind.startswith("fuse.") or kind == "network share"
 
 
+def is_local(folder: Path) -> bool:
+    """Say whether a folder lies for certain on a disk of this PC's own."""
+    kind = file_system(folder)
+    return kind is not None and not is_silent(kind)
+
+
 def file_system(folder: Path) -> str | None:
     """Say the type of the file system a folder lies on, or None where it cannot be told."""
     if sys.platform == "win32":

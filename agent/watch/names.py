@@ -81,8 +81,11 @@ def is_junk_folder(name: str) -> bool:
 
 
 def extension(name: str) -> str:
-    """Say a name's last extension, lower case, without its dot; "" if there is none."""
-    stem, dot, last = name.rpartition(".")
+    """Say a name's last extension, lower case, without its dot; "" if there is none.
+
+    Dots and blanks at the end of a name are somebody's slip, and no part of the extension.
+    """
+    stem, dot, last = name.rstrip(". ").rpartition(".")
     return last.lower() if dot and stem else ""
 
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from agent.watch.arrival import Arrival
-from agent.watch.bell import Bell, Deaf, Hints
-from agent.watch.hearing import Hearing, choose
+from agent.watch.bell import Bell, Deaf, Hints, LimitReached
+from agent.watch.hearing import Hearing, choose, is_local
 from agent.watch.listing import Listing, list_folder, long_path, look_up
 from agent.watch.names import Kind, kind_of
 from agent.watch.settling import Settling
 from agent.watch.writer import Hold, hold_on, is_announced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from agent.watch.arrival import Facts
 
@@ -37,10 +37,15 @@ TEND_EVERY_S = 5.0  # the root and the bell are looked after this often
 POLL_EVERY_S = 2.0  # where no events come; never more than a twentieth of the time
 REST_SHARE = 20
 BACK_OFF_S = (1.0, 5.0, 30.0, 120.0, 600.0)
-POSTPONED_S = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 3600.0)
-PATIENCE = {Hold.REFUSED: 4, Hold.HOLES: 6}
-"""How often a quiet file is asked again before the journal has it all the same: 23 s where it will
-not open, six minutes where it has holes. A file system that squeezes zeros out makes some too."""
+WAITS_S = {
+    Hold.REFUSED: (1.0, 2.0, 5.0, 15.0),
+    Hold.OPEN: (1.0, 2.0, 5.0, 15.0, 15.0, 15.0, 15.0, 15.0),
+    Hold.HOLES: (1.0, 2.0, 5.0, 15.0, 60.0, 300.0),
+}
+"""When a quiet file is asked again; after the last time the journal has it all the same. That is
+after 23 s where it will not open, 83 s where somebody has it open and writes nothing, six minutes
+where it has holes: some programs never close a file, and a file system that squeezes zeros out
+makes holes too."""
 UNHEARD = 3  # files found without an event, and hardly one with: events do not come here
 
 
@@ -131,7 +136,7 @@ class Watched:
         self._pending: dict[str, Arrival | None] = {}
         self._postponed: dict[Arrival, tuple[int, float]] = {}
         self._refused: dict[Arrival, str] = {}
-        self._listed_trouble = ""
+        self._listed_trouble = self._limit = ""
         self._unheard: set[str] = set()
         self._heard_count = self._unheard_count = 0
         self._bell: Bell | None = None
@@ -140,6 +145,7 @@ class Watched:
         self._failures = self._deaf = 0
         self._looked_s = 0.0
         self._hearing: Hearing | None = None
+        self._is_local = False
         self.state = SourceState(name, folder, "poll" if wish == "poll" else "native")
 
     def look(self, now_s: float) -> Look:
@@ -231,7 +237,7 @@ class Watched:
 
     def _trouble(self) -> str:
         refused = {file.relative: sentence for file, sentence in self._refused.items()}
-        return self._listed_trouble or _trouble(refused)
+        return self._listed_trouble or _trouble(refused) or self._limit
 
     def _gone(self, listing: Listing) -> tuple[str, ...]:
         if listing.troubles:
@@ -303,7 +309,7 @@ class Watched:
         offered = tuple(
             file
             for file in (*rest, *empty)
-            if file not in self._refused and self._is_free(file, now_s)
+            if file not in self._refused and self._is_free(file, now_s, hints.paths)
         )
         self._told.update(file.relative for file in waiting)
         resting = set(offered)
@@ -325,18 +331,21 @@ class Watched:
         patience_s = max(EMPTY_AFTER * self._quiet_s, 1.0)
         return not file.size_bytes and self._settling.unchanged_s(file, now_s) >= patience_s
 
-    def _is_free(self, file: Arrival, now_s: float) -> bool:
-        """Say whether its writer has let go of a quiet file; else ask again later and later."""
+    def _is_free(self, file: Arrival, now_s: float, rung: Collection[str]) -> bool:
+        """Say whether its writer has let go of a quiet file; else ask again later and later.
+
+        What an event speaks of is asked at once: it may be that the file was closed.
+        """
         if self._completion == "sidecar" and not is_announced(file.path):
             return False
         tries, not_before_s = self._postponed.get(file, (0, now_s))
-        if now_s < not_before_s:
+        if now_s < not_before_s and file.relative not in rung:
             return False
-        hold = hold_on(file)
-        if hold is None or tries >= PATIENCE[hold]:
+        hold = hold_on(file, is_local=self._is_local)
+        if hold is None or tries >= len(WAITS_S[hold]):
             return True
-        pause_s = POSTPONED_S[min(tries, len(POSTPONED_S) - 1)]
-        self._postponed[file] = (tries + 1, now_s + pause_s)
+        if now_s >= not_before_s:
+            self._postponed[file] = (tries + 1, now_s + WAITS_S[hold][tries])
         return False
 
     # --- hearing -------------------------------------------------------------------------------
@@ -354,6 +363,7 @@ class Watched:
             self._list_at_s = min(self._list_at_s, now_s)
         if self._hearing is None:
             self._hearing = choose(self._wish, self._folder)
+            self._is_local = is_local(self._folder)
             self._say(mode=self._hearing.mode, why=self._hearing.why)
         if not self._hear or self._hearing.mode == "poll":
             return
@@ -380,9 +390,10 @@ class Watched:
             self._bell_at_s = now_s + pause_s
             if self.state.why != str(deaf):
                 log.warning("folder.deaf", source=self._name, reason=str(deaf))
+            self._limit = str(deaf) if isinstance(deaf, LimitReached) else ""
             self._say(mode="poll", why=str(deaf))
             return
-        self._bell, self._bell_root, self._deaf = bell, root, 0
+        self._bell, self._bell_root, self._deaf, self._limit = bell, root, 0, ""
         self._heard_count = self._unheard_count = 0
         self._list_at_s = now_s
         if self._hearing:

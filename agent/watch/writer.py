@@ -7,9 +7,13 @@ Next: `watched` asks again, later and later, and in the end hands the file on al
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+if sys.platform == "linux":
+    import fcntl
 
 from agent.watch.listing import facts_of, long_path, look_up
 
@@ -29,6 +33,8 @@ class Hold(StrEnum):
     """It does not open, or opening shows other facts than the listing did."""
     HOLES = "holes"
     """Its size was taken in advance, and parts of it were never written."""
+    OPEN = "open"
+    """A program of this PC has it open for writing (Linux, local disks)."""
 
 
 def is_announced(path: Path) -> bool:
@@ -42,11 +48,15 @@ def is_announced(path: Path) -> bool:
     )
 
 
-def hold_on(file: Arrival) -> Hold | None:
+def hold_on(file: Arrival, *, is_local: bool) -> Hold | None:
     """Open a file and say what speaks against taking it, or None.
 
     Opening makes a network file system fetch size and times afresh, where a listing may show
     what it saw a minute ago; on Windows it is refused while a writer holds the file.
+
+    Args:
+        file: As the listing shows it.
+        is_local: Whether this PC itself keeps its disk, and so knows who has the file open.
     """
     path = long_path(file.path)
     try:
@@ -59,11 +69,33 @@ def hold_on(file: Arrival) -> Hold | None:
     try:
         if facts_of(os.fstat(descriptor)) != file.facts:
             return Hold.REFUSED
+        if is_local and _is_open_for_writing(descriptor):
+            return Hold.OPEN
         return Hold.HOLES if _has_holes(descriptor, file.size_bytes) else None
     except OSError:
         return Hold.REFUSED
     finally:
         os.close(descriptor)
+
+
+def _is_open_for_writing(descriptor: int) -> bool:
+    """Ask Linux for a lease, which it gives only on a file that nobody may write, and end it.
+
+    Source:
+        fcntl(2), F_SETLEASE. Whoever opens the file for writing within these microseconds waits
+        for their end, and we are told by SIGURG, which does nothing; SIGIO would end the agent.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # somebody else's file, or a file system without leases
+    return False
 
 
 def _has_holes(descriptor: int, size_bytes: int) -> bool:
