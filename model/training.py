@@ -22,7 +22,7 @@ from model.bundle import Contents, write_bundle
 from model.calibration import conformal_level, temperature
 from model.classify import Classifier
 from model.dataset import SIDES, Split, accepted, folds, split
-from model.errors import TrainingError
+from model.errors import ModelError, TrainingError
 from model.fitting import Lesson, fit_whole
 from model.frame import Framing, augmented
 from model.gaze import Gaze
@@ -173,6 +173,9 @@ def train(
         yield Progress("strangeness", step.done, step.total)
     if ordinary is None:
         raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
+    if said_of_alarms := _alarm_rate(ordinary, plan.alpha):
+        notes.append(said_of_alarms)
+        yield Progress("strangeness", 1, 1, said_of_alarms)
     classifier = Classifier(
         name="",
         scheme=scheme,
@@ -442,6 +445,14 @@ def _ordinary(
         yield Step(len(examples), len(examples), known(examples))
         return
     yield from learning(examples, subtype_of=lambda code: taxonomy.parse(code)[0])
+
+
+def _alarm_rate(known: Known, alpha: float) -> str:
+    """Say what an alarm rate lacks with so few known images, or ""; no training ends over it."""
+    try:
+        return known.require(alpha)
+    except ModelError as error:
+        return str(error)
 
 
 def _evaluated(

@@ -15,6 +15,7 @@ from model import (
     Classifier,
     Example,
     Field,
+    ModelError,
     Plan,
     TrainingError,
     WeightsError,
@@ -104,6 +105,16 @@ def test_the_last_step_names_a_whole_bundle(bundle):
     assert manifest.facts["plan"]["arch"] == "tiny"
     assert manifest.validated["microscope"] == {"LOM-00": 9, "LOM-01": 9}
     assert [p.name for p in bundle.parent.iterdir() if not p.name.startswith(".")] == [bundle.name]
+
+
+def test_an_alarm_rate_too_fine_for_what_was_taught_is_said_while_training(tmp_path):
+    steps = trained(tmp_path, replace(PLAN, alpha=0.02))
+
+    (said,) = [step.note for step in steps if "known images to compare with" in step.note]
+    assert said.startswith("An alarm rate of 0.02 needs at least 49 known images")
+    assert said in read_manifest(steps[-1].bundle).facts["notes"]
+    with pytest.raises(ModelError, match="at least 49 known images"):
+        Classifier.load(steps[-1].bundle, device="pytorch", alpha=0.02).require_alarm_rate()
 
 
 def test_a_taught_bundle_tells_the_codes_apart(bundle):
