@@ -173,9 +173,7 @@ def train(
         yield Progress("strangeness", step.done, step.total)
     if ordinary is None:
         raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
-    if said_of_alarms := _alarm_rate(ordinary, plan.alpha):
-        notes.append(said_of_alarms)
-        yield Progress("strangeness", 1, 1, said_of_alarms)
+    notes += yield from _alarm_rate(ordinary, plan.alpha)
     classifier = Classifier(
         name="",
         scheme=scheme,
@@ -447,12 +445,15 @@ def _ordinary(
     yield from learning(examples, subtype_of=lambda code: taxonomy.parse(code)[0])
 
 
-def _alarm_rate(known: Known, alpha: float) -> str:
-    """Say what an alarm rate lacks with so few known images, or ""; no training ends over it."""
+def _alarm_rate(known: Known, alpha: float) -> Generator[Progress, None, list[str]]:
+    """Say what an alarm rate lacks with so few known images; no training ends over it."""
     try:
-        return known.require(alpha)
+        said = known.require(alpha)
     except ModelError as error:
-        return str(error)
+        said = str(error)
+    if said:
+        yield Progress("strangeness", len(known), len(known), said)
+    return [said] if said else []
 
 
 def _evaluated(
