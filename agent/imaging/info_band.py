@@ -1,0 +1,72 @@
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars and said where they stand
+"""Find the info band that a program laid across a micrograph.
+
+In:  the pixels. Out: its box, or None. Next: `micron_bar`, `crop`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agent.imaging.boxes import Box
+
+    Plane = NDArray[Any]  # (h, w) grey
+
+
+def find_band(pixels: NDArray[np.uint8]) -> Box | None:
+    """Find the info band: full-width rows of one exact colour with words on it.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+
+    Returns:
+        The band, or None. It need not reach the image's edge.
+    """
+    height, width = pixels.shape[:2]
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    best: Box | None = None
+    for level in _flat_levels(grey):
+        paper = cv2.inRange(grey, max(0, level - 4), min(255, level + 4)).mean(axis=1) / 255.0
+        for top, bottom in _stretches(paper > 0.35):
+            if not 0.02 * height <= bottom - top <= 0.4 * height:
+                continue
+            inner = paper[top:bottom]
+            if np.mean(inner > 0.97) < 0.08 or np.median(inner) < 0.6:
+                continue
+            if _is_drawn(grey[top:bottom], level) and (
+                best is None or bottom - top > best[3] - best[1]
+            ):
+                best = (0, top, width, bottom)
+    return best
+
+
+def _is_drawn(band: Plane, level: int) -> bool:
+    """Say whether a band is flat to the grey value, and what is on it is far from its colour."""
+    off = cv2.absdiff(band, np.full_like(band, level))
+    words = float(np.mean(off > 60))
+    between = float(np.mean((off > 8) & (off <= 60)))
+    flat = float(np.mean(off[off <= 8] <= 2)) if (off <= 8).any() else 0.0
+    return words > 0.002 and between < max(0.02, 1.2 * words) and flat > 0.9
+
+
+def _flat_levels(grey: Plane) -> list[int]:
+    """Say which grey values fill whole rows near the top or the bottom."""
+    height = grey.shape[0]
+    levels: dict[int, int] = {}
+    for y in [*range(0, height // 4, 4), *range(3 * height // 4, height, 4)]:
+        row = grey[y]
+        level = int(np.median(row))
+        if np.mean(np.abs(row.astype(np.int16) - level) <= 4) > 0.9:
+            levels[level] = levels.get(level, 0) + 1
+    return sorted(levels, key=lambda level: -levels[level])[:3]
+
+
+def _stretches(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
