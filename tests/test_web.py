@@ -596,6 +596,32 @@ def test_an_order_is_told_field_by_field(lab, browser):
     assert browser.get("/api/v1/orders/9").status_code == 404
 
 
+def test_micrographs_are_found_by_content_path_and_order(lab, browser):
+    first = lab.take(order="4711", name="a.tif")
+    second = lab.take(order="4711", name="sub/b.tif")
+    lab.take(order="4712", name="c.tif")
+
+    def found(**asked):
+        told = browser.get("/api/v1/micrographs", params=asked).json()
+        return [one["id"] for one in told["micrographs"]]
+
+    sha256 = lab.store.micrograph(first).sha256
+    assert found(order="4711") == [second, first]
+    assert found(order="4711", limit=1) == [second]
+    assert found(sha256=sha256) == [first]
+    assert found(path="sub/b.tif") == [second]
+    assert found(path=lab.store.micrograph(second).path) == [second]
+    assert found(path="b.tif") == []
+    assert len(found()) == 3
+
+
+def test_what_is_wrong_with_a_question_is_one_sentence(browser):
+    told = browser.get("/api/v1/micrographs?sha256=xyz")
+
+    assert told.status_code == 422
+    assert told.json()["detail"].startswith("sha256: ")
+
+
 def test_the_queue_and_the_status_are_told(lab, browser):
     lab.take(reasons=("strange",))
 

@@ -6,7 +6,7 @@ In:  questions of `agent files`, `status` and `retry`. Out: `FileFate`s and coun
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_
 from sqlmodel import col, select
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlmodel import Session
 
     from agent.store.sources import Whose
@@ -59,19 +59,23 @@ def retry(session: Session, whose: Whose, which: Sequence[str] | None) -> int:
 SHORTEST_HASH = 8
 
 
-def _named(name: str) -> ColumnElement[bool]:
-    by_path = (
+def named(path: str) -> Select[Any]:
+    """Ask for the numbers of all contents that ever had a path, whole or below their source."""
+    return (
         select(PathRow.content_id)
         .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
         .where(
             or_(
-                col(PathRow.relative) == name,
+                col(PathRow.relative) == path,
                 func.replace(col(SourceRow.folder), "\\", "/") + "/" + col(PathRow.relative)
-                == name.replace("\\", "/"),
+                == path.replace("\\", "/"),
             )
         )
     )
-    ways: list[ColumnElement[bool]] = [col(ContentRow.id).in_(by_path)]
+
+
+def _named(name: str) -> ColumnElement[bool]:
+    ways: list[ColumnElement[bool]] = [col(ContentRow.id).in_(named(name))]
     if len(name) >= SHORTEST_HASH and set(name) <= set("0123456789abcdef"):
         ways.append(col(ContentRow.sha256).startswith(name))
     if name.isdecimal() and len(name) < SHORTEST_HASH:

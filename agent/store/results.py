@@ -15,7 +15,7 @@ from sqlalchemy import Text, cast, func, literal_column, update
 from sqlmodel import col, select
 
 from agent.settings import PROCESS_COLUMNS
-from agent.store import labels, specimens
+from agent.store import fates, labels, specimens
 from agent.store.journal import chunks
 from agent.store.tables import ContentRow, MicrographRow, ResultRow, Row, SourceRow
 from agent.triage import Handling, Reason
@@ -362,6 +362,28 @@ def of_micrographs(
         asked = _asked().where(col(ResultRow.micrograph_id).in_(some))
         rows = session.execute(asked.order_by(col(ResultRow.id))).all()
         yield from zip(rows, _views(session, rows), strict=True)
+
+
+def found(
+    session: Session,
+    whose: Whose,
+    *,
+    sha256: str | None,
+    path: str | None,
+    order: str | None,
+    limit: int,
+) -> list[MicrographView]:
+    """Say all about the micrographs that fit every question asked, the newest first."""
+    asked = select(MicrographRow.id).where(MicrographRow.site_id == whose.site_id)
+    if sha256:
+        asked = asked.where(MicrographRow.sha256 == sha256)
+    if path:
+        asked = asked.where(col(MicrographRow.content_id).in_(fates.named(path)))
+    if order:
+        asked = asked.where(MicrographRow.order == order)
+    numbers = session.exec(asked.order_by(col(MicrographRow.id).desc()).limit(limit)).all()
+    views = [view for _, view in of_micrographs(session, [one for one in numbers if one])]
+    return views[::-1]
 
 
 def queue(

@@ -350,6 +350,27 @@ class Store:
             lambda session: results.add(session, self._whose, public_id, finding, role=role, at=at)
         )
 
+    def find(
+        self,
+        *,
+        sha256: str | None = None,
+        path: str | None = None,
+        order: str | None = None,
+        limit: int = 100,
+    ) -> list[MicrographView]:
+        """Say all about micrographs, the newest first.
+
+        Args:
+            sha256: Only those of this content.
+            path: Only those of contents that ever had this path, whole or below their source.
+            order: Only those of this order.
+            limit: No more than this many.
+        """
+        with reading(self._engine) as session:
+            return results.found(
+                session, self._whose, sha256=sha256, path=path, order=order, limit=limit
+            )
+
     def queue(
         self,
         *,

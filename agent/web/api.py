@@ -7,19 +7,22 @@ the one can read the other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from agent.errors import AgentError
+from agent.settings import PROCESS_COLUMNS
 from agent.store import StoreFault
 from agent.web import desk as acts
 from agent.web import ordering
+from agent.web.answers import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
 from agent.web.desk import find
 from agent.web.gate import may_undo_any, who_is
+from agent.web.inbox import LONGEST_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,19 +31,53 @@ if TYPE_CHECKING:
     from agent.web.desk import Desk
 
 LARGEST_FILE_BYTES = 250_000_000
+KINDS = ("code", "strange", "unusable", "cannot_tell")
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+SENT: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": {
+                "schema": {"type": "string", "format": "binary", "minLength": 1}
+            }
+        },
+    },
+    "parameters": [
+        {
+            "name": column,
+            "in": "query",
+            "required": False,
+            "schema": {"type": "string", "maxLength": LONGEST_VALUE},
+        }
+        for column in PROCESS_COLUMNS
+    ],
+}
+"""What FastAPI cannot read off `submit`: the body is the file, and any process data may be told."""
+
+
+def _text(description: str, longest: int = acts.LONGEST_WORD) -> Any:
+    shape = {"type": "string", "minLength": 1, "maxLength": longest, "description": description}
+    return WithJsonSchema(shape)
 
 
 class DecisionIn(BaseModel):
     """One decision: exactly one of `code`, `strange`, `unusable`, `cannot_tell`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"oneOf": [{"required": [word]} for word in KINDS]}
+    )
 
-    by: str = Field(min_length=1, max_length=acts.LONGEST_NAME, description="Who decides.")
-    code: str | None = Field(None, description='Structure code, such as "G9-10".')
-    strange: str | None = Field(None, description="What kind of strange.")
-    unusable: str | None = Field(None, description="Why it cannot be judged.")
-    cannot_tell: bool = Field(default=False, description="The person cannot tell.")
-    criterion: str = Field("unrecorded", description='"mean", "max" or "unrecorded".')
+    by: str = Field(
+        min_length=1, max_length=acts.LONGEST_NAME, pattern=r"\S", description="Who decides."
+    )
+    code: Annotated[str | None, _text('Structure code, such as "G9-10".')] = None
+    strange: Annotated[str | None, _text("What kind of strange.")] = None
+    unusable: Annotated[str | None, _text("Why it cannot be judged.")] = None
+    cannot_tell: Annotated[
+        bool, WithJsonSchema({"const": True, "description": "The person cannot tell."})
+    ] = False
+    criterion: Literal["mean", "max", "unrecorded"] = "unrecorded"
     comment: str = Field("", max_length=acts.LONGEST_COMMENT)
     viewing_s: float | None = Field(None, ge=0, lt=86_400, description="Looked for how long (s).")
     result_seen: int | None = Field(None, description="`result` of the answer that was seen.")
@@ -67,32 +104,44 @@ class UndoIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: str = Field(min_length=1, max_length=acts.LONGEST_NAME)
+    by: str = Field(min_length=1, max_length=acts.LONGEST_NAME, pattern=r"\S")
 
 
 def router(desk: Desk) -> APIRouter:
     """Make the routes for programs."""
-    routes = APIRouter(prefix="/api/v1")
+    routes = APIRouter(prefix="/api/v1", responses=FAULTS)
 
-    @routes.get("/micrographs/{public_id}")
+    @routes.get("/micrographs", response_model=Found)
+    def micrographs(
+        sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
+        path: Annotated[str | None, Query(description="Whole, or below its source.")] = None,
+        order: str | None = None,
+        limit: Limit = 100,
+    ) -> dict[str, Any]:
+        """Find micrographs by content, by any path their file ever had, by order."""
+        views = desk.store.find(sha256=sha256, path=path, order=order, limit=limit)
+        return {"micrographs": [as_json(view) for view in views]}
+
+    @routes.get("/micrographs/{public_id}", response_model=Micrograph)
     def micrograph(public_id: str) -> dict[str, Any]:
         """Say everything about one micrograph."""
         return as_json(find(desk, public_id))
 
-    @routes.get("/queue")
+    @routes.get("/queue", response_model=Queue)
     def queue(
         reason: str | None = None,
         source: str | None = None,
         order: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        limit: Limit = 100,
     ) -> dict[str, Any]:
         """Say what waits for a person, the weightiest first."""
         views = desk.store.queue(reason=reason, source=source, order=order, limit=limit)
         return {"waiting": desk.store.queue_length(), "micrographs": [as_json(v) for v in views]}
 
-    @routes.post("/micrographs/{public_id}/decisions", status_code=201)
+    @routes.post("/micrographs/{public_id}/decisions", status_code=201, response_model=Decided)
     def decide(request: Request, public_id: str, body: DecisionIn) -> dict[str, Any]:
         """Append a decision; a newer label than `label_seen` is a conflict, never overwritten."""
+        find(desk, public_id)
         decision = acts.read_decision(
             body.said(),
             taxonomy=desk.taxonomy,
@@ -109,7 +158,7 @@ def router(desk: Desk) -> APIRouter:
         )
         return {"label": number, "micrograph": as_json(find(desk, public_id))}
 
-    @routes.post("/micrographs/{public_id}/undo", status_code=201)
+    @routes.post("/micrographs/{public_id}/undo", status_code=201, response_model=Decided)
     def undo(request: Request, public_id: str, body: UndoIn) -> dict[str, Any]:
         """Take the decision that holds back, by a row of its own."""
         number = acts.undo(
@@ -117,8 +166,8 @@ def router(desk: Desk) -> APIRouter:
         )
         return {"label": number, "micrograph": as_json(find(desk, public_id))}
 
-    @routes.post("/micrographs", status_code=202)
-    async def submit(request: Request, name: str) -> dict[str, Any]:
+    @routes.post("/micrographs", status_code=202, response_model=Taken, openapi_extra=SENT)
+    async def submit(request: Request, name: Annotated[str, Query(min_length=1)]) -> dict[str, Any]:
         """Take a file in: its bytes are the body, `name` its name; other fields: process data."""
         if desk.submit is None:
             raise HTTPException(503, "this process takes no files; `agent run` does")
@@ -126,7 +175,7 @@ def router(desk: Desk) -> APIRouter:
         given = {key: value for key, value in request.query_params.items() if key != "name"}
         return await run_in_threadpool(desk.submit, name, held, given)
 
-    @routes.get("/orders/{number}")
+    @routes.get("/orders/{number}", response_model=Order)
     def order(number: str) -> dict[str, Any]:
         """Say what is known of one order."""
         return ordering.document(desk, number)

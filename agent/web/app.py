@@ -132,11 +132,11 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
         holds = api.label_json(view.label) if view and view.label else None
         return JSONResponse({"detail": str(error), "holds": holds}, 409)
 
-    def malformed(_: Request, error: Exception) -> Response:
+    def malformed(request: Request, error: Exception) -> Response:
         # Without what was sent: it may be what JSON cannot say.
         found = error.errors() if isinstance(error, RequestValidationError) else []
-        said = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in found]
-        return JSONResponse({"detail": said}, 422)
+        said = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in found)
+        return say(request, 422, "That cannot be kept", said)
 
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(Unknown, unknown)

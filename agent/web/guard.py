@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,20 +57,26 @@ class Guard:
         headers = Headers(scope=scope)
         refusal = self._refusal(scope["method"], headers)
         if refusal is not None:
-            await PlainTextResponse(*refusal)(scope, receive, _with_headers(send))
+            await _said(scope["path"], *refusal)(scope, receive, _with_headers(send))
             return
         await self._app(scope, receive, _with_headers(send))
 
     def _refusal(self, method: str, headers: Headers) -> tuple[str, int] | None:
         host = headers.get("host", "")
         if _name_of(host) not in self._hosts:
-            return "This page does not answer to that name.\n", 421
+            return "This page does not answer to that name.", 421
         if method not in SAFE_METHODS and not _from_here(headers, host):
-            return "That did not come from this page, so nothing was changed.\n", 403
+            return "That did not come from this page, so nothing was changed.", 403
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > LARGEST_BODY_BYTES:
-            return "That is too large.\n", 413
+            return "That is too large.", 413
         return None
+
+
+def _said(path: str, sentence: str, code: int) -> Response:
+    if path.startswith("/api/"):
+        return JSONResponse({"detail": sentence}, code)
+    return PlainTextResponse(f"{sentence}\n", code)
 
 
 def _name_of(host: str) -> str:

@@ -1,0 +1,134 @@
+"""Say in what shape the API answers, so that its OpenAPI document holds and is held to.
+
+In:  documents of `api`. Out: the same, checked. Next: programs, and `/api/v1/openapi.json`.
+What is not named here is passed on as it is: a key that is added breaks no program.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LabelKind = Literal["code", "strange", "unusable", "cannot_tell"]
+Box = tuple[int, int, int, int]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Fault(BaseModel):
+    """Why nothing was done, in one sentence."""
+
+    detail: str
+    holds: Label | None = Field(None, description="With 409: the decision that holds now.")
+
+
+class Label(_Answer):
+    """One decision of a person."""
+
+    id: int
+    kind: LabelKind
+    code: str | None
+    strange: str | None
+    unusable: str | None
+    criterion: Literal["mean", "max", "unrecorded"]
+    comment: str
+    by: str
+    at: str = Field(description="ISO 8601, UTC.")
+    undone: bool
+
+
+class Strangeness(_Answer):
+    """How unlike everything it was taught a micrograph is."""
+
+    p_value: float | None = Field(description="Share of known micrographs that look as strange.")
+    flagged: bool | None
+    global_: float | None = Field(alias="global", description="1 is the alarm level.")
+    local: float | None = Field(description="1 is the alarm level.")
+    where: Box | None = Field(description="x0, y0, x1, y1 in pixels of the file.")
+    sentence: str | None
+
+
+class Micrograph(_Answer):
+    """One micrograph: what `agent classify --json` says, its fate and its label."""
+
+    id: str
+    sha256: str
+    page: int = Field(description="Counted from 0.")
+    file: str
+    source: str
+    done_at: str = Field(description="ISO 8601, UTC.")
+    width: int
+    height: int
+    um_per_px: float | None
+    crop: Box | None = None
+    process_data: dict[str, str]
+    subtype: str | None
+    size: str | None
+    size_min: int | None
+    size_max: int | None
+    structure_code: str | None
+    probability: float | None
+    prediction_set: list[str]
+    strangeness: Strangeness | None
+    handling: Literal["automatic", "review"]
+    reasons: list[str]
+    bundle: str | None
+    result: int
+    label: Label | None
+
+
+class Found(BaseModel):
+    """Micrographs that fit what was asked, the newest first."""
+
+    micrographs: list[Micrograph]
+
+
+class Queue(BaseModel):
+    """What waits for a person, the weightiest first."""
+
+    waiting: int = Field(description="In all, also those that are not listed.")
+    micrographs: list[Micrograph]
+
+
+class Decided(BaseModel):
+    """A decision that was written down."""
+
+    label: int = Field(description="Its number.")
+    micrograph: Micrograph
+
+
+class Taken(BaseModel):
+    """A file that was taken in."""
+
+    id: str = Field(description="To ask for its first page.")
+    sha256: str
+    state: Literal["queued", "done"]
+
+
+class Order(_Answer):
+    """One order, as `agent order --json` says it."""
+
+    order: str
+    conformity: Literal["conforms", "does_not_conform", "undecided", "not_assessed"]
+    missing: list[str]
+    because: list[str]
+    specimens: list[dict[str, Any]]
+
+
+FAULTS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Fault, "description": said}
+    for code, said in {
+        400: "The body is no JSON.",
+        401: "Nobody is logged in, and no token was sent.",
+        403: "The role does not suffice.",
+        404: "There is nothing of that name.",
+        409: "Somebody decided meanwhile, or the model answered anew; nothing was written.",
+        413: "It is too large.",
+        421: "The page does not answer to that name.",
+        422: "It cannot be kept as it was sent.",
+        503: "The database does not answer, or this process takes no files.",
+    }.items()
+}

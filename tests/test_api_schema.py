@@ -1,0 +1,67 @@
+"""Whatever a program sends, the API answers as its OpenAPI document says, and never with a 5xx."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from lab import Lab
+from test_web import NOW, desk_of
+
+from agent.web import Inbox, create_app
+
+schemathesis = pytest.importorskip("schemathesis", reason="no schemathesis")
+checks = pytest.importorskip("schemathesis.specs.openapi.checks")
+NEGATIVE = schemathesis.GenerationMode.NEGATIVE
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    lab = Lab(tmp_path_factory.mktemp("lab") / "data")
+    lab.take("G8", reasons=("strange",), order="4711", specimen="1")
+    yield lab
+    lab.store.close()
+
+
+@pytest.fixture(scope="module")
+def operations(lab):
+    inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: NOW)
+    desk = dataclasses.replace(desk_of(lab), submit=inbox.take)
+    app = create_app(desk, hosts=["testserver"])
+    document = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
+    return [found.ok() for found in document.get_all_operations()]
+
+
+def hold_to_the_document(operation, mode, **names) -> None:
+    """Send many requests of a kind to an operation; every answer has to be a documented one."""
+    if mode is NEGATIVE and not (list(operation.query) or list(operation.body)):
+        return  # nothing can be wrong with it
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def sent(case):
+        if names:
+            case.path_parameters = {key: names[key] for key in case.path_parameters}
+        # That a code is one of the taxonomy, or a letter can be shown, no document can say.
+        case.call_and_validate(excluded_checks=[checks.positive_data_acceptance])
+
+    sent()
+
+
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
+def test_whatever_is_sent_is_answered_as_the_document_says(operations, mode):
+    assert len(operations) == 8
+    for operation in operations:
+        hold_to_the_document(operation, mode)
+
+
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
+def test_and_so_is_what_is_sent_about_what_is_there(lab, operations, mode):
+    there = next(iter(lab.store.micrographs()))
+    about = [one for one in operations if "{" in one.path]
+    assert len(about) == 4
+    for operation in about:
+        hold_to_the_document(operation, mode, public_id=there.id, number="4711")
