@@ -13,8 +13,9 @@ import numpy as np
 
 from model.bundle import load_bundle
 from model.calibration import prediction_set
-from model.companions import of_answer
+from model.companions import SEEN_BY_CLASSIFIER, of_answer, second_opinion
 from model.errors import BundleError
+from model.gaussian import unit
 from model.gaze import Gaze, Sight, over_whole
 from model.runtime import Engine, choose_engine
 from model.saliency import coarser_than, contrast, evidence, logits_by_cell
@@ -114,6 +115,8 @@ class Classifier:
         alpha: Share of ordinary fields that may be flagged as strange.
         manifest: What the bundle says about itself, or None before it is written.
         cache: Folder for compiled forms, or None.
+        seen: (n, c) float32, what the first stage's network made of fields it had not learned from,
+            for a second opinion on strangeness; None where the bundle does not say.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class Classifier:
         alpha: float = 0.02,
         manifest: Manifest | None = None,
         cache: Path | None = None,
+        seen: NDArray[np.float32] | None = None,
     ) -> None:
         self.name = name
         self.engine = engine
@@ -140,6 +144,7 @@ class Classifier:
         self._framing, self._eyes = framing, eyes
         self._gaze = Gaze(framing, eyes, engine, cache)
         self._exact: Gaze | None = None
+        self._second = second_opinion(seen) if seen is not None and len(seen) else {}
 
     @classmethod
     def load(
@@ -178,6 +183,7 @@ class Classifier:
             alpha=alpha,
             manifest=loaded.manifest,
             cache=bundle.parent / ".compiled" / bundle.name,
+            seen=loaded.known_tensors.get(SEEN_BY_CLASSIFIER),
         )
 
     @property
@@ -336,11 +342,12 @@ class Classifier:
         )
 
     def _accompanied(self, strangeness: Strangeness, judged: _Judged) -> Strangeness:
-        """Log what the classifier's own doubt would say of strangeness; it decides nothing."""
+        """Log what the classifier itself would say of strangeness; it decides nothing."""
         head = self._heads[self._scheme.first_stage()[0]]
-        logits = head.logits(judged.sights[head.eye].embedding[None])[0]
-        doubt = of_answer(logits, judged.answer.codes)
-        return replace(strangeness, companions={**strangeness.companions, **doubt})
+        embedding = judged.sights[head.eye].embedding[None]
+        doubt = of_answer(head.logits(embedding)[0], judged.answer.codes)
+        away = {name: float(one.scores(unit(embedding))[0]) for name, one in self._second.items()}
+        return replace(strangeness, companions={**strangeness.companions, **doubt, **away})
 
     def _map(self, shown: Field, judged: _Judged, which: tuple[str, int]) -> NDArray[np.float16]:
         head, index = self._heads[which[0]], which[1]

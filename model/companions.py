@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from model.gaussian import unit
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 SUBSPACE = 64
 """Directions that hold what is known, for the residual of ViM; fewer where there are few images."""
+
+SEEN_BY_CLASSIFIER = "classifier.seen"
+"""What a bundle calls the embeddings that `second_opinion` compares with."""
 
 _ROUNDING = 1e-6
 """Singular values below this share of the largest are rounding of float32."""
@@ -92,6 +97,17 @@ class Residual:
 def of_embeddings(known: NDArray[np.float32]) -> dict[str, Companion]:
     """Make every method that compares embeddings with the taught ones."""
     return {"knn": Nearest(known), "vim_residual": Residual.of(known)}
+
+
+def second_opinion(seen: NDArray[np.float32]) -> dict[str, Companion]:
+    """Make the same methods on what the classifier's own network saw of fields it never learned.
+
+    Args:
+        seen: (n, c) float32, of any length. Fields that it learned from would lie closer to one
+            another than any new field does.
+    """
+    known = unit(seen).astype(np.float32)
+    return {f"classifier_{name}": one for name, one in of_embeddings(known).items()}
 
 
 def of_answer(logits: NDArray[np.floating], probabilities: Mapping[str, float]) -> dict[str, float]:

@@ -21,6 +21,7 @@ import torch
 from model.bundle import Contents, write_bundle
 from model.calibration import conformal_level, temperature
 from model.classify import Classifier
+from model.companions import SEEN_BY_CLASSIFIER
 from model.dataset import SIDES, Split, accepted, folds, split
 from model.errors import ModelError, TrainingError
 from model.fitting import Lesson, fit_whole
@@ -164,7 +165,7 @@ def train(
         eyes[name] = eye.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
     engine = choose_engine(plan.device)
     gaze = Gaze(framing, eyes, engine)
-    said, limits = yield from _looked_at(sides.validation, scheme, heads, gaze)
+    said, limits, seen = yield from _looked_at(sides.validation, scheme, heads, gaze)
     doubted = (*sides.train, *sides.validation) if blind else sides.validation
     heads, level = _calibrated(doubted, scheme, heads, blind or said)
     ordinary: Known | None = None
@@ -184,6 +185,7 @@ def train(
         known=ordinary,
         engine=engine,
         alpha=plan.alpha,
+        seen=seen,
     )
     evaluation = yield from _evaluated(classifier, sides.test, untaught)
     bundle = write_bundle(
@@ -209,7 +211,7 @@ def train(
             },
             eyes=eyes,
             heads=heads,
-            known_tensors=ordinary.tensors(),
+            known_tensors=ordinary.tensors() | {SEEN_BY_CLASSIFIER: seen},
             known_facts=ordinary.facts(),
         ),
         folder,
@@ -363,8 +365,12 @@ def _views(example: Example, gaze: Gaze, eye: str, plan: Plan) -> NDArray[np.flo
 
 def _looked_at(
     examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], gaze: Gaze
-) -> Generator[Progress, None, tuple[_Blind, dict[str, float]]]:
-    """Look at images that no network was taught on: logits of every head, scale of the maps."""
+) -> Generator[Progress, None, tuple[_Blind, dict[str, float], NDArray[np.float32]]]:
+    """Look at images that no network was taught on.
+
+    Returns:
+        Logits of every head, the scale of the maps, and what the first stage's network saw, (n, c).
+    """
     looked: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
     shown = _Shown(scheme, heads)
     for done, example in enumerate(examples):
@@ -376,7 +382,8 @@ def _looked_at(
         yield Progress("calibration", done + 1, len(examples))
     seen = {eye: np.stack(rows) for eye, rows in looked.items()}
     logits = {name: head.logits(seen[head.eye]) for name, head in heads.items() if seen}
-    return logits, shown.limits()
+    first = heads[scheme.first_stage()[0]]
+    return logits, shown.limits(), seen.get(first.eye, np.zeros((0, first.weight.shape[1]), "f4"))
 
 
 def _calibrated(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.companions import Nearest, Residual, of_answer, of_embeddings
+from model.companions import Nearest, Residual, of_answer, of_embeddings, second_opinion
 from model.gaussian import unit
 
 KNOWN = unit(np.random.default_rng(0).normal(size=(40, 12)) + 3.0).astype(np.float32)
@@ -38,3 +38,9 @@ def test_an_undecided_answer_has_more_entropy_and_a_weak_one_more_energy():
     assert torn["gen"] > sure["gen"]
     assert torn["energy"] > sure["energy"]
     assert torn["energy"] == pytest.approx(-np.log(np.exp(0.1) + 1.0))
+
+
+def test_a_second_opinion_compares_directions_alone():
+    found = second_opinion(40.0 * KNOWN)["classifier_knn"].scores(KNOWN[:2])
+
+    assert found == pytest.approx([0.0, 0.0], abs=1e-6)

@@ -131,6 +131,16 @@ def test_the_same_examples_and_plan_give_the_same_bundle(bundle, tmp_path):
     assert trained(tmp_path)[-1].bundle.name == bundle.name
 
 
+def test_the_classifiers_own_network_gives_a_second_opinion_on_strangeness(bundle):
+    noise = np.random.default_rng(5).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    foreign = Field(noise, np.ones((64, 64), bool), 0.2)
+
+    known, strange = Classifier.load(bundle, device="pytorch").classify([field("G7", 90), foreign])
+
+    for name in ("classifier_knn", "classifier_vim_residual"):
+        assert strange.strangeness.companions[name] > known.strangeness.companions[name]
+
+
 def test_a_subtype_with_one_size_needs_no_second_stage(bundle):
     (prediction,) = Classifier.load(bundle, device="pytorch").classify([field("B8", 99)])
 
