@@ -706,6 +706,92 @@ class OrderPage:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceList:
+    """A few lines under one title, such as the decisions on a field."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceField:
+    """One field and what stands behind its result.
+
+    Args:
+        id: Public id. name: such as "field 4". place: specimen and preparation, in words.
+        code: What holds of it, and who said so. gone: why it no longer counts, "" where it does.
+        again: What judging its archived crop once more gave. picture: of the crop, or None.
+    """
+
+    id: str
+    name: str
+    place: str
+    code: str
+    gone: str
+    again: str
+    again_tone: Tone
+    picture: Picture | None
+    facts: tuple[Fact, ...]
+    lists: tuple[TraceList, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStatement:
+    """One statement as it was made.
+
+    Args:
+        title: "First statement" or "Amendment 2". word: such as "conforms". said: when and by whom.
+        reason: Why it was amended. changed: what it says otherwise than the one before it.
+        sentences: What it said beside the word. file: where all of it stands.
+    """
+
+    title: str
+    word: str
+    tone: Tone
+    said: str
+    reason: str
+    changed: tuple[str, ...]
+    sentences: tuple[str, ...]
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOrder:
+    """One order as it stands, every statement made of it, and its fields.
+
+    Args:
+        word: Such as "conforms". demand: what is demanded, in words. sentences: what is said of it.
+        acts: What people did to it, a line each.
+    """
+
+    number: str
+    word: str
+    tone: Tone
+    demand: str
+    sentences: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    statements: tuple[TraceStatement, ...]
+    acts: tuple[str, ...]
+    fields: tuple[TraceField, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TracePage:
+    """Everything that stands behind what was said of an order, a heat or one micrograph.
+
+    Args:
+        title: What was asked about. loose: fields that belong to no order.
+        generated: When and by whom it was written.
+    """
+
+    site: str
+    title: str
+    orders: tuple[TraceOrder, ...]
+    loose: tuple[TraceField, ...]
+    generated: str
+
+
+@dataclass(frozen=True, slots=True)
 class NamePage:
     """The one question before a first decision: who are you?
 

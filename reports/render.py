@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         OrderPage,
         QueuePage,
         ReviewPage,
+        TracePage,
     )
 
 ASSETS = (
@@ -40,6 +41,7 @@ ASSETS = (
     "review.js",
     "order.css",
     "order.js",
+    "trace.css",
     "icon.svg",
 )
 """Everything a page may ask its server for."""
@@ -84,6 +86,13 @@ def render_review(page: ReviewPage) -> str:
 def render_order(page: OrderPage) -> str:
     """Write the page of one order."""
     return _render("order.html", page=page)
+
+
+def render_trace(page: TracePage) -> str:
+    """Write what stands behind an order, to be printed: a whole page, nothing beside it."""
+    inside = _inside()
+    style = inside["style"] + Markup(_text("trace.css"))  # noqa: S704 - our own file
+    return _render("trace.html", page=page, policy=report_policy(), **inside | {"style": style})
 
 
 def render_name(page: NamePage) -> str:

@@ -66,6 +66,35 @@ def test_after_a_failed_check_results_are_held_until_the_next_good_one(desk):
     assert good["conformity"] == "conforms"
 
 
+def test_without_a_check_the_models_answer_is_held_until_a_good_one_after_it(
+    desk,
+):
+    field = desk.take(1)
+    none = desk.order()["specimens"][0]["missing"]
+    checked(desk, at=AT - timedelta(hours=27))
+    too_old = desk.order()["specimens"][0]["missing"]
+    desk.confirm(field)
+    decided = desk.order()["specimens"][0]["missing"]
+    desk.store.undo(field, by="Ada", at=AT)
+    checked(desk, at=AT + timedelta(hours=3))
+    after = desk.order()["specimens"][0]["missing"]
+
+    sentence = "field 1: no control check of LOM-07 in the 26 h before it (agent check)"
+    assert [sentence in said for said in (none, too_old, decided, after)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_failed_check_after_it_frees_nothing(desk):
+    desk.take(1)
+    checked(desk, at=AT + timedelta(hours=3), spoil="g8")
+
+    assert any("no control check" in said for said in desk.order()["specimens"][0]["missing"])
+
+
 def test_a_lab_image_is_held_against_its_first_answer(desk):
     folder = desk.folder / "data" / "reference"
     folder.mkdir(parents=True)

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from agent.cli.app import main
 from agent.orders import validation
+from agent.orders.control import CONTROL
 from agent.settings import read
 from agent.store import Decision
 from agent.web import app_of
@@ -83,6 +84,11 @@ class Desk:
         (folder / "bundle.json").write_text(json.dumps(said), encoding="utf-8")
         self.store.promote(BUNDLE, by="Ada", reason="first", at=AT, metrics={})
 
+    def check(self, *, passed=True, at=AT):
+        """Keep the record of a control check, as `agent check` does."""
+        facts = {"passed": passed, "sources": ["LOM-07"], "software": "1", "findings": []}
+        self.store.records.add(CONTROL, "PC", by="Ada", at=at, facts=facts)
+
     def confirm(self, public_id, code="G8"):
         self.store.decide(public_id, Decision("code", "Ada", code=code), at=AT)
 
@@ -143,6 +149,7 @@ def test_what_people_confirmed_conforms_and_one_coarse_field_does_not(desk):
 
 
 def test_the_model_alone_says_conforms_only_once_a_lead_switched_it_on(desk):
+    desk.check()
     for field in (1, 2, 3):
         desk.take(field)
     desk.promote()

@@ -32,6 +32,7 @@ GROUPS = (
     "reviewing",
     "ordering",
     "validating",
+    "tracing",
     "people",
     "exporting",
     "keeping",

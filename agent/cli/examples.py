@@ -75,6 +75,7 @@ EXAMPLES: dict[str, str] = {
     "orders prepare-again": (
         'agent orders prepare-again 4711 2 --by "R. Stahl" --reason "etched too long"'
     ),
+    "trace": "agent trace 4711 for-the-customer",
     "validate": 'agent validate 100Cr6 labelled --by "R. Stahl"',
     "spec list": "agent spec list",
     "spec check": "agent spec check",

@@ -40,12 +40,6 @@ Defect = Annotated[
         "exposure, wrong_crop or wrong_magnification.",
     ),
 ]
-WORDS = {
-    "conforms": "conforms",
-    "does_not_conform": "does not conform",
-    "undecided": "undecided",
-    "not_assessed": "not assessed",
-}
 
 
 def _now() -> datetime:
@@ -95,7 +89,7 @@ def _show(assessed: Assessed) -> None:
         ),
     ]
     say.console.print(
-        f"Order {view.number}: {WORDS[assessed.statement.conformity]}", markup=False, style="bold"
+        f"Order {view.number}: {assessed.statement.conformity.words}", markup=False, style="bold"
     )
     for name, value in said:
         if value:
@@ -104,7 +98,7 @@ def _show(assessed: Assessed) -> None:
         (
             one.view.name,
             one.facts.preparation,
-            WORDS[one.statement.conformity],
+            one.statement.conformity.words,
             " ".join(_code(field) for field in one.facts.fields if not field.superseded),
             "; ".join((*one.statement.because, *one.statement.missing, *one.notes)),
         )

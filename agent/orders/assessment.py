@@ -250,9 +250,9 @@ def facts_of(
     return SpecimenFacts(
         name=view.name,
         preparation=last.name if last else "",
-        fields=tuple(_field(one, held) for one in (last.fields if last else ())),
+        fields=tuple(field_of(one, held) for one in (last.fields if last else ())),
         earlier=tuple(
-            _field(one, held, gone=_superseded(prepared))
+            field_of(one, held, gone=_superseded(prepared))
             for prepared in before
             if prepared
             for one in prepared.fields
@@ -262,9 +262,13 @@ def facts_of(
     )
 
 
-def _field(
-    one: FieldView, held: Callable[[MicrographView], str], *, gone: Superseded | None = None
+def field_of(
+    one: FieldView,
+    held: Callable[[MicrographView], str] = lambda _: "",
+    *,
+    gone: Superseded | None = None,
 ) -> FieldFacts:
+    """Say a field's row as the rules want it; `gone` says why its preparation no longer counts."""
     view, told = one.view, one.view.process_data
     said = one.superseded
     return FieldFacts(

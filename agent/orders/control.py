@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
+    from zoneinfo import ZoneInfo
 
     from numpy.typing import NDArray
 
@@ -40,6 +41,7 @@ PROBABILITY_TOLERANCE = 0.05
 P_TOLERANCE = 0.1
 BRIGHTNESS_TOLERANCE = 0.15
 FOCUS_TOLERANCE = 0.35
+GOOD_FOR = timedelta(hours=26)  # checks are daily, and a busy agent may put one off for an hour
 LEARNT_FROM = 3  # control micrographs of a source before its own median is held against it
 PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 
@@ -288,10 +290,11 @@ def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> Con
 def held_by(settings: Settings, store: Store) -> Callable[[MicrographView], str]:
     """Say why a field's result is held, "" where it is not.
 
-    A result is held from a failed check on until the next good one; and, where `[orders]
-    control_every_h` asks for control specimens, unless one of its source is no older than that.
+    A result is held from a failed check on until the next good one; where no good check stands
+    near it, as long as no person has looked; and, where `[orders] control_every_h` asks for
+    control specimens, unless one of its source is no older than that.
     """
-    checks = sorted(store.records.all(CONTROL), key=lambda record: record.id)
+    checks = store.records.all(CONTROL)
     points = chart(store, settings.orders.control) if settings.orders.control else {}
     every = timedelta(hours=settings.orders.control_every_h)
     control = set(settings.orders.control)
@@ -299,24 +302,46 @@ def held_by(settings: Settings, store: Store) -> Callable[[MicrographView], str]
     def held(view: MicrographView) -> str:
         if view.process_data.get("order") in control:
             return ""
-        if said := _failed_check(checks, view):
+        mine = _checks_of(checks, view.source)
+        if said := _failed_check(mine, view):
+            return said
+        if view.label is None and (said := _no_check(mine, view)):
             return said
         return _failed_control(points.get(view.source, []), view, every)
 
     return held
 
 
+def checks_of_day(checks: Sequence[Record], view: MicrographView, zone: ZoneInfo) -> list[Record]:
+    """Say the checks that speak of a result: those of its day, and the last one before it."""
+    mine = _checks_of(checks, view.source)
+    before = [record for record in mine if record.at <= view.done_at][-1:]
+    day = view.done_at.astimezone(zone).date()
+    return [one for one in mine if one in before or one.at.astimezone(zone).date() == day]
+
+
+def _checks_of(checks: Sequence[Record], source: str) -> list[Record]:
+    return [record for record in checks if source in record.facts.get("sources", ())]
+
+
 def _failed_check(checks: Sequence[Record], view: MicrographView) -> str:
-    before = [
-        record
-        for record in checks
-        if record.at <= view.done_at and view.source in record.facts.get("sources", ())
-    ]
-    newest = {record.subject: record for record in before}
+    newest = {record.subject: record for record in checks if record.at <= view.done_at}
     bad = [record for record in newest.values() if not record.facts.get("passed")]
     if not bad:
         return ""
     return f"the control check of {bad[0].at:%Y-%m-%d %H:%M} UTC on {bad[0].subject} failed"
+
+
+def _no_check(checks: Sequence[Record], view: MicrographView) -> str:
+    """Say that nobody knows whether the instrument was sound; a good check after it tells."""
+    before = [record for record in checks if record.at <= view.done_at]
+    if before and view.done_at - before[-1].at <= GOOD_FOR:
+        return ""
+    after = [record for record in checks if record.at > view.done_at]
+    if after and after[0].facts.get("passed"):
+        return ""
+    hours = GOOD_FOR.total_seconds() / 3600
+    return f"no control check of {view.source} in the {hours:.0f} h before it (agent check)"
 
 
 def _failed_control(points: Sequence[ControlPoint], view: MicrographView, every: timedelta) -> str:

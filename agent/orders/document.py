@@ -8,9 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from agent.orders.assessment import Assessed, AssessedSpecimen
     from agent.orders.facts import FieldFacts
-    from agent.store import MicrographView
+    from agent.orders.trace import Trace, TracedField, TracedOrder
+    from agent.store import LabelView, MicrographView, TrailEntry
 
 
 def document_of(assessed: Assessed) -> dict[str, Any]:
@@ -92,3 +95,109 @@ def _field(facts: FieldFacts, view: MicrographView) -> dict[str, Any]:
             "lead": gone.lead,
         },
     }
+
+
+# --- a trace ------------------------------------------------------------------------------------
+
+
+def trace_document_of(trace: Trace, files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Say a trace: `trace.json`, and `agent trace --json`.
+
+    Args:
+        trace: What was gathered.
+        files: Public id → names of the files that hold its pixels.
+    """
+    return {
+        "asked": trace.found.asked,
+        "kind": str(trace.found.kind),
+        "orders": [_traced_order(one) for one in trace.orders],
+        "fields": [_traced_field(one, files.get(one.view.id, ())) for one in trace.fields],
+    }
+
+
+def _traced_order(one: TracedOrder) -> dict[str, Any]:
+    wanted = one.assessed.specification
+    return document_of(one.assessed) | {
+        "specification_entry": wanted.entry if wanted else None,
+        "statements": [
+            {
+                "record": made.record,
+                "at": made.at.isoformat(),
+                "by": made.by,
+                "reason": made.reason,
+                "changed": list(made.changed),
+                "document": made.document,
+            }
+            for made in one.statements
+        ],
+        "acts": [_act(act) for act in one.acts],
+    }
+
+
+def _traced_field(one: TracedField, files: Sequence[str]) -> dict[str, Any]:
+    view, facts = one.view, one.facts
+    return _field(facts, view) | {
+        "place": one.place,
+        "files": list(files),
+        "sha256": view.sha256,
+        "page": view.page,
+        "source": view.source,
+        "judged_at": view.done_at.isoformat(),
+        "process_data": view.process_data,
+        "crop": view.crop_facts,
+        "recipe": view.recipe,
+        "um_per_px_source": view.um_per_px_source,
+        "scale_in_doubt": facts.scale_in_doubt,
+        "held": facts.held or None,
+        "probability": view.probability,
+        "strangeness": view.strangeness,
+        "engine": view.engine,
+        "precision": view.precision,
+        "thresholds": view.thresholds,
+        "decisions": [_decision(label) for label in view.labels],
+        "results": [
+            {
+                "bundle": answer.bundle or None,
+                "recipe": answer.recipe,
+                "role": answer.role,
+                "counts": answer.current,
+                "at": answer.at.isoformat(),
+                "structure_code": answer.structure_code,
+                "probability": answer.probability,
+                "prediction_set": list(answer.prediction_set),
+                "handling": answer.handling,
+                "reasons": list(answer.reasons),
+                "engine": answer.engine,
+                "precision": answer.precision,
+            }
+            for answer in one.answers
+        ],
+        "control_checks": [
+            {"record": check.id, "on": check.subject, "at": check.at.isoformat()} | check.facts
+            for check in one.checks
+        ],
+        "control_specimens": [
+            {"id": point.id, "at": point.at.isoformat(), "code": point.code}
+            | {"faults": list(point.faults)}
+            for point in one.control
+        ],
+        "judged_again": {"outcome": str(one.rerun.outcome), "sentence": one.rerun.sentence},
+        "acts": [_act(act) for act in one.acts],
+    }
+
+
+def _decision(label: LabelView) -> dict[str, Any]:
+    return {
+        "kind": label.kind,
+        "said": label.code or label.strange_kind or label.why,
+        "by": label.by,
+        "at": label.at.isoformat(),
+        "criterion": label.criterion,
+        "comment": label.comment,
+        "blind": label.blind,
+        "taken_back": label.undone,
+    }
+
+
+def _act(act: TrailEntry) -> dict[str, Any]:
+    return {"at": act.at.isoformat(), "by": act.actor, "act": act.act, "facts": act.facts}

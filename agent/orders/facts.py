@@ -26,6 +26,11 @@ class Conformity(StrEnum):
     UNDECIDED = "undecided"
     NOT_ASSESSED = "not_assessed"
 
+    @property
+    def words(self) -> str:
+        """As people read it: "does not conform"."""
+        return self.value.replace("_", " ")
+
 
 @dataclass(frozen=True, slots=True)
 class Decided:

@@ -21,6 +21,7 @@ from agent.orders.control import (
     failure_of,
 )
 from agent.service.place import agent_name
+from agent.web import INBOX_SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,7 @@ def check_instrument(
         classifier=classifier,
         software=version("martensight"),
         where=agent_name(),
-        sources=[source.name for source in settings.sources],
+        sources=[*(source.name for source in settings.sources), INBOX_SOURCE],
         by=by,
         at=at,
     )
@@ -65,6 +66,17 @@ def is_due(store: Store, classifier: Classifier | None, *, at: datetime) -> bool
         classifier.name if classifier else "",
         version("martensight"),
     )
+
+
+def check_when_due(
+    settings: Settings, store: Store, classifier: Classifier | None, *, at: datetime
+) -> str | None:
+    """Check if it is due; what failed in one sentence, "" where nothing did, None: not due."""
+    if not is_due(store, classifier, at=at):
+        return None
+    failure = failure_of(check_instrument(settings, store, classifier, by="agent", at=at))
+    log.info("instrument.checked", passed=not failure, reason=failure or None)
+    return failure
 
 
 class InstrumentCheck:
@@ -96,13 +108,9 @@ class InstrumentCheck:
         if not idle or now_s < self._looks_s:
             return
         self._looks_s = now_s + LOOKS_EVERY_S
-        if not is_due(self._store, classifier, at=self._now()):
+        failure = check_when_due(self._settings, self._store, classifier, at=self._now())
+        if failure is None:
             return
-        found = check_instrument(
-            self._settings, self._store, classifier, by="agent", at=self._now()
-        )
         self._began_s = monotonic()
-        failure = failure_of(found)
-        log.info("instrument.checked", passed=not failure, reason=failure or None)
         said = f"control check: {failure}; results are held (agent check)" if failure else ""
         self._problems.say("control check", said)

@@ -16,6 +16,7 @@ import structlog
 from agent.errors import BadStore
 from agent.orders.lab import provenance_of
 from agent.pipeline import Stalled, Taken
+from agent.service.checking import check_when_due
 from agent.service.lock import RunLock
 from agent.service.ordering import take_lists
 from agent.service.place import agent_name, clock
@@ -120,6 +121,8 @@ class _Run:
     def run(self) -> Outcome:
         listed = take_lists(self._settings, self._store, at=self._now(), rest_s=0.0)
         self._outcome.problems += [f"order list {said}" for said in listed]
+        self._check_instrument()
+        self._began_s = time.monotonic()  # files are given their time from here on
         watches = [
             watched_of(source, store=self._store, ring=lambda: None, hear=False)
             for source in self._settings.sources
@@ -140,6 +143,12 @@ class _Run:
                 break
             time.sleep(max(min(*looks_at_s.values(), now_s + 0.5) - now_s, 0.01))
         return self._ended(watches)
+
+    def _check_instrument(self) -> None:
+        try:
+            check_when_due(self._settings, self._store, self._bundle.classifier, at=self._now())
+        except StoreFault as fault:
+            self._wait_for_store(fault)
 
     def _look(self, watches: Sequence[Watched], looks_at_s: dict[str, float]) -> None:
         """Look at every source that is due."""

@@ -17,6 +17,7 @@ from agent.store.journal import Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightHead, NightRow
 from agent.store.orders import (
+    Answer,
     Entry,
     FieldView,
     OrderLine,
@@ -37,6 +38,7 @@ __all__ = [
     "Account",
     "Accounts",
     "AgentSeen",
+    "Answer",
     "Claim",
     "Decision",
     "Entry",

@@ -29,7 +29,7 @@ from agent.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import date, datetime
 
     from sqlalchemy import Engine
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from agent.store.results import MicrographView
     from agent.store.sources import Whose
     from agent.store.specimens import Ordered
+    from agent.store.trail import TrailEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,31 @@ class Unassigned:
 
     view: MicrographView
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one bundle said of one micrograph, as it was written down.
+
+    Args:
+        bundle, recipe: Which bundle, and which recipe cut the crop. role: "live", "shadow" or
+            "reprocess". current: it is the one that counts. at: when, aware UTC.
+        structure_code, probability, prediction_set: The answer. handling, reasons: what followed.
+        engine, precision: What computed it.
+    """
+
+    bundle: str
+    recipe: str
+    role: str
+    current: bool
+    at: datetime
+    structure_code: str | None
+    probability: float | None
+    prediction_set: tuple[str, ...]
+    handling: str
+    reasons: tuple[str, ...]
+    engine: str
+    precision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +267,34 @@ class Orders:
         )
         with reading(self._engine) as session:
             return session.exec(asked).first()
+
+    def answers(self, public_id: str) -> list[Answer]:
+        """Say every bundle's answer on a micrograph, oldest first, also those that count no more.
+
+        A result is never written over, so what was said first can always be read.
+        """
+        asked = (
+            select(ResultRow)
+            .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
+            .where(MicrographRow.public_id == public_id)
+            .order_by(col(ResultRow.id))
+        )
+        with reading(self._engine) as session:
+            return [_answer(row) for row in session.exec(asked)]
+
+    def acts(self, subjects: Collection[str]) -> list[TrailEntry]:
+        """Say what people and agents did to orders, specimens or micrographs, oldest first.
+
+        Args:
+            subjects: As the trail names them: a number, "number/specimen", a public id.
+        """
+        with reading(self._engine) as session:
+            known = [
+                entry
+                for some in chunks(sorted(subjects))
+                for entry in trail.entries(session, subjects=some)
+            ]
+        return sorted(known, key=lambda entry: entry.id)
 
     def urgent_numbers(self) -> set[str]:
         """Say the numbers of the orders that go first."""
@@ -529,6 +583,23 @@ def _superseding(by: str, reason: str, defect: str, *, lead: bool, at: datetime)
 def _said(row: OrderRow) -> dict[str, Any]:
     own = {key: getattr(row, key) for key in ("customer", "product", "material", "urgent")}
     return own | {key: value for key, value in row.facts.items() if key != "list"}
+
+
+def _answer(row: ResultRow) -> Answer:
+    return Answer(
+        bundle=row.bundle,
+        recipe=row.recipe,
+        role=row.role,
+        current=row.current,
+        at=row.done_at,
+        structure_code=row.structure_code,
+        probability=row.probability,
+        prediction_set=tuple(row.prediction_set),
+        handling=row.handling,
+        reasons=tuple(row.reasons),
+        engine=row.engine,
+        precision=row.precision,
+    )
 
 
 def _bundle(session: Session, row: MicrographRow) -> str:

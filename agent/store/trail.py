@@ -17,7 +17,7 @@ from sqlmodel import col, select
 from agent.store.tables import SiteRow, TrailRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
     from sqlmodel import Session
@@ -87,11 +87,15 @@ def _micros(at: datetime) -> int:
     return round(at.timestamp() * 1_000_000)
 
 
-def entries(session: Session, *, act: str | None = None) -> Iterator[TrailEntry]:
-    """Say every act, oldest first; `act` keeps those that begin with it."""
+def entries(
+    session: Session, *, act: str | None = None, subjects: Collection[str] | None = None
+) -> Iterator[TrailEntry]:
+    """Say every act, oldest first; `act` keeps those that begin with it, `subjects` those on it."""
     asked = select(TrailRow, SiteRow.name).join(SiteRow).order_by(col(TrailRow.id))
     if act:
         asked = asked.where(col(TrailRow.act).startswith(act, autoescape=True))
+    if subjects is not None:
+        asked = asked.where(col(TrailRow.subject).in_(subjects))
     for row, site in session.exec(asked.execution_options(yield_per=500)):
         yield TrailEntry(
             row.id or 0,

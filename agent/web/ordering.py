@@ -17,7 +17,7 @@ from agent.night import local
 from agent.orders import Specifications
 from agent.orders.assessment import Lab, assess
 from agent.orders.document import document_of
-from agent.orders.facts import Conformity
+from agent.orders.paper import TONES
 from agent.web.memory import name_of
 from reports import Fact, OrderField, OrderPage, OrderSpecimen, Picture, Tone
 
@@ -28,18 +28,6 @@ if TYPE_CHECKING:
     from agent.orders.facts import FieldFacts
     from agent.web.desk import Desk
 
-WORDS = {
-    Conformity.CONFORMS: "conforms",
-    Conformity.DOES_NOT_CONFORM: "does not conform",
-    Conformity.UNDECIDED: "undecided",
-    Conformity.NOT_ASSESSED: "not assessed",
-}
-TONES = {
-    Conformity.CONFORMS: Tone.CALM,
-    Conformity.DOES_NOT_CONFORM: Tone.PROBLEM,
-    Conformity.UNDECIDED: Tone.ATTENTION,
-    Conformity.NOT_ASSESSED: Tone.ATTENTION,
-}
 NOT_HERE = "nobody has heard of this order"
 
 
@@ -79,7 +67,7 @@ def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
         site=desk.site,
         reviewer=reviewer,
         number=view.number,
-        word=WORDS[assessed.statement.conformity],
+        word=assessed.statement.conformity.words,
         tone=TONES[assessed.statement.conformity],
         demand=f"demanded: {wanted.demand}" if wanted else "",
         sentences=tuple(one for one in own if not any(one.startswith(said) for said in loose)),
@@ -120,7 +108,7 @@ def _specimen(one: AssessedSpecimen) -> OrderSpecimen:
     old = [field for field in (*one.facts.fields, *one.facts.earlier) if field.superseded]
     return OrderSpecimen(
         name=one.view.name,
-        word=WORDS[one.statement.conformity],
+        word=one.statement.conformity.words,
         tone=TONES[one.statement.conformity],
         sentences=(*one.statement.because, *one.statement.missing),
         notes=one.notes,

@@ -1,0 +1,162 @@
+"""`agent trace`: everything that stands behind what was said of an order, a heat, a micrograph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli import say
+from agent.cli.app import DONE, SAYS_NO, app, settings_of, store_of
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.orders.assessment import Lab
+    from agent.orders.trace import Found, Trace, TracedOrder, Tracer
+    from agent.settings import Settings
+    from agent.store import Store
+    from model import Classifier
+
+
+@app.command()
+def trace(  # noqa: PLR0917 - each is a word of the command
+    context: typer.Context,
+    asked: Annotated[
+        str, typer.Argument(metavar="ORDER|HEAT|ID", help="An order, a heat, or a micrograph's id.")
+    ],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="A new folder; else trace-NAME here.")
+    ] = None,
+    kind: Annotated[
+        str,
+        typer.Option("--as", metavar="KIND", help="If it could be several: order, heat or id."),
+    ] = "",
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who states it.")] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why an earlier statement is amended.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Write down what stands behind an order, a heat or one micrograph: a folder and a page.
+
+    Every archived crop is judged again with its own bundle. An order that conforms or does not is
+    stated; what was stated before stays, and another answer amends it. 3 if anything came out
+    different when it was judged again.
+    """
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.cli.learning import os_user, quiet  # noqa: PLC0415
+    from agent.orders.document import trace_document_of  # noqa: PLC0415
+    from agent.orders.folder import PAGE, Signature, fresh, plain, write  # noqa: PLC0415
+    from agent.orders.rerun import Sameness  # noqa: PLC0415
+    from agent.service.place import bundles_folder, clock  # noqa: PLC0415
+
+    quiet()
+    settings = settings_of(context)
+    target = fresh((folder or Path(f"trace-{plain(asked)}")).absolute())
+    signed = by or os_user()
+    with store_of(settings) as store:
+        found = _gathered(settings, store, asked, kind, by=signed, reason=reason)
+        write(
+            found,
+            target,
+            archive=Archive(settings.store.folder),
+            bundles=bundles_folder(settings),
+            signature=Signature(
+                by=signed,
+                site=settings.site.name,
+                zone=settings.site.time_zone,
+                software=_software(),
+                at=clock(),
+            ),
+        )
+    different = [one for one in found.fields if one.rerun.outcome is Sameness.DIFFERENT]
+    if as_json:
+        say.print_json({"folder": str(target), **trace_document_of(found, {})})
+    else:
+        _show(found, target / PAGE)
+    raise typer.Exit(SAYS_NO if different else DONE)
+
+
+def _software() -> str:
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return f"Martensight {version('martensight')}"
+
+
+def _gathered(
+    settings: Settings, store: Store, asked: str, kind: str, *, by: str, reason: str
+) -> Trace:
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.cli.ordering import lab_in  # noqa: PLC0415
+    from agent.orders.trace import Trace, Tracer, find  # noqa: PLC0415
+
+    found = find(store, asked, kind)
+    lab = lab_in(settings, store)
+    tracer = Tracer(
+        store,
+        Archive(settings.store.folder),
+        lab,
+        control=settings.orders.control,
+        bundle=_loader(settings),
+    )
+    if not found.orders:
+        return Trace(found, (), (tracer.micrograph(found.only),))
+    orders = []
+    with say.progress(f"Tracing {asked}", len(found.orders)) as advance:
+        for done, number in enumerate(found.orders, 1):
+            orders.append(_order(tracer, store, found, number, lab, by=by, reason=reason))
+            advance(done)
+    return Trace(found, tuple(orders))
+
+
+def _order(
+    tracer: Tracer, store: Store, found: Found, number: str, lab: Lab, *, by: str, reason: str
+) -> TracedOrder:
+    """State an order as it stands, and gather it; a single micrograph's trace states nothing."""
+    from agent.orders.assessment import assess  # noqa: PLC0415
+    from agent.orders.document import document_of  # noqa: PLC0415
+    from agent.orders.statement import made_of, make  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
+
+    assessed = assess(store, number, lab)
+    if assessed is None:
+        raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")
+    if found.only:
+        statements = made_of(store, number)
+    else:
+        document = document_of(assessed)
+        statements = make(store, document, by=by, reason=reason, at=clock())
+    return tracer.order(assessed, statements=statements, only=found.only)
+
+
+def _loader(settings: Settings) -> Callable[[str], Classifier | None]:
+    """Load bundles by name; what cannot be loaded is said on the page, field by field."""
+    from agent.service.workplace import load_bundle  # noqa: PLC0415
+    from model import ModelError  # noqa: PLC0415
+
+    def load(name: str) -> Classifier | None:
+        try:
+            return load_bundle(settings, name)
+        except (ModelError, OSError):
+            return None
+
+    return load
+
+
+def _show(found: Trace, page: Path) -> None:
+    for order in found.orders:
+        assessed = order.assessed
+        say.console.print(
+            f"Order {assessed.view.number}: {assessed.statement.conformity.words}, "
+            f"{len(order.statements)} statements",
+            markup=False,
+        )
+    rows = [
+        (one.place, one.facts.called, one.facts.code, one.rerun.outcome.replace("_", " "))
+        for one in found.fields
+    ]
+    say.table(("where", "field", "code", "judged again"), rows)
+    say.console.print(f"page {page}", markup=False)
