@@ -16,12 +16,13 @@ from model.labels import Size, Subtype, Taxonomy, default_taxonomy, load_taxonom
 if TYPE_CHECKING:
     from model.bundle import Manifest, read_manifest, verify_bundle
     from model.classify import Classifier, Prediction
+    from model.comparison import Comparison, compare
     from model.conformal import alarm_rate_in_words, alarm_rate_warnings
     from model.dataset import Example, Split, folds, split
     from model.frame import Field
     from model.intervals import at_most, wilson
     from model.leave_out import leave_out
-    from model.metrics import NOT_TAUGHT, Comparison, Evaluation, compare, evaluate, not_taught
+    from model.metrics import NOT_TAUGHT, Evaluation, evaluate, not_taught
     from model.plan import Plan, quick_plan
     from model.runtime import choose_engine
     from model.strangeness import Strangeness
@@ -35,7 +36,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _WHERE = {
     "NOT_TAUGHT": "metrics",
     "Classifier": "classify",
-    "Comparison": "metrics",
+    "Comparison": "comparison",
     "Evaluation": "metrics",
     "Example": "dataset",
     "Field": "frame",
@@ -49,7 +50,7 @@ _WHERE = {
     "alarm_rate_warnings": "conformal",
     "at_most": "intervals",
     "choose_engine": "runtime",
-    "compare": "metrics",
+    "compare": "comparison",
     "evaluate": "metrics",
     "folds": "dataset",
     "leave_out": "leave_out",

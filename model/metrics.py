@@ -1,20 +1,20 @@
 """Say how good a bundle is, first of all where it matters: at the limits.
 
-In:  a `Classifier` and `Example`s. Out: an `Evaluation`; two of them make a `Comparison`.
-Next: `training` records it, the agent's `retrain` gates on it. Every number carries an interval, so
-that nobody takes one image for progress.
+In:  a `Classifier` and `Example`s. Out: an `Evaluation`. Next: `training` records it, `comparison`
+sets two side by side. Every number carries an interval, so that nobody takes one image for
+progress.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.intervals import NOTHING, Estimate, at_most, bootstrap, mcnemar, wilson
+from model.intervals import NOTHING, Estimate, at_most, bootstrap, wilson
+from model.scheme import SUBTYPE, size_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -214,37 +214,70 @@ class Evaluation:
     def confusion(self) -> tuple[tuple[str, ...], NDArray[np.intp]]:
         """Give the codes and the (k, k) counts, rows predicted, columns true, as in the paper."""
         true, predicted, codes = self._indices()
-        counts = np.zeros((len(codes), len(codes)), np.intp)
-        np.add.at(counts, (predicted, true), 1)
-        return codes, counts
+        return codes, _counted(true, predicted, len(codes))
+
+    def stage_confusions(self) -> dict[str, dict[str, Any]]:
+        """Give the same per stage: "subtype", and "size:G" where G was both true and answered.
+
+        Returns:
+            Stage → "classes" and "rows_predicted"; only stages that have something to tell apart.
+        """
+        parse = self.taxonomy.parse
+        pairs = [(parse(c.true), parse(c.predicted)) for c in self.cases]
+        subtypes = tuple(s.name for s in self.taxonomy.subtypes if s.trained_sizes)
+        found = {SUBTYPE: _stage(subtypes, [(t[0], p[0]) for t, p in pairs])}
+        for subtype in self.taxonomy.subtypes:
+            sizes = tuple(z.name for z in subtype.trained_sizes)
+            own = [(t[1], p[1]) for t, p in pairs if t[0] == p[0] == subtype.name]
+            found[size_head(subtype.name)] = _stage(sizes, own)
+        return {name: stage for name, stage in found.items() if len(stage["classes"]) > 1}
 
     def false_alarms(self) -> Estimate:
         """Share of these ordinary images that were called strange."""
         return wilson(sum(c.flagged for c in self.cases), self.n)
 
     def by_slice(self) -> dict[str, dict[str, Any]]:
-        """Give the accuracy per microscope, magnification, material, criterion, where known."""
+        """Give the numbers per microscope, magnification, material, criterion, where known.
+
+        Returns:
+            What → value → the accuracy as "value", "low" and "high", "n", and the other numbers.
+        """
         found: dict[str, dict[str, Any]] = {}
         for key in sorted({key for case in self.cases for key in case.slices}):
             for value in sorted({c.slices[key] for c in self.cases if c.slices.get(key)}):
-                own = [c for c in self.cases if c.slices.get(key) == value]
-                share = wilson(sum(c.right for c in own), len(own))
-                found.setdefault(key, {})[value] = {**share.as_json(), "n": len(own)}
+                cases = tuple(c for c in self.cases if c.slices.get(key) == value)
+                own = replace(self, cases=cases, strange={})
+                found.setdefault(key, {})[value] = {
+                    **own.accuracy.as_json(),
+                    "n": own.n,
+                    **{name: number.as_json() for name, number in own.numbers().items()},
+                }
         return found
+
+    def numbers(self) -> dict[str, Estimate]:
+        """Give what there is beside the accuracy, by name."""
+        return {
+            "within_one_size": self.within_one_size,
+            "macro_f1": self.macro_f1,
+            "kappa": self.kappa,
+            "nll": self.nll,
+            "ece": self.ece,
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Give everything as `agent evaluate --json` prints it."""
         codes, counts = self.confusion()
-        nll, ece = self.nll, self.ece
+        numbers = self.numbers()
+        nll, ece = numbers["nll"], numbers["ece"]
         return {
             "bundle": self.bundle,
             "n": self.n,
             "seen_in_training": self.seen_in_training,
             "limits": self.limits(),
             "accuracy": self.accuracy.as_json(),
-            "within_one_size": self.within_one_size.as_json(),
-            "macro_f1": self.macro_f1.as_json(),
-            "kappa": self.kappa.as_json(),
+            "within_one_size": numbers["within_one_size"].as_json(),
+            "macro_f1": numbers["macro_f1"].as_json(),
+            "kappa": numbers["kappa"].as_json(),
             "nll": nll.value,
             "nll_interval": [nll.low, nll.high],
             "ece": ece.value,
@@ -252,6 +285,7 @@ class Evaluation:
             "coverage": self.coverage.as_json(),
             "per_stage": self.per_stage(),
             "confusion": {"codes": list(codes), "rows_predicted": counts.tolist()},
+            "stage_confusions": self.stage_confusions(),
             "false_alarm_rate": {**self.false_alarms().as_json(), "alpha": self.alpha},
             "strange": {kind: self._told_apart(found) for kind, found in self.strange.items()},
             "slices": self.by_slice(),
@@ -295,21 +329,6 @@ class Evaluation:
         said_subtype, said_size = self.taxonomy.parse(case.predicted)
         names = [z.name for z in self.taxonomy.subtype(subtype).sizes]
         return subtype == said_subtype and abs(names.index(size) - names.index(said_size)) <= 1
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Whether a candidate should replace the current bundle, for a person to decide.
-
-    Args:
-        recommend: Whether the numbers speak for it.
-        sentence: Why, in one sentence.
-        numbers: Everything it rests on.
-    """
-
-    recommend: bool
-    sentence: str
-    numbers: dict[str, Any]
 
 
 def evaluate(
@@ -384,115 +403,6 @@ def not_taught(examples: Sequence[Example], taxonomy: Taxonomy) -> dict[str, lis
     return found
 
 
-def compare(
-    current: Evaluation | None, candidate: Evaluation, *, may_lose: float = 0.01
-) -> Comparison:
-    """Say whether a candidate should replace the current bundle, on the same test images.
-
-    The candidate is recommended if it is better beyond chance, or not worse by more than
-    `may_lose` (lower 95 % limit of the paired difference within three points) while no code loses
-    more than one image or 5 %; with fewer than 30 common images the evidence is not enough.
-
-    Args:
-        current: Of the bundle at work, or None.
-        candidate: Of the one that would replace it.
-        may_lose: Share of the common images, in [0, 1], that may be lost on balance.
-    """
-    if current is None:
-        return Comparison(
-            recommend=True,
-            sentence=(
-                f"There is no bundle yet; {candidate.bundle} has {candidate.correct} of "
-                f"{candidate.n} test micrographs right."
-            ),
-            numbers={"candidate": candidate.as_json(), "current": None},
-        )
-    before = {case.key: case for case in current.cases}
-    pairs = [(before[case.key], case) for case in candidate.cases if case.key in before]
-    n = len(pairs)
-    was, now = sum(a.right for a, _ in pairs), sum(b.right for _, b in pairs)
-    lost = sum(a.right and not b.right for a, b in pairs)
-    won = sum(b.right and not a.right for a, b in pairs)
-    p_value = mcnemar(lost, won)
-    delta = np.array([float(b.right) - float(a.right) for a, b in pairs])
-    change = bootstrap(n, lambda i: float(delta[i].mean()))
-    worse = _worse_codes(pairs)
-    untaught = _not_taught(current, candidate)
-    numbers = {
-        "n": n,
-        "current_right": was,
-        "candidate_right": now,
-        "won": won,
-        "lost": lost,
-        "mcnemar_p": p_value,
-        "change": change.as_json(),
-        "worse_codes": worse,
-        "not_taught": untaught,
-        "flips": [
-            {"key": b.key, "true": b.true, "current": a.predicted, "candidate": b.predicted}
-            for a, b in pairs
-            if a.predicted != b.predicted
-        ],
-        "current": current.as_json(),
-        "candidate": candidate.as_json(),
-    }
-    counted = f"{now} of {n} test micrographs right, {current.bundle} {was} (p = {p_value:.2g})"
-    if said := _flags(untaught):
-        counted += f"; {said}"
-    if n < _ENOUGH:
-        return Comparison(
-            recommend=False,
-            sentence=f"Not enough evidence: only {n} common test micrographs; {counted}.",
-            numbers=numbers,
-        )
-    if worse:
-        return Comparison(
-            recommend=False,
-            sentence=f"{candidate.bundle} is worse at {', '.join(worse)}: {counted}.",
-            numbers=numbers,
-        )
-    if now < was - may_lose * n or (change.low is not None and change.low < _MOST_LOST):
-        return Comparison(
-            recommend=False,
-            sentence=f"{candidate.bundle} may be worse: {counted}.",
-            numbers=numbers,
-        )
-    better = "better" if now > was and p_value < 0.05 else "at least as good"  # noqa: PLR2004 - level
-    return Comparison(
-        recommend=True,
-        sentence=f"{candidate.bundle} is {better}: {counted}.",
-        numbers=numbers,
-    )
-
-
-_ENOUGH = 30
-_MOST_LOST = -0.03
-
-
-def _not_taught(current: Evaluation, candidate: Evaluation) -> dict[str, int]:
-    (was, n), (now, same) = current.not_taught(), candidate.not_taught()
-    return {"n": min(n, same), "current_flagged": was, "candidate_flagged": now}
-
-
-def _flags(found: Mapping[str, int]) -> str:
-    """Say how both bundles do on images that must be flagged, "" where there are none."""
-    if not found["n"]:
-        return ""
-    return (
-        f"of {found['n']} micrographs of codes that are not taught it flags "
-        f"{found['candidate_flagged']}, the other {found['current_flagged']}"
-    )
-
-
-def _worse_codes(pairs: Sequence[tuple[Case, Case]]) -> list[str]:
-    lost: Counter[str] = Counter()
-    total: Counter[str] = Counter()
-    for before, after in pairs:
-        total[before.true] += 1
-        lost[before.true] += int(before.right) - int(after.right)
-    return [code for code in sorted(total) if lost[code] > max(1, 0.05 * total[code])]
-
-
 def _classified(
     classifier: Classifier, examples: Sequence[Example]
 ) -> Iterable[tuple[Sequence[Example], list[Prediction]]]:
@@ -529,6 +439,22 @@ def _wrong(wrong: int, n: int) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------ numbers over arrays
+
+
+def _counted(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> NDArray[np.intp]:
+    """Count (k, k), rows predicted, columns true."""
+    counts = np.zeros((k, k), np.intp)
+    np.add.at(counts, (predicted, true), 1)
+    return counts
+
+
+def _stage(classes: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Count pairs of (true, predicted) classes; a true class that is not taught is left out."""
+    known = [(t, p) for t, p in pairs if t in classes and p in classes]
+    true = np.array([classes.index(t) for t, _ in known], np.intp)
+    predicted = np.array([classes.index(p) for _, p in known], np.intp)
+    counts = _counted(true, predicted, len(classes))
+    return {"classes": list(classes), "rows_predicted": counts.tolist()}
 
 
 def _macro_f1(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> float:

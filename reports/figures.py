@@ -21,20 +21,26 @@ _PALE_UP_TO = 0.55
 """Share of a column up to which dark ink is read on its colour."""
 
 
-def confusion_svg(codes: Sequence[str], rows_predicted: Sequence[Sequence[int]], title: str) -> str:
+def confusion_svg(
+    classes: Sequence[str],
+    rows_predicted: Sequence[Sequence[int]],
+    title: str,
+    what: str = "structure code",
+) -> str:
     """Draw a confusion matrix as in the paper's Figures 3 and 4.
 
     Args:
-        codes: Structure codes in their order.
-        rows_predicted: Counts, one row per predicted code, one column per true code.
+        classes: Structure codes, subtypes or sizes, in their order.
+        rows_predicted: Counts, one row per predicted class, one column per true class.
         title: Said above it.
+        what: What the classes are.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - heavy, and no other page needs it
 
-    side = 1.6 + 0.72 * len(codes)
+    side = 1.6 + 0.72 * max(3, len(classes))
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot()
-    totals = [sum(row[at] for row in rows_predicted) for at in range(len(codes))]
+    totals = [sum(row[at] for row in rows_predicted) for at in range(len(classes))]
     shares = [
         [count / total if total else 0.0 for count, total in zip(row, totals, strict=True)]
         for row in rows_predicted
@@ -46,13 +52,13 @@ def confusion_svg(codes: Sequence[str], rows_predicted: Sequence[Sequence[int]],
                 ink = _INK if shares[y][x] <= _PALE_UP_TO else "white"
                 told = f"{count}\n{100 * shares[y][x]:.0f} %"
                 axes.text(x, y, told, ha="center", va="center", color=ink, fontsize=9)
-    names = [f"{code}\nn = {total}" for code, total in zip(codes, totals, strict=True)]
-    axes.set_xticks(range(len(codes)), names, fontsize=9)
-    axes.set_yticks(range(len(codes)), codes, fontsize=9)
+    names = [f"{name}\nn = {total}" for name, total in zip(classes, totals, strict=True)]
+    axes.set_xticks(range(len(classes)), names, fontsize=9)
+    axes.set_yticks(range(len(classes)), classes, fontsize=9)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel("true structure code")
-    axes.set_ylabel("predicted structure code")
+    axes.set_xlabel(f"true {what}")
+    axes.set_ylabel(f"predicted {what}")
     axes.set_title(title, fontsize=11)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

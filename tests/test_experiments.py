@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from model import Example, Field, Plan, default_taxonomy
-from model.experiments import Result, as_json, as_markdown, compared, rows, run
+from model.experiments import rows, run
+from model.tables import Result, as_json, as_markdown, compared, tables
 from model.taught import learn
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -74,20 +75,48 @@ def test_the_page_has_the_tables_and_the_papers_orientation():
     assert "| ResNet-18 global | ResNet-18 2S | 1 | 1 | 1.000 | +0.0 points | +47.5" in page
 
 
-def test_a_finished_row_is_not_trained_again(tmp_path, monkeypatch):
+@pytest.fixture
+def small(monkeypatch):
+    """Run one quick row on a few images; what is ordinary is learned once."""
     known = learn(examples()[:4], subtype_of=lambda code: code[0])
     monkeypatch.setattr("model.taught.learn", lambda *_, **__: known)
-    plan = Plan(taxonomy=default_taxonomy(), views=1, device="pytorch")
 
-    def lite(row):
-        return row.name.startswith("EfficientNet-Lite0 2S")
+    def steps(folder, **how):
+        plan = Plan(taxonomy=default_taxonomy(), views=1, device="pytorch")
+        return list(run(examples(), plan, folder, only=lite, recipe="1", now=NOW, **how))
 
-    def steps():
-        return list(run(examples(), plan, tmp_path, only=lite, recipe="1", now=NOW))
+    return steps
 
-    first, again = steps(), steps()
+
+def lite(row):
+    return row.name.startswith("EfficientNet-Lite0 2S")
+
+
+def test_a_finished_row_is_not_trained_again(small, tmp_path):
+    first, again = small(tmp_path), small(tmp_path)
 
     assert len(first) > 5
     assert len(again) == 1
     assert first[-1] == again[0]
     assert as_json([again[0]])["rows"][0]["n"] == len(again[0].right)
+
+
+def test_a_quick_run_and_a_whole_one_are_not_taken_for_each_other(small, tmp_path):
+    small(tmp_path)
+
+    assert len(small(tmp_path, quick=True)) > 5
+
+
+def test_with_folds_every_image_is_tested_once(small, tmp_path):
+    found = small(tmp_path, fold_count=4)[-1]
+
+    assert found.right.keys() == {example.key for example in examples()}
+    assert found.numbers["n"] == 16
+
+
+def test_several_splits_say_how_much_is_the_luck_of_the_split(small, tmp_path):
+    found = small(tmp_path, splits=2)[-1]
+
+    assert len(found.again) == 2
+    (told,) = [table for table in tables([found]) if "other splits" in table.title]
+    assert told.rows[0][:2] == ("EfficientNet-Lite0 2S (fw), scale", "2")

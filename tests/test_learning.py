@@ -4,12 +4,13 @@ import contextlib
 import io
 import json
 import re
+from xml.etree import ElementTree as ET
 
 import cv2
 import pytest
 from small_lab import CODES, PIXELS, past, write_labelled
 
-from agent.cli.record import say_evaluation
+from agent.cli.record import say_evaluation, write_figures
 from agent.demo.drawing import draw
 
 
@@ -137,6 +138,36 @@ def test_people_read_an_evaluation_limits_first(evaluated, capsys):
     assert re.search(r"\d+\.\d % \(\d+\.\d to \d+\.\d %", said)
 
 
+def test_people_read_each_stage_and_what_tells_images_apart(evaluated, capsys):
+    document = evaluated[1]
+    same = document["slices"]["criterion"]["unrecorded"]
+    both = {"500x": same, "1000x": same}
+
+    say_evaluation({**document, "slices": {"magnification": both}})
+
+    said = capsys.readouterr().out
+    assert "sizes of G" in said
+    assert "magnification 1000x" in said
+
+
+def test_an_evaluation_leaves_a_matrix_overall_and_per_stage(evaluated, tmp_path):
+    files = write_figures(tmp_path, evaluated[1], "a <bundle>")
+
+    names = ["confusion-size-G.svg", "confusion-subtype.svg", "confusion.svg"]
+    assert sorted(file.name for file in files) == names
+    for file in files:
+        ET.parse(file)  # noqa: S314 - our own
+    assert "true size" in (tmp_path / "confusion-size-G.svg").read_text("utf-8")
+
+
+def test_a_taught_bundle_has_its_record_beside_it(taught_lab):
+    name = json.loads(said_by(taught_lab, "models", "list", "--json"))["current"]
+
+    record = taught_lab.folder / "data/bundles" / name / "record"
+
+    assert (record / "confusion.svg").is_file()
+
+
 def test_images_a_bundle_learned_from_are_left_out_and_counted(taught_lab, capsys):
     taught_lab.agent("evaluate", taught_lab.folder / "labelled", "--json")
 
@@ -159,3 +190,24 @@ def test_a_bundle_goes_out_and_comes_in_unchanged_or_not_at_all(
     heads.write_bytes(heads.read_bytes()[:-1] + b"x")
     assert empty_lab.agent("models", "promote", name, "--by", "E. M.", "--reason", "r") == 2
     assert "changed after it was written" in capsys.readouterr().err
+
+
+def test_experiments_leave_one_page_that_needs_nothing_beside_it(taught_lab, exams):
+    code, out = ran(taught_lab, "experiments", exams, "--quick", "--rows", "Lite0 2S", "--json")
+
+    (row,) = json.loads(out)["rows"]
+    assert code == 0
+    assert row["name"] == "EfficientNet-Lite0 2S (fw), scale"
+    page = taught_lab.folder / "data/experiments/experiments.html"
+    said = page.read_text("utf-8")
+    assert "EfficientNet-Lite0 2S (fw), scale" in said
+    assert "says nothing of how good" in said
+    assert not re.search(r'(src|href)="(?!#|data:)', said)
+    assert "A quick run" in page.with_suffix(".md").read_text("utf-8")
+
+
+def test_rows_that_are_not_there_are_named(taught_lab, exams, capsys):
+    code = taught_lab.agent("experiments", exams, "--rows", "ResNet-99")
+
+    assert code == 2
+    assert "ResNet-18 2S" in capsys.readouterr().err

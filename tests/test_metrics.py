@@ -70,6 +70,31 @@ def test_the_confusion_matrix_has_the_papers_orientation():
     assert counts.sum() == 2
 
 
+def test_each_stage_has_its_own_confusion_matrix():
+    cases = [case(1, "G7", "G8"), case(2, "G8", "G8"), case(3, "B8", "G8"), case(4, "B8", "B7")]
+
+    stages = evaluation(cases).stage_confusions()
+
+    names = stages["subtype"]["classes"]
+    rows = stages["subtype"]["rows_predicted"]
+    assert rows[names.index("G")][names.index("B")] == 1  # predicted G, truly B
+    assert stages["size:G"] == {
+        "classes": ["7", "8", "9-10"],
+        "rows_predicted": [[0, 0, 0], [1, 1, 0], [0, 0, 0]],
+    }
+    assert sum(map(sum, stages["size:B"]["rows_predicted"])) == 1  # where the subtype was right
+
+
+def test_every_number_is_also_said_per_microscope():
+    cases = [case(1, "G7", "G9-10"), case(2, "G8", "G8"), case(4, "B8", "B8")]
+
+    slices = evaluation(cases).as_json()["slices"]["microscope"]
+
+    assert slices["LOM-07"]["within_one_size"]["value"] == 0.0
+    assert slices["LOM-03"]["macro_f1"]["value"] == 1.0
+    assert {"value", "low", "high", "n", "kappa", "nll", "ece"} <= slices["LOM-03"].keys()
+
+
 def test_what_a_metallographer_asks_first_comes_from_counts():
     cases = [case(1, "G7", "G8"), case(2, "G7", "G7"), case(3, "G8", "G7"), case(4, "G8", "G8")]
 

@@ -28,6 +28,7 @@ GROUPS = (
     "looking",
     "learning",
     "evaluating",
+    "experimenting",
     "reporting",
     "reviewing",
     "ordering",

@@ -1,4 +1,4 @@
-"""Commands that measure: `agent evaluate` and `agent experiments`; neither changes what is at work.
+"""`agent evaluate`: how good a bundle is on labelled micrographs; nothing at work is changed.
 
 Labelled micrographs are cropped as the service crops them; the end is said to people limits first,
 or as one JSON document.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,10 +19,8 @@ from agent.cli.learning import (
     FolderArgument,
     JsonOption,
     ManifestOption,
-    given,
     quiet,
     say_unusable,
-    shown,
 )
 from agent.cli.leaving_out import show_left_out
 from agent.cli.record import say_evaluation, write_figures
@@ -57,7 +55,7 @@ def evaluate(
         ),
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Folder for the confusion matrix as SVG.")
+        Path | None, typer.Option(help="Folder for the confusion matrices as SVG.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -124,7 +122,7 @@ def look_at(
     return evaluation, unusable
 
 
-class _Crops:
+class Crops:
     """Crops files into an archive that passes away."""
 
     def __init__(self, settings: Settings, folder: Path, learned: frozenset[str]) -> None:
@@ -154,87 +152,9 @@ class _Crops:
 
 
 @contextmanager
-def passing_archive(settings: Settings, learned: frozenset[str]) -> Iterator[_Crops]:
+def passing_archive(settings: Settings, learned: frozenset[str]) -> Iterator[Crops]:
     """Keep crops as long as they are looked at."""
     with tempfile.TemporaryDirectory(prefix="martensight-") as folder:
-        crops = _Crops(settings, Path(folder), learned)
+        crops = Crops(settings, Path(folder), learned)
         with crops.pool:
             yield crops
-
-
-# --- experiments --------------------------------------------------------------------------------
-
-
-@app.command()
-def experiments(
-    context: typer.Context,
-    folder: FolderArgument,
-    *,
-    manifest: ManifestOption = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Small fields: to see that it works, not for figures.")
-    ] = False,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    frame: Annotated[int | None, typer.Option(min=32, help="Side of a frame in pixels.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
-    weights: Annotated[Path | None, typer.Option(help="A file with ImageNet weights.")] = None,
-    json: JsonOption = False,
-) -> None:
-    """Repeat the paper's Tables 2, 3 and Figures 3, 4 on labelled micrographs. Takes hours."""
-    from agent import labelled_folder  # noqa: PLC0415
-    from agent.archive import write_whole  # noqa: PLC0415
-    from agent.imaging.crop import RECIPE  # noqa: PLC0415
-    from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
-    from agent.service.place import clock  # noqa: PLC0415
-    from model import Plan  # noqa: PLC0415
-    from model import experiments as room  # noqa: PLC0415
-
-    quiet()
-    settings = settings_of(context)
-    if weights is not None and not weights.is_file():
-        raise WrongUse(f"--weights {weights}: there is no such file.")
-    with store_of(settings) as store:
-        taxonomy = taxonomy_in_force(settings, store)
-    listing = labelled_folder.look(folder, taxonomy, manifest)
-    unusable = list(listing.unusable)
-    asked = {"epochs": epochs, "frame_px": frame, "weights": weights}
-    base = Plan(taxonomy=taxonomy, seed=seed, device=settings.model.device, **given(asked))
-    place = settings.store.folder / "experiments"
-    crops = _Crops(settings, place / "crops", frozenset())
-    with crops.pool:
-        examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
-    results: list[Any] = []
-    found = room.run(examples, base, place, quick=quick, recipe=RECIPE, now=clock())
-    for _ in shown(_rows_and_results(found, results)):
-        pass
-    text = room.as_markdown(results)
-    document = room.as_json(results)
-    page = place / "experiments.md"
-    write_whole({page: text.encode(), page.with_suffix(".json"): _encoded(document)})
-    if json:
-        say.print_json(document)
-    else:
-        say.console.print(text, markup=False)
-        typer.echo(str(page))
-    say_unusable(unusable)
-    if unusable:
-        raise typer.Exit(SOME_FAILED)
-
-
-def _encoded(document: object) -> bytes:
-    import json  # noqa: PLC0415
-
-    return json.dumps(document, indent=1, ensure_ascii=False).encode()
-
-
-def _rows_and_results(found: Iterator[Any], results: list[Any]) -> Iterator[Any]:
-    """Name each row's stages for the bars; put finished rows into `results`."""
-    from agent.retrain import Step  # noqa: PLC0415
-
-    for one in found:
-        if isinstance(one, tuple):
-            row, progress = one
-            stage = f"{row.table}, {row.name}: {progress.stage}"
-            yield Step(stage, progress.done, progress.total, progress.note)
-        else:
-            results.append(one)

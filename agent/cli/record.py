@@ -53,7 +53,11 @@ def say_evaluation(document: dict[str, Any]) -> None:
         ("called strange", share(document["false_alarm_rate"])),
     ]
     say.table(("measure", "value (95 % interval)"), rows)
-    _say_confusion(document["confusion"])
+    _say_confusion(document["confusion"]["codes"], document["confusion"]["rows_predicted"])
+    for stage, found in document["stage_confusions"].items():
+        say.console.print(stage.replace("size:", "sizes of "), markup=False)
+        _say_confusion(found["classes"], found["rows_predicted"])
+    _say_slices(document["slices"])
     if document["strange"]:
         say.table(
             ("strange kind", "n", "flagged", "AUROC"),
@@ -74,12 +78,23 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _say_confusion(confusion: dict[str, Any]) -> None:
-    codes, rows = confusion["codes"], confusion["rows_predicted"]
+def _say_confusion(classes: Sequence[str], rows: Sequence[Sequence[int]]) -> None:
     say.table(
-        ("predicted \\ true", *codes),
-        [(code, *(count or "" for count in row)) for code, row in zip(codes, rows, strict=True)],
+        ("predicted \\ true", *classes),
+        [(name, *(count or "" for count in row)) for name, row in zip(classes, rows, strict=True)],
     )
+
+
+def _say_slices(slices: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say the accuracy apart by what is known of the images, where that tells any apart."""
+    rows = [
+        (f"{key} {value}", found["n"], share(found), share(found["within_one_size"]))
+        for key, values in slices.items()
+        if len(values) > 1
+        for value, found in values.items()
+    ]
+    if rows:
+        say.table(("only", "n", "structure code right", "within one size"), rows)
 
 
 def keep_record(bundle: Path) -> Path:
@@ -87,7 +102,7 @@ def keep_record(bundle: Path) -> Path:
 
     Returns:
         The folder: `epochs.csv` and `curves-NETWORK.svg` where networks were taught whole,
-        `confusion.svg` where there were test images.
+        `confusion.svg`, and one per stage, where there were test images.
     """
     from model import read_manifest  # noqa: PLC0415 - PyTorch takes seconds
 
@@ -104,12 +119,12 @@ def write_figures(
     title: str,
     epochs: Sequence[Mapping[str, Any]] = (),
 ) -> list[Path]:
-    """Write an evaluation's confusion matrix, and the losses of training per epoch.
+    """Write an evaluation's confusion matrices, and the losses of training per epoch.
 
     Args:
         folder: Made if missing.
         metrics: `Evaluation.as_json()`; nothing is drawn where nothing was tested.
-        title: Said above the matrix.
+        title: Said above each matrix.
         epochs: Of every network, each naming it as "eye".
 
     Returns:
@@ -123,6 +138,11 @@ def write_figures(
         confusion = metrics["confusion"]
         drawn = confusion_svg(confusion["codes"], confusion["rows_predicted"], title)
         files[folder / "confusion.svg"] = drawn.encode()
+        for stage, found in metrics.get("stage_confusions", {}).items():
+            what = "subtype" if stage == "subtype" else "size"
+            told = f"{title}: {stage.replace('size:', 'sizes of ')}"
+            drawn = confusion_svg(found["classes"], found["rows_predicted"], told, what)
+            files[folder / f"confusion-{stage.replace(':', '-')}.svg"] = drawn.encode()
     if epochs:
         files[folder / "epochs.csv"] = _csv(epochs)
     for eye in dict.fromkeys(epoch["eye"] for epoch in epochs):
