@@ -25,7 +25,8 @@ import torch
 
 from agent.demo.drawing import draw
 from model import Example, Field, Plan, default_taxonomy
-from model import experiments as room
+from model.experiments import run
+from model.tables import Result, as_json, as_markdown
 
 ROWS = (
     "ResNet-18 global",
@@ -35,6 +36,7 @@ ROWS = (
     "ResNet-18 2S (fw)",
     "EfficientNet-Lite0 global (fw), scale",
     "EfficientNet-Lite0 2S (fw), scale",
+    "EfficientNet-Lite0 multi-head (fw), scale",
     "ResNet-50 global",
     "ResNet-50 2S",
 )
@@ -95,14 +97,14 @@ def main() -> None:
         weights=given.weights,
     )
     results = [trained(name, labelled, base, given.folder) for name in ROWS if given.rows in name]
-    (given.folder / "paper.json").write_text(json.dumps(room.as_json(results)), encoding="utf-8")
-    print(room.as_markdown(results))
+    (given.folder / "paper.json").write_text(json.dumps(as_json(results)), encoding="utf-8")
+    print(as_markdown(results))
 
 
-def trained(name: str, labelled: list[Example], base: Plan, folder: Path) -> room.Result:
+def trained(name: str, labelled: list[Example], base: Plan, folder: Path) -> Result:
     """Train one row, or take its result up, and say how it did."""
     started, result = time.process_time(), None
-    for step in room.run(
+    for step in run(
         labelled,
         base,
         folder,
@@ -110,7 +112,7 @@ def trained(name: str, labelled: list[Example], base: Plan, folder: Path) -> roo
         recipe="drawn",
         now=datetime.now(UTC),
     ):
-        if isinstance(step, room.Result):
+        if isinstance(step, Result):
             result = step
         elif step[1].note:
             print(f"{datetime.now(UTC):%H:%M} {name}, {step[1].stage}: {step[1].note}", flush=True)
