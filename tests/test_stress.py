@@ -16,6 +16,8 @@ SHORT = (
     "junk",
     "broken",
     "preallocated",
+    "last_byte_late",
+    "overwritten_in_place",
     "root_away",
 )
 

@@ -1,11 +1,17 @@
-"""What a look shows gets into the journal, and neither a fault nor a crowd keeps a file out."""
+"""What a look shows gets into the journal, and no fault, crowd, limit or loss keeps a file out."""
 
 import random
+import shutil
+import signal
 import string
+import subprocess
+import sys
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+import structlog
 from test_service import picture, until
 
 from agent.errors import WrongUse
@@ -142,3 +148,231 @@ def test_who_only_asks_whether_an_agent_runs_does_not_keep_one_from_starting(tmp
 def test_a_second_agent_is_refused_after_a_moment(tmp_path):
     with RunLock(tmp_path, "PC"), pytest.raises(WrongUse, match="already running"):
         RunLock(tmp_path, "PC").acquire()
+
+
+# --- the thread that watches --------------------------------------------------------------------
+
+
+@pytest.fixture
+def watching(tmp_path):
+    """Watches a folder with a thread of its own, and what it says meanwhile."""
+
+    @contextmanager
+    def begin(*, now=lambda: datetime.now(UTC), **wanted):
+        folder = tmp_path / "export"
+        folder.mkdir(exist_ok=True)
+        source = Source(name="LOM", folder=folder, **({"quiet_s": 0.1} | wanted))
+        problems = Problems()
+        with Store.open(f"sqlite:///{tmp_path}/a.db", site="Plant 1", agent="PC") as store:
+            watch = SourceWatch(
+                source, store=store, now=now, on_work=lambda: None, problems=problems
+            )
+            watch.start()
+            try:
+                yield watch, store, problems
+            finally:
+                watch.stop()
+                watch.join()
+
+    return begin
+
+
+def queued(store):
+    return store.counts()["queued"]
+
+
+def test_a_bug_costs_the_watch_time_is_said_and_is_over_when_it_is_over(tmp_path, watching):
+    broken = threading.Event()
+    broken.set()
+
+    def now():
+        if broken.is_set():
+            raise ZeroDivisionError("the clock is broken")
+        return datetime.now(UTC)
+
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "a.png").write_bytes(picture(1))
+    with watching(now=now) as (watch, store, problems):
+        until(problems.all)
+        said = problems.all()
+        broken.clear()
+        until(lambda: queued(store))
+        until(lambda: not problems.all())
+
+    assert said == ["LOM: ZeroDivisionError: the clock is broken"]
+    assert watch.health().online
+
+
+def test_after_fault_upon_fault_the_watch_waits_longer_and_never_gives_up(watching):
+    with watching() as (watch, _, problems):
+        until(watch.ready.is_set)
+        waits_s = [watch._again("the database is away") for _ in range(6)]
+
+    assert waits_s == [1.0, 2.0, 5.0, 10.0, 10.0, 10.0]
+    assert problems.all() == ["LOM: the database is away"]
+
+
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_a_source_that_is_away_is_said_and_nothing_of_it_is_forgotten(tmp_path, watching, how):
+    with watching(mode="poll") as (watch, store, problems):
+        (tmp_path / "export" / "a.png").write_bytes(picture(1))
+        until(lambda: queued(store))
+        (tmp_path / "export").rename(tmp_path / "aside")
+        if how == "empty":
+            (tmp_path / "export").mkdir()
+        until(lambda: not watch.is_reachable())
+        until(problems.all)
+        away, said = watch.health(), problems.all()
+        known = store.known("LOM")
+        if how == "empty":
+            (tmp_path / "export").rmdir()
+        (tmp_path / "aside").rename(tmp_path / "export")
+        until(watch.is_reachable)
+        until(lambda: not problems.all())
+        back = watch.health()
+
+    assert not away.online
+    assert away.offline_since is not None
+    assert str(tmp_path / "export") in said[0]
+    assert ("is the share mounted?" in said[0]) == (how == "empty")
+    assert list(known) == ["a.png"]
+    assert back.online
+    assert back.offline_since is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "mode", "why"),
+    [
+        ("auto", {"native", "poll"}, "file system|tells nobody"),
+        ("poll", {"poll"}, "set so"),
+        ("native", {"native"}, "set so"),
+    ],
+)
+def test_how_news_is_heard_is_said_with_the_reason(watching, wish, mode, why):
+    with structlog.testing.capture_logs() as events, watching(mode=wish) as (watch, _, _):
+        until(watch.ready.is_set)
+        health = watch.health()
+
+    (listed,) = [event for event in events if event["event"] == "folder.listed"]
+    assert health.mode in mode
+    assert listed["mode"] == health.mode
+    assert any(word in listed["why"] for word in why.split("|"))
+
+
+CHILD = """
+import sys, threading
+from datetime import UTC, datetime
+from pathlib import Path
+from agent.log import set_up
+from agent.service.problems import Problems
+from agent.service.watching import SourceWatch
+from agent.settings import Source
+from agent.store import Store
+set_up()
+folder, mode = Path(sys.argv[1]), sys.argv[2]
+source = Source(name="LOM", folder=folder / "export", quiet_s=0.1, scan_every_s=3600, mode=mode)
+problems, work = Problems(), threading.Event()
+with Store.open(f"sqlite:///{folder}/a.db", site="Plant 1", agent="PC") as store:
+    watch = SourceWatch(
+        source,
+        store=store,
+        now=lambda: datetime.now(UTC),
+        on_work=work.set,
+        problems=problems,
+    )
+    watch.start()
+    watch.ready.wait(60)
+    while line := sys.stdin.readline().strip():
+        if line == "work":
+            work.wait(60)
+            claims = store.claim(9, at=datetime.now(UTC), lease_s=60)
+            print(sorted(claim.relative for claim in claims))
+            work.clear()
+        else:
+            print(watch.health().mode, *problems.all())
+        sys.stdout.flush()
+    watch.stop()
+    watch.join()
+"""
+"""A watch in a process of its own, listing by the hour: what it finds sooner, it was told of."""
+
+
+class Child:
+    """That process, asked line by line."""
+
+    def __init__(self, folder, mode, *before):
+        command = [*before, sys.executable, "-c", CHILD, str(folder), mode]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.ask("mode")
+
+    def ask(self, what):
+        self.process.stdin.write(f"{what}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.communicate("\n", timeout=120)
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+
+
+@linux
+def test_events_that_the_kernel_dropped_cost_no_file(tmp_path):
+    export = tmp_path / "export"
+    export.mkdir()
+    with open("/proc/sys/fs/inotify/max_queued_events", encoding="ascii") as limit:  # noqa: PTH123
+        most = int(limit.read())
+    with Child(tmp_path, "native") as child:
+        child.process.send_signal(signal.SIGSTOP)  # a PC so busy that nobody takes the events away
+        for _ in range(most // 4 + 1000):
+            for name in ("one.tmp", "other.tmp"):  # by turns: equal events in a row are one
+                (export / name).touch()
+                (export / name).unlink()
+        (export / "a.png").write_bytes(picture(1))
+        child.process.send_signal(signal.SIGCONT)
+
+        assert child.ask("work") == "['a.png']"
+
+
+def _may_set_limits():
+    command = ["unshare", "--user", "--map-root-user", "sh", "-c"]
+    command += ["echo 9 > /proc/sys/user/max_inotify_watches"]
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@linux
+def test_a_used_up_limit_of_watched_folders_is_said_and_polled_around(tmp_path):
+    if not _may_set_limits():
+        pytest.skip("no namespace of our own to set limits in")
+    for number in range(9):
+        (tmp_path / "export" / str(number)).mkdir(parents=True)
+    less = 'echo 5 > /proc/sys/user/max_inotify_watches; exec "$@"'
+    own = ("unshare", "--user", "--map-root-user", "sh", "-c", less, "sh")
+    with Child(tmp_path, "auto", *own) as child:
+        said = child.ask("mode")
+        (tmp_path / "export" / "8" / "a.png").write_bytes(picture(1))
+
+        assert child.ask("work") == "['8/a.png']"
+    assert said.startswith("poll LOM: this PC's limit of watched folders is used up")
+    assert "fs.inotify.max_user_watches" in said
+
+
+def test_a_bell_that_died_is_hung_anew(tmp_path, watching):
+    with watching(mode="native", scan_every_s=3600) as (watch, store, _):
+        until(watch.ready.is_set)
+        before = watch._watched._bell
+        for emitter in before._observer.emitters:
+            emitter.stop()
+        until(lambda: watch._watched._bell not in (None, before), 30)
+        (tmp_path / "export" / "a.png").write_bytes(picture(1))
+        until(lambda: queued(store) == 1)  # told, or found by the listing that a new bell asks for
+        (tmp_path / "export" / "b.png").write_bytes(picture(2))
+        until(lambda: queued(store) == 2)  # told: the next listing is an hour away

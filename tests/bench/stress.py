@@ -1,13 +1,15 @@
 """Export in every bad way into a running agent, kill it again and again, and count what it did.
 
     python tests/bench/stress.py [--rounds 3] [--kills 100] [--seed 0] [--quiet-s 1] [--only NAME …]
+    python tests/bench/stress.py --postgresql     three agents of two sites in one PostgreSQL
 
 The scenarios are those of the field, in ten sources: slow and interrupted writers, placeholders,
 pre-allocated files filled in order and out of order, mapped files, renames, copies, overwriting,
 vanished and emptied roots, odd names, odd times, twins by case and spelling, links, junk, broken
-files, rights withheld, a second agent, a locked database, bursts. The agent is the real one
-(`agent run`, no bundle), killed with SIGKILL at random moments and started again. The table says
-of every scenario how many contents were expected, taken once, taken twice, lost, and taken
+files, rights withheld, a second agent, a database that is away, bursts. The agent is the real one
+(`agent run`, no bundle), killed with SIGKILL at random moments and started again; with
+`--postgresql` there are three, two of them on the same sources, and any may be killed. The table
+says of every scenario how many contents were expected, taken once, taken twice, lost, and taken
 half-written; the exit code is 3 unless the last three are nil.
 """
 
@@ -28,7 +30,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,11 +42,80 @@ import tifffile
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from databases import Postgres
+
 ROOT_WAS_AWAY_S = 10.0
 IDLE_S = 120.0  # after the last export, so long without any file meeting its fate ends the run
 STARTS_S = 60.0
 AGENT_ENDS_S = 15.0
 REFUSED = 2  # another agent had the data folder just then
+AWAY_S = 5.0
+
+
+# --- the database -------------------------------------------------------------------------------
+
+
+class Sqlite:
+    """The file in the data folder."""
+
+    url = ""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def ask(self, question: str) -> list[Any]:
+        """Ask for rows; none where there is no answer."""
+        try:
+            with closing(sqlite3.connect(self._file, timeout=30)) as books:
+                return books.execute(question).fetchall()
+        except sqlite3.Error:
+            return []
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Hold it locked."""
+        while not self._file.is_file():
+            time.sleep(0.1)
+        with closing(sqlite3.connect(self._file, timeout=30, isolation_level=None)) as held:
+            held.execute("BEGIN EXCLUSIVE")
+            yield
+            held.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Nothing is to be closed."""
+
+
+class Server:
+    """A PostgreSQL of our own."""
+
+    def __init__(self, server: Postgres) -> None:
+        self._server = server
+        self._lock = threading.Lock()
+        server.start()
+        self.url = server.empty()
+
+    def ask(self, question: str) -> list[Any]:
+        """Ask for rows; none where there is no answer."""
+        import psycopg  # noqa: PLC0415 - only with --postgresql
+
+        try:
+            address = self.url.replace("+psycopg", "")
+            with psycopg.connect(address, connect_timeout=5) as books:
+                return books.execute(question).fetchall()  # type: ignore[arg-type]
+        except psycopg.Error:
+            return []
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Stop it and start it again."""
+        with self._lock:
+            self._server.stop()
+            yield
+            self._server.resume()
+
+    def close(self) -> None:
+        """Stop it for good."""
+        self._server.stop()
 
 
 # --- contents -----------------------------------------------------------------------------------
@@ -113,7 +184,8 @@ class Stage:
         quiet_s: The agent's quiet time.
         rng: Seeded.
         contents: Draws files.
-        database: The agent's. beside: another source's folder. crowd: how many files a crowd has.
+        database: The agents'. settings: an agent's. beside: another source's folder.
+        crowd: How many files a crowd has.
         expected: sha256 → name, of contents that must be taken exactly once.
         allowed: sha256 of contents that may be taken: whole, but not there for long.
     """
@@ -123,7 +195,8 @@ class Stage:
     quiet_s: float
     rng: random.Random
     contents: Contents
-    database: Path
+    database: Sqlite | Server
+    settings: Path
     beside: Path
     crowd: int = 25
     expected: dict[str, str] = field(default_factory=dict)
@@ -189,19 +262,60 @@ def placeholder(stage: Stage) -> None:
 def preallocated(stage: Stage) -> None:
     """Take the final size at once, zeros behind, and fill it third by third.
 
-    The pauses are longer than the quiet time, so only the picture can tell. It cannot where the
-    last byte or two of an uncompressed one are missing: that is a picture with two black pixels.
+    The pauses are longer than the quiet time.
     """
     for number, suffix in enumerate((".tif", ".bmp", ".png", ".jpg")):
         name = f"pre{number}{suffix}"
         held = stage.promise(stage.new(suffix), name)
         with stage.path(name).open("wb") as file:
             file.truncate(len(held))
-            third = -(-len(held) // 3)  # rounded up: no last piece of a byte or two
+            third = -(-len(held) // 3)
             for start in range(0, len(held), third):
                 file.write(held[start : start + third])
                 file.flush()
                 stage.pause(1.6)
+
+
+def last_byte_late(stage: Stage) -> None:
+    """Take the final size at once and keep the last byte or two for much later.
+
+    Of an uncompressed picture nobody can tell that by looking at it: it has two black pixels.
+    What tells is that its writer still holds it open.
+    """
+    for number, suffix in enumerate((".tif", ".bmp", ".png", ".jpg")):
+        name = f"late{number}{suffix}"
+        held = stage.promise(stage.new(suffix), name)
+        with stage.path(name).open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, len(held))
+            file.write(held[: -1 - number % 2])
+            file.flush()
+            stage.pause(4)
+            file.write(held[-1 - number % 2 :])
+
+
+def overwritten_in_place(stage: Stage) -> None:
+    """Write another picture of the same size over a taken one, piece by piece."""
+    for number, suffix in enumerate((".bmp", ".tif")):
+        path = stage.path(f"over{number}{suffix}")
+        path.write_bytes(stage.allow(stage.new(suffix)))
+        stage.pause(3)
+        held = stage.promise(stage.new(suffix), path.name)
+        third = -(-len(held) // 3)
+        with path.open("r+b") as file:
+            for start in range(0, len(held), third):
+                file.write(held[start : start + third])
+                file.flush()
+                stage.pause(1.6)
+
+
+def kept_open(stage: Stage) -> None:
+    """Write a whole picture and close it much later."""
+    for number in range(3):
+        held = stage.promise(stage.new(), f"kept{number}.tif")
+        with stage.path(f"kept{number}.tif").open("wb") as file:
+            file.write(held)
+            file.flush()
+            stage.pause(4)
 
 
 def filled_with_zeros(stage: Stage) -> None:
@@ -444,10 +558,10 @@ def odd_names(stage: Stage) -> None:
     names = [
         "größe ü.tif", "漢字.png", "😀 emoji.jpg", "trailing dot..png", " leading.png",
         "new\nline.png", "quote'\".png", "percent%20.png", "x" * 240 + ".png", "UPPER.TIF",
-        "a" * 100 + "/" + "b" * 100 + "/deep.png",
+        "a" * 100 + "/" + "b" * 100 + "/" + "c" * 100 + "/deep.png", "dot.png.", "blank.png ",
     ]  # fmt: skip
     for name in names:
-        suffix = Path(name).suffix.lower()
+        suffix = "." + name.rstrip(" .").rpartition(".")[2].lower()
         stage.path(name).write_bytes(stage.promise(stage.new(suffix), name))
     raw = os.fsencode(stage.folder) + b"/latin-\xe9\xff.png"
     Path(os.fsdecode(raw)).write_bytes(stage.promise(stage.new(".png"), "no text"))
@@ -576,37 +690,33 @@ def second_agent(stage: Stage) -> None:
     for number in range(4):
         name = f"second{number}.png"
         stage.path(name).write_bytes(stage.promise(stage.new(".png"), name))
-        settings = str(stage.database.parents[1] / "agent.toml")
-        call = [sys.executable, "-m", "agent", "--config", settings, "run", "--once"]
+        call = [sys.executable, "-m", "agent", "--config", str(stage.settings), "run", "--once"]
         with subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as other:
             time.sleep(stage.rng.uniform(1, 6))
             other.kill()
 
 
-def database_locked(stage: Stage) -> None:
-    """Hold the database locked for some seconds while files come."""
-    while not stage.database.is_file():
-        time.sleep(0.1)
-    with closing(sqlite3.connect(stage.database, timeout=30, isolation_level=None)) as held:
-        held.execute("BEGIN EXCLUSIVE")
+def database_away(stage: Stage) -> None:
+    """Take the database away for some seconds while files come."""
+    with stage.database.away():
         for number in range(3):
-            name = f"locked{number}.png"
+            name = f"away{number}.png"
             stage.path(name).write_bytes(stage.promise(stage.new(".png"), name))
-        time.sleep(5)
-        held.execute("ROLLBACK")
+        time.sleep(AWAY_S)
 
 
 SCENARIOS: dict[str, Callable[[Stage], None]] = {
     scenario.__name__: scenario
     for scenario in (
-        slow_writer, steady_writer, placeholder, preallocated, filled_with_zeros, out_of_order,
-        mapped, appended, written_anew_slowly, replaced_at_once, linked_into_place,
+        slow_writer, steady_writer, placeholder, preallocated, filled_with_zeros, last_byte_late,
+        overwritten_in_place, kept_open, out_of_order, mapped, appended, written_anew_slowly,
+        replaced_at_once, linked_into_place,
         copied_with_its_date, renamed_into_place, folder_moved_in, folder_renamed_later,
         folder_deleted, same_name_new_content, same_content_three_names,
         same_content_in_two_sources, moved_to_another_source, renamed_later, renamed_in_case,
         twins, overwritten, deleted, deleted_and_back, odd_names, odd_times, links, junk,
         odd_forms, broken, opened_again, touched, burst, root_away, root_emptied,
-        rights_withheld, second_agent, database_locked,
+        rights_withheld, second_agent, database_away,
     )
 }  # fmt: skip
 OWN_SOURCE = ("root_away", "root_emptied")
@@ -624,11 +734,28 @@ _WITHOUT_RIGHTS = (
 """Root may read anything; the agent of this run may not."""
 
 
-class Agent:
-    """The real agent, started, killed, started."""
+PC = """
+import platform, sys
+name = sys.argv.pop(1)
+platform.node = lambda: name
+from agent.cli import main
+main()
+"""
+"""The agent of a PC of another name."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+
+class Agent:
+    """The real agent, started, killed, started.
+
+    Args:
+        folder: Where its settings file `NAME.toml` lies.
+        name: Of that file, and of its PC if it is not "agent".
+    """
+
+    def __init__(self, folder: Path, name: str = "agent") -> None:
+        self.settings = folder / f"{name}.toml"
+        self._log = folder / f"{name}-stderr.txt"
+        self._program = ["-m", "agent"] if name == "agent" else ["-c", PC, name]
         self._process: subprocess.Popen[bytes] | None = None
         self._size = 0
         self.deaths = 0
@@ -636,19 +763,17 @@ class Agent:
 
     def start(self) -> None:
         """Start it."""
-        command = [*_WITHOUT_RIGHTS, sys.executable, "-m", "agent"]
-        command += ["--config", str(self._folder / "agent.toml")]
-        log = self._folder / "stderr.txt"
-        self._size = log.stat().st_size if log.exists() else 0
-        with log.open("ab") as file:
+        command = [*_WITHOUT_RIGHTS, sys.executable, *self._program]
+        command += ["--config", str(self.settings)]
+        self._size = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as file:
             self._process = subprocess.Popen([*command, "run"], stderr=file)
 
     def wait_until_ready(self) -> None:
         """Wait until it says where its page is, or long enough."""
-        log, ends_s = self._folder / "stderr.txt", time.monotonic() + STARTS_S
-        begun = self._size
+        ends_s = time.monotonic() + STARTS_S
         while time.monotonic() < ends_s and self.is_alive():
-            if b"review page" in log.read_bytes()[begun:]:
+            if b"review page" in self._log.read_bytes()[self._size :]:
                 return
             time.sleep(0.05)
 
@@ -690,6 +815,7 @@ class Plan:
     crowd: int = 500
     lives_s: tuple[float, float] = (0.0, 6.0)
     """How long the agent may live, two times in three counted from when it is ready."""
+    postgresql: bool = False
 
     def names(self) -> list[str]:
         """Say which scenarios play."""
@@ -729,27 +855,60 @@ class Verdict:
 
 
 def run(folder: Path, plan: Plan) -> Verdict:
-    """Play every scenario in every round, killing the agent on the way."""
+    """Play every scenario in every round, killing the agents on the way."""
+    with closing(_database(folder, plan)) as database:
+        return _run(folder, plan, database)
+
+
+def _database(folder: Path, plan: Plan) -> Sqlite | Server:
+    if not plan.postgresql:
+        return Sqlite(folder / "data" / "martensight.db")
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from databases import Postgres  # noqa: PLC0415 - only with --postgresql
+
+    (place := folder / "server").mkdir()
+    folder.chmod(0o755)  # the server runs as a user of its own
+    return Server(Postgres(place))
+
+
+def _run(folder: Path, plan: Plan, database: Sqlite | Server) -> Verdict:
     rng = random.Random(plan.seed)
     contents = Contents(plan.seed)
-    stages = list(_stages(folder, plan, contents))
-    sources = {place for _, stage in stages for place in (stage.source, stage.beside)}
-    _write_settings(folder, plan, sorted(sources))
-    agent = Agent(folder)
-    agent.start()
+    stages = list(_stages(folder, plan, contents, database))
+    sources = sorted({place for _, stage in stages for place in (stage.source, stage.beside)})
+    agents = _agents(folder, plan, sources, database.url)
+    for agent in agents:
+        agent.start()
     players = [threading.Thread(target=SCENARIOS[name], args=(stage,)) for name, stage in stages]
     for player in players:
         player.start()
         time.sleep(rng.uniform(0, 0.3))
-    kills = _kill_while(agent, players, rng, plan)
+    kills = _kill_while(agents, players, rng, plan)
     began_s = time.monotonic()
-    _settle(folder, agent, stages)
+    _settle(database, agents, stages)
     settled_s = time.monotonic() - began_s
-    ended = agent.end()
-    return _judge(folder, stages, agent, kills, ended_well=ended, settled_s=settled_s)
+    ended = [agent.end() for agent in agents]
+    deaths = sum(agent.deaths for agent in agents)
+    return _judge(database, stages, deaths, kills, ended_well=all(ended), settled_s=settled_s)
 
 
-def _stages(folder: Path, plan: Plan, contents: Contents) -> Iterator[tuple[str, Stage]]:
+def _agents(folder: Path, plan: Plan, sources: list[Path], url: str) -> list[Agent]:
+    """One on every source; or two of one site on one half of them, and one of another site."""
+    half = len(sources) // 2
+    lay = {"agent": ("Plant 1", sources)} if not plan.postgresql else {
+        "PC-1": ("Plant 1", sources[:half]),
+        "PC-2": ("Plant 1", sources[:half]),
+        "PC-3": ("Plant 2", sources[half:]),
+    }  # fmt: skip
+    for name, (site, some) in lay.items():
+        _write_settings(folder / f"{name}.toml", plan, site, url, some)
+    return [Agent(folder, name) for name in lay]
+
+
+def _stages(
+    folder: Path, plan: Plan, contents: Contents, database: Sqlite | Server
+) -> Iterator[tuple[str, Stage]]:
+    settings = folder / ("PC-1.toml" if plan.postgresql else "agent.toml")
     for round_ in range(plan.rounds):
         for name in plan.names():
             own = name in OWN_SOURCE
@@ -760,27 +919,28 @@ def _stages(folder: Path, plan: Plan, contents: Contents) -> Iterator[tuple[str,
             for made in (place, beside):
                 made.mkdir(parents=True, exist_ok=True)
             rng = random.Random(f"{plan.seed}/{round_}/{name}")
-            database = folder / "data" / "martensight.db"
-            yield (
-                name,
-                Stage(place, source, plan.quiet_s, rng, contents, database, beside, plan.crowd),
+            stage = Stage(
+                place, source, plan.quiet_s, rng, contents, database, settings, beside, plan.crowd
             )
+            yield name, stage
 
 
-def _write_settings(folder: Path, plan: Plan, sources: list[Path]) -> None:
-    text = '[store]\nfolder = "data"\n[web]\nport = 0\n[imaging]\nworkers = 1\n'
+def _write_settings(file: Path, plan: Plan, site: str, url: str, sources: list[Path]) -> None:
+    text = f'[site]\nname = "{site}"\n[store]\nfolder = "data"\nurl = "{url}"\n'
+    text += "[web]\nport = 0\n[imaging]\nworkers = 1\n"
     for source in sources:
         text += f'[[sources]]\nname = "{source.name}"\nfolder = "{source}"\n'
         text += f"quiet_s = {plan.quiet_s}\nscan_every_s = 5\n"
-    (folder / "agent.toml").write_text(text, encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
 
 
 def _kill_while(
-    agent: Agent, players: list[threading.Thread], rng: random.Random, plan: Plan
+    agents: list[Agent], players: list[threading.Thread], rng: random.Random, plan: Plan
 ) -> int:
     """Kill and start again at random moments, at least until every exporter is done."""
     kills = 0
     while kills < plan.kills:
+        agent = rng.choice(agents)
         if kills % 3:
             agent.wait_until_ready()
         time.sleep(rng.uniform(*plan.lives_s))
@@ -792,57 +952,52 @@ def _kill_while(
     return kills
 
 
-def _settle(folder: Path, agent: Agent, stages: list[tuple[str, Stage]]) -> None:
+def _settle(
+    database: Sqlite | Server, agents: list[Agent], stages: list[tuple[str, Stage]]
+) -> None:
     """Wait until every expected content is done, or the deadline says that it is lost."""
     ends_s, before = time.monotonic() + IDLE_S, -1
     expected = {sha for _, stage in stages for sha in stage.expected}
     quiet_s = stages[0][1].quiet_s
     while time.monotonic() < ends_s:
-        done, open_ = _done_and_open(folder)
-        if expected <= done.keys() and not open_:
+        done = _done(database)
+        if expected <= done.keys() and not database.ask(OPEN):
             break
         if len(done) != before:
             before, ends_s = len(done), time.monotonic() + IDLE_S
-        if not agent.is_alive():
-            agent.kill()
-            agent.start()
+        for agent in agents:
+            if not agent.is_alive():
+                agent.kill()
+                agent.start()
         time.sleep(0.5)
     time.sleep(3 * quiet_s)  # what would be taken twice is taken now
 
 
-def _done_and_open(folder: Path) -> tuple[Counter[str], int]:
-    try:
-        with closing(sqlite3.connect(folder / "data" / "martensight.db", timeout=30)) as books:
-            done = books.execute("SELECT sha256 FROM content WHERE state = 'done'").fetchall()
-            open_ = books.execute(
-                "SELECT COUNT(*) FROM content WHERE state IN ('settling', 'queued', 'processing')"
-            ).fetchone()[0]
-    except sqlite3.Error:
-        return Counter(), 1
-    return Counter(sha for (sha,) in done), open_
+OPEN = "SELECT id FROM content WHERE state IN ('settling', 'queued', 'processing') LIMIT 1"
+RESULTS = (
+    "SELECT micrograph.sha256, COUNT(*) FROM result JOIN micrograph"
+    " ON micrograph.id = result.micrograph_id WHERE micrograph.page = 0"
+    " GROUP BY micrograph.sha256"
+)
 
 
-def _results(folder: Path) -> Counter[str]:
-    with closing(sqlite3.connect(folder / "data" / "martensight.db", timeout=30)) as books:
-        rows = books.execute(
-            "SELECT micrograph.sha256, COUNT(*) FROM result JOIN micrograph"
-            " ON micrograph.id = result.micrograph_id WHERE micrograph.page = 0"
-            " GROUP BY micrograph.sha256"
-        ).fetchall()
-    return Counter(dict(rows))
+def _done(database: Sqlite | Server) -> Counter[str]:
+    return Counter(
+        sha for (sha,) in database.ask("SELECT sha256 FROM content WHERE state = 'done'")
+    )
 
 
 def _judge(
-    folder: Path,
+    database: Sqlite | Server,
     stages: list[tuple[str, Stage]],
-    agent: Agent,
+    deaths: int,
     kills: int,
     *,
     ended_well: bool,
     settled_s: float,
 ) -> Verdict:
-    done, _ = _done_and_open(folder)
-    results = _results(folder)
+    done = _done(database)
+    results = Counter(dict(database.ask(RESULTS)))
     tallies: dict[str, Tally] = defaultdict(Tally)
     whole: set[str] = set()
     for name, stage in stages:
@@ -857,7 +1012,7 @@ def _judge(
             else:
                 tally.lost.append(f"{stage.folder.name}/{file}")
     half = [sha for sha in {*done, *results} if sha not in whole]
-    return Verdict(dict(tallies), half, agent.deaths, kills, ended_well, settled_s)
+    return Verdict(dict(tallies), half, deaths, kills, ended_well, settled_s)
 
 
 def say(verdict: Verdict) -> None:
@@ -890,11 +1045,18 @@ def main() -> None:
     parser.add_argument("--quiet-s", type=float, default=1.0)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--crowd", type=int, default=500, help="files of a folder moved in whole")
+    parser.add_argument("--postgresql", action="store_true")
     parser.add_argument("--keep", action="store_true", help="leave the folder for a look")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="stress-"))
     plan = Plan(
-        given.rounds, given.kills, given.seed, given.quiet_s, tuple(given.only), given.crowd
+        given.rounds,
+        given.kills,
+        given.seed,
+        given.quiet_s,
+        tuple(given.only),
+        given.crowd,
+        postgresql=given.postgresql,
     )
     verdict = run(folder, plan)
     say(verdict)
