@@ -559,6 +559,24 @@ class Ruler:
 
 
 @dataclass(frozen=True, slots=True)
+class Sibling:
+    """One field of the specimen before the reviewer.
+
+    Args:
+        code: What holds of it, "" for nothing or where it is hidden. state: who said it.
+        scaled: Its scale is known, so its picture is as large as it should be beside the others.
+    """
+
+    name: str
+    code: str
+    state: str
+    scaled: bool
+    picture: Picture
+    href: str
+    current: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Conflict:
     """Somebody else decided meanwhile; nothing was overwritten.
 
@@ -585,6 +603,8 @@ class ReviewPage:
         criteria: The needle-length criteria, the reviewer's last one suggested.
         comment: What was typed already.
         result_id: The result on show; it travels with the decision. label_id: likewise.
+        siblings: The fields of its specimen, itself included; () where it stands alone.
+        together: How many others of them wait, so that one decision can hold for all.
         history: Every decision ever made on it, the newest first.
         queue: The queue around it. previous, next: hrefs or "".
         prefetch: Pictures of the next micrograph.
@@ -607,6 +627,8 @@ class ReviewPage:
     comment: str
     result_id: str
     label_id: str
+    siblings: tuple[Sibling, ...]
+    together: int
     history: tuple[Decision, ...]
     queue: tuple[QueueItem, ...]
     progress: Progress

@@ -30,6 +30,7 @@ from reports import (
     Row,
     Ruler,
     Share,
+    Sibling,
     SourceCount,
     SubtypeChoice,
     Tone,
@@ -217,6 +218,13 @@ REVIEW = ReviewPage(
     comment="",
     result_id="7",
     label_id="3",
+    siblings=(
+        Sibling(
+            "field 1", "G8", "waits", scaled=True, picture=PICTURE, href="/review/1", current=True
+        ),
+        Sibling("field 2", "", "automatic", scaled=False, picture=PICTURE, href="/review/2"),
+    ),
+    together=1,
     history=(Decision("G9-10", "Ann", "24 Nov 08:01", "finer than it looks", "mean"),),
     queue=(ITEM,),
     progress=Progress(2, 1),

@@ -282,6 +282,61 @@ def test_undo_is_a_row_of_its_own_and_the_micrograph_waits_again(lab, ann):
     assert [one.id for one in lab.store.queue()] == [public_id]
 
 
+def specimen_of(lab, *codes):
+    """Take some fields of one specimen; their public ids."""
+    return [
+        lab.take(code, reasons=("uncertain",), order="4711", specimen="2", field=str(number))
+        for number, code in enumerate(codes, 1)
+    ]
+
+
+def test_the_fields_of_a_specimen_stand_side_by_side(lab, ann):
+    ids = specimen_of(lab, "G8", "G7", "G8")
+    lab.take(reasons=("uncertain",), order="4711", specimen="3", field="1")
+    alone = lab.take(reasons=("uncertain",))
+
+    page = ann.get(f"/review/{ids[0]}").text
+    at = page.index('id="siblings"')
+    beside = page[at : page.index("</section>", at)]
+
+    places = [beside.index(f"/review/{one}") for one in ids]
+    assert places == sorted(places)
+    assert beside.count("<li") == 3
+    assert "The same for the 2 other fields" in page
+    assert 'id="siblings"' not in ann.get(f"/review/{alone}").text
+
+
+def test_one_decision_holds_for_every_waiting_field_and_is_taken_back_at_once(lab, ann):
+    first, second, third = specimen_of(lab, "G8", "G7", "G8")
+    hidden = lab.take(reasons=("control_sample",), order="4711", specimen="2", field="4")
+    elsewhere = lab.take(reasons=("uncertain",), order="4711", specimen="3", field="1")
+    ann.post(f"/review/{third}/decide", data=form_of(lab, third, "code:G7"))
+
+    form = form_of(lab, first, "code:G9-10") | {"together": "1"}
+    answer = ann.post(f"/review/{first}/decide", data=form)
+
+    def said(one):
+        label = lab.store.micrograph(one).label
+        return label and label.code
+
+    after = [said(one) for one in (first, second, third, hidden, elsewhere)]
+    assert after == ["G9-10", "G9-10", "G7", None, None]
+    assert lab.store.micrograph(second).label.bulk
+    assert answer.headers["location"] in (f"/review/{hidden}", f"/review/{elsewhere}")
+
+    ann.post(f"/review/{second}/undo")
+    assert [said(one) for one in (first, second, third)] == [None, None, "G7"]
+
+
+def test_a_decision_for_one_field_is_for_one_field(lab, ann):
+    first, second = specimen_of(lab, "G8", "G7")
+
+    ann.post(f"/review/{first}/decide", data=form_of(lab, first, "code:G8"))
+
+    assert not lab.store.micrograph(first).label.bulk
+    assert lab.store.micrograph(second).label is None
+
+
 def test_two_reviewers_at_once_decide_no_micrograph_twice_unknowingly(lab, desk):
     waiting = [lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(12)]
     conflicts: list[int] = []
@@ -608,6 +663,7 @@ def test_micrographs_are_found_by_content_path_and_order(lab, browser):
     sha256 = lab.store.micrograph(first).sha256
     assert found(order="4711") == [second, first]
     assert found(order="4711", limit=1) == [second]
+    assert found(order="4711", specimen="2") == []
     assert found(sha256=sha256) == [first]
     assert found(path="sub/b.tif") == [second]
     assert found(path=lab.store.micrograph(second).path) == [second]

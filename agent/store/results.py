@@ -371,6 +371,7 @@ def found(
     sha256: str | None,
     path: str | None,
     order: str | None,
+    specimen: str | None,
     limit: int,
 ) -> list[MicrographView]:
     """Say all about the micrographs that fit every question asked, the newest first."""
@@ -381,6 +382,8 @@ def found(
         asked = asked.where(col(MicrographRow.content_id).in_(fates.named(path)))
     if order:
         asked = asked.where(MicrographRow.order == order)
+    if specimen:
+        asked = asked.where(MicrographRow.specimen == specimen)
     numbers = session.exec(asked.order_by(col(MicrographRow.id).desc()).limit(limit)).all()
     views = [view for _, view in of_micrographs(session, [one for one in numbers if one])]
     return views[::-1]

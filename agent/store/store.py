@@ -356,6 +356,7 @@ class Store:
         sha256: str | None = None,
         path: str | None = None,
         order: str | None = None,
+        specimen: str | None = None,
         limit: int = 100,
     ) -> list[MicrographView]:
         """Say all about micrographs, the newest first.
@@ -364,11 +365,18 @@ class Store:
             sha256: Only those of this content.
             path: Only those of contents that ever had this path, whole or below their source.
             order: Only those of this order.
+            specimen: Only those of specimens of this name.
             limit: No more than this many.
         """
         with reading(self._engine) as session:
             return results.found(
-                session, self._whose, sha256=sha256, path=path, order=order, limit=limit
+                session,
+                self._whose,
+                sha256=sha256,
+                path=path,
+                order=order,
+                specimen=specimen,
+                limit=limit,
             )
 
     def queue(

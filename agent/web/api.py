@@ -116,10 +116,13 @@ def router(desk: Desk) -> APIRouter:
         sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
         path: Annotated[str | None, Query(description="Whole, or below its source.")] = None,
         order: str | None = None,
+        specimen: str | None = None,
         limit: Limit = 100,
     ) -> dict[str, Any]:
-        """Find micrographs by content, by any path their file ever had, by order."""
-        views = desk.store.find(sha256=sha256, path=path, order=order, limit=limit)
+        """Find micrographs by content, by any path their file ever had, by order and specimen."""
+        views = desk.store.find(
+            sha256=sha256, path=path, order=order, specimen=specimen, limit=limit
+        )
         return {"micrographs": [as_json(view) for view in views]}
 
     @routes.get("/micrographs/{public_id}", response_model=Micrograph)

@@ -144,6 +144,7 @@ def decide(
     decision: Decision,
     *,
     label_seen: int | Literal["any"] | None = "any",
+    at: datetime | None = None,
 ) -> int:
     """Append a decision; the label's number comes back.
 
@@ -152,6 +153,7 @@ def decide(
         public_id: Of the micrograph.
         decision: What is said.
         label_seen: Number of the label the person saw, None for none, "any" for whatever holds.
+        at: When, aware UTC; None: now.
 
     Raises:
         Unknown: No such micrograph.
@@ -165,7 +167,7 @@ def decide(
     if decision.result_seen not in (None, view.result_id):
         raise Meanwhile(view, answer=True)
     try:
-        return desk.store.decide(public_id, decision, at=desk.now(), expected=label_seen)
+        return desk.store.decide(public_id, decision, at=at or desk.now(), expected=label_seen)
     except Overtaken:  # between our look and the act
         raise Meanwhile(find(desk, public_id)) from None
 

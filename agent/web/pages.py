@@ -20,9 +20,10 @@ from agent.night.cards import maps_said
 from agent.night.facts import Said
 from agent.night.gallery import limit_of
 from agent.web import desk as acts
-from agent.web import memory
+from agent.web import memory, specimen
 from agent.web.desk import Meanwhile, find
 from agent.web.gate import may_decide, may_undo_any
+from agent.web.specimen import is_blind
 from reports import (
     Choice,
     Conflict,
@@ -39,6 +40,7 @@ from reports import (
     QueuePage,
     ReviewPage,
     Ruler,
+    Sibling,
     SubtypeChoice,
     Tone,
 )
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from agent.night import Seen
+    from agent.store import Decision as StoredDecision
     from agent.store import LabelView, MicrographView
     from agent.web.desk import Desk
 
@@ -55,6 +58,9 @@ STRIP_SHOWN = 40
 FILTERS = ("reason", "source", "order")
 ROUND = (1, 2, 5)
 OPEN = "{} has this one open. Whoever decides first counts, and the second is told."
+TAKEN_BACK = "The decision was taken back; it waits in the queue again."
+ALL_TAKEN_BACK = "The decision was taken back for all fields it was given for; they wait again."
+SIDE_BY_SIDE_PX = 136
 SCALES = {
     "subtype": "Orange: for. Violet: against. The same scale for every micrograph.",
     "size": "Orange: for. Violet: against. The same scale for every micrograph.",
@@ -120,10 +126,12 @@ def router(desk: Desk) -> APIRouter:
         who = memory.name_of(request)
         if not who:
             return RedirectResponse(f"/review/name?then=/review/{public_id}", 303)
-        acts.undo(desk, public_id, by=who, any_ones=may_undo_any(request))
-        answer = RedirectResponse(f"/review/{public_id}?undone=1", 303)
+        view = find(desk, public_id)
+        count = specimen.undo_together(desk, view, by=who, any_ones=may_undo_any(request))
+        answer = RedirectResponse(f"/review/{public_id}?undone={count}", 303)
         answer.delete_cookie(memory.LAST)
-        memory.keep(answer, memory.COUNT, str(max(0, memory.count_of(request) - 1)), for_good=False)
+        left = max(0, memory.count_of(request) - count)
+        memory.keep(answer, memory.COUNT, str(left), for_good=False)
         return answer
 
     return routes
@@ -142,7 +150,6 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         )
         return HTMLResponse(reports.render_name(page), 422)
     narrowed = {key: form[key] for key in FILTERS if form.get(key)}
-    onward = _after(_queue(desk, narrowed), public_id, _held(desk, who))
     decision = acts.read_decision(
         said,
         taxonomy=desk.taxonomy,
@@ -153,8 +160,9 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         blind=form.get("blind") == "1",
         result_seen=memory.number(form.get("result_id", "")),
     )
+    queue = _queue(desk, narrowed)  # as it was: what comes next is said from here
     try:
-        acts.decide(desk, public_id, decision, label_seen=memory.number(form.get("label_id", "")))
+        count = _write(desk, view, decision, form)
     except Meanwhile as meanwhile:
         conflict = _conflict(desk, meanwhile, said)
         page_ = _review_page(
@@ -162,12 +170,25 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         )
         return HTMLResponse(reports.render_review(page_), 409)
     desk.leases.leave(who)
+    waits = {one.id for one in _queue(desk, narrowed)}
+    left = [one for one in queue if one.id in waits or one.id == public_id]
+    onward = _after(left, public_id, _held(desk, who))
     answer = RedirectResponse(_href(onward.id if onward else "", narrowed), 303)
     memory.keep(answer, memory.NAME, who.strip())
     memory.keep(answer, memory.CRITERION, decision.criterion)
     memory.keep(answer, memory.LAST, view.id, for_good=False)
-    memory.keep(answer, memory.COUNT, str(memory.count_of(request) + 1), for_good=False)
+    memory.keep(answer, memory.COUNT, str(memory.count_of(request) + count), for_good=False)
     return answer
+
+
+def _write(
+    desk: Desk, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
+) -> int:
+    seen = memory.number(form.get("label_id", ""))
+    if form.get("together") == "1":
+        return specimen.decide_together(desk, view, decision, label_seen=seen)
+    acts.decide(desk, view.id, decision, label_seen=seen)
+    return 1
 
 
 def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
@@ -234,10 +255,6 @@ def _after(
     return next((view for view in others if view.id not in held), None)
 
 
-def _is_blind(view: MicrographView) -> bool:
-    return view.reasons == ("control_sample",) and view.label is None
-
-
 def _item(
     view: MicrographView, desk: Desk, href: str, *, current: bool = False, held_by: str = ""
 ) -> QueueItem:
@@ -245,7 +262,7 @@ def _item(
     return QueueItem(
         id=view.id,
         name=seen.name,
-        code="" if _is_blind(view) else view.structure_code or "",
+        code="" if is_blind(view) else view.structure_code or "",
         why=reports.reason(view.reasons[0])[0] if view.reasons else "",
         more=max(0, len(view.reasons) - 1),
         source=view.source,
@@ -294,16 +311,17 @@ def _filters(desk: Desk, narrowed: Mapping[str, str]) -> Iterator[Filter]:
 
 
 def _notice(desk: Desk, request: Request) -> Notice | None:
-    if request.query_params.get("undone"):
-        return Notice(Tone.CALM, "The decision was taken back; it waits in the queue again.")
+    if undone := request.query_params.get("undone"):
+        return Notice(Tone.CALM, TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK)
     last = request.cookies.get(memory.LAST, "")
     view = desk.store.micrograph(last) if acts.ID.fullmatch(last) else None
     if view is None or view.label is None or view.label.by != memory.name_of(request):
         return None
     name = seen_of(view).name
+    others = " and the other waiting fields of its specimen" if view.label.bulk else ""
     return Notice(
         Tone.CALM,
-        f"{said_of(_said(view.label))} for",
+        f"{said_of(_said(view.label))}{others} for",
         undo_id=view.id,
         about=Link(name, f"/review/{view.id}"),
     )
@@ -338,7 +356,7 @@ def _review_page(
     narrowed = _narrowed(request)
     queue = _queue(desk, narrowed)
     held = _held(desk, memory.name_of(request))
-    seen, blind = seen_of(view), _is_blind(view)
+    seen, blind = seen_of(view), is_blind(view)
     words = words_of(desk.taxonomy())
     onward = _after(queue, view.id, held)
     notice = Notice(Tone.ATTENTION, OPEN.format(held_by)) if held_by else _notice(desk, request)
@@ -361,6 +379,8 @@ def _review_page(
         comment=comment,
         result_id=str(view.result_id),
         label_id=str(view.label.id) if view.label else "",
+        siblings=tuple(_siblings(desk, view, narrowed)),
+        together=len(specimen.waiting(desk, view)) if not blind else 0,
         history=tuple(decision_of(_said(label), desk.zone) for label in reversed(view.labels)),
         queue=tuple(_strip(desk, queue, view, narrowed, held)),
         progress=Progress(memory.count_of(request), desk.store.queue_length()),
@@ -393,6 +413,47 @@ def _previous(queue: Sequence[MicrographView], public_id: str, narrowed: Mapping
     ids = [one.id for one in queue]
     at = ids.index(public_id) if public_id in ids else 0
     return _href(ids[at - 1], narrowed) if at > 0 else ""
+
+
+def _siblings(desk: Desk, view: MicrographView, narrowed: Mapping[str, str]) -> Iterator[Sibling]:
+    """Show the fields of one specimen side by side, a micrometre as long in each of them."""
+    fields = specimen.fields_of(desk, view)
+    if len(fields) < 2:  # noqa: PLR2004 - one alone stands beside nothing
+        return
+    widths = [_width_um(one) for one in fields]
+    widest = max((um for um in widths if um), default=0.0)
+    for one, um in zip(fields, widths, strict=True):
+        x0, y0, x1, y1 = one.crop or (0, 0, 4, 3)
+        width = round(SIDE_BY_SIDE_PX * (um / widest if um else 1.0))
+        height = round(width * (y1 - y0) / (x1 - x0))
+        field = one.process_data.get("field", "")
+        yield Sibling(
+            name=f"field {field}" if field else seen_of(one).name,
+            code=_holds(one),
+            state=_state(one),
+            scaled=um is not None,
+            picture=Picture(f"/pictures/{one.id}/thumb.jpg", "", max(1, width), max(1, height)),
+            href=_href(one.id, narrowed),
+            current=one.id == view.id,
+        )
+
+
+def _width_um(view: MicrographView) -> float | None:
+    if view.um_per_px is None or view.crop is None:
+        return None
+    return (view.crop[2] - view.crop[0]) * view.um_per_px
+
+
+def _holds(view: MicrographView) -> str:
+    if view.label is not None:
+        return view.label.code or ""
+    return "" if is_blind(view) else view.structure_code or ""
+
+
+def _state(view: MicrographView) -> str:
+    if view.label is not None:
+        return f"{said_of(_said(view.label))}, {view.label.by}"
+    return "waits" if view.awaits else "automatic"
 
 
 def _layers(desk: Desk, seen: Seen) -> Iterator[Layer]:

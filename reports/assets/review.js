@@ -113,6 +113,12 @@
     next.checked = true;
     say("Criterion: " + next.parentElement.textContent.trim());
   }
+  function together() {
+    const box = desk.querySelector("[data-together]");
+    if (!box) { say("No other field of this specimen waits."); return; }
+    box.checked = !box.checked;
+    say(box.checked ? box.parentElement.textContent.trim().replace(/ A$/, ".") : "For this field alone.");
+  }
   const slider = desk.querySelector("#opacity");
   function shown() {
     slider.closest("[data-opacity]").hidden = current() === "crop" || current() === "field";
@@ -156,6 +162,7 @@
     s: function () { list("s"); },
     u: function () { list("u"); },
     t: function () { press(desk.querySelector("[data-cannot]")); },
+    a: together,
     m: criterion,
     z: undo,
     j: function () { go("[data-next]"); },

@@ -1,0 +1,101 @@
+"""Say which fields belong together, and let one decision hold for all of them.
+
+In:  a micrograph. Out: its specimen's fields, and decisions on them. Next: `pages`.
+A metallographer judges a specimen, not a file: the fields stand side by side at one scale, and
+what is said once can hold for every one that still waits. Each gets a decision of its own, marked
+as given in bulk, so that one of them can be changed later, and all of them be taken back at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.store import Overtaken
+from agent.web import desk as acts
+
+if TYPE_CHECKING:
+    from agent.store import Decision, MicrographView
+    from agent.web.desk import Desk
+
+MOST_FIELDS = 1000
+OF_ONE = ("order", "specimen", "preparation")
+
+
+def fields_of(desk: Desk, view: MicrographView) -> list[MicrographView]:
+    """Say every field of a micrograph's specimen and preparation, in their order, itself included.
+
+    A micrograph that names no specimen stands alone.
+    """
+    told = view.process_data
+    if not told.get("order") or not told.get("specimen"):
+        return [view]
+    others = desk.store.find(order=told["order"], specimen=told["specimen"], limit=MOST_FIELDS)
+    own = [one for one in others if _key(one) == _key(view)]
+    return sorted(own, key=lambda one: (_number(one.process_data.get("field", "")), one.path))
+
+
+def _key(view: MicrographView) -> tuple[str, ...]:
+    return tuple(view.process_data.get(name, "") for name in OF_ONE)
+
+
+def _number(field: str) -> tuple[int, str]:
+    return (int(field), "") if field.isdecimal() else (0, field)
+
+
+def waiting(desk: Desk, view: MicrographView) -> list[MicrographView]:
+    """Say which other fields of its specimen wait; what is to be judged blind waits for itself."""
+    return [
+        one
+        for one in fields_of(desk, view)
+        if one.id != view.id and one.awaits and one.label is None and not is_blind(one)
+    ]
+
+
+def is_blind(view: MicrographView) -> bool:
+    """Say whether the model's answer is hidden until somebody has decided."""
+    return view.reasons == ("control_sample",) and view.label is None
+
+
+def decide_together(
+    desk: Desk, view: MicrographView, decision: Decision, *, label_seen: int | None
+) -> int:
+    """Say the same of a field and of every other field of its specimen that waits.
+
+    Returns:
+        On how many; one that somebody else decides meanwhile keeps what they said.
+
+    Raises:
+        Meanwhile: Another label holds for the field that was looked at; nothing was written.
+    """
+    at, others = desk.now(), waiting(desk, view)
+    given = replace(decision, bulk=bool(others))
+    acts.decide(desk, view.id, given, label_seen=label_seen, at=at)
+    count = 1
+    for one in others:
+        try:
+            unseen = replace(given, result_seen=one.result_id, viewing_s=None)
+            desk.store.decide(one.id, unseen, at=at, expected=None)
+        except Overtaken:
+            continue
+        count += 1
+    return count
+
+
+def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) -> int:
+    """Take a decision back, and with it all that were given in the same act; how many.
+
+    Raises:
+        NotYours: Somebody else decided, and `by` may not take that back.
+        WrongUse: There is nothing to take back, or nobody is named.
+    """
+    label, count = view.label, 0
+    acts.undo(desk, view.id, by=by, any_ones=any_ones)
+    if label is None or not label.bulk:
+        return 1
+    for one in fields_of(desk, view):
+        same = one.label
+        if same and same.bulk and (same.by, same.at) == (label.by, label.at):
+            acts.undo(desk, one.id, by=by, any_ones=any_ones)
+            count += 1
+    return count + 1
