@@ -38,14 +38,14 @@ REASONS: dict[str, tuple[str, str]] = {
         "Shoot again, or prepare the specimen again; mark it unusable with U if it cannot be read.",
     ),
     "unexpected_subtype": (
-        "Subtype other than the material allows",
+        "Subtype other than expected",
         "Check that specimen and order belong together.",
     ),
     "out_of_scope": (
-        "Outside the validated magnification",
+        "Outside what the model was validated on",
         (
-            "The model was not validated at this scale. Decide by eye, or shoot again at one "
-            "it was validated at."
+            "Decide by eye; or shoot it as the validated ones were, or have the model validated "
+            "on it (agent validate)."
         ),
     ),
     "untrained": (

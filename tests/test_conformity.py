@@ -82,6 +82,14 @@ def test_a_specimen_with_everything_proved_conforms():
         ({"codes": ("G7", "G8")}, "field 3 could be 7 or 8"),
         ({"code": "G7", "codes": ("G7",)}, "field 3 could be 7"),
         ({"awaits": True, "reasons": ("strange",)}, "field 3 awaits review (strange)"),
+        (
+            {
+                "awaits": True,
+                "reasons": ("uncertain", "out_of_scope"),
+                "outside": "material C56E2 has 0 validated specimens",
+            },
+            "field 3 awaits review (uncertain, material C56E2 has 0 validated specimens)",
+        ),
         ({"um_per_px": None}, "field 3 has no scale"),
         ({"scale_in_doubt": True}, "field 3: its scale is in doubt, as its witnesses disagree"),
         ({"code": None, "codes": ()}, "field 3 has no answer yet"),
@@ -247,6 +255,7 @@ COARSE = field(9, code="G7", codes=("G7",))
     [
         (Superseded("a nicer one", "B. Eile"), "undecided"),
         (Superseded("over-etched", "B. Eile", defect="over_etched"), "conforms"),
+        (Superseded("blurred", "B. Eile", defect="out_of_focus"), "undecided"),
         (Superseded("wrong place", "R. Stahl", lead=True), "conforms"),
     ],
 )

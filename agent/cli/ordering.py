@@ -349,16 +349,17 @@ def _refuse_hiding(
 ) -> None:
     """Refuse that a field which breaks its limit goes without a defect or a lead's word."""
     from agent.orders.assessment import assess, breaking  # noqa: PLC0415
+    from agent.orders.facts import PREPARATION_DEFECTS  # noqa: PLC0415
 
-    if defect or lead:
+    if defect in PREPARATION_DEFECTS or lead:
         return
     assessed = assess(store, number, lab_in(settings, store))
     found = [one for one in (breaking(assessed) if assessed else ()) if one.id in ids]
     if found:
         raise WrongUse(
             f"{found[0].called} ({found[0].id}) does not keep its limit: name the preparation "
-            "defect with --defect KIND, or have a lead do it (an account of that role, or a name "
-            "in [orders] leads)."
+            f"defect with --defect KIND ({', '.join(PREPARATION_DEFECTS)}), or have a lead do it "
+            "(an account of that role, or a name in [orders] leads)."
         )
 
 

@@ -150,7 +150,16 @@ def _defects(seen: Seen) -> str:
     return _sentence(", ".join(f.replace("_", " ").strip() for f in found))
 
 
+def _unexpected(seen: Seen) -> str:
+    if seen.ordered:
+        wanted = " or ".join(seen.ordered)
+        return f"Ordered {wanted}, looks like {seen.subtype}: mix-up or heat treatment?"
+    return f"{seen.process_data.get('material', 'The material')} came out as {seen.subtype}."
+
+
 def _out_of_scope(seen: Seen) -> str:
+    if seen.outside:
+        return _sentence(seen.outside)
     return f"The scale is {seen.um_per_px:.4g} µm per pixel." if seen.um_per_px else ""
 
 
@@ -180,9 +189,7 @@ _FINDINGS: dict[str, Callable[[Seen], str]] = {
         "Neither metadata nor a readable micron bar says how large a pixel is."
     ),
     "input_defect": _defects,
-    "unexpected_subtype": lambda seen: (
-        f"{seen.process_data.get('material', 'The material')} came out as {seen.subtype}."
-    ),
+    "unexpected_subtype": _unexpected,
     "out_of_scope": _out_of_scope,
 }
 

@@ -111,6 +111,8 @@ class Seen:
     engine: str
     precision: str
     decision: Said | None
+    ordered: tuple[str, ...] = ()
+    outside: str = ""
 
     @property
     def name(self) -> str:
@@ -376,6 +378,8 @@ def seen_of(view: MicrographView) -> Seen:
         engine=view.engine,
         precision=view.precision,
         decision=_said(view),
+        ordered=tuple(view.expected.get("subtypes") or ()),
+        outside=str(view.expected.get("outside") or ""),
     )
 
 

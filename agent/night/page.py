@@ -62,8 +62,8 @@ REASON_LINES = (
     ("scale_unknown", "attention", "without a known scale"),
     ("scale_conflict", "attention", "whose scales disagree"),
     ("input_defect", "attention", "with an image or preparation defect"),
-    ("unexpected_subtype", "attention", "of another subtype than the material allows"),
-    ("out_of_scope", "attention", "outside the validated magnification"),
+    ("unexpected_subtype", "attention", "of another subtype than expected"),
+    ("out_of_scope", "attention", "outside what the model was validated on"),
     ("untrained", "attention", "waiting for a first model"),
     ("control_sample", "attention", "picked as control sample"),
 )

@@ -289,6 +289,7 @@ def field_of(
         etchant=told.get("etchant", ""),
         superseded=_said(said) if said else gone,
         held=held(view),
+        outside=str(view.expected.get("outside") or ""),
     )
 
 

@@ -10,9 +10,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from agent.orders.facts import DEFECTS, Conformity, Decided, FieldFacts, SpecimenFacts, Statement
+from agent.orders.facts import (
+    PREPARATION_DEFECTS,
+    Conformity,
+    Decided,
+    FieldFacts,
+    SpecimenFacts,
+    Statement,
+)
 from agent.orders.limit import Direction, is_beyond_teaching
 from agent.orders.specification import same
+from agent.triage import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -126,9 +134,11 @@ def _plain(name: str) -> str:
 def _why(field: FieldFacts, rules: Rules) -> str:
     if said := rules.unexpected(field.code):
         return f": {said}"
-    return (
-        f" ({', '.join(word.replace('_', ' ') for word in field.reasons)})" if field.reasons else ""
-    )
+    words = [
+        field.outside if word == Reason.OUT_OF_SCOPE and field.outside else word.replace("_", " ")
+        for word in field.reasons
+    ]
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _of_the_decision(field: FieldFacts, decided: Decided, rules: Rules) -> Iterator[str]:
@@ -302,10 +312,10 @@ def _told(field: FieldFacts) -> str | None:
 
 
 def _is_excused(field: FieldFacts) -> bool:
-    if _is_unusable(field) and field.decided and field.decided.said in DEFECTS:
+    if _is_unusable(field) and field.decided and field.decided.said in PREPARATION_DEFECTS:
         return True
     gone = field.superseded
-    return gone is not None and (gone.lead or gone.defect in DEFECTS)
+    return gone is not None and (gone.lead or gone.defect in PREPARATION_DEFECTS)
 
 
 def _of_the_model(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 PREPARATION_DEFECTS = ("over_etched", "under_etched", "scratched", "stained")
 IMAGE_DEFECTS = ("out_of_focus", "exposure", "wrong_crop", "wrong_magnification")
 DEFECTS = (*PREPARATION_DEFECTS, *IMAGE_DEFECTS)
-"""Reasons, set down by a person, for which a field may be replaced by a new one."""
+"""Reasons, set down by a person, for which a field is replaced by a new one; only one of the
+preparation lets a field go that breaks its limit without a lead's word."""
 
 
 class Conformity(StrEnum):
@@ -74,6 +75,7 @@ class FieldFacts:
         coarser_share: Size → share of the field that looks coarser than it.
         material, magnification, etchant: As known of the field, "" where not.
         superseded: It no longer counts, and why. held: why its source's results are held, "".
+        outside: Why it lies outside the validated scope of its bundle, "".
     """
 
     id: str
@@ -93,6 +95,7 @@ class FieldFacts:
     etchant: str = ""
     superseded: Superseded | None = None
     held: str = ""
+    outside: str = ""
 
     @property
     def called(self) -> str:
