@@ -323,6 +323,20 @@ def test_two_specifications_that_both_apply_leave_the_order_undecided(desk):
     assert "ring-a and ring-b both apply" in document["missing"][0]
 
 
+def test_a_limit_that_names_an_unknown_size_is_named_and_the_order_stays_undecided(desk):
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field))
+    file = desk.folder / "specifications.toml"
+    file.write_text(DEMAND.replace("8 or finer", "12 or finer"), encoding="utf-8")
+
+    document = desk.order()
+
+    assert document["conformity"] == "undecided"
+    assert document["specimens"][0]["missing"] == [
+        "subtype G has no size 12; known are 5, 6, 7, 8, 9-10"
+    ]
+
+
 def test_without_a_limit_an_order_is_not_assessed(desk):
     desk.take(1)
     (desk.folder / "specifications.toml").unlink()
@@ -331,12 +345,6 @@ def test_without_a_limit_an_order_is_not_assessed(desk):
 
     assert document["conformity"] == "not_assessed"
     assert document["missing"] == ["no specification limit is set for material 100Cr6"]
-
-
-def test_every_command_shows_an_example(desk):
-    for words in (["order"], *(["orders", w] for w in ("list", "import", "urgent", "assign"))):
-        assert desk.agent(*words, "--help") == 0
-        assert "Example: agent" in " ".join(desk.out.split())
 
 
 def test_the_page_and_the_api_say_what_the_command_says(desk):

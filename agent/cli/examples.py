@@ -68,12 +68,15 @@ EXAMPLES: dict[str, str] = {
     "orders import": 'agent orders import orders.csv --by "R. Stahl"',
     "orders urgent": "agent orders urgent 4711",
     "orders unassigned": "agent orders unassigned",
-    "orders assign": 'agent orders assign 1f2e3d4c5b6a7988 4711 2 --by "R. Stahl"',
+    "orders assign": (
+        'agent orders assign 1f2e3d4c5b6a7988 4711 2 --by "R. Stahl" --reason "label fell off"'
+    ),
     "orders supersede": (
         'agent orders supersede 1f2e3d4c5b6a7988 --by "R. Stahl" --reason "scratched, taken again"'
     ),
     "orders prepare-again": (
         'agent orders prepare-again 4711 2 --by "R. Stahl" --reason "etched too long"'
+        " --defect over_etched"
     ),
     "trace": "agent trace 4711 for-the-customer",
     "validate": 'agent validate 100Cr6 labelled --by "R. Stahl"',

@@ -61,7 +61,7 @@ def lab_in(settings: Settings, store: Store) -> Lab:
 
 @app.command()
 def order(context: typer.Context, number: Number, as_json: Json = False) -> None:
-    """Say whether an order conforms, and what is missing. Example: agent order 4711."""
+    """Say whether an order conforms, and what is missing."""
     from agent.orders.assessment import assess  # noqa: PLC0415
     from agent.orders.document import document_of  # noqa: PLC0415
 
@@ -125,7 +125,7 @@ def _code(field: FieldFacts) -> str:
 
 @orders.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
-    """List every order, urgent ones first. Example: agent orders list."""
+    """List every order, urgent ones first."""
     with store_of(settings_of(context)) as store:
         lines = store.orders.all()
     if as_json:
@@ -175,7 +175,7 @@ def import_(
     file: Annotated[Path, typer.Argument(help="A CSV with a column order.")],
     by: By = "",
 ) -> None:
-    """Take an order list in. Example: agent orders import monday.csv."""
+    """Take an order list in."""
     from agent.cli.learning import os_user  # noqa: PLC0415
     from agent.night import taxonomy_in_force  # noqa: PLC0415
     from agent.orders.order_list import take_list  # noqa: PLC0415
@@ -204,7 +204,7 @@ def urgent(
     off: Annotated[bool, typer.Option("--off", help="It waits its turn again.")] = False,
     by: By = "",
 ) -> None:
-    """Let an order go first in processing and in review. Example: agent orders urgent 4711."""
+    """Let an order go first in processing and in review."""
     from agent.cli.learning import os_user  # noqa: PLC0415
     from agent.orders.urgency import put_first  # noqa: PLC0415
 
@@ -251,7 +251,7 @@ def control(context: typer.Context, as_json: Json = False) -> None:
 
 @orders.command()
 def unassigned(context: typer.Context, as_json: Json = False) -> None:
-    """List fields that belong to no specimen, and why. Example: agent orders unassigned."""
+    """List fields that belong to no specimen, and why."""
     with store_of(settings_of(context)) as store:
         found = store.orders.unassigned()
     if as_json:
@@ -277,7 +277,7 @@ def assign(  # noqa: PLR0917 - each is a word of the command
     preparation: Annotated[str, typer.Option(help="Else the latest one.")] = "",
     field: Annotated[str, typer.Option(help="Its number on the specimen.")] = "",
 ) -> None:
-    """Say where a field belongs. Example: agent orders assign ID 4711 01 --by A --reason label."""
+    """Say where a field belongs."""
     keys = {"order": number, "specimen": specimen, "preparation": preparation, "field": field}
     with store_of(settings_of(context)) as store:
         store.orders.assign(public_id, keys, by=by, reason=reason, at=_now())
@@ -292,7 +292,7 @@ def supersede(
     reason: Reason = "",
     defect: Defect = "",
 ) -> None:
-    """Let a field count no longer. Example: agent orders supersede ID --by Ada --reason blurred."""
+    """Let a field count no longer."""
     settings = settings_of(context)
     with store_of(settings) as store:
         lead = _checked(settings, store, by, defect)
@@ -314,10 +314,7 @@ def prepare_again(  # noqa: PLR0917 - each is a word of the command
     reason: Reason = "",
     defect: Defect = "",
 ) -> None:
-    """Begin the next preparation of a specimen: what comes from now on belongs to it.
-
-    Example: agent orders prepare-again 4711 01 --by Ada --reason "too dark" --defect over_etched
-    """
+    """Begin the next preparation of a specimen: what comes from now on belongs to it."""
     settings = settings_of(context)
     with store_of(settings) as store:
         lead = _checked(settings, store, by, defect)
@@ -368,7 +365,7 @@ def _refuse_hiding(
 
 @spec.command("list")
 def list_specifications(context: typer.Context, as_json: Json = False) -> None:
-    """List what is demanded, and of whom. Example: agent spec list."""
+    """List what is demanded, and of whom."""
     settings = settings_of(context)
     with store_of(settings) as store:
         lab = lab_in(settings, store)
@@ -408,7 +405,7 @@ def list_specifications(context: typer.Context, as_json: Json = False) -> None:
 
 @spec.command("check")
 def check_specifications(context: typer.Context) -> None:
-    """Check specifications.toml; every fault is named, exit code 2. Example: agent spec check."""
+    """Check specifications.toml; every fault is named, exit code 2."""
     from agent.orders import BadSpecification, faults, read_specifications  # noqa: PLC0415
 
     settings = settings_of(context)
@@ -434,10 +431,7 @@ def automatic(
     by: By = "",
     reason: Reason = "",
 ) -> None:
-    """Let the model alone say "conforms" for a material: a lead's act, on a validation record.
-
-    Example: agent spec automatic 100Cr6 --by "R. Stahl" --reason "validated on 61 specimens"
-    """
+    """Let the model alone say "conforms" for a material: a lead's act, on a validation record."""
     from agent.orders.lab import is_lead  # noqa: PLC0415
     from agent.orders.validation import switch  # noqa: PLC0415
 

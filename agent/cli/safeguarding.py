@@ -140,7 +140,7 @@ def check(
     """Check database, reading and judging: the installation check. 3 if anything is not as it was.
 
     Shipped reference images, and those in the data folder's reference/, have to give their stored
-    answers; run it after a change of PC, driver or version. Example: agent check
+    answers; run it after a change of PC, driver or version.
     """
     from agent import safekeeping  # noqa: PLC0415
     from agent.archive import Archive  # noqa: PLC0415

@@ -43,7 +43,7 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
     """Validate the bundle at work on labelled micrographs of one material, and keep the record.
 
     It says how often a part would have been called conforming falsely, per limit; a lead needs it
-    before the model alone may say so. Example: agent validate 100Cr6 labelled/
+    before the model alone may say so.
     """
     from agent import labelled_folder  # noqa: PLC0415
     from agent.orders import validation  # noqa: PLC0415
