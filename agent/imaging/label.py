@@ -26,9 +26,9 @@ _MIN_SCORE = 0.6
 _NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.5, 8.0)  # × 10ⁿ: what bars are labelled with
 _UM = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "in": 25400.0, "mil": 25.4}
 # What OCR makes of "µm": the two code points, the Latin letters that resemble it, a lost leg.
-_MICRO = r"(?:[µμuúùûüūyjpνvƒ]\s?[mnrM]{1,2}|[µμ]|microns?|micrometers?|micrometres?)"
+_MICRO = r"(?:[µμuúùûüūyjpνvƒ]\s?y?[mnrhM]{1,2}|[µμ]|microns?|micrometers?|micrometres?)"
 _UNIT = rf"(?P<unit>{_MICRO}|nm|mm|inches|inch|in|mils?)"
-_NUMBER = r"(?P<number>\d+(?:[.,]\d+)?|[.,]\d+)"
+_NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
 _ALONE = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_NUMBER}\s*{_UNIT}[|\-–—_\[\]<>←→.\s]*$")
 _AMONG = re.compile(rf"(?<![\w.,=]){_NUMBER}\s?{_UNIT}(?![\w=/])")
 _LOOKALIKE = str.maketrans({"O": "0", "o": "0", "Q": "0", "l": "1", "I": "1", "S": "5", "B": "8"})
@@ -107,7 +107,7 @@ def _points_repaired(words: str) -> str:
 
 def _length(found: re.Match[str], start: float, end: float) -> Length | None:
     unit = _unit(found["unit"])
-    value = float("0" + found["number"].replace(",", "."))
+    value = float(found["number"].replace(",", "."))
     lost_point = re.match(r"0\d", found["number"]) is not None  # "02 mm" was "0,2 mm"
     if lost_point or not _is_nice(value):
         return None
@@ -154,11 +154,13 @@ def rows_of_ink(ink: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
     Returns:
         Boxes (x0, y0, x1, y1); none where the mask holds too much to be writing.
     """
-    count, _, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)
-    if count > 150:
-        return []
+    _, _, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)
     x, y, w, h, area = (stats[1:, i] for i in range(5))
     letters = (h <= 80) & (w <= 3 * h + 8) & (w <= 110) & (area >= 2)
+    if letters.sum() > 150:
+        letters &= area >= 6  # noise is smaller than any point
+    if letters.sum() > 150:
+        return []
     boxes = np.stack([x, y, x + w, y + h], axis=1)[letters]
     boxes = boxes[np.argsort(boxes[:, 0])]
     rows: list[list[int]] = []
@@ -182,6 +184,37 @@ def rows_of_ink(ink: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
         and 2 <= letters_in <= 40
         and not _cut_off(ink, (x0, y0, x1, y1))
     ]
+
+
+def with_lost_digits(
+    picture: NDArray[np.uint8], box: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
+    """Widen a box to the left while ink goes on there: "150" is no "50".
+
+    Args:
+        picture: (h, w, 3) uint8, RGB.
+        box: Where words are, in pixels of the picture.
+
+    Returns:
+        The box with what stands before it at a letter's distance.
+    """
+    x0, y0, x1, y1 = box
+    high = y1 - y0
+    start = max(0, x0 - 3 * high)
+    words = picture[y0:y1, start:x1].astype(np.int16)
+    known = words[:, x0 - start :].reshape(-1, 3)
+    paper = np.median(known, axis=0)
+    off = np.abs(known - paper).max(axis=1)
+    ink = np.median(known[off >= np.percentile(off, 92)], axis=0)
+    like_ink = np.abs(words - ink).max(axis=2) < 0.5 * np.abs(ink - paper).max()
+    inked = like_ink.mean(axis=0) > 0.08
+    left = x0
+    for x in range(x0 - 1, start - 1, -1):
+        if inked[x - start]:
+            left = x
+        elif left - x > 0.45 * high:
+            break
+    return (left, y0, x1, y1)
 
 
 def _cut_off(ink: NDArray[np.bool_], box: tuple[int, int, int, int]) -> bool:

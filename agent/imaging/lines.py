@@ -121,7 +121,7 @@ def _measured(plane: Plane, box: Box, number: int) -> Line | None:
     if level < 90 or np.mean(spread > 0.18 * level) > 0.07:
         return None
     exact = bool(np.mean(spread <= 1) > 0.97)
-    if not exact and (y0 == 0 or y1 == height):
+    if y0 == 0 or y1 == height:
         return None  # a strip that the image's edge makes of an area
     # Within four pixels above and below something else begins, in nearly every column.
     above, below = plane[max(0, y0 - 4) : y0, x0:x1], plane[y1 : min(height, y1 + 4), x0:x1]
@@ -173,7 +173,7 @@ def _crossing(rows: Plane, start: int, step: int, threshold: float) -> int:
 def _with_ticks(plane: Plane, line: Line, level: float) -> Line:
     """Find what stands up at the ends of a line: ticks of a bar, or the sides of a box."""
     x0, y0, x1, y1 = line.box
-    least = level - (20 if line.exact and line.plane != COLOUR_PLANE else 70)
+    least = level - float(np.clip(0.3 * line.contrast, 20, 70))
     left = _upright(plane, range(x0 - 1, x0 + 9), y0, y1, least)
     right = _upright(plane, range(x1, x1 - 10, -1), y0, y1, least)
     left = None if left is None or left[0] > x0 + 2 else left
@@ -237,7 +237,11 @@ def _upright(
 def distinct(lines: list[Line]) -> list[Line]:
     """Keep one of the candidates that several planes and levels gave."""
     kept: list[Line] = []
-    order = sorted(lines, key=lambda line: (line.exact, line.crisp > 0.9, line.width), reverse=True)
+    order = sorted(
+        lines,
+        key=lambda line: (line.exact, line.crisp > 0.9, min(line.contrast, 120), line.width),
+        reverse=True,
+    )
     for line in order[:400]:
         same = (overlap(line.box, k.box) > 0.6 and overlap(k.box, line.box) > 0.6 for k in kept)
         if not any(same):
@@ -245,10 +249,20 @@ def distinct(lines: list[Line]) -> list[Line]:
     return kept
 
 
-def with_broken(lines: list[Line]) -> list[Line]:
+def _of_one_colour(pixels: NDArray[np.uint8], one: Line, other: Line) -> bool:
+    """Say whether two lines have the same ink."""
+    inks = [
+        np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
+        for x0, y0, x1, y1 in (one.core, other.core)
+    ]
+    return bool(np.abs(inks[0] - inks[1]).max() < 50)
+
+
+def with_broken(lines: list[Line], pixels: NDArray[np.uint8]) -> list[Line]:
     """Add lines that their label breaks in two."""
     joined = []
-    halves = sorted(lines, key=lambda line: line.width, reverse=True)[:60]
+    drawn = (line for line in lines if line.crisp > 0.6 and not line.framed)
+    halves = sorted(drawn, key=lambda line: (line.exact, line.contrast), reverse=True)[:60]
     for one in halves:
         for other in halves:
             gap = other.box[0] - one.box[2]
@@ -258,9 +272,7 @@ def with_broken(lines: list[Line]) -> list[Line]:
             alike = abs(one.width - other.width) <= max(6, 0.25 * one.width)
             level = abs((a0 + a1) - (b0 + b1)) <= 4 and abs((a1 - a0) - (b1 - b0)) <= 4
             long = min(one.width, other.width) >= max(18, 8 * (a1 - a0))
-            drawn = one.exact and other.exact
-            close = drawn or abs(one.contrast - other.contrast) < 60
-            if alike and level and long and close:
+            if alike and level and long and _of_one_colour(pixels, one, other):
                 box = (one.box[0], min(a0, b0), other.box[2], max(a1, b1))
                 length = float(box[2] - box[0])
                 left, right = one.ticks[0], other.ticks[1]

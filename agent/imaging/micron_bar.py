@@ -80,7 +80,8 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     planes = planes_of(pixels)
     band = find_band(pixels)
     lines = distinct([line for number in range(len(planes)) for line in find_lines(planes, number)])
-    lines = with_broken([line for line in lines if not _is_paper(pixels, line, band)])
+    lines = [line for line in lines if not _is_paper(pixels, line, band)]
+    lines = with_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
     bars = _read(pixels, _ranked(lines, band, pixels.shape), band)
     if not any(bar.um is not None for bar in bars):
         combs = distinct([comb for plane in planes for comb in find_combs(plane)])
@@ -95,6 +96,16 @@ def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
         return False
     rows = pixels[band[1] : band[3], ::8].reshape(-1, 3)
     return _alike(_colour(pixels, line), np.median(rows, axis=0), 40)
+
+
+def _is_written_on(pixels: NDArray[np.uint8], line: Line) -> bool:
+    """Say whether a line is a strip of paper: something else stands within it."""
+    x0, y0, x1, y1 = line.core
+    if y1 - y0 < 8:
+        return False
+    rows = pixels[y0 + 1 : y1 - 1, x0 + 2 : x1 - 2].astype(np.int16)
+    off = np.abs(rows - np.median(rows.reshape(-1, 3), axis=0)).max(axis=2) > 60
+    return float(off[off.mean(axis=1) < 0.8].mean()) > 0.03 if off.size else False
 
 
 def _ranked(lines: list[Line], band: Box | None, shape: Sequence[int]) -> list[Line]:
@@ -153,7 +164,9 @@ def _read(pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None) -> li
 def _is_convincing(line: Line) -> bool:
     """Say whether a line is so like a bar that its label is worth looking for at length."""
     if line.exact:
-        return line.crisp >= 0.85 and line.contrast >= 80 and line.width >= 16
+        return line.crisp >= 0.7 and line.contrast >= 80 and line.width >= 16
+    if line.kind == "caps":
+        return line.crisp >= 0.7 and line.contrast >= 120 and line.width >= 28
     near_edge = line.rank >= 4.6
     return near_edge and line.crisp >= 0.93 and line.contrast >= 90 and line.width >= 28
 
@@ -187,10 +200,21 @@ def _labelled(
 ) -> FoundBar | None:
     """Read around a line; read wider where the region's edge cut words in two."""
     bar, cut = _best_pair(pixels, lines, region, detect=detect)
-    if bar is None and cut:
-        wide = _surroundings(lines[0], pixels.shape, wider=1.8)
-        bar, _ = _best_pair(pixels, lines, wide, detect=detect)
+    if bar is None and cut is not None:
+        bar, _ = _best_pair(pixels, lines, _beyond(cut, pixels.shape), detect=detect)
     return bar
+
+
+def _beyond(words: Box, shape: Sequence[int]) -> Box:
+    """Say where words go on that an edge cut in two: eight letters on, and a line above."""
+    x0, y0, x1, y1 = words
+    high = max(16, y1 - y0)
+    return (
+        max(0, x0 - 8 * high),
+        max(0, y0 - high),
+        min(shape[1], x1 + 8 * high),
+        min(shape[0], y1 + high),
+    )
 
 
 def _best_pair(
@@ -199,16 +223,17 @@ def _best_pair(
     region: Box,
     *,
     detect: bool,
-) -> tuple[FoundBar | None, bool]:
+) -> tuple[FoundBar | None, Box | None]:
     """Read the words around the first of some lines; pair a length with the line it labels.
 
     Returns:
-        The bar, or None; and whether words near it were cut by the region's edge.
+        The bar, or None; and the words that the region's edge cut in two, or None.
     """
     x0, y0, x1, _ = region
     views = _views(pixels, lines[0], region)
     picture = views[0]
     found = labels.texts(picture) if detect else _letters(picture, lines[0], pixels, x0)
+    found = [labels.with_lost_digits(picture, box) for box in found]
     places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in found]
     lines = [line for line in lines if not any(_is_stroke(line, place) for place in places)]
     if not detect:
@@ -218,13 +243,15 @@ def _best_pair(
         ]
         order = np.argsort(near, kind="stable")[:2]
         found, places = [found[i] for i in order], [places[i] for i in order]
-    cut = False
+    cut: Box | None = None
     lengths: list[tuple[labels.Length, Box]] = []
     for box, around in zip(found, places, strict=True):
         if all(_distance(line, around) is None for line in lines):
             continue
-        if (x0 and box[0] <= 2) or (x1 < pixels.shape[1] and box[2] >= x1 - x0 - 2):
-            cut = True
+        near_edge = 0.4 * (box[3] - box[1])
+        goes_on = (x0 and box[0] <= near_edge, x1 < pixels.shape[1] and around[2] >= x1 - near_edge)
+        if any(goes_on):
+            cut = around if cut is None else cut
             continue
         for length in labels.read_lengths(views, box):
             left, right = (round(at * (box[2] - box[0])) for at in (length.start, length.end))
@@ -276,18 +303,25 @@ def _views(pixels: NDArray[np.uint8], line: Line, region: Box) -> list[NDArray[n
 
 
 def _paint_over(picture: NDArray[np.uint8], box: Box) -> None:
+    """Paint over a box, each half of it with what stands above or below."""
     height, width = picture.shape[:2]
     x0, y0 = max(0, box[0]), max(0, box[1])
     x1, y1 = min(width, box[2]), min(height, box[3])
-    rim = np.concatenate([picture[max(0, y0 - 2) : y0, x0:x1], picture[y1 : y1 + 2, x0:x1]])
-    picture[y0:y1, x0:x1] = np.median(rim.reshape(-1, 3), axis=0) if rim.size else 0
+    if x0 >= x1 or y0 >= y1:
+        return
+    middle = (y0 + y1) // 2
+    picture[y0:middle, x0:x1] = picture[max(0, y0 - 1) if y0 else min(y1, height - 1), x0:x1]
+    picture[middle:y1, x0:x1] = picture[y1 if y1 < height else max(0, y0 - 1), x0:x1]
 
 
 def _ink(picture: NDArray[np.uint8], line: Line, pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Say which pixels of a picture have the colour of a line."""
     if line.plane == COLOUR_PLANE:
-        grey = picture[:, :, 0]
-        return np.asarray(grey < 0.5 * float(np.median(grey)))
+        paper = float(np.median(picture[:, :, 0]))
+        x0, y0, x1, y1 = line.core
+        drawn = pixels[y0:y1, x0:x1].reshape(-1, 3)
+        ink = 255.0 - float(np.median(drawn.max(axis=1) - drawn.min(axis=1)))
+        return np.asarray(picture[:, :, 0] < (paper + ink) / 2)
     x0, y0, x1, y1 = line.core
     colour = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
     off = cv2.absdiff(picture, np.full_like(picture, colour.astype(np.uint8))).max(axis=2)
