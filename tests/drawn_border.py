@@ -45,7 +45,7 @@ def mounted(rgb, rng, border, words, *, colour):
     Args:
         rgb: (h, w, 3) float32, the field without noise of the camera.
         rng: Decides all that is left open.
-        border: A kind, or True for any.
+        border: A kind, "layered" for a second material in place of a mount, or True for any.
         words: Gets what was chosen.
         colour: Whether the camera sees colours.
 
@@ -53,9 +53,10 @@ def mounted(rgb, rng, border, words, *, colour):
         The field, and (h, w) bool: outside, bleeding.
     """
     height, width = rgb.shape[:2]
-    kind = border if isinstance(border, str) else str(rng.choice(BORDERS, p=_BORDER_SHARES))
+    kind = border if border in BORDERS else str(rng.choice(BORDERS, p=_BORDER_SHARES))
     mount = str(rng.choice(MOUNTS, p=_MOUNT_SHARES))
-    words |= {"border": kind, "mount": mount}
+    mount = "layer" if border == "layered" else mount
+    words |= {"layered": kind} if mount == "layer" else {"border": kind, "mount": mount}
     depth = _depth(rng, kind, height, width)
     rough = rng.uniform(0.3, 3.0)
     depth = depth + rough * soft_noise(rng, height, width, 6)
@@ -66,7 +67,7 @@ def mounted(rgb, rng, border, words, *, colour):
         words["rounded"] = "yes"
         rgb = _rounded(rgb, rng, depth)
     bleeding = np.zeros((height, width), bool)
-    if rng.random() < 0.35:
+    if rng.random() < 0.35 and mount != "layer":
         words["bleeding"] = "yes"
         rgb, bleeding = _bled(rgb, rng, depth, colour=colour)
     soft = rng.uniform(0.7, 4.0)
@@ -79,13 +80,15 @@ def mounted(rgb, rng, border, words, *, colour):
         wide = rng.uniform(2, 9)
         out *= 1 - 0.85 * np.exp(-(((depth + wide) / wide) ** 4))[:, :, None]
     outside = depth < 0
-    if rng.random() < 0.15 and kind != "round":
+    if rng.random() < 0.15 and kind != "round" and mount != "layer":
         words["coating"] = "yes"
         thick = rng.uniform(8, 40)
         layer = (depth >= 0) & (depth < thick)
         tone = float(np.clip(level + rng.choice([-70, 70]), 20, 250))
         out[layer] = tone + 4 * rng.normal(0, 1, (int(layer.sum()), 1))
         outside = depth < thick
+    if mount == "layer":  # a layered specimen is specimen throughout
+        return out, np.zeros_like(outside), np.zeros_like(outside)
     return out, outside, bleeding & ~outside
 
 

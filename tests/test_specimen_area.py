@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from drawn import draw
 
-from agent.imaging.specimen_area import find_border, grid_shape
+from agent.imaging.cells import grid_shape
+from agent.imaging.specimen_area import find_border
 
 SIZE = (450, 600)
 
@@ -58,6 +59,53 @@ def test_a_dark_phase_that_touches_the_frame_stays_in():
     pixels[np.hypot(y - 5, x - 300) < 40] = 40
 
     assert find_border(pixels).steel.all()
+
+
+def mounted_by_hand(layer=None):
+    """Put drawn steel beside 120 pixels of smooth dark resin, with a layer of 36 between them."""
+    pixels = steel(4, border=False).pixels
+    noise = np.random.default_rng(1).normal(0, 2, (450, 156, 1))
+    pixels[:, :120] = np.clip(40 + noise[:, :120], 0, 255)
+    if layer is not None:
+        pixels[:, 120:156] = np.clip(layer + noise[:, 120:], 0, 255)
+    return pixels
+
+
+@pytest.mark.parametrize("tone", [30, 235])
+def test_a_coating_beside_the_steel_is_left_out(tone):
+    border = find_border(mounted_by_hand(layer=tone))
+
+    columns = border.steel.shape[1]
+    assert not border.steel[:, : 156 * columns // 600].any()
+    assert border.steel[:, 190 * columns // 600 :].all()
+
+
+def test_a_bright_coating_is_a_warning_and_resin_alone_is_none():
+    assert "second_material" in find_border(mounted_by_hand(layer=235)).warnings
+    assert find_border(mounted_by_hand()).warnings == ()
+
+
+@pytest.mark.parametrize("tint", [(1.0, 0.8, 0.55), (0.6, 0.8, 1.0)])
+def test_a_stain_away_from_the_edge_is_kept_and_reported(tint):
+    pixels = steel(4, border=False).pixels
+    y, x = np.mgrid[:450, :600]
+    spot = np.hypot(y - 200, x - 300) < 50
+    pixels[spot] = (pixels[spot] * np.array(tint)).astype(np.uint8)
+
+    border = find_border(pixels)
+
+    assert border.warnings == ("stain",)
+    assert border.steel.all()
+    assert (border.stain & on_grid(spot)).sum() > 0.7 * on_grid(spot).sum()
+
+
+@pytest.mark.parametrize("tone", [0, 128, 255])
+@pytest.mark.parametrize("noise", [0, 4])
+def test_a_field_of_one_tone_shows_nothing(tone, noise):
+    drawn = np.random.default_rng(1).normal(tone, noise, (450, 600, 1))
+    pixels = np.repeat(np.clip(drawn, 0, 255).astype(np.uint8), 3, axis=2)
+
+    assert find_border(pixels).blank
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])

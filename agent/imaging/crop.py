@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from agent.errors import FileCode, FileError
+from agent.imaging.cells import grid_shape
 from agent.imaging.micron_bar import Graphics, find_graphics
-from agent.imaging.specimen_area import Border, find_border, grid_shape
+from agent.imaging.specimen_area import Border, find_border
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,12 +62,14 @@ class SpecimenArea:
         outside_fraction: Share of the image that is outside the specimen, bleeding included.
         polygon: The specimen's outline, (x, y) in pixels of the file.
         bleeding: Outlines of what is discoloured along that edge, for pictures.
+        stains: Outlines of what is discoloured elsewhere; it is kept.
     """
 
     whole_frame: bool
     outside_fraction: float
     polygon: tuple[tuple[int, int], ...]
     bleeding: tuple[tuple[tuple[int, int], ...], ...] = ()
+    stains: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,11 @@ def crop(
     graphics = find_graphics(pixels)
     covered = _covered(graphics, height, width)
     border = find_border(pixels, covered)
+    if border.blank:
+        raise FileError(
+            FileCode.NO_STEEL,
+            "it shows one tone and no structure of steel; look at lamp, focus and etching.",
+        )
     box = _kept(border.steel & ~covered, height, width)
     if box is None:
         raise FileError(
@@ -304,15 +312,17 @@ def _largest_rectangle(clean: NDArray[np.bool_]) -> Box | None:
 
 def _area(border: Border, covered: NDArray[np.bool_], height: int, width: int) -> SpecimenArea:
     beyond = (border.outside | border.bleeding) & ~covered
+    stains = tuple(_outlines(border.stain, height, width))
     if not border.outside.any():
         corners = ((0, 0), (width, 0), (width, height), (0, height))
-        return SpecimenArea(whole_frame=True, outside_fraction=0.0, polygon=corners)
+        return SpecimenArea(whole_frame=True, outside_fraction=0.0, polygon=corners, stains=stains)
     share = float(beyond.sum() / max(1, (~covered).sum()))
     return SpecimenArea(
         whole_frame=False,
         outside_fraction=share,
         polygon=_outlines(~border.outside, height, width)[0],
         bleeding=tuple(_outlines(border.bleeding & ~covered, height, width)),
+        stains=stains,
     )
 
 

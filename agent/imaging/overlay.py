@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 KEPT, BAR, EDGE = (0, 158, 115), (230, 159, 0), (86, 180, 233)
 BLEEDING, DROPPED, BAND = (213, 94, 0), (120, 120, 126), (204, 121, 167)
+STAIN = (240, 228, 66)
 """Okabe and Ito's colours: told apart by people who see red and green alike."""
 PAPER, INK, QUIET = (250, 250, 248), (28, 28, 32), (96, 96, 102)
 SMALLEST_PX = 900
@@ -58,6 +59,8 @@ def overlay(crop: Crop, title: str) -> NDArray[np.uint8]:
     thick = max(2, round(picture.shape[1] / 700))
     for part in crop.specimen_area.bleeding:
         _hatched(drawn, part, share, BLEEDING)
+    for part in crop.specimen_area.stains:
+        _polygon(drawn, part, share, STAIN, max(1, thick - 1))
     if not crop.specimen_area.whole_frame:
         _polygon(drawn, crop.specimen_area.polygon, share, EDGE, thick)
     if crop.band:
@@ -161,6 +164,8 @@ def _lines(crop: Crop) -> Iterable[_Line]:
         )
     if area.bleeding:
         yield _Line(BLEEDING, "bleeding", "cut along the border")
+    if area.stains:
+        yield _Line(STAIN, "stain", f"{len(area.stains)}, away from the border: kept")
     if crop.warnings:
         yield _Line(None, "warnings", ", ".join(crop.warnings).replace("_", " "))
 

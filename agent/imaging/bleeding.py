@@ -1,0 +1,176 @@
+# ruff: noqa: PLR2004 - cells and spreads, measured on drawn and real borders
+"""Follow what the edge does to the steel beside it: bleeding, and layers of another material.
+
+In:  `Cells`, the outside, the steel. Out: `Along`. Next: `specimen_area`.
+Piece by piece along the edge, tone and colour are followed inwards until they are what they are
+further in. Bleeding fades out; a zone that ends in a step is a layer of its own, such as a
+coating. How much pieces of clean steel differ from each other is measured further in, so that
+a field of large grains is not taken for a stained one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from agent.imaging.outside import shading, spread_of
+
+if TYPE_CHECKING:
+    from agent.imaging.cells import Cells, Mask, Plane
+
+PIECE = 16  # cells of the edge that are followed inwards together
+RIM = 4  # cells that the edge itself may darken or brighten
+SPREADS = 3.0  # a piece is discoloured if it is so far off what clean pieces are
+_TONES = (("light", 2.0), ("red", 0.8), ("blue", 0.8))
+"""What is followed, and the least spread, since smaller differences are not trusted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Along:
+    """What lies along the edge.
+
+    Args:
+        bleeding: (gh, gw) bool, steel that is discoloured.
+        layer: (gh, gw) bool, a coating, or the shadow, gap or bright rim of the edge itself.
+        coated: The layer is too thick for a rim: it is another material.
+    """
+
+    bleeding: Mask
+    layer: Mask
+    coated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Strip:
+    """The steel along an edge, cut across into pieces and along into steps.
+
+    Args:
+        piece: (gh, gw) int, the piece of the edge that is nearest.
+        step: (gh, gw) int, cells from the edge; those beyond `2 * reach` count as there.
+        reach: How far in bleeding is looked for; beyond it the steel is taken for clean.
+    """
+
+    piece: Plane
+    step: Plane
+    reach: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Zone:
+    """How far (cells) a piece of the edge looks other than the steel, and how that ends."""
+
+    depth: int
+    sharp: bool
+
+
+def along_edge(cells: Cells, outside: Mask, steel: Mask) -> Along:
+    """Find bleeding and layers along an edge.
+
+    Args:
+        cells: What they look like.
+        outside: (gh, gw) bool, one side of the edge.
+        steel: (gh, gw) bool, the other side.
+    """
+    nothing = np.zeros(steel.shape, bool)
+    strip = _strip(outside, steel)
+    if strip.reach < 8:
+        return Along(nothing, nothing, coated=False)
+    zones, whole = _zones(cells, steel, strip)
+    layered = [zone.depth for zone in zones if zone.sharp]
+    thick = 0.0
+    if whole.sharp or len(layered) > 0.5 * len(zones):
+        thick = whole.depth if whole.sharp else float(np.median(layered))
+    layer = steel & (strip.step <= thick + (thick > RIM))
+    depths = np.array([0 if zone.sharp else zone.depth for zone in zones])
+    bled = depths[depths > 3]
+    # Where much of the edge has bled, a piece that seems clean is one where the front is faint.
+    least = 0.7 * float(np.median(bled)) if len(bled) > 0.3 * len(zones) else 0.0
+    if not whole.sharp:
+        least = max(least, 0.8 * whole.depth)
+    depths = np.maximum(depths, least)[strip.piece]
+    bleeding = steel & (depths > 3) & (strip.step <= 1.3 * depths + 2)
+    return Along(bleeding & ~layer, layer, coated=thick > RIM)
+
+
+def _strip(outside: Mask, steel: Mask) -> _Strip:
+    distance, nearest = cv2.distanceTransformWithLabels(
+        (~outside).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    places = np.zeros((int(nearest.max()) + 1, 2), int)
+    places[nearest[outside]] = np.argwhere(outside)
+    block = places[nearest[steel]] // PIECE
+    piece = np.zeros(steel.shape, int)
+    piece[steel] = np.unique(block[:, 0] * 1000 + block[:, 1], return_inverse=True)[1]
+    reach = int(min(0.3 * max(steel.shape), 0.5 * float(distance[steel].max(initial=0))))
+    return _Strip(piece, np.minimum(distance.astype(int), 2 * reach), reach)
+
+
+def _zones(cells: Cells, steel: Mask, strip: _Strip) -> tuple[list[_Zone], _Zone]:
+    """Follow every piece of the edge inwards, and all of them together."""
+    deep = steel & (strip.step > strip.reach)
+    whole = _Zone(0, sharp=False)
+    zones = [whole] * (int(strip.piece.max()) + 1)
+    for name, least in _TONES:
+        plane = getattr(cells, name) - shading(getattr(cells, name), deep)
+        profiles = _profiles(plane, steel, strip)
+        clean = profiles[:, strip.reach :]
+        spread = max(least, spread_of(clean[np.isfinite(clean)]))
+        zones = [
+            max(zone, _zone(profile, spread, strip.reach), key=lambda zone: zone.depth)
+            for zone, profile in zip(zones, profiles, strict=True)
+        ]
+        [together] = _profiles(plane, steel, replace(strip, piece=np.zeros_like(strip.piece)))
+        error = max(least, _error_of_all(profiles[:, strip.reach :], spread))
+        whole = max(whole, _zone(together, error, strip.reach), key=lambda zone: zone.depth)
+    return zones, whole
+
+
+def _profiles(plane: Plane, steel: Mask, strip: _Strip) -> Plane:
+    """Say how a plane changes from the edge inwards, (pieces, steps), 0 where steel is clean."""
+    steps = 2 * strip.reach + 1
+    where = strip.piece[steel] * steps + strip.step[steel]
+    size = (int(strip.piece.max()) + 1) * steps
+    count = np.bincount(where, minlength=size)
+    total = np.bincount(where, weights=plane[steel], minlength=size)
+    means = np.where(count >= 4, total / np.maximum(count, 1), np.nan).reshape(-1, steps)
+    profiles: Plane = means - np.nanmedian(means[:, strip.reach :])
+    return profiles
+
+
+def _error_of_all(clean: Plane, spread: float) -> float:
+    """Say how far the mean of all pieces of clean steel is off, since neighbours are alike.
+
+    Source:
+        Standard error of the mean of a first-order autoregressive row.
+    """
+    off = np.nan_to_num(clean)
+    square = float((off**2).mean())
+    kept = float((off[:-1] * off[1:]).mean()) / square if len(off) > 1 and square > 0 else 0.0
+    alike = min(0.9, max(0.0, kept))
+    return spread * float(np.sqrt((1 + alike) / (1 - alike) / len(off)))
+
+
+def _zone(profile: Plane, spread: float, reach: int) -> _Zone:
+    """Follow one profile inwards: to the first three steps that look clean.
+
+    A zone without an end in reach is no zone: then grains or the lamp differ, not the edge.
+    """
+    strange = np.abs(profile[1 : reach + 1]) > SPREADS * spread
+    if strange[:4].sum() < 2:
+        return _Zone(0, sharp=False)
+    back = np.flatnonzero(~strange[1:-2] & ~strange[2:-1] & ~strange[3:])
+    depth = int(back[0]) + 1 if back.size else reach
+    if depth > 0.8 * reach:
+        return _Zone(0, sharp=False)
+    return _Zone(depth, sharp=_ends_sharply(profile, depth))
+
+
+def _ends_sharply(profile: Plane, depth: int) -> bool:
+    """Say whether a zone ends in a step: then it is a layer of its own, and no stain."""
+    within = profile[2 : max(4, depth - 1)]
+    height = float(np.nanmedian(np.abs(within)))
+    around = profile[max(1, depth - 2) : depth + 3]
+    return float(np.nanmax(around) - np.nanmin(around)) > 0.6 * height

@@ -1,0 +1,434 @@
+# ruff: noqa: PLR2004 - shares and cells, measured on drawn and real borders
+"""Say which cells lie beyond the specimen, by what they are.
+
+In:  `Cells`. Out: the outside, or None. Next: `specimen_area`, which draws the edge exactly.
+Every way of cutting the cells in two is tried. A region is a candidate if it touches the frame
+and its edge is hardly longer than that contact; it is believed by how smooth it is, how well its
+look can be told from the rest, how its light steps at the edge, its shape and its size. A dark
+phase fails that by its shape, by its kin or by its own structure, so it stays in. The weights are
+fitted, not guessed: `python tests/bench/border_weights.py` fits them anew on drawn fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from agent.imaging.cells import OCTAVE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from agent.imaging.cells import Cells, Mask, Plane
+
+WITNESSES = (
+    "smoother",
+    "mistaken_in",
+    "mistaken_out",
+    "size",
+    "large",
+    "sides",
+    "step",
+    "uneven",
+    "colour",
+    "long_edge",
+    "bent",
+    "kin",
+    "flat",
+    "grain",
+    "smooth_grain",
+    "large_edge",
+)
+"""What speaks for a region or against it, as `witnesses` gives it."""
+WEIGHTS = np.array([
+    1.56, -2.61, -4.19, 1.23, -7.62, 0.08, 0.54, -0.4,
+    0.25, -2.44, -0.76, -1.2, -1.29, 2.42, -3.55, 0.53,
+])  # fmt: skip
+CONSTANT = 4.28
+BELIEVED = 1.2
+"""Logarithm of the odds from which a region is believed: wrong on 2 of 250 drawn fields."""
+
+KNOWN_KIND = 2.0
+"""What a region gains by being of the kind of an outside that was found already."""
+
+
+def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
+    """Find the regions that lie beyond the specimen.
+
+    Half as many cells each way are enough to know what is outside, and four times as fast.
+
+    Returns:
+        The outside, or None where the field is specimen throughout; and whether a second
+        material was seen, which would be an outside but for its own structure.
+    """
+    shape = cells.usable.shape
+    cells = cells.halved()
+    scored, second = [], False
+    for region, rivals in candidates(cells):
+        said = witnesses(cells, region, rivals)
+        if said is not None:
+            belief = float(said @ WEIGHTS + CONSTANT)
+            if belief > BELIEVED and _is_material(cells, region):
+                second = True
+            elif belief > BELIEVED:
+                scored.append((belief, region))
+    outside = np.zeros(cells.usable.shape, bool)
+    for _, region in sorted(scored, key=lambda pair: -pair[0]):
+        shared = (region & outside).sum()
+        if not outside.any() or (shared > 0.8 * outside.sum() and region.sum() > outside.sum()):
+            outside = region  # the same outside, with its darker or smoother half
+        elif shared < 0.1 * region.sum():
+            own = region & ~outside
+            said = witnesses(cells, own, outside)
+            likely = said is not None and said @ WEIGHTS + CONSTANT > BELIEVED
+            if likely and _alike(cells, own, outside):
+                outside = outside | own
+    if not outside.any() or outside.sum() > 0.95 * cells.usable.sum():
+        return None, second
+    outside = _with_its_kind(cells, outside)
+    large = cv2.resize(outside.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return large > 0, second
+
+
+def _is_material(cells: Cells, region: Mask) -> bool:
+    """Say whether a large region has pores, particles or cracks of its own, as no resin has.
+
+    Grains of a filler come near to that, so a small region is not asked.
+    """
+    if region.sum() <= 0.35 * cells.usable.sum():
+        return False
+    rough = np.sort(thinned(cells.sharp_coarse[shrunk(region, 2)]))
+    last = len(rough) - 1
+    return float(rough[int(0.95 * last)] - rough[last // 2]) > 1.8 * OCTAVE
+
+
+def _with_its_kind(cells: Cells, outside: Mask) -> Mask:
+    """Look again for what is of the same kind: at another side, in a corner, as a sliver."""
+    inside = cells.usable & ~outside
+    deep_out, deep_in = shrunk(outside, 2), shrunk(inside, 2)
+    if min(deep_out.sum(), deep_in.sum()) < 12:
+        return outside
+    alike = told_apart(cells.looks, deep_out, deep_in) > 0
+    found = outside.copy()
+    for part in _parts(alike & inside, cells, least=0.06):
+        said = witnesses(cells, part, outside)
+        if said is not None and said @ WEIGHTS + CONSTANT > BELIEVED - KNOWN_KIND:
+            found |= part
+    return found if found.sum() <= 0.95 * cells.usable.sum() else outside
+
+
+# --------------------------------------------------------------------------------- candidates
+
+
+def candidates(cells: Cells) -> Iterator[tuple[Mask, Mask]]:
+    """Yield regions that could be the outside, each with what may be outside beside it."""
+    seen: set[tuple[int, ...]] = set()
+    for number in range(cells.looks.shape[-1]):
+        for mask in _cuts(cells.looks[:, :, number], cells.usable):
+            parts = list(_parts(mask, cells))
+            if not parts:
+                continue
+            together = np.logical_or.reduce(parts)
+            for part in [*parts, together] if len(parts) > 1 else parts:
+                key = (int(part.sum()) // 40, *(int(v) // 2 for v in _bounds(part)))
+                if key not in seen:
+                    seen.add(key)
+                    yield part, together & ~part
+
+
+def _cuts(plane: Plane, usable: Mask) -> Iterator[Mask]:
+    """Yield both sides of the cuts that split the values of a plane best."""
+    values = plane[usable]
+    if not values.size:
+        return
+    low, high = np.percentile(values, [0.5, 99.5])
+    if high - low < 4:
+        return
+    scaled = np.clip((plane - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
+    flat = scaled[usable].reshape(1, -1)
+    first = _otsu(flat)
+    cuts = {first}
+    for part in (flat[flat <= first], flat[flat > first]):
+        if part.size > 0.05 * flat.size:
+            cuts.add(_otsu(part.reshape(1, -1)))
+    for cut in sorted(cuts):
+        yield (scaled <= cut) & usable
+        yield (scaled > cut) & usable
+
+
+def _otsu(values: Plane) -> int:
+    cut, _ = cv2.threshold(values, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    return int(cut)
+
+
+def _parts(mask: Mask, cells: Cells, least: float = 0.12) -> Iterator[Mask]:
+    """Yield the parts of a mask that touch the frame and have an edge no longer than that.
+
+    Args:
+        mask: (gh, gw) bool.
+        cells: For what is usable, and where the frame is.
+        least: Shortest contact with the frame, as a share of the shorter side.
+    """
+    usable = cells.usable
+    cleaned = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    cleaned = cv2.morphologyEx(cleaned, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    count, marks, stats, _ = cv2.connectedComponentsWithStats(cleaned, connectivity=4)
+    contacts = np.bincount(marks[cells.frame], minlength=count)
+    for mark in range(1, count):
+        contact = int(contacts[mark])
+        area = int(stats[mark, cv2.CC_STAT_AREA])
+        if contact < least * min(mask.shape) or not 0.004 <= area / max(1, usable.sum()) <= 0.93:
+            continue
+        part = filled(marks == mark, below=0.04 * usable.size) & usable
+        if _edge_length(part, usable) <= 1.35 * contact:
+            yield part
+
+
+def _edge_length(part: Mask, usable: Mask) -> float:
+    """Say how long (cells) the edge between a part and the rest is, smoothed over 3 cells."""
+    soft = cv2.GaussianBlur(part.astype(np.float32), (0, 0), 1.0)
+    down = np.diff(soft, axis=0)[:, :-1]
+    across = np.diff(soft, axis=1)[:-1, :]
+    seen = cv2.erode(usable.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)[:-1, :-1]
+    return float(np.hypot(down, across)[seen > 0].sum())
+
+
+def _bounds(part: Mask) -> tuple[int, int, int, int]:
+    columns, rows = np.flatnonzero(part.any(axis=0)), np.flatnonzero(part.any(axis=1))
+    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
+
+
+# ------------------------------------------------------------------------------------ evidence
+
+
+_SUMMED_UP = (0.16, 0.5, 0.84, 0.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the cells of a region look: middle, spread and upper tenth of each plane of `looks`."""
+
+    middle: NDArray[Any]
+    spread: NDArray[Any]
+    upper: NDArray[Any]
+
+    @classmethod
+    def of(cls, values: Plane) -> Look:
+        """Sum up looks, (n, 5)."""
+        ordered = np.sort(thinned(values), axis=0)
+        low, middle, high, upper = (ordered[int(q * (len(ordered) - 1))] for q in _SUMMED_UP)
+        return cls(middle, (high - low) / 2, upper)
+
+
+def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] | None:
+    """Say what speaks for a region being the outside.
+
+    Args:
+        cells: What they look like.
+        region: (gh, gw) bool.
+        rivals: Cells that may be outside too: they say nothing of the steel.
+
+    Returns:
+        One number for each of `WITNESSES`; None where region or rest is too small to be judged.
+    """
+    usable = cells.usable
+    inside = usable & ~region & ~rivals
+    deep_out, deep_in = shrunk(region, 2), shrunk(inside, 2)
+    if inside.sum() < 0.04 * usable.sum() or min(deep_out.sum(), deep_in.sum()) < 12:
+        return None
+    out, into = Look.of(cells.looks[deep_out]), Look.of(cells.looks[deep_in])
+    apart = np.abs(out.middle - into.middle) / np.maximum(
+        [2.0, 3.0, 3.0, 1.0, 1.0], 0.5 * (out.spread + into.spread)
+    )
+    like_out = told_apart(cells.looks, deep_out, deep_in) > 0
+    mistaken_in = deep_in & like_out
+    kernel = np.ones((3, 3), np.uint8)
+    kin = cv2.morphologyEx(mistaken_in.astype(np.uint8), cv2.MORPH_OPEN, kernel)
+    flat = deep_in & (cells.coarse <= out.upper[2])
+    flat_share = (
+        cv2.morphologyEx(flat.astype(np.uint8), cv2.MORPH_OPEN, kernel).sum() / deep_in.sum()
+    )
+    area = float(region.sum() / usable.sum())
+    contact = int(region[cells.frame].sum())
+    sides = (region[:2], region[-2:], region[:, :2], region[:, -2:])
+    smoother = np.clip((into.upper[2] - out.upper[2]) / OCTAVE, -2.0, 2.5)
+    grain = np.sqrt(flat_share) * max(0.0, 1 - area / 0.15)
+    long_edge = _edge_length(region, usable) / max(1, contact)
+    return np.array(
+        [
+            smoother,
+            np.sqrt(mistaken_in.sum() / deep_in.sum()),
+            np.sqrt((deep_out & ~like_out).sum() / deep_out.sum()),
+            np.log(area),
+            area**2,
+            sum(bool(side.any()) for side in sides),
+            min(4.0, _step(cells.light, region, inside)),
+            min(3.0, out.spread[0] / max(2.0, into.spread[0])),
+            min(4.0, apart[3:].max()),
+            long_edge,
+            min(1.5, _bent(region, usable)),
+            np.sqrt(kin.sum() / deep_in.sum()),
+            np.sqrt(flat_share),
+            grain,
+            smoother * grain,
+            area**2 * long_edge,
+        ]
+    )
+
+
+NOISE = np.array([2.0, 3.0, 3.0, 1.0, 1.0])
+"""Differences in light, roughness and colour that are not trusted."""
+
+
+def told_apart(looks: Plane, out: Mask, into: Mask, limit: float = 12.0) -> Plane:
+    """Say of every cell whether it looks like one region or like another.
+
+    Args:
+        looks: (gh, gw, 5) float32, as `Cells.looks`.
+        out: (gh, gw) bool, cells that surely are of the first kind.
+        into: Cells that surely are of the other.
+        limit: No cell says more than that, either way.
+
+    Returns:
+        (gh, gw): logarithm of the odds that a cell is of the first kind.
+
+    Source:
+        Quadratic discriminant. Ours is trimmed, since either region may hold a little of the
+        other, and follows slow shading of the first kind's light.
+    """
+    looks = looks.copy()
+    looks[:, :, 0] -= shading(looks[:, :, 0], out)
+    each = [_strange(looks, mask) for mask in (into, out)]
+    return np.clip(0.5 * (each[0] - each[1]), -limit, limit)
+
+
+def _strange(looks: Plane, kind: Mask) -> Plane:
+    """Say how unlike a kind every cell is: squared distance, and how wide the kind is."""
+    values = thinned(looks[kind])
+    middle = _middle(values)
+    width = np.maximum(NOISE, 1.5 * _middle(np.abs(values - middle)))
+    ordinary = values[(np.abs(values - middle) <= 3.5 * width).all(axis=1)]
+    if len(ordinary) < 0.5 * len(values) or len(ordinary) < 16:
+        ordinary = values
+    centre = ordinary.mean(axis=0)
+    spread = np.cov(ordinary.T) + np.diag(NOISE**2)
+    half = np.linalg.cholesky(np.linalg.inv(spread)).astype(np.float32)
+    off = (looks - centre.astype(np.float32)) @ half
+    distance: Plane = np.einsum("...i,...i", off, off) + np.linalg.slogdet(spread)[1]
+    return distance
+
+
+def thinned(values: Plane, to: int = 1500) -> Plane:
+    """Leave every so many-th of a long row of values: enough for a median."""
+    return values[:: max(1, len(values) // to)]
+
+
+def _middle(values: Plane) -> Plane:
+    ordered: Plane = np.sort(values, axis=0)
+    middle: Plane = ordered[len(values) // 2]
+    return middle
+
+
+@cache
+def _terms(rows: int, columns: int) -> Plane:
+    """Say the terms of a surface of second order at every cell, (rows, columns, 6)."""
+    y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j].astype(np.float32)
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+
+
+def shading(light: Plane, kind: Mask) -> Plane:
+    """Follow how the light of a kind changes across it: a surface of second order, over all."""
+    terms = _terms(*light.shape)
+    known, values = thinned(terms[kind]), thinned(light[kind])
+    for _ in range(2):
+        bend = known.T @ known + np.diag([1e-3, 1, 1, 1, 1, 1]) * 0.002 * len(known)
+        found = np.linalg.solve(bend, known.T @ values)
+        off = np.abs(known @ found - values)
+        near = off <= max(3.0, 3 * float(np.median(off)))
+        known, values = known[near], values[near]
+    surface = terms @ found.astype(np.float32)
+    held: Plane = np.clip(surface, surface[kind].min(), surface[kind].max())
+    return held
+
+
+def _step(light: Plane, outside: Mask, inside: Mask) -> float:
+    """Say how much the light steps at the edge itself, in spreads: a shaded mount has no tone."""
+    out, into = outside.astype(np.float32), inside.astype(np.float32)
+    size = (5, 5)
+    out_weight, in_weight = cv2.blur(out, size), cv2.blur(into, size)
+    out_mean = cv2.blur(light * out, size) / np.maximum(out_weight, 1e-3)
+    in_mean = cv2.blur(light * into, size) / np.maximum(in_weight, 1e-3)
+    edge = (out_weight > 0.3) & (in_weight > 0.3)
+    if edge.sum() < 10:
+        return 0.0
+    rest_out, rest_in = (light - out_mean)[outside], (light - in_mean)[inside]
+    spread = max(2.0, 0.5 * (spread_of(rest_out) + spread_of(rest_in)))
+    return float(np.percentile(np.abs(out_mean - in_mean)[edge], 40)) / spread
+
+
+def spread_of(values: Plane) -> float:
+    """Say half the width of the middle two thirds: a standard deviation that outliers spare."""
+    ordered = np.sort(thinned(values))
+    last = len(ordered) - 1
+    return float(ordered[int(0.84 * last)] - ordered[int(0.16 * last)]) / 2
+
+
+def _bent(region: Mask, usable: Mask) -> float:
+    """Say how far the edge strays from a straight line or a circle, for its length."""
+    kernel = np.ones((3, 3), np.uint8)
+    beside = cv2.dilate((usable & ~region).astype(np.uint8), kernel) > 0
+    seen = cv2.erode(usable.astype(np.uint8), kernel, borderValue=1) > 0
+    near = (cv2.dilate(region.astype(np.uint8), kernel) > 0) & beside & seen
+    y, x = np.nonzero(near)
+    if len(x) <= 8:
+        return 9.0
+    points = np.stack([x, y], axis=1).astype(np.float64)
+    centred = points - points.mean(axis=0)
+    straight = np.sqrt(max(0.0, float(np.linalg.eigvalsh(centred.T @ centred / len(x))[0])))
+    design = np.column_stack([2 * centred, np.ones(len(x))])
+    (cx, cy, _), *_ = np.linalg.lstsq(design, (centred**2).sum(axis=1), rcond=None)
+    round_ = float(np.hypot(centred[:, 0] - cx, centred[:, 1] - cy).std())
+    return min(float(straight), round_) / float(np.sqrt(len(x)))
+
+
+def _alike(cells: Cells, part: Mask, outside: Mask) -> bool:
+    """Say whether a second region is a mount of the same kind as the first, if shaded."""
+    one, other = Look.of(cells.looks[part]), Look.of(cells.looks[outside])
+    room = np.maximum([25.0, 24.0, 24.0, 8.0, 8.0], 2.0 * (one.spread + other.spread))
+    return bool((np.abs(one.middle - other.middle) <= room).all())
+
+
+# ---------------------------------------------------------------------------- shapes of regions
+
+
+def shrunk(mask: Mask, by: int = 3) -> Mask:
+    """Leave what lies so many cells inside a mask; the image's edge takes nothing away."""
+    kernel = np.ones((2 * by + 1, 2 * by + 1), np.uint8)
+    eroded = cv2.erode(mask.astype(np.uint8), kernel, borderValue=1)
+    return eroded > 0
+
+
+def filled(mask: Mask, below: float = np.inf) -> Mask:
+    """Fill the holes of a mask, of fewer cells than that: what is enclosed belongs to it."""
+    _, marks, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    closed = stats[:, cv2.CC_STAT_AREA] < below
+    closed[0] = False
+    for rim in (marks[0], marks[-1], marks[:, 0], marks[:, -1]):
+        closed[rim] = False
+    whole: Mask = mask | closed[marks]
+    return whole
+
+
+def largest(mask: Mask) -> Mask:
+    """Leave the largest connected part of a mask."""
+    count, marks, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    if count <= 2:
+        return mask
+    best: Mask = marks == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    return best

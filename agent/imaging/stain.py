@@ -1,0 +1,67 @@
+"""See stains in the steel, away from its edge, and fields that show nothing at all.
+
+In:  `Cells`, and which are steel. Out: which are stained; whether there is any structure.
+Next: `specimen_area`. A stain is kept, since the steel under it is steel, and reported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from agent.imaging.cells import OCTAVE
+from agent.imaging.outside import shading, spread_of
+
+if TYPE_CHECKING:
+    from agent.imaging.cells import Cells, Mask, Plane
+
+_SPREADS = 7.0
+_LEAST = {"light": 16.0, "red": 5.0, "blue": 5.0}
+"""A patch is a stain if it is so many spreads, and at least so much, off the steel's own tone."""
+_SMALLEST, _LARGEST = 0.004, 0.25  # share of the steel: less is a particle, more is the steel
+_PATCH = 3.0  # cells, standard deviation of the blur: structure averages out, a stain does not
+_ONE_TONE = 8.0  # range of L, 0 to 255, below which a field has one tone
+_OPEN = np.ones((5, 5), np.uint8)
+
+
+def stained(cells: Cells, steel: Mask) -> Mask:
+    """Mark patches of steel that are discoloured, or much darker or brighter than the rest."""
+    found = np.zeros(steel.shape, bool)
+    total = int(steel.sum())
+    if total < 400:  # noqa: PLR2004 - cells, too few to say what is usual
+        return found
+    for name, least in _LEAST.items():
+        off = _off_the_usual(getattr(cells, name), steel)
+        limit = max(least, _SPREADS * spread_of(off[steel]))
+        for strange in (off > limit, off < -limit):
+            patch = cv2.morphologyEx((strange & steel).astype(np.uint8), cv2.MORPH_OPEN, _OPEN)
+            _, marks, stats, _ = cv2.connectedComponentsWithStats(patch, connectivity=8)
+            large = stats[:, cv2.CC_STAT_AREA] >= _SMALLEST * total
+            large[0] = False
+            found |= large[marks]
+    return found if found.sum() <= _LARGEST * total else np.zeros(steel.shape, bool)
+
+
+def _off_the_usual(plane: Plane, steel: Mask) -> Plane:
+    """Say how far each patch is off the steel's tone, slow shading left out."""
+    weight = steel.astype(np.float32)
+    level = plane - shading(plane, steel)
+    share = cv2.GaussianBlur(weight, (0, 0), _PATCH)
+    smooth: Plane = cv2.GaussianBlur(level * weight, (0, 0), _PATCH) / np.maximum(share, 1e-3)
+    return smooth - float(np.median(smooth[steel]))
+
+
+def structureless(cells: Cells) -> bool:
+    """Say whether a field shows one tone and no structure beyond the camera's own noise."""
+    usable = cells.usable
+    if not usable.any():
+        return False
+    low, high = np.percentile(cells.light[usable], [0.5, 99.5])
+    if high - low > _ONE_TONE:
+        return False
+    # Roughness in grey levels; of pure noise, a 3-pixel blur leaves about a third.
+    coarse = 2 ** (np.percentile(cells.sharp_coarse[usable], 99) / OCTAVE) - 0.5
+    fine = 2 ** (np.median(cells.sharp_fine[usable]) / OCTAVE) - 0.5
+    return bool(coarse < 1.0 + 0.45 * fine)
