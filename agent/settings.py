@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "agent.toml"
 ENV_PREFIX = "AGENT_"
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 NOT_SETTINGS = {"AGENT_CONFIG"}
 
 
@@ -213,11 +214,25 @@ def _local_time(value: object) -> object:
     return value
 
 
+def _free_day(value: str) -> str:
+    day = value.strip().lower()
+    if day in WEEKDAYS:
+        return day
+    try:
+        return date.fromisoformat(day).isoformat()
+    except ValueError:
+        raise ValueError(f'{value!r} is no weekday such as "sunday", nor a date') from None
+
+
 class Night(_Section):
     """[night]."""
 
     at: Annotated[time, BeforeValidator(_local_time)] = Field(
         time(23, 30), description="When the night's report is written, local time of the site."
+    )
+    free_days: tuple[Annotated[str, AfterValidator(_free_day)], ...] = Field(
+        (),
+        description='Days on which nothing comes: weekdays ("sunday") or dates ("2026-12-25").',
     )
 
 

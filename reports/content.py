@@ -381,7 +381,7 @@ class MorePage:
 
 @dataclass(frozen=True, slots=True)
 class NightLine:
-    """One night in the index."""
+    """One night in the index; `href` is "" for one that was empty by plan and has no page."""
 
     date: str
     title: str

@@ -27,7 +27,7 @@ from agent.night import (
 from agent.night import page as pages
 from agent.night.agreement import WINDOW, Agreement, agreement
 from agent.night.facts import from_text, gather, summary_of, to_text
-from agent.store import Decision, SourceHealth
+from agent.store import OUTAGE, Decision, SourceHealth
 
 NIGHT = date(2026, 11, 24)
 AFTERWARDS = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
@@ -250,6 +250,66 @@ def test_a_share_that_is_offline_is_a_problem_said_first(lab):
 
     assert written.summary.tone == "problem"
     assert "source LOM-09: not reachable since 24 Nov 10:00" in page_of(written)
+
+
+def away(lab, since, until):
+    """Let LOM-09 be away for a while."""
+    gone = SourceHealth("LOM-09", "/lab/9", online=False, offline_since=since)
+    lab.store.sources_seen([gone])
+    lab.store.sources_seen([SourceHealth("LOM-09", "/lab/9", mode="poll", last_scan_at=until)])
+
+
+def test_a_share_that_was_away_and_came_back_is_said_with_both_times(lab):
+    lab.take()
+    away(lab, minutes(0), minutes(110))
+
+    written = write(lab)
+
+    said = "source LOM-09: not reachable from 24 Nov 10:00 to 24 Nov 11:50"
+    assert written.summary.tone == "attention"
+    assert said in page_of(written)
+    assert [one.subject for one in lab.store.records.all(OUTAGE)] == ["LOM-09"]
+
+
+def test_an_outage_of_another_night_is_not_this_ones(lab):
+    away(lab, DAY - timedelta(days=3), DAY - timedelta(days=2))
+
+    assert "LOM-09 was not reachable" not in write(lab).summary.headline
+
+
+def test_an_empty_night_says_that_the_share_was_away(lab):
+    away(lab, minutes(0), minutes(110))
+
+    assert write(lab).summary.headline == (
+        "Nothing came in this night: LOM-09 was not reachable from 24 Nov 10:00 to 24 Nov 11:50"
+    )
+
+
+def with_free(*days):
+    return dataclasses.replace(SETTINGS, free_days=days)
+
+
+def test_a_night_that_is_empty_by_plan_is_a_line_in_the_index_alone(lab):
+    written = write(lab, settings=with_free("tuesday"))
+
+    index = (lab.reports / "index.html").read_text("utf-8")
+    assert written.path == lab.reports / "index.html"
+    assert "Nothing came, as planned" in index
+    assert "2026-11-24.html" not in index
+    assert not (lab.reports / "2026-11-24.html").exists()
+    assert written.summary.tone == "calm"
+
+
+def test_with_a_calendar_an_empty_night_beside_it_is_worth_a_look(lab):
+    assert write(lab, settings=with_free("sunday", "2026-12-25")).summary.tone == "attention"
+
+
+def test_work_on_a_free_day_is_reported_as_on_any_other(lab):
+    lab.take()
+
+    written = write(lab, settings=with_free("2026-11-24"))
+
+    assert written.path == lab.reports / "2026-11-24.html"
 
 
 def test_what_chance_alone_would_flag_is_said(lab):

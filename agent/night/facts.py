@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from agent.night.agreement import Agreement, agreement
+from agent.night.outages import Outage, is_free, outages
 from agent.night.period import local, period_of
 from agent.night.trends import CONTROL, Tally, Trend, tally, trends
+from agent.store import OUTAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -39,6 +41,7 @@ class NightSettings:
         software: Name and version of this program.
         words: Structure code → what it means, in the taxonomy's order.
         config: Fingerprint of the settings, "" if unknown.
+        free_days: Days on which nothing is to be expected: weekdays by name, or ISO dates.
     """
 
     site: str
@@ -50,6 +53,7 @@ class NightSettings:
     software: str = "Martensight"
     words: Mapping[str, str] = field(default_factory=dict)
     config: str = ""
+    free_days: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,11 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A night in one line; the index reads nothing else."""
+    """A night in one line; the index reads nothing else.
+
+    Args:
+        planned: It was empty, as planned; then the line in the index is all there is of it.
+    """
 
     night: date
     tone: str
@@ -179,6 +187,7 @@ class Summary:
     taken: int
     review: int
     unusable: int
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +218,7 @@ class NightFacts:
     duplicates: tuple[Twin, ...]
     sources: tuple[Folder, ...]
     agreement: Agreement | None = None
+    outages: tuple[Outage, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -237,11 +247,9 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
     twins = tuple(_twin(fate) for fate in fates if _is_twin(fate, after, until))
     last = _last_files(store, until, seen)
     named = {o.source for o in seen} | {o.source for o in unusable} | {o.source for o in twins}
-    sources = tuple(
-        _folder(health, last)
-        for health in store.sources()
-        if health.name in named or _is_watched(health)
-    )
+    watched = [one for one in store.sources() if one.name in named or _is_watched(one)]
+    sources = tuple(_folder(health, last) for health in watched)
+    away = outages(store.records.all(OUTAGE), watched, after, until)
     newest = max(last.values(), default=None)
     summary = _summary(
         night,
@@ -250,6 +258,10 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         unusable=unusable,
         sources=sources,
         newest=newest,
+        away=away,
+        # A file that came again is something to be read, so such a night is not empty by plan.
+        free=is_free(night, settings.free_days) and not twins,
+        has_calendar=bool(settings.free_days),
     )
     tallies = tally(_units(seen))
     return NightFacts(
@@ -277,6 +289,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         duplicates=twins,
         sources=sources,
         agreement=agreement(store.labelled(origin="watch"), until=until),
+        outages=away,
     )
 
 
@@ -487,32 +500,53 @@ def _summary(
     unusable: tuple[Failed, ...],
     sources: tuple[Folder, ...],
     newest: datetime | None,
+    away: tuple[Outage, ...],
+    free: bool,
+    has_calendar: bool,
 ) -> Summary:
+    empty = not seen and not unusable
     waiting = [one for one in seen if one.waits]
     offline = [source for source in sources if not source.online]
     tone = (
         "problem"
         if offline or any("strange" in one.reasons for one in waiting)
         else "attention"
-        if waiting or unusable or any(source.problem for source in sources)
+        if waiting
+        or unusable
+        or away
+        or any(source.problem for source in sources)
+        # Where the lab says which days are free, nothing on another day is worth a look.
+        or (empty and has_calendar and not free)
         else "calm"
     )
     return Summary(
         night=night,
         tone=tone,
-        headline=_headline(zone, seen, waiting, unusable, newest),
+        headline=_empty(zone, newest, away, free=free)
+        if empty
+        else _headline(seen, waiting, unusable),
         taken=len(seen),
         review=sum(one.needs_a_person for one in seen),
         unusable=len(unusable),
+        planned=empty and free and not away,
     )
 
 
+def _empty(zone: str, newest: datetime | None, away: tuple[Outage, ...], *, free: bool) -> str:
+    if away:
+        said = "; ".join(f"{one.source} was {one.said(zone)}" for one in away)
+        return f"Nothing came in this night: {said}"
+    if free:
+        return "Nothing came, as planned"
+    if newest is None:
+        return "Nothing came in this night, and no file has come yet"
+    return f"Nothing came in this night; the last file was done {local(newest, zone)}"
+
+
 def _headline(
-    zone: str,
     seen: tuple[Seen, ...],
     waiting: list[Seen],
     unusable: tuple[Failed, ...],
-    newest: datetime | None,
 ) -> str:
     if waiting or unusable:
         parts = [
@@ -521,11 +555,7 @@ def _headline(
         ]
         subject = " and ".join(part for part in parts if part)
         return f"{subject} {'needs' if len(waiting) + len(unusable) == 1 else 'need'} a person"
-    if seen:
-        return f"Nothing needs a person: {counted(len(seen), 'micrograph')}, all settled"
-    if newest is None:
-        return "Nothing came in this night, and no file has come yet"
-    return f"Nothing came in this night; the last file was done {local(newest, zone)}"
+    return f"Nothing needs a person: {counted(len(seen), 'micrograph')}, all settled"
 
 
 def counted(n: int, noun: str) -> str:

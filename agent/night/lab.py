@@ -38,6 +38,7 @@ def night_settings(settings: Settings, store: Store) -> NightSettings:
         software=f"Martensight {version('martensight')}",
         words=words_of(taxonomy_in_force(settings, store)),
         config=_fingerprint(settings),
+        free_days=settings.night.free_days,
     )
 
 

@@ -318,6 +318,10 @@ def _source_lines(facts: NightFacts) -> Iterator[Line]:
         state, tone = _state(folder, facts)
         if tone is not Tone.CALM:
             yield Line(tone, "1", f"source {folder.name}: {state}", "#sources")
+    for one in facts.outages:
+        if one.until is not None:
+            said = f"source {one.source}: {one.said(facts.zone)}"
+            yield Line(Tone.ATTENTION, "1", said, "#sources")
 
 
 def _expected(facts: NightFacts) -> str:

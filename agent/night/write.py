@@ -62,6 +62,8 @@ def write_report(
 ) -> Written:
     """Write one night's page, its JSON and CSV, and the index of all nights.
 
+    A night that was empty by plan is a line in the index and nothing else.
+
     Args:
         store: Open.
         archive: Has the pictures.
@@ -76,6 +78,9 @@ def write_report(
         OSError: The folder cannot be written.
     """
     facts, text, revision = _facts(store, night, settings, now=now, refresh=refresh)
+    if facts.summary.planned and not facts.running:
+        index = write_index(store, folder, settings, now=now)
+        return Written(index, facts.summary, revision, running=False)
     laid = lay_out(facts, archive, revision=revision, generated=now, on_drawn=on_drawn)
     beside = folder / night.isoformat()
     for number, page in enumerate(laid.more, start=1):
@@ -167,7 +172,7 @@ def _night_line(summary: Summary, note: str) -> NightLine:
     return NightLine(
         date=summary.night.isoformat(),
         title=title_of(summary.night),
-        href=f"{summary.night}.html",
+        href="" if summary.planned else f"{summary.night}.html",
         tone=Tone(summary.tone),
         headline=summary.headline,
         taken=summary.taken,

@@ -101,6 +101,8 @@ class Nights:
             self._problems.say("night", "")
 
     def _tell(self, written: Written) -> None:
+        if written.summary.planned:
+            return
         tell(
             self._settings.notify.urls,
             title=f"{self._settings.site.name}, night of {written.summary.night}",

@@ -29,12 +29,13 @@ from agent.store.orders import (
 from agent.store.records import Record
 from agent.store.results import Finding, MicrographView
 from agent.store.retention import Kept
-from agent.store.sources import AgentSeen, SourceHealth
+from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import Ordered, OtherBundle
 from agent.store.store import Store
 from agent.store.trail import TrailEntry
 
 __all__ = [
+    "OUTAGE",
     "Account",
     "Accounts",
     "AgentSeen",

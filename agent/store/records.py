@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Engine
+    from sqlmodel import Session
 
     from agent.store.sources import Whose
 
@@ -41,6 +42,32 @@ class Record:
     facts: dict[str, Any]
 
 
+def append(
+    session: Session,
+    site_id: int,
+    kind: str,
+    subject: str,
+    *,
+    by: str,
+    at: datetime,
+    facts: Mapping[str, Any],
+) -> int:
+    """Append a record within a transaction; its number comes back."""
+    row = RecordRow(site_id=site_id, kind=kind, subject=subject, by=by, at=at, facts=dict(facts))
+    session.add(row)
+    session.flush()
+    trail.append(
+        session,
+        site_id,
+        at=at,
+        actor=by,
+        act=f"{kind}.recorded",
+        subject=subject,
+        facts={"record": row.id, **facts},
+    )
+    return row.id or 0
+
+
 class Records:
     """Every question and act about records; each method is one transaction.
 
@@ -57,26 +84,8 @@ class Records:
     ) -> int:
         """Append a record; its number comes back."""
         with writing(self._engine) as session:
-            row = RecordRow(
-                site_id=self._whose.site_id,
-                kind=kind,
-                subject=subject,
-                by=by,
-                at=at,
-                facts=dict(facts),
-            )
-            session.add(row)
-            session.flush()
-            trail.append(
-                session,
-                self._whose.site_id,
-                at=at,
-                actor=by,
-                act=f"{kind}.recorded",
-                subject=subject,
-                facts={"record": row.id, **facts},
-            )
-            return row.id or 0
+            site_id = self._whose.site_id
+            return append(session, site_id, kind, subject, by=by, at=at, facts=facts)
 
     def all(self, kind: str, subject: str | None = None) -> list[Record]:
         """Say every record of a kind, oldest first."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
+from agent.store import records
 from agent.store.tables import AgentRow, JobRow, SiteRow, SourceRow
 
 if TYPE_CHECKING:
@@ -106,16 +107,29 @@ def _source(session: Session, whose: Whose, name: str) -> SourceRow | None:
     return session.exec(asked).first()
 
 
+OUTAGE = "outage"
+"""Kind of the record that a source was away; its facts say "since" and "until"."""
+
+
 def seen(session: Session, whose: Whose, health: Iterable[SourceHealth]) -> None:
-    """Write down how each source was last seen."""
+    """Write down how each source was last seen; one that is back leaves a record of its outage."""
     for said in health:
         source_id(session, whose, said.name, said.folder)
         row = _source(session, whose, said.name)
         if row is not None:
+            _record_outage(session, whose, row, said)
             row.mode, row.online, row.offline_since = said.mode, said.online, said.offline_since
             row.last_scan_at, row.facts = said.last_scan_at, {"problem": said.problem}
             row.found_by_scan, row.found_by_event = said.found_by_scan, said.found_by_event
             session.add(row)
+
+
+def _record_outage(session: Session, whose: Whose, row: SourceRow, now: SourceHealth) -> None:
+    since, back = row.offline_since, now.last_scan_at
+    if since is None or not now.online or back is None or back < since:
+        return
+    facts = {"since": since.isoformat(), "until": back.isoformat()}
+    records.append(session, whose.site_id, OUTAGE, now.name, by="agent", at=back, facts=facts)
 
 
 def health(session: Session, whose: Whose) -> list[SourceHealth]:
