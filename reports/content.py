@@ -728,6 +728,50 @@ class OrderPage:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderRow:
+    """One order in the list of all: its number, what is known of it, how many fields wait."""
+
+    number: str
+    href: str
+    urgent: bool
+    said: str
+    specimens: int
+    fields: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class LooseField:
+    """A field that belongs to no specimen, why, and what is known already of its place."""
+
+    id: str
+    name: str
+    why: str
+    href: str
+    thumbnail: Picture
+    action: str
+    order: str
+    specimen: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersPage:
+    """Every order, urgent ones first, and the fields that belong to none.
+
+    Args:
+        more: How many orders are not shown. may_assign: the reader may give a field its place.
+    """
+
+    site: str
+    reviewer: str
+    orders: tuple[OrderRow, ...]
+    more: int
+    loose: tuple[LooseField, ...]
+    may_assign: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TraceList:
     """A few lines under one title, such as the decisions on a field."""
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         NamePage,
         Night,
         OrderPage,
+        OrdersPage,
         QueuePage,
         ReviewPage,
         TracePage,
@@ -86,6 +87,11 @@ def render_review(page: ReviewPage) -> str:
 def render_order(page: OrderPage) -> str:
     """Write the page of one order."""
     return _render("order.html", page=page)
+
+
+def render_orders(page: OrdersPage) -> str:
+    """Write the list of all orders."""
+    return _render("orders.html", page=page)
 
 
 def render_trace(page: TracePage) -> str:

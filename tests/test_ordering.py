@@ -362,3 +362,41 @@ def test_the_page_and_the_api_say_what_the_command_says(desk):
     assert "<b>7</b>" not in page.text
     assert browser.get("/order/1").status_code == 404
     assert browser.get("/api/v1/orders/1").status_code == 404
+
+
+def test_the_list_of_orders_shows_urgent_ones_first_and_what_belongs_to_none(desk):
+    desk.take(1, order="4711")
+    desk.take(1, order="4712", reasons=("uncertain",))
+    stray = desk.take(2, keys={"specimen": "", "order": "<i>4713</i>"})
+    desk.agent("orders", "urgent", "4712")
+
+    page = desk.browser().get("/orders").text
+
+    assert page.index("4712") < page.index("4711")
+    assert "urgent" in page
+    assert "no specimen is known of it" in page
+    assert f'action="/review/{stray}/assign"' in page
+    assert "&lt;i&gt;4713&lt;/i&gt;" in page
+    assert "<i>4713</i>" not in page
+
+
+def test_a_field_is_assigned_on_the_page_with_name_and_reason(desk):
+    stray = desk.take(1, keys={"specimen": "", "order": ""})
+    browser, to = desk.browser(), f"/review/{stray}/assign"
+    place = {"order": "4711", "specimen": "01", "field": "1"}
+
+    nobody = browser.post(to, data=place | {"reason": "label fell off"})
+    unreasoned = browser.post(to, data=place | {"by": "Ada"})
+    unplaced = browser.post(to, data={"by": "Ada", "order": "4711", "reason": "label fell off"})
+    done = browser.post(
+        to, data=place | {"by": "Ada", "reason": "label fell off"}, follow_redirects=False
+    )
+
+    assert (nobody.status_code, unreasoned.status_code, unplaced.status_code) == (422, 422, 422)
+    assert 'value="label fell off"' in nobody.text  # nothing typed is lost while the name is asked
+    assert "say why" in unreasoned.text
+    assert "needs an order number and a specimen" in unplaced.text
+    assert (done.status_code, done.headers["location"]) == (303, "/order/4711")
+    assert [field["id"] for field in desk.order()["specimens"][0]["fields"]] == [stray]
+    (act,) = desk.store.trail("field.assigned")
+    assert (act.actor, act.facts["reason"]) == ("Ada", "label fell off")

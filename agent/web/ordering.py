@@ -1,4 +1,4 @@
-"""Show an order: whether it conforms, what is missing, and each of its fields.
+"""Show orders: whether one conforms, what is missing, each of its fields; and what belongs to none.
 
 In:  an order's number. Out: a page, or the document of `agent order --json`. Next: the browser.
 Nothing is decided here; the rules are those of `agent.orders`, asked anew for every view.
@@ -10,25 +10,42 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
 
 import reports
+from agent.errors import WrongUse
 from agent.night import local
 from agent.orders import Specifications
 from agent.orders.assessment import Lab, assess
 from agent.orders.document import document_of
 from agent.orders.paper import TONES
-from agent.web.memory import name_of
-from reports import Fact, OrderField, OrderPage, OrderSpecimen, Picture, Tone
+from agent.web.desk import LONGEST_WORD, find
+from agent.web.gate import may_decide
+from agent.web.memory import NAME, decides, keep, name_of, wrong_name
+from reports import (
+    Fact,
+    LooseField,
+    NamePage,
+    OrderField,
+    OrderPage,
+    OrderRow,
+    OrdersPage,
+    OrderSpecimen,
+    Picture,
+    Tone,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from agent.orders.assessment import Assessed, AssessedSpecimen
     from agent.orders.facts import FieldFacts
+    from agent.store import OrderLine, Unassigned
     from agent.web.desk import Desk
 
 NOT_HERE = "nobody has heard of this order"
+ORDERS_SHOWN, LOOSE_SHOWN = 500, 100
 
 
 def assessed_of(desk: Desk, number: str) -> Assessed:
@@ -49,12 +66,87 @@ def router(desk: Desk) -> APIRouter:
     """Make the routes of the orders."""
     routes = APIRouter(include_in_schema=False)
 
+    @routes.get("/orders")
+    def orders(request: Request) -> Response:
+        return HTMLResponse(reports.render_orders(list_of(desk, request)))
+
+    @routes.post("/review/{public_id}/assign")
+    async def assign(request: Request, public_id: str) -> Response:
+        sent = await request.form()
+        form = {key: value.strip() for key, value in sent.items() if isinstance(value, str)}
+        return await run_in_threadpool(_assign, desk, request, public_id, form)
+
     @routes.get("/order/{number:path}")
     def order(request: Request, number: str) -> Response:
         page = page_of(desk, assessed_of(desk, number), name_of(request))
         return HTMLResponse(reports.render_order(page))
 
     return routes
+
+
+def list_of(desk: Desk, request: Request) -> OrdersPage:
+    """Say every order, and every field that belongs to none."""
+    lines = desk.store.orders.all()
+    return OrdersPage(
+        site=desk.site,
+        reviewer=name_of(request),
+        orders=tuple(_line(one) for one in lines[:ORDERS_SHOWN]),
+        more=max(0, len(lines) - ORDERS_SHOWN),
+        loose=tuple(_loose(one) for one in desk.store.orders.unassigned()[:LOOSE_SHOWN]),
+        may_assign=may_decide(request),
+    )
+
+
+def _line(one: OrderLine) -> OrderRow:
+    return OrderRow(
+        number=one.number,
+        href=_href(one.number),
+        urgent=one.urgent,
+        said=", ".join(filter(None, (one.material, one.customer, one.product))),
+        specimens=one.specimens,
+        fields=one.fields,
+        waiting=one.waiting,
+    )
+
+
+def _href(number: str) -> str:
+    return f"/order/{quote(number, safe='')}"
+
+
+def _loose(one: Unassigned) -> LooseField:
+    view, told = one.view, one.view.process_data
+    name = view.path.replace("\\", "/").rsplit("/", 1)[-1]
+    return LooseField(
+        id=view.id,
+        name=name,
+        why=one.reason,
+        href=f"/review/{view.id}",
+        thumbnail=_thumbnail(view.id, name),
+        action=f"/review/{view.id}/assign",
+        order=told.get("order", ""),
+        specimen=told.get("specimen", ""),
+        field=told.get("field", ""),
+    )
+
+
+def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
+    """Give a field its place; who is asked first where nobody is known yet."""
+    who = decides(request, form)
+    if wrong := wrong_name(who):
+        fields = tuple(Fact(key, value) for key, value in form.items() if key != "by")
+        action = f"/review/{public_id}/assign"
+        page = NamePage(desk.site, who, "/orders", action, fields, wrong if who else "")
+        return HTMLResponse(reports.render_name(page), 422)
+    find(desk, public_id)
+    keys = {key: form.get(key, "") for key in ("order", "specimen", "preparation", "field")}
+    if not all(len(one) <= LONGEST_WORD and one.isprintable() for one in form.values()):
+        raise WrongUse(f"a number, a name or a reason has at most {LONGEST_WORD} plain letters.")
+    desk.store.orders.assign(
+        public_id, keys, by=who.strip(), reason=form.get("reason", ""), at=desk.now()
+    )
+    answer = RedirectResponse(_href(keys["order"]), 303)
+    keep(answer, NAME, who.strip())
+    return answer
 
 
 def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
@@ -127,11 +219,13 @@ def _field(field: FieldFacts) -> OrderField:
         state=_state(field),
         tone=Tone.ATTENTION if field.awaits or field.scale_in_doubt else Tone.CALM,
         href=f"/review/{field.id}",
-        thumbnail=Picture(
-            f"/pictures/{field.id}/thumb.jpg", f"Thumbnail of {field.called}", 320, 240
-        ),
+        thumbnail=_thumbnail(field.id, field.called),
         gone=field.superseded is not None,
     )
+
+
+def _thumbnail(public_id: str, name: str) -> Picture:
+    return Picture(f"/pictures/{public_id}/thumb.jpg", f"Thumbnail of {name}", 320, 240)
 
 
 def _state(field: FieldFacts) -> str:
