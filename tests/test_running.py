@@ -101,6 +101,61 @@ def test_a_killed_agent_leaves_nothing_that_the_next_does_not_finish(lab):
         assert len(list(store.micrographs())) == 30
 
 
+DIES = """
+import os, signal, sys
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from agent.cli import main
+when, written = sys.argv.pop(1), []
+
+@event.listens_for(Engine, "after_cursor_execute")
+def note(_connection, _cursor, statement, *_):
+    if statement.startswith("INSERT INTO result"):
+        written.append(False)
+
+@event.listens_for(Engine, "commit")
+def commit(_connection):
+    if written and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    written[:] = [True] * len(written)
+
+@event.listens_for(Engine, "begin")
+def begin(_connection):
+    if any(written):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+main()
+"""
+"""An agent that is killed when a result is written: just before it counts, or just after."""
+
+
+@pytest.mark.slow
+@posix
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(("when", "left"), [("before", "processing"), ("after", "done")])
+def test_a_kill_between_a_result_and_its_fate_leaves_both_or_neither(
+    lab, request, database, when, left
+):
+    if database == "postgresql":
+        address = request.getfixturevalue("postgres").empty("ours")
+        text = lab.file.read_text(encoding="utf-8")
+        lab.file.write_text(text.replace("[store]", f'[store]\nurl = "{address}"'), "utf-8")
+    lab.export("a.png")
+    command = [sys.executable, "-c", DIES, when, "--config", str(lab.file), "run", "--once"]
+
+    died = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    with lab.store() as store:
+        between = [fate.state for fate in store.files()], len(list(store.micrographs()))
+    done = agent(lab, "run", "--once")
+
+    assert died.returncode == -signal.SIGKILL
+    assert between == ([left], 1 if left == "done" else 0)
+    assert done.returncode == 0, done.stderr
+    assert lab.fates() == {"a.png": "done"}
+    with lab.store() as store:
+        assert len(list(store.micrographs())) == 1
+
+
 PC = """
 import platform, sys
 name = sys.argv.pop(1)
