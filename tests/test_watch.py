@@ -767,6 +767,18 @@ def test_whatever_becomes_of_the_events_the_listing_is_the_truth(recording, watc
     assert "job done/a.tif" in found
 
 
+def test_an_event_that_names_a_file_wrongly_asks_for_a_listing(tmp_path, watch):
+    watched, _ = watch(tmp_path, wish="native", hear=False, scan_every_s=3600, quiet_s=1)
+    watched.look(0)
+    watched._bell = Replayed(tmp_path, lambda: None)
+    (tmp_path / "job done").mkdir()
+    (tmp_path / "job done" / "a.tif").write_bytes(b"x")
+
+    watched._bell.on_any_event(FileClosedEvent(str(tmp_path / "job" / "a.tif")))
+
+    assert names(run(watched, 60, since_s=1)) == ["job done/a.tif"]
+
+
 def test_files_that_come_without_events_turn_an_automatic_source_to_polling(tmp_path, watch):
     watched, _ = watch(tmp_path, wish="auto")
     watched._hearing = None

@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -53,6 +54,8 @@ HEARD: list[type[FileSystemEvent]] = [
 ]
 """Not "opened" and "closed without writing": our own reading would ring for ever."""
 BURST = 5_000  # more names than this between two looks: the folder is listed instead
+# A folder renamed twice in a moment: it names every folder it watches, and listens on all the same.
+warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
 GATHER_S = 0.05  # watchdog's wait; on Windows its default of 1 s holds back a busy folder's events
 
 

@@ -161,9 +161,13 @@ class Watched:
             look = self._sort(found.pictures, found.others, hints, now_s, listed=True)
             look = replace(look, gone=self._gone(found))
         else:
-            names = {*self._pending, *(n for n in hints.paths if kind_of(n) is Kind.PICTURE)}
+            told = {n for n in hints.paths if kind_of(n) is Kind.PICTURE}
             others = {n: (0, 0, 0) for n in hints.paths if kind_of(n) is Kind.OTHER}
-            look = self._sort(self._look_up(names), self._there(others), hints, now_s, listed=False)
+            pictures = self._look_up(told | self._pending.keys())
+            if told - pictures.keys() - self._known.keys() - self._pending.keys():
+                # Gone already, or under another name: a folder renamed twice confuses watchdog.
+                self._list_at_s = min(self._list_at_s, now_s + REST_SHARE * self.state.took_s)
+            look = self._sort(pictures, self._there(others), hints, now_s, listed=False)
         self._looked_s = self._clock() - began_s
         self._say(pending=len(self._pending))
         return look
