@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from model.classify import Classifier, Prediction
     from model.comparison import Comparison, compare
     from model.conformal import alarm_rate_in_words, alarm_rate_warnings
+    from model.converting import convert
     from model.dataset import Example, Split, folds, split
     from model.frame import Field
     from model.intervals import at_most, wilson
@@ -51,6 +52,7 @@ _WHERE = {
     "at_most": "intervals",
     "choose_engine": "runtime",
     "compare": "comparison",
+    "convert": "converting",
     "evaluate": "metrics",
     "folds": "dataset",
     "leave_out": "leave_out",
@@ -89,6 +91,7 @@ __all__ = [
     "at_most",
     "choose_engine",
     "compare",
+    "convert",
     "default_taxonomy",
     "evaluate",
     "folds",

@@ -17,6 +17,7 @@ from model.companions import SEEN_BY_CLASSIFIER, of_answer, second_opinion
 from model.errors import BundleError
 from model.gaussian import unit
 from model.gaze import Gaze, Sight, over_whole
+from model.int8 import eight_of, quantised
 from model.runtime import Engine, choose_engine
 from model.saliency import coarser_than, contrast, evidence, logits_by_cell
 from model.scheme import CODE, size_head
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from model.bundle import Manifest
     from model.frame import Field, Frame, Framing
+    from model.int8 import Eight
     from model.labels import Taxonomy
     from model.network import Eye
     from model.scheme import Answer, Head, Scheme
@@ -117,6 +119,7 @@ class Classifier:
         cache: Folder for compiled forms, or None.
         seen: (n, c) float32, what the first stage's network made of fields it had not learned from,
             for a second opinion on strangeness; None where the bundle does not say.
+        eight: How its networks count in eight bits, for an engine that does.
     """
 
     def __init__(
@@ -134,6 +137,7 @@ class Classifier:
         manifest: Manifest | None = None,
         cache: Path | None = None,
         seen: NDArray[np.float32] | None = None,
+        eight: Eight | None = None,
     ) -> None:
         self.name = name
         self.engine = engine
@@ -142,25 +146,34 @@ class Classifier:
         self._scheme, self._heads, self._known = scheme, heads, known
         self._level = conformal_level
         self._framing, self._eyes = framing, eyes
-        self._gaze = Gaze(framing, eyes, engine, cache)
+        self._difference = eight.difference if eight else ENGINE_DIFFERENCE
+        ready = {n: quantised(eye, eight.ranges[n]) for n, eye in eyes.items()} if eight else eyes
+        self._gaze = Gaze(framing, ready, engine, cache)
         self._exact: Gaze | None = None
         self._second = second_opinion(seen) if seen is not None and len(seen) else {}
 
     @classmethod
     def load(
-        cls, bundle: Path, *, device: str = "auto", precision: str = "auto", alpha: float = 0.02
+        cls,
+        bundle: Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        alpha: float = 0.02,
+        eight: Eight | None = None,
     ) -> Classifier:
         """Verify a bundle and make it ready on this machine.
 
         Args:
             bundle: Its folder.
             device: "auto", "cpu", "cuda" or "cuda:N".
-            precision: "auto", "fp32" or "bf16".
+            precision: "auto", "fp32", "bf16" or "int8", for which it must have been converted.
             alpha: Share of ordinary fields that may be flagged as strange.
+            eight: For "int8", how its networks count; None: as was kept beside the bundle.
 
         Raises:
             BundleError: The bundle is not what it was when it was written.
-            ModelError: The device is not there.
+            ModelError: The device is not there, or the bundle was not converted.
         """
         loaded = load_bundle(bundle)
         try:
@@ -184,6 +197,7 @@ class Classifier:
             manifest=loaded.manifest,
             cache=bundle.parent / ".compiled" / bundle.name,
             seen=loaded.known_tensors.get(SEEN_BY_CLASSIFIER),
+            eight=(eight or eight_of(bundle)) if precision == "int8" else None,
         )
 
     @property
@@ -243,6 +257,10 @@ class Classifier:
             ]
         return predictions
 
+    def answers(self, fields: Sequence[Field]) -> list[Answer]:
+        """Answer for every field, without maps and without strangeness."""
+        return [judged.answer for _, judged in self._judged(fields)]
+
     def sizes_given(self, fields: Sequence[Field], subtype: str) -> list[dict[str, float]]:
         """Say each size's probability if fields were of a subtype that need not be the predicted.
 
@@ -270,7 +288,7 @@ class Classifier:
         close = [
             at
             for at, one in enumerate(judged)
-            if self.engine.precision != "fp32" and _is_close(one.answer)
+            if self.engine.precision != "fp32" and _margin(one.answer) < 2 * self._difference
         ]
         if close:
             exact = self._exactly()
@@ -452,9 +470,11 @@ class _Judged:
     engine: Engine
 
 
-def _is_close(answer: Answer) -> bool:
-    def margin(shares: Mapping[str, float]) -> float:
+def _margin(answer: Answer) -> float:
+    """Say how far the second best lies behind the best, in the closer one of both stages."""
+
+    def behind(shares: Mapping[str, float]) -> float:
         ordered = sorted(shares.values(), reverse=True)
         return ordered[0] - ordered[1] if len(ordered) > 1 else 1.0
 
-    return min(margin(answer.subtype), margin(answer.sizes)) < 2 * ENGINE_DIFFERENCE
+    return min(behind(answer.subtype), behind(answer.sizes))

@@ -29,6 +29,7 @@ GROUPS = (
     "learning",
     "evaluating",
     "experimenting",
+    "converting",
     "reporting",
     "reviewing",
     "ordering",

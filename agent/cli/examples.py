@@ -58,6 +58,7 @@ EXAMPLES: dict[str, str] = {
     ),
     "models rollback": 'agent models rollback --by "R. Stahl" --reason "too many doubts on C56E2"',
     "models add": "agent models add bundles/20261124-1f2e3d4c",
+    "models int8": "agent models int8 20261124-1f2e3d4c",
     "models export": "agent models export 20261124-1f2e3d4c /mnt/nas/bundles",
     "review list": "agent review list --reason strange",
     "review label": 'agent review label 1f2e3d4c5b6a7988 G8 --by "R. Stahl"',

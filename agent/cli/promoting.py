@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from model import Manifest
 
 models = typer.Typer(
-    help="The bundles: list, show, diff, promote, rollback, add, export.", no_args_is_help=True
+    help="The bundles: list, show, diff, promote, rollback, add, export, int8.",
+    no_args_is_help=True,
 )
 app.add_typer(models, name="models")
 

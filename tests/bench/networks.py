@@ -19,13 +19,14 @@ from torch import nn
 from model import Field, default_taxonomy
 from model.frame import Framing
 from model.gaze import Gaze
+from model.int8 import Ranges, quantised, ranges_of
 from model.network import Eye, bare_backbone
 from model.runtime import Engine, choose_engine, multiplies_bf16
 from model.saliency import evidence
 from model.scheme import Head, Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 CODES = frozenset(default_taxonomy().trained_codes)
 
@@ -37,6 +38,12 @@ def spent_s(work: Callable[[], object], repeats: int) -> float:
     for _ in range(repeats):
         work()
     return (time.process_time() - start) / repeats
+
+
+def last(steps: Iterable[Ranges]) -> Ranges:
+    """Give the last of some ranges."""
+    *_, found = steps
+    return found
 
 
 def head_of(name: str, classes: tuple[str, ...], channels: int) -> Head:
@@ -97,10 +104,12 @@ def main() -> None:
         eye.requires_grad_(requires_grad=False)
     engines = [choose_engine("pytorch", "fp32"), choose_engine("cpu", "fp32")]
     engines += [choose_engine("cpu", "bf16")] if multiplies_bf16() else []
+    engines += [choose_engine("cpu", "int8")]
     seen = {}
     shared = dict(list(eyes.items())[:1])  # one network sees everything, both heads are asked
+    eights = {n: quantised(eye, last(ranges_of(eye, framing, [field]))) for n, eye in eyes.items()}
     for engine in engines:
-        gaze = Gaze(framing, eyes, engine)
+        gaze = Gaze(framing, eights if engine.precision == "int8" else eyes, engine)
         ours_s = spent_s(lambda g=gaze: two_stages(eyes, heads, g, field), given.repeats)
         name = f"{engine.label} {engine.precision}, with maps"
         print(f"{name:<41} {ours_s:8.3f} s {package_s / ours_s:5.1f} x")
