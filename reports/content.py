@@ -652,7 +652,11 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class QueuePage:
-    """Everything that waits for a person, the weightiest first."""
+    """Everything that waits for a person, the weightiest first.
+
+    Args:
+        control: How well the true agreement is known, in a sentence, "" for not at all yet.
+    """
 
     site: str
     reviewer: str
@@ -661,6 +665,7 @@ class QueuePage:
     progress: Progress
     filters: tuple[Filter, ...]
     notice: Notice | None
+    control: str = ""
 
     @property
     def start(self) -> str:

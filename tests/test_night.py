@@ -25,7 +25,7 @@ from agent.night import (
     write_report,
 )
 from agent.night import page as pages
-from agent.night.agreement import WINDOW, Agreement, agreement
+from agent.night.agreement import WINDOW, Agreement, agreement, still_needed
 from agent.night.facts import from_text, gather, summary_of, to_text
 from agent.store import OUTAGE, Decision, SourceHealth
 
@@ -250,6 +250,14 @@ def test_a_share_that_is_offline_is_a_problem_said_first(lab):
 
     assert written.summary.tone == "problem"
     assert "source LOM-09: not reachable since 24 Nov 10:00" in page_of(written)
+
+
+@pytest.mark.parametrize(
+    ("n", "same", "more"),
+    [(0, 0, 1068), (100, 95, 137), (300, 285, 0), (1000, 500, 68)],
+)
+def test_how_many_blind_decisions_are_still_needed(n, same, more):
+    assert still_needed(n, same) == more
 
 
 def away(lab, since, until):

@@ -372,6 +372,20 @@ def test_a_control_sample_is_decided_before_the_answer_is_seen(lab, ann):
     assert "85 %" in after
 
 
+def test_the_queue_says_how_well_the_true_agreement_is_known(lab, ann):
+    ids = [lab.take("G8", reasons=("control_sample",)) for _ in range(3)]
+    lab.take("G8", reasons=("uncertain",))
+    assert "Control samples" not in ann.get("/review").text
+
+    for public_id, said in zip(ids, ("G8", "G7", "G7"), strict=True):
+        form = form_of(lab, public_id, f"code:{said}") | {"blind": "1"}
+        ann.post(f"/review/{public_id}/decide", data=form)
+    ann.post(f"/review/{ids[2]}/undo")
+
+    assert lab.store.blind_tally() == (2, 1)
+    assert "Control samples, decided blind: 1 of 2 as the model said" in ann.get("/review").text
+
+
 def test_the_filter_goes_along_from_one_to_the_next(lab, ann):
     first, second = (lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(2))
     lab.take(reasons=("strange",))

@@ -6,6 +6,7 @@ answer in view leans to it, so those taken blind are counted apart.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from agent.store import LabelledMicrograph
 
 WINDOW = timedelta(days=90)
+WITHIN = 0.03
+Z95 = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,22 @@ class Agreement:
     same: int
     blind_n: int
     blind_same: int
+
+
+def still_needed(n: int, same: int, *, within: float = WITHIN) -> int:
+    """Say how many more blind decisions make the true agreement known to within some points.
+
+    Args:
+        n: Blind decisions so far.
+        same: Of those, the same as the model's answer.
+        within: Half the width of the 95 % interval, as a share.
+
+    Source:
+        The normal approximation of a share's interval, at the agreement seen so far with one
+        success and one failure added, so that a lucky beginning does not promise too much.
+    """
+    share = (same + 1) / (n + 2)
+    return max(0, math.ceil((Z95 / within) ** 2 * share * (1 - share)) - n)
 
 
 def agreement(labelled: Iterable[LabelledMicrograph], *, until: datetime) -> Agreement:

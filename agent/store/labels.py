@@ -327,6 +327,24 @@ def _view(row: LabelRow, *, undone: bool) -> LabelView:
     )
 
 
+def blind_tally(session: Session, whose: Whose) -> tuple[int, int]:
+    """Count codes given before the model's answer was seen, and how many were the same as it."""
+    taken_back = select(LabelRow.supersedes).where(LabelRow.kind == UNDO)
+    asked = (
+        select(LabelRow.code, ResultRow.structure_code)
+        .join(ResultRow, col(ResultRow.id) == col(LabelRow.result_id))
+        .where(
+            ResultRow.site_id == whose.site_id,
+            col(ResultRow.structure_code).is_not(None),
+            col(LabelRow.blind).is_(True),
+            LabelRow.kind == "code",
+            col(LabelRow.id).not_in(taken_back.where(col(LabelRow.supersedes).is_not(None))),
+        )
+    )
+    pairs = session.exec(asked).all()
+    return len(pairs), sum(said == answered for said, answered in pairs)
+
+
 def labelled(
     session: Session, whose: Whose, *, kinds: Sequence[str], origin: str | None
 ) -> Iterator[LabelledMicrograph]:

@@ -445,6 +445,11 @@ class Store:
         with writing(self._engine) as session:
             return labels.undo(session, self._whose, public_id, by=by, at=at)
 
+    def blind_tally(self) -> tuple[int, int]:
+        """Count codes given before the model's answer was seen, and how many were the same."""
+        with reading(self._engine) as session:
+            return labels.blind_tally(session, self._whose)
+
     def labelled(
         self, *, kinds: Sequence[str] = ("code",), origin: str | None = None
     ) -> list[LabelledMicrograph]:

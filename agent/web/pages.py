@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent.night import card_of, decision_of, local, note_of, said_of, seen_of, words_of
+from agent.night.agreement import still_needed
 from agent.night.cards import maps_said
 from agent.night.facts import Said
 from agent.night.gallery import limit_of
@@ -292,7 +293,17 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         progress=Progress(memory.count_of(request), waiting),
         filters=tuple(_filters(desk, narrowed)) if waiting else (),
         notice=_notice(desk, request),
+        control=_control(*desk.store.blind_tally()),
     )
+
+
+def _control(n: int, same: int) -> str:
+    """Say how well the model's agreement with people is known from the blind control samples."""
+    if n == 0:
+        return ""
+    more = still_needed(n, same)
+    known = f"{more} more make it known to within 3 points" if more else "known to within 3 points"
+    return f"Control samples, decided blind: {same} of {n} as the model said; {known}."
 
 
 def _filters(desk: Desk, narrowed: Mapping[str, str]) -> Iterator[Filter]:
