@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 WHOLE_LAYERS: Final = (0, 1, 2, 3)
 """Layers whose distances are averaged over the whole field."""
 
-PLACES: Final = ("fine", "broad", "tone")
+PLACES: Final = ("fine", "broad", "tone", "patch", "shade")
 """Looks that are taken cell by cell, and so can say where."""
 
-_TOP: Final = {"fine": 20, "broad": 3, "tone": 40}
-"""How many of the strangest cells are averaged: about 50, 120 and 100 µm². A number, no share of
-the field: an inclusion is as strange in a large field as in a small one."""
+_TOP: Final = {"fine": 20, "broad": 3, "tone": 10, "patch": 1, "shade": 2}
+"""How many of the strangest cells are averaged: about 80, 190 and 40 µm², and one or two patches.
+A number, no share of the field: an inclusion is as strange in a large field as in a small one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Distances:
         whole: (layers,) logarithms. windows: (w, layers) logarithms.
         subtype: The subtype whose fields look most like this one as a whole.
         places: Per look of `PLACES` (rows, columns) float32, 0 off the steel.
-        tops: (3,) logarithms: the mean square of the strangest cells of each.
+        tops: (5,) logarithms: the mean square of the strangest cells of each.
     """
 
     whole: NDArray[np.float64]

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from model.frame import Framing
 from model.network import IMAGENET_MEAN, IMAGENET_STD, cells
+from model.planes import by_blocks
 from model.runtime import OpenVinoRunner, choose_engine
 from model.tone import TONE_PX, tones
 
@@ -47,6 +48,14 @@ _DARKEST = 8.0
 FINE_MARGIN, BROAD_MARGIN = 2, 1
 """Cells next to an edge that are not compared: the network sees an edge there, not steel.
 MEASURED: possible inclusions found at 2 % false alarms 46 % with them, 92 % without."""
+
+_BLOCK = 3
+"""Cells in a side of a block, blocks in a side of a patch: nine cells are as wide as the patches of
+pearlite and ferrite that are looked for. MEASURED on the third drawing at 2 % false alarms: ferrite
+found 0.96 against 0.71 by the single cells, a grey stain 0.71 against 0.33."""
+
+_FULL = 0.7
+"""Share of a patch that must be steel away from any edge."""
 
 _LARGEST_PX = 4096
 """Of a larger field the middle is looked at: 820 µm a side; twice that takes ten gigabytes."""
@@ -83,8 +92,10 @@ class Impression:
         whole: Per layer (2c,) float32: mean and standard deviation of each channel over steel.
         windows: Per layer of `WINDOW_LAYERS` (w, 2c) float32: the same inside each window that
             holds steel.
-        fine: Cells of 1.6 µm. broad: cells of 6.4 µm.
-        tone: Cells of 1.6 µm: no network, only how dark, bright and coloured they are.
+        fine: Cells of 2 µm. broad: cells of 8 µm.
+        tone: Cells of 2 µm: no network, only how dark, bright and coloured they are.
+        patch: Patches of 18 µm, one every 6 µm: what fine cells are like on average.
+        shade: The same of tones.
     """
 
     whole: tuple[NDArray[np.float32], ...]
@@ -92,6 +103,8 @@ class Impression:
     fine: Cells
     broad: Cells
     tone: Cells
+    patch: Cells
+    shade: Cells
 
 
 class Looker:
@@ -124,12 +137,16 @@ class Looker:
         kept = kept if kept.any() else np.ones_like(kept)
         um2 = UM_PER_PX**2 if field.um_per_px is not None else None
         fine_px, broad_px = self._backbone.strides[FINE], self._backbone.strides[BROAD]
+        fine_cells = _cells(fine, frame, fine_px, um2, FINE_MARGIN)
+        tone = _cells(tones(frame), frame, TONE_PX, um2, FINE_MARGIN)
         return Impression(
             tuple(whole),
             tuple(part[kept] for part, _ in parts),
-            fine=_cells(fine, frame, fine_px, um2, FINE_MARGIN),
+            fine=fine_cells,
             broad=_cells(maps[BROAD], frame, broad_px, um2, BROAD_MARGIN),
-            tone=_cells(tones(frame), frame, TONE_PX, um2, FINE_MARGIN),
+            tone=tone,
+            patch=patches(fine_cells),
+            shade=patches(tone),
         )
 
 
@@ -203,6 +220,33 @@ def _steel(share: NDArray[np.float32], margin: int) -> NDArray[np.bool_]:
         around = np.pad(inner, 1)
         inner = inner & around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
     return inner if inner.any() else full
+
+
+def patches(part: Cells) -> Cells:
+    """Average cells over patches of three by three blocks, each block of three by three cells.
+
+    One needle is as strange as a cell; what fills a patch is strange on average, and only there.
+    """
+    side = min(_BLOCK, *part.steel.shape)
+    counted = np.where(part.steel[..., None], part.features, 0).astype(np.float32)
+    total = _around(by_blocks(counted, side).sum(axis=1).sum(axis=2))
+    count = _around(by_blocks(part.steel, side).sum(axis=(1, 3), dtype=np.float32)[..., None])
+    enough = count[..., 0] >= min(_FULL * (3 * side) ** 2, float(count.max()))
+    return Cells(
+        (total / np.maximum(count, 1)).astype(np.float16),
+        enough,
+        part.side_px * side,
+        part.um2 and part.um2 * side**2,
+        part.origin_px,
+    )
+
+
+def _around(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum each block and its eight neighbours, (rows, columns, d)."""
+    wide = np.pad(blocks, ((1, 1), (1, 1), (0, 0)))
+    tall = wide[:-2] + wide[1:-1] + wide[2:]
+    found: NDArray[np.float32] = tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:]
+    return found
 
 
 # ------------------------------------------------------------------ engines

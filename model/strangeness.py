@@ -1,10 +1,10 @@
 """Say how unlike everything taught a field is, as a whole and at its strangest place.
 
 In:  `Field`s through one frozen network. Out: a `Strangeness` with a calibrated p-value.
-Next: `classify` puts it into the prediction. Five looks are taken: the whole field, its windows of
-80 µm, its fine cells and its broad cells, all from one pass of the network, and the tone of its
-cells. Each is compared with what known fields reach that the comparison never saw. `taught` learns
-a `Known`; this module keeps it and asks it.
+Next: `classify` puts it into the prediction. One pass of the network shows the whole field, its
+windows of 80 µm, its fine and broad cells and its patches; the tone of cells and patches needs no
+network. Each look is compared with what known fields reach that the comparison never saw. `taught`
+learns a `Known`; this module keeps it and asks it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _NEAREST = 3
 
-FORM: Final = 2
+FORM: Final = 3
 """Changes whenever older bundles' strangeness would be read wrongly."""
 
 
@@ -300,6 +300,8 @@ def _sentence(how_rare: str, look: str, place: Place | None, *, flagged: bool) -
         "fine": "the structure of one place",
         "broad": "the structure of one place",
         "tone": "one place, by how dark, bright or coloured it is",
+        "patch": "the structure of a patch, about 20 µm wide",
+        "shade": "a patch about 20 µm wide, by how dark, bright or coloured it is",
     }[look]
     if place and place.area_um2 is not None and look != "whole":
         what += f" (the strangest spot has {_two_digits(place.area_um2)} µm²)"

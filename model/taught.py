@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _OWN_MEAN_FROM = 10
 """Codes with fewer images share the mean of their subtype."""
 
+_OF_LIGHT = ("tone", "shade")
 _LEAST = 0.01
 """Differences of light and colour below one in a hundred are rounding, not steel: a grey camera's
 fields have no colour at all, and its next one a little."""
@@ -219,4 +220,4 @@ class _Summed:
         for (name, fold, subtype), one in self._cells.items():
             if name == part and fold in known:
                 summed[subtype] = summed[subtype] + one if subtype in summed else one
-        return Textures.from_moments(summed, least=_LEAST if part == "tone" else 0.0)
+        return Textures.from_moments(summed, least=_LEAST if part in _OF_LIGHT else 0.0)

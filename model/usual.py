@@ -36,9 +36,9 @@ class Usual:
     Args:
         layers: (layers, 2) mean and standard deviation of the whole's logarithms.
         windows: (layers, 2) the same of the windows'.
-        looks: Subtype → (5, 2) the same of the looks; "" holds for any other subtype.
+        looks: Subtype → (looks, 2) the same of `LOOKS`; "" holds for any other subtype.
         scores: (n,) sorted upwards, of the pooled folds.
-        peaks: (n, 3) sorted upwards per column: the farthest cell of each of `PLACES`.
+        peaks: (n, places) sorted upwards per column: the farthest cell of each of `PLACES`.
         microscopes: Microscope → its own share of `scores`, sorted, where it has enough.
     """
 
@@ -78,7 +78,7 @@ class Usual:
         )
 
     def surprise(self, one: Distances) -> NDArray[np.float64]:
-        """Give the looks in standard deviations of known fields of its subtype, (5,)."""
+        """Give the looks in standard deviations of known fields of its subtype."""
         raw = _looks(one, self.layers, self.windows)
         usual = self.looks.get(one.subtype, self.looks[""])
         found: NDArray[np.float64] = (raw - usual[:, 0]) / usual[:, 1]
@@ -89,7 +89,7 @@ class Usual:
         return self.microscopes.get(microscope, self.scores)
 
     def levels(self, alpha: float) -> NDArray[np.float64]:
-        """Give the distance that a share alpha of known fields reaches somewhere, (3,)."""
+        """Give the distance that a share alpha of known fields reaches somewhere, per place."""
         rank = int(np.clip(np.floor(alpha * (len(self.peaks) + 1)), 1, len(self.peaks)))
         found: NDArray[np.float64] = np.maximum(self.peaks[-rank], 1e-6)
         return found
@@ -99,13 +99,14 @@ def score_of(surprise: NDArray[np.float64]) -> float:
     """Join the looks into one score that never falls when a look grows stranger.
 
     Args:
-        surprise: (5,) in standard deviations of known fields.
+        surprise: (looks,) in standard deviations of known fields.
 
     Returns:
-        The length of what lies above -1. MEASURED against mean and maximum on two drawings: the
-        mean misses what one look alone sees, the maximum what all see a little (a coarser size).
+        The length of what lies above -1, in the fourth power. MEASURED against mean, plain length
+        and maximum on two drawings: the mean and the plain length miss what one look alone sees,
+        the maximum what all see a little (a coarser size).
     """
-    return float(np.sqrt(np.square(np.maximum(surprise + 1.0, 0.0)).sum()))
+    return float((np.maximum(surprise + 1.0, 0.0) ** 4).sum() ** 0.25)
 
 
 def _looks(

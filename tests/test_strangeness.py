@@ -14,6 +14,7 @@ from model.dataset import Example
 from model.errors import ModelError, TrainingError
 from model.frame import Field
 from model.gaussian import Clouds, Moments, Textures, shrunken, unit, whitening
+from model.impression import Cells, patches
 from model.leave_out import leave_out
 from model.network import bare_backbone
 from model.strangeness import Known, rarity
@@ -339,6 +340,35 @@ def test_cells_summed_in_parts_give_the_same_gaussian():
     other = Textures.from_moments({"G": parts})
 
     assert one.distance(cells) == pytest.approx(other.distance(cells), rel=1e-4)
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_a_patch_is_the_mean_of_its_steel_cells_alone(rows, columns, seed):
+    steel = np.random.default_rng(seed).random((rows, columns)) < 0.8
+    steel[rows // 2, columns // 2] = True
+    features = np.where(steel, 2.0, 900.0)[..., None].astype(np.float16)
+
+    found = patches(Cells(features, steel, 10.0, 4.0))
+
+    assert found.steel.any()
+    assert (found.features[found.steel] == 2.0).all()
+    assert found.steel.shape == found.features.shape[:2]
+
+
+def test_a_patch_of_another_grey_is_strange_though_no_cell_is_dark(known):
+    field = drawn("M8", 500, side=192)
+    pixels = field.pixels.copy()
+    pixels[70:130, 60:120] = np.rint(pixels[70:130, 60:120] * 0.75)
+
+    (found,) = known.judge([replace(field, pixels=pixels)], ALPHA)
+
+    assert found.flagged
+    x0, y0, x1, y1 = found.where
+    assert x0 < 120
+    assert x1 > 60
+    assert y0 < 130
+    assert y1 > 70
 
 
 # ------------------------------------------------------------------ p-values and folds

@@ -49,12 +49,14 @@ class Drawing:
     Args:
         kinds: What it can draw that is strange.
         draw: Code, seed, kind, µm per pixel, radius in µm or None → pixels and the strange box.
+        whole: Those of `kinds` that fill the field.
         sizes: Kinds whose size can be chosen.
     """
 
     name: str
     kinds: tuple[str, ...]
     draw: Callable[[str, int, str, float, float | None], tuple[Pixels, Box | None]]
+    whole: tuple[str, ...]
     sizes: tuple[str, ...] = ()
 
 
@@ -81,17 +83,19 @@ def _box(mask: NDArray[np.bool_] | None) -> Box | None:
 
 
 DRAWINGS = {
-    "demo": Drawing("demo", demo_strange.KINDS, _demo),
+    "demo": Drawing("demo", demo_strange.KINDS, _demo, demo_strange.WHOLE[:4]),
     "other": Drawing(
         "other",
         (*other_drawing.LOCAL, *other_drawing.WHOLE),
         _of(other_drawing),
+        other_drawing.WHOLE,
         other_drawing.LOCAL,
     ),
     "third": Drawing(
         "third",
         (*third_drawing.LOCAL, *third_drawing.WHOLE),
         _of(third_drawing),
+        third_drawing.WHOLE,
         third_drawing.LOCAL,
     ),
 }

@@ -1,6 +1,7 @@
 """Say per kind how much of what is strange is flagged, and how often a known field is.
 
     python tests/bench/strangeness.py --drawing third --known 200 --fresh 120 --each 24
+    python tests/bench/strangeness.py --drawing third --foreign demo other
     python tests/bench/strangeness.py --drawing demo --real ../shared/data/micrographs --gates
     python tests/bench/strangeness.py --drawing other --ladder --leave-out M8
     python tests/bench/strangeness.py --cost
@@ -238,6 +239,10 @@ def chosen() -> argparse.Namespace:
     parser.add_argument("--each", type=int, default=24)
     parser.add_argument("--shifts", type=int, default=60, help="fresh fields per harmless shift")
     parser.add_argument("--kept", type=Path, help="folder where drawn fields are kept")
+    parser.add_argument(
+        "--foreign", nargs="*", default=[], choices=sorted(DRAWINGS),
+        help="drawings whose foreign fields, and steel, are strange to the one that was taught",
+    )  # fmt: skip
     parser.add_argument("--real", type=Path, help="folder of micrographs of other materials")
     parser.add_argument("--ladder", type=int, default=0, help="fields per kind and size")
     parser.add_argument("--gates", type=int, default=0, help="fields per defect")
@@ -269,6 +274,11 @@ def main() -> int:
     for kind in shelf.drawing.kinds:
         table.kind(kind, shelf.strange(kind, asked.each))
     table.kind("coarser than trained", shelf.coarser(2 * asked.each))
+    for name in asked.foreign:
+        foreign = Shelf(DRAWINGS[name], asked.kept)
+        for kind in foreign.drawing.whole:
+            table.kind(f"by {name}: {kind}", foreign.strange(kind, asked.each))
+        table.kind(f"by {name}: its own steel", foreign.known(asked.each))
     if asked.real:
         told_real(table, asked.real)
     if asked.gates:
