@@ -712,7 +712,7 @@ class OrderPage:
     Args:
         word: Such as "undecided". demand: what is demanded, in words.
         sentences: What is said of the order itself; a specimen's own stand with it.
-        others: Files that could not be used or belong to no specimen.
+        unusable: Files that could not be used. loose: fields that belong to no specimen.
         queue_href: Where its waiting fields are decided, "" if none waits. waiting: how many do.
         generated: When this page was written, local time.
     """
@@ -726,7 +726,8 @@ class OrderPage:
     sentences: tuple[str, ...]
     facts: tuple[Fact, ...]
     specimens: tuple[OrderSpecimen, ...]
-    others: tuple[str, ...]
+    unusable: tuple[str, ...]
+    loose: tuple[str, ...]
     queue_href: str
     waiting: int
     generated: str
@@ -851,12 +852,13 @@ class TracePage:
     """Everything that stands behind what was said of an order, a heat or one micrograph.
 
     Args:
-        title: What was asked about. loose: fields that belong to no order.
-        generated: When and by whom it was written.
+        title: What was asked about. zone: of every time on it.
+        loose: Fields that belong to no order. generated: when and by whom it was written.
     """
 
     site: str
     title: str
+    zone: str
     orders: tuple[TraceOrder, ...]
     loose: tuple[TraceField, ...]
     generated: str

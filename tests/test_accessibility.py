@@ -84,7 +84,14 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     flagged = lab.take(reasons=("strange", "uncertain"))
     blind = lab.take(reasons=("control_sample",))
     decided = lab.take(reasons=("uncertain",))
-    pages = ["/review", f"/review/{flagged}", f"/review/{blind}", "/review/name", "/nowhere"]
+    pages = [
+        "/review",
+        f"/review/{flagged}",
+        f"/review/{blind}",
+        "/review/name",
+        "/nowhere",
+        "/orders",
+    ]
 
     for path in [*pages, f"/review/{decided}"]:
         tab.goto(address + path)

@@ -73,6 +73,7 @@ class Paper:
         return TracePage(
             site=self._site,
             title=f"Trace of {found.kind} {found.asked}",
+            zone=str(self._zone),
             orders=tuple(self._order(one) for one in trace.orders),
             loose=tuple(self._field(one) for one in trace.loose),
             generated=f"{self._at(at)} by {by} with {software}",

@@ -165,10 +165,8 @@ def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
         sentences=tuple(one for one in own if not any(one.startswith(said) for said in loose)),
         facts=tuple(_facts(assessed)),
         specimens=tuple(_specimen(one) for one in assessed.specimens),
-        others=(
-            *(f"{fate.path}: {fate.said}" for fate in assessed.lost),
-            *(f"{one.view.path}: {one.reason}" for one in assessed.unassigned),
-        ),
+        unusable=tuple(f"{fate.path}: {fate.said}" for fate in assessed.lost),
+        loose=tuple(f"{one.view.path}: {one.reason}" for one in assessed.unassigned),
         queue_href=f"/review?order={quote(view.number, safe='')}" if waiting else "",
         waiting=waiting,
         generated=local(desk.now(), desk.zone),
@@ -235,7 +233,9 @@ def _state(field: FieldFacts) -> str:
     if field.awaits:
         return "awaits review"
     if field.decided:
-        said = "" if field.decided.kind == "code" else f": {field.decided.said.replace('_', ' ')}"
-        return f"{field.decided.kind.replace('_', ' ')} by {field.decided.by}{said}"
+        kind, said = field.decided.kind.replace("_", " "), field.decided.said.replace("_", " ")
+        if field.decided.kind == "code":
+            return f"decided by {field.decided.by}"
+        return f"{kind} by {field.decided.by}{f': {said}' if said else ''}"
     others = [code for code in field.codes if code != field.code]
     return f"could be {' or '.join(others)} too" if others else "the model's answer"
