@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -136,18 +137,14 @@ def test_two_agents_never_hold_the_same_file(address) -> None:
 
 def at_once(*acts) -> list[Any]:
     """Let each act run in a thread of its own, all beginning together; give back their answers."""
-    start, answers = threading.Barrier(len(acts)), [None] * len(acts)
+    start = threading.Barrier(len(acts))
 
-    def run(number: int) -> None:
+    def run(act) -> Any:
         start.wait()
-        answers[number] = acts[number]()
+        return act()
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(acts))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
+    with ThreadPoolExecutor(len(acts)) as threads:
+        return list(threads.map(run, acts))
 
 
 def test_two_agents_that_list_the_same_folder_at_once_write_each_file_down_once(address) -> None:
@@ -160,6 +157,24 @@ def test_two_agents_that_list_the_same_folder_at_once_write_each_file_down_once(
 
         assert sum(news) == 300
         assert len(list(one.files())) == 300
+
+
+def test_two_agents_that_see_new_sources_at_once_both_go_on(address) -> None:
+    names = [f"LOM-{number:02}" for number in range(30)]
+    files = [replace(file("a.tif"), source=name) for name in names]
+    seen = [SourceHealth(name, str(FOLDER)) for name in names]
+    with (
+        Store.open(address, site="Plant 1", agent="PC 1") as one,
+        Store.open(address, site="Plant 1", agent="PC 2") as two,
+    ):
+        at_once(
+            lambda: [one.sources_seen([health]) for health in seen],
+            lambda: [two.arrive([arrived], at=AT) for arrived in files],
+            lambda: [two.sources_seen([health]) for health in seen],
+        )
+
+        assert [health.name for health in one.sources()] == names
+        assert one.counts()["queued"] == 30
 
 
 def test_the_same_bytes_read_by_two_agents_at_once_are_new_to_one_of_them(address) -> None:

@@ -215,6 +215,10 @@ class Agent:
             if self.problems.say("database", str(fault)):
                 log.warning("store.unreachable", reason=str(fault))
             return
+        except Exception as error:  # what is only said of the work must never end the work
+            log.exception("beat.crashed")
+            self.problems.say("database", f"heartbeat: {type(error).__name__}: {error}")
+            return
         if self.problems.say("database", ""):
             log.info("store.back")
         remember(self._settings.store.folder, document)

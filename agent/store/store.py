@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from agent.watch import Arrival
 
 T = TypeVar("T")
+TIMES = 5  # so many agents may write the same row at once, each before the next
 NOTHING_GIVEN: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
@@ -505,8 +506,8 @@ class Store:
 
     def sources_seen(self, health: Iterable[SourceHealth]) -> None:
         """Write down how each source was last seen."""
-        with writing(self._engine) as session:
-            sources.seen(session, self._whose, health)
+        said = list(health)
+        self._again(lambda session: sources.seen(session, self._whose, said))
 
     def sources(self) -> list[SourceHealth]:
         """Say how each source of this site was last seen."""
@@ -621,13 +622,15 @@ class Store:
             return rules.note(session, self._whose, settings, at=at)
 
     def _again(self, act: Callable[[Session], T]) -> T:
-        """Write; if another agent wrote the same row just now, look again and write once more."""
-        try:
-            with writing(self._engine) as session:
-                return act(session)
-        except IntegrityError:
-            with writing(self._engine) as session:
-                return act(session)
+        """Write; as often as another agent wrote the same row just now, look again and write."""
+        for _ in range(TIMES - 1):
+            try:
+                with writing(self._engine) as session:
+                    return act(session)
+            except IntegrityError:
+                continue
+        with writing(self._engine) as session:
+            return act(session)
 
     def _remember(self, session: Session, **said: Any) -> None:
         trail.append(session, self._whose.site_id, **said)
