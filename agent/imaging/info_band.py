@@ -32,12 +32,12 @@ def find_band(pixels: NDArray[np.uint8]) -> Box | None:
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     best: Box | None = None
     for level in _flat_levels(grey):
-        paper = cv2.inRange(grey, max(0, level - 4), min(255, level + 4)).mean(axis=1) / 255.0
+        paper = cv2.inRange(grey, max(0, level - 12), min(255, level + 12)).mean(axis=1) / 255.0
         for top, bottom in _stretches(paper > 0.35):
             if not 0.02 * height <= bottom - top <= 0.4 * height:
                 continue
             inner = paper[top:bottom]
-            if np.mean(inner > 0.97) < 0.08 or np.median(inner) < 0.6:
+            if np.mean(inner > 0.95) < 0.08 or np.median(inner) < 0.6:
                 continue
             if _is_drawn(grey[top:bottom], level) and (
                 best is None or bottom - top > best[3] - best[1]
@@ -50,9 +50,9 @@ def _is_drawn(band: Plane, level: int) -> bool:
     """Say whether a band is flat to the grey value, and what is on it is far from its colour."""
     off = cv2.absdiff(band, np.full_like(band, level))
     words = float(np.mean(off > 60))
-    between = float(np.mean((off > 8) & (off <= 60)))
+    between = float(np.mean((off > 12) & (off <= 60)))
     flat = float(np.mean(off[off <= 8] <= 2)) if (off <= 8).any() else 0.0
-    return words > 0.002 and between < max(0.02, 1.2 * words) and flat > 0.9
+    return words > 0.002 and between < max(0.02, 1.2 * words) and flat > 0.8
 
 
 def _flat_levels(grey: Plane) -> list[int]:
@@ -62,7 +62,7 @@ def _flat_levels(grey: Plane) -> list[int]:
     for y in [*range(0, height // 4, 4), *range(3 * height // 4, height, 4)]:
         row = grey[y]
         level = int(np.median(row))
-        if np.mean(np.abs(row.astype(np.int16) - level) <= 4) > 0.9:
+        if np.mean(np.abs(row.astype(np.int16) - level) <= 12) > 0.85:
             levels[level] = levels.get(level, 0) + 1
     return sorted(levels, key=lambda level: -levels[level])[:3]
 

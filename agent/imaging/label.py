@@ -29,7 +29,9 @@ _UM = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "in": 25400.0, "mil": 25.4}
 _MICRO = r"(?:[µμuúùûüūyjpνvƒ]\s?y?[mnrhM]{1,2}|[µμ]|microns?|micrometers?|micrometres?)"
 _UNIT = rf"(?P<unit>{_MICRO}|nm|mm|inches|inch|in|mils?)"
 _NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
-_ALONE = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_NUMBER}\s*{_UNIT}[|\-–—_\[\]<>←→.\s]*$")
+# What texture before a number is read as; letters that name a measurement (d, L, R) are not here.
+_TEXTURE = r"(?:[AEFGHJKMNTUVWY\u4e00-\u9fff]{1,2}(?=\d))?"
+_ALONE = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_TEXTURE}{_NUMBER}\s*{_UNIT}[|\-–—_\[\]<>←→.\s]*$")
 _AMONG = re.compile(rf"(?<![\w.,=]){_NUMBER}\s?{_UNIT}(?![\w=/])")
 _LOOKALIKE = str.maketrans({"O": "0", "o": "0", "Q": "0", "l": "1", "I": "1", "S": "5", "B": "8"})
 _DIGITS = re.compile(r"^[|\-–—_\s]*([0-9OoQlISB][0-9OoQlISB.,]*)(?=\s*\D)")

@@ -36,7 +36,8 @@ class Line:
         box: The line with its ticks. line_px: what would stand for a label.
         exact: All of one value, as only a program draws. contrast: to what is around it.
         crisp: Share of its columns that fall off within two pixels, above and below.
-        kind: "plain", "caps", "comb" or "broken". framed: it is the side of a box.
+        kind: "plain", "caps", "ruler", "comb", "checker" or "broken".
+        framed: It is the side of a box.
         gap: Where a broken line leaves room for its label. core: the line without its ticks.
         ticks: (outer x, inner x, top, bottom) of what stands up at its left and right end.
         plane: In which of the planes it was found. rank: how much it looks like a bar.
@@ -97,6 +98,8 @@ def find_lines(planes: list[Plane], number: int) -> Iterator[Line]:
         stats[:, [0, 2]] *= _STEP
         w, h, area = stats[:, 2], stats[:, 3], stats[:, 4] * _STEP
         likely = (area >= 0.75 * w * h) & (w >= 1.8 * h) & (h < thick) & (w < 0.95 * width)
+        # A strip at the image's edge is an area that goes on beyond it.
+        likely &= (stats[:, 1] > 0) & (stats[:, 1] + h < height)
         best = np.argsort(-(w * likely))[:160]
         for x, y, wide, high, _ in stats[best[likely[best]]]:
             end = min(width, int(x + wide - _STEP + 1))
@@ -121,8 +124,6 @@ def _measured(plane: Plane, box: Box, number: int) -> Line | None:
     if level < 90 or np.mean(spread > 0.18 * level) > 0.07:
         return None
     exact = bool(np.mean(spread <= 1) > 0.97)
-    if y0 == 0 or y1 == height:
-        return None  # a strip that the image's edge makes of an area
     # Within four pixels above and below something else begins, in nearly every column.
     above, below = plane[max(0, y0 - 4) : y0, x0:x1], plane[y1 : min(height, y1 + 4), x0:x1]
     drops = [level - side.min(axis=0).astype(np.int16) for side in (above, below) if side.size]
@@ -140,8 +141,26 @@ def _measured(plane: Plane, box: Box, number: int) -> Line | None:
         if side.size
     )
     box = (ends[0], y0, ends[1], y1)
+    checker = _outlined(plane, box, level - 0.55 * contrast)
+    if checker is not None:
+        length = float(checker[2] - checker[0])
+        return Line(checker, length, exact, contrast, crisp, "checker", core=checker, plane=number)
     line = Line(box, float(ends[1] - ends[0]), exact, contrast, crisp, core=box, plane=number)
     return _with_ticks(plane, line, level)
+
+
+def _outlined(plane: Plane, box: Box, least: float) -> Box | None:
+    """Say how far a bar of full and empty cells goes, if the box is one of its full cells."""
+    x0, y0, x1, y1 = box
+    if y1 - y0 < 5:
+        return None
+    drawn = np.minimum(plane[y0 : y0 + 2].max(axis=0), plane[y1 - 2 : y1].max(axis=0)) >= least
+    left = x0 - int(np.argmin(drawn[:x0][::-1])) if not drawn[:x0].all() else 0
+    right = x1 + int(np.argmin(drawn[x1:])) if not drawn[x1:].all() else len(drawn)
+    empty = [*plane[(y0 + y1) // 2, left:x0], *plane[(y0 + y1) // 2, x1:right]]
+    if len(empty) < 0.8 * (x1 - x0) or float(np.mean(np.array(empty) < least)) < 0.3:
+        return None
+    return (left, y0, right, y1)
 
 
 def _ends(plane: Plane, box: Box, level: float, share: float) -> tuple[int, int] | None:
@@ -176,8 +195,9 @@ def _with_ticks(plane: Plane, line: Line, level: float) -> Line:
     least = level - float(np.clip(0.3 * line.contrast, 20, 70))
     left = _upright(plane, range(x0 - 1, x0 + 9), y0, y1, least)
     right = _upright(plane, range(x1, x1 - 10, -1), y0, y1, least)
-    left = None if left is None or left[0] > x0 + 2 else left
-    right = None if right is None or right[0] < x1 - 3 else right
+    left = None if left is None or left[0] > x0 + (4 if left[3] - left[2] > 11 else 2) else left
+    reach = 5 if right is not None and right[3] - right[2] > 11 else 3
+    right = None if right is None or right[0] < x1 - reach else right
     line = replace(line, ticks=(left, right))  # but for the head of an arrow, a ruler's second
     if left is None or right is None:
         return line
@@ -293,3 +313,45 @@ def with_broken(lines: list[Line], pixels: NDArray[np.uint8]) -> list[Line]:
                     )
                 )
     return lines + joined
+
+
+def true_length(pixels: NDArray[np.uint8], line: Line) -> float:
+    """Measure a line without ticks to a part of a pixel: where it has lost half its ink.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        line: As found.
+
+    Returns:
+        Its length in pixels; that of the line itself where its ends cannot be seen better.
+    """
+    if line.kind != "plain" or line.ticks != (None, None):
+        return line.line_px
+    x0, y0, x1, y1 = line.core
+    rows = pixels[y0:y1].astype(np.float32)
+    ink = np.median(rows[:, x0:x1].reshape(-1, 3), axis=0)
+    left = _half_at(rows[:, max(0, x0 - 12) : x0 + 8][:, ::-1], ink)
+    right = _half_at(rows[:, x1 - 8 : x1 + 12], ink)
+    start = x0 if left is None else x0 + 8 - left
+    end = x1 if right is None else x1 - 8 + right
+    return float(end - start)
+
+
+def _half_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> float | None:
+    """Say where rows that run out of a line lose half their ink, the longest row's way."""
+    if rows.shape[1] < 16:
+        return None
+    paper = np.median(rows[:, -6:].reshape(-1, 3), axis=0)
+    off = ink - paper
+    light = np.array([0.299, 0.587, 0.114])  # JPEG keeps it sharper than colour
+    weights = light if abs(float(off @ light)) >= 40 else off * (np.abs(off) == np.abs(off).max())
+    share = (rows - paper) @ weights / float(off @ weights)
+    if float(share[:, -6:].std()) > 0.12:
+        return None  # on a restless ground the line's own colour is the better witness
+    at = []
+    for row in share[share[:, :5].mean(axis=1) > 0.7]:
+        below = np.flatnonzero(row < 0.5)
+        if below.size and below[0]:
+            x = int(below[0])
+            at.append(x - 0.5 + float((row[x - 1] - 0.5) / (row[x - 1] - row[x])))
+    return max(at) if at and abs(max(at) - 8) <= 1.6 else None

@@ -16,10 +16,19 @@ import cv2
 import numpy as np
 
 from agent.imaging import label as labels
+from agent.imaging.blocks import find_blocks
 from agent.imaging.boxes import Box, overlap, union, within
 from agent.imaging.combs import find_combs
 from agent.imaging.info_band import find_band
-from agent.imaging.lines import COLOUR_PLANE, Line, distinct, find_lines, planes_of, with_broken
+from agent.imaging.lines import (
+    COLOUR_PLANE,
+    Line,
+    distinct,
+    find_lines,
+    planes_of,
+    true_length,
+    with_broken,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,10 +93,19 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     lines = with_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
     bars = _read(pixels, _ranked(lines, band, pixels.shape), band)
     if not any(bar.um is not None for bar in bars):
+        bars = _blocks(pixels, planes) or bars
+    if not any(bar.um is not None for bar in bars):
         combs = distinct([comb for plane in planes for comb in find_combs(plane)])
         bars = _read(pixels, _ranked(combs, band, pixels.shape), band) or bars
     boxes = tuple(bar.bbox for bar in bars)
     return Graphics(bars=tuple(bars), band=band, boxes=boxes)
+
+
+def _blocks(pixels: NDArray[np.uint8], planes: list[NDArray[np.uint8]]) -> list[FoundBar]:
+    return [
+        FoundBar(block, words, float(block[2] - block[0]), length.words, length.um)
+        for block, words, length in find_blocks(pixels, planes)
+    ]
 
 
 def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
@@ -101,11 +119,11 @@ def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
 def _is_written_on(pixels: NDArray[np.uint8], line: Line) -> bool:
     """Say whether a line is a strip of paper: something else stands within it."""
     x0, y0, x1, y1 = line.core
-    if y1 - y0 < 8:
+    if y1 - y0 < 8 or line.kind == "checker":
         return False
-    rows = pixels[y0 + 1 : y1 - 1, x0 + 2 : x1 - 2].astype(np.int16)
-    off = np.abs(rows - np.median(rows.reshape(-1, 3), axis=0)).max(axis=2) > 60
-    return float(off[off.mean(axis=1) < 0.8].mean()) > 0.03 if off.size else False
+    rows = pixels[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].astype(np.int16)
+    off = np.abs(rows - np.median(rows.reshape(-1, 3), axis=0)).max(axis=2)
+    return float(np.mean(off > 60)) > 0.03
 
 
 def _ranked(lines: list[Line], band: Box | None, shape: Sequence[int]) -> list[Line]:
@@ -152,23 +170,33 @@ def _read(pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None) -> li
             bar = _labelled(pixels, inside, region, detect=True)
         if bar is not None and any(_goes_on_beyond(bar, line) for line in ranked):
             continue
-        if bar is not None and not any(overlap(bar.line, b.line) > 0.3 for b in bars):
+        if bar is not None and not any(_is_the_same(bar, known) for known in bars):
             bars.append(bar)
             if band is not None:
                 break
     if not bars:
-        bars = [_unlabelled(line) for line in ranked[:1] if _is_bar_without_label(line, pixels)]
+        alone = [line for line in ranked[:1] if _is_bar_without_label(line, pixels)]
+        bars = [FoundBar(line.box, None, true_length(pixels, line), "", None) for line in alone]
     return bars
+
+
+def _is_the_same(bar: FoundBar, known: FoundBar) -> bool:
+    """Say whether two are one bar, or share one label: then the first, the better one, is it."""
+    if overlap(bar.line, known.line) > 0.3:
+        return True
+    both = bar.label_box is not None and known.label_box is not None
+    return both and overlap(bar.label_box, known.label_box) > 0.5  # type: ignore[arg-type]
 
 
 def _is_convincing(line: Line) -> bool:
     """Say whether a line is so like a bar that its label is worth looking for at length."""
     if line.exact:
         return line.crisp >= 0.7 and line.contrast >= 80 and line.width >= 16
-    if line.kind == "caps":
-        return line.crisp >= 0.7 and line.contrast >= 120 and line.width >= 28
-    near_edge = line.rank >= 4.6
-    return near_edge and line.crisp >= 0.93 and line.contrast >= 90 and line.width >= 28
+    if line.kind in ("caps", "ruler"):
+        least = 0.7 if line.kind == "caps" else 0.85
+        return line.crisp >= least and line.contrast >= 100 and line.rank >= 5 and line.width >= 28
+    near_edge = line.rank >= (4.6 if line.crisp >= 0.93 else 4.8)
+    return near_edge and line.crisp >= 0.85 and line.contrast >= 90 and line.width >= 28
 
 
 def _worth_reading(line: Line) -> bool:
@@ -269,7 +297,7 @@ def _paired(
         paper, ink = _paper_and_ink(pixels, place, colours[0] if colours else None)
         for line, colour in zip(lines, colours, strict=True):
             cost = _distance(line, place)
-            if cost is None or _alike(colour, paper, 40):
+            if cost is None or _alike(colour, paper, 40) or _runs_on(pixels, line, colour):
                 continue
             if not _alike(colour, ink, 90):
                 if not line.exact:
@@ -277,9 +305,23 @@ def _paired(
                 cost += 0.4
             cost -= 0.15 * line.rank
             if best is None or cost < best[0]:
-                bar = FoundBar(line.box, place, line.line_px, length.words, length.um)
+                length_px = true_length(pixels, line)
+                bar = FoundBar(line.box, place, length_px, length.words, length.um)
                 best = (cost, bar)
     return None if best is None else best[1]
+
+
+def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> bool:
+    """Say whether a line's ink goes on beyond one of its ends: then it is a part of something."""
+    (x0, _, x1, _), (_, y0, _, y1) = line.box, line.core
+    for beyond in (
+        pixels[y0:y1, max(0, x0 - 10) : max(0, x0 - 3)],
+        pixels[y0:y1, x1 + 3 : x1 + 10],
+    ):
+        ink = np.abs(beyond.astype(np.int16) - colour).max(axis=2) < 40
+        if ink.size and float(ink.mean()) > 0.6:
+            return True
+    return False
 
 
 def _views(pixels: NDArray[np.uint8], line: Line, region: Box) -> list[NDArray[np.uint8]]:
@@ -419,16 +461,18 @@ def _distance(line: Line, place: Box) -> float | None:
     return None
 
 
-def _unlabelled(line: Line) -> FoundBar:
-    return FoundBar(line.box, None, line.line_px, "", None)
-
-
 def _is_bar_without_label(line: Line, pixels: NDArray[np.uint8]) -> bool:
     """Believe a bar that has no label only if nothing else can look like it."""
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = line.box
-    cornered = min(y0, height - y1) < 0.15 * height and min(x0, width - x1) < 0.15 * width
-    drawn = line.exact and line.contrast > 80 and not line.framed and line.width >= 30
-    solid = line.kind == "plain" and line.height >= 3 and line.width >= 4 * line.height
-    caps = line.kind == "caps" and line.crisp > 0.85
-    return drawn and cornered and (caps or (solid and line.crisp > 0.97))
+    low = min(y0, height - y1) < 0.15 * height
+    cornered = low and min(x0, width - x1) < 0.15 * width
+    drawn = not line.framed and line.width >= 30
+    if line.kind in ("caps", "ruler"):
+        sure = line.exact and line.contrast > 80
+        return drawn and cornered and line.crisp > 0.85 and (sure or line.contrast > 160)
+    if line.kind == "comb":
+        return drawn and cornered and line.contrast > 120 and line.width > 8 * line.height / 2
+    solid = line.height >= 3 and line.width >= 4 * line.height and line.crisp > 0.95
+    sure = line.exact and (cornered or line.contrast > 150)
+    return drawn and low and solid and (sure or (cornered and line.contrast > 220))

@@ -1,0 +1,105 @@
+# ruff: noqa: PLR2004 - shares of a block, measured on drawn ones
+"""Find bars that are a filled block with the label written into it.
+
+In:  the pixels. Out: `FoundBlock`s. Next: `micron_bar`.
+A label's own paper is no bar: it ends about where the words end. A block is believed only where
+the words stand in its middle, alone, with room on both sides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from agent.imaging import label as labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from agent.imaging.boxes import Box
+
+_STEP = 2  # blocks are looked for in every second row and column
+_FULL = 215  # grey value of a drawn block in the plane where it is bright
+_MOST = 8  # blocks whose words are read
+
+
+def find_blocks(
+    pixels: NDArray[np.uint8], planes: list[NDArray[np.uint8]]
+) -> Iterator[tuple[Box, Box, labels.Length]]:
+    """Yield blocks that carry their length.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        planes: (h, w) uint8 each, in which what is drawn is bright.
+
+    Yields:
+        The block, the words in it, and the length they state.
+    """
+    for block in _filled(planes):
+        words = _words_in(pixels, block)
+        if words is None:
+            continue
+        lengths = labels.read_lengths([pixels], words)
+        if len(lengths) == 1 and (lengths[0].start, lengths[0].end) == (0.0, 1.0):
+            yield block, words, lengths[0]
+
+
+def _filled(planes: list[NDArray[np.uint8]]) -> Iterator[Box]:
+    """Yield boxes whose rim is filled to the pixel, wide and low as a bar is."""
+    height, width = planes[0].shape
+    found = 0
+    for plane in planes[:2]:
+        mask = (plane[::_STEP, ::_STEP] >= _FULL).view(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+        boxes = stats[1:] * _STEP
+        x, y, w, h, area = boxes.T
+        low = (h >= 12) & (h <= 0.12 * height) & (w >= 2.2 * h) & (w >= 40) & (w <= 0.6 * width)
+        full = area * _STEP >= 0.5 * w * h
+        inside = (x > 0) & (y > 0) & (x + w < width - 1) & (y + h < height - 1)
+        for x0, y0, wide, high, _ in boxes[low & full & inside]:
+            box = _to_the_pixel(plane, (int(x0), int(y0), int(x0 + wide), int(y0 + high)))
+            if box is not None and found < _MOST:
+                found += 1
+                yield box
+
+
+def _to_the_pixel(plane: NDArray[np.uint8], box: Box) -> Box | None:
+    """Move a box's sides by a step to where the block ends, or refuse it: its rim has holes."""
+    x0, y0, x1, y1 = box
+    x0, x1 = (_last(plane[y0 + 3 : y1 - 3], x, by) for x, by in ((x0 + 2, -1), (x1 - 3, 1)))
+    y0, y1 = (_last(plane[:, x0 + 3 : x1 - 3].T, y, by) for y, by in ((y0 + 2, -1), (y1 - 3, 1)))
+    block = plane[y0 : y1 + 1, x0 : x1 + 1] >= _FULL
+    rim = (block[0], block[-1], block[:, 0], block[:, -1])
+    if min(block.shape) < 10 or min(float(side.mean()) for side in rim) < 0.9:
+        return None
+    return (x0, y0, x1 + 1, y1 + 1)
+
+
+def _last(columns: NDArray[np.uint8], start: int, by: int) -> int:
+    at = start
+    while 0 <= at + by < columns.shape[1] and float(np.mean(columns[:, at + by] >= 128)) > 0.9:
+        at += by
+    return at
+
+
+def _words_in(pixels: NDArray[np.uint8], block: Box) -> Box | None:
+    """Say where one row of words stands in the middle of a block, with room on both sides."""
+    x0, y0, x1, y1 = block
+    inner = pixels[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].astype(np.int16)
+    paper = np.median(inner.reshape(-1, 3), axis=0)
+    ink = np.abs(inner - paper).max(axis=2) > 100
+    columns, rows = np.flatnonzero(ink.any(axis=0)), np.flatnonzero(ink.any(axis=1))
+    if not columns.size or not 0.02 < float(ink.mean()) < 0.5:
+        return None
+    left, right, top, foot = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
+    wide, high = right - left, foot - top
+    room = min(left, ink.shape[1] - right)
+    centred = abs(left + right - ink.shape[1]) < 0.12 * ink.shape[1] + 4
+    alone = float(ink.mean(axis=1).max()) < 0.5 and wide >= 1.1 * high
+    if not centred or not alone or room < 0.9 * high or high < 0.3 * ink.shape[0]:
+        return None
+    return (int(x0 + 2 + left), int(y0 + 2 + top), int(x0 + 2 + right), int(y0 + 2 + foot))
