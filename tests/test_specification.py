@@ -1,6 +1,7 @@
 """What a customer demands is read to the last key; what nobody can judge is named, not guessed."""
 
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -152,3 +153,13 @@ def test_an_order_nobody_speaks_of_is_said_to_have_no_limit(read):
 )
 def test_a_limit_at_the_coarsest_taught_size_is_one_the_model_cannot_break(limit, beyond):
     assert is_beyond_teaching(read_limit(limit), "G", TAXONOMY) is beyond
+
+
+def test_the_sample_in_the_readme_can_be_judged(read):
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    sample = readme.partition("<!-- specification -->")[2].split("```")[1].removeprefix("toml")
+
+    (entry,) = read(sample).entries
+
+    assert entry.demand == "G, 8 or finer (mean)"
+    assert list(faults(read(sample), TAXONOMY)) == []
