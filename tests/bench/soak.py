@@ -1,0 +1,176 @@
+"""Let the real agent work for a while, and print whether it grows.
+
+    python tests/bench/soak.py [--minutes 30] [--every-s 10] [--bundle BUNDLE] [--keep FOLDER]
+
+A pretend microscope exports drawn micrographs; `agent run` takes them, and somebody looks at the
+page. Twice a minute the memory of all its processes, its open files and its threads are counted.
+The first third is warming up. The table gives the slope of each over the rest with its 95 %
+interval, as growth per hour: an interval that holds 0 is no growth that can be seen. Exit code 3
+where one grows for certain, or a micrograph was not taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+
+from agent.demo.drawing import draw
+
+PORT = 8795
+SAMPLE_S = 30.0
+CODES = ("G7", "G8", "G9-10", "B7", "B8", "B9-10", "M8", "M9-10")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the agent uses at one moment: megabytes of all its processes, its files, threads."""
+
+    at_s: float
+    memory_mb: float
+    files: int
+    threads: int
+    processes: int
+
+
+def sampled(process: psutil.Process, began_s: float) -> Sample:
+    memory, family = 0.0, [process, *process.children(recursive=True)]
+    for one in family:
+        with suppress(psutil.NoSuchProcess):
+            memory += one.memory_info().rss / 1e6
+    return Sample(
+        at_s=time.monotonic() - began_s,
+        memory_mb=memory,
+        files=process.num_fds() if os.name == "posix" else process.num_handles(),
+        threads=process.num_threads(),
+        processes=len(family),
+    )
+
+
+def export(folder: Path, number: int) -> None:
+    """Write one drawn micrograph as a microscope does: under another name, then renamed."""
+    shown = draw(CODES[number % len(CODES)], seed=50_000 + number, size=(1000, 750)).pixels
+    held = cv2.imencode(".png", shown[..., ::-1])[1].tobytes()
+    part = folder / f"field_{number:05}.part"
+    part.write_bytes(held)
+    part.rename(part.with_suffix(".png"))
+
+
+def look_at_the_page() -> None:
+    for path in ("/review", "/api/v1/status", "/metrics"):
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", None, 20):
+            pass
+
+
+def slope(samples: list[Sample], name: str) -> tuple[float, float]:
+    """Give growth per hour and half its 95 % interval; neighbours in time are not independent."""
+    x = np.array([one.at_s for one in samples]) / 3600
+    y = np.array([getattr(one, name) for one in samples], float)
+    design = np.stack([x, np.ones_like(x)], axis=1)
+    (rate, base), *_ = np.linalg.lstsq(design, y, rcond=None)
+    rest = y - design @ (rate, base)
+    spread = float(rest @ rest) / max(1, len(y) - 2)
+    if spread == 0:
+        return float(rate), 0.0
+    near = float(rest[1:] @ rest[:-1]) / float(rest @ rest)
+    # Samples that resemble their neighbours tell less than their number.
+    widened = (1 + max(0.0, near)) / (1 - min(0.95, max(0.0, near)))
+    error = (spread * widened / float(((x - x.mean()) ** 2).sum())) ** 0.5
+    return float(rate), 1.96 * error
+
+
+def run(lab: Path, minutes: float, every_s: float, bundle: Path | None) -> bool:
+    exports = lab / "export"
+    exports.mkdir(parents=True)
+    (lab / "agent.toml").write_text(
+        f"[web]\nport = {PORT}\n[imaging]\nworkers = 1\n"
+        '[[sources]]\nname = "LOM"\nfolder = "export"\nquiet_s = 1\n',
+        encoding="utf-8",
+    )
+    agent = [sys.executable, "-m", "agent", "--config", str(lab / "agent.toml")]
+    if bundle:
+        subprocess.run([*agent, "models", "add", str(bundle)], check=True)
+        promoted = [*agent, "models", "promote", bundle.name, "--by", "bench", "--reason", "soak"]
+        subprocess.run(promoted, check=True)
+    with (lab / "log").open("wb") as log:
+        process = subprocess.Popen([*agent, "run"], stdout=log, stderr=log)
+    began_s, samples, exported = time.monotonic(), [], 0
+    try:
+        watched = psutil.Process(process.pid)
+        next_file_s = next_sample_s = began_s
+        while time.monotonic() - began_s < 60 * minutes:
+            if time.monotonic() >= next_file_s:
+                export(exports, exported)
+                exported, next_file_s = exported + 1, next_file_s + every_s
+            if time.monotonic() >= next_sample_s:
+                look_at_the_page()
+                samples.append(sampled(watched, began_s))
+                next_sample_s += SAMPLE_S
+            time.sleep(max(0.0, min(next_file_s, next_sample_s) - time.monotonic()))
+        done = waited_for(exported)
+    finally:
+        process.terminate()
+        process.wait(60)
+    return told(samples, exported, done)
+
+
+def waited_for(exported: int) -> int:
+    """Say how many micrographs are done, as soon as it is all of them or none more comes."""
+    done, last_s = -1, time.monotonic()
+    while done < exported and time.monotonic() - last_s < 120:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/api/v1/status", None, 20) as answer:
+            now = json.load(answer)["states"].get("done", 0)
+        if now != done:
+            done, last_s = now, time.monotonic()
+        time.sleep(0.5)
+    return done
+
+
+def told(samples: list[Sample], exported: int, done: int) -> bool:
+    steady = samples[len(samples) // 3 :]
+    minutes = (samples[-1].at_s - samples[0].at_s) / 60
+    print(f"{minutes:.0f} minutes, {exported} micrographs exported, {done} done")
+    print(f"{'':<22}{'first':>8}{'last':>8}{'most':>8}   growth per hour (95 %)")
+    grows = False
+    titles = {"memory_mb": "memory, MB", "files": "open files", "threads": "threads"}
+    for name, title in titles.items():
+        values = [getattr(one, name) for one in steady]
+        rate, half = slope(steady, name)
+        grows |= rate - half > 0 and max(values) > min(values)
+        interval = f"{rate:+.1f} ({rate - half:+.1f} to {rate + half:+.1f})"
+        row = f"{values[0]:>8.0f}{values[-1]:>8.0f}{max(values):>8.0f}"
+        print(f"{title:<22}{row}   {interval}")
+    return done == exported and not grows
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ask.add_argument("--minutes", type=float, default=30)
+    ask.add_argument("--every-s", type=float, default=10)
+    ask.add_argument("--bundle", type=Path)
+    ask.add_argument("--keep", type=Path, help="the lab's folder, kept")
+    given = ask.parse_args()
+    lab = given.keep or Path(tempfile.mkdtemp(prefix="soak-"))
+    try:
+        fine = run(lab, given.minutes, given.every_s, given.bundle)
+    finally:
+        if given.keep is None:
+            shutil.rmtree(lab, ignore_errors=True)
+    raise SystemExit(0 if fine else 3)
+
+
+if __name__ == "__main__":
+    main()
