@@ -114,12 +114,12 @@ def _comb(plane: Plane, run: Ticks) -> Line | None:
         return None
     if max(filled[0], filled[-1]) > 0.2:
         return None
-    for x in (centres[0] - step, centres[-1] + step):
-        drawn_through = plane[top:foot, max(0, round(x) - 6) : round(x) + 7].min(axis=0)
-        tick, beside = drawn_through[4:9], drawn_through[[0, -1]]
-        least = paper + 0.5 * contrast
-        if len(drawn_through) == 13 and tick.max() > least and beside.max() < least:
-            return None
+    least = paper + 0.5 * contrast
+    for x in (round(centres[0] - step), round(centres[-1] + step)):
+        if 6 <= x < plane.shape[1] - 6:
+            through = plane[top:foot, x - 6 : x + 7].min(axis=0)
+            if through[4:9].max() > least and max(through[0], through[-1]) < least:
+                return None  # it goes on: it was not seen whole
     box = (x0, y0, x1, y1)
     length = float(centres[-1] - centres[0])
     return Line(box, length, exact=True, contrast=contrast, kind="comb", core=box)
