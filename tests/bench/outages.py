@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,15 +50,16 @@ class Outage:
 
     Args:
         name: Which. exported: sha256 → when. said: what `agent status` called problems meanwhile.
-        ended_s: When it was back, monotonic. taken_s: when more files were seen done after that.
+        ended_at: When it was back. taken_at: when the first file after that was done, by the
+            journal: asking takes a busy PC seconds.
         done: sha256 → how many fates. deaths: how often the agent died or did not stop.
     """
 
     name: str
     exported: dict[str, float] = field(default_factory=dict)
     said: list[list[str]] = field(default_factory=list)
-    ended_s: float = 0.0
-    taken_s: float | None = None
+    ended_at: datetime | None = None
+    taken_at: datetime | None = None
     done: Counter[str] = field(default_factory=Counter)
     deaths: int = 0
 
@@ -74,7 +76,9 @@ class Outage:
     @property
     def back_s(self) -> float:
         """How soon (s) after its end a file was taken."""
-        return float("inf") if self.taken_s is None else self.taken_s - self.ended_s
+        if self.ended_at is None or self.taken_at is None:
+            return float("inf")
+        return (self.taken_at - self.ended_at).total_seconds()
 
     @property
     def sentences(self) -> list[str]:
@@ -118,10 +122,11 @@ class Lab:
         except ValueError:
             return []
 
-    def done(self) -> Counter[str]:
-        """Say which contents have a fate of their own, and how many."""
+    def done(self) -> list[tuple[str, datetime]]:
+        """Say which contents have a fate of their own, and since when."""
         lines = self.ask("files", "--json", "--state", "done").splitlines()
-        return Counter(json.loads(line)["sha256"] for line in lines)
+        fates = [json.loads(line) for line in lines]
+        return [(fate["sha256"], datetime.fromisoformat(fate["done_at"])) for fate in fates]
 
 
 class Exporter(threading.Thread):
@@ -169,13 +174,14 @@ def play(lab: Lab, name: str, away: Callable[[Exporter], object], away_s: float)
         while time.monotonic() < ends_s:
             outage.said.append(lab.problems())
             time.sleep(max(0.0, min(3.0, ends_s - time.monotonic())))
-    outage.ended_s = time.monotonic()
-    before = lab.done()
-    _until(lambda: len(lab.done()) > len(before), SETTLES_S)
-    outage.taken_s = time.monotonic()
+    outage.ended_at = datetime.now(UTC)
+    before = len(lab.done())
+    _until(lambda: len(lab.done()) > before, SETTLES_S)
     exporter.stop()
-    _until(lambda: outage.exported.keys() <= lab.done().keys(), SETTLES_S)
-    outage.done = lab.done()
+    _until(lambda: outage.exported.keys() <= {sha for sha, _ in lab.done()}, SETTLES_S)
+    done = lab.done()
+    outage.done = Counter(sha for sha, _ in done)
+    outage.taken_at = min((at for _, at in done if at > outage.ended_at), default=None)
     outage.deaths = 0 if lab.agent.end() else 1
     return outage
 
