@@ -141,8 +141,16 @@ def key_of(sha256: str, page: int) -> str:
     return sha256 if page == 0 else f"{sha256}-p{page + 1}"
 
 
-def group_of(sha256: str, process_data: Mapping[str, str]) -> str:
-    """Say what must stay on one side of a split: order and specimen where known, else a content."""
+def group_of(sha256: str, process_data: Mapping[str, str], by: str = "") -> str:
+    """Say what must stay on one side of a split: order and specimen where known, else a content.
+
+    Args:
+        sha256: The content.
+        process_data: What is known of it.
+        by: A column that decides instead, where the micrograph has it.
+    """
+    if by and process_data.get(by):
+        return process_data[by]
     order, specimen = process_data.get("order", ""), process_data.get("specimen", "")
     return f"{order}/{specimen}" if specimen else sha256
 
@@ -509,6 +517,7 @@ def cropped(
     pool: CropPool,
     archive: Archive,
     learned: frozenset[str] = frozenset(),
+    group_by: str = "",
 ) -> Iterator[Cropped]:
     """Read and crop labelled files as the pipeline does, without writing anything down.
 
@@ -518,6 +527,7 @@ def cropped(
         pool: Worker processes.
         archive: Where the crops are kept until they have been looked at.
         learned: Keys that the bundle learned from; those files are counted, not cropped.
+        group_by: As in `group_of`.
 
     Yields:
         One per file, in order of completion.
@@ -539,7 +549,9 @@ def cropped(
             )
             yield Cropped(one, (), Unusable(one.relative, sentence))
         else:
-            yield Cropped(one, tuple(_example(one, crop, archive) for crop in outcome), None)
+            yield Cropped(
+                one, tuple(_example(one, crop, archive, group_by) for crop in outcome), None
+            )
 
 
 def _hash(path: Path) -> str:
@@ -559,13 +571,13 @@ def _settings_scale(one: Labelled) -> float | None:
     return float(said) if said else None
 
 
-def _example(one: Labelled, crop: Crop, archive: Archive) -> Example:
+def _example(one: Labelled, crop: Crop, archive: Archive, group_by: str) -> Example:
     archive.keep(crop)
     key = key_of(crop.sha256, crop.page)
     return Example(
         key=key,
         code=one.code,
-        group=group_of(crop.sha256, one.process_data),
+        group=group_of(crop.sha256, one.process_data, group_by),
         load=loader(
             archive,
             crop.sha256,

@@ -139,13 +139,15 @@ def every_bundle(store_folder: Path) -> list[Path]:
 # --- what there is to learn from ----------------------------------------------------------------
 
 
-def collect(store: Store, archive: Archive, taxonomy: Taxonomy) -> Collected:
+def collect(store: Store, archive: Archive, taxonomy: Taxonomy, *, group_by: str = "") -> Collected:
     """Gather every micrograph that somebody gave a structure code, with its archived crop.
 
     Args:
         store: Who said what.
         archive: The pixels.
         taxonomy: Codes outside it are counted, not learned.
+        group_by: A column of the process data that must not be on two sides of a split, instead of
+            the specimen.
     """
     examples = []
     codes: Counter[str] = Counter()
@@ -160,7 +162,7 @@ def collect(store: Store, archive: Archive, taxonomy: Taxonomy) -> Collected:
             Example(
                 key=key_of(one.sha256, one.page),
                 code=one.code,
-                group=one.group,
+                group=one.process_data.get(group_by) or one.group,
                 load=loader(
                     archive,
                     one.sha256,

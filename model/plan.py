@@ -55,6 +55,7 @@ class Plan:
         seed: Of everything that is drawn by chance.
         weights: A file with the backbone's weights, or None.
         shares: Of training, validation and test images.
+        group_by: What the examples' groups are, "" for specimens; only recorded here.
         mixed_groups: Whether a group may hold several subtypes, as a plant or microscope does.
         device: "auto", "cpu", "cuda".
         precision: "auto", "fp32" or "bf16", for training the whole network.
@@ -84,6 +85,7 @@ class Plan:
     seed: int = 0
     weights: Path | None = None
     shares: tuple[float, float, float] = (0.64, 0.16, 0.20)
+    group_by: str = ""
     mixed_groups: bool = False
     device: str = "auto"
     precision: str = "auto"

@@ -82,6 +82,8 @@ def test_import_names_what_it_could_not_use_and_ends_with_1(empty_lab, tmp_path,
         (("models", "show", "20260101-00000000"), "no bundle is called"),
         (("models", "rollback", "--by", "E. Meier", "--reason", "r"), "no bundle before"),
         (("train", "--weights", "nowhere.pth"), "nowhere.pth"),
+        (("models", "int8", "20260101-00000000"), "no bundle is called"),
+        (("experiments", ".", "--folds", "1"), "leaves nothing to learn from"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_2(empty_lab, capsys, words, complaint):
@@ -105,6 +107,17 @@ def test_the_first_bundle_is_put_to_work_and_that_is_recorded(taught_lab, capsys
     shown = json.loads(capsys.readouterr().out)
     assert shown["promotions"][-1]["reason"] == "first bundle"
     assert shown["codes"] == list(CODES)
+
+
+def test_a_bundle_is_shown_with_what_its_alarm_rate_means(taught_lab, capsys):
+    taught_lab.agent("models", "list", "--json")
+    name = json.loads(capsys.readouterr().out)["current"]
+
+    taught_lab.agent("models", "show", name)
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert "known images to compare with" in said
+    assert "of good fields are flagged on average" in said
 
 
 def test_evaluate_gives_the_contracts_document(evaluated):
@@ -204,6 +217,13 @@ def test_experiments_leave_one_page_that_needs_nothing_beside_it(taught_lab, exa
     assert "says nothing of how good" in said
     assert not re.search(r'(src|href)="(?!#|data:)', said)
     assert "A quick run" in page.with_suffix(".md").read_text("utf-8")
+
+
+def test_a_column_of_one_value_is_nothing_to_split_by(taught_lab, exams, capsys):
+    code = taught_lab.agent("train", "--group-by", "magnification")
+
+    assert code == 2
+    assert "at least 3 are needed, one each" in capsys.readouterr().err
 
 
 def test_rows_that_are_not_there_are_named(taught_lab, exams, capsys):

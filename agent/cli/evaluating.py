@@ -125,12 +125,14 @@ def look_at(
 class Crops:
     """Crops files into an archive that passes away."""
 
-    def __init__(self, settings: Settings, folder: Path, learned: frozenset[str]) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, learned: frozenset[str], group_by: str = ""
+    ) -> None:
         from agent.archive import Archive  # noqa: PLC0415
         from agent.service.workplace import make_pool  # noqa: PLC0415
 
         self.archive, self.pool = Archive(folder), make_pool(settings)
-        self._learned = learned
+        self._learned, self._group_by = learned, group_by
 
     def of(
         self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[Unusable]
@@ -141,7 +143,12 @@ class Crops:
         examples: list[Example] = []
         with say.progress(title, len(files)) as advance:
             found = cropped(
-                folder, files, pool=self.pool, archive=self.archive, learned=self._learned
+                folder,
+                files,
+                pool=self.pool,
+                archive=self.archive,
+                learned=self._learned,
+                group_by=self._group_by,
             )
             for done, one in enumerate(found, 1):
                 examples += one.examples

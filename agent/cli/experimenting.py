@@ -16,10 +16,13 @@ from agent.cli.app import SOME_FAILED, app, settings_of, store_of
 from agent.cli.evaluating import Crops
 from agent.cli.learning import (
     FolderArgument,
+    GroupOption,
     JsonOption,
     ManifestOption,
     given,
+    grouped_by,
     quiet,
+    say_groups,
     say_unusable,
     shown,
 )
@@ -54,6 +57,7 @@ def experiments(
     splits: Annotated[
         int, typer.Option(min=1, help="Do everything on so many splits of the images.")
     ] = 1,
+    group_by: GroupOption = "",
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     frame: Annotated[int | None, typer.Option(min=32, help="Side of a frame in pixels.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
@@ -77,15 +81,16 @@ def experiments(
         taxonomy = taxonomy_in_force(settings, store)
     listing = labelled_folder.look(folder, taxonomy, manifest)
     unusable = list(listing.unusable)
-    asked = {"epochs": epochs, "frame_px": frame, "weights": weights}
+    asked = {"epochs": epochs, "frame_px": frame, "weights": weights, **grouped_by(group_by)}
     names = [row.name for row in every_row(Plan(taxonomy=taxonomy))]
     if not any(rows.casefold() in name.casefold() for name in names):
         raise WrongUse(f"--rows {rows}: no row is called so; there are: {', '.join(names)}.")
     base = Plan(taxonomy=taxonomy, seed=seed, device=settings.model.device, **given(asked))
     place = settings.store.folder / FOLDER
-    crops = Crops(settings, place / "crops", frozenset())
+    crops = Crops(settings, place / "crops", frozenset(), group_by)
     with crops.pool:
         examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
+    say_groups(examples, group_by)
     results: list[Result] = []
     asked_for = {
         "quick": quick,

@@ -26,12 +26,23 @@ if TYPE_CHECKING:
     from agent.retrain import Collected, Outcome
     from agent.settings import Settings
     from agent.store import Store
-    from model import Plan
+    from model import Example, Plan
+
+SIDES = ("train", "validate", "test")
 
 FolderArgument = Annotated[Path, typer.Argument(help="A folder per structure code, such as G8.")]
 ManifestOption = Annotated[
     Path | None,
     typer.Option(help="CSV with file and code (or subtype and size), instead of folders."),
+]
+GroupOption = Annotated[
+    str,
+    typer.Option(
+        "--group-by",
+        metavar="COLUMN",
+        help="What is never on two sides of a split: order, plant, microscope, or any column of "
+        "the manifest; without it the specimen.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
@@ -200,6 +211,11 @@ def train(
     framing: Annotated[str | None, typer.Option(help="mirror, resize, tile or scale.")] = None,
     frame: Annotated[int | None, typer.Option(min=32, help="Side of a frame in pixels.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    imbalance: Annotated[
+        str | None, typer.Option(help="oversample, weighted, sqrt or none.")
+    ] = None,
+    loss: Annotated[str | None, typer.Option(help="ce or ordinal.")] = None,
+    group_by: GroupOption = "",
     seed: Annotated[int, typer.Option()] = 0,
     weights: Annotated[
         Path | None, typer.Option(help="A file with ImageNet weights (.pth or .safetensors).")
@@ -216,6 +232,9 @@ def train(
         "epochs": epochs,
         "weights": weights,
         "frozen": frozen or None,
+        "imbalance": imbalance,
+        "loss": loss,
+        **grouped_by(group_by),
     }
     with store_of(settings) as store:
         imported = take_in(settings, store, folder, manifest) if folder else None
@@ -227,6 +246,11 @@ def train(
         say.console.print(f"how it was taught and tested: {keep_record(bundle)}", markup=False)
     if imported and imported.unusable:
         raise typer.Exit(SOME_FAILED)
+
+
+def grouped_by(column: str) -> dict[str, Any]:
+    """Say what a plan is told of a column that groups; any but the specimen mixes subtypes."""
+    return {"group_by": column, "mixed_groups": column != "specimen"} if column else {}
 
 
 def given(asked: dict[str, Any]) -> dict[str, Any]:
@@ -271,10 +295,12 @@ def teach(settings: Settings, store: Store, plan: Plan) -> Path:
     from model import read_manifest  # noqa: PLC0415
     from model import train as teach_bundle  # noqa: PLC0415
 
-    collected = collect(store, Archive(settings.store.folder), plan.taxonomy)
+    archive = Archive(settings.store.folder)
+    collected = collect(store, archive, plan.taxonomy, group_by=plan.group_by)
     say_collected(collected)
     if not collected.examples:
         raise WrongUse("nothing is labelled yet; name a labelled folder: agent train FOLDER.")
+    say_groups(collected.examples, plan.group_by)
     current = store.current_bundle()
     kept = read_manifest(bundle_named(settings.store.folder, current)).split if current else None
     bundle: Path | None = None
@@ -297,6 +323,19 @@ def say_collected(collected: Collected) -> None:
     """Say what is left out of learning, and why."""
     for reason, count in collected.left_out.items():
         say.aside.print(f"left out: {count} labelled micrographs: {reason}", markup=False)
+
+
+def say_groups(examples: Sequence[Example], column: str) -> None:
+    """Say how many groups a column makes; with fewer than three there is nothing to split."""
+    if not column:
+        return
+    groups = {example.group for example in examples}
+    if len(groups) < len(SIDES):
+        raise WrongUse(
+            f"--group-by {column}: all labelled micrographs are of {len(groups)} groups; at least "
+            f"{len(SIDES)} are needed, one each to train, validate and test."
+        )
+    say.aside.print(f"{len(groups)} groups by {column}, each on one side", markup=False)
 
 
 def put_to_work(store: Store, bundle: Path) -> None:
@@ -353,7 +392,9 @@ def retrain(
             raise WrongUse("there is no bundle yet; teach the first one: agent train.")
         current = room.bundle_named(settings.store.folder, name)
         manifest = read_manifest(current)
-        collected = room.collect(store, Archive(settings.store.folder), manifest.taxonomy)
+        plan = room.plan_of(manifest, epochs=settings.retrain.epochs)
+        archive = Archive(settings.store.folder)
+        collected = room.collect(store, archive, manifest.taxonomy, group_by=plan.group_by)
         say_collected(collected)
         if dry_run:
             _say_dry_run(collected, name, len(collected.new_since(manifest)), settings, json)
@@ -363,7 +404,7 @@ def retrain(
         steps = room.retrain(
             collected,
             current=current,
-            plan=room.plan_of(manifest, epochs=settings.retrain.epochs),
+            plan=plan,
             bundles=room.bundles_in(settings.store.folder),
             min_new=settings.retrain.min_new_labels,
             now=clock(),
