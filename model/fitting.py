@@ -7,23 +7,21 @@ epoch and image, so an interrupted training goes on as if nothing had happened.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from model.aside import Aside, Epoch
 from model.errors import TrainingError
 from model.frame import augmented
 from model.heads import NEIGHBOUR_DOUBT, Seen, class_weights, fit_head, head_from
-from model.network import cells, fingerprint, pooled
+from model.network import cells, pooled
 from model.runtime import multiplies_bf16
 from model.scheme import SUBTYPE, soft_targets
 
@@ -82,36 +80,6 @@ class Lesson:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """How one pass over the training images went.
-
-    Args:
-        number: Counted from 1.
-        loss: Mean training loss.
-        validation_loss: Mean over the validation images, without augmentation.
-        validation_accuracy: Share of right answers of all heads there.
-        best: Whether it is the best so far.
-    """
-
-    number: int
-    loss: float
-    validation_loss: float
-    validation_accuracy: float
-    best: bool
-
-    def as_json(self) -> dict[str, Any]:
-        """Give it for the record."""
-        return asdict(self)
-
-    def sentence(self) -> str:
-        """Say it for a progress bar."""
-        return (
-            f"loss {self.loss:.3f}, validation {self.validation_loss:.3f}, "
-            f"{100 * self.validation_accuracy:.0f} % right"
-        )
-
-
 def fit_whole(lesson: Lesson, plan: Plan, aside: Path) -> Iterator[Epoch]:
     """Teach a lesson's network and heads together.
 
@@ -148,31 +116,30 @@ def fit_whole(lesson: Lesson, plan: Plan, aside: Path) -> Iterator[Epoch]:
     )
     pace = _pace(plan, steps)
     rates = [group["lr"] for group in solver.param_groups]
-    place = _Place(aside, lesson.name, eye, layers, solver)
+    place = Aside(aside, lesson.name, eye, layers, solver)
     done, best, waited = place.take_up(lesson.epochs)
     if not done and plan.start == "probe":
         _probe(desk, lesson, train, plan)
-    step = done * steps
+    step, parts = done * steps, 1
     for number in range(done + 1, plan.epochs + 1):
         if waited >= plan.patience:
             break
         eye.train()
         losses = []
         for batch in _batches(order.pick(number), train, shown, plan, number):
-            loss = _loss(desk, batch)
-            if not torch.isfinite(loss):
+            solver.zero_grad()
+            loss, parts = _learned(desk, batch, parts)
+            if not np.isfinite(loss):
                 raise TrainingError(
                     f"The loss of {lesson.name} is no number any more after {number} epochs; "
                     "train with a smaller learning rate."
                 )
             for group, rate in zip(solver.param_groups, rates, strict=True):
                 group["lr"] = rate * pace(step)
-            solver.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_([*eye.parameters(), *layers.parameters()], 5.0)
             solver.step()
             step += 1
-            losses.append(float(loss.detach()))
+            losses.append(loss)
         eye.eval()
         held_loss, accuracy = _checked(desk, validation)
         better = held_loss < best
@@ -282,6 +249,15 @@ class _Batch:
     codes: tuple[str, ...]
     counts: tuple[float, ...]
 
+    def only(self, rows: NDArray[np.intp]) -> _Batch:
+        """Give some of its images."""
+        return _Batch(
+            self.pixels[rows],
+            self.valid[rows],
+            tuple(self.codes[row] for row in rows),
+            tuple(self.counts[row] for row in rows),
+        )
+
 
 def _batches(
     picked: NDArray[np.intp],
@@ -341,6 +317,46 @@ class _Desk:
     low: bool
     shown: _Shown
     targets: _Targets
+
+
+def _learned(desk: _Desk, batch: _Batch, parts: int) -> tuple[float, int]:
+    """Add up the gradients of a batch; out of memory, it is halved and begun again.
+
+    Args:
+        desk: Its networks have no gradients yet.
+        batch: What is shown.
+        parts: In how many parts the batches before were taken.
+
+    Returns:
+        The loss, and in how many parts this one was taken.
+
+    Raises:
+        TrainingError: One image is too much already, or the GPU does not answer any more.
+    """
+    n = len(batch.codes)
+    try:
+        total = 0.0
+        for some in np.array_split(np.arange(n), min(parts, n)):
+            loss = _loss(desk, batch.only(some)) * (len(some) / n)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+    except torch.OutOfMemoryError as error:
+        if parts >= n:
+            raise TrainingError(
+                f"There is not enough memory on {desk.device} to train on one frame of "
+                f"{batch.pixels.shape[1]} px; take a smaller --frame."
+            ) from error
+        desk.eye.zero_grad()
+        desk.layers.zero_grad()
+        return _learned(desk, batch, 2 * parts)
+    except RuntimeError as error:
+        if desk.device.type == "cpu":
+            raise
+        raise TrainingError(
+            f"The GPU {desk.device} does not answer any more ({error}); start again, it goes on "
+            "from the last epoch, or set model.device to cpu."
+        ) from error
+    return total, parts
 
 
 def _loss(desk: _Desk, batch: _Batch) -> Tensor:
@@ -474,123 +490,3 @@ def _key(head: str) -> str:
 
 def _number(key: str) -> int:
     return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16)
-
-
-# ------------------------------------------------------------------ kept aside
-
-
-class _Place:
-    """Where the state after each epoch lies: tensors as safetensors, the rest as JSON."""
-
-    def __init__(
-        self,
-        folder: Path,
-        name: str,
-        eye: Eye,
-        layers: nn.ModuleDict,
-        solver: torch.optim.Optimizer,
-    ) -> None:
-        self._stem = folder / _key(name)
-        self._eye, self._layers, self._solver = eye, layers, solver
-        self._best: dict[str, Tensor] | None = None
-
-    def take_up(self, epochs: list[Epoch]) -> tuple[int, float, int]:
-        """Go on where an interrupted training stopped; epochs done, best loss, epochs waited.
-
-        How the epochs done went is put into `epochs`.
-        """
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):
-            facts = json.loads(self._file("json").read_bytes())
-            last = load_file(self._file("last.safetensors"))
-            best = load_file(self._file("best.safetensors"))
-            if _sum(last) == facts["last"] and _sum(best) == facts["best"]:
-                self._put(last)
-                self._put_solver(last)
-                self._best = best
-                epochs[:] = [Epoch(**epoch) for epoch in facts["epochs"]]
-                return len(epochs), float(facts["best_loss"]), int(facts["waited"])
-        return 0, float("inf"), 0
-
-    def keep(self, epochs: Sequence[Epoch], best_loss: float, waited: int) -> None:
-        """Write the state after an epoch; the JSON comes last, so half a state is no state."""
-        last = self._get() | self._get_solver()
-        if epochs[-1].best or self._best is None:
-            self._best = {name: tensor.clone() for name, tensor in self._get().items()}
-        facts = {
-            "epochs": [epoch.as_json() for epoch in epochs],
-            "best_loss": best_loss,
-            "waited": waited,
-            "last": _sum(last),
-            "best": _sum(self._best),
-        }
-        try:
-            self._stem.parent.mkdir(parents=True, exist_ok=True)
-            self._write("last.safetensors", save(last))
-            self._write("best.safetensors", save(self._best))
-            self._write("json", json.dumps(facts).encode())
-        except OSError as error:
-            raise TrainingError(
-                f"The training could not be kept in {self._stem.parent.name}: {error.strerror}; "
-                "make room and start again, it goes on from the last epoch."
-            ) from error
-
-    def restore_best(self) -> None:
-        """Make the best epoch's network the one that counts."""
-        if self._best is not None:
-            self._put(self._best)
-
-    def _get(self) -> dict[str, Tensor]:
-        modules = (("eye", self._eye), ("layers", self._layers))
-        return {
-            f"{prefix}/{name}": tensor.detach().cpu().contiguous()
-            for prefix, module in modules
-            for name, tensor in module.state_dict().items()
-        }
-
-    def _put(self, state: dict[str, Tensor]) -> None:
-        for prefix, module in (("eye/", self._eye), ("layers/", self._layers)):
-            module.load_state_dict(
-                {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
-            )
-
-    def _get_solver(self) -> dict[str, Tensor]:
-        return {
-            f"solver/{index}/{name}": tensor.detach().cpu().contiguous()
-            for index, values in self._solver.state_dict()["state"].items()
-            for name, tensor in values.items()
-            if isinstance(tensor, Tensor)
-        }
-
-    def _put_solver(self, state: dict[str, Tensor]) -> None:
-        """Put back what the solver remembers, laid out in memory as the parameters are.
-
-        The fused solver walks both in the order of memory, so a plain layout beside `channels_last`
-        would mix up what belongs to which weight.
-        """
-        document = self._solver.state_dict()
-        weights = [w for group in self._solver.param_groups for w in group["params"]]
-        values: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in state.items():
-            if key.startswith("solver/"):
-                _, index, name = key.split("/")
-                values.setdefault(int(index), {})[name] = _laid_out(tensor, weights[int(index)])
-        self._solver.load_state_dict({**document, "state": values})
-
-    def _file(self, ending: str) -> Path:
-        return self._stem.with_name(f"{self._stem.name}.{ending}")
-
-    def _write(self, ending: str, data: bytes) -> None:
-        part = self._file(f"{ending}.part")
-        part.write_bytes(data)
-        part.replace(self._file(ending))
-
-
-def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
-    """Copy a tensor in another one's order of memory; a count has no such order."""
-    if tensor.shape != like.shape:
-        return tensor
-    return torch.empty_like(like, device="cpu").copy_(tensor)
-
-
-def _sum(state: dict[str, Tensor]) -> str:
-    return fingerprint(state)[:16]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def confusion_svg(
                 ink = _INK if shares[y][x] <= _PALE_UP_TO else "white"
                 told = f"{count}\n{100 * shares[y][x]:.0f} %"
                 axes.text(x, y, told, ha="center", va="center", color=ink, fontsize=9)
+    classes, title = [_plain(name) for name in classes], _plain(title)
     names = [f"{name}\nn = {total}" for name, total in zip(classes, totals, strict=True)]
     axes.set_xticks(range(len(classes)), names, fontsize=9)
     axes.set_yticks(range(len(classes)), classes, fontsize=9)
@@ -95,15 +97,21 @@ def curves_svg(epochs: Sequence[Mapping[str, float]], title: str) -> str:
         axes.spines[["top", "right"]].set_visible(False)
         if kept:
             axes.axvline(kept[-1], color=_INK, linewidth=0.8, linestyle=":")
-    figure.suptitle(f"{title} (dotted: the epoch that was kept)", fontsize=11)
+    figure.suptitle(f"{_plain(title)} (dotted: the epoch that was kept)", fontsize=11)
     return _svg(figure, f"curves {title}", f"Training and validation loss of {title} per epoch.")
+
+
+def _plain(text: str) -> str:
+    """Keep matplotlib from reading a person's text as a formula."""
+    return text.replace("$", r"\$")
 
 
 def _svg(figure: Figure, salt: str, description: str) -> str:
     import matplotlib as mpl  # noqa: PLC0415
 
     held = io.BytesIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter that matplotlib's font lacks stays a letter
         figure.savefig(held, format="svg", metadata={"Date": None, "Title": description})
     text = held.getvalue().decode("utf-8")
     body = text[text.index("<svg") :]

@@ -164,7 +164,7 @@ def test_people_read_each_stage_and_what_tells_images_apart(evaluated, capsys):
 
 
 def test_an_evaluation_leaves_a_matrix_overall_and_per_stage(evaluated, tmp_path):
-    files = write_figures(tmp_path, evaluated[1], "a <bundle>")
+    files = write_figures(tmp_path, evaluated[1], "a <bundle> for $5 or $x_")
 
     names = ["confusion-size-G.svg", "confusion-subtype.svg", "confusion.svg"]
     assert sorted(file.name for file in files) == names

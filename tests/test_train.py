@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 from model import (
     BundleError,
@@ -26,6 +27,10 @@ from model import (
     train,
     verify_bundle,
 )
+from model.fitting import Lesson, _Batch, _Desk, _learned, _Shown, _Targets
+from model.frame import Framing
+from model.network import Eye, bare_backbone
+from model.scheme import Scheme
 from model.taught import learn
 
 NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
@@ -246,3 +251,56 @@ def test_a_disk_that_refuses_is_said(tmp_path):
 
     with pytest.raises(BundleError, match="nothing was left behind"):
         trained(tmp_path / "bundles")
+
+
+def test_out_of_memory_halves_a_batch_and_learns_the_same(tmp_path):
+    """The gradients of two halves add up to those of the whole."""
+
+    class Small(torch.nn.Module):
+        """A network on a card that holds two pictures."""
+
+        def __init__(self, eye, holds):
+            super().__init__()
+            self.eye, self.holds, self.stride = eye, holds, eye.stride
+
+        def forward(self, given):
+            if len(given) > self.holds:
+                raise torch.OutOfMemoryError
+            return self.eye(given)
+
+    torch.manual_seed(0)
+    eye = Eye(bare_backbone("tiny")).eval()
+    layers = torch.nn.ModuleDict({"subtype": torch.nn.Linear(eye.channels, 2)})
+    lesson = lesson_of(eye)
+    batch = batch_of(examples(2))
+
+    def learned(holds):
+        eye.zero_grad()
+        desk = desk_of(Small(eye, holds), layers, lesson)
+        return _learned(desk, batch, 1), eye.backbone.layers[0][0].weight.grad.clone()
+
+    (whole_loss, parts), whole = learned(6)
+    (halves_loss, halves), found = learned(2)
+
+    assert (parts, halves) == (1, 4)
+    assert halves_loss == pytest.approx(whole_loss, rel=1e-4)
+    assert torch.allclose(found, whole, atol=1e-5)
+    with pytest.raises(TrainingError, match="smaller --frame"):
+        learned(0)
+
+
+def lesson_of(eye):
+    one = tuple(examples(2))
+    return Lesson(eye, "s", ("subtype",), Scheme("two-stage", TAXONOMY), Framing(), one, one)
+
+
+def desk_of(eye, layers, lesson):
+    targets = _Targets(lesson, PLAN)
+    cpu = torch.device("cpu")
+    return _Desk(eye, layers, cpu, low=False, shown=_Shown(Framing()), targets=targets)
+
+
+def batch_of(given):
+    fields = [example.load() for example in given]
+    pixels, valid = np.stack([f.pixels for f in fields]), np.stack([f.valid for f in fields])
+    return _Batch(pixels, valid, tuple(e.code for e in given), (1.0,) * len(given))
