@@ -2,9 +2,11 @@
 
 import json
 from datetime import timedelta
+from importlib.metadata import version
 
 import pytest
 from test_ordering import AT, DEMAND, SETTINGS, Desk
+from test_pipeline import Parrot
 
 from agent.orders.control import (
     CONTROL,
@@ -15,6 +17,8 @@ from agent.orders.control import (
     held_by,
     measured,
 )
+from agent.service.checking import is_due
+from agent.service.place import agent_name
 from agent.settings import read
 
 
@@ -93,6 +97,25 @@ def test_a_failed_check_after_it_frees_nothing(desk):
     checked(desk, at=AT + timedelta(hours=3), spoil="g8")
 
     assert any("no control check" in said for said in desk.order()["specimens"][0]["missing"])
+
+
+@pytest.mark.parametrize(
+    ("passed", "after", "due"),
+    [
+        (True, timedelta(hours=23), False),
+        (True, timedelta(hours=24), True),
+        (False, timedelta(minutes=14), False),
+        (False, timedelta(minutes=15), True),
+    ],
+)
+def test_a_check_is_due_daily_and_sooner_after_a_failed_one(desk, passed, after, due):
+    nothing = is_due(desk.store, None, at=AT)
+    facts = {"passed": passed, "bundle": "", "software": version("martensight")}
+    desk.store.records.add(CONTROL, agent_name(), by="agent", at=AT, facts=facts)
+
+    assert nothing
+    assert is_due(desk.store, None, at=AT + after) is due
+    assert is_due(desk.store, Parrot("another bundle"), at=AT)
 
 
 def test_a_lab_image_is_held_against_its_first_answer(desk):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 EVERY = timedelta(hours=24)
+AGAIN = timedelta(minutes=15)  # after a failed one, until somebody has mended what is wrong
 LOOKS_EVERY_S = 60.0
 IDLE_S = 20.0  # so long nobody waits for a micrograph before the worker takes time for the check
 AT_LATEST_S = 3600.0  # however much there is to do
@@ -58,14 +59,12 @@ def check_instrument(
 
 
 def is_due(store: Store, classifier: Classifier | None, *, at: datetime) -> bool:
-    """Say whether the last good check is a day old, or of another bundle or version."""
+    """Say whether the last check is too old, or of another bundle or version."""
     last = store.records.latest(CONTROL, agent_name())
-    if last is None or not last.facts.get("passed") or at - last.at >= EVERY:
+    now = (classifier.name if classifier else "", version("martensight"))
+    if last is None or (last.facts.get("bundle"), last.facts.get("software")) != now:
         return True
-    return (last.facts.get("bundle"), last.facts.get("software")) != (
-        classifier.name if classifier else "",
-        version("martensight"),
-    )
+    return at - last.at >= (EVERY if last.facts.get("passed") else AGAIN)
 
 
 def check_when_due(
