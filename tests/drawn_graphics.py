@@ -202,6 +202,15 @@ class Canvas:
             style = "caps"
         pad = max(3, int(0.25 * size))
         box_w, box_h, line_at, text_at = _layout(place, line_px, tall, text, pad)
+        if band is not None and box_h > band[3] - band[1] - 2:  # beside each other they fit
+            tick = min(tick, band[3] - band[1] - 6)
+            tall, pad = min(tall, max(thick, tick)), 2
+            place = place if place == "inside" else "right"
+            box_w, box_h, line_at, text_at = _layout(place, line_px, tall, text, pad)
+        numbered = place == "below" and style in ("ruler", "comb") and rng.random() < 0.12
+        if numbered := numbered and bool(label) and line_px > text[0] + size:
+            box_w += text[0] // 2 + pad
+            text_at = (line_at[0] + line_px - text[0] // 2, text_at[1])
         paper = None
         if band is not None:
             x_low, x_high = int(self.bar_place[0] * width), int(self.bar_place[1] * width)
@@ -228,6 +237,8 @@ class Canvas:
             if style == "titled":
                 ink = (0, 0, 0) if sum(colour) > 380 else (255, 255, 255)
             self._write(label, (x + text_at[0], y + text_at[1]), path, size, ink)
+            if numbered:
+                self._write("0", (x + line_at[0], y + text_at[1]), path, size, ink)
         if before is not None:
             self._outline(before, colour)
         box = (x, y, x + box_w, y + box_h)
@@ -271,6 +282,8 @@ class Canvas:
         number = f"{value:.6g}"
         if value == round(value) and rng.random() < 0.1 and value < 100:
             number = f"{value:.1f}"
+        if rng.random() < 0.05 and value < 1000:
+            number = f"{value:.2f}" if round(value, 2) == value else number
         if rng.random() < 0.3:
             number = number.replace(".", ",")
         written = {"µm": ["\u00b5m", "\u03bcm", "um"][int(rng.choice(3, p=[0.5, 0.35, 0.15]))]}
@@ -278,7 +291,11 @@ class Canvas:
         unit = written.get(unit, unit)
         if path == STROKES:
             unit = unit.replace("\u00b5", "u").replace("\u03bc", "u")
-        return number + space + unit
+        before = ""
+        if rng.random() < 0.03:
+            before = str(rng.choice(["Bar = ", "Scale: ", "Maßstab: ", "Scale bar "]))
+            before = before.replace("ß", "ss") if path == STROKES else before
+        return before + number + space + unit
 
     def _corner(self, w, h):
         rng = self.rng

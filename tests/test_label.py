@@ -72,6 +72,13 @@ def test_lengths_in_a_line_of_words_say_where_they_stand():
     assert (bar.start, bar.end) == (pytest.approx(0.79, abs=0.01), 1.0)
 
 
+@pytest.mark.parametrize("words", ["Bar = 20 µm", "Scale: 20 µm", "Maßstab: 20 µm"])
+def test_a_length_that_says_it_is_the_bar_is_a_label(words):
+    [length] = lengths_in(words)
+
+    assert length.um == 20.0
+
+
 def test_a_length_with_a_name_before_it_is_no_label():
     assert lengths_in("Aperture Size = 30.00 µm  WD = 5 mm Spot 3.0 HFW 2 mm") == []
 

@@ -319,6 +319,10 @@ def _digits_repaired(words: str) -> str:
 def _names_something(before: str) -> bool:
     """Say whether the words before a length say what it is: an aperture, a distance."""
     near = before.rstrip()[-14:]
+    if re.search(
+        r"(bar|scale|balken|ma(ß|ss|b)stab|[ée]chelle|escala)\s*[=:]?$", near, re.IGNORECASE
+    ):
+        return False
     named = r"([=:]|size|wd|hfw|field|width|dist\.?|\bpa\s?\d?|\bpb\s?\d?|aperture|spot)$"
     return re.search(named, near, re.IGNORECASE) is not None
 
