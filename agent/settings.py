@@ -206,6 +206,12 @@ class Triage(_Section):
     control_share: float = Field(
         0.05, ge=0, le=1, description="Share of micrographs reviewed whatever the model says."
     )
+    double_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the review that two people judge, unseen by each other; 0: none.",
+    )
 
 
 def _local_time(value: object) -> object:

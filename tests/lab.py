@@ -129,6 +129,7 @@ class Lab:
         at: datetime = DAY,
         reasons: tuple[str, ...] = (),
         pixels: NDArray[np.uint8] | None = None,
+        thresholds: dict[str, float] | None = None,
         **process_data: str,
     ) -> str:
         """Take one micrograph through to its result; its public id comes back."""
@@ -150,7 +151,8 @@ class Lab:
             Handling.REVIEW if reasons else Handling.AUTOMATIC, tuple(Reason(r) for r in reasons)
         )
         facts = facts_of(crop)
-        self.store.finish(claim, [Finding(facts, process_data, {}, prediction, verdict)], at=at)
+        finding = Finding(facts, process_data, {}, prediction, verdict, thresholds or {})
+        self.store.finish(claim, [finding], at=at)
         return public_id(sha256, 0)
 
     def set_aside(self, name: str, code: str, sentence: str, *, at: datetime = DAY) -> None:

@@ -386,6 +386,79 @@ def test_the_queue_says_how_well_the_true_agreement_is_known(lab, ann):
     assert "Control samples, decided blind: 1 of 2 as the model said" in ann.get("/review").text
 
 
+@pytest.fixture
+def two(lab):
+    """A micrograph that two people judge, each unseen by the other."""
+    return lab.take("G8", reasons=("uncertain",), thresholds={"double_share": 1.0})
+
+
+def reviewer(desk, name):
+    client = TestClient(create_app(desk), base_url=HOME, follow_redirects=False)
+    client.post("/review/name", data={"by": name})
+    return client
+
+
+def says(lab, client, public_id, code):
+    form = form_of(lab, public_id, f"code:{code}") | {"blind": "1"}
+    return client.post(f"/review/{public_id}/decide", data=form)
+
+
+def test_two_who_say_the_same_settle_it_and_see_nothing_of_each_other(lab, desk, two):
+    first, second = reviewer(desk, "Ann"), reviewer(desk, "Bea")
+    assert "hidden until you have decided" in first.get(f"/review/{two}").text
+
+    assert says(lab, first, two, "G9-10").status_code == 303
+    view = lab.store.micrograph(two)
+    assert (view.label, view.awaits) == (None, True)
+    assert "Nothing waits" in first.get("/review").text
+    page = second.get(f"/review/{two}").text
+    assert "hidden until you have decided" in page
+    assert "Ann" not in page
+
+    assert says(lab, second, two, "G9-10").status_code == 303
+    view = lab.store.micrograph(two)
+    assert (view.label.code, view.label.by, view.awaits) == ("G9-10", "Bea", False)
+    assert lab.store.blind_tally() == (2, 0)
+    assert [pair[:2] for pair in lab.store.pairs()] == [("G9-10", "G9-10")]
+
+
+def test_a_third_settles_what_two_disagree_on_and_sees_both(lab, desk, two):
+    first, second, third = (reviewer(desk, name) for name in ("Ann", "Bea", "Cem"))
+    says(lab, first, two, "G8")
+    says(lab, second, two, "G7")
+    assert lab.store.micrograph(two).label is None
+    assert list(lab.store.labelled()) == []
+
+    page = third.get(f"/review/{two}").text
+    assert "Two people disagree: Ann says G8 and Bea says G7" in page
+    says(lab, third, two, "G7")
+    assert [pair[:2] for pair in lab.store.pairs()] == [("G8", "G7")]
+
+    view = lab.store.micrograph(two)
+    assert (view.label.code, view.label.by, view.awaits) == ("G7", "Cem", False)
+    assert [one.code for one in lab.store.labelled()] == ["G7"]
+
+
+def test_one_person_is_not_two(lab, desk, two):
+    ann = reviewer(desk, "Ann")
+    says(lab, ann, two, "G8")
+    says(lab, ann, two, "G8")
+
+    assert lab.store.micrograph(two).label is None
+
+
+def test_each_takes_back_their_own_before_it_is_settled(lab, desk, two):
+    first, second = reviewer(desk, "Ann"), reviewer(desk, "Bea")
+    says(lab, first, two, "G8")
+    says(lab, second, two, "G7")
+
+    first.post(f"/review/{two}/undo")
+
+    view = lab.store.micrograph(two)
+    assert [vote.by for vote in view.votes] == ["Bea"]
+    assert view.awaits
+
+
 def test_the_filter_goes_along_from_one_to_the_next(lab, ann):
     first, second = (lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(2))
     lab.take(reasons=("strange",))

@@ -29,12 +29,15 @@ class Agreement:
     Args:
         n: Micrographs that a person gave a code, the model having answered. same: of those.
         blind_n, blind_same: Likewise where the person had not seen the answer.
+        two_n, two_same: Micrographs that two people judged, each unseen by the other.
     """
 
     n: int
     same: int
     blind_n: int
     blind_same: int
+    two_n: int = 0
+    two_same: int = 0
 
 
 def still_needed(n: int, same: int, *, within: float = WITHIN) -> int:
@@ -53,8 +56,20 @@ def still_needed(n: int, same: int, *, within: float = WITHIN) -> int:
     return max(0, math.ceil((Z95 / within) ** 2 * share * (1 - share)) - n)
 
 
-def agreement(labelled: Iterable[LabelledMicrograph], *, until: datetime) -> Agreement:
-    """Count decisions of the last `WINDOW` before an instant."""
+def agreement(
+    labelled: Iterable[LabelledMicrograph],
+    pairs: Iterable[tuple[str, str, datetime]] = (),
+    *,
+    until: datetime,
+) -> Agreement:
+    """Count decisions of the last `WINDOW` before an instant.
+
+    Args:
+        labelled: What people decided.
+        pairs: The codes that two people gave unseen, and when.
+        until: An aware instant.
+    """
+    two = [(one, other) for one, other, at in pairs if until - WINDOW < at <= until]
     counted = [
         one
         for one in labelled
@@ -69,4 +84,6 @@ def agreement(labelled: Iterable[LabelledMicrograph], *, until: datetime) -> Agr
         same=sum(one.code == one.model_code for one in counted),
         blind_n=len(blind),
         blind_same=sum(one.code == one.model_code for one in blind),
+        two_n=len(two),
+        two_same=sum(one == other for one, other in two),
     )

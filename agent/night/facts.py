@@ -288,7 +288,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         unusable=unusable,
         duplicates=twins,
         sources=sources,
-        agreement=agreement(store.labelled(origin="watch"), until=until),
+        agreement=agreement(store.labelled(origin="watch"), store.pairs(), until=until),
         outages=away,
     )
 

@@ -400,11 +400,14 @@ def _trend(one: Trend) -> reports.Trend:
 def _agreement(facts: NightFacts) -> Iterator[Fact]:
     """Say how often people said what the model said; nothing as long as nobody decided."""
     found = facts.agreement
-    if found is None or not found.n:
+    if found is None:
         return
-    yield Fact("Decided in the last 90 days", _share(found.same, found.n))
+    if found.n:
+        yield Fact("Decided in the last 90 days", _share(found.same, found.n))
     if found.blind_n:
         yield Fact("Of those without seeing the answer", _share(found.blind_same, found.blind_n))
+    if found.two_n:
+        yield Fact("Two people, unseen by each other", _share(found.two_same, found.two_n))
 
 
 def _share(same: int, n: int) -> str:

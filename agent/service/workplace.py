@@ -87,6 +87,7 @@ def thresholds_of(settings: Settings) -> dict[str, float]:
         "alpha": settings.strangeness.alpha,
         "min_probability": settings.triage.min_probability,
         "control_share": settings.triage.control_share,
+        "double_share": settings.triage.double_share,
     }
 
 

@@ -7,17 +7,18 @@ An undo is a row that takes the one before back; what holds is read off the rows
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlmodel import col, select
 
 from agent.errors import AgentError, WrongUse
 from agent.settings import PROCESS_COLUMNS
-from agent.store import trail
+from agent.store import trail, votes
 from agent.store.tables import LabelRow, MicrographRow, ResultRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlmodel import Session
@@ -147,7 +148,9 @@ def decide(
     _refuse_incomplete(decision)
     micrograph = micrograph_of(session, public_id, alone=True)
     result = _current_result(session, micrograph)
-    before = current(_rows(session, [micrograph.id or 0]))
+    two = _asks_two(micrograph, result)
+    standing = _standing(_rows(session, [micrograph.id or 0]))
+    before = votes.holding(standing, two=two)
     if expected not in ("any", before.id if before else None):
         raise Overtaken(f"{public_id}: {before.by if before else 'somebody'} decided meanwhile.")
     row = LabelRow(
@@ -168,7 +171,8 @@ def decide(
         supersedes=before.id if before else None,
     )
     session.add(row)
-    if result and result.review_rank is not None:
+    settled = votes.holding([*standing, row], two=two) is not None
+    if settled and result and result.review_rank is not None:
         result.review_rank = None
         session.add(result)
     session.flush()
@@ -179,13 +183,18 @@ def decide(
 def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetime) -> int:
     """Take the decision that holds back; the one before holds again, or the queue has it again.
 
+    Where none holds yet, since two people are asked, each takes back their own.
+
     Raises:
         WrongUse: No such micrograph, nothing to take back, or nobody is named.
     """
     if not by.strip():
         raise WrongUse("say who takes the decision back.")
     micrograph = micrograph_of(session, public_id, alone=True)
-    holds = current(_rows(session, [micrograph.id or 0]))
+    two = _asks_two(micrograph, _current_result(session, micrograph))
+    standing = _standing(_rows(session, [micrograph.id or 0]))
+    own = [one for one in standing if one.by == by]
+    holds = votes.holding(standing, two=two) or (own[-1] if own else None)
     if holds is None:
         raise WrongUse(f"{public_id}: there is no decision to take back.")
     row = LabelRow(
@@ -198,7 +207,8 @@ def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetim
     )
     session.add(row)
     session.flush()
-    if current(_rows(session, [micrograph.id or 0])) is None:
+    left = [one for one in standing if one is not holds]
+    if votes.holding(left, two=two) is None:
         _queue_again(session, micrograph)
     _remember(session, whose, "label.undone", row, micrograph)
     return row.id or 0
@@ -284,15 +294,21 @@ def _rows(session: Session, micrograph_ids: Sequence[int]) -> list[LabelRow]:
     return list(session.exec(asked))
 
 
-def current(rows: Iterable[LabelRow]) -> LabelRow | None:
-    """Say which of one micrograph's rows holds: the newest that was not taken back."""
+def _asks_two(micrograph: MicrographRow, result: ResultRow | None) -> bool:
+    if result is None:
+        return False
+    return votes.asks_two(micrograph.sha256, result.thresholds, result.handling)
+
+
+def _standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
+    """Say which of one micrograph's rows were not taken back, oldest first."""
     standing: list[LabelRow] = []
     for row in rows:
         if row.kind == UNDO:
             standing = [one for one in standing if one.id != row.supersedes]
         else:
             standing.append(row)
-    return standing[-1] if standing else None
+    return standing
 
 
 def histories(session: Session, micrograph_ids: Sequence[int]) -> dict[int, list[LabelView]]:
@@ -345,6 +361,29 @@ def blind_tally(session: Session, whose: Whose) -> tuple[int, int]:
     return len(pairs), sum(said == answered for said, answered in pairs)
 
 
+def pairs(session: Session, whose: Whose) -> list[tuple[str, str, datetime]]:
+    """Say what the first two people said of each micrograph that two judged unseen, and when."""
+    taken_back = select(LabelRow.supersedes).where(col(LabelRow.supersedes).is_not(None))
+    asked = (
+        select(LabelRow)
+        .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
+        .where(
+            MicrographRow.site_id == whose.site_id,
+            col(LabelRow.blind).is_(True),
+            LabelRow.kind == "code",
+            col(LabelRow.id).not_in(taken_back.where(LabelRow.kind == UNDO)),
+        )
+        .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
+    )
+    said = groupby(session.exec(asked), key=lambda row: row.micrograph_id)
+    both = [votes.votes_of(list(rows))[: votes.TWO] for _, rows in said]
+    return [
+        (two[0].code or "", two[1].code or "", two[1].decided_at)
+        for two in both
+        if len(two) == votes.TWO
+    ]
+
+
 def labelled(
     session: Session, whose: Whose, *, kinds: Sequence[str], origin: str | None
 ) -> Iterator[LabelledMicrograph]:
@@ -362,20 +401,29 @@ def labelled(
     for label, micrograph in session.exec(asked):
         rows.setdefault(label.micrograph_id, []).append(label)
         micrographs[label.micrograph_id] = micrograph
-    said = _model_codes(session, whose)
+    answers = _answers(session, whose)
     for number, micrograph in micrographs.items():
-        label_ = current(rows[number])
+        code, thresholds, handling = answers.get(number, (None, {}, ""))
+        two = votes.asks_two(micrograph.sha256, thresholds, handling)
+        label_ = votes.holding(_standing(rows[number]), two=two)
         if label_ and label_.kind in kinds:
-            yield _labelled(label_, micrograph, said.get(number))
+            yield _labelled(label_, micrograph, code)
 
 
-def _model_codes(session: Session, whose: Whose) -> dict[int, str | None]:
+def _answers(
+    session: Session, whose: Whose
+) -> dict[int, tuple[str | None, Mapping[str, Any], str]]:
     asked = (
-        select(ResultRow.micrograph_id, ResultRow.structure_code)
+        select(
+            ResultRow.micrograph_id,
+            ResultRow.structure_code,
+            ResultRow.thresholds,
+            ResultRow.handling,
+        )
         .join(LabelRow, col(LabelRow.micrograph_id) == col(ResultRow.micrograph_id))
         .where(ResultRow.site_id == whose.site_id, col(ResultRow.current).is_(True))
     )
-    return dict(session.exec(asked).all())
+    return {number: (code, told, handling) for number, code, told, handling in session.exec(asked)}
 
 
 def _labelled(

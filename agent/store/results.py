@@ -15,7 +15,7 @@ from sqlalchemy import Text, cast, func, literal_column, update
 from sqlmodel import col, select
 
 from agent.settings import PROCESS_COLUMNS
-from agent.store import fates, labels, specimens
+from agent.store import fates, labels, specimens, votes
 from agent.store.journal import chunks
 from agent.store.tables import ContentRow, MicrographRow, ResultRow, Row, SourceRow
 from agent.triage import Handling, Reason
@@ -86,6 +86,7 @@ class MicrographView:
         bundle: "" where there was none. engine, precision: what computed it.
         result_id: Number of the result. origin: "watch", "import" or "api".
         label: The decision that holds, or None. labels: every decision, oldest first.
+        asks_two: Two people are asked, and a third where they disagree. votes: what they said.
         awaits: It is in the review queue.
         artefacts: What was archived. pruned_at: when its pixels were deleted, or None.
         expected: What was ordered, and the size inside that subtype, where another one was seen.
@@ -133,6 +134,8 @@ class MicrographView:
     artefacts: dict[str, Any]
     pruned_at: datetime | None
     expected: dict[str, Any] = field(default_factory=dict)
+    votes: tuple[LabelView, ...] = ()
+    asks_two: bool = False
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -476,6 +479,7 @@ def _place(folder: str, relative: str) -> str:
 def _view(row: Any, said: tuple[LabelView, ...]) -> MicrographView:
     box = row.m_crop_facts.get("crop")
     standing = [label for label in said if not label.undone]
+    two = votes.asks_two(row.m_sha256, row.r_thresholds, row.r_handling)
     told = {name: getattr(row, MICROGRAPH + name) for name in PROCESS_COLUMNS}
     return MicrographView(
         id=row.m_public_id,
@@ -514,7 +518,9 @@ def _view(row: Any, said: tuple[LabelView, ...]) -> MicrographView:
         precision=row.r_precision,
         result_id=row.r_id,
         origin=row.r_origin,
-        label=standing[-1] if standing else None,
+        label=votes.holding(standing, two=two),
+        votes=tuple(votes.votes_of(standing)) if two else (),
+        asks_two=two,
         labels=said,
         awaits=row.r_review_rank is not None,
         artefacts=row.m_artefacts,

@@ -451,6 +451,11 @@ class Store:
         with reading(self._engine) as session:
             return labels.blind_tally(session, self._whose)
 
+    def pairs(self) -> list[tuple[str, str, datetime]]:
+        """Say the codes that two people gave to the same micrograph unseen, and when."""
+        with reading(self._engine) as session:
+            return labels.pairs(session, self._whose)
+
     def labelled(
         self, *, kinds: Sequence[str] = ("code",), origin: str | None = None
     ) -> list[LabelledMicrograph]:

@@ -24,7 +24,7 @@ from agent.web import desk as acts
 from agent.web import memory, specimen
 from agent.web.desk import Meanwhile, find
 from agent.web.gate import may_decide, may_undo_any
-from agent.web.specimen import is_blind
+from agent.web.specimen import TWO, is_blind, is_done_by
 from reports import (
     Choice,
     Conflict,
@@ -59,6 +59,7 @@ STRIP_SHOWN = 40
 FILTERS = ("reason", "source", "order")
 ROUND = (1, 2, 5)
 OPEN = "{} has this one open. Whoever decides first counts, and the second is told."
+SPOKEN = "You have judged it. Somebody else judges it too, without seeing what you said."
 TAKEN_BACK = "The decision was taken back; it waits in the queue again."
 ALL_TAKEN_BACK = "The decision was taken back for all fields it was given for; they wait again."
 SIDE_BY_SIDE_PX = 136
@@ -161,7 +162,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         blind=form.get("blind") == "1",
         result_seen=memory.number(form.get("result_id", "")),
     )
-    queue = _queue(desk, narrowed)  # as it was: what comes next is said from here
+    queue = _queue(desk, narrowed, who)  # as it was: what comes next is said from here
     try:
         count = _write(desk, view, decision, form)
     except Meanwhile as meanwhile:
@@ -171,7 +172,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         )
         return HTMLResponse(reports.render_review(page_), 409)
     desk.leases.leave(who)
-    waits = {one.id for one in _queue(desk, narrowed)}
+    waits = {one.id for one in _queue(desk, narrowed, who)}
     left = [one for one in queue if one.id in waits or one.id == public_id]
     onward = _after(left, public_id, _held(desk, who))
     answer = RedirectResponse(_href(onward.id if onward else "", narrowed), 303)
@@ -229,13 +230,15 @@ def _narrowed(request: Request) -> dict[str, str]:
     return {key: value for key in FILTERS if (value := request.query_params.get(key, ""))}
 
 
-def _queue(desk: Desk, narrowed: Mapping[str, str]) -> list[MicrographView]:
-    return desk.store.queue(
+def _queue(desk: Desk, narrowed: Mapping[str, str], who: str) -> list[MicrographView]:
+    """Say what waits for this person: not what waits for another one to judge it too."""
+    waiting = desk.store.queue(
         reason=narrowed.get("reason"),
         source=narrowed.get("source"),
         order=narrowed.get("order"),
         limit=QUEUE_SHOWN,
     )
+    return [view for view in waiting if not is_done_by(view, who)]
 
 
 def _href(public_id: str, narrowed: Mapping[str, str]) -> str:
@@ -277,11 +280,11 @@ def _item(
 
 
 def _queue_page(desk: Desk, request: Request) -> QueuePage:
-    narrowed = _narrowed(request)
-    held = _held(desk, memory.name_of(request))
+    narrowed, who = _narrowed(request), memory.name_of(request)
+    held = _held(desk, who)
     items = [
         _item(view, desk, _href(view.id, narrowed), held_by=held.get(view.id, ""))
-        for view in _queue(desk, narrowed)
+        for view in _queue(desk, narrowed, who)
     ]
     waiting = desk.store.queue_length()
     more = f"The {len(items)} weightiest are shown." if len(items) >= QUEUE_SHOWN else ""
@@ -308,7 +311,7 @@ def _control(n: int, same: int) -> str:
 
 def _filters(desk: Desk, narrowed: Mapping[str, str]) -> Iterator[Filter]:
     yield Filter("All", "/review", not narrowed)
-    waiting = _queue(desk, {})
+    waiting = desk.store.queue(limit=QUEUE_SHOWN)
     present = {reason for view in waiting for reason in view.reasons}
     for word in (word for word in reports.REASONS if word in present):
         yield Filter(
@@ -321,21 +324,42 @@ def _filters(desk: Desk, narrowed: Mapping[str, str]) -> Iterator[Filter]:
         yield Filter(f"Order {order}", _href("", narrowed), on=True)
 
 
+def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
+    """Say what a reviewer has to know before they look at a micrograph."""
+    if held_by:
+        return Notice(Tone.ATTENTION, OPEN.format(held_by))
+    if view.label is not None or not view.votes:
+        return None
+    if is_done_by(view, who):
+        return Notice(Tone.CALM, SPOKEN, undo_id=view.id)
+    if len(view.votes) < TWO:
+        return None
+    said = " and ".join(f"{vote.by} says {said_of(_said(vote))}" for vote in view.votes)
+    return Notice(Tone.ATTENTION, f"Two people disagree: {said}. Your decision settles it.")
+
+
 def _notice(desk: Desk, request: Request) -> Notice | None:
     if undone := request.query_params.get("undone"):
         return Notice(Tone.CALM, TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK)
     last = request.cookies.get(memory.LAST, "")
     view = desk.store.micrograph(last) if acts.ID.fullmatch(last) else None
-    if view is None or view.label is None or view.label.by != memory.name_of(request):
+    label = _last_of(view, memory.name_of(request)) if view else None
+    if view is None or label is None:
         return None
     name = seen_of(view).name
-    others = " and the other waiting fields of its specimen" if view.label.bulk else ""
+    others = " and the other waiting fields of its specimen" if label.bulk else ""
     return Notice(
         Tone.CALM,
-        f"{said_of(_said(view.label))}{others} for",
+        f"{said_of(_said(label))}{others} for",
         undo_id=view.id,
         about=Link(name, f"/review/{view.id}"),
     )
+
+
+def _last_of(view: MicrographView, who: str) -> LabelView | None:
+    """Say what somebody said last of a micrograph, if they may still take it back."""
+    label = view.label or next((vote for vote in view.votes if vote.by == who), None)
+    return label if label and label.by == who else None
 
 
 # --- one micrograph -----------------------------------------------------------------------------
@@ -365,12 +389,12 @@ def _review_page(
     held_by: str = "",
 ) -> ReviewPage:
     narrowed = _narrowed(request)
-    queue = _queue(desk, narrowed)
-    held = _held(desk, memory.name_of(request))
+    who = memory.name_of(request)
+    queue, held = _queue(desk, narrowed, who), _held(desk, who)
     seen, blind = seen_of(view), is_blind(view)
     words = words_of(desk.taxonomy())
     onward = _after(queue, view.id, held)
-    notice = Notice(Tone.ATTENTION, OPEN.format(held_by)) if held_by else _notice(desk, request)
+    notice = _about(view, who, held_by) or _notice(desk, request)
     return ReviewPage(
         site=desk.site,
         reviewer=memory.name_of(request),
@@ -392,7 +416,9 @@ def _review_page(
         label_id=str(view.label.id) if view.label else "",
         siblings=tuple(_siblings(desk, view, narrowed)),
         together=len(specimen.waiting(desk, view)) if not blind else 0,
-        history=tuple(decision_of(_said(label), desk.zone) for label in reversed(view.labels)),
+        history=()
+        if blind
+        else tuple(decision_of(_said(label), desk.zone) for label in reversed(view.labels)),
         queue=tuple(_strip(desk, queue, view, narrowed, held)),
         progress=Progress(memory.count_of(request), desk.store.queue_length()),
         previous=_previous(queue, view.id, narrowed),

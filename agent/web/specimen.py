@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agent.web.desk import Desk
 
 MOST_FIELDS = 1000
+TWO = 2
 OF_ONE = ("order", "specimen", "preparation")
 
 
@@ -48,13 +49,27 @@ def waiting(desk: Desk, view: MicrographView) -> list[MicrographView]:
     return [
         one
         for one in fields_of(desk, view)
-        if one.id != view.id and one.awaits and one.label is None and not is_blind(one)
+        if one.id != view.id and one.awaits and one.label is None and not _stands_alone(one)
     ]
 
 
+def _stands_alone(view: MicrographView) -> bool:
+    return view.asks_two or is_blind(view)
+
+
 def is_blind(view: MicrographView) -> bool:
-    """Say whether the model's answer is hidden until somebody has decided."""
-    return view.reasons == ("control_sample",) and view.label is None
+    """Say whether the model's answer, and what others said, are hidden until one has decided.
+
+    So are control samples, and what two people judge until both have spoken.
+    """
+    if view.label is not None:
+        return False
+    return view.reasons == ("control_sample",) or (view.asks_two and len(view.votes) < TWO)
+
+
+def is_done_by(view: MicrographView, who: str) -> bool:
+    """Say whether somebody has said what they can: where two are asked, another one has to."""
+    return view.label is None and any(vote.by == who for vote in view.votes)
 
 
 def decide_together(

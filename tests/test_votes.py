@@ -1,0 +1,62 @@
+"""Where two people are asked, nothing holds until they say the same or a third has spoken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from agent.store.votes import asks_two, holding, votes_of
+
+
+@dataclass(frozen=True)
+class Said:
+    by: str
+    code: str | None
+    kind: str = "code"
+    strange_kind: str | None = None
+    why: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("said", "holds"),
+    [
+        ("", None),
+        ("A:G8", None),
+        ("A:G8 A:G8", None),
+        ("A:G8 B:G8", "G8"),
+        ("A:G8 B:G7", None),
+        ("A:G8 B:G7 A:G7", "G7"),
+        ("A:G8 B:G7 C:G7", "G7"),
+        ("A:G8 B:G7 C:G9-10", "G9-10"),
+        ("A:G8 B:G8 C:G7", "G7"),
+        ("A:G8 B:G8 A:G7", None),
+    ],
+)
+def test_what_holds_where_two_are_asked(said, holds):
+    standing = [Said(*one.split(":")) for one in said.split()]
+
+    found = holding(standing, two=True)
+
+    assert (found.code if found else None) == holds
+
+
+def test_where_one_is_asked_the_newest_holds():
+    assert holding([Said("A", "G8"), Said("B", "G7")], two=False).code == "G7"
+
+
+def test_another_kind_of_decision_is_another_answer():
+    one, other = Said("A", None, "unusable", why="scratched"), Said("B", None, "cannot_tell")
+
+    assert holding([one, other], two=True) is None
+    assert votes_of([one, other]) == [one, other]
+
+
+def test_the_share_is_kept_and_only_of_what_is_reviewed():
+    hashes = [f"{0:08x}{number * 2**22:08x}" for number in range(1024)]
+
+    asked = [asks_two(sha256, {"double_share": 0.25}, "review") for sha256 in hashes]
+
+    assert sum(asked) == 256
+    assert not any(asks_two(sha256, {"double_share": 0.25}, "automatic") for sha256 in hashes)
+    assert not any(asks_two(sha256, {}, "review") for sha256 in hashes)
