@@ -28,21 +28,24 @@ log = structlog.get_logger()
 ROUND_S = 4.0  # about what one round may take, so that a fresh file waits no longer for its turn
 IDLE_S = 2.0  # how often the queue is asked when nobody says that there is work
 AGAIN_S = (1.0, 2.0, 5.0, 10.0)
-MOST = 64
+LEAST, MOST = 2, 64  # of a backlog one is the oldest and one the newest
 
 
 class Pace:
-    """How many files to claim at once: as many as one round's time allows."""
+    """How many files to claim at once: as many as one round's time allows.
 
-    def __init__(self, least: int) -> None:
-        self._least = least
+    On a PC where a network takes seconds a file that is less than a batch: a batch saves little
+    there, and a fresh file would wait for all of it.
+    """
+
+    def __init__(self) -> None:
         self._file_s: float | None = None
 
     def files(self) -> int:
         """Say how many."""
         if self._file_s is None:
-            return self._least
-        return max(self._least, min(MOST, int(ROUND_S / max(self._file_s, 1e-3))))
+            return LEAST
+        return max(LEAST, min(MOST, int(ROUND_S / max(self._file_s, 1e-3))))
 
     def took(self, files: int, seconds: float) -> None:
         """Learn how long a round took."""
@@ -106,7 +109,7 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         """Work until told to stop."""
-        pace = Pace(self._least())
+        pace = Pace()
         while not self._stopping.is_set():
             began_s = time.monotonic()
             self._moves()
@@ -155,9 +158,6 @@ class Worker(threading.Thread):
             if self._pipeline is None:
                 self._pool, self._pipeline = self._make()
             return self._pipeline
-
-    def _least(self) -> int:
-        return max(2, self._bundle.settings.model.batch)
 
     def _again(self, subject: str, sentence: str) -> None:
         if self._problems.say(subject, sentence):
