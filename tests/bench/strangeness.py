@@ -247,7 +247,7 @@ def chosen() -> argparse.Namespace:
     parser.add_argument("--ladder", type=int, default=0, help="fields per kind and size")
     parser.add_argument("--gates", type=int, default=0, help="fields per defect")
     parser.add_argument("--leave-out", nargs="*", default=[], help="codes not taught, in turn")
-    parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--cost", action="store_true", help="what a field costs, and no more")
     return parser.parse_args()
 
 
@@ -264,12 +264,15 @@ def main() -> int:
         f"{known.in_short()['precision']}, {spent:.0f} s of one core",
         flush=True,
     )
+    if asked.cost:
+        told_cost(known, shelf)
+        return 0
     judge = Judge(known, Yardsticks.of(taught, known._looker))
     fresh = [one.field for one in shelf.known(asked.fresh, FRESH)]
     table = Table(judge, fresh)
     told_known(known, table.usual)
     for name, change in HARMLESS.items():
-        again = [judge.look(changed(field, change))[0] for field in fresh[-asked.shifts :]]
+        again = known.judge([changed(field, change) for field in fresh[-asked.shifts :]], ALPHA)
         print(f"harmless: {name:14} n {len(again):3}  {told_share(again)}", flush=True)
     for kind in shelf.drawing.kinds:
         table.kind(kind, shelf.strange(kind, asked.each))
@@ -287,8 +290,6 @@ def main() -> int:
         told_ladder(judge, shelf, asked.ladder)
     for code in asked.leave_out:
         told_left_out(shelf, code, asked.known, asked.each)
-    if asked.cost:
-        told_cost(known, shelf)
     return 0
 
 
