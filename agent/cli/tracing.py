@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,9 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.orders.assessment import Lab
-    from agent.orders.trace import Found, Trace, TracedOrder, Tracer
+    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.statement import Made
+    from agent.orders.trace import Found, Trace
     from agent.settings import Settings
     from agent.store import Store
     from model import Classifier
@@ -95,27 +97,37 @@ def _gathered(
 
     found = find(store, asked, kind)
     lab = lab_in(settings, store)
-    tracer = Tracer(
-        store,
-        Archive(settings.store.folder),
-        lab,
-        control=settings.orders.control,
-        bundle=_loader(settings),
-    )
-    if not found.orders:
-        return Trace(found, (), (tracer.micrograph(found.only),))
-    orders = []
-    with say.progress(f"Tracing {asked}", len(found.orders)) as advance:
-        for done, number in enumerate(found.orders, 1):
-            orders.append(_order(tracer, store, found, number, lab, by=by, reason=reason))
-            advance(done)
+    stated = [_stated(store, found, number, lab, by=by, reason=reason) for number in found.orders]
+    fields = 1 if found.only else sum(_fields(assessed) for assessed, _ in stated)
+    begun = count()
+    with say.progress(f"Judging {asked} again", fields) as advance:
+        tracer = Tracer(
+            store,
+            Archive(settings.store.folder),
+            lab,
+            control=settings.orders.control,
+            bundle=_loader(settings),
+            on_field=lambda: advance(next(begun)),
+        )
+        if not stated:
+            return Trace(found, (), (tracer.micrograph(found.only),))
+        orders = [
+            tracer.order(assessed, statements=statements, only=found.only)
+            for assessed, statements in stated
+        ]
+        advance(fields)
     return Trace(found, tuple(orders))
 
 
-def _order(
-    tracer: Tracer, store: Store, found: Found, number: str, lab: Lab, *, by: str, reason: str
-) -> TracedOrder:
-    """State an order as it stands, and gather it; a single micrograph's trace states nothing."""
+def _fields(assessed: Assessed) -> int:
+    prepared = [one for specimen in assessed.view.specimens for one in specimen.preparations]
+    return sum(len(one.fields) for one in prepared) + len(assessed.unassigned)
+
+
+def _stated(
+    store: Store, found: Found, number: str, lab: Lab, *, by: str, reason: str
+) -> tuple[Assessed, list[Made]]:
+    """State an order as it stands; the trace of a single micrograph states nothing."""
     from agent.orders.assessment import assess  # noqa: PLC0415
     from agent.orders.document import document_of  # noqa: PLC0415
     from agent.orders.statement import made_of, make  # noqa: PLC0415
@@ -125,11 +137,8 @@ def _order(
     if assessed is None:
         raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")
     if found.only:
-        statements = made_of(store, number)
-    else:
-        document = document_of(assessed)
-        statements = make(store, document, by=by, reason=reason, at=clock())
-    return tracer.order(assessed, statements=statements, only=found.only)
+        return assessed, made_of(store, number)
+    return assessed, make(store, document_of(assessed), by=by, reason=reason, at=clock())
 
 
 def _loader(settings: Settings) -> Callable[[str], Classifier | None]:

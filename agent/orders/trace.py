@@ -164,6 +164,7 @@ class Tracer:
         store: Open. archive: the pixels. lab: what the lab has laid down.
         control: Numbers of the control orders.
         bundle: Loads a bundle by its name, None where it cannot be had.
+        on_field: Called before each field that is judged again.
     """
 
     def __init__(
@@ -174,12 +175,13 @@ class Tracer:
         *,
         control: Sequence[str],
         bundle: Callable[[str], Classifier | None],
+        on_field: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._archive, self._lab = store, archive, lab
         self._zone = ZoneInfo(lab.zone)
         self._checks = store.records.all(CONTROL)
         self._points = chart(store, control) if control else {}
-        self._bundle = bundle
+        self._bundle, self._on_field = bundle, on_field
         self._loaded: tuple[str, Classifier | None] = ("", None)
 
     def order(
@@ -214,6 +216,7 @@ class Tracer:
         return self._field(facts, view, "belongs to no specimen")
 
     def _field(self, facts: FieldFacts, view: MicrographView, place: str) -> TracedField:
+        self._on_field()
         day = view.done_at.astimezone(self._zone).date()
         points = self._points.get(view.source, ())
         return TracedField(
