@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _CALIBRATED_ON = 48
 """Validation images whose activations give the ranges; more change them by less than a level."""
 
+_ENOUGH = 30
+"""Fewer test images say nothing of a loss."""
+
 _TOGETHER = 8
 
 
@@ -63,10 +66,11 @@ def convert(
     taxonomy, sides = loaded.manifest.taxonomy, loaded.manifest.split
     held = [e for e in examples if e.key in set(sides["validation"])][:_CALIBRATED_ON]
     test = [e for e in examples if e.key in set(sides["test"])]
-    if not held:
+    if not held or len(test) < _ENOUGH:
         raise ModelError(
-            f"{bundle.name} cannot be converted: none of the micrographs it was validated on is "
-            "still labelled and archived."
+            f"{bundle.name} cannot be converted: {len(test)} of the micrographs it was tested on "
+            f"and {len(held)} of those it was validated on are still labelled and archived; at "
+            f"least {_ENOUGH} and one are needed to say what it would lose."
         )
     ranges: dict[str, Ranges] = {}
     total = len(held) * len(loaded.eyes)

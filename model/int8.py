@@ -36,9 +36,6 @@ Ranges = dict[str, tuple[float, float]]
 MAY_LOSE = 0.01
 """Share of the test images that may be lost on balance."""
 
-ENOUGH = 30
-"""Fewer test images say nothing of a loss."""
-
 _LEVELS, _HALF = 255, 127
 
 
@@ -129,16 +126,8 @@ def measured(
         exact: What fp32 answers for each test image.
         low: What int8 answers.
         codes: Their true codes.
-
-    Raises:
-        ModelError: Too few images.
     """
     n = len(codes)
-    if n < ENOUGH:
-        raise ModelError(
-            f"{eight.bundle} cannot be converted: {n} of its test micrographs are still labelled "
-            f"and archived, and at least {ENOUGH} are needed to say what it would lose."
-        )
     was, now = [_code(one) for one in exact], [_code(one) for one in low]
     told = list(zip(was, now, codes, strict=True))
     lost = sum(a == true != b for a, b, true in told)

@@ -98,9 +98,9 @@ def test_what_is_lost_is_counted_on_balance():
     assert found.most_lost > found.lost
 
 
-def test_too_few_images_say_nothing_of_a_loss():
-    with pytest.raises(ModelError, match="at least 30 are needed"):
-        measured(Eight("b", {}), [answer("G8")], [answer("G8")], ["G8"])
+def test_too_few_images_say_nothing_of_a_loss(bundle):
+    with pytest.raises(ModelError, match="at least 30"):
+        list(convert(bundle, GIVEN[:20]))
 
 
 def test_a_bundle_that_was_not_converted_says_how(tmp_path):
