@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.errors import FileError, WrongUse
+from agent.errors import BadStore, FileError, WrongUse
 from agent.store import Decision, State
 from agent.watch import Arrival, Kind, Provenance, kind_of, locate, look_up
 from agent.watch.listing import list_folder
@@ -593,10 +593,16 @@ def _example(one: Labelled, crop: Crop, archive: Archive, group_by: str) -> Exam
 def loader(
     archive: Archive, sha256: str, page: int, um_per_px: float | None, microscope: str = ""
 ) -> Callable[[], Field]:
-    """Say how an archived crop becomes a field when it is asked for."""
+    """Say how an archived crop becomes a field when it is asked for; then it may be `BadStore`."""
 
     def load() -> Field:
-        pixels, valid = archive.field(sha256, page)
+        try:
+            pixels, valid = archive.field(sha256, page)
+        except (OSError, ValueError) as error:
+            raise BadStore(
+                f"the archived crop of micrograph {sha256[:16]} cannot be read ({error}); "
+                "agent verify names what is damaged, agent import of the file mends it."
+            ) from error
         return Field(pixels, valid, um_per_px, microscope)
 
     return load

@@ -162,7 +162,7 @@ def collect(store: Store, archive: Archive, taxonomy: Taxonomy, *, group_by: str
             Example(
                 key=key_of(one.sha256, one.page),
                 code=one.code,
-                group=one.process_data.get(group_by) or one.group,
+                group=str({**one.process_extra, **one.process_data}.get(group_by) or one.group),
                 load=loader(
                     archive,
                     one.sha256,

@@ -8,7 +8,7 @@ import pytest
 
 from agent.archive import Archive
 from agent.demo.drawing import draw
-from agent.errors import WrongUse
+from agent.errors import BadStore, WrongUse
 from agent.imaging.pool import CropPool
 from agent.labelled_folder import Imported, ManifestProvenance, look, take_in
 from agent.pipeline import Pipeline
@@ -177,6 +177,29 @@ def test_what_took_a_labelled_picture_is_known_when_its_strangeness_is_judged(
 
     (case,) = collect(store, Archive(tmp_path / "data"), default_taxonomy()).examples
     assert case.load().microscope == "LOM-07"
+
+
+def test_any_column_of_the_manifest_may_group(tmp_path, take, store):
+    for name in ("a", "b", "c"):
+        picture(tmp_path / f"lab/{name}.png", seed=ord(name))
+    manifest = tmp_path / "lab/labels.csv"
+    manifest.write_text("file,code,specimen,furnace\na.png,G8,1,O3\nb.png,G8,2,O3\nc.png,G8,3,\n")
+    take(tmp_path / "lab", manifest)
+
+    cases = collect(store, Archive(tmp_path / "data"), default_taxonomy(), group_by="furnace")
+
+    assert sorted(case.group for case in cases.examples) == ["/3", "O3", "O3"]
+
+
+def test_an_archived_crop_that_is_damaged_is_one_sentence(tmp_path, take, store):
+    picture(tmp_path / "lab/G8/a.png")
+    take(tmp_path / "lab")
+    archive = Archive(tmp_path / "data")
+    (case,) = collect(store, archive, default_taxonomy()).examples
+    archive.crop_path(case.key, 0).write_bytes(b"no picture")
+
+    with pytest.raises(BadStore, match="agent verify names what is damaged"):
+        case.load()
 
 
 def test_every_row_that_cannot_be_used_is_named_with_its_line(tmp_path, take):

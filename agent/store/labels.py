@@ -6,7 +6,7 @@ An undo is a row that takes the one before back; what holds is read off the rows
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,7 +99,8 @@ class LabelledMicrograph:
         kind: As in `Decision`. code: the structure code, or None.
         strange_kind: What kind of strange, or None. criterion: the rater's. rater: who.
         group: What must stay on one side of a split: order and specimen where known, else the hash.
-        process_data: Of the micrograph. origin: "watch", "import" or "api", of the micrograph.
+        process_data: Of the micrograph. process_extra: what has no column of its own.
+        origin: "watch", "import" or "api", of the micrograph.
         um_per_px: Its scale, µm per pixel, or None. recipe: that cut it. labelled_at: when.
         model_code: What the current result says, or None. blind: the rater had not seen it.
     """
@@ -121,6 +122,7 @@ class LabelledMicrograph:
     labelled_at: datetime
     model_code: str | None
     blind: bool = False
+    process_extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Overtaken(AgentError):  # noqa: N818 - it is a finding, not a fault
@@ -441,6 +443,7 @@ def _labelled(
         rater=label.by,
         group=group_of(micrograph),
         process_data=process_data_of(micrograph),
+        process_extra=micrograph.process_extra,
         origin=micrograph.origin,
         um_per_px=micrograph.um_per_px,
         recipe=micrograph.recipe,
