@@ -22,18 +22,18 @@ from model.bundle import Contents, write_bundle
 from model.calibration import conformal_level, temperature
 from model.classify import Classifier
 from model.companions import SEEN_BY_CLASSIFIER
-from model.dataset import SIDES, Split, accepted, folds, split
+from model.dataset import Split, accepted, folds, split
 from model.errors import ModelError, TrainingError
 from model.fitting import Lesson, fit_whole
-from model.frame import Framing, augmented
+from model.frame import augmented
 from model.gaze import Gaze
 from model.heads import Seen, fit_head
-from model.leakage import Looked, near_duplicates, signature
 from model.metrics import Alarm, Case, Evaluation, alarms_of, cases_of, not_taught
 from model.network import Eye, backbone
 from model.runtime import choose_engine
 from model.saliency import evidence, evidence_limit
 from model.scheme import CODE, SUBTYPE, Head, Scheme, softmax
+from model.survey import Survey
 from model.taught import Step, learning
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def train(
         f"{len(sides.train)} micrographs to train, {len(sides.validation)} to validate, "
         f"{len(sides.test)} to test.",
     )
-    survey = _Survey(sides)
+    survey = Survey(sides)
     for done in survey.look():
         yield Progress("labels", done, len(examples))
     framing, scope, doubled = survey.framing(plan), survey.scope(), survey.doubled()
@@ -249,62 +249,6 @@ def _eyes(plan: Plan, scheme: Scheme) -> dict[str, tuple[str, tuple[str, ...]]]:
     for head in scheme.heads():
         by_arch.setdefault(plan.arch_of(head), []).append(head)
     return {f"frozen {arch}": (arch, tuple(heads)) for arch, heads in by_arch.items()}
-
-
-class _Survey:
-    """What is learned from looking at every image once, before any network does."""
-
-    def __init__(self, sides: Split) -> None:
-        self._sides = sides
-        self._um_per_px: list[float] = []
-        self._looked: list[Looked] = []
-
-    def look(self) -> Iterator[int]:
-        """Look at every image; gives how many are done."""
-        sides = (self._sides.train, self._sides.validation, self._sides.test)
-        for side, examples in zip(SIDES, sides, strict=True):
-            for example in examples:
-                shown = example.load()
-                seen = Looked(example.key, example.group, side, signature(shown))
-                self._looked.append(seen)
-                if shown.um_per_px is not None and side == "train":
-                    self._um_per_px.append(shown.um_per_px)
-                yield len(self._looked)
-
-    def framing(self, plan: Plan) -> Framing:
-        """Give the framing, with the pixel size that a field without one is assumed to have."""
-        return Framing(
-            kind=plan.framing,  # type: ignore[arg-type]  # checked by Plan
-            frame_px=plan.frame_px,
-            um_per_px=plan.um_per_px,
-            usual_um_per_px=(
-                float(np.median(self._um_per_px)) if self._um_per_px else plan.um_per_px
-            ),
-        )
-
-    def scope(self) -> dict[str, Any]:
-        """Say on what the bundle is validated."""
-        known, train = self._um_per_px, self._sides.train
-        scope: dict[str, Any] = {
-            "um_per_px": [min(known), max(known)] if known else None,
-            "images": dict(Counter(e.code for e in train)),
-            "criteria": dict(Counter(e.criterion for e in train)),
-        }
-        for key in ("microscope", "magnification", "material"):
-            scope[key] = dict(Counter(e.slices[key] for e in train if e.slices.get(key)))
-        return scope
-
-    def doubled(self) -> str:
-        """Say which test images show the same place as one that is learned from, or ""."""
-        pairs = near_duplicates(self._looked)
-        if not pairs:
-            return ""
-        learned, tested = pairs[0]
-        return (
-            f"{len({t for _, t in pairs})} test micrographs show the same place as one that is "
-            f"learned from ({tested[:16]} and {learned[:16]} first): the test is too easy by "
-            "them; give both the same specimen."
-        )
 
 
 def _fit_frozen(

@@ -219,6 +219,16 @@ def test_experiments_leave_one_page_that_needs_nothing_beside_it(taught_lab, exa
     assert "A quick run" in page.with_suffix(".md").read_text("utf-8")
 
 
+def test_a_bundle_with_few_test_images_is_not_converted_to_int8(taught_lab, capsys):
+    name = json.loads(said_by(taught_lab, "models", "list", "--json"))["current"]
+
+    code = taught_lab.agent("models", "int8", name)
+
+    assert code == 2
+    assert "at least 30" in capsys.readouterr().err
+    assert not (taught_lab.folder / "data/bundles/.int8").exists()
+
+
 def test_a_column_of_one_value_is_nothing_to_split_by(taught_lab, exams, capsys):
     code = taught_lab.agent("train", "--group-by", "magnification")
 
