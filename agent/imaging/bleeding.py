@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 PIECE = 16  # cells of the edge that are followed inwards together
 RIM = 4  # cells that the edge itself may darken or brighten
-SPREADS = 3.0  # a piece is discoloured if it is so far off what clean pieces are
-_TONES = (("light", 2.0), ("red", 0.8), ("blue", 0.8))
-"""What is followed, and the least spread, since smaller differences are not trusted."""
+_TONES = (("light", 2.0, 4.0), ("red", 0.8, 3.0), ("blue", 0.8, 3.0))
+"""What is followed; the least spread, since smaller differences are not trusted; and how many
+spreads off clean steel is discoloured: more for light, since grains differ in it by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,7 @@ def along_edge(cells: Cells, outside: Mask, steel: Mask) -> Along:
     if strip.reach < 8:
         return Along(nothing, nothing, coated=False)
     zones, whole = _zones(cells, steel, strip)
-    layered = [zone.depth for zone in zones if zone.sharp]
-    thick = 0.0
-    if whole.sharp or len(layered) > 0.5 * len(zones):
-        thick = whole.depth if whole.sharp else float(np.median(layered))
+    thick = _thickness(zones, whole)
     layer = steel & (strip.step <= thick + (thick > RIM))
     depths = np.array([0 if zone.sharp else zone.depth for zone in zones])
     bled = depths[depths > 3]
@@ -95,13 +92,24 @@ def along_edge(cells: Cells, outside: Mask, steel: Mask) -> Along:
     return Along(bleeding & ~layer, layer, coated=thick > RIM)
 
 
+def _thickness(zones: list[_Zone], whole: _Zone) -> float:
+    """Say how thick (cells) a layer is, which is about the same all along; 0: there is none."""
+    layered = np.array([zone.depth for zone in zones if zone.sharp])
+    if layered.size:
+        usual = float(np.median(layered))
+        if (np.abs(layered - usual) <= max(1.0, 0.25 * usual)).sum() > 0.5 * len(zones):
+            return usual
+    return float(whole.depth) if whole.sharp and whole.depth <= RIM else 0.0
+
+
 def _strip(outside: Mask, steel: Mask) -> _Strip:
     distance, nearest = cv2.distanceTransformWithLabels(
         (~outside).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     places = np.zeros((int(nearest.max()) + 1, 2), int)
     places[nearest[outside]] = np.argwhere(outside)
-    block = places[nearest[steel]] // PIECE
+    middle = np.array(steel.shape) / 2 - 0.5  # pieces are the same in a turned field
+    block = np.rint((places[nearest[steel]] - middle) / PIECE).astype(int)
     piece = np.zeros(steel.shape, int)
     piece[steel] = np.unique(block[:, 0] * 1000 + block[:, 1], return_inverse=True)[1]
     reach = int(min(0.3 * max(steel.shape), 0.5 * float(distance[steel].max(initial=0))))
@@ -113,19 +121,32 @@ def _zones(cells: Cells, steel: Mask, strip: _Strip) -> tuple[list[_Zone], _Zone
     deep = steel & (strip.step > strip.reach)
     whole = _Zone(0, sharp=False)
     zones = [whole] * (int(strip.piece.max()) + 1)
-    for name, least in _TONES:
-        plane = getattr(cells, name) - shading(getattr(cells, name), deep)
+    for name, least, spreads in _TONES:
+        plane = _tone(cells, name)
+        plane = plane - shading(plane, deep)
         profiles = _profiles(plane, steel, strip)
         clean = profiles[:, strip.reach :]
         spread = max(least, spread_of(clean[np.isfinite(clean)]))
         zones = [
-            max(zone, _zone(profile, spread, strip.reach), key=lambda zone: zone.depth)
+            _surer(zone, _zone(profile, spreads * spread, strip.reach))
             for zone, profile in zip(zones, profiles, strict=True)
         ]
         [together] = _profiles(plane, steel, replace(strip, piece=np.zeros_like(strip.piece)))
-        error = max(least, _error_of_all(profiles[:, strip.reach :], spread))
-        whole = max(whole, _zone(together, error, strip.reach), key=lambda zone: zone.depth)
+        error = max(least, _error_of_all(clean, spread))
+        found = _zone(together, spreads * error, strip.reach)
+        whole = _surer(whole, found)
     return zones, whole
+
+
+def _surer(seen: _Zone, coloured: _Zone) -> _Zone:
+    """Believe what a colour says, if it says anything: it follows no grain and no lamp."""
+    return coloured if coloured.depth > RIM or coloured.depth > seen.depth else seen
+
+
+def _tone(cells: Cells, name: str) -> Plane:
+    """Say a plane of light or colour; a colour for its light, since a dark grain has less of it."""
+    plane: Plane = getattr(cells, name)
+    return plane if name == "light" else (plane - 128) * (128 / np.maximum(cells.light, 32))
 
 
 def _profiles(plane: Plane, steel: Mask, strip: _Strip) -> Plane:
@@ -153,12 +174,12 @@ def _error_of_all(clean: Plane, spread: float) -> float:
     return spread * float(np.sqrt((1 + alike) / (1 - alike) / len(off)))
 
 
-def _zone(profile: Plane, spread: float, reach: int) -> _Zone:
+def _zone(profile: Plane, limit: float, reach: int) -> _Zone:
     """Follow one profile inwards: to the first three steps that look clean.
 
     A zone without an end in reach is no zone: then grains or the lamp differ, not the edge.
     """
-    strange = np.abs(profile[1 : reach + 1]) > SPREADS * spread
+    strange = np.abs(profile[1 : reach + 1]) > limit
     if strange[:4].sum() < 2:
         return _Zone(0, sharp=False)
     back = np.flatnonzero(~strange[1:-2] & ~strange[2:-1] & ~strange[3:])

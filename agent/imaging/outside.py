@@ -103,7 +103,7 @@ def _is_material(cells: Cells, region: Mask) -> bool:
     """
     if region.sum() <= 0.35 * cells.usable.sum():
         return False
-    rough = np.sort(thinned(cells.sharp_coarse[shrunk(region, 2)]))
+    rough = np.sort(cells.sharp_coarse[thinned(shrunk(region, 2))])
     last = len(rough) - 1
     return float(rough[int(0.95 * last)] - rough[last // 2]) > 1.8 * OCTAVE
 
@@ -128,7 +128,7 @@ def _with_its_kind(cells: Cells, outside: Mask) -> Mask:
 
 def candidates(cells: Cells) -> Iterator[tuple[Mask, Mask]]:
     """Yield regions that could be the outside, each with what may be outside beside it."""
-    seen: set[tuple[int, ...]] = set()
+    seen: list[Mask] = []
     for number in range(cells.looks.shape[-1]):
         for mask in _cuts(cells.looks[:, :, number], cells.usable):
             parts = list(_parts(mask, cells))
@@ -136,9 +136,8 @@ def candidates(cells: Cells) -> Iterator[tuple[Mask, Mask]]:
                 continue
             together = np.logical_or.reduce(parts)
             for part in [*parts, together] if len(parts) > 1 else parts:
-                key = (int(part.sum()) // 40, *(int(v) // 2 for v in _bounds(part)))
-                if key not in seen:
-                    seen.add(key)
+                if not any(_same(part, one) for one in seen):
+                    seen.append(part)
                     yield part, together & ~part
 
 
@@ -193,15 +192,13 @@ def _parts(mask: Mask, cells: Cells, least: float = 0.12) -> Iterator[Mask]:
 def _edge_length(part: Mask, usable: Mask) -> float:
     """Say how long (cells) the edge between a part and the rest is, smoothed over 3 cells."""
     soft = cv2.GaussianBlur(part.astype(np.float32), (0, 0), 1.0)
-    down = np.diff(soft, axis=0)[:, :-1]
-    across = np.diff(soft, axis=1)[:-1, :]
-    seen = cv2.erode(usable.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)[:-1, :-1]
-    return float(np.hypot(down, across)[seen > 0].sum())
+    across, down = (cv2.Sobel(soft, cv2.CV_32F, dx, 1 - dx, ksize=1, scale=0.5) for dx in (1, 0))
+    seen = cv2.erode(usable.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)
+    return float(cv2.magnitude(across, down)[seen > 0].sum())
 
 
-def _bounds(part: Mask) -> tuple[int, int, int, int]:
-    columns, rows = np.flatnonzero(part.any(axis=0)), np.flatnonzero(part.any(axis=1))
-    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
+def _same(one: Mask, other: Mask) -> bool:
+    return bool((one ^ other).sum() < 0.03 * one.sum())
 
 
 # ------------------------------------------------------------------------------------ evidence
@@ -221,7 +218,7 @@ class Look:
     @classmethod
     def of(cls, values: Plane) -> Look:
         """Sum up looks, (n, 5)."""
-        ordered = np.sort(thinned(values), axis=0)
+        ordered = np.sort(values, axis=0)
         low, middle, high, upper = (ordered[int(q * (len(ordered) - 1))] for q in _SUMMED_UP)
         return cls(middle, (high - low) / 2, upper)
 
@@ -242,7 +239,7 @@ def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] |
     deep_out, deep_in = shrunk(region, 2), shrunk(inside, 2)
     if inside.sum() < 0.04 * usable.sum() or min(deep_out.sum(), deep_in.sum()) < 12:
         return None
-    out, into = Look.of(cells.looks[deep_out]), Look.of(cells.looks[deep_in])
+    out, into = (Look.of(cells.looks[thinned(deep)]) for deep in (deep_out, deep_in))
     apart = np.abs(out.middle - into.middle) / np.maximum(
         [2.0, 3.0, 3.0, 1.0, 1.0], 0.5 * (out.spread + into.spread)
     )
@@ -310,7 +307,7 @@ def told_apart(looks: Plane, out: Mask, into: Mask, limit: float = 12.0) -> Plan
 
 def _strange(looks: Plane, kind: Mask) -> Plane:
     """Say how unlike a kind every cell is: squared distance, and how wide the kind is."""
-    values = thinned(looks[kind])
+    values = looks[thinned(kind)]
     middle = _middle(values)
     width = np.maximum(NOISE, 1.5 * _middle(np.abs(values - middle)))
     ordinary = values[(np.abs(values - middle) <= 3.5 * width).all(axis=1)]
@@ -324,9 +321,18 @@ def _strange(looks: Plane, kind: Mask) -> Plane:
     return distance
 
 
-def thinned(values: Plane, to: int = 1500) -> Plane:
-    """Leave every so many-th of a long row of values: enough for a median."""
-    return values[:: max(1, len(values) // to)]
+def thinned(mask: Mask, to: int = 1500) -> Mask:
+    """Leave about so many cells of a mask, enough for a median: the same ones in a turned field."""
+    share = int(mask.sum()) // to
+    return mask & (_scattered(*mask.shape) % share == 0) if share > 1 else mask
+
+
+@cache
+def _scattered(rows: int, columns: int) -> Plane:
+    """Give every cell a number as if by chance, the same when the field is turned or mirrored."""
+    y, x = np.minimum(np.arange(rows), np.arange(rows)[::-1])[:, None], np.arange(columns)
+    x = np.minimum(x, x[::-1])
+    return ((x + y) * 73856093 ^ (x * y) * 19349663) >> 4
 
 
 def _middle(values: Plane) -> Plane:
@@ -345,7 +351,8 @@ def _terms(rows: int, columns: int) -> Plane:
 def shading(light: Plane, kind: Mask) -> Plane:
     """Follow how the light of a kind changes across it: a surface of second order, over all."""
     terms = _terms(*light.shape)
-    known, values = thinned(terms[kind]), thinned(light[kind])
+    some = thinned(kind)
+    known, values = terms[some], light[some]
     for _ in range(2):
         bend = known.T @ known + np.diag([1e-3, 1, 1, 1, 1, 1]) * 0.002 * len(known)
         found = np.linalg.solve(bend, known.T @ values)
@@ -367,14 +374,15 @@ def _step(light: Plane, outside: Mask, inside: Mask) -> float:
     edge = (out_weight > 0.3) & (in_weight > 0.3)
     if edge.sum() < 10:
         return 0.0
-    rest_out, rest_in = (light - out_mean)[outside], (light - in_mean)[inside]
+    rest_out = (light - out_mean)[thinned(outside)]
+    rest_in = (light - in_mean)[thinned(inside)]
     spread = max(2.0, 0.5 * (spread_of(rest_out) + spread_of(rest_in)))
     return float(np.percentile(np.abs(out_mean - in_mean)[edge], 40)) / spread
 
 
 def spread_of(values: Plane) -> float:
     """Say half the width of the middle two thirds: a standard deviation that outliers spare."""
-    ordered = np.sort(thinned(values))
+    ordered = np.sort(values)
     last = len(ordered) - 1
     return float(ordered[int(0.84 * last)] - ordered[int(0.16 * last)]) / 2
 
@@ -399,7 +407,7 @@ def _bent(region: Mask, usable: Mask) -> float:
 
 def _alike(cells: Cells, part: Mask, outside: Mask) -> bool:
     """Say whether a second region is a mount of the same kind as the first, if shaded."""
-    one, other = Look.of(cells.looks[part]), Look.of(cells.looks[outside])
+    one, other = (Look.of(cells.looks[thinned(mask)]) for mask in (part, outside))
     room = np.maximum([25.0, 24.0, 24.0, 8.0, 8.0], 2.0 * (one.spread + other.spread))
     return bool((np.abs(one.middle - other.middle) <= room).all())
 

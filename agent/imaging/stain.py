@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from agent.imaging.cells import OCTAVE
-from agent.imaging.outside import shading, spread_of
+from agent.imaging.outside import shading, spread_of, thinned
 
 if TYPE_CHECKING:
     from agent.imaging.cells import Cells, Mask, Plane
@@ -34,7 +34,7 @@ def stained(cells: Cells, steel: Mask) -> Mask:
         return found
     for name, least in _LEAST.items():
         off = _off_the_usual(getattr(cells, name), steel)
-        limit = max(least, _SPREADS * spread_of(off[steel]))
+        limit = max(least, _SPREADS * spread_of(off[thinned(steel)]))
         for strange in (off > limit, off < -limit):
             patch = cv2.morphologyEx((strange & steel).astype(np.uint8), cv2.MORPH_OPEN, _OPEN)
             _, marks, stats, _ = cv2.connectedComponentsWithStats(patch, connectivity=8)
