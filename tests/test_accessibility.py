@@ -14,6 +14,7 @@ from agent.night import write_report
 from agent.service import Pages
 from agent.settings import Web
 from agent.web import create_app
+from reports import Experiments, Table, confusion_svg, render_experiments
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 NIGHT = datetime(2026, 11, 24, tzinfo=UTC).date()
@@ -109,4 +110,15 @@ def test_the_door_has_no_grave_fault(lab, axe, tab, address):
     tab.fill("#name", "Ann")
     tab.fill("#password", "wrong")
     tab.click("button")
+    assert grave(axe, tab) == []
+
+
+def test_the_page_of_experiments(axe, tab):
+    names = ("G7", "G8", "G9-10")
+    drawn = confusion_svg(names, [[3, 1, 0], [0, 4, 0], [0, 0, 5]], "ResNet-18 2S")
+    wide = tuple(f"column {number}" for number in range(12))
+    tables = (Table("Table 2", wide, (wide,)), Table("Figure 4", ("", *names), (), drawn))
+
+    tab.set_content(render_experiments(Experiments("Plant 1", "Experiments", ("n",), tables, "")))
+
     assert grave(axe, tab) == []
