@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from agent.imaging.label import lengths_in, parse_length, read_words, texts
+from agent.imaging.label import lengths_in, parse_length, read_words, texts, with_lost_digits
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,20 @@ def test_drawn_labels_are_read():
 
 def test_an_empty_picture_has_no_words():
     assert texts(cv2.merge([np.full((60, 200), 128, np.uint8)] * 3)) == []
+
+
+def test_a_box_that_lost_a_digit_gets_it_back():
+    image = Image.new("RGB", (240, 60), "white")
+    pen = ImageDraw.Draw(image)
+    pen.text((60, 15), "150 µm", fill="black", font=font(fonts()[0], 26))
+    left, top, right, foot = pen.textbbox((60, 15), "150 µm", font=font(fonts()[0], 26))
+
+    box = with_lost_digits(np.asarray(image), (left + 17, top, right, foot))
+
+    assert abs(box[0] - left) <= 4
+    assert box[1:] == (top, right, foot)
+
+
+@pytest.mark.parametrize("words", [".500 µm", "R10 µm", "d5 µm", "x20 µm"])
+def test_a_number_that_may_be_another_states_nothing(words):
+    assert parse_length(words) is None

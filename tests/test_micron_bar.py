@@ -6,10 +6,22 @@ import cv2
 import numpy as np
 import pytest
 from drawn import draw
+from drawn_graphics import font, fonts
+from PIL import Image, ImageDraw
 
 from agent.imaging.micron_bar import find_graphics
 
 SIZE = (480, 640)
+
+
+def _steel(seed):
+    return draw(seed, size=SIZE, bar=False, border=False, band=False, distractors=False).pixels
+
+
+def _written(pixels, words, at, ink):
+    image = Image.fromarray(pixels)
+    ImageDraw.Draw(image).text(at, words, fill=ink, font=font(fonts()[0], 20), anchor="mm")
+    return np.array(image)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +96,29 @@ def test_two_panels_have_two_bars():
     found = find_graphics(np.hstack([one.pixels, other.pixels])).bars
 
     assert {bar.um for bar in found} == {one.bars[0].um, other.bars[0].um}
+
+
+def test_a_block_with_its_length_written_in_is_a_bar():
+    pixels = _steel(3)
+    pixels[430:462, 430:600] = 0
+
+    [found] = find_graphics(_written(pixels, "50 µm", (515, 446), (255, 255, 255))).bars
+
+    assert (found.line_px, found.um, found.label) == (170, 50.0, "50 µm")
+
+
+def test_the_paper_of_a_label_is_no_bar():
+    pixels = _steel(3)
+    pixels[430:462, 480:550] = 0
+
+    bars = find_graphics(_written(pixels, "50 µm", (515, 446), (255, 255, 255))).bars
+
+    assert [bar.um for bar in bars] in ([], [None])
+
+
+def test_a_ruler_that_reaches_the_edge_of_the_image_is_no_crash():
+    pixels = _steel(3)
+    pixels[440:460, 560:640:16] = 255
+    pixels[440:460, 561:640:16] = 255
+
+    assert all(bar.um is None for bar in find_graphics(pixels).bars)

@@ -23,26 +23,39 @@ if TYPE_CHECKING:
     Ticks = NDArray[Any]  # (n, 5): x, y, width, height, area
 
 _LEAST_TICKS = 5
+_NEAR = 0.25  # share of the height, from the top and from the bottom, where rulers are drawn
 
 
 def find_combs(plane: Plane) -> Iterator[Line]:
-    """Yield rulers that have ticks and no line, in a plane where the ticks are bright."""
-    up = cv2.morphologyEx(plane, cv2.MORPH_OPEN, np.ones((5, 1), np.uint8))
-    thin = cv2.subtract(up, cv2.morphologyEx(up, cv2.MORPH_OPEN, np.ones((1, 7), np.uint8)))
-    _, _, stats, _ = cv2.connectedComponentsWithStats((thin > 60).astype(np.uint8), connectivity=4)
-    stats = stats[1:]
-    w, h, area = stats[:, 2], stats[:, 3], stats[:, 4]
-    ticks = stats[(w <= 5) & (h >= 5) & (h <= 70) & (area >= 0.6 * w * h)]
-    if len(ticks) > 5000:
-        return
-    for foot in (ticks[:, 1], ticks[:, 1] + ticks[:, 3]):
-        for y in np.unique(foot):
-            row = ticks[np.abs(foot - y) <= 1]
-            if len(row) >= _LEAST_TICKS:
-                run = _between_alike(_even(row))
+    """Yield rulers that have ticks and no line, near the top or the bottom of a plane.
+
+    Args:
+        plane: (h, w) uint8, in which the ticks are bright.
+    """
+    height = plane.shape[0]
+    near = round(_NEAR * height)
+    for top, foot in ((0, near), (height - near, height)):
+        ticks = _ticks(plane[top:foot])
+        ticks[:, 1] += top
+        if len(ticks) > 5000:
+            continue
+        for feet in (ticks[:, 1], ticks[:, 1] + ticks[:, 3]):
+            for y in np.unique(feet):
+                row = ticks[np.abs(feet - y) <= 1]
+                run = _between_alike(_even(row)) if len(row) >= _LEAST_TICKS else row
                 comb = _comb(plane, run) if len(run) >= _LEAST_TICKS else None
                 if comb is not None:
                     yield comb
+
+
+def _ticks(plane: Plane) -> Ticks:
+    """Find short thin uprights."""
+    up = cv2.morphologyEx(plane, cv2.MORPH_OPEN, np.ones((5, 1), np.uint8))
+    thin = cv2.subtract(up, cv2.morphologyEx(up, cv2.MORPH_OPEN, np.ones((1, 7), np.uint8)))
+    _, _, stats, _ = cv2.connectedComponentsWithStats((thin > 60).view(np.uint8), connectivity=4)
+    stats = stats[1:]
+    w, h, area = stats[:, 2], stats[:, 3], stats[:, 4]
+    return stats[(w <= 5) & (h >= 5) & (h <= 70) & (area >= 0.6 * w * h)]
 
 
 def _even(ticks: Ticks) -> Ticks:

@@ -60,7 +60,7 @@ def _flat_levels(grey: Plane) -> list[int]:
     height = grey.shape[0]
     levels: dict[int, int] = {}
     for y in [*range(0, height // 4, 4), *range(3 * height // 4, height, 4)]:
-        row = grey[y]
+        row = grey[y, ::4]
         level = int(np.median(row))
         if np.mean(np.abs(row.astype(np.int16) - level) <= 12) > 0.85:
             levels[level] = levels.get(level, 0) + 1

@@ -208,11 +208,18 @@ def with_lost_digits(
     paper = np.median(known, axis=0)
     off = np.abs(known - paper).max(axis=1)
     ink = np.median(known[off >= np.percentile(off, 92)], axis=0)
-    like_ink = np.abs(words - ink).max(axis=2) < 0.5 * np.abs(ink - paper).max()
-    inked = like_ink.mean(axis=0) > 0.08
-    left = x0
+    contrast = float(np.abs(ink - paper).max())
+    like_ink = (np.abs(words - ink).max(axis=2) < 0.5 * contrast).mean(axis=0)
+    like_paper = (np.abs(words - paper).max(axis=2) < 0.3 * contrast).mean(axis=0)
+    left = sure = x0
+    bare = 0  # columns without paper: more of them than a letter's stem has are its end
     for x in range(x0 - 1, start - 1, -1):
-        if inked[x - start]:
+        bare = bare + 1 if like_paper[x - start] < 0.2 else 0
+        if bare > 0.3 * high:
+            return (sure, y0, x1, y1)
+        if not bare:
+            sure = left
+        if like_ink[x - start] > 0.08:
             left = x
         elif left - x > 0.45 * high:
             break

@@ -299,6 +299,8 @@ def _paired(
             cost = _distance(line, place)
             if cost is None or _alike(colour, paper, 40) or _runs_on(pixels, line, colour):
                 continue
+            if _is_rim(pixels, line, place, paper):
+                continue
             if not _alike(colour, ink, 90):
                 if not line.exact:
                     continue
@@ -313,15 +315,32 @@ def _paired(
 
 def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> bool:
     """Say whether a line's ink goes on beyond one of its ends: then it is a part of something."""
-    (x0, _, x1, _), (_, y0, _, y1) = line.box, line.core
+    if line.kind != "plain":
+        return False
+    x0, y0, x1, y1 = line.core
     for beyond in (
-        pixels[y0:y1, max(0, x0 - 10) : max(0, x0 - 3)],
-        pixels[y0:y1, x1 + 3 : x1 + 10],
+        pixels[y0:y1, max(0, x0 - 10) : max(0, x0 - 1)],
+        pixels[y0:y1, x1 + 1 : x1 + 10],
     ):
-        ink = np.abs(beyond.astype(np.int16) - colour).max(axis=2) < 40
-        if ink.size and float(ink.mean()) > 0.6:
+        ink = np.abs(beyond.astype(np.int16) - colour).max(axis=2) < 75
+        if ink.shape[1] and float(ink.mean(axis=0).min()) >= 0.5:
             return True
     return False
+
+
+def _is_rim(pixels: NDArray[np.uint8], line: Line, place: Box, paper: NDArray[Any]) -> bool:
+    """Say whether a line is the edge of a label's paper: that paper is on one side of it only."""
+    x0, y0, x1, y1 = line.core
+    if line.kind != "plain" or not (place[1] >= y1 or place[3] <= y0):
+        return False
+    above, below = pixels[max(0, y0 - 3) : max(0, y0 - 1), x0:x1], pixels[y1 + 1 : y1 + 3, x0:x1]
+    near, far = (below, above) if place[1] >= y1 else (above, below)
+    if not near.size or not far.size:
+        return False
+    share = [
+        float(np.mean(np.abs(s.astype(np.int16) - paper).max(axis=2) < 30)) for s in (near, far)
+    ]
+    return share[0] > 0.9 and share[1] < 0.3
 
 
 def _views(pixels: NDArray[np.uint8], line: Line, region: Box) -> list[NDArray[np.uint8]]:
