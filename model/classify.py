@@ -288,7 +288,7 @@ class Classifier:
         close = [
             at
             for at, one in enumerate(judged)
-            if self.engine.precision != "fp32" and _margin(one.answer) < 2 * self._difference
+            if self.engine.precision != "fp32" and one.answer.margin < 2 * self._difference
         ]
         if close:
             exact = self._exactly()
@@ -468,13 +468,3 @@ class _Judged:
     frames: tuple[Frame, ...]
     sights: dict[str, Sight]
     engine: Engine
-
-
-def _margin(answer: Answer) -> float:
-    """Say how far the second best lies behind the best, in the closer one of both stages."""
-
-    def behind(shares: Mapping[str, float]) -> float:
-        ordered = sorted(shares.values(), reverse=True)
-        return ordered[0] - ordered[1] if len(ordered) > 1 else 1.0
-
-    return min(behind(answer.subtype), behind(answer.sizes))

@@ -47,7 +47,8 @@ class Eight:
         bundle: Its name.
         ranges: Network → its `Ranges`.
         n: Test images that it was measured on.
-        same: Share of them that get the same code as in fp32.
+        again: Share of them that are so close that fp32 is asked again.
+        same: Share of them that get the same code as in fp32, once that was done.
         lost: Share of them that is lost on balance, below 0 where some are won.
         most_lost: Its one-sided upper 95 % limit.
         difference: How far a probability lies from that in fp32, for 99 of 100 images at most.
@@ -56,6 +57,7 @@ class Eight:
     bundle: str
     ranges: dict[str, Ranges]
     n: int = 0
+    again: float = 0.0
     same: float = 1.0
     lost: float = 0.0
     most_lost: float = 1.0
@@ -64,10 +66,10 @@ class Eight:
     def sentence(self) -> str:
         """Say what it costs."""
         return (
-            f"in int8, {100 * self.same:.1f} % of {self.n} test micrographs get the same code as "
-            f"in fp32, {100 * self.lost:+.1f} points are lost (at most {100 * self.most_lost:.1f}, "
-            f"95 %), probabilities lie within {self.difference:.3f}; closer answers are given "
-            "again in fp32"
+            f"in int8, probabilities of {self.n} test micrographs lie within {self.difference:.3f} "
+            f"of those in fp32; {100 * self.again:.0f} % are closer than that and are asked again "
+            f"in fp32; then {100 * self.same:.1f} % have the same code, and "
+            f"{100 * self.lost:.1f} points are lost (at most {100 * self.most_lost:.1f}, 95 %)"
         )
 
 
@@ -128,19 +130,23 @@ def measured(
         codes: Their true codes.
     """
     n = len(codes)
-    was, now = [_code(one) for one in exact], [_code(one) for one in low]
+    apart = [_apart(a, b) for a, b in zip(exact, low, strict=True)]
+    difference = float(np.quantile(apart, 0.99))
+    close = [one.margin < 2 * difference for one in low]
+    was = [_code(one) for one in exact]
+    now = [a if asked else _code(b) for a, b, asked in zip(was, low, close, strict=True)]
     told = list(zip(was, now, codes, strict=True))
     lost = sum(a == true != b for a, b, true in told)
     won = sum(b == true != a for a, b, true in told)
-    apart = [_apart(a, b) for a, b in zip(exact, low, strict=True)]
     return Eight(
         bundle=eight.bundle,
         ranges=eight.ranges,
         n=n,
+        again=sum(close) / n,
         same=sum(a == b for a, b, _ in told) / n,
         lost=(lost - won) / n,
         most_lost=most_lost(lost, won, n) or 0.0,
-        difference=float(np.quantile(apart, 0.99)),
+        difference=difference,
     )
 
 

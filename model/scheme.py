@@ -91,6 +91,11 @@ class Answer:
             self.sizes, key=self.sizes.__getitem__
         )
 
+    @property
+    def margin(self) -> float:
+        """How far the second best lies behind the best, in the closer one of both stages."""
+        return min(_behind(self.subtype), _behind(self.sizes))
+
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
@@ -195,6 +200,11 @@ class Scheme:
         head = (CODE, names.index(best_code))
         sizes = {size: share / total for size, share in inside.items()}
         return Answer(subtype, sizes, codes, head, head if len(inside) > 1 else None)
+
+
+def _behind(shares: Mapping[str, float]) -> float:
+    ordered = sorted(shares.values(), reverse=True)
+    return ordered[0] - ordered[1] if len(ordered) > 1 else 1.0
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

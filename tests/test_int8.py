@@ -87,15 +87,25 @@ def test_a_bundle_that_would_lose_too_much_is_not_converted(bundle, converted):
 
 
 def test_what_is_lost_is_counted_on_balance():
-    exact = [answer("G8")] * 40
-    low = [answer("G7")] * 4 + [answer("G8")] * 36
-    codes = ["G8"] * 3 + ["G7"] + ["G8"] * 36
+    exact = [answer("G8", 0.52)] * 4 + [answer("G8")] * 996
+    low = [answer("G7", 0.98)] * 4 + [answer("G8")] * 996
+    codes = ["G8"] * 3 + ["G7"] + ["G8"] * 996
 
     found = measured(Eight("b", {}), exact, low, codes)
 
-    assert found.lost == pytest.approx(2 / 40)
-    assert found.same == pytest.approx(36 / 40)
+    assert found.lost == pytest.approx(2 / 1000)
+    assert found.same == pytest.approx(996 / 1000)
     assert found.most_lost > found.lost
+    assert found.again == 0
+
+
+def test_an_answer_that_is_asked_again_is_not_lost():
+    exact = [answer("G8", 0.52)] * 40
+    low = [answer("G7", 0.52)] * 40
+
+    found = measured(Eight("b", {}), exact, low, ["G8"] * 40)
+
+    assert (found.again, found.same, found.lost) == (1.0, 1.0, 0.0)
 
 
 def test_too_few_images_say_nothing_of_a_loss(bundle):
