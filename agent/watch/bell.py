@@ -108,7 +108,7 @@ class Bell(FileSystemEventHandler):
             _silence(observer)
             raise deaf_by(shortage)
         self._observer = observer
-        _LISTENING.add(self)
+        _OVERFLOW.listen_for(self)
 
     def is_healthy(self) -> bool:
         """Say whether events would still come: a dead emitter leaves its observer alive."""
@@ -169,19 +169,30 @@ class Bell(FileSystemEventHandler):
         self._ring()
 
 
-_LISTENING: WeakSet[Bell] = WeakSet()
-
-
 class _Overflow(logging.Handler):
     """Hears watchdog say that the kernel dropped events; it says so in its log and nowhere else."""
 
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._bells: WeakSet[Bell] = WeakSet()
+
+    def listen_for(self, bell: Bell) -> None:
+        """Tell this bell of it."""
+        self.acquire()
+        try:
+            self._bells.add(bell)
+        finally:
+            self.release()
+
     def emit(self, record: logging.LogRecord) -> None:
+        """Tell every bell: which of them lost something is not said. Called with the lock held."""
         if "overflow" in str(record.msg):
-            for bell in tuple(_LISTENING):
+            for bell in tuple(self._bells):
                 bell.overflowed()
 
 
-logging.getLogger("watchdog.observers.inotify_c").addHandler(_Overflow(logging.WARNING))
+_OVERFLOW = _Overflow()
+logging.getLogger("watchdog.observers.inotify_c").addHandler(_OVERFLOW)
 
 
 def no_watch_left(folder: str) -> OSError | None:
