@@ -63,7 +63,7 @@ def export(  # noqa: PLR0917 - each is an option of the command
         typer.Option(help="CSV as a spreadsheet with German settings opens it: semicolons, 0,12."),
     ] = False,
 ) -> None:
-    """Write out what is known. Example: agent export --out november.csv --from 2026-11-01."""
+    """Write out what is known."""
     write = _writer(form or _form_of(out), spreadsheet=spreadsheet)
     settings = settings_of(context)
     zone = settings.site.time_zone

@@ -44,7 +44,7 @@ def add(
     by: By = AT_THE_SHELL,
     password_stdin: FromStdin = False,
 ) -> None:
-    """Let a person in; asks for the password. Example: agent users add "R. Stahl" --role lead."""
+    """Let a person in; asks for the password."""
     from agent import accounts  # noqa: PLC0415 - heavy
 
     name, role = accounts.checked_name(name), accounts.checked_role(role)
@@ -89,7 +89,7 @@ def token(
     role: Role = "reviewer",
     by: By = AT_THE_SHELL,
 ) -> None:
-    """Let a program in: makes a token and shows it this once. Example: agent users token Fiji-3."""
+    """Let a program in: makes a token and shows it this once."""
     from agent import accounts  # noqa: PLC0415 - heavy
 
     name, role, made = (
