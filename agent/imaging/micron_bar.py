@@ -205,10 +205,10 @@ def _worth_reading(line: Line) -> bool:
     return sharp and not line.framed and line.contrast >= 50 and line.rank >= 3.2
 
 
-def _surroundings(line: Line, shape: Sequence[int], wider: float = 1.0) -> Box:
+def _surroundings(line: Line, shape: Sequence[int]) -> Box:
     """Say where a line's label would be."""
     height, width = shape[:2]
-    reach = int(wider * np.clip(0.06 * max(height, width), 36, 110))
+    reach = int(np.clip(0.06 * max(height, width), 36, 110))
     x0, y0, x1, y1 = line.box
     side = int(1.4 * reach)
     return (
