@@ -142,7 +142,7 @@ def crowd(folder: Path, given: argparse.Namespace) -> bool:
     with lab.running():
         began_s = time.monotonic()
         aside.rename(lab.export / "crowd")
-        while lab.done() < given.new + fresh and fresh < given.new:
+        while len(lab.waits_s("crowd/")) < given.new and fresh < given.new:
             time.sleep(FRESH_EVERY_S)
             (lab.export / f"fresh{fresh:04}.png").write_bytes(contents.make(".png"))
             fresh += 1
