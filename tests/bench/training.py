@@ -1,10 +1,11 @@
 """Measure a smoke run of training on small drawn fields, from labels to bundle; not steel.
 
-    python tests/bench/training.py [--n 200] [--px 160] [--epochs 8]
+    python tests/bench/training.py [--n 200] [--px 160] [--epochs 8] [--int8]
 
 Three plans on the same images and split: the default of a PC without a GPU; a whole ResNet-18 from
 scratch; and the same network left as it is, with only its heads fitted. Prints seconds of wall and
-processor time, how the loss fell, and how many test images are right.
+processor time, how the loss fell, and how many test images are right. `--int8` teaches the first
+alone, converts it, and says what that costs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 from paper import PX, UM_PER_PX, drawn
 
-from model import Example, Plan, quick_plan, read_manifest, train
+from model import Example, ModelError, Plan, convert, quick_plan, read_manifest, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,20 @@ def examples(n: int, px: int) -> list[Example]:
         key = f"{code}-{number}"
         found.append(Example(key, code, key, lambda shown=shown: shown))
     return found
+
+
+def converted(given: Sequence[Example]) -> None:
+    """Teach the default, convert it to int8, and print what that costs or why not."""
+    with tempfile.TemporaryDirectory() as folder:
+        *_, last = train(given, quick_plan(), Path(folder), recipe="drawn", now=datetime.now(UTC))
+        assert last.bundle is not None
+        try:
+            *_, step = convert(last.bundle, given)
+        except ModelError as error:
+            print(error)
+        else:
+            assert step.found is not None
+            print(step.found.sentence())
 
 
 def measured(name: str, given: Sequence[Example], plan: Plan) -> None:
@@ -68,6 +83,7 @@ def main() -> None:
     ask.add_argument("--n", type=int, default=200)
     ask.add_argument("--px", type=int, default=PX)
     ask.add_argument("--epochs", type=int, default=8)
+    ask.add_argument("--int8", action="store_true")
     given = ask.parse_args()
     torch.set_num_threads(1)
     labelled = examples(given.n, given.px)
@@ -82,6 +98,9 @@ def main() -> None:
         start="random",
     )
     print(f"{given.n} drawn fields of {given.px} px, one thread")
+    if given.int8:
+        converted(labelled)
+        return
     measured("default (Lite0, heads only)", labelled, quick_plan())
     measured("ResNet-18, whole, from scratch", labelled, whole)
     measured("ResNet-18, untrained, heads only", labelled, replace(whole, frozen=True, views=2))
