@@ -168,7 +168,9 @@ def _read(pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None) -> li
         if bar is None and detected < _MOST_DETECTED and _is_convincing(line):
             detected += 1 if line.exact else _MOST_DETECTED
             bar = _labelled(pixels, inside, region, detect=True)
-        if bar is not None and any(_goes_on_beyond(bar, line) for line in ranked):
+        if bar is not None and any(
+            _goes_on_beyond(bar, line) or _is_next_cell(bar, line) for line in ranked
+        ):
             continue
         if bar is not None and not any(_is_the_same(bar, known) for known in bars):
             bars.append(bar)
@@ -444,6 +446,15 @@ def _goes_on_beyond(bar: FoundBar, other: Line) -> bool:
     if place[0] >= x1 - slack:
         return -slack <= other.core[0] - place[2] < room
     return place[2] <= x0 + slack and -slack <= place[0] - other.core[2] < room
+
+
+def _is_next_cell(bar: FoundBar, other: Line) -> bool:
+    """Say whether a bar is one cell of a divided bar, of which this is the next but one."""
+    (x0, y0, x1, y1), (a0, b0, a1, b1) = bar.line, other.core
+    wide = x1 - x0
+    level = abs(b0 - y0) <= 2 and abs(b1 - y1) <= 2
+    gap = max(a0 - x1, x0 - a1)
+    return level and abs(a1 - a0 - wide) <= 0.2 * wide and 0.5 * wide <= gap <= 1.5 * wide
 
 
 def _is_stroke(line: Line, place: Box) -> bool:
