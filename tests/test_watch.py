@@ -480,7 +480,8 @@ def slow_writer(tmp_path):
         file.write(b"x" * 4096)
         file.flush()
         facts = list_folder(tmp_path).pictures["a.tif"]
-        if hold_on(Arrival("LOM", tmp_path, "a.tif", *facts), is_local=True) is None:
+        arrival = Arrival("LOM", tmp_path, "a.tif", *facts)
+        if os.name == "nt" or hold_on(arrival, is_local=True) is None:
             pytest.skip("this system does not say who has a file open")
         yield file
 

@@ -343,6 +343,8 @@ def _half_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> float | None:
         return None
     paper = np.median(rows[:, -6:].reshape(-1, 3), axis=0)
     off = ink - paper
+    if not off.any():
+        return None
     light = np.array([0.299, 0.587, 0.114])  # JPEG keeps it sharper than colour
     weights = light if abs(float(off @ light)) >= 40 else off * (np.abs(off) == np.abs(off).max())
     share = (rows - paper) @ weights / float(off @ weights)
