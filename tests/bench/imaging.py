@@ -110,7 +110,8 @@ def main() -> None:
             truth = Truth(
                 bars=tuple(Bar(bar.line, bar.line_px, bar.um) for bar in drawn.bars),
                 dirty=drawn.dirty,
-                border="border" in drawn.words,
+                # Of two fields side by side one is kept: that is neither a border nor the whole.
+                border=None if "panels" in drawn.words else "border" in drawn.words,
             )
             name = f"{seed:05d} " + " ".join(f"{k}={v}" for k, v in drawn.words.items())
             if bar:
