@@ -143,6 +143,7 @@ def told(samples: list[Sample], exported: int, done: int) -> bool:
     steady = samples[len(samples) // 3 :]
     minutes = (samples[-1].at_s - samples[0].at_s) / 60
     print(f"{minutes:.0f} minutes, {exported} micrographs exported, {done} done")
+    print("memory, MB, all along:", *(f"{one.memory_mb:.0f}" for one in samples))
     print(f"{'':<22}{'first':>8}{'last':>8}{'most':>8}   growth per hour (95 %)")
     grows = False
     titles = {"memory_mb": "memory, MB", "files": "open files", "threads": "threads"}
