@@ -6,13 +6,13 @@ then lies beside the bundle. Next: `classify` with the precision "int8".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.bundle import load_bundle
 from model.classify import Classifier
 from model.errors import ModelError
 from model.int8 import MAY_LOSE, Eight, keep_eight, measured, ranges_of
+from model.progress import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,25 +31,9 @@ _ENOUGH = 30
 _TOGETHER = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far it is.
-
-    Args:
-        stage: What is being done. done, total: how much of it. note: "".
-        found: With the last step only.
-    """
-
-    stage: str
-    done: int
-    total: int
-    note: str = ""
-    found: Eight | None = None
-
-
 def convert(
     bundle: Path, examples: Sequence[Example], *, may_lose: float = MAY_LOSE
-) -> Iterator[Step]:
+) -> Iterator[Step[Eight]]:
     """Convert a bundle, and keep how beside it; it says first what that costs.
 
     Args:

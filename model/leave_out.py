@@ -14,6 +14,7 @@ import numpy as np
 
 from model.intervals import wilson
 from model.metrics import auroc, auroc_interval, fpr95
+from model.progress import Step
 from model.taught import learning
 
 if TYPE_CHECKING:
@@ -58,22 +59,6 @@ class LeftOut:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far it is.
-
-    Args:
-        stage: What is being done. done, total: how much of it. note: "".
-        found: With the last step only.
-    """
-
-    stage: str
-    done: int
-    total: int
-    note: str = ""
-    found: LeftOut | None = None
-
-
 def leave_out(
     code: str,
     examples: Sequence[Example],
@@ -81,7 +66,7 @@ def leave_out(
     *,
     subtype_of: Callable[[str], str],
     alpha: float,
-) -> Iterator[Step]:
+) -> Iterator[Step[LeftOut]]:
     """Learn what is ordinary without a code, and judge the code's images.
 
     Args:

@@ -134,6 +134,21 @@ def test_a_gate_that_says_no_ends_with_3(lab, capsys):
     assert said["gate"] == "not_enough_evidence"
 
 
+def test_a_candidate_too_leaves_a_record_of_how_it_was_taught(
+    taught_lab, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(taught_lab.folder, tmp_path / "lab")
+    lab = Lab(tmp_path / "lab")
+    import_more(lab)
+    monkeypatch.setenv("AGENT_RETRAIN__MIN_NEW_LABELS", "5")
+    capsys.readouterr()
+
+    lab.agent("retrain", "--json")
+
+    candidate = json.loads(capsys.readouterr().out)["candidate"]
+    assert (bundles_in(lab.folder / "data") / candidate / "record" / "confusion.svg").is_file()
+
+
 def test_a_person_promotes_and_goes_back_and_both_are_in_the_trail(learned):
     lab, outcome = learned
     first, second = outcome.current, outcome.candidate

@@ -131,31 +131,36 @@ class Crops:
         from agent.archive import Archive  # noqa: PLC0415
         from agent.service.workplace import make_pool  # noqa: PLC0415
 
-        self.archive, self.pool = Archive(folder), make_pool(settings)
+        self._archive, self.pool = Archive(folder), make_pool(settings)
         self._learned, self._group_by = learned, group_by
 
     def of(
         self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[Unusable]
     ) -> list[Example]:
         """Crop files; what cannot be used is appended to `unusable`."""
+        found = self.each(folder, files, title, unusable)
+        return [example for _, examples in found for example in examples]
+
+    def each(
+        self, folder: Path, files: Sequence[Labelled], title: str, unusable: list[Unusable]
+    ) -> Iterator[tuple[Labelled, Sequence[Example]]]:
+        """Crop files one after the other, under a bar, each with what it held."""
         from agent.labelled_folder import cropped  # noqa: PLC0415
 
-        examples: list[Example] = []
         with say.progress(title, len(files)) as advance:
             found = cropped(
                 folder,
                 files,
                 pool=self.pool,
-                archive=self.archive,
+                archive=self._archive,
                 learned=self._learned,
                 group_by=self._group_by,
             )
             for done, one in enumerate(found, 1):
-                examples += one.examples
                 if one.unusable:
                     unusable.append(one.unusable)
                 advance(done)
-        return examples
+                yield one.file, one.examples
 
 
 @contextmanager

@@ -421,6 +421,8 @@ def retrain(
             subject=outcome.candidate,
             facts={"gate": str(outcome.gate), "sentence": outcome.sentence},
         )
+    if outcome.candidate:
+        keep_record(room.bundle_named(settings.store.folder, outcome.candidate))
     _say_outcome(outcome, json)
 
 

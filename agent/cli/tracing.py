@@ -50,6 +50,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     """
     from agent.archive import Archive  # noqa: PLC0415
     from agent.cli.learning import os_user, quiet  # noqa: PLC0415
+    from agent.night.lab import software  # noqa: PLC0415
     from agent.orders.document import trace_document_of  # noqa: PLC0415
     from agent.orders.folder import PAGE, Signature, fresh, plain, write  # noqa: PLC0415
     from agent.orders.rerun import Sameness  # noqa: PLC0415
@@ -70,7 +71,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
                 by=signed,
                 site=settings.site.name,
                 zone=settings.site.time_zone,
-                software=_software(),
+                software=software(),
                 at=clock(),
             ),
         )
@@ -80,12 +81,6 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     else:
         _show(found, target / PAGE)
     raise typer.Exit(SAYS_NO if different else DONE)
-
-
-def _software() -> str:
-    from importlib.metadata import version  # noqa: PLC0415
-
-    return f"Martensight {version('martensight')}"
 
 
 def _gathered(

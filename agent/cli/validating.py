@@ -78,33 +78,19 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
 def _cases(
     settings: Settings, classifier: Classifier, listing: Listing, policy: Policy, title: str
 ) -> tuple[list[Case], list[Unusable], int]:
-    from agent.labelled_folder import cropped  # noqa: PLC0415
-
     cases: list[Case] = []
     unusable = list(listing.unusable)
     waiting: list[tuple[Labelled, Example]] = []
     seen = 0
-    with (
-        passing_archive(settings, classifier.learned_from) as crops,
-        say.progress(f"Validating {title}", len(listing.files)) as advance,
-    ):
-        found = cropped(
-            listing.folder,
-            listing.files,
-            pool=crops.pool,
-            archive=crops.archive,
-            learned=classifier.learned_from,
-        )
-        for done, one in enumerate(found, 1):
-            if one.unusable:
-                unusable.append(one.unusable)
-            known = [e for e in one.examples if e.key in classifier.learned_from]
+    with passing_archive(settings, classifier.learned_from) as crops:
+        titled = f"Validating {title}"
+        for file, examples in crops.each(listing.folder, listing.files, titled, unusable):
+            known = [e for e in examples if e.key in classifier.learned_from]
             seen += len(known)
-            waiting += [(one.file, e) for e in one.examples if e not in known]
+            waiting += [(file, e) for e in examples if e not in known]
             if len(waiting) >= TOGETHER:
                 cases += _judged(classifier, waiting, policy)
                 waiting = []
-            advance(done)
         cases += _judged(classifier, waiting, policy)
     return cases, unusable, seen
 

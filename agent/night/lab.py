@@ -35,11 +35,16 @@ def night_settings(settings: Settings, store: Store) -> NightSettings:
         alpha=settings.strangeness.alpha,
         min_probability=settings.triage.min_probability,
         review_url=review_url(settings),
-        software=f"Martensight {version('martensight')}",
+        software=software(),
         words=words_of(taxonomy_in_force(settings, store)),
         config=_fingerprint(settings),
         free_days=settings.night.free_days,
     )
+
+
+def software() -> str:
+    """Say this program's name and version, as they stand on paper."""
+    return f"Martensight {version('martensight')}"
 
 
 def review_url(settings: Settings) -> str:

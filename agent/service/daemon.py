@@ -217,8 +217,9 @@ class Agent:
             return
         except Exception as error:  # what is only said of the work must never end the work
             log.exception("beat.crashed")
-            self.problems.say("database", f"heartbeat: {type(error).__name__}: {error}")
+            self.problems.say("heartbeat", f"heartbeat: {type(error).__name__}: {error}")
             return
+        self.problems.say("heartbeat", "")
         if self.problems.say("database", ""):
             log.info("store.back")
         remember(self._settings.store.folder, document)

@@ -137,6 +137,11 @@ class MicrographView:
     votes: tuple[LabelView, ...] = ()
     asks_two: bool = False
 
+    @property
+    def disagreed(self) -> bool:
+        """Two people have said different things, and a third has to settle it."""
+        return self.label is None and len(self.votes) >= votes.TWO
+
 
 # --- writing ------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from agent.web import desk as acts
 from agent.web import memory, specimen
 from agent.web.desk import Meanwhile, find
 from agent.web.gate import may_decide, may_undo_any
-from agent.web.specimen import TWO, is_blind, is_done_by
+from agent.web.specimen import is_blind, is_done_by
 from reports import (
     Choice,
     Conflict,
@@ -164,7 +164,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     )
     queue = _queue(desk, narrowed, who)  # as it was: what comes next is said from here
     try:
-        count = _write(desk, view, decision, form)
+        said_of_all = _write(desk, view, decision, form)
     except Meanwhile as meanwhile:
         conflict = _conflict(desk, meanwhile, said)
         page_ = _review_page(
@@ -172,25 +172,27 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         )
         return HTMLResponse(reports.render_review(page_), 409)
     desk.leases.leave(who)
-    waits = {one.id for one in _queue(desk, narrowed, who)}
-    left = [one for one in queue if one.id in waits or one.id == public_id]
+    left = [one for one in queue if one.id not in said_of_all or one.id == public_id]
     onward = _after(left, public_id, _held(desk, who))
     answer = RedirectResponse(_href(onward.id if onward else "", narrowed), 303)
     memory.keep(answer, memory.NAME, who.strip())
     memory.keep(answer, memory.CRITERION, decision.criterion)
     memory.keep(answer, memory.LAST, view.id, for_good=False)
-    memory.keep(answer, memory.COUNT, str(memory.count_of(request) + count), for_good=False)
+    memory.keep(
+        answer, memory.COUNT, str(memory.count_of(request) + len(said_of_all)), for_good=False
+    )
     return answer
 
 
 def _write(
     desk: Desk, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
-) -> int:
+) -> set[str]:
+    """Write a decision down; the ids of all that it was said of come back."""
     seen = memory.number(form.get("label_id", ""))
     if form.get("together") == "1":
         return specimen.decide_together(desk, view, decision, label_seen=seen)
     acts.decide(desk, view.id, decision, label_seen=seen)
-    return 1
+    return {view.id}
 
 
 def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
@@ -332,7 +334,7 @@ def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
         return None
     if is_done_by(view, who):
         return Notice(Tone.CALM, SPOKEN, undo_id=view.id)
-    if len(view.votes) < TWO:
+    if not view.disagreed:
         return None
     said = " and ".join(f"{vote.by} says {said_of(_said(vote))}" for vote in view.votes)
     return Notice(Tone.ATTENTION, f"Two people disagree: {said}. Your decision settles it.")
@@ -392,6 +394,7 @@ def _review_page(
     who = memory.name_of(request)
     queue, held = _queue(desk, narrowed, who), _held(desk, who)
     seen, blind = seen_of(view), is_blind(view)
+    fields = specimen.fields_of(desk, view)
     words = words_of(desk.taxonomy())
     onward = _after(queue, view.id, held)
     notice = _about(view, who, held_by) or _notice(desk, request)
@@ -414,8 +417,8 @@ def _review_page(
         comment=comment,
         result_id=str(view.result_id),
         label_id=str(view.label.id) if view.label else "",
-        siblings=tuple(_siblings(desk, view, narrowed)),
-        together=len(specimen.waiting(desk, view)) if not blind else 0,
+        siblings=tuple(_siblings(fields, view, narrowed)),
+        together=0 if blind else len(specimen.waiting(fields, view)),
         history=()
         if blind
         else tuple(decision_of(_said(label), desk.zone) for label in reversed(view.labels)),
@@ -452,9 +455,10 @@ def _previous(queue: Sequence[MicrographView], public_id: str, narrowed: Mapping
     return _href(ids[at - 1], narrowed) if at > 0 else ""
 
 
-def _siblings(desk: Desk, view: MicrographView, narrowed: Mapping[str, str]) -> Iterator[Sibling]:
+def _siblings(
+    fields: Sequence[MicrographView], view: MicrographView, narrowed: Mapping[str, str]
+) -> Iterator[Sibling]:
     """Show the fields of one specimen side by side, a micrometre as long in each of them."""
-    fields = specimen.fields_of(desk, view)
     if len(fields) < 2:  # noqa: PLR2004 - one alone stands beside nothing
         return
     widths = [_width_um(one) for one in fields]

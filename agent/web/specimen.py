@@ -8,6 +8,7 @@ as given in bulk, so that one of them can be changed later, and all of them be t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,12 @@ from agent.store import Overtaken
 from agent.web import desk as acts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.store import Decision, MicrographView
     from agent.web.desk import Desk
 
 MOST_FIELDS = 1000
-TWO = 2
 OF_ONE = ("order", "specimen", "preparation")
 
 
@@ -44,11 +46,11 @@ def _number(field: str) -> tuple[int, str]:
     return (int(field), "") if field.isdecimal() else (0, field)
 
 
-def waiting(desk: Desk, view: MicrographView) -> list[MicrographView]:
+def waiting(fields: Sequence[MicrographView], view: MicrographView) -> list[MicrographView]:
     """Say which other fields of its specimen wait; what is to be judged blind waits for itself."""
     return [
         one
-        for one in fields_of(desk, view)
+        for one in fields
         if one.id != view.id and one.awaits and one.label is None and not _stands_alone(one)
     ]
 
@@ -64,7 +66,7 @@ def is_blind(view: MicrographView) -> bool:
     """
     if view.label is not None:
         return False
-    return view.reasons == ("control_sample",) or (view.asks_two and len(view.votes) < TWO)
+    return view.reasons == ("control_sample",) or (view.asks_two and not view.disagreed)
 
 
 def is_done_by(view: MicrographView, who: str) -> bool:
@@ -74,27 +76,25 @@ def is_done_by(view: MicrographView, who: str) -> bool:
 
 def decide_together(
     desk: Desk, view: MicrographView, decision: Decision, *, label_seen: int | None
-) -> int:
+) -> set[str]:
     """Say the same of a field and of every other field of its specimen that waits.
 
     Returns:
-        On how many; one that somebody else decides meanwhile keeps what they said.
+        Ids of those it was said of; one that somebody decides meanwhile keeps what they said.
 
     Raises:
         Meanwhile: Another label holds for the field that was looked at; nothing was written.
     """
-    at, others = desk.now(), waiting(desk, view)
+    at, others = desk.now(), waiting(fields_of(desk, view), view)
     given = replace(decision, bulk=bool(others))
     acts.decide(desk, view.id, given, label_seen=label_seen, at=at)
-    count = 1
+    said = {view.id}
     for one in others:
-        try:
-            unseen = replace(given, result_seen=one.result_id, viewing_s=None)
+        unseen = replace(given, result_seen=one.result_id, viewing_s=None)
+        with suppress(Overtaken):
             desk.store.decide(one.id, unseen, at=at, expected=None)
-        except Overtaken:
-            continue
-        count += 1
-    return count
+            said.add(one.id)
+    return said
 
 
 def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) -> int:
@@ -104,13 +104,17 @@ def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) 
         NotYours: Somebody else decided, and `by` may not take that back.
         WrongUse: There is nothing to take back, or nobody is named.
     """
-    label, count = view.label, 0
-    acts.undo(desk, view.id, by=by, any_ones=any_ones)
-    if label is None or not label.bulk:
-        return 1
-    for one in fields_of(desk, view):
-        same = one.label
-        if same and same.bulk and (same.by, same.at) == (label.by, label.at):
-            acts.undo(desk, one.id, by=by, any_ones=any_ones)
-            count += 1
-    return count + 1
+    together = [view.id]
+    if view.label is not None and view.label.bulk:
+        act = (view.label.by, view.label.at)
+        together += [
+            one.id
+            for one in fields_of(desk, view)
+            if one.id != view.id
+            and one.label is not None
+            and one.label.bulk
+            and (one.label.by, one.label.at) == act
+        ]
+    for public_id in together:
+        acts.undo(desk, public_id, by=by, any_ones=any_ones)
+    return len(together)

@@ -197,7 +197,7 @@ def _started(lab: Lab) -> tuple[float, float]:
     began_at = datetime.now(UTC)
     with lab.running():
         line = _newer(lab, began_at)
-        time.sleep(2 * SCAN_EVERY_S)  # and has been listed again, which needs memory once more
+        _listed_after(lab, _at(line))  # which needs memory once more
         me = psutil.Process()
         agents = [one for one in me.children(recursive=True) if one.is_running()]
         used_mb = sum(one.memory_info().rss for one in agents) / 1e6
@@ -212,6 +212,17 @@ def _newer(lab: Lab, began_at: datetime) -> dict[str, object]:
             return line
         time.sleep(0.1)
     raise SystemExit("the folder was never listed")
+
+
+def _listed_after(lab: Lab, at: datetime) -> None:
+    """Wait until the heartbeat tells of a listing after an instant."""
+    ends_s = time.monotonic() + STANDS_STILL_S
+    while time.monotonic() < ends_s:
+        for (told,) in lab.database.ask("SELECT last_scan_at FROM source"):
+            if told and datetime.fromisoformat(told).replace(tzinfo=UTC) > at:
+                return
+        time.sleep(0.1)
+    raise SystemExit("the folder was never listed again")
 
 
 def _at(line: dict[str, object]) -> datetime:
