@@ -1,0 +1,113 @@
+"""Judge what is archived with another bundle; its answers stand beside the old ones.
+
+In:  archived crops, a bundle. Out: result rows of the role `reprocess`, and the `Again` that counts
+the flips.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.labelled_folder import loader
+from agent.pipeline import maps_of
+from agent.retrain.progress import Step
+from agent.store import Finding
+from agent.triage import triage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+
+    from agent.archive import Archive
+    from agent.store import MicrographView, Store
+    from agent.triage import Policy
+    from model import Classifier, Prediction
+
+TOGETHER = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How judging again with another bundle went.
+
+    Args:
+        judged: Micrographs that have a new answer beside the old ones.
+        known: Micrographs this bundle had answered before.
+        lost: Micrographs whose crop is no longer in the archive.
+        flips: Old code → new code → how many.
+        flagged: How many are strange to this bundle.
+    """
+
+    judged: int
+    known: int
+    lost: int
+    flips: Mapping[tuple[str, str], int]
+    flagged: int
+
+
+def reprocess(
+    store: Store,
+    archive: Archive,
+    classifier: Classifier,
+    *,
+    policy: Policy,
+    thresholds: Mapping[str, float],
+    now: Callable[[], datetime],
+) -> Iterator[Step | Again]:
+    """Judge every archived micrograph with another bundle; its answers stand beside the old ones.
+
+    Args:
+        store: The books.
+        archive: The pixels.
+        classifier: The bundle that is asked.
+        policy: The lab's triage policy.
+        thresholds: Written beside each result.
+        now: Says the time, aware UTC.
+
+    Yields:
+        `Step`s, last an `Again`.
+    """
+    views = [view for view in store.micrographs() if view.bundle != classifier.name]
+    found = [view for view in views if archive.crop_path(view.sha256, view.page).is_file()]
+    flips: Counter[tuple[str, str]] = Counter()
+    judged = flagged = 0
+    for start in range(0, len(found), TOGETHER):
+        some = found[start : start + TOGETHER]
+        fields = [
+            loader(archive, v.sha256, v.page, v.um_per_px, v.process_data.get("microscope", ""))()
+            for v in some
+        ]
+        for view, prediction in zip(some, classifier.classify(fields), strict=True):
+            archive.keep_maps(view.sha256, view.page, prediction.bundle, maps_of(prediction))
+            finding = _finding(view, prediction, policy, thresholds)
+            if store.add_result(view.id, finding, role="reprocess", at=now()):
+                judged += 1
+                flagged += prediction.strangeness.flagged
+                if view.structure_code and view.structure_code != prediction.structure_code:
+                    flips[view.structure_code, prediction.structure_code] += 1
+        yield Step("reprocess", min(start + TOGETHER, len(found)), len(found))
+    yield Again(judged, len(found) - judged, len(views) - len(found), dict(flips), flagged)
+
+
+def _finding(
+    view: MicrographView, prediction: Prediction, policy: Policy, thresholds: Mapping[str, float]
+) -> Finding:
+    verdict = triage(
+        prediction,
+        sha256=view.sha256,
+        um_per_px=view.um_per_px,
+        warnings=view.warnings,
+        material=view.process_data.get("material", ""),
+        policy=policy,
+    )
+    return Finding(
+        crop_facts={},
+        process_data={},
+        process_extra={},
+        prediction=prediction,
+        verdict=verdict,
+        thresholds={**thresholds, **prediction.evidence_limits},
+        origin=view.origin,
+    )
