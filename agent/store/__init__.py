@@ -3,8 +3,8 @@
 `tables` says what is kept, `schema` and `migrations` bring an older store up to it, `engine` opens
 transactions. One module per subject stands on them: `intake`, `claims`, `identity` and `fates` keep
 the books of files (`journal` has their nouns), then `results`, `labels`, `bundles`, `nights`,
-`sources`, `trail`, `rules`, `retention`, `backup`, `accounts`. `Store` is the one door; only this
-room speaks SQL.
+`sources`, `trail`, `rules`, `retention`, `backup`, `accounts`, `campaigns`. `Store` is the one
+door; only this room speaks SQL.
 """
 
 from __future__ import annotations
@@ -12,6 +12,16 @@ from __future__ import annotations
 from agent.store.accounts import Account, Accounts, Login
 from agent.store.backup import examine_copy, put_back
 from agent.store.bundles import Promotion
+from agent.store.campaigns import (
+    Campaign,
+    CampaignImage,
+    CampaignRater,
+    NewImage,
+    NewRater,
+    Opinion,
+    Rating,
+    Seat,
+)
 from agent.store.engine import StoreFault, store_url
 from agent.store.journal import Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
@@ -40,6 +50,9 @@ __all__ = [
     "Accounts",
     "AgentSeen",
     "Answer",
+    "Campaign",
+    "CampaignImage",
+    "CampaignRater",
     "Claim",
     "Decision",
     "Entry",
@@ -51,8 +64,11 @@ __all__ = [
     "LabelledMicrograph",
     "Login",
     "MicrographView",
+    "NewImage",
+    "NewRater",
     "NightHead",
     "NightRow",
+    "Opinion",
     "OrderLine",
     "OrderView",
     "Ordered",
@@ -60,7 +76,9 @@ __all__ = [
     "Overtaken",
     "PreparationView",
     "Promotion",
+    "Rating",
     "Record",
+    "Seat",
     "SourceHealth",
     "SpecimenView",
     "State",

@@ -1,8 +1,9 @@
 """Say whose pixels may be deleted: those that nothing and nobody refers to any more.
 
 In:  an age. Out: `Kept`s. Next: `agent prune`, which deletes the files and has it written down.
-Rows are never deleted. Flagged, labelled and imported micrographs are kept for good, and so is
-all of an order on legal hold: a result, a bundle or a person may still be asked about them.
+Rows are never deleted. Flagged, labelled and imported micrographs and those of a round robin are
+kept for good, and so is all of an order on legal hold: a result, a bundle or a person may still be
+asked about them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlmodel import col, select
 
 from agent.store import trail
 from agent.store.journal import chunks
-from agent.store.tables import LabelRow, MicrographRow, OrderRow, ResultRow
+from agent.store.tables import CampaignImageRow, LabelRow, MicrographRow, OrderRow, ResultRow
 from agent.triage import Handling
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def _is_needed(page: type[MicrographRow]) -> Any:
         col(OrderRow.number) == col(page.order),
         col(OrderRow.legal_hold).is_(True),
     )
-    return flagged | labelled | held | (col(page.origin) != "watch")
+    rated = exists().where(col(CampaignImageRow.micrograph_id) == col(page.id))
+    return flagged | labelled | held | rated | (col(page.origin) != "watch")
 
 
 def _kept(session: Session, asked: Any, *, after: int = 0) -> Iterator[Kept]:

@@ -31,6 +31,7 @@ from agent.store import (
     engine as engines,
 )
 from agent.store.accounts import Accounts
+from agent.store.campaigns import Campaigns
 from agent.store.engine import reading, writing
 from agent.store.intake import Intake
 from agent.store.journal import Lane, State
@@ -128,6 +129,11 @@ class Store:
     def accounts(self) -> Accounts:
         """Who may come in: a door of its own."""
         return Accounts(self._engine, self._whose)
+
+    @property
+    def campaigns(self) -> Campaigns:
+        """Round robins and their ratings: a door of their own."""
+        return Campaigns(self._engine, self._whose)
 
     def problems(self, *, thorough: bool = False) -> list[str]:
         """Check that the database is sound; one sentence per problem."""

@@ -554,3 +554,73 @@ class LoginRow(Row, table=True):
     began_at: datetime = _instant()
     seen_at: datetime = _instant()
     ended_at: datetime | None = _instant()
+
+
+class CampaignRow(Row, table=True):
+    """A round robin: people rate the same micrographs, each without seeing what others said."""
+
+    __tablename__: ClassVar[Any] = "campaign"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    name: str
+    seed: int
+    may_go_back: bool = False
+    taxonomy: dict[str, Any] = _json()
+    merged: dict[str, str] = _json()
+    by: str
+    created_at: datetime = _instant()
+    opened_at: datetime | None = _instant()
+    closed_at: datetime | None = _instant()
+
+
+class CampaignImageRow(Row, table=True):
+    """One micrograph of a campaign, with the code it was held to have when it was put in."""
+
+    __tablename__: ClassVar[Any] = "campaign_image"
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("campaign_id", "number"),
+        UniqueConstraint("campaign_id", "micrograph_id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    campaign_id: int = Field(foreign_key="campaign.id")
+    number: int
+    micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
+    reference: str | None = None
+    stratum: str = ""
+
+
+class CampaignRaterRow(Row, table=True):
+    """Somebody who rates: by an account, or by a link whose token's sha256 is `hashed`."""
+
+    __tablename__: ClassVar[Any] = "campaign_rater"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("campaign_id", "pseudonym"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    campaign_id: int = Field(foreign_key="campaign.id")
+    pseudonym: str
+    name: str
+    team: str = ""
+    account: str = ""
+    hashed: str | None = Field(default=None, unique=True)
+    invited_at: datetime = _instant()
+
+
+class RatingRow(Row, table=True):
+    """What a rater said of an image; appended, never changed. The newest revision counts."""
+
+    __tablename__: ClassVar[Any] = "rating"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("rater_id", "image_id", "revision"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    rater_id: int = Field(foreign_key="campaign_rater.id")
+    image_id: int = Field(foreign_key="campaign_image.id", index=True)
+    revision: int = 1
+    subtype: str | None = None
+    size: str | None = None
+    criterion: str = "unrecorded"
+    comment: str = ""
+    viewing_s: float | None = None
+    given_at: datetime = _instant()

@@ -12,7 +12,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from test_store import OTHER, SHA, file, finding  # noqa: E402 - beside us only after the line above
 
-from agent.store import Decision, Store, schema  # noqa: E402
+from agent.store import Decision, NewImage, NewRater, Opinion, Store, schema  # noqa: E402
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 
@@ -35,6 +35,11 @@ def fill(store: Store) -> None:
     store.freeze_night(AT.date(), '{"n": 2}', at=AT)
     store.accounts.add("Ada", kind="person", role="lead", hashed="a hash", by="Ada", at=AT)
     store.accounts.begin("Ada", cookie="another hash", at=AT)
+    images, raters = [NewImage(SHA[:16], "G8")], [NewRater("R1", "Bob", account="Ada")]
+    store.campaigns.add("spring", images, raters, taxonomy={}, seed=1, by="Ada", at=AT)
+    store.campaigns.open("spring", by="Ada", at=AT)
+    seat = store.campaigns.seat(name="spring", account="Ada")
+    store.campaigns.rate(seat, 1, Opinion("G", "8", "mean"), at=AT)
 
 
 def main() -> None:
