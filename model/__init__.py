@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from model.converting import convert
     from model.dataset import Example, Split, folds, split
     from model.frame import Field
-    from model.intervals import at_most, wilson
+    from model.intervals import Estimate, at_most, bootstrap, wilson
     from model.leave_out import leave_out
     from model.metrics import NOT_TAUGHT, Evaluation, evaluate, not_taught
     from model.plan import Plan, quick_plan
@@ -38,6 +38,7 @@ _WHERE = {
     "NOT_TAUGHT": "metrics",
     "Classifier": "classify",
     "Comparison": "comparison",
+    "Estimate": "intervals",
     "Evaluation": "metrics",
     "Example": "dataset",
     "Field": "frame",
@@ -50,6 +51,7 @@ _WHERE = {
     "alarm_rate_in_words": "conformal",
     "alarm_rate_warnings": "conformal",
     "at_most": "intervals",
+    "bootstrap": "intervals",
     "choose_engine": "runtime",
     "compare": "comparison",
     "convert": "converting",
@@ -70,6 +72,7 @@ __all__ = [
     "BundleError",
     "Classifier",
     "Comparison",
+    "Estimate",
     "Evaluation",
     "Example",
     "Field",
@@ -89,6 +92,7 @@ __all__ = [
     "alarm_rate_in_words",
     "alarm_rate_warnings",
     "at_most",
+    "bootstrap",
     "choose_engine",
     "compare",
     "convert",

@@ -1,0 +1,177 @@
+"""Say how far raters agree beyond chance, where not everybody has rated everything.
+
+In:  counts of classes per image. Out: coefficients with intervals. Next: `panel`.
+statsmodels has Fleiss' kappa for complete tables alone, without weights or intervals, and AC2 not
+at all; a "cannot tell" leaves a gap in most tables. So the few lines stand here, in the form that
+Gwet gives them, and the tests hold them against statsmodels and against published tables.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model import Estimate, bootstrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Counts = NDArray[np.intp]
+    Weights = NDArray[np.float64]
+
+PAIR = 2
+"""So many ratings of an image can agree."""
+CERTAIN = 1e-12
+
+
+def counted(ratings: NDArray[np.intp], k: int) -> Counts:
+    """Count (n, k) how often each class was said of each image.
+
+    Args:
+        ratings: (n, raters) classes from 0; negative where somebody said nothing.
+        k: How many classes there are.
+    """
+    columns = [(ratings == at).sum(axis=1) for at in range(k)]
+    return np.array(columns, np.intp).reshape(k, len(ratings)).T
+
+
+def identity(k: int) -> Weights:
+    """Give the weights (k, k) under which only the same class agrees."""
+    return np.eye(k)
+
+
+def quadratic(k: int) -> Weights:
+    """Give the weights (k, k) of ordered classes: 1 for the same, 0 for the two ends.
+
+    Source:
+        Fleiss and Cohen 1973.
+    """
+    at = np.arange(k)
+    return 1.0 - ((at[:, None] - at[None, :]) / max(1, k - 1)) ** 2
+
+
+def fleiss(counts: Counts, weights: Weights | None = None) -> float:
+    """Give Fleiss' kappa, weighted where weights are given.
+
+    Args:
+        counts: (n, k) from `counted`; images that fewer than two rated say nothing of agreement.
+        weights: (k, k) in [0, 1], None for `identity`.
+
+    Returns:
+        1 where all agree, 0 where they agree as often as chance, below it less often; NaN where
+        it is not defined: nobody to compare, or only one class was ever said.
+
+    Source:
+        Fleiss 1971; with gaps and weights as in Gwet 2014, Handbook of Inter-Rater Reliability,
+        4th ed., chapters 2 and 3.
+    """
+    w = identity(counts.shape[1]) if weights is None else weights
+    shares = _shares(counts)
+    return _beyond_chance(_agreed(counts, w), float(shares @ w @ shares))
+
+
+def gwet(counts: Counts, weights: Weights | None = None) -> float:
+    """Give Gwet's AC1, or AC2 where weights are given: little moved by a class that prevails.
+
+    Args:
+        counts: (n, k) from `counted`; only classes that somebody used should have a column.
+        weights: (k, k) in [0, 1], None for `identity`.
+
+    Returns:
+        As `fleiss`.
+
+    Source:
+        Gwet 2008, and 2014 as above. It says too much where agreement is poor and one class
+        prevails (Tran et al. 2018), so it stands beside kappa and the raw share, never alone.
+    """
+    k = counts.shape[1]
+    w = identity(k) if weights is None else weights
+    shares = _shares(counts)
+    if k < PAIR:
+        return float("nan")
+    chance = float(w.sum()) / (k * (k - 1)) * float((shares * (1 - shares)).sum())
+    return _beyond_chance(_agreed(counts, w), chance)
+
+
+def agreed_share(counts: Counts) -> float:
+    """Give the share of pairs of ratings of one image that are the same; NaN for no pair."""
+    return _agreed(counts, identity(counts.shape[1]))
+
+
+def cohen(
+    one: NDArray[np.intp], other: NDArray[np.intp], k: int, weights: Weights | None = None
+) -> float:
+    """Give Cohen's kappa of two raters, weighted where weights are given.
+
+    Args:
+        one: (n,) classes from 0; negative where nothing was said.
+        other: (n,) likewise, of the same images.
+        k: How many classes there are.
+        weights: (k, k) in [0, 1], None for `identity`.
+
+    Returns:
+        As `fleiss`.
+
+    Source:
+        Cohen 1960 and 1968.
+    """
+    both = (one >= 0) & (other >= 0)
+    seen = np.zeros((k, k))
+    np.add.at(seen, (one[both], other[both]), 1.0)
+    if not both.any():
+        return float("nan")
+    w = identity(k) if weights is None else weights
+    seen /= seen.sum()
+    chance = float((w * np.outer(seen.sum(axis=1), seen.sum(axis=0))).sum())
+    return _beyond_chance(float((w * seen).sum()), chance)
+
+
+def over_images(counts: Counts, coefficient: Callable[[Counts], float]) -> Estimate:
+    """Give a coefficient with its 95 % interval: images are drawn again, raters stay who they are.
+
+    Args:
+        counts: (n, k) from `counted`.
+        coefficient: `fleiss`, `gwet`, `agreed_share`, with its weights.
+
+    Source:
+        Efron 1979, the percentile bootstrap: the images are a sample of those that could come,
+        the raters are the lab's own. A closed form (Fleiss 1979) holds only where nobody agrees.
+    """
+    return resampled(len(counts), lambda at: coefficient(counts[at]))
+
+
+def resampled(n: int, number: Callable[[NDArray[np.intp]], float]) -> Estimate:
+    """Give a number over images with its interval; nothing where it is not defined."""
+    if n == 0 or np.isnan(number(np.arange(n))):
+        return Estimate(None, None, None)
+    return bootstrap(n, number)
+
+
+def indices(classes: Sequence[str], said: Sequence[str | None]) -> NDArray[np.intp]:
+    """Give the place of each class that was said; -1 for nothing said."""
+    return np.array([-1 if one is None else classes.index(one) for one in said], np.intp)
+
+
+def _agreed(counts: Counts, weights: Weights) -> float:
+    raters = counts.sum(axis=1)
+    several = raters >= PAIR
+    if not several.any():
+        return float("nan")
+    some, r = counts[several].astype(float), raters[several]
+    like = some @ weights  # (n, k) ratings that agree with each class, by weight
+    return float(((some * (like - 1)).sum(axis=1) / (r * (r - 1))).mean())
+
+
+def _shares(counts: Counts) -> NDArray[np.float64]:
+    raters = counts.sum(axis=1)
+    rated = raters > 0
+    if not rated.any():
+        return np.full(counts.shape[1], np.nan)
+    return np.asarray((counts[rated] / raters[rated, None]).mean(axis=0))
+
+
+def _beyond_chance(agreed: float, chance: float) -> float:
+    return float("nan") if 1 - chance < CERTAIN else (agreed - chance) / (1 - chance)

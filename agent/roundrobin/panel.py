@@ -1,0 +1,486 @@
+"""Say how well people, and the model on the same images, know the structure: the paper's figures.
+
+In:  who said what of which image, the reference, the model's answers. Out: shares and coefficients
+with their intervals. Next: `paper` writes the report. Nothing here knows a database or a clock.
+Three ways of looking: the subtype, the code, and the merged code, where codes that are too like
+each other count as one and images whose reference is not taught are left out, as in the paper.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import partial
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agent.roundrobin import coefficients
+from agent.roundrobin.coefficients import PAIR, cohen, counted, fleiss, gwet, over_images, quadratic
+from model import Estimate, wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from agent.roundrobin.coefficients import Weights
+    from model import Taxonomy
+
+MODEL = "model"
+REFERENCE = "reference"
+MAJORITY = "majority"
+
+
+class Level(StrEnum):
+    """What counts as the same answer."""
+
+    SUBTYPE = "subtype"
+    CODE = "code"
+    MERGED = "merged"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody said of an image: None where they could not tell."""
+
+    subtype: str | None
+    size: str | None
+    criterion: str = "unrecorded"
+    comment: str = ""
+    viewing_s: float | None = None
+
+    @property
+    def code(self) -> str | None:
+        """The structure code, if they could tell it."""
+        return None if self.subtype is None or self.size is None else self.subtype + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many of so many, with the interval of the share."""
+
+    right: int
+    n: int
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Everything that was said in a campaign.
+
+    Args:
+        taxonomy: What there was to tell apart.
+        raters: Pseudonyms. teams: pseudonym → team, where they have one.
+        images: Their numbers.
+        answers: (rater, image) → what was said; a pair that is missing was not rated.
+        reference: Image → code, where one is held to be true.
+        model: Image → code that the model gave it, where it did.
+        merged: Code → the code it counts as.
+    """
+
+    taxonomy: Taxonomy
+    raters: tuple[str, ...]
+    images: tuple[int, ...]
+    answers: Mapping[tuple[str, int], Answer]
+    reference: Mapping[int, str] = field(default_factory=dict)
+    model: Mapping[int, str] = field(default_factory=dict)
+    merged: Mapping[str, str] = field(default_factory=dict)
+    teams: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, raters: Sequence[str]) -> Panel:
+        """Give the same for some raters alone."""
+        return replace(self, raters=tuple(one for one in self.raters if one in raters))
+
+    def images_at(self, level: Level) -> tuple[int, ...]:
+        """Say which images count: merged, those alone whose reference is taught."""
+        if level is not Level.MERGED:
+            return self.images
+        taught = self.taxonomy.trained_codes
+        return tuple(
+            one for one in self.images if one not in self.reference or self.reference[one] in taught
+        )
+
+    def said(self, rater: str, image: int, level: Level) -> str | None:
+        """Say a rater's class of an image, or None."""
+        answer = self.answers.get((rater, image))
+        if answer is None:
+            return None
+        return answer.subtype if level is Level.SUBTYPE else self._class(answer.code, level)
+
+    def true(self, image: int, level: Level) -> str | None:
+        """Say the reference's class of an image, or None."""
+        return self._class(self.reference.get(image), level)
+
+    def model_said(self, image: int, level: Level) -> str | None:
+        """Say the model's class of an image, or None."""
+        return self._class(self.model.get(image), level)
+
+    def majority(self, image: int, level: Level) -> str | None:
+        """Say what most raters said of an image; None for a tie, or where nobody could tell."""
+        votes = Counter(
+            one for rater in self.raters if (one := self.said(rater, image, level)) is not None
+        )
+        best = votes.most_common(PAIR)
+        if not best or (len(best) == PAIR and best[0][1] == best[1][1]):
+            return None
+        return best[0][0]
+
+    def _class(self, code: str | None, level: Level) -> str | None:
+        if code is None:
+            return None
+        if level is Level.SUBTYPE:
+            return self.taxonomy.parse(code)[0]
+        return self.merged.get(code, code) if level is Level.MERGED else code
+
+    def classes(self, level: Level) -> tuple[str, ...]:
+        """Say which classes anybody used, in the taxonomy's order."""
+        used = {
+            one
+            for image in self.images_at(level)
+            for one in (
+                *(self.said(rater, image, level) for rater in self.raters),
+                self.true(image, level),
+                self.model_said(image, level),
+            )
+        }
+        if level is Level.SUBTYPE:
+            order = [subtype.name for subtype in self.taxonomy.subtypes]
+        else:
+            order = list(self.taxonomy.codes)
+        others = sorted(one for one in used if one is not None and one not in order)
+        return (*(one for one in order if one in used), *others)
+
+    def table(self, level: Level) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+        """Give the classes, and (images, raters) places in them, -1 for nothing said."""
+        classes = self.classes(level)
+        rows = [
+            coefficients.indices(classes, [self.said(r, image, level) for r in self.raters])
+            for image in self.images_at(level)
+        ]
+        return classes, np.array(rows, np.intp).reshape(len(rows), len(self.raters))
+
+    def sizes(self) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+        """Give the sizes that raters used, coarse to fine whatever the subtype, and their table."""
+        order = _size_order(self.taxonomy)
+        rows = [
+            [
+                -1 if answer is None or answer.code is None else order.index(answer.size or "")
+                for answer in (self.answers.get((rater, image)) for rater in self.raters)
+            ]
+            for image in self.images
+        ]
+        table = np.array(rows, np.intp).reshape(len(rows), len(self.raters))
+        # The scale between the ends is kept whole: a size that nobody said is still a step.
+        first, last = (table[table >= 0].min(), table.max()) if (table >= 0).any() else (0, -1)
+        return order[first : last + 1], np.where(table >= 0, table - first, -1)
+
+
+# --- against the reference ----------------------------------------------------------------------
+
+
+def accuracy(panel: Panel, level: Level) -> Share:
+    """Say how many ratings have the reference's class; "cannot tell" counts as not right.
+
+    The interval draws whole images again: the ratings of one image are no independent trials.
+    """
+    hits = [
+        [panel.said(r, image, level) == panel.true(image, level) for r in _who_rated(panel, image)]
+        for image in panel.images_at(level)
+        if panel.true(image, level) is not None
+    ]
+    return _share_of(hits)
+
+
+def sizes_right(panel: Panel) -> Share:
+    """Say how many of the ratings with the right subtype have the right size too."""
+    hits = [
+        [
+            panel.said(r, image, Level.CODE) == panel.reference[image]
+            for r in _who_rated(panel, image)
+            if panel.said(r, image, Level.SUBTYPE) == panel.true(image, Level.SUBTYPE)
+        ]
+        for image in panel.images
+        if image in panel.reference
+    ]
+    return _share_of(hits)
+
+
+def _who_rated(panel: Panel, image: int) -> list[str]:
+    return [rater for rater in panel.raters if (rater, image) in panel.answers]
+
+
+def _share_of(hits: Sequence[Sequence[bool]]) -> Share:
+    right = np.array([sum(one) for one in hits], float)
+    n = np.array([len(one) for one in hits], float)
+    if not n.sum():
+        return Share(0, 0, Estimate(None, None, None))
+
+    def share(at: NDArray[np.intp]) -> float:
+        return float(right[at].sum() / n[at].sum()) if n[at].sum() else float("nan")
+
+    return Share(int(right.sum()), int(n.sum()), coefficients.resampled(len(n), share))
+
+
+# --- among raters -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far raters agree at one level.
+
+    Args:
+        raters, images: How many; images that two or more of them rated.
+        raw: Share of pairs of ratings that are the same.
+        kappa: Fleiss'. ac: Gwet's AC1, or AC2 where the classes are ordered.
+    """
+
+    raters: int
+    images: int
+    raw: Estimate
+    kappa: Estimate
+    ac: Estimate
+
+
+def agreement(panel: Panel, level: Level) -> Agreement:
+    """Say how far the raters of a panel agree at a level."""
+    classes, table = panel.table(level)
+    return _agreement(counted(table, len(classes)), len(panel.raters), None)
+
+
+def size_agreement(panel: Panel) -> Agreement:
+    """Say how far they agree on the size alone, a neighbouring one counting in part.
+
+    Weighted kappa and AC2, both with quadratic weights over the sizes from coarse to fine.
+    """
+    sizes, table = panel.sizes()
+    return _agreement(counted(table, len(sizes)), len(panel.raters), quadratic(len(sizes)))
+
+
+def _agreement(counts: NDArray[np.intp], raters: int, weights: Weights | None) -> Agreement:
+    several = counts[counts.sum(axis=1) >= PAIR] if counts.size else counts[:0]
+    return Agreement(
+        raters=raters,
+        images=len(several),
+        raw=over_images(several, coefficients.agreed_share),
+        kappa=over_images(several, partial(fleiss, weights=weights)),
+        ac=over_images(several, partial(gwet, weights=weights)),
+    )
+
+
+def rater_confusion(panel: Panel, level: Level) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Count pairs of raters of one image: (k, k), symmetric; on the diagonal, pairs that agree."""
+    classes, table = panel.table(level)
+    counts = np.zeros((len(classes), len(classes)), np.intp)
+    for one, other in combinations(range(table.shape[1]), PAIR):
+        both = (table[:, one] >= 0) & (table[:, other] >= 0)
+        np.add.at(counts, (table[both, one], table[both, other]), 1)
+    return classes, counts + counts.T - np.diag(np.diag(counts))
+
+
+def reference_confusion(panel: Panel, level: Level) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Count (k, k) what raters said of images of each reference: rows said, columns true."""
+    classes = panel.classes(level)
+    counts = np.zeros((len(classes), len(classes)), np.intp)
+    for image in panel.images_at(level):
+        true = panel.true(image, level)
+        for rater in panel.raters:
+            said = panel.said(rater, image, level)
+            if said is not None and true is not None:
+                counts[classes.index(said), classes.index(true)] += 1
+    return classes, counts
+
+
+# --- one by one ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Individual:
+    """How one rater, or the model, did.
+
+    Args:
+        name: Pseudonym, or `MODEL`. team: "" for none.
+        n: Images they said something of. untold: of those, where they could not tell the code.
+        subtype, code, merged, near: Against the reference; near: the right subtype and at most a
+            neighbouring size.
+        consensus: How often their code is what most of the others said.
+        kappa: Cohen's with the reference, over the subtype. size_kappa: likewise over the size,
+            quadratic weights. fellows: mean of Cohen's kappa with each rater, over the code.
+    """
+
+    name: str
+    team: str
+    n: int
+    untold: int
+    subtype: Share
+    code: Share
+    merged: Share
+    near: Share
+    consensus: Share
+    kappa: float | None
+    size_kappa: float | None
+    fellows: float | None
+
+
+def individuals(panel: Panel) -> list[Individual]:
+    """Say how each rater did, in the order of their pseudonyms."""
+    return [_individual(panel, rater, panel) for rater in panel.raters]
+
+
+def model_alone(panel: Panel) -> Individual | None:
+    """Say how the model did on the same images, as if it were one more rater; None without one."""
+    if not panel.model:
+        return None
+    return _individual(with_model(panel), MODEL, panel)
+
+
+def with_model(panel: Panel) -> Panel:
+    """Give the panel with the model as one more rater."""
+    said = {
+        (MODEL, image): Answer(*panel.taxonomy.parse(code)) for image, code in panel.model.items()
+    }
+    return replace(panel, raters=(*panel.raters, MODEL), answers={**panel.answers, **said})
+
+
+def _individual(panel: Panel, name: str, others: Panel) -> Individual:
+    own = [image for image in panel.images if (name, image) in panel.answers]
+    rest = others.of([one for one in others.raters if one != name])
+    kept = {level: [i for i in own if i in panel.images_at(level)] for level in Level}
+
+    def right(level: Level) -> Share:
+        asked = [image for image in kept[level] if panel.true(image, level) is not None]
+        hits = sum(panel.said(name, i, level) == panel.true(i, level) for i in asked)
+        return Share(hits, len(asked), wilson(hits, len(asked)))
+
+    majorities = {image: rest.majority(image, Level.CODE) for image in own}
+    asked = [image for image in own if majorities[image] is not None]
+    same = sum(panel.said(name, i, Level.CODE) == majorities[i] for i in asked)
+    near = [i for i in own if i in panel.reference]
+    hits = sum(_is_near(panel, name, i) for i in near)
+    fellows = [found for one in rest.raters if (found := _pair_kappa(panel, name, one)) is not None]
+    return Individual(
+        name=name,
+        team=panel.teams.get(name, ""),
+        n=len(own),
+        untold=sum(panel.said(name, image, Level.CODE) is None for image in own),
+        subtype=right(Level.SUBTYPE),
+        code=right(Level.CODE),
+        merged=right(Level.MERGED),
+        near=Share(hits, len(near), wilson(hits, len(near))),
+        consensus=Share(same, len(asked), wilson(same, len(asked))),
+        kappa=_reference_kappa(panel, name),
+        size_kappa=_reference_size_kappa(panel, name),
+        fellows=float(np.mean(fellows)) if fellows else None,
+    )
+
+
+def _is_near(panel: Panel, name: str, image: int) -> bool:
+    answer, true = panel.answers[name, image], panel.taxonomy.parse(panel.reference[image])
+    if answer.code is None or answer.subtype != true[0]:
+        return False
+    names = [size.name for size in panel.taxonomy.subtype(true[0]).sizes]
+    return abs(names.index(answer.size or "") - names.index(true[1])) <= 1
+
+
+def _pair_kappa(panel: Panel, one: str, other: str) -> float | None:
+    classes = panel.classes(Level.CODE)
+    said = [
+        coefficients.indices(classes, [panel.said(who, i, Level.CODE) for i in panel.images])
+        for who in (one, other)
+    ]
+    return _number(cohen(said[0], said[1], len(classes)))
+
+
+def _reference_kappa(panel: Panel, name: str) -> float | None:
+    classes = panel.classes(Level.SUBTYPE)
+    said = [panel.said(name, image, Level.SUBTYPE) for image in panel.images]
+    true = [panel.true(image, Level.SUBTYPE) for image in panel.images]
+    places = (coefficients.indices(classes, said), coefficients.indices(classes, true))
+    return _number(cohen(*places, len(classes)))
+
+
+def _reference_size_kappa(panel: Panel, name: str) -> float | None:
+    order = _size_order(panel.taxonomy)
+    answers = [panel.answers.get((name, image)) for image in panel.images]
+    said = [None if one is None or one.code is None else one.size for one in answers]
+    true = [
+        panel.taxonomy.parse(panel.reference[image])[1] if image in panel.reference else None
+        for image in panel.images
+    ]
+    places = (coefficients.indices(order, said), coefficients.indices(order, true))
+    return _number(cohen(*places, len(order), quadratic(len(order))))
+
+
+def _number(found: float) -> float | None:
+    return None if np.isnan(found) else float(found)
+
+
+def _size_order(taxonomy: Taxonomy) -> tuple[str, ...]:
+    """Order all sizes from coarse to fine, whatever the subtype."""
+    sizes = {size.name: size for subtype in taxonomy.subtypes for size in subtype.sizes}
+    return tuple(sorted(sizes, key=lambda name: (sizes[name].lower, sizes[name].upper)))
+
+
+# --- image by image -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """What was said of one image.
+
+    Args:
+        number: Of it. reference, model, majority: codes, or None.
+        votes: Code → how many said it, the most frequent first. untold: how many could not tell.
+        criteria: "mean" and "max" → how many decided by it.
+    """
+
+    number: int
+    reference: str | None
+    model: str | None
+    majority: str | None
+    votes: Mapping[str, int]
+    untold: int
+    criteria: Mapping[str, int]
+
+    @property
+    def agreed(self) -> float | None:
+        """Share of the codes that are the most frequent one; None where nobody told one."""
+        n = sum(self.votes.values())
+        return max(self.votes.values()) / n if n else None
+
+    @property
+    def majority_differs(self) -> bool:
+        """Whether most raters say something else than the reference."""
+        return None not in (self.majority, self.reference) and self.majority != self.reference
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether a person should look again.
+
+        At least two told a code, and no code has more than half of the votes, or the one that has
+        is not the reference's.
+        """
+        if sum(self.votes.values()) < PAIR:
+            return False
+        return (self.agreed or 0.0) <= 1 / PAIR or self.majority_differs
+
+
+def image_results(panel: Panel) -> list[ImageResult]:
+    """Say what was said of each image, in their order."""
+    return [_image(panel, image) for image in panel.images]
+
+
+def _image(panel: Panel, image: int) -> ImageResult:
+    answers = [panel.answers[rater, image] for rater in _who_rated(panel, image)]
+    votes = Counter(one.code for one in answers if one.code is not None)
+    return ImageResult(
+        number=image,
+        reference=panel.reference.get(image),
+        model=panel.model.get(image),
+        majority=panel.majority(image, Level.CODE),
+        votes=dict(sorted(votes.items(), key=lambda one: (-one[1], one[0]))),
+        untold=sum(one.code is None for one in answers),
+        criteria=dict(Counter(one.criterion for one in answers if one.code is not None)),
+    )
