@@ -242,6 +242,14 @@ class Night(_Section):
     )
 
 
+class ReportSection(_Section):
+    """[report]."""
+
+    language: Literal["en", "de"] = Field(
+        "en", description='Language of reports and pages: "en" or "de".'
+    )
+
+
 class Web(_Section):
     """[web]."""
 
@@ -370,6 +378,7 @@ class Settings(BaseSettings):
     strangeness: StrangenessSection = StrangenessSection()
     triage: Triage = Triage()
     night: Night = Night()
+    report: ReportSection = ReportSection()
     web: Web = Web()
     archive: ArchiveSection = ArchiveSection()
     retention: Retention = Retention()

@@ -57,6 +57,20 @@ from reports.content import (
     Verdict,
 )
 from reports.figures import confusion_svg, curves_svg
+from reports.language import (
+    LANGUAGES,
+    Language,
+    day_and_time,
+    decimal,
+    gettext,
+    language,
+    marked,
+    ngettext,
+    short_day,
+    speaking,
+    whole_date,
+    with_seconds,
+)
 from reports.render import (
     ASSETS,
     asset,
@@ -75,11 +89,13 @@ from reports.render import (
     render_trace,
     report_policy,
 )
+from reports.retold import retold
 from reports.words import (
     CRITERIA,
     REASONS,
     STRANGE_KINDS,
     UNUSABLE_WHYS,
+    criterion,
     file_code,
     reason,
     strange_kind,
@@ -89,6 +105,7 @@ from reports.words import (
 __all__ = [
     "ASSETS",
     "CRITERIA",
+    "LANGUAGES",
     "REASONS",
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
@@ -106,6 +123,7 @@ __all__ = [
     "Filter",
     "Hour",
     "Index",
+    "Language",
     "Layer",
     "Line",
     "Link",
@@ -147,8 +165,15 @@ __all__ = [
     "asset",
     "assets_version",
     "confusion_svg",
+    "criterion",
     "curves_svg",
+    "day_and_time",
+    "decimal",
     "file_code",
+    "gettext",
+    "language",
+    "marked",
+    "ngettext",
     "reason",
     "render_experiments",
     "render_index",
@@ -163,6 +188,11 @@ __all__ = [
     "render_review",
     "render_trace",
     "report_policy",
+    "retold",
+    "short_day",
+    "speaking",
     "strange_kind",
     "unusable_why",
+    "whole_date",
+    "with_seconds",
 ]

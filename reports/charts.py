@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from reports.language import decimal
+from reports.language import gettext as _
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -52,10 +55,10 @@ def codes_chart(codes: Sequence[CodeCount]) -> Markup:
     axes.set_yticks(rows, names)
     axes.invert_yaxis()
     _whole_numbers(axes, "x", max(c.total for c in codes))
-    axes.set_xlabel("micrographs")
+    axes.set_xlabel(_("micrographs"))
     axes.grid(axis="x", color=LINE)
     return _svg(
-        figure, "codes", "Micrographs per structure code; the table beside has the numbers."
+        figure, "codes", _("Micrographs per structure code; the table beside has the numbers.")
     )
 
 
@@ -71,9 +74,9 @@ def hours_chart(hours: Sequence[Hour]) -> Markup:
     step = max(1, len(hours) // 8)
     axes.set_xticks(at[::step], [_drawable(hour.label) for hour in hours][::step])
     _whole_numbers(axes, "y", max(h.automatic + h.review for h in hours))
-    axes.set_ylabel("micrographs")
+    axes.set_ylabel(_("micrographs"))
     axes.grid(axis="y", color=LINE)
-    return _svg(figure, "hours", "Micrographs per hour of the night, local time.")
+    return _svg(figure, "hours", _("Micrographs per hour of the night, local time."))
 
 
 def strangeness_chart(p_values: Sequence[float], alpha: float) -> Markup:
@@ -86,14 +89,17 @@ def strangeness_chart(p_values: Sequence[float], alpha: float) -> Markup:
     axes.axhline(len(p_values) / 20, color=INK, linestyle=(0, (4, 3)), linewidth=1)
     axes.axvline(alpha, color=ALARM, linewidth=1.4)
     axes.set_xlim(0, 1)
-    axes.set_xlabel("p-value of strangeness (left: stranger)")
-    axes.set_ylabel("micrographs")
+    axes.set_xlabel(_("p-value of strangeness (left: stranger)"))
+    axes.xaxis.set_major_formatter(lambda p, _at: decimal(p, ".1f"))
+    axes.set_ylabel(_("micrographs"))
     axes.grid(axis="y", color=LINE)
     return _svg(
         figure,
         "strangeness",
-        f"Profile of {len(p_values)} p-values; dashed: what known micrographs give; "
-        f"line: alarm level {alpha:g}.",
+        _(
+            "Profile of {n} p-values; dashed: what known micrographs give; "
+            "line: alarm level {alpha}."
+        ).format(n=len(p_values), alpha=decimal(alpha, "g")),
     )
 
 
@@ -113,13 +119,15 @@ def trend_chart(trend: Trend) -> Markup:
     step = max(1, len(at) // 8)
     axes.set_xticks(at[::step], [_drawable(p.label) for p in trend.points][::step])
     axes.set_ylim(0, min(1.05, max(*shares, *limits) * 1.15))
-    axes.yaxis.set_major_formatter(lambda share, _: f"{share * 100:.0f} %")
+    axes.yaxis.set_major_formatter(lambda share, _at: f"{share * 100:.0f} %")
     axes.grid(axis="y", color=LINE)
     name = "trend-" + re.sub(r"[^a-z0-9]+", "-", trend.title.lower())
     return _svg(
         figure,
         name,
-        f"{trend.title}: share per night; dashed: usual, {trend.usual * 100:.0f} %; line: limit.",
+        _("{title}: share per night; dashed: usual, {share} %; line: limit.").format(
+            title=trend.title, share=f"{trend.usual * 100:.0f}"
+        ),
     )
 
 

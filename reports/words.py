@@ -7,54 +7,60 @@ a "possible inclusion", and strange means "not comparable with the reference ima
 
 from __future__ import annotations
 
+from reports.language import gettext as _
+from reports.language import marked
+
 REASONS: dict[str, tuple[str, str]] = {
     "strange": (
-        "Not comparable with the reference images",
-        (
+        marked("Not comparable with the reference images"),
+        marked(
             "Look at the marked place: a possible inclusion, another structure, a fault? "
             "Say which with S, or give the structure code if it is an ordinary field."
         ),
     ),
     "uncertain": (
-        "The model is unsure of the code",
-        "Compare with the neighbouring sizes and say which it is.",
+        marked("The model is unsure of the code"),
+        marked("Compare with the neighbouring sizes and say which it is."),
     ),
     "scale_unknown": (
-        "Scale unknown",
-        (
+        marked("Scale unknown"),
+        marked(
             "The size number is provisional. Export with a micron bar or metadata, or enter the "
             "objective in agent.toml."
         ),
     ),
     "scale_conflict": (
-        "Scales disagree",
-        (
+        marked("Scales disagree"),
+        marked(
             "Metadata and micron bar differ by more than 5 %. Check the objective set in the "
             "microscope software; the size number is provisional."
         ),
     ),
     "input_defect": (
-        "Image or preparation defect",
-        "Shoot again, or prepare the specimen again; mark it unusable with U if it cannot be read.",
+        marked("Image or preparation defect"),
+        marked(
+            "Shoot again, or prepare the specimen again; mark it unusable with U if it cannot be "
+            "read."
+        ),
     ),
     "unexpected_subtype": (
-        "Subtype other than expected",
-        "Check that specimen and order belong together.",
+        marked("Subtype other than expected"),
+        marked("Check that specimen and order belong together."),
     ),
     "out_of_scope": (
-        "Outside what the model was validated on",
-        (
+        marked("Outside what the model was validated on"),
+        marked(
             "Decide by eye; or shoot it as the validated ones were, or have the model validated "
             "on it (agent validate)."
         ),
     ),
     "untrained": (
-        "No model yet",
-        "Give it a structure code: it becomes an example that the first model learns from.",
+        marked("No model yet"),
+        marked("Give it a structure code: it becomes an example that the first model learns from."),
     ),
     "control_sample": (
-        "Control sample",
-        (
+        marked("Control sample"),
+        marked(
             "Picked by its content hash, whatever the model said, to measure how often it is "
             "right. Decide as you would any other."
         ),
@@ -63,70 +69,115 @@ REASONS: dict[str, tuple[str, str]] = {
 """Reason → title, what to do."""
 
 FILE_CODES: dict[str, tuple[str, str]] = {
-    "empty": ("Empty file", "Export it again."),
-    "truncated": ("Cut off", "The file ends too early: export or copy it again."),
-    "not_an_image": ("Not an image", "Nothing to do, unless it should have been one."),
-    "unsupported": ("Format not supported", "Export as TIFF, PNG or JPEG, 8 or 16 bits."),
-    "too_large": ("Too large", "Export a smaller field, or raise [imaging] max_megapixels."),
-    "no_steel": ("No usable steel", "Nothing was left after cutting: shoot the field again."),
-    "unreadable": ("Could not be read", "Check the rights of the folder and the file."),
-    "decoder_killed": (
-        "Decoder stopped",
-        "Reading took too long or too much memory. Export the file again in another format.",
+    "empty": (marked("Empty file"), marked("Export it again.")),
+    "truncated": (marked("Cut off"), marked("The file ends too early: export or copy it again.")),
+    "not_an_image": (
+        marked("Not an image"),
+        marked("Nothing to do, unless it should have been one."),
     ),
-    "crashed": ("Failed five times", "`agent retry` tries it again; the log has the details."),
+    "unsupported": (
+        marked("Format not supported"),
+        marked("Export as TIFF, PNG or JPEG, 8 or 16 bits."),
+    ),
+    "too_large": (
+        marked("Too large"),
+        marked("Export a smaller field, or raise [imaging] max_megapixels."),
+    ),
+    "no_steel": (
+        marked("No usable steel"),
+        marked("Nothing was left after cutting: shoot the field again."),
+    ),
+    "unreadable": (
+        marked("Could not be read"),
+        marked("Check the rights of the folder and the file."),
+    ),
+    "decoder_killed": (
+        marked("Decoder stopped"),
+        marked(
+            "Reading took too long or too much memory. Export the file again in another format."
+        ),
+    ),
+    "crashed": (
+        marked("Failed five times"),
+        marked("`agent retry` tries it again; the log has the details."),
+    ),
 }
 """Code of a file that could not be used → title, what to do."""
 
 STRANGE_KINDS: dict[str, str] = {
-    "possible_inclusion": "possible inclusion",
-    "pearlite": "pearlite",
-    "ferrite": "ferrite, decarburised",
-    "carbide_network": "carbide network",
-    "crack": "crack or pore",
-    "coarser": "coarser than any taught size",
-    "other_material": "another material",
-    "no_micrograph": "no micrograph",
-    "other": "something else",
+    "possible_inclusion": marked("possible inclusion"),
+    "pearlite": marked("pearlite"),
+    "ferrite": marked("ferrite, decarburised"),
+    "carbide_network": marked("carbide network"),
+    "crack": marked("crack or pore"),
+    "coarser": marked("coarser than any taught size"),
+    "other_material": marked("another material"),
+    "no_micrograph": marked("no micrograph"),
+    "other": marked("something else"),
 }
 """Kinds of strangeness a reviewer can name."""
 
 UNUSABLE_WHYS: dict[str, str] = {
-    "out_of_focus": "out of focus",
-    "over_etched": "over-etched",
-    "under_etched": "under-etched",
-    "scratched": "scratched",
-    "stained": "stained, bleeding",
-    "exposure": "too bright or too dark",
-    "wrong_crop": "cropped wrongly",
-    "wrong_magnification": "wrong magnification",
-    "other": "something else",
+    "out_of_focus": marked("out of focus"),
+    "over_etched": marked("over-etched"),
+    "under_etched": marked("under-etched"),
+    "scratched": marked("scratched"),
+    "stained": marked("stained, bleeding"),
+    "exposure": marked("too bright or too dark"),
+    "wrong_crop": marked("cropped wrongly"),
+    "wrong_magnification": marked("wrong magnification"),
+    "other": marked("something else"),
 }
 """Why a micrograph cannot be judged."""
 
 CRITERIA: dict[str, str] = {
-    "mean": "mean: overall impression",
-    "max": "max: coarse regions decide",
-    "unrecorded": "not recorded",
+    "mean": marked("mean: overall impression"),
+    "max": marked("max: coarse regions decide"),
+    "unrecorded": marked("not recorded"),
 }
 """Needle-length criterion a rater used."""
+
+TITLES: tuple[str, ...] = (
+    marked("bainitic 100Cr6"),
+    marked("martensitic 100Cr6"),
+    marked("martensitic C56E2"),
+    marked("very coarse acicular"),
+    marked("coarse acicular"),
+    marked("acicular"),
+    marked("fine acicular"),
+    marked("very fine acicular to structureless"),
+)
+"""How the taxonomy that comes with us names subtypes and sizes; a lab's own says it its way."""
 
 
 def reason(word: str) -> tuple[str, str]:
     """Say a reason's title and what to do; an unknown word speaks for itself."""
-    return REASONS.get(word, (word.replace("_", " "), "Look at it."))
+    return _both(REASONS.get(word, (_plain(word), marked("Look at it."))))
 
 
 def file_code(word: str) -> tuple[str, str]:
     """Say what a file's reason code means and what to do."""
-    return FILE_CODES.get(word, (word.replace("_", " "), "See the sentence beside it."))
+    return _both(FILE_CODES.get(word, (_plain(word), marked("See the sentence beside it."))))
 
 
 def strange_kind(word: str) -> str:
     """Say a kind of strangeness; free text speaks for itself."""
-    return STRANGE_KINDS.get(word, word.replace("_", " "))
+    return _(STRANGE_KINDS.get(word, _plain(word)))
 
 
 def unusable_why(word: str) -> str:
     """Say why something is unusable; free text speaks for itself."""
-    return UNUSABLE_WHYS.get(word, word.replace("_", " "))
+    return _(UNUSABLE_WHYS.get(word, _plain(word)))
+
+
+def criterion(word: str) -> str:
+    """Say a needle-length criterion; an unknown word speaks for itself."""
+    return _(CRITERIA.get(word, word))
+
+
+def _both(said: tuple[str, str]) -> tuple[str, str]:
+    return _(said[0]), _(said[1])
+
+
+def _plain(word: str) -> str:
+    return word.replace("_", " ")

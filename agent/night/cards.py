@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import reports
 from agent.night.period import local
-from reports import Answer, Card, Cause, Decision, Fact, Figure, Link, Row, Share
+from reports import Answer, Card, Cause, Decision, Fact, Figure, Link, Row, Share, decimal, marked
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,30 +20,30 @@ if TYPE_CHECKING:
     from reports import Picture
 
 SOURCES_OF_SCALE = {
-    "metadata": "the file's metadata",
-    "micron_bar": "the micron bar",
-    "sidecar": "the file beside it",
-    "settings": "the settings",
+    "metadata": marked("the file's metadata"),
+    "micron_bar": marked("the micron bar"),
+    "sidecar": marked("the file beside it"),
+    "settings": marked("the settings"),
 }
 WARNINGS = {
-    "scale_conflict": "Two witnesses of the scale disagree by more than 5 %.",
-    "no_scale": "Nothing says how large a pixel is.",
-    "coating": "There is a coating or a second material beside the steel.",
+    "scale_conflict": marked("Two witnesses of the scale disagree by more than 5 %."),
+    "no_scale": marked("Nothing says how large a pixel is."),
+    "coating": marked("There is a coating or a second material beside the steel."),
 }
 PROCESS_NAMES = {
-    "plant": "Plant",
-    "microscope": "Microscope",
-    "objective": "Objective",
-    "order": "Order",
-    "heat": "Heat",
-    "batch": "Heat-treatment batch",
-    "specimen": "Specimen",
-    "preparation": "Preparation",
-    "field": "Field",
-    "material": "Material",
-    "etchant": "Etchant",
-    "magnification": "Magnification",
-    "operator": "Operator",
+    "plant": marked("Plant"),
+    "microscope": marked("Microscope"),
+    "objective": marked("Objective"),
+    "order": marked("Order"),
+    "heat": marked("Heat"),
+    "batch": marked("Heat-treatment batch"),
+    "specimen": marked("Specimen"),
+    "preparation": marked("Preparation"),
+    "field": marked("Field"),
+    "material": marked("Material"),
+    "etchant": marked("Etchant"),
+    "magnification": marked("Magnification"),
+    "operator": marked("Operator"),
 }
 NEAREST_CODES = 3
 NEAREST_PER_CODE = 2
@@ -112,11 +113,21 @@ def row_of(
         at=local(seen.done_at, zone),
         code=seen.structure_code or "",
         probability=percent(seen.probability) if seen.probability is not None else "",
-        handling=seen.handling,
+        handling=handled(seen.handling),
         why=why or words.get(seen.structure_code or "", ""),
         thumbnail=thumbnail,
         href=href,
     )
+
+
+def handled(word: str) -> str:
+    """Say who spoke last on a micrograph."""
+    return {"automatic": _("automatic"), "review": _("review")}.get(word, word)
+
+
+def scale_source(word: str) -> str:
+    """Say who witnessed a scale; an unknown one speaks for itself."""
+    return _(SOURCES_OF_SCALE.get(word, word)) if word else ""
 
 
 def percent(share: float) -> str:
@@ -141,31 +152,39 @@ def _found(word: str, seen: Seen) -> str:
 
 
 def _scales(seen: Seen) -> str:
-    said = [f"{SOURCES_OF_SCALE.get(s, s)} says {v:.4g} µm per pixel" for s, v in seen.scales]
+    said = [
+        _("{witness} says {um} µm per pixel").format(witness=scale_source(s), um=decimal(v, ".4g"))
+        for s, v in seen.scales
+    ]
     return _sentence(", ".join(said))
 
 
 def _defects(seen: Seen) -> str:
     found = [w.partition(":")[2] or w for w in seen.warnings if w.startswith("input_defect")]
-    return _sentence(", ".join(f.replace("_", " ").strip() for f in found))
+    return _sentence(", ".join(reports.retold(f.replace("_", " ").strip()) for f in found))
 
 
 def _unexpected(seen: Seen) -> str:
     if seen.ordered:
-        wanted = " or ".join(seen.ordered)
-        return f"Ordered {wanted}, looks like {seen.subtype}: mix-up or heat treatment?"
-    return f"{seen.process_data.get('material', 'The material')} came out as {seen.subtype}."
+        return _("Ordered {wanted}, looks like {subtype}: mix-up or heat treatment?").format(
+            wanted=_(" or ").join(seen.ordered), subtype=seen.subtype
+        )
+    return _("{material} came out as {subtype}.").format(
+        material=seen.process_data.get("material") or _("The material"), subtype=seen.subtype
+    )
 
 
 def _out_of_scope(seen: Seen) -> str:
     if seen.outside:
-        return _sentence(seen.outside)
-    return f"The scale is {seen.um_per_px:.4g} µm per pixel." if seen.um_per_px else ""
+        return _sentence(reports.retold(seen.outside))
+    if not seen.um_per_px:
+        return ""
+    return _("The scale is {um} µm per pixel.").format(um=decimal(seen.um_per_px, ".4g"))
 
 
 def _doubt(seen: Seen) -> str:
     ranked = sorted(seen.probabilities.items(), key=lambda item: -item[1])[:2]
-    said = " against ".join(f"{code} {percent(share)}" for code, share in ranked)
+    said = _(" against ").join(f"{code} {percent(share)}" for code, share in ranked)
     return _sentence(said)
 
 
@@ -175,9 +194,9 @@ def _sentence(words: str) -> str:
 
 def _why_strange(seen: Seen) -> str:
     # The title says it already; the sentence stands alone elsewhere.
-    lead, _, rest = seen.strangeness.partition(": ")
-    title = reports.reason("strange")[0]
-    said = rest if lead.casefold() == title.casefold() else seen.strangeness
+    lead, colon, rest = seen.strangeness.partition(": ")
+    told = colon and lead.casefold() == reports.REASONS["strange"][0].casefold()
+    said = reports.retold(rest if told else seen.strangeness)
     return f"{said[:1].upper()}{said[1:]}"
 
 
@@ -185,7 +204,7 @@ _FINDINGS: dict[str, Callable[[Seen], str]] = {
     "strange": _why_strange,
     "uncertain": _doubt,
     "scale_conflict": _scales,
-    "scale_unknown": lambda _: (
+    "scale_unknown": lambda _seen: _(
         "Neither metadata nor a readable micron bar says how large a pixel is."
     ),
     "input_defect": _defects,
@@ -203,15 +222,15 @@ def answer_of(seen: Seen, words: Mapping[str, str]) -> Answer:
         code=code,
         words=words.get(code, ""),
         probability=percent(seen.probability) if seen.probability is not None else "",
-        provisional="provisional: the scale is not known" if code and scale_missing else "",
-        possible=" or ".join(seen.prediction_set) if others else "",
+        provisional=_("provisional: the scale is not known") if code and scale_missing else "",
+        possible=_(" or ").join(seen.prediction_set) if others else "",
         subtypes=_bars(seen.subtype_probabilities, seen.subtype),
         sizes=_bars(
             seen.size_probabilities,
             seen.size,
             possible={p.removeprefix(seen.subtype or "") for p in seen.prediction_set},
         ),
-        size_title=f"Size number in {seen.subtype}",
+        size_title=_("Size number in {subtype}").format(subtype=seen.subtype),
         strangeness=_strangeness(seen),
         strange=seen.strange,
     )
@@ -236,23 +255,28 @@ def _bars(
 def _strangeness(seen: Seen) -> str:
     if seen.p_value is None:
         return ""
-    rare = f"p = {seen.p_value:.2g}"
-    return seen.strangeness if rare in seen.strangeness else f"{seen.strangeness} ({rare})".strip()
+    rare, said = f"p = {decimal(seen.p_value, '.2g')}", reports.retold(seen.strangeness)
+    return said if rare in said else f"{said} ({rare})".strip()
 
 
 def _crop(seen: Seen, gallery: Gallery) -> Figure:
     picture = gallery.crop(seen)
-    marked = " The box marks the strangest place." if seen.where else ""
-    note = "" if picture else "not in the archive any more"
-    title = "What the model saw" if seen.bundle else "Crop"
-    return Figure(title, f"The kept rectangle.{marked}", picture, note)
+    said = _("The kept rectangle. The box marks the strangest place.")
+    return Figure(
+        _("What the model saw") if seen.bundle else _("Crop"),
+        said if seen.where else _("The kept rectangle."),
+        picture,
+        "" if picture else _("not in the archive any more"),
+    )
 
 
 def _field(seen: Seen, gallery: Gallery) -> Figure:
     picture = gallery.field(seen)
-    note = "" if picture else "not in the archive any more"
     return Figure(
-        "Whole field", "Inside the outline: what was kept. Darker: cut away.", picture, note
+        _("Whole field"),
+        _("Inside the outline: what was kept. Darker: cut away."),
+        picture,
+        "" if picture else _("not in the archive any more"),
     )
 
 
@@ -271,11 +295,11 @@ def maps_said(seen: Seen) -> tuple[tuple[str, str, str], ...]:
     return (
         (
             "subtype",
-            f"Why subtype {seen.subtype}",
-            (
-                f"Orange speaks for {seen.subtype}, violet against it. Carbides and retained "
-                "austenite should carry it, not scratches or edges."
-            ),
+            _("Why subtype {subtype}").format(subtype=seen.subtype),
+            _(
+                "Orange speaks for {subtype}, violet against it. Carbides and retained austenite "
+                "should carry it, not scratches or edges."
+            ).format(subtype=seen.subtype),
         ),
         *(
             ()
@@ -283,15 +307,17 @@ def maps_said(seen: Seen) -> tuple[tuple[str, str, str], ...]:
             else (
                 (
                     "size",
-                    f"Why size {size}",
-                    f"Orange speaks for size {size}, violet against it. Needles should carry it.",
+                    _("Why size {size}").format(size=size),
+                    _(
+                        "Orange speaks for size {size}, violet against it. Needles should carry it."
+                    ).format(size=size),
                 ),
             )
         ),
         (
             "strangeness",
-            "Strangeness",
-            "Bright is unlike the reference images; the white outline is the alarm level.",
+            _("Strangeness"),
+            _("Bright is unlike the reference images; the white outline is the alarm level."),
         ),
     )
 
@@ -301,7 +327,7 @@ def _nearest(seen: Seen, gallery: Gallery) -> Iterator[Figure]:
         for key in seen.nearest.get(code, ())[:NEAREST_PER_CODE]:
             picture = gallery.known(key, code)
             if picture is not None:
-                yield Figure(code, f"Known as {code}.", picture)
+                yield Figure(code, _("Known as {code}.").format(code=code), picture)
 
 
 def _candidates(seen: Seen) -> list[str]:
@@ -316,38 +342,44 @@ def _candidates(seen: Seen) -> list[str]:
 def facts_of(seen: Seen) -> Iterator[Fact]:
     """Say scale, size, crop, process data and what computed the answer."""
     if seen.um_per_px is None:
-        yield Fact("Scale", "unknown")
+        yield Fact(_("Scale"), _("unknown"))
     else:
-        by = SOURCES_OF_SCALE.get(seen.um_per_px_source or "", seen.um_per_px_source or "")
-        yield Fact("Scale", f"{seen.um_per_px:.4g} µm per pixel, from {by}")
-    yield Fact("Image", f"{seen.width} × {seen.height} px{_page(seen)}")
+        said = _("{um} µm per pixel, from {witness}")
+        um, by = decimal(seen.um_per_px, ".4g"), scale_source(seen.um_per_px_source or "")
+        yield Fact(_("Scale"), said.format(um=um, witness=by))
+    yield Fact(_("Image"), f"{seen.width} × {seen.height} px{_page(seen)}")
     if seen.crop is not None:
         x0, y0, x1, y1 = seen.crop
         kept = (x1 - x0) * (y1 - y0) / (seen.width * seen.height)
-        yield Fact("Kept", f"{x1 - x0} × {y1 - y0} px, {percent(kept)} of the field")
+        said = _("{width} × {height} px, {share} of the field")
+        yield Fact(_("Kept"), said.format(width=x1 - x0, height=y1 - y0, share=percent(kept)))
     for column, name in PROCESS_NAMES.items():
         if value := seen.process_data.get(column):
-            yield Fact(name, value)
+            yield Fact(_(name), value)
     if seen.p_value is not None:
-        yield Fact("Strangeness", f"p = {seen.p_value:.2g}")
+        yield Fact(_("Strangeness"), f"p = {decimal(seen.p_value, '.2g')}")
     if seen.bundle:
-        yield Fact("Bundle", f"{seen.bundle} ({', '.join(x for x in _engine(seen) if x)})")
-    yield Fact("File", seen.path)
+        yield Fact(_("Bundle"), f"{seen.bundle} ({', '.join(x for x in _engine(seen) if x)})")
+    yield Fact(_("File"), seen.path)
 
 
 def _engine(seen: Seen) -> Sequence[str]:
-    return (seen.engine, seen.precision, f"crop recipe {seen.recipe}" if seen.recipe else "")
+    return (
+        seen.engine,
+        seen.precision,
+        _("crop recipe {recipe}").format(recipe=seen.recipe) if seen.recipe else "",
+    )
 
 
 def _page(seen: Seen) -> str:
-    return f", page {seen.page + 1}" if seen.page else ""
+    return _(", page {n}").format(n=seen.page + 1) if seen.page else ""
 
 
 def warnings_of(seen: Seen) -> Iterator[str]:
     """Say the crop's warnings in words; an unknown one speaks for itself."""
     for word in seen.warnings:
         if not word.startswith("input_defect"):
-            yield WARNINGS.get(word, _sentence(word.replace("_", " ")))
+            yield _(WARNINGS.get(word) or _sentence(word.replace("_", " ")))
 
 
 def said_of(said: Said) -> str:
@@ -355,10 +387,10 @@ def said_of(said: Said) -> str:
     if said.kind == "code":
         return said.code or ""
     if said.kind == "strange":
-        return f"strange: {reports.strange_kind(said.strange_kind or '')}"
+        return _("strange: {kind}").format(kind=reports.strange_kind(said.strange_kind or ""))
     if said.kind == "unusable":
-        return f"unusable: {reports.unusable_why(said.why or '')}"
-    return "cannot tell"
+        return _("unusable: {why}").format(why=reports.unusable_why(said.why or ""))
+    return _("cannot tell")
 
 
 def decision_of(said: Said, zone: str) -> Decision:

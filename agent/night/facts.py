@@ -19,6 +19,8 @@ from agent.night.outages import Outage, is_free, outages
 from agent.night.period import local, period_of
 from agent.night.trends import CONTROL, Tally, Trend, tally, trends
 from agent.store import OUTAGE
+from reports import Language, ngettext
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -42,6 +44,7 @@ class NightSettings:
         words: Structure code → what it means, in the taxonomy's order.
         config: Fingerprint of the settings, "" if unknown.
         free_days: Days on which nothing is to be expected: weekdays by name, or ISO dates.
+        language: Of the report.
     """
 
     site: str
@@ -54,6 +57,7 @@ class NightSettings:
     words: Mapping[str, str] = field(default_factory=dict)
     config: str = ""
     free_days: tuple[str, ...] = ()
+    language: Language = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +223,7 @@ class NightFacts:
     sources: tuple[Folder, ...]
     agreement: Agreement | None = None
     outages: tuple[Outage, ...] = ()
+    language: Language = "en"
 
     @property
     def running(self) -> bool:
@@ -290,6 +295,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         sources=sources,
         agreement=agreement(store.labelled(origin="watch"), store.pairs(), until=until),
         outages=away,
+        language=settings.language,
     )
 
 
@@ -534,13 +540,17 @@ def _summary(
 
 def _empty(zone: str, newest: datetime | None, away: tuple[Outage, ...], *, free: bool) -> str:
     if away:
-        said = "; ".join(f"{one.source} was {one.said(zone)}" for one in away)
-        return f"Nothing came in this night: {said}"
+        said = "; ".join(
+            _("{source} was {how}").format(source=one.source, how=one.said(zone)) for one in away
+        )
+        return _("Nothing came in this night: {why}").format(why=said)
     if free:
-        return "Nothing came, as planned"
+        return _("Nothing came, as planned")
     if newest is None:
-        return "Nothing came in this night, and no file has come yet"
-    return f"Nothing came in this night; the last file was done {local(newest, zone)}"
+        return _("Nothing came in this night, and no file has come yet")
+    return _("Nothing came in this night; the last file was done {at}").format(
+        at=local(newest, zone)
+    )
 
 
 def _headline(
@@ -550,14 +560,21 @@ def _headline(
 ) -> str:
     if waiting or unusable:
         parts = [
-            counted(len(waiting), "micrograph") if waiting else "",
-            counted(len(unusable), "file") if unusable else "",
+            micrographs(len(waiting)) if waiting else "",
+            ngettext("{n} file", "{n} files", len(unusable)).format(n=len(unusable))
+            if unusable
+            else "",
         ]
-        subject = " and ".join(part for part in parts if part)
-        return f"{subject} {'needs' if len(waiting) + len(unusable) == 1 else 'need'} a person"
-    return f"Nothing needs a person: {counted(len(seen), 'micrograph')}, all settled"
+        subject = _(" and ").join(part for part in parts if part)
+        some = ngettext(
+            "{what} needs a person", "{what} need a person", len(waiting) + len(unusable)
+        )
+        return some.format(what=subject)
+    return _("Nothing needs a person: {micrographs}, all settled").format(
+        micrographs=micrographs(len(seen))
+    )
 
 
-def counted(n: int, noun: str) -> str:
-    """Say "1 file", "2 files"."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+def micrographs(n: int) -> str:
+    """Say "1 micrograph", "2 micrographs"."""
+    return ngettext("{n} micrograph", "{n} micrographs", n).format(n=n)

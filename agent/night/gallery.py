@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agent import pictures
 from agent.pictures import Palette
 from reports import Picture
+from reports import gettext as _
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,8 +56,22 @@ def note_of(heat: NDArray[np.floating], which: str, limit: float) -> str:
     """Say what a map shows where colour alone would leave doubt."""
     if which == "strangeness":
         reached = bool((heat >= 1).any())
-        return "" if reached else "nothing reaches the alarm level"
-    return "" if pictures.has_evidence(heat, limit=limit) else "no positive evidence"
+        return "" if reached else _("nothing reaches the alarm level")
+    return "" if pictures.has_evidence(heat, limit=limit) else _("no positive evidence")
+
+
+def outlined(seen: Seen) -> str:
+    """Say what the picture of the whole field shows, for who cannot see it."""
+    return _("Whole field of {name}, the kept rectangle outlined").format(name=seen.name)
+
+
+def map_over(which: str) -> str:
+    """Say which map lies over the crop, for who cannot see it."""
+    return {
+        "subtype": _("Map of the subtype over the crop"),
+        "size": _("Map of the size over the crop"),
+        "strangeness": _("Map of strangeness over the crop"),
+    }[which]
 
 
 class Embedded:
@@ -90,16 +105,18 @@ class Embedded:
                 polygon=seen.polygon,
                 marks=seen.marks,
             )
-        return jpeg(preview, f"Whole field of {seen.name}, the kept rectangle outlined")
+        return jpeg(preview, outlined(seen))
 
     def heat(self, seen: Seen, which: str) -> tuple[Picture | None, str]:
         """One map over the crop, and what has to be said of it."""
-        return self._drawn(seen).get(which, (None, "no map was kept"))
+        return self._drawn(seen).get(which, (None, _("no map was kept")))
 
     def known(self, key: str, code: str) -> Picture | None:
         """A known micrograph's thumbnail, by its training key."""
         if key not in self._known:
-            self._known[key] = self._thumbnail(*place_of(key), f"Known {code}", NEAR_PX)
+            self._known[key] = self._thumbnail(
+                *place_of(key), _("Known {code}").format(code=code), NEAR_PX
+            )
         return self._known[key]
 
     def thumbnail(self, seen: Seen) -> Picture | None:
@@ -126,7 +143,7 @@ class Embedded:
             return {"crop": (None, "")}
         crop = pictures.fitted(full, CARD_PX)
         shown = pictures.place(crop, seen.where, field_width=full.shape[1]) if seen.where else crop
-        drawn: Drawn = {"crop": (jpeg(shown, f"Crop of {seen.name}"), "")}
+        drawn: Drawn = {"crop": (jpeg(shown, _("Crop of {name}").format(name=seen.name)), "")}
         maps = self._archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
         for which in DRAWN & maps.keys():
             heat = maps[which]
@@ -134,7 +151,7 @@ class Embedded:
             over = pictures.heat_overlay(crop, heat, limit=limit, palette=palette_of(which))
             note = note_of(heat, which, limit)
             drawn[which] = (
-                jpeg(over, f"Map of {which} over the crop; {note or 'see caption'}"),
+                jpeg(over, "; ".join((map_over(which), note or _("see caption")))),
                 note,
             )
         return drawn

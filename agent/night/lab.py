@@ -12,8 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import reports
 from agent.errors import BadBundle
 from agent.night.facts import NightSettings
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -28,6 +30,8 @@ def night_settings(settings: Settings, store: Store) -> NightSettings:
         BadBundle: The current bundle has no readable taxonomy.
         model.TaxonomyError: The lab's own taxonomy cannot be used.
     """
+    with reports.speaking(settings.report.language):
+        words = words_of(taxonomy_in_force(settings, store))
     return NightSettings(
         site=settings.site.name,
         zone=settings.site.time_zone,
@@ -36,7 +40,8 @@ def night_settings(settings: Settings, store: Store) -> NightSettings:
         min_probability=settings.triage.min_probability,
         review_url=review_url(settings),
         software=software(),
-        words=words_of(taxonomy_in_force(settings, store)),
+        words=words,
+        language=settings.report.language,
         config=_fingerprint(settings),
         free_days=settings.night.free_days,
     )
@@ -79,9 +84,11 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
 
 
 def words_of(taxonomy: Taxonomy) -> dict[str, str]:
-    """Say what each structure code means, in the taxonomy's order."""
+    """Say what each structure code means, in the taxonomy's order; a lab's own title stays."""
     return {
-        subtype.name + size.name: f"{subtype.title}, {size.title}" if size.title else subtype.title
+        subtype.name + size.name: ", ".join(
+            _(title) for title in (subtype.title, size.title) if title
+        )
         for subtype in taxonomy.subtypes
         for size in subtype.sizes
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from agent.night.period import local
 from agent.settings import WEEKDAYS
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,8 +36,10 @@ class Outage:
     def said(self, zone: str) -> str:
         """Say it as a person reads it."""
         if self.until is None:
-            return f"not reachable since {local(self.since, zone)}"
-        return f"not reachable from {local(self.since, zone)} to {local(self.until, zone)}"
+            return _("not reachable since {at}").format(at=local(self.since, zone))
+        return _("not reachable from {since} to {until}").format(
+            since=local(self.since, zone), until=local(self.until, zone)
+        )
 
 
 def outages(

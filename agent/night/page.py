@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import reports
 from agent.night.cards import card_of, percent, row_of
-from agent.night.facts import counted
+from agent.night.facts import micrographs
 from agent.night.gallery import Embedded, scale_picture
 from agent.night.period import local, local_full, title_of
 from agent.night.trends import BASELINE_NIGHTS, BASELINE_SPECIMENS
@@ -38,7 +38,11 @@ from reports import (
     Tone,
     Unusable,
     Verdict,
+    decimal,
+    marked,
+    ngettext,
 )
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,15 +61,15 @@ ROWS_PER_PAGE = 500
 LINES_PER_TABLE = 1000
 
 REASON_LINES = (
-    ("strange", "problem", "not comparable with the reference images"),
-    ("uncertain", "attention", "where the model is unsure of the code"),
-    ("scale_unknown", "attention", "without a known scale"),
-    ("scale_conflict", "attention", "whose scales disagree"),
-    ("input_defect", "attention", "with an image or preparation defect"),
-    ("unexpected_subtype", "attention", "of another subtype than expected"),
-    ("out_of_scope", "attention", "outside what the model was validated on"),
-    ("untrained", "attention", "waiting for a first model"),
-    ("control_sample", "attention", "picked as control sample"),
+    ("strange", "problem", marked("not comparable with the reference images")),
+    ("uncertain", "attention", marked("where the model is unsure of the code")),
+    ("scale_unknown", "attention", marked("without a known scale")),
+    ("scale_conflict", "attention", marked("whose scales disagree")),
+    ("input_defect", "attention", marked("with an image or preparation defect")),
+    ("unexpected_subtype", "attention", marked("of another subtype than expected")),
+    ("out_of_scope", "attention", marked("outside what the model was validated on")),
+    ("untrained", "attention", marked("waiting for a first model")),
+    ("control_sample", "attention", marked("picked as control sample")),
 )
 
 
@@ -141,7 +145,7 @@ def _by_weight(flagged: Iterator[Seen] | Sequence[Seen]) -> list[Seen]:
 
 
 def _card(one: Seen, facts: NightFacts, gallery: Embedded) -> Card:
-    review = Link("Decide", f"{facts.review_url}/review/{one.id}") if facts.review_url else None
+    review = Link(_("Decide"), f"{facts.review_url}/review/{one.id}") if facts.review_url else None
     return card_of(one, gallery, zone=facts.zone, words=facts.words, review=review)
 
 
@@ -198,15 +202,18 @@ def _more(
             site=facts.site,
             date=facts.night.isoformat(),
             title=title_of(facts.night),
-            heading=f"{'What needs a person' if some else 'Handled automatically'}, "
-            f"page {number + 1} of {total + 1}",
+            heading=_("{what}, page {n} of {total}").format(
+                what=_("What needs a person") if some else _("Handled automatically"),
+                n=number + 1,
+                total=total + 1,
+            ),
             cards=some,
             rows=lines,
             evidence_scale=evidence,
             alarm_scale=alarm,
-            back=Link("First page", f"../{facts.night}.html"),
-            previous=Link("Previous page", page_name(number - 1)) if number > 1 else None,
-            next=Link("Next page", page_name(number + 1)) if number < total else None,
+            back=Link(_("First page"), f"../{facts.night}.html"),
+            previous=Link(_("Previous page"), page_name(number - 1)) if number > 1 else None,
+            next=Link(_("Next page"), page_name(number + 1)) if number < total else None,
             generated=stamp,
         )
         for number, (some, lines) in enumerate(contents, start=1)
@@ -233,8 +240,11 @@ def _night(
         site=facts.site,
         date=day,
         title=title_of(facts.night),
-        period=f"{local(facts.after, facts.zone)} to {local(facts.until, facts.zone)}, "
-        f"{facts.zone}",
+        period=_("{after} to {until}, {zone}").format(
+            after=local(facts.after, facts.zone),
+            until=local(facts.until, facts.zone),
+            zone=facts.zone,
+        ),
         running=facts.running,
         revision=revision,
         verdict=_verdict(facts),
@@ -263,14 +273,14 @@ def _night(
         provenance=tuple(_provenance(facts, revision)),
         generated=stamp,
         beside=(Link("CSV", f"{day}.csv"), Link("JSON", f"{day}.json")),
-        older=Link("All nights", "index.html"),
+        older=Link(_("All nights"), "index.html"),
     )
 
 
 def _scales() -> tuple[reports.Picture, reports.Picture]:
     return (
-        scale_picture(Palette.EVIDENCE, "scale from violet, against, to orange, for the answer"),
-        scale_picture(Palette.ALARM, "scale from grey, ordinary, to yellow, strange"),
+        scale_picture(Palette.EVIDENCE, _("scale from violet, against, to orange, for the answer")),
+        scale_picture(Palette.ALARM, _("scale from grey, ordinary, to yellow, strange")),
     )
 
 
@@ -293,35 +303,43 @@ def _reason_lines(facts: NightFacts) -> Iterator[Line]:
     counts = Counter(one.reasons[0] for one in waiting if one.reasons)
     for word, tone, text in REASON_LINES:
         if n := counts[word]:
-            noun = "micrograph" if n == 1 else "micrographs"
-            yield Line(Tone(tone), str(n), f"{noun} {text}", f"#m-{first[word]}")
+            noun = ngettext("micrograph {which}", "micrographs {which}", n)
+            yield Line(Tone(tone), str(n), noun.format(which=_(text)), f"#m-{first[word]}")
     decided = sum(one.needs_a_person and not one.waits for one in facts.micrographs)
     if decided:
-        yield Line(Tone.CALM, str(decided), "flagged and decided already", "#review")
+        yield Line(Tone.CALM, str(decided), _("flagged and decided already"), "#review")
 
 
 def _file_lines(facts: NightFacts) -> Iterator[Line]:
     if facts.unusable:
-        kinds = Counter(reports.file_code(file.code)[0].lower() for file in facts.unusable)
+        kinds = Counter(_within(reports.file_code(file.code)[0]) for file in facts.unusable)
         said = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
-        noun = "file that" if len(facts.unusable) == 1 else "files that"
-        yield Line(
-            Tone.ATTENTION,
-            str(len(facts.unusable)),
-            f"{noun} could not be used: {said}",
-            "#unusable",
+        text = ngettext(
+            "file that could not be used: {kinds}",
+            "files that could not be used: {kinds}",
+            len(facts.unusable),
         )
+        yield Line(Tone.ATTENTION, str(len(facts.unusable)), text.format(kinds=said), "#unusable")
 
 
 def _source_lines(facts: NightFacts) -> Iterator[Line]:
     for folder in facts.sources:
         state, tone = _state(folder, facts)
         if tone is not Tone.CALM:
-            yield Line(tone, "1", f"source {folder.name}: {state}", "#sources")
+            yield Line(tone, "1", _source_line(folder.name, state), "#sources")
     for one in facts.outages:
         if one.until is not None:
-            said = f"source {one.source}: {one.said(facts.zone)}"
+            said = _source_line(one.source, one.said(facts.zone))
             yield Line(Tone.ATTENTION, "1", said, "#sources")
+
+
+def _source_line(name: str, how: str) -> str:
+    return _("source {name}: {how}").format(name=name, how=how)
+
+
+def _within(title: str) -> str:
+    """Say a title within a sentence: German keeps the capitals of its nouns."""
+    return title.lower() if reports.language() == "en" else title
 
 
 def _expected(facts: NightFacts) -> str:
@@ -330,11 +348,23 @@ def _expected(facts: NightFacts) -> str:
         return ""
     flagged = sum(one.strange for one in judged)
     chance = facts.alpha * len(judged)
-    about = f"about {chance:.0f}" if chance >= 1.5 else f"about {chance:.1f}"  # noqa: PLR2004
-    said = f"of which {about} are" if flagged > chance else f"where {about} are"
-    return (
-        f"{counted(len(judged), 'micrograph')} judged, {flagged} flagged as strange, {said} "
-        f"expected by chance alone (alarm rate {percent(facts.alpha)}{_per_specimen(facts)})."
+    said = (
+        _(
+            "{micrographs} judged, {flagged} flagged as strange, of which about {chance} are "
+            "expected by chance alone (alarm rate {alpha}{per_specimen})."
+        )
+        if flagged > chance
+        else _(
+            "{micrographs} judged, {flagged} flagged as strange, where about {chance} are "
+            "expected by chance alone (alarm rate {alpha}{per_specimen})."
+        )
+    )
+    return said.format(
+        micrographs=micrographs(len(judged)),
+        flagged=flagged,
+        chance=decimal(chance, ".0f" if chance >= 1.5 else ".1f"),  # noqa: PLR2004
+        alpha=percent(facts.alpha),
+        per_specimen=_per_specimen(facts),
     )
 
 
@@ -349,7 +379,9 @@ def _per_specimen(facts: NightFacts) -> str:
     if usual < 2:  # noqa: PLR2004 - a specimen of one field is no more than its field
         return ""
     share = percent(1 - (1 - facts.alpha) ** usual)
-    return f"; of good specimens with {usual} fields {share} have a flagged one"
+    return _("; of good specimens with {n} fields {share} have a flagged one").format(
+        n=usual, share=share
+    )
 
 
 def _trend_lines(facts: NightFacts) -> Iterator[Line]:
@@ -360,38 +392,60 @@ def _trend_lines(facts: NightFacts) -> Iterator[Line]:
 
 def _alarm(one: Trend) -> str:
     usual, last = percent(one.usual_bad / one.usual_n), one.points[-1]
-    said = f"of {last.n} specimens of {_material(one)} are {one.measure}"
     if one.alarm == "night":
-        return f"{said}: more than usual ({usual})"
-    return f"{said}, and {one.run} nights in a row were above the usual {usual}"
+        said = _("of {n} specimens of {material} are {measure}: more than usual ({usual})")
+    else:
+        said = _(
+            "of {n} specimens of {material} are {measure}, and {run} nights in a row were above "
+            "the usual {usual}"
+        )
+    return said.format(
+        n=last.n, material=_material(one), measure=_measure(one), usual=usual, run=one.run
+    )
 
 
 def _material(one: Trend) -> str:
-    return one.material or "unnamed material"
+    return one.material or _("unnamed material")
+
+
+def _measure(one: Trend) -> str:
+    return {"strange": _("strange"), "doubtful": _("doubtful")}[one.measure]
 
 
 def _trend(one: Trend) -> reports.Trend:
-    title = f"{one.measure.capitalize()} specimens, {_material(one)}"
+    titles = {
+        "strange": _("Strange specimens, {material}"),
+        "doubtful": _("Doubtful specimens, {material}"),
+    }
+    title = titles[one.measure].format(material=_material(one))
     if not one.points:
         return reports.Trend(
             title,
-            f"{one.nights} of {BASELINE_NIGHTS} nights that say what is usual have been; "
-            f"with at least {BASELINE_SPECIMENS} specimens it is drawn.",
+            _(
+                "{n} of {of} nights that say what is usual have been; with at least {specimens} "
+                "specimens it is drawn."
+            ).format(n=one.nights, of=BASELINE_NIGHTS, specimens=BASELINE_SPECIMENS),
             Tone.CALM,
             (),
             0.0,
         )
     usual = one.usual_bad / one.usual_n
     said = _alarm(one) if one.alarm else ""
-    text = f"{one.points[-1].bad} {said}." if said else "As usual."
+    text = f"{one.points[-1].bad} {said}." if said else _("As usual.")
     return reports.Trend(
         title,
-        f"{text} Usual: {one.usual_bad} of {one.usual_n} ({percent(usual)}), "
-        f"by the first nights under bundle {one.bundle}.",
+        _(
+            "{text} Usual: {bad} of {n} ({share}), by the first nights under bundle {bundle}."
+        ).format(
+            text=text,
+            bad=one.usual_bad,
+            n=one.usual_n,
+            share=percent(usual),
+            bundle=one.bundle,
+        ),
         Tone.ATTENTION if one.alarm else Tone.CALM,
         tuple(
-            reports.TrendPoint(f"{p.night.day} {p.night:%b}", p.n, p.bad, p.limit)
-            for p in one.points
+            reports.TrendPoint(reports.short_day(p.night), p.n, p.bad, p.limit) for p in one.points
         ),
         usual,
     )
@@ -403,17 +457,18 @@ def _agreement(facts: NightFacts) -> Iterator[Fact]:
     if found is None:
         return
     if found.n:
-        yield Fact("Decided in the last 90 days", _share(found.same, found.n))
+        yield Fact(_("Decided in the last 90 days"), _share(found.same, found.n))
     if found.blind_n:
-        yield Fact("Of those without seeing the answer", _share(found.blind_same, found.blind_n))
+        yield Fact(_("Of those without seeing the answer"), _share(found.blind_same, found.blind_n))
     if found.two_n:
-        yield Fact("Two people, unseen by each other", _share(found.two_same, found.two_n))
+        yield Fact(_("Two people, unseen by each other"), _share(found.two_same, found.two_n))
 
 
 def _share(same: int, n: int) -> str:
     sure = wilson(same, n)
     low, high = percent(sure.low or 0.0), percent(sure.high or 0.0)
-    return f"{same} of {n} the same code (95 % interval {low} to {high})"
+    said = _("{same} of {n} the same code (95 % interval {low} to {high})")
+    return said.format(same=same, n=n, low=low, high=high)
 
 
 def _codes(facts: NightFacts) -> Iterator[CodeCount]:
@@ -421,7 +476,7 @@ def _codes(facts: NightFacts) -> Iterator[CodeCount]:
     review: Counter[str] = Counter()
     for one in facts.micrographs:
         counter = review if one.needs_a_person else automatic
-        counter[one.structure_code or "no code"] += 1
+        counter[one.structure_code or _("no code")] += 1
     known = [code for code in facts.words if automatic[code] + review[code]]
     others = sorted((automatic.keys() | review.keys()) - facts.words.keys())
     for code in (*known, *others):
@@ -457,20 +512,24 @@ def _source(folder: Folder, facts: NightFacts) -> SourceCount:
 
 def _state(folder: Folder, facts: NightFacts) -> tuple[str, Tone]:
     if not folder.online:
-        since = f" since {local(folder.offline_since, facts.zone)}" if folder.offline_since else ""
-        return f"not reachable{since}", Tone.PROBLEM
+        if folder.offline_since is None:
+            return _("not reachable"), Tone.PROBLEM
+        since = local(folder.offline_since, facts.zone)
+        return _("not reachable since {at}").format(at=since), Tone.PROBLEM
     if folder.problem:
         return folder.problem, Tone.ATTENTION
-    return "reachable", Tone.CALM
+    return _("reachable"), Tone.CALM
 
 
 def _unusable(file: Failed, facts: NightFacts) -> Unusable:
     title, action = reports.file_code(file.code)
     again = ""
     if file.state == "failed":
-        title, action = "Failed for now", "Nothing to do yet: the agent tries again by itself."
-        when = f" {local(file.next_try_at, facts.zone)}" if file.next_try_at else ""
-        again = f"tried {counted(file.attempts, 'time')}, again{when}"
+        title = _("Failed for now")
+        action = _("Nothing to do yet: the agent tries again by itself.")
+        again = ngettext("tried {n} time, again {at}", "tried {n} times, again {at}", file.attempts)
+        at = local(file.next_try_at, facts.zone) if file.next_try_at else ""
+        again = again.format(n=file.attempts, at=at).strip()
     return Unusable(
         path=file.path,
         source=file.source,
@@ -487,43 +546,61 @@ def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
     cards = sum(len(page.cards) for page in more)
     rows = sum(len(page.rows) for page in more)
     parts = [
-        f"{counted(cards, 'micrograph')} more that need a person" if cards else "",
-        f"{counted(rows, 'micrograph')} more that were handled automatically" if rows else "",
+        _("{micrographs} more that need a person").format(micrographs=micrographs(cards))
+        if cards
+        else "",
+        _("{micrographs} more that were handled automatically").format(
+            micrographs=micrographs(rows)
+        )
+        if rows
+        else "",
     ]
-    said = " and ".join(part for part in parts if part)
-    sentences = [f"To keep this page small, {said} stand on pages of their own." if said else ""]
-    for files, what in ((facts.unusable, "files not used"), (facts.duplicates, "duplicates")):
+    said = _(" and ").join(part for part in parts if part)
+    own = _("To keep this page small, {what} stand on pages of their own.")
+    sentences = [own.format(what=said) if said else ""]
+    for files, what in (
+        (facts.unusable, _("{n} more files not used are named in the JSON file beside this page.")),
+        (facts.duplicates, _("{n} more duplicates are named in the JSON file beside this page.")),
+    ):
         if (over := len(files) - LINES_PER_TABLE) > 0:
-            sentences.append(f"{over} more {what} are named in the JSON file beside this page.")
+            sentences.append(what.format(n=over))
     return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _provenance(facts: NightFacts, revision: int) -> Iterator[Fact]:
-    yield Fact("Software", facts.software)
+    yield Fact(_("Software"), facts.software)
     used: Mapping[str, int] = Counter(
-        f"{one.bundle} · {one.engine} {one.precision} · crop recipe {one.recipe}"
+        f"{one.bundle} · {one.engine} {one.precision} · "
+        + _("crop recipe {recipe}").format(recipe=one.recipe)
         for one in facts.micrographs
         if one.bundle
     )
     for bundle, n in sorted(used.items()):
-        yield Fact("Bundle", f"{bundle} · {counted(n, 'micrograph')}")
+        yield Fact(_("Bundle"), f"{bundle} · {micrographs(n)}")
     if not used:
-        yield Fact("Bundle", facts.bundle or "none yet")
+        yield Fact(_("Bundle"), facts.bundle or _("none yet"))
     yield Fact(
-        "Thresholds",
-        f"strangeness alarm below p = {facts.alpha:g}; "
-        f"uncertain below {percent(facts.min_probability)}",
+        _("Thresholds"),
+        _("strangeness alarm below p = {alpha}; uncertain below {share}").format(
+            alpha=decimal(facts.alpha, "g"), share=percent(facts.min_probability)
+        ),
     )
-    yield Fact("Night", f"{facts.night}, by the time each result was stored")
-    yield Fact("Period", f"({_utc(facts.after)}, {_utc(facts.until)}], shown in {facts.zone}")
-    frozen = "gathered, night still running" if facts.running else f"frozen, revision {revision}"
-    yield Fact("Facts", f"{frozen}, {_utc(facts.gathered_at)}")
-    yield Fact("Database", facts.database)
-    if facts.config:
-        yield Fact("Settings", facts.config)
+    said = _("{night}, by the time each result was stored")
+    yield Fact(_("Night"), said.format(night=facts.night))
     yield Fact(
-        "Size numbers",
-        "in-house needle-length chart, its numbering alludes to ISO 643; no grain-size rating",
+        _("Period"),
+        f"({_utc(facts.after)}, {_utc(facts.until)}], "
+        + _("shown in {zone}").format(zone=facts.zone),
+    )
+    frozen = _("frozen, revision {n}").format(n=revision)
+    kept = _("gathered, night still running") if facts.running else frozen
+    yield Fact(_("Facts"), f"{kept}, {_utc(facts.gathered_at)}")
+    yield Fact(_("Database"), facts.database)
+    if facts.config:
+        yield Fact(_("Settings"), facts.config)
+    yield Fact(
+        _("Size numbers"),
+        _("in-house needle-length chart, its numbering alludes to ISO 643; no grain-size rating"),
     )
 
 

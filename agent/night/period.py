@@ -10,6 +10,8 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+import reports
+
 
 def end_of(night: date, at: time, zone: str) -> datetime:
     """Say when a night ends, aware UTC; a wall time that is skipped ends an hour later by it."""
@@ -30,16 +32,14 @@ def night_of(instant: datetime, at: time, zone: str) -> date:
 
 def local(instant: datetime, zone: str) -> str:
     """Say an instant as a person at the site reads it, such as "24 Nov 02:14"."""
-    here = instant.astimezone(ZoneInfo(zone))
-    return f"{here.day} {here:%b %H:%M}"
+    return reports.day_and_time(instant.astimezone(ZoneInfo(zone)))
 
 
 def local_full(instant: datetime, zone: str) -> str:
     """Say an instant with its year and seconds."""
-    here = instant.astimezone(ZoneInfo(zone))
-    return f"{here.day} {here:%b %Y %H:%M:%S}"
+    return reports.with_seconds(instant.astimezone(ZoneInfo(zone)))
 
 
 def title_of(night: date) -> str:
     """Say a night's name, such as "Tuesday 24 November 2026"."""
-    return f"{night:%A} {night.day} {night:%B %Y}"
+    return reports.whole_date(night)

@@ -19,6 +19,7 @@ from agent.night.page import lay_out, page_name
 from agent.night.period import end_of, local_full, night_of, title_of
 from agent.night.records import csv_of, record_of
 from reports import Index, NightLine, Tone
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,22 +78,26 @@ def write_report(
     Raises:
         OSError: The folder cannot be written.
     """
-    facts, text, revision = _facts(store, night, settings, now=now, refresh=refresh)
+    with reports.speaking(settings.language):
+        facts, text, revision = _facts(store, night, settings, now=now, refresh=refresh)
     if facts.summary.planned and not facts.running:
         index = write_index(store, folder, settings, now=now)
         return Written(index, facts.summary, revision, running=False)
-    laid = lay_out(facts, archive, revision=revision, generated=now, on_drawn=on_drawn)
     beside = folder / night.isoformat()
-    for number, page in enumerate(laid.more, start=1):
-        write_whole({beside / page_name(number): reports.render_more(page).encode()})
     path = folder / f"{night}.html"
+    with reports.speaking(facts.language):  # as it was first reported, whatever is set by now
+        laid = lay_out(facts, archive, revision=revision, generated=now, on_drawn=on_drawn)
+        page = reports.render_night(laid.night)
+        more = [reports.render_more(one) for one in laid.more]
+    for number, text_of_page in enumerate(more, start=1):
+        write_whole({beside / page_name(number): text_of_page.encode()})
     write_whole(
         {
             folder / f"{night}.json": text.encode(),
             folder / f"{night}.csv": csv_of(
                 record_of(seen, facts.zone) for seen in facts.micrographs
             ).encode(),
-            path: reports.render_night(laid.night).encode(),
+            path: page.encode(),
         }
     )
     _clear(beside, keep={page_name(number) for number in range(1, len(laid.more) + 1)})
@@ -144,27 +149,28 @@ def write_index(
 ) -> Path:
     """Write the list of all nights; it says by itself when the newest is old."""
     rows = store.nights()
-    lines = [*_running_line(running), *(_line(row) for row in rows)]
     newest = max([row.frozen_at for row in rows] + ([now] if running else []), default=now)
-    index = Index(
-        site=settings.site,
-        nights=tuple(lines),
-        newest_at=local_full(newest, settings.zone),
-        newest_epoch_s=int(newest.timestamp()),
-        generated=local_full(now, settings.zone),
-    )
     path = folder / "index.html"
-    write_whole({path: reports.render_index(index).encode()})
+    with reports.speaking(settings.language):
+        index = Index(
+            site=settings.site,
+            nights=(*_running_line(running), *(_line(row) for row in rows)),
+            newest_at=local_full(newest, settings.zone),
+            newest_epoch_s=int(newest.timestamp()),
+            generated=local_full(now, settings.zone),
+        )
+        page = reports.render_index(index)
+    write_whole({path: page.encode()})
     return path
 
 
 def _running_line(facts: NightFacts | None) -> Iterator[NightLine]:
     if facts is not None:
-        yield _night_line(facts.summary, "still running")
+        yield _night_line(facts.summary, _("still running"))
 
 
 def _line(row: NightHead) -> NightLine:
-    note = f"revision {row.revision}" if row.revision > 1 else ""
+    note = _("revision {n}").format(n=row.revision) if row.revision > 1 else ""
     return _night_line(summary_of(row.head), note)
 
 

@@ -15,7 +15,7 @@
         thing.hidden = !fits;
         shown += fits ? 1 : 0;
       }
-      found.textContent = words.length ? shown + " of " + things.length + " shown" : "";
+      found.textContent = words.length ? found.dataset.found.replace("{n}", shown).replace("{of}", things.length) : "";
     });
   }
   for (const table of document.querySelectorAll("table[data-sort]")) {
@@ -33,7 +33,7 @@
         const body = table.tBodies[0];
         const value = function (row) { const cell = row.cells[column]; return cell.dataset.v || cell.textContent.trim(); };
         const rows = Array.from(body.rows).sort(function (a, b) {
-          return value(a).localeCompare(value(b), "en", { numeric: true }) * (down ? -1 : 1);
+          return value(a).localeCompare(value(b), document.documentElement.lang, { numeric: true }) * (down ? -1 : 1);
         });
         body.append.apply(body, rows);
       });
@@ -44,7 +44,7 @@
     const days = Math.floor((Date.now() / 1000 - Number(written.dataset.newest)) / 86400);
     if (days >= 1) {
       written.hidden = false;
-      written.textContent = "The last report is " + days + (days === 1 ? " day" : " days") + " old: is the agent's PC on?";
+      written.textContent = days === 1 ? written.dataset.day : written.dataset.days.replace("{n}", days);
     }
   }
 }());

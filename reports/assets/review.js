@@ -3,6 +3,7 @@
 (function () {
   const queue = document.querySelector("[data-queue]");
   const desk = document.querySelector("[data-review]");
+  const words = desk ? JSON.parse(desk.dataset.words) : {};
   const pressed = {};
 
   function digit(event) {
@@ -15,7 +16,7 @@
   }
   function undo() {
     const button = document.querySelector("[data-undo]");
-    if (button) { button.click(); } else { say("There is nothing to take back here."); }
+    if (button) { button.click(); } else { say(words.nothing_to_undo); }
   }
   function say(text) {
     const place = document.querySelector("[data-say]");
@@ -73,7 +74,7 @@
   function press(button) {
     if (!button) { return; }
     const name = desk.querySelector("#by");
-    if (name && !name.value.trim()) { name.focus(); say("Say who you are first: it is asked once."); return; }
+    if (name && !name.value.trim()) { name.focus(); say(words.name_first); return; }
     button.click();
   }
   function choose(n) {
@@ -85,7 +86,7 @@
     close();
     row.classList.add("open");
     open = row;
-    say("Now the size: 1 is the coarsest. Esc leaves.");
+    say(words.now_size);
   }
   function list(key) {
     const wanted = lists.find(function (one) { return one.dataset.list === key; });
@@ -111,13 +112,13 @@
     const at = all.findIndex(function (one) { return one.checked; });
     const next = all[(at + 1) % all.length];
     next.checked = true;
-    say("Criterion: " + next.parentElement.textContent.trim());
+    say(words.criterion + " " + next.parentElement.textContent.trim());
   }
   function together() {
     const box = desk.querySelector("[data-together]");
-    if (!box) { say("No other field of this specimen waits."); return; }
+    if (!box) { say(words.no_other); return; }
     box.checked = !box.checked;
-    say(box.checked ? box.parentElement.textContent.trim().replace(/ A$/, ".") : "For this field alone.");
+    say(box.checked ? box.parentElement.textContent.trim().replace(/ A$/, ".") : words.alone);
   }
   const slider = desk.querySelector("#opacity");
   function shown() {

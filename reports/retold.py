@@ -1,0 +1,84 @@
+"""Say sentences that were kept in English in the language of the page.
+
+In:  a sentence as a database keeps it. Out: the same in the language spoken. Next: `agent.night`.
+What a model or a rule finds is written down in English at that moment, for every language a lab
+may set later. So it is told apart by its form here; a sentence of no known form stays as it was.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from reports.language import decimal, gettext, language, marked
+
+FORMS: tuple[str, ...] = (
+    # how strange a micrograph is, and where
+    marked("Not comparable with the reference images: {rare}; {what}."),
+    marked("{what} (the strangest spot has {area} µm²)"),
+    marked("Stranger than all {n} known images"),
+    marked("stranger than all {n} known images"),
+    marked("Like the known images"),
+    marked("like the known images"),
+    marked("1 in {n} known images looks this strange"),
+    marked("the whole field"),
+    marked("a part of the field, about 80 µm wide"),
+    marked("the structure of one place"),
+    marked("one place, by how dark, bright or coloured it is"),
+    marked("the structure of a patch, about 20 µm wide"),
+    marked("a patch about 20 µm wide, by how dark, bright or coloured it is"),
+    # what is wrong with an image or a preparation, and the remedy
+    marked("out of focus"),
+    marked("over- or underexposed"),
+    marked("too dark"),
+    marked("too bright"),
+    marked("too little contrast"),
+    marked("under-etched"),
+    marked("over-etched"),
+    marked("scratched"),
+    marked("stained"),
+    marked("too little steel in view"),
+    marked("shoot again"),
+    marked("shoot again with another exposure"),
+    marked("shoot again with more light"),
+    marked("shoot again with less light"),
+    marked("check the aperture and shoot again"),
+    marked("etch longer"),
+    marked("re-polish and re-etch"),
+    marked("re-polish and re-etch, or take another field"),
+    marked("clean and dry, or re-etch, or take another field"),
+    marked("take another field"),
+    # why a micrograph lies outside of what was validated
+    marked("material {material} has 0 validated specimens"),
+    marked("subtype {word} has 0 validated specimens of material {material}"),
+    marked("etchant {word} has 0 validated specimens of material {material}"),
+    marked("microscope {word} has 0 validated specimens of material {material}"),
+    marked("objective {word} has 0 validated specimens of material {material}"),
+    marked("magnification {word} has 0 validated specimens of material {material}"),
+    # sentences beside one another, after all that have a form of their own
+    "{one}; {other}.",
+    "{one}: {other}",
+    "{one}.",
+)
+"""The weightiest first: the first form that fits holds."""
+
+
+def retold(sentence: str) -> str:
+    """Say a kept sentence in the language of the page; an unknown one stays as it was kept."""
+    if language() == "en" or not sentence:
+        return sentence
+    if re.fullmatch(r"\d+\.\d+", sentence):
+        return decimal(float(sentence), "g")
+    for form, pattern in _patterns():
+        if found := pattern.fullmatch(sentence):
+            return gettext(form).format(**{k: retold(v) for k, v in found.groupdict().items()})
+    return sentence
+
+
+@cache
+def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((form, re.compile(_pattern(form))) for form in FORMS)
+
+
+def _pattern(form: str) -> str:
+    return re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(form))

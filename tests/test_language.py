@@ -1,0 +1,265 @@
+"""A page speaks one language, and a catalogue knows whatever a page can say."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from string import Formatter
+
+import pytest
+from catalogue import LANGUAGES, ROOT, known, said
+from lab import DAY, SETTINGS, Lab, minutes
+from page_facts import NIGHT, QUEUE, REVIEW
+
+import reports
+from agent.night import write_report
+from model.defects import DEFECTS
+from model.strangeness import _sentence, rarity
+from reports.retold import FORMS
+
+HOW = (
+    "a page says what no catalogue has. Run `python tests/catalogue.py`, write the empty "
+    "translations into reports/languages/*.po by hand, and run this test again"
+)
+KEYS = {"Enter", "Esc", "Martensight"}
+ENGLISH_ALONE = ("experiments.html", "trace.html")
+"""Pages for the record and for who teaches a model: in English whatever is set."""
+TEMPLATES = [
+    path
+    for path in sorted((ROOT / "reports" / "templates").glob("*.html"))
+    if path.name not in ENGLISH_ALONE
+]
+ENGLISH = {"the", "of", "and", "is", "are", "with", "from", "this", "that", "which", "what", "by"}
+AFTERWARDS = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
+GERMAN = dataclasses.replace(SETTINGS, language="de")
+
+
+def strings(message) -> tuple[str, ...]:
+    return message if isinstance(message, tuple) else (message,)
+
+
+def places(text: str) -> list[str]:
+    """The places of a message that are filled in, in either manner."""
+    return sorted(
+        [name for _, name, _, _ in Formatter().parse(re.sub(r"%\(\w+\)s", "", text)) if name]
+        + re.findall(r"%\((\w+)\)s", text)
+    )
+
+
+class Words(HTMLParser):
+    """What of a page is read: text, and what stands for pictures and fields."""
+
+    READ = ("alt", "title", "aria-label", "placeholder")
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[str] = []
+        self._skipped = 0
+        self.lang = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in self.READ and value]
+        self.lang = dict(attrs)["lang"] if tag == "html" else self.lang
+        self._skipped += tag in ("kbd", "code", "script", "style")
+
+    def handle_endtag(self, tag):
+        self._skipped -= tag in ("kbd", "code", "script", "style")
+
+    def handle_data(self, data):
+        if not self._skipped and data.strip():
+            self.found.append(data.strip())
+
+
+# --- the catalogue ------------------------------------------------------------------------------
+
+
+def test_every_message_of_a_page_is_translated():
+    wanted = {message.id for message in said() if message.id}
+
+    for path in LANGUAGES.glob("*.po"):
+        kept = known(path.stem)
+        filled = {m.id for m in kept if m.id and all(strings(m.string)) and not m.fuzzy}
+        assert wanted - filled == set(), f"{path.name}: {HOW}"
+        assert filled - wanted == set(), f"{path.name} knows what no page says. {HOW}"
+
+
+def test_a_translation_fills_in_the_same_places():
+    for message in known("de"):
+        if message.id:
+            wanted, said_of = places(strings(message.id)[-1]), strings(message.string)
+            assert places(said_of[-1]) == wanted, message.id
+            assert set(places(said_of[0])) <= set(wanted), message.id  # one thing needs no number
+
+
+def test_a_translation_has_the_markup_of_its_message():
+    for message in known("de"):
+        if message.id:
+            tags = [
+                re.findall(r"</?\w+>", one)
+                for one in (*strings(message.id), *strings(message.string))
+            ]
+            assert all(sorted(one) == sorted(tags[0]) for one in tags), message.id
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_template_says_nothing_past_the_catalogue(path):
+    text = re.sub(
+        r"\{%-? *trans\b.*?endtrans *-?%\}|\{% block kind .*?endblock %\}|\{#.*?#\}",
+        "",
+        path.read_text("utf-8"),
+        flags=re.DOTALL,
+    )
+    text = re.sub(r"\{%.*?%\}|\{\{.*?\}\}", " ", text, flags=re.DOTALL)
+
+    found = [word for one in Words(text).found for word in re.findall(r"[^\W\d_]{2,}", one)]
+
+    assert set(found) <= KEYS, f"write {{{{ _(…) }}}} or {{% trans %}} around it; then {HOW}"
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_template_translates_no_text_of_a_person(path):
+    # What is translated counts as our own text, and is not escaped.
+    for call in re.findall(r"\b_\(([^)]*)", path.read_text("utf-8")):
+        assert call[:1] in "'\"", f"{call} is no message of our own"
+
+
+def test_a_message_that_is_in_no_catalogue_is_said_in_english():
+    with reports.speaking("de"):
+        assert reports.gettext("not in any catalogue") == "not in any catalogue"
+        assert reports.ngettext("{n} moose", "{n} mooses", 2) == "{n} mooses"
+        assert reports.gettext("") == ""
+
+
+# --- numbers and dates --------------------------------------------------------------------------
+
+
+def test_numbers_and_dates_are_said_as_the_language_says_them():
+    at = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+    assert (reports.decimal(0.1234, ".2g"), reports.day_and_time(at)) == ("0.12", "4 Mar 05:06")
+    with reports.speaking("de"):
+        assert (reports.decimal(0.1234, ".2g"), reports.day_and_time(at)) == (
+            "0,12",
+            "4. März 05:06",
+        )
+        assert reports.whole_date(at.date()) == "Mittwoch, 4. März 2026"
+
+
+def test_a_language_ends_with_its_block():
+    with reports.speaking("de"), reports.speaking("en"):
+        assert reports.gettext("Order") == "Order"
+
+    assert reports.language() == "en"
+
+
+# --- what was kept in English -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p_value", [0.001, 0.01, 0.5])
+@pytest.mark.parametrize("flagged", [True, False])
+@pytest.mark.parametrize("look", ["whole", "window", "fine", "broad", "tone", "patch", "shade"])
+def test_every_sentence_of_strangeness_is_told_in_german(p_value, flagged, look):
+    kept = _sentence(rarity(p_value, 160), look, None, flagged=flagged)
+
+    with reports.speaking("de"):
+        told = reports.retold(kept)
+
+    assert not ENGLISH & set(re.findall(r"\w+", told.lower())), told
+
+
+def test_every_defect_is_told_in_german():
+    with reports.speaking("de"):
+        assert reports.retold("out of focus: shoot again") == "unscharf: noch einmal aufnehmen"
+        for defect in DEFECTS:
+            assert {defect.finding, defect.action} <= set(FORMS)
+            assert reports.retold(str(defect)) != str(defect)
+
+
+def test_a_sentence_of_no_known_form_stays_as_it_was_kept():
+    with reports.speaking("de"):
+        assert reports.retold("{0} % something") == "{0} % something"
+    assert reports.retold("out of focus: shoot again") == "out of focus: shoot again"
+
+
+# --- pages --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path / "data")
+    yield lab
+    lab.store.close()
+
+
+def a_night_of_everything(lab: Lab, settings=GERMAN) -> str:
+    for number, why in enumerate(reports.REASONS):
+        lab.take("G8", reasons=(why,), at=minutes(number), material="100Cr6", order="4711")
+    lab.take("G9-10", at=minutes(30))
+    lab.set_aside("cut.tif", "truncated", "")
+    lab.duplicate("copy.tif", lab.take("G7", at=minutes(31)))
+    written = write_report(
+        lab.store, lab.archive, lab.reports, DAY.date(), settings, now=AFTERWARDS
+    )
+    return written.path.read_text("utf-8")
+
+
+def english_in(page: str) -> list[str]:
+    return [
+        one
+        for one in Words(page).found
+        if ENGLISH & {word.strip(".,:;") for word in one.lower().split()}
+    ]
+
+
+def test_a_german_report_says_nothing_in_english(lab):
+    words = Words(a_night_of_everything(lab, dataclasses.replace(GERMAN, words={})))
+
+    assert words.lang == "de"
+    assert "9 Aufnahmen und 1 Datei sind anzusehen" in words.found
+    assert english_in(a_page_of(lab, "index.html")) == []
+    assert english_in(a_page_of(lab, f"{DAY.date()}.html")) == []
+
+
+def a_page_of(lab: Lab, name: str) -> str:
+    return (lab.reports / name).read_text("utf-8")
+
+
+def test_a_night_is_written_again_in_the_language_it_was_first_reported_in(lab):
+    first = a_night_of_everything(lab)
+
+    again = write_report(
+        lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=AFTERWARDS
+    ).path.read_text("utf-8")
+
+    assert again == first
+    assert Words(a_page_of(lab, "index.html")).lang == "en"
+
+
+def test_what_programs_read_stays_as_it_is_in_every_language(lab):
+    a_night_of_everything(lab)
+
+    row = (lab.reports / f"{DAY.date()}.csv").read_text("utf-8").splitlines()[1]
+
+    assert ",review," in row
+    assert "24 Nov " in row
+
+
+@pytest.mark.parametrize(
+    ("render", "page"),
+    [
+        (reports.render_night, NIGHT),
+        (reports.render_queue, QUEUE),
+        (reports.render_review, REVIEW),
+    ],
+)
+def test_a_template_in_german_has_the_shape_it_has_in_english(render, page):
+    english = re.findall(r"<(\w+)", render(page))
+
+    with reports.speaking("de"):
+        german = render(page)
+
+    assert re.findall(r"<(\w+)", german) == english
+    assert '<html lang="de">' in german
