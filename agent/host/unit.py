@@ -232,6 +232,8 @@ Group={account}
 UMask=0027
 SyslogIdentifier=martensight
 Environment=MPLCONFIGDIR=/tmp/matplotlib XDG_CACHE_HOME=/tmp/cache
+# Pictures come and go in every size: without these glibc keeps more and more of their memory.
+Environment=MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=262144
 
 # It comes back whatever ends it: sooner at first, and every five minutes where a set-up is wrong.
 Restart=on-failure

@@ -2,6 +2,8 @@
 
     python tests/bench/soak.py [--minutes 30] [--every-s 10] [--bundle BUNDLE] [--keep FOLDER]
 
+As the unit of `agent service install` starts it: MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=262144.
+
 A pretend microscope exports drawn micrographs; `agent run` takes them, and somebody looks at the
 page. Twice a minute the memory of all its processes, its open files and its threads are counted.
 The first third is warming up. The table gives the slope of each over the rest with its 95 %
@@ -32,6 +34,7 @@ from agent.demo.drawing import draw
 
 PORT = 8795
 SAMPLE_S = 30.0
+UNIT = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144"}
 CODES = ("G7", "G8", "G9-10", "B7", "B8", "B9-10", "M8", "M9-10")
 
 
@@ -106,7 +109,7 @@ def run(lab: Path, minutes: float, every_s: float, bundle: Path | None) -> bool:
         promoted = [*agent, "models", "promote", bundle.name, "--by", "bench", "--reason", "soak"]
         subprocess.run(promoted, check=True)
     with (lab / "log").open("wb") as log:
-        process = subprocess.Popen([*agent, "run"], stdout=log, stderr=log)
+        process = subprocess.Popen([*agent, "run"], stdout=log, stderr=log, env=os.environ | UNIT)
     began_s, samples, exported = time.monotonic(), [], 0
     try:
         watched = psutil.Process(process.pid)
