@@ -294,9 +294,19 @@ class Retrain(_Section):
         20, ge=1, description="Fewer new labels than this are said to be too few."
     )
     max_loss_points: float = Field(
-        1.0,
-        ge=0,
-        description="Accuracy (points) a recommended candidate may lose on the test images.",
+        3.0, ge=0, description="Accuracy (points) a candidate may lose at the interval's far end."
+    )
+    min_accuracy: float = Field(
+        0.6, ge=0, le=1, description="Floor: share of right codes that any candidate must reach."
+    )
+    min_recall: float = Field(
+        0.2, ge=0, le=1, description="Floor: share of right answers that each code must reach."
+    )
+    may_flip_back: float = Field(
+        0.05, ge=0, le=1, description="Share of once corrected images that may be wrong again."
+    )
+    max_slowdown: float = Field(
+        1.5, ge=1, description="How many times as long as the current bundle it may take."
     )
 
 

@@ -15,11 +15,13 @@ from model.labels import Size, Subtype, Taxonomy, default_taxonomy, load_taxonom
 
 if TYPE_CHECKING:
     from model.bundle import Manifest, read_manifest, verify_bundle
+    from model.checks import Check, Rules
     from model.classify import Classifier, Prediction
-    from model.comparison import Comparison, compare
+    from model.comparison import Comparison, Finding, compare
     from model.conformal import alarm_rate_in_words, alarm_rate_warnings
     from model.converting import convert
     from model.dataset import Example, Split, folds, split
+    from model.duel import Duel, Matter, duelling
     from model.frame import Field
     from model.intervals import Estimate, at_most, bootstrap, wilson
     from model.leave_out import leave_out
@@ -36,16 +38,21 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _WHERE = {
     "NOT_TAUGHT": "metrics",
+    "Check": "checks",
     "Classifier": "classify",
     "Comparison": "comparison",
+    "Duel": "duel",
     "Estimate": "intervals",
     "Evaluation": "metrics",
     "Example": "dataset",
     "Field": "frame",
+    "Finding": "comparison",
     "Manifest": "bundle",
+    "Matter": "duel",
     "Plan": "plan",
     "Prediction": "classify",
     "Progress": "training",
+    "Rules": "checks",
     "Split": "dataset",
     "Strangeness": "strangeness",
     "alarm_rate_in_words": "conformal",
@@ -55,6 +62,7 @@ _WHERE = {
     "choose_engine": "runtime",
     "compare": "comparison",
     "convert": "converting",
+    "duelling": "duel",
     "evaluate": "metrics",
     "folds": "dataset",
     "leave_out": "leave_out",
@@ -70,17 +78,22 @@ _WHERE = {
 __all__ = [
     "NOT_TAUGHT",
     "BundleError",
+    "Check",
     "Classifier",
     "Comparison",
+    "Duel",
     "Estimate",
     "Evaluation",
     "Example",
     "Field",
+    "Finding",
     "Manifest",
+    "Matter",
     "ModelError",
     "Plan",
     "Prediction",
     "Progress",
+    "Rules",
     "Size",
     "Split",
     "Strangeness",
@@ -97,6 +110,7 @@ __all__ = [
     "compare",
     "convert",
     "default_taxonomy",
+    "duelling",
     "evaluate",
     "folds",
     "leave_out",

@@ -1,28 +1,35 @@
 """Say whether a candidate should replace the bundle at work, on the same test images.
 
-In:  two `Evaluation`s. Out: a `Comparison`. Next: the agent's `retrain` gates on it.
+In:  a `Duel` of the two. Out: a `Comparison`. Next: the agent's `retrain` gates on it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from model.intervals import bootstrap, mcnemar
+from model.checks import CHECKS, Rules, won_and_lost
+from model.intervals import mcnemar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from model.checks import Check
+    from model.duel import Duel
 
-    from model.metrics import Case, Evaluation
+_BETTER = 0.05
+"""One-sided chance below which a gain is called better."""
 
-_ENOUGH = 30
-"""Fewer common test images are no evidence."""
+_INCONCLUSIVE = ("evidence", "overall")
+"""Checks that can fail for want of images, and say nothing against the candidate then."""
 
-_MOST_LOST = -0.03
-"""Where the lower 95 % limit of the paired difference may lie, in shares of the images."""
+
+class Finding(StrEnum):
+    """What the numbers say of a candidate."""
+
+    BETTER = "better"
+    NOT_WORSE = "not_worse"
+    WORSE = "worse"
+    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,116 +37,86 @@ class Comparison:
     """Whether a candidate should replace the current bundle, for a person to decide.
 
     Args:
-        recommend: Whether the numbers speak for it.
-        sentence: Why, in one sentence.
+        finding: What the numbers say.
+        sentence: Why, for a person.
+        checks: Every question that was asked, with its answer.
         numbers: Everything it rests on.
     """
 
-    recommend: bool
+    finding: Finding
     sentence: str
+    checks: tuple[Check, ...]
     numbers: dict[str, Any]
 
+    @property
+    def recommend(self) -> bool:
+        """Whether the numbers speak for it."""
+        return self.finding in (Finding.BETTER, Finding.NOT_WORSE)
 
-def compare(
-    current: Evaluation | None, candidate: Evaluation, *, may_lose: float = 0.01
-) -> Comparison:
-    """Say whether a candidate should replace the current bundle, on the same test images.
 
-    The candidate is recommended if it is better beyond chance, or not worse by more than
-    `may_lose` (lower 95 % limit of the paired difference within three points) while no code loses
-    more than one image or 5 %; with fewer than 30 common images the evidence is not enough.
+def compare(duel: Duel, rules: Rules | None = None) -> Comparison:
+    """Say whether a candidate should replace the current bundle.
+
+    Too little evidence is said first, whatever else there is; then one check that fails speaks
+    against the candidate. It is better where its gain is beyond chance, else not worse.
 
     Args:
-        current: Of the bundle at work, or None.
-        candidate: Of the one that would replace it.
-        may_lose: Share of the common images, in [0, 1], that may be lost on balance.
+        duel: What both say of the same images.
+        rules: What the lab asks.
     """
-    if current is None:
-        return Comparison(
-            recommend=True,
-            sentence=(
-                f"There is no bundle yet; {candidate.bundle} has {candidate.correct} of "
-                f"{candidate.n} test micrographs right."
-            ),
-            numbers={"candidate": candidate.as_json(), "current": None},
-        )
-    before = {case.key: case for case in current.cases}
-    pairs = [(before[case.key], case) for case in candidate.cases if case.key in before]
-    n = len(pairs)
-    was, now = sum(a.right for a, _ in pairs), sum(b.right for _, b in pairs)
-    lost = sum(a.right and not b.right for a, b in pairs)
-    won = sum(b.right and not a.right for a, b in pairs)
-    p_value = mcnemar(lost, won)
-    delta = np.array([float(b.right) - float(a.right) for a, b in pairs])
-    change = bootstrap(n, lambda i: float(delta[i].mean()))
-    worse = _worse_codes(pairs)
-    untaught = _not_taught(current, candidate)
-    numbers = {
-        "n": n,
-        "current_right": was,
-        "candidate_right": now,
+    rules = rules or Rules()
+    checks = tuple(check(duel, rules) for check in CHECKS)
+    by_name = {check.name: check for check in checks}
+    finding = _finding(by_name)
+    return Comparison(finding, _sentence(duel, finding, checks), checks, _numbers(duel, checks))
+
+
+def _finding(checks: dict[str, Check]) -> Finding:
+    overall = checks["overall"]
+    if not checks["evidence"].passed:
+        return Finding.NOT_ENOUGH_EVIDENCE
+    if any(not one.passed for name, one in checks.items() if name not in _INCONCLUSIVE):
+        return Finding.WORSE
+    if not overall.passed:
+        lost = -(overall.numbers["change"]["value"] or 0.0)
+        is_worse = lost > overall.numbers["may_lose"] or overall.numbers["worse_p"] < _BETTER
+        return Finding.WORSE if is_worse else Finding.NOT_ENOUGH_EVIDENCE
+    is_better = overall.numbers["better_p"] < _BETTER
+    return Finding.BETTER if is_better else Finding.NOT_WORSE
+
+
+def _sentence(duel: Duel, finding: Finding, checks: tuple[Check, ...]) -> str:
+    name, n = duel.candidate.bundle, duel.candidate.n
+    said = {
+        Finding.BETTER: f"{name} is better",
+        Finding.NOT_WORSE: f"{name} is not worse",
+        Finding.WORSE: f"{name} is worse, or may be",
+        Finding.NOT_ENOUGH_EVIDENCE: "Not enough evidence",
+    }[finding]
+    counted = (
+        f"{duel.candidate.correct} of {n} test micrographs right, {duel.current.bundle} "
+        f"{duel.current.correct}"
+    )
+    against = [check.sentence.rstrip(".") for check in checks if not check.passed]
+    return f"{said}: {'; '.join([counted, *against])}."
+
+
+def _numbers(duel: Duel, checks: tuple[Check, ...]) -> dict[str, Any]:
+    pairs = duel.pairs
+    won, lost = won_and_lost(pairs)
+    return {
+        "n": len(pairs),
+        "current_right": duel.current.correct,
+        "candidate_right": duel.candidate.correct,
         "won": won,
         "lost": lost,
-        "mcnemar_p": p_value,
-        "change": change.as_json(),
-        "worse_codes": worse,
-        "not_taught": untaught,
+        "mcnemar_p": mcnemar(lost, won),
+        "checks": [check.as_json() for check in checks],
         "flips": [
             {"key": b.key, "true": b.true, "current": a.predicted, "candidate": b.predicted}
             for a, b in pairs
             if a.predicted != b.predicted
         ],
-        "current": current.as_json(),
-        "candidate": candidate.as_json(),
+        "current": duel.current.as_json(),
+        "candidate": duel.candidate.as_json(),
     }
-    counted = f"{now} of {n} test micrographs right, {current.bundle} {was} (p = {p_value:.2g})"
-    if said := _flags(untaught):
-        counted += f"; {said}"
-    if n < _ENOUGH:
-        return Comparison(
-            recommend=False,
-            sentence=f"Not enough evidence: only {n} common test micrographs; {counted}.",
-            numbers=numbers,
-        )
-    if worse:
-        return Comparison(
-            recommend=False,
-            sentence=f"{candidate.bundle} is worse at {', '.join(worse)}: {counted}.",
-            numbers=numbers,
-        )
-    if now < was - may_lose * n or (change.low is not None and change.low < _MOST_LOST):
-        return Comparison(
-            recommend=False,
-            sentence=f"{candidate.bundle} may be worse: {counted}.",
-            numbers=numbers,
-        )
-    better = "better" if now > was and p_value < 0.05 else "at least as good"  # noqa: PLR2004 - level
-    return Comparison(
-        recommend=True,
-        sentence=f"{candidate.bundle} is {better}: {counted}.",
-        numbers=numbers,
-    )
-
-
-def _not_taught(current: Evaluation, candidate: Evaluation) -> dict[str, int]:
-    (was, n), (now, same) = current.not_taught(), candidate.not_taught()
-    return {"n": min(n, same), "current_flagged": was, "candidate_flagged": now}
-
-
-def _flags(found: Mapping[str, int]) -> str:
-    """Say how both bundles do on images that must be flagged, "" where there are none."""
-    if not found["n"]:
-        return ""
-    return (
-        f"of {found['n']} micrographs of codes that are not taught it flags "
-        f"{found['candidate_flagged']}, the other {found['current_flagged']}"
-    )
-
-
-def _worse_codes(pairs: Sequence[tuple[Case, Case]]) -> list[str]:
-    lost: Counter[str] = Counter()
-    total: Counter[str] = Counter()
-    for before, after in pairs:
-        total[before.true] += 1
-        lost[before.true] += int(before.right) - int(after.right)
-    return [code for code in sorted(total) if lost[code] > max(1, 0.05 * total[code])]

@@ -1,6 +1,6 @@
 """Say how sure a number is.
 
-In:  counts, or outcomes per image. Out: intervals and p-values. Next: `metrics`.
+In:  counts, or outcomes per image. Out: intervals and p-values. Next: `metrics`, `checks`.
 Written out here, in a few lines each, rather than taken from a statistics package: the lab's QC
 report stands on them, and they are tested against published values.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -123,6 +123,38 @@ def most_lost(only_first: int, only_second: int, n: int) -> float | None:
     b, c, m = only_first + 0.5, only_second + 0.5, n + 2.0
     lost = (b - c) / m
     return lost + _Z95_ONE_SIDED * math.sqrt(max(0.0, (b + c) / m - lost**2) / m)
+
+
+def beta_binomial_tail(k: int, n: int, a: float, b: float) -> float:
+    """Give the chance of k hits or more in n trials whose rate is Beta(a, b)."""
+
+    def log_beta(x: float, y: float) -> float:
+        return math.lgamma(x) + math.lgamma(y) - math.lgamma(x + y)
+
+    logs = [
+        math.lgamma(n + 1)
+        - math.lgamma(i + 1)
+        - math.lgamma(n - i + 1)
+        + log_beta(i + a, n - i + b)
+        - log_beta(a, b)
+        for i in range(k, n + 1)
+    ]
+    return min(1.0, math.fsum(math.exp(x) for x in logs))
+
+
+def holm(chances: Mapping[str, float]) -> dict[str, float]:
+    """Give each p-value as it counts among so many questions.
+
+    Source:
+        Holm 1979: the smallest of m counts m times, the next m - 1 times, never less than the one
+        before it.
+    """
+    found: dict[str, float] = {}
+    least = 0.0
+    for place, name in enumerate(sorted(chances, key=chances.__getitem__)):
+        least = max(least, min(1.0, (len(chances) - place) * chances[name]))
+        found[name] = least
+    return found
 
 
 def bootstrap(n: int, number: Callable[[NDArray[np.intp]], float], *, seed: int = 0) -> Estimate:

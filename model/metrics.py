@@ -152,15 +152,14 @@ class Evaluation:
     @property
     def nll(self) -> Estimate:
         """Mean of minus the logarithm of the probability given to the true code."""
-        losses = -np.log(np.maximum([c.true_probability for c in self.cases], _SURE))
-        return bootstrap(self.n, lambda i: float(losses[i].mean()))
+        lost = losses(self.cases)
+        return bootstrap(self.n, lambda i: float(lost[i].mean()))
 
     @property
     def ece(self) -> Estimate:
         """Expected calibration error in 15 bins: how far probability and share of right differ."""
-        sure = np.array([c.probability for c in self.cases])
-        right = np.array([c.right for c in self.cases], float)
-        return bootstrap(self.n, lambda i: _ece(sure[i], right[i]))
+        told = sure_and_right(self.cases)
+        return bootstrap(self.n, lambda i: calibration_error(told[i]))
 
     @property
     def coverage(self) -> Estimate:
@@ -305,13 +304,6 @@ class Evaluation:
             "tpr_interval": [flagged.low, flagged.high],
         }
 
-    def not_taught(self) -> tuple[int, int]:
-        """Say how many images of codes that were not taught were flagged, and of how many."""
-        found = [
-            a for kind, some in self.strange.items() if kind.startswith(NOT_TAUGHT) for a in some
-        ]
-        return sum(alarm.flagged for alarm in found), len(found)
-
     def _indices(self) -> tuple[NDArray[np.intp], NDArray[np.intp], tuple[str, ...]]:
         occur = {c.true for c in self.cases} | {c.predicted for c in self.cases}
         wanted = occur | set(self.taxonomy.trained_codes)
@@ -352,7 +344,9 @@ def evaluate(
     done = 0
     cases = []
     for some, predictions in _classified(classifier, fresh):
-        cases += [_case(e, p, classifier.taxonomy) for e, p in zip(some, predictions, strict=True)]
+        cases += [
+            case_of(e, p, classifier.taxonomy) for e, p in zip(some, predictions, strict=True)
+        ]
         done += len(some)
         if progress is not None:
             progress(done, total)
@@ -379,15 +373,19 @@ def cases_of(classifier: Classifier, examples: Sequence[Example]) -> Iterator[Ca
     """Look at examples, a few at a time, and give what was said of each."""
     for some, predictions in _classified(classifier, examples):
         for example, prediction in zip(some, predictions, strict=True):
-            yield _case(example, prediction, classifier.taxonomy)
+            yield case_of(example, prediction, classifier.taxonomy)
 
 
 def alarms_of(classifier: Classifier, examples: Sequence[Example]) -> Iterator[Alarm]:
     """Say of each image how strange it is; its code is not looked at."""
     for _, predictions in _classified(classifier, examples):
-        for one in predictions:
-            found = one.strangeness
-            yield Alarm(found.p_value, found.flagged, found.score)
+        yield from map(alarm_of, predictions)
+
+
+def alarm_of(prediction: Prediction) -> Alarm:
+    """Give what was said of an image's strangeness."""
+    found = prediction.strangeness
+    return Alarm(found.p_value, found.flagged, found.score)
 
 
 def not_taught(examples: Sequence[Example], taxonomy: Taxonomy) -> dict[str, list[Example]]:
@@ -408,15 +406,16 @@ def _classified(
 ) -> Iterable[tuple[Sequence[Example], list[Prediction]]]:
     for start in range(0, len(examples), _TOGETHER):
         some = examples[start : start + _TOGETHER]
-        yield some, classifier.classify([_taken(example) for example in some])
+        yield some, classifier.classify([taken(example) for example in some])
 
 
-def _taken(example: Example) -> Field:
+def taken(example: Example) -> Field:
     """Load a field, with the microscope that the lab knows it to be from."""
     return replace(example.load(), microscope=example.slices.get("microscope", ""))
 
 
-def _case(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Case:
+def case_of(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Case:
+    """Set what was said of an image beside what is true of it."""
     true = taxonomy.code(*taxonomy.parse(example.code))
     slices = {**example.slices, "criterion": example.criterion}
     return Case(
@@ -476,7 +475,19 @@ def _kappa(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> float
     return 1.0 - float((cost * seen).sum()) / worst if worst else 1.0
 
 
-def _ece(sure: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+def losses(cases: Sequence[Case]) -> NDArray[np.float64]:
+    """Give minus the logarithm of the probability given to the true code, (n,)."""
+    return -np.log(np.maximum([case.true_probability for case in cases], _SURE))
+
+
+def sure_and_right(cases: Sequence[Case]) -> NDArray[np.float64]:
+    """Give (n, 2): the probability of what was answered, and whether it was right."""
+    return np.array([(case.probability, case.right) for case in cases], float).reshape(-1, 2)
+
+
+def calibration_error(told: NDArray[np.float64]) -> float:
+    """Give the expected calibration error in 15 bins of what `sure_and_right` gives."""
+    sure, right = told.T
     bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
     n = np.bincount(bins, minlength=_BINS)
     gap = np.abs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model import Evaluation, Example, compare, default_taxonomy
+from model import Evaluation, Example, default_taxonomy
 from model.intervals import at_most, bootstrap, mcnemar, wilson
 from model.metrics import Alarm, Case, auroc, auroc_interval, fpr95, not_taught
 
@@ -190,58 +190,3 @@ def test_images_of_codes_that_are_not_taught_are_the_labs_own_must_be_flagged_se
         "not taught: G6": 1,
         "not taught: B5": 1,
     }
-
-
-def test_a_comparison_says_how_both_flag_what_is_not_taught():
-    flagged, missed = Alarm(0.01, flagged=True), Alarm(0.5, flagged=False)
-    kinds = [(flagged,) * 4, (flagged, flagged, flagged, missed)]
-    before, after = (
-        evaluation([case(i, "G8", "G8") for i in range(40)], name, {"not taught: G6": some})
-        for name, some in zip(("old", "new"), kinds, strict=True)
-    )
-
-    found = compare(before, after)
-
-    assert found.numbers["not_taught"] == {"n": 4, "current_flagged": 4, "candidate_flagged": 3}
-    assert "of 4 micrographs of codes that are not taught it flags 3, the other 4" in found.sentence
-
-
-def right(n: int, wrong: set[int], name: str) -> Evaluation:
-    return evaluation([case(i, "G8", "G7" if i in wrong else "G8") for i in range(n)], name)
-
-
-def test_the_first_bundle_is_recommended_when_there_is_none():
-    assert compare(None, right(40, set(), "new")).recommend
-
-
-def test_a_candidate_that_is_as_good_is_recommended_and_a_worse_one_is_not():
-    current = right(100, {1, 2, 3}, "old")
-
-    same = compare(current, right(100, {1, 2, 3}, "new"))
-    worse = compare(current, right(100, set(range(15)), "new"))
-
-    assert same.recommend
-    assert "at least as good" in same.sentence
-    assert not worse.recommend
-    assert worse.numbers["lost"] == 12
-
-
-def test_how_much_a_candidate_may_lose_is_the_labs_to_say():
-    current, candidate = right(2000, set(), "old"), right(2000, set(range(30)), "new")
-
-    assert not compare(current, candidate, may_lose=0.01).recommend
-    assert compare(current, candidate, may_lose=0.02).recommend
-
-
-def test_one_image_is_not_progress():
-    comparison = compare(right(100, {1}, "old"), right(100, set(), "new"))
-
-    assert "at least as good" in comparison.sentence
-    assert comparison.numbers["mcnemar_p"] == 1.0
-
-
-def test_too_few_images_are_no_evidence():
-    comparison = compare(right(10, set(), "old"), right(10, set(), "new"))
-
-    assert not comparison.recommend
-    assert comparison.sentence.startswith("Not enough evidence: only 10")

@@ -134,6 +134,24 @@ def test_a_gate_that_says_no_ends_with_3(lab, capsys):
     assert said["gate"] == "not_enough_evidence"
 
 
+def test_every_check_of_the_gate_stands_in_the_candidates_record_with_its_numbers(learned, capsys):
+    lab, outcome = learned
+    capsys.readouterr()
+
+    assert lab.agent("models", "why", outcome.candidate, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert lab.agent("models", "why", outcome.candidate) == 0
+    words = capsys.readouterr().out
+
+    assert said["gate"] == str(outcome.gate)
+    assert said["outcome"] == str(outcome.finding)
+    assert [one["name"] for one in said["numbers"]["checks"]] == [
+        one["name"] for one in outcome.numbers["checks"]
+    ]
+    assert "points of accuracy" in " ".join(words.split())
+    assert lab.agent("models", "why", outcome.current) == 2
+
+
 def test_a_candidate_too_leaves_a_record_of_how_it_was_taught(
     taught_lab, tmp_path, monkeypatch, capsys
 ):

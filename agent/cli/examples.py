@@ -52,6 +52,7 @@ EXAMPLES: dict[str, str] = {
     "scale check": "agent scale check micrometer.tif --division 10 --expected 0.1103",
     "models list": "agent models list",
     "models show": "agent models show 20261124-1f2e3d4c",
+    "models why": "agent models why 20261124-1f2e3d4c",
     "models diff": "agent models diff 20261101-0a1b2c3d 20261124-1f2e3d4c",
     "models promote": (
         'agent models promote 20261124-1f2e3d4c --by "R. Stahl" --reason "better on G9-10"'

@@ -68,6 +68,7 @@ class Progressing(Protocol):
 
 
 P = TypeVar("P", bound=Progressing)
+E = TypeVar("E")
 
 
 def shown(steps: Iterable[P]) -> Iterator[P]:
@@ -82,6 +83,22 @@ def shown(steps: Iterable[P]) -> Iterator[P]:
                 advance = stack.enter_context(say.progress(title, step.total or None))
             advance(step.done, step.note)
             yield step
+
+
+def end_of(steps: Iterable[Any], kind: type[E]) -> E:
+    """Show bars while a long job goes on, and give what it ends with."""
+    ended: list[E] = []
+
+    def going() -> Iterator[Any]:
+        for step in steps:
+            if isinstance(step, kind):
+                ended.append(step)
+            else:
+                yield step
+
+    for _ in shown(going()):
+        pass
+    return ended[-1]
 
 
 TITLES = {
@@ -376,12 +393,16 @@ def retrain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be learned from.")
     ] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Say what every check of the gate found, in numbers.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Learn from collected labels; a gate says whether it is better. Promotes nothing."""
     from agent import retrain as room  # noqa: PLC0415
     from agent.archive import Archive  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
+    from agent.service.workplace import demands_of  # noqa: PLC0415
     from model import read_manifest  # noqa: PLC0415
 
     quiet()
@@ -400,7 +421,6 @@ def retrain(
             _say_dry_run(collected, name, len(collected.new_since(manifest)), settings, json)
             return
         job = store.begin_job("retrain", at=clock())
-        outcomes: list[Outcome] = []
         steps = room.retrain(
             collected,
             current=current,
@@ -408,11 +428,9 @@ def retrain(
             bundles=room.bundles_in(settings.store.folder),
             min_new=settings.retrain.min_new_labels,
             now=clock(),
-            may_lose=settings.retrain.max_loss_points / 100,
+            demands=demands_of(settings, plan.taxonomy, now=clock()),
         )
-        for _ in shown(_until_outcome(steps, outcomes)):
-            pass
-        outcome = outcomes[0]
+        outcome = end_of(steps, room.Outcome)
         store.end_job(job, str(outcome.gate), at=clock(), facts={"sentence": outcome.sentence})
         store.remember(
             at=clock(),
@@ -423,17 +441,7 @@ def retrain(
         )
     if outcome.candidate:
         keep_record(room.bundle_named(settings.store.folder, outcome.candidate))
-    _say_outcome(outcome, json)
-
-
-def _until_outcome(steps: Iterator[Any], outcomes: list[Outcome]) -> Iterator[Any]:
-    from agent.retrain import Outcome  # noqa: PLC0415
-
-    for step in steps:
-        if isinstance(step, Outcome):
-            outcomes.append(step)
-        else:
-            yield step
+    _say_outcome(outcome, why=why, json=json)
 
 
 def _say_dry_run(
@@ -458,21 +466,15 @@ def _say_dry_run(
     )
 
 
-def _say_outcome(outcome: Outcome, json: bool) -> None:
+def _say_outcome(outcome: Outcome, *, why: bool, json: bool) -> None:
     from agent.retrain import Gate  # noqa: PLC0415
 
     if json:
-        say.print_json(
-            {
-                "gate": str(outcome.gate),
-                "sentence": outcome.sentence,
-                "candidate": outcome.candidate,
-                "current": outcome.current,
-                "numbers": outcome.numbers,
-            }
-        )
+        say.print_json(outcome_json(outcome))
     else:
         say.console.print(outcome.sentence, markup=False)
+        if why:
+            say_checks(outcome)
     if outcome.gate is not Gate.RECOMMENDED:
         raise typer.Exit(SAYS_NO)
     if not json:
@@ -481,6 +483,29 @@ def _say_outcome(outcome: Outcome, json: bool) -> None:
             "--by NAME --reason TEXT",
             markup=False,
         )
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """Give how a retraining ended as a JSON document."""
+    return {
+        "gate": str(outcome.gate),
+        "outcome": str(outcome.finding),
+        "sentence": outcome.sentence,
+        "candidate": outcome.candidate,
+        "current": outcome.current,
+        "numbers": outcome.numbers,
+    }
+
+
+def say_checks(outcome: Outcome) -> None:
+    """Say what every check of the gate found."""
+    say.table(
+        ("check", "", "what was found"),
+        [
+            (one["name"].replace("_", " "), "" if one["passed"] else "no", one["sentence"])
+            for one in outcome.numbers.get("checks", ())
+        ],
+    )
 
 
 # --- reprocess ----------------------------------------------------------------------------------
@@ -506,7 +531,6 @@ def reprocess(
     settings = settings_of(context)
     room.bundle_named(settings.store.folder, bundle)
     classifier = load_bundle(settings, bundle)
-    ended: list[room.Again] = []
     with store_of(settings) as store:
         steps = room.reprocess(
             store,
@@ -516,24 +540,12 @@ def reprocess(
             thresholds=thresholds_of(settings),
             now=clock,
         )
-        for _ in shown(_until_again(steps, ended)):
-            pass
-        again = ended[0]
+        again = end_of(steps, room.Again)
         facts = {"judged": again.judged, "flips": sum(again.flips.values())}
         store.remember(
             at=clock(), actor=os_user(), act="model.reprocessed", subject=bundle, facts=facts
         )
     _say_again(again, bundle, json)
-
-
-def _until_again(steps: Iterator[Any], ended: list[Any]) -> Iterator[Any]:
-    from agent.retrain import Again  # noqa: PLC0415
-
-    for step in steps:
-        if isinstance(step, Again):
-            ended.append(step)
-        else:
-            yield step
 
 
 def _say_again(again: Any, bundle: str, json: bool) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from model import Manifest
 
 models = typer.Typer(
-    help="The bundles: list, show, diff, promote, rollback, add, export, int8.",
+    help="The bundles: list, show, diff, why, promote, rollback, add, export, int8.",
     no_args_is_help=True,
 )
 app.add_typer(models, name="models")
@@ -151,8 +151,11 @@ def _as_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:
 def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None:
     """Hold two bundles against each other on test images that neither learned from."""
     from agent.archive import Archive  # noqa: PLC0415
-    from agent.cli.learning import quiet  # noqa: PLC0415
+    from agent.cli.learning import end_of, quiet  # noqa: PLC0415
     from agent.retrain import bundle_named, collect, held_against  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
+    from agent.service.workplace import demands_of  # noqa: PLC0415
+    from model import Comparison  # noqa: PLC0415
 
     quiet()
     settings = settings_of(context)
@@ -160,10 +163,8 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
     manifest = _verified(settings, other)
     with store_of(settings) as store:
         collected = collect(store, Archive(settings.store.folder), manifest.taxonomy)
-    with say.progress("Comparing", 2) as advance:
-        steps: list[Any] = []
-        comparison = held_against(first, second, collected.examples, steps)
-        advance(2)
+    demands = demands_of(settings, manifest.taxonomy, now=clock())
+    comparison = end_of(held_against(first, second, collected, demands), Comparison)
     say.console.print(comparison.sentence, markup=False)
     flips = comparison.numbers.get("flips", [])
     say.table(
@@ -171,6 +172,23 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
         [(flip["key"][:16], flip["true"], flip["current"], flip["candidate"]) for flip in flips],
         title="judged differently",
     )
+
+
+@models.command()
+def why(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
+    """Say what every check of the gate found when a bundle was held against the one at work."""
+    from agent.cli.learning import outcome_json, say_checks  # noqa: PLC0415
+    from agent.retrain import bundle_named, kept  # noqa: PLC0415
+
+    settings = settings_of(context)
+    outcome = kept(bundle_named(settings.store.folder, name))
+    if outcome is None:
+        raise WrongUse(f"{name} was never held against another bundle (agent retrain does it).")
+    if json:
+        say.print_json(outcome_json(outcome))
+        return
+    say.console.print(outcome.sentence, markup=False)
+    say_checks(outcome)
 
 
 @models.command()

@@ -12,6 +12,7 @@ from agent.orders.specification import (
     Specification,
     Specifications,
     faults,
+    limits_in_use,
     read_specifications,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "Specification",
     "Specifications",
     "faults",
+    "limits_in_use",
     "read_specifications",
 ]

@@ -12,6 +12,7 @@ import json
 import tomllib
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,7 +22,7 @@ from agent.errors import SetupError
 from agent.orders.limit import Limit, fault_of, read_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from model import Taxonomy
@@ -183,6 +184,31 @@ class Specifications:
                 is_torn=True,
             )
         return Choice(valid[0])
+
+
+def limits_in_use(
+    specifications: Specifications, taxonomy: Taxonomy, *, on: date
+) -> dict[str, Callable[[str], bool]]:
+    """Say which limits are in force on a day, each with what tells whether a code keeps it.
+
+    Args:
+        specifications: As read.
+        taxonomy: What a micrograph can be called.
+        on: The day.
+    """
+    in_force = _newest([one for one in specifications.entries if one.is_valid(on)])
+    return {
+        f"{' or '.join(one.subtype)} {one.limit}": partial(_keeps, one, taxonomy)
+        for one in in_force
+        if one.limit
+    }
+
+
+def _keeps(specification: Specification, taxonomy: Taxonomy, code: str) -> bool:
+    subtype, name = taxonomy.parse(code)
+    size = next(size for size in taxonomy.subtype(subtype).sizes if size.name == name)
+    bound = specification.bound
+    return subtype in specification.subtype and (bound is None or bound.keeps(size))
 
 
 def _newest(valid: Sequence[Specification]) -> list[Specification]:

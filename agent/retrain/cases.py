@@ -6,7 +6,7 @@ In:  label rows, archived crops. Out: `Collected`. Next: `teaching`.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent.imaging.crop import RECIPE
@@ -30,11 +30,17 @@ class Collected:
         examples: Labelled micrographs whose crops are in the archive.
         codes: Structure code → how many.
         left_out: Why → how many labelled micrographs are not among them.
+        corrected: Keys of those where a person said another code than the model before.
+        vouched: Keys of those where two people said the same.
+        strange: Kind → micrographs that people called strange.
     """
 
     examples: tuple[Example, ...]
     codes: Mapping[str, int]
     left_out: Mapping[str, int]
+    corrected: frozenset[str] = frozenset()
+    vouched: frozenset[str] = frozenset()
+    strange: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
 
     def new_since(self, manifest: Manifest) -> tuple[Example, ...]:
         """Say which of them the bundle has never seen, not even in its test."""

@@ -1,4 +1,4 @@
-"""Teach a candidate and hold it against the bundle at work; a gate says why or why not.
+"""Teach a candidate and have it held against the bundle at work.
 
 In:  `Collected` cases, the bundle at work. Out: an `Outcome` with its numbers. Next: a person, who
 promotes or does not. Nothing here promotes.
@@ -6,61 +6,25 @@ promotes or does not. Nothing here promotes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from agent.imaging.crop import RECIPE
+from agent.retrain.judging import held_against, keep, outcome_of
 from agent.retrain.progress import Step
-from model import (
-    NOT_TAUGHT,
-    Classifier,
-    Plan,
-    compare,
-    evaluate,
-    not_taught,
-    read_manifest,
-    taxonomy_from,
-    train,
-)
+from model import Finding, Plan, read_manifest, taxonomy_from, train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
 
     from agent.retrain.cases import Collected
-    from model import Comparison, Example, Manifest, Progress
+    from agent.retrain.judging import Demands, Outcome
+    from model import Comparison, Manifest, Progress
 
 log = structlog.get_logger()
-
-
-class Gate(StrEnum):
-    """What the numbers say; a person decides."""
-
-    RECOMMENDED = "recommended"
-    NOT_RECOMMENDED = "not_recommended"
-    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a retraining ended.
-
-    Args:
-        gate: What the numbers say. sentence: why, for a person.
-        candidate: The candidate's name, or "" where none was trained.
-        current: The bundle at work, or "".
-        numbers: Everything the sentence rests on.
-    """
-
-    gate: Gate
-    sentence: str
-    candidate: str
-    current: str
-    numbers: dict[str, Any]
 
 
 def plan_of(manifest: Manifest, *, epochs: int = 0) -> Plan:
@@ -87,7 +51,7 @@ def retrain(
     bundles: Path,
     min_new: int,
     now: datetime,
-    may_lose: float = 0.01,
+    demands: Demands | None = None,
 ) -> Iterator[Step | Outcome]:
     """Teach a candidate and hold it against the bundle at work, on images neither learned from.
 
@@ -98,7 +62,7 @@ def retrain(
         bundles: Where the candidate is put.
         min_new: With fewer new labels than this nothing is taught.
         now: Aware UTC.
-        may_lose: Share of the test images that a recommended candidate may lose on balance.
+        demands: What the lab asks of a candidate.
 
     Yields:
         `Step`s, last an `Outcome`.
@@ -116,10 +80,22 @@ def retrain(
         yield _step(progress)
     if candidate is None:
         raise RuntimeError("training ended without a bundle")
-    steps: list[Step] = []
-    comparison = held_against(current, candidate, collected.examples, steps, may_lose=may_lose)
-    yield from steps
-    outcome = _outcome(comparison, candidate.name, manifest.name, len(new))
+    comparison: Comparison | None = None
+    for step in held_against(current, candidate, collected, demands):
+        if isinstance(step, Step):
+            yield step
+        else:
+            comparison = step
+    if comparison is None:
+        raise RuntimeError("the comparison ended without saying how")
+    outcome = outcome_of(
+        comparison.finding,
+        comparison.sentence,
+        candidate=candidate.name,
+        current=manifest.name,
+        numbers={**comparison.numbers, "new_labels": len(new)},
+    )
+    keep(candidate, outcome)
     log.info("model.trained", bundle=candidate.name, current=manifest.name, gate=str(outcome.gate))
     yield outcome
 
@@ -133,48 +109,10 @@ def _too_few(new: int, min_new: int, manifest: Manifest) -> Outcome:
         f"Not enough evidence: {new} new label{'s' if new != 1 else ''} since {manifest.name}, "
         f"at least {min_new} are wanted (retrain.min_new_labels)."
     )
-    return Outcome(Gate.NOT_ENOUGH_EVIDENCE, sentence, "", manifest.name, {"new_labels": new})
-
-
-def held_against(
-    current: Path,
-    candidate: Path,
-    examples: Sequence[Example],
-    steps: list[Step],
-    *,
-    may_lose: float = 0.01,
-) -> Comparison:
-    """Judge two bundles on the candidate's test images that neither learned from.
-
-    Images of codes that neither was taught are looked at too: both must flag them.
-
-    Args:
-        current: Folder of the bundle at work.
-        candidate: Folder of the other one.
-        examples: Where the images are.
-        steps: What was done is appended here.
-        may_lose: Share of the test images that a recommended candidate may lose on balance.
-    """
-    manifest = read_manifest(candidate)
-    tested = set(manifest.split["test"])
-    unseen = [example for example in examples if example.key in tested]
-    taught = set(read_manifest(current).taxonomy.trained_codes)
-    untaught = {
-        kind: some
-        for kind, some in not_taught(examples, manifest.taxonomy).items()
-        if kind.removeprefix(NOT_TAUGHT) not in taught
-    }
-    found = []
-    for name in (current, candidate):
-        classifier = Classifier.load(name)
-        found.append(evaluate(classifier, unseen, strange=untaught))
-        steps.append(Step("comparison", len(found), 2, name.name))
-    return compare(found[0], found[1], may_lose=may_lose)
-
-
-def _outcome(comparison: Comparison, candidate: str, current: str, new: int) -> Outcome:
-    gate = Gate.RECOMMENDED if comparison.recommend else Gate.NOT_RECOMMENDED
-    if comparison.sentence.startswith("Not enough evidence"):
-        gate = Gate.NOT_ENOUGH_EVIDENCE
-    numbers = {**comparison.numbers, "new_labels": new}
-    return Outcome(gate, comparison.sentence, candidate, current, numbers)
+    return outcome_of(
+        Finding.NOT_ENOUGH_EVIDENCE,
+        sentence,
+        candidate="",
+        current=manifest.name,
+        numbers={"new_labels": new},
+    )

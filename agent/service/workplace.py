@@ -14,7 +14,7 @@ import structlog
 
 from agent.archive import Archive
 from agent.imaging import CropPool
-from agent.orders import BadSpecification, Specifications, read_specifications
+from agent.orders import BadSpecification, Specifications, limits_in_use, read_specifications
 from agent.orders.lab import provenance_of
 from agent.orders.validation import scopes_of
 from agent.pipeline import LEASE_S, Pipeline
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.pipeline import Judge
+    from agent.retrain import Demands
     from agent.settings import Settings
     from agent.store import Ordered
     from agent.watch import Provenance
-    from model import Classifier
+    from model import Classifier, Taxonomy
 
 log = structlog.get_logger()
 
@@ -89,6 +90,31 @@ def thresholds_of(settings: Settings) -> dict[str, float]:
         "control_share": settings.triage.control_share,
         "double_share": settings.triage.double_share,
     }
+
+
+def demands_of(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Demands:
+    """Say what the lab asks of a candidate, at the limits that are in use today.
+
+    Raises:
+        BadSpecification: The limits cannot be read, so that nobody can say what is risked.
+    """
+    from agent.retrain import Demands  # noqa: PLC0415 - PyTorch takes seconds
+    from model import Rules  # noqa: PLC0415 - PyTorch takes seconds
+
+    told = settings.retrain
+    on = now.astimezone(ZoneInfo(settings.site.time_zone)).date()
+    specifications = read_specifications(settings.orders.specifications)
+    return Demands(
+        rules=Rules(
+            may_lose=told.max_loss_points / 100,
+            min_accuracy=told.min_accuracy,
+            min_recall=told.min_recall,
+            may_flip_back=told.may_flip_back,
+            max_slowdown=told.max_slowdown,
+        ),
+        limits=limits_in_use(specifications, taxonomy, on=on),
+        alpha=settings.strangeness.alpha,
+    )
 
 
 def make_pipeline(

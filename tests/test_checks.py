@@ -1,0 +1,304 @@
+"""A candidate takes the place of a bundle at work only where no check speaks against it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from model import Duel, Evaluation, Finding, Rules, compare, default_taxonomy
+from model.checks import CHECKS, chance_of_loss, most_lost_of
+from model.intervals import beta_binomial_tail, holm
+from model.metrics import Alarm, Case
+
+STANDARD = default_taxonomy()
+SIZES = {"G7": 7, "G8": 8, "G9-10": 9}
+
+
+def case(key: int, true: str, predicted: str, **changes) -> Case:
+    right = true == predicted
+    plain = Case(
+        key=str(key),
+        group=str(key),
+        true=true,
+        predicted=predicted,
+        probability=0.9,
+        true_probability=0.9 if right else 0.05,
+        prediction_set=(predicted,),
+        p_value=0.5,
+        flagged=False,
+        slices={"microscope": "LOM-07" if key % 2 else "LOM-03"},
+    )
+    return replace(plain, **changes)
+
+
+def evaluation(cases, name: str, strange=None) -> Evaluation:
+    return Evaluation(name, STANDARD, tuple(cases), 0, 0.02, strange or {})
+
+
+def answers(n: int, wrong: set[int], *, true: str = "G8", said: str = "G7", **changes):
+    return [case(i, true, said if i in wrong else true, **changes) for i in range(n)]
+
+
+def duel(before, after, **changes) -> Duel:
+    new = frozenset(one.key for one in after)
+    return Duel(evaluation(before, "old"), evaluation(after, "new"), **{"new": new, **changes})
+
+
+def asked(name: str, of: Duel, rules: Rules | None = None):
+    check = next(check for check in CHECKS if check.__name__ == name)
+    return check(of, rules or Rules())
+
+
+# --- what is said in the end --------------------------------------------------------------------
+
+
+def test_a_candidate_that_wins_beyond_chance_is_better():
+    found = compare(duel(answers(100, set(range(10))), answers(100, {0})))
+
+    assert found.finding is Finding.BETTER
+    assert found.sentence == "new is better: 99 of 100 test micrographs right, old 90."
+
+
+def test_a_candidate_that_is_as_good_is_not_worse_and_may_be_promoted():
+    found = compare(duel(answers(100, {1, 2, 3}), answers(100, {1, 2, 4})))
+
+    assert found.finding is Finding.NOT_WORSE
+    assert found.recommend
+
+
+def test_a_candidate_that_loses_is_worse_and_the_sentence_says_by_how_much():
+    found = compare(duel(answers(100, {1, 2, 3}), answers(100, set(range(15)))))
+
+    assert found.finding is Finding.WORSE
+    assert "-12.0 points of accuracy" in found.sentence
+
+
+def test_five_new_images_and_hardly_a_difference_are_no_evidence():
+    five = frozenset("01234")
+
+    found = compare(duel(answers(100, {7}), answers(100, set()), new=five))
+
+    assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
+    assert found.sentence.startswith("Not enough evidence")
+    assert "5 of them new" in found.sentence
+
+
+@pytest.mark.parametrize(("new", "won"), [(20, 0), (0, 6)])
+def test_twenty_new_images_or_six_that_are_judged_differently_are_evidence(new, won):
+    keys = frozenset(str(i) for i in range(new))
+
+    found = duel(answers(100, set(range(won))), answers(100, set()), new=keys)
+
+    assert asked("evidence", found).passed
+
+
+def test_where_few_images_leave_it_open_nothing_is_said():
+    found = compare(duel(answers(24, {1}), answers(24, {2})))
+
+    assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
+    assert "it loses at most" in found.sentence
+
+
+def test_how_much_a_candidate_may_lose_is_the_labs_to_say():
+    of = duel(answers(300, set()), answers(300, set(range(6))))
+
+    assert asked("overall", of, Rules(may_lose=0.05)).passed
+    assert not asked("overall", of, Rules(may_lose=0.03)).passed
+
+
+def test_fields_of_one_specimen_stand_and_fall_together():
+    apart = duel(answers(120, set(range(8))), answers(120, set()))
+    together = duel(answers(120, set(range(8)), group="one"), answers(120, set(), group="one"))
+
+    assert compare(apart).finding is Finding.BETTER
+    assert compare(together).finding is Finding.NOT_WORSE
+
+
+def test_specimens_that_flip_whole_make_the_interval_wider():
+    def of(group_size: int):
+        before, after = answers(120, set()), answers(120, {0, 1, 2, 3})
+        grouped = [replace(c, group=str(int(c.key) // group_size)) for c in before]
+        return list(zip(grouped, after, strict=True))
+
+    alone, whole = most_lost_of(of(1)), most_lost_of(of(4))
+
+    assert alone is not None
+    assert whole is not None
+    assert alone < whole
+
+
+# --- one check after the other ------------------------------------------------------------------
+
+
+def test_a_candidate_below_the_floor_is_refused_however_poor_the_other_is():
+    of = duel(answers(100, set(range(60))), answers(100, set(range(45))))
+
+    assert not asked("floors", of, Rules(min_accuracy=0.6)).passed
+    assert compare(of).finding is Finding.WORSE
+
+
+def test_a_code_of_few_images_gets_the_benefit_of_the_doubt_at_the_floor():
+    lost = [case(100, "M8", "M9-10"), case(101, "M8", "M9-10")]
+
+    of = duel([*answers(100, set()), *lost], [*answers(100, set()), *lost])
+
+    assert asked("floors", of).passed
+
+
+def test_a_code_vetoes_only_on_a_loss_beyond_chance():
+    def of(lost: int):
+        rare = answers(20, set(), true="G7", said="G8")
+        now = answers(20, set(range(lost)), true="G7", said="G8")
+        common = [case(i, "G8", "G8") for i in range(100, 300)]
+        return duel([*rare, *common], [*now, *common])
+
+    assert asked("codes", of(5)).passed
+    refused = asked("codes", of(12))
+    assert not refused.passed
+    assert "G7: 8 of 20 right, 20 before" in refused.sentence
+
+
+def test_a_microscope_vetoes_too():
+    odd = {i for i in range(40) if i % 2}
+
+    refused = asked("slices", duel(answers(40, set()), answers(40, odd)))
+
+    assert not refused.passed
+    assert refused.sentence.startswith("microscope LOM-07")
+
+
+def test_one_more_false_conform_at_a_limit_in_use_is_one_too_many_though_accuracy_gains():
+    coarse = [case(i, "G7", "G7") for i in range(40)]
+    slips = [case(i, "G7", "G8" if i == 0 else "G7") for i in range(40)]
+    fine = [case(i, "G8", "G7" if i < 52 else "G8") for i in range(40, 200)]
+    better = [case(i, "G8", "G8") for i in range(40, 200)]
+    limits = {"G 8 or finer": lambda code: SIZES[code] >= 8}
+
+    found = compare(duel([*coarse, *fine], [*slips, *better], limits=limits))
+
+    assert found.finding is Finding.WORSE
+    assert "at 'G 8 or finer' 1 of 40 fields that break it" in found.sentence
+    assert compare(duel([*coarse, *fine], [*slips, *better])).finding is Finding.BETTER
+
+
+def test_what_is_called_strange_or_doubted_at_a_limit_is_no_false_conform():
+    limits = {"G 8 or finer": lambda code: SIZES[code] >= 8}
+    coarse = [case(i, "G7", "G7") for i in range(40)]
+    flagged = [case(i, "G7", "G8", flagged=True) for i in range(40)]
+    doubted = [case(i, "G7", "G8", prediction_set=("G7", "G8")) for i in range(40)]
+
+    assert asked("limits", duel(coarse, flagged, limits=limits)).passed
+    assert asked("limits", duel(coarse, doubted, limits=limits)).passed
+
+
+def test_probabilities_that_promise_too_much_are_refused():
+    honest = answers(200, set(range(40)), probability=0.8, true_probability=0.8)
+    boasting = answers(200, set(range(40)), probability=0.99, true_probability=0.8)
+
+    refused = asked("calibration", duel(honest, boasting))
+
+    assert not refused.passed
+    assert refused.numbers["ece_change"]["value"] == pytest.approx(0.19, abs=0.01)
+
+
+def test_a_candidate_that_is_right_more_often_than_it_promises_is_not_refused_for_it():
+    modest = answers(200, {0}, probability=0.8)
+
+    assert asked("calibration", duel(answers(200, set(range(40)), probability=0.8), modest)).passed
+
+
+def test_too_many_false_alarms_are_refused_unless_the_images_have_changed():
+    def flagged(n):
+        return [case(i, "G8", "G8", flagged=i < n) for i in range(200)]
+
+    assert asked("false_alarms", duel(flagged(3), flagged(7), known=200)).passed
+    assert not asked("false_alarms", duel(flagged(3), flagged(30), known=200)).passed
+    assert asked("false_alarms", duel(flagged(40), flagged(30), known=200)).passed
+
+
+def test_what_people_know_to_be_strange_must_stay_strange():
+    seen, missed = Alarm(0.01, flagged=True), Alarm(0.5, flagged=False)
+    cases = answers(40, set())
+
+    def of(kept: int):
+        now = (seen,) * kept + (missed,) * (20 - kept)
+        return Duel(
+            evaluation(cases, "old", {"crack": (seen,) * 20}),
+            evaluation(cases, "new", {"crack": now}),
+        )
+
+    assert asked("strange", of(16)).passed
+    refused = asked("strange", of(10))
+    assert not refused.passed
+    assert "calls 10 of 20 known strange micrographs strange, the other 20" in refused.sentence
+
+
+def test_a_foreign_material_under_a_known_code_is_refused_though_the_candidate_has_it_right():
+    known = answers(100, set())
+    foreign = [case(i, "G8", "B7", flagged=True) for i in range(100, 112)]
+    learned = [case(i, "G8", "G8") for i in range(100, 112)]
+    of = duel([*known, *foreign], [*known, *learned], new=frozenset(c.key for c in foreign))
+
+    found = compare(of)
+
+    assert found.finding is not Finding.BETTER
+    assert "12 of 12 new test micrographs labelled G8 are not comparable" in found.sentence
+
+
+def test_two_people_who_say_the_same_of_what_looks_foreign_are_believed():
+    foreign = [case(i, "G8", "B7", flagged=True) for i in range(30)]
+    keys = frozenset(c.key for c in foreign)
+
+    assert asked("strangers", duel(foreign, answers(30, set()), vouched=keys)).passed
+
+
+def test_what_people_once_corrected_must_not_flip_back():
+    right, wrong = answers(40, set()), answers(40, {0, 1, 39})
+    pairs = tuple(zip(right, wrong, strict=True))
+    cases = answers(40, set())
+
+    refused = asked("corrected", duel(cases, cases, corrected=pairs))
+
+    assert not refused.passed
+    assert refused.numbers["back"] == 3
+    assert refused.numbers["allowed"] == 2
+    assert asked("corrected", duel(cases, cases, corrected=(*pairs[1:], pairs[5]))).passed
+
+
+@pytest.mark.parametrize(("slowdown", "passed"), [(1.4, True), (1.6, False), (None, True)])
+def test_a_candidate_may_not_take_much_longer(slowdown, passed):
+    cases = answers(40, set())
+
+    assert asked("latency", duel(cases, cases, slowdown=slowdown)).passed is passed
+
+
+def test_every_check_can_be_asked_of_nothing():
+    assert compare(duel([], [])).finding is Finding.NOT_ENOUGH_EVIDENCE
+
+
+def test_every_check_stands_in_the_numbers_with_its_sentence():
+    told = compare(duel(answers(40, set()), answers(40, set()))).numbers["checks"]
+
+    assert [one["name"] for one in told] == [check.__name__ for check in CHECKS]
+    assert all(one["sentence"] for one in told)
+
+
+# --- against published values -------------------------------------------------------------------
+
+
+def test_holm_is_the_published_one():
+    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+
+    assert adjusted == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
+
+
+def test_a_beta_binomial_of_an_even_rate_is_even():
+    assert beta_binomial_tail(3, 4, 1, 1) == pytest.approx(2 / 5)
+    assert beta_binomial_tail(0, 10, 3, 50) == pytest.approx(1.0)
+
+
+def test_six_specimens_lost_and_none_won_happens_once_in_sixty_four_times():
+    before, after = answers(40, set()), answers(40, set(range(6)))
+
+    assert chance_of_loss(list(zip(before, after, strict=True))) == pytest.approx(1 / 64)
