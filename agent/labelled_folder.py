@@ -220,7 +220,7 @@ def _code(taxonomy: Taxonomy, written: str) -> str:
 
 def _by_manifest(folder: Path, manifest: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
     found: dict[str, Labelled | Unusable] = {}
-    for number, row in _rows(manifest):
+    for number, row in rows_of(manifest, _refuse_columns):
         one = _row(folder, row, f"line {number}", taxonomy)
         if isinstance(one, Unusable):
             found[f"{number} {one.file}"] = one
@@ -234,8 +234,21 @@ def _by_manifest(folder: Path, manifest: Path, taxonomy: Taxonomy) -> list[Label
     return list(found.values())
 
 
-def _rows(manifest: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Read a CSV as people write it: comma, semicolon or tab; UTF-8 or Windows-1252."""
+def rows_of(
+    manifest: Path, refuse: Callable[[Path, Sequence[str]], None]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Read a CSV as people write it: comma, semicolon or tab; UTF-8 or Windows-1252.
+
+    Args:
+        manifest: The file.
+        refuse: Raises where its columns do not do.
+
+    Yields:
+        The line's number, and column → cell, both stripped, columns in small letters.
+
+    Raises:
+        WrongUse: It cannot be read, or is no CSV.
+    """
     text = _text(manifest)
     lines = text.splitlines()
     if not lines:
@@ -244,7 +257,7 @@ def _rows(manifest: Path) -> Iterator[tuple[int, dict[str, str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         columns = [name.strip().casefold() for name in next(reader)]
-        _refuse_columns(manifest, columns)
+        refuse(manifest, columns)
         for row in reader:
             if any(cell.strip() for cell in row):
                 cells = dict(zip(columns, (cell.strip() for cell in row), strict=False))

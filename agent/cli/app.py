@@ -34,6 +34,7 @@ GROUPS = (
     "reviewing",
     "ordering",
     "validating",
+    "roundrobin",
     "tracing",
     "people",
     "exporting",

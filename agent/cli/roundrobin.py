@@ -1,0 +1,347 @@
+"""`agent roundrobin`: people rate the same micrographs, each without seeing what others said."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path  # noqa: TC003 - Typer reads it
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.app import app, settings_of, store_of
+from agent.cli.say import aside, console, print_json, table
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from agent.orders.limit import Limit
+    from agent.roundrobin.campaign import Invited
+    from agent.settings import Settings
+    from agent.store import Campaign, NewImage, Store
+    from model import Taxonomy
+
+roundrobin = typer.Typer(
+    name="roundrobin",
+    help="Campaigns in which people rate the same micrographs, and what they and the model said.",
+    no_args_is_help=True,
+)
+app.add_typer(roundrobin)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the campaign.")]
+By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this; for the trail.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+HIGHEST_SEED = 2**31 - 1
+
+
+@roundrobin.command()
+def new(  # noqa: PLR0917 - each is an option of the command
+    context: typer.Context,
+    name: Name,
+    micrographs: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Column id, and code where a reference is known."),
+    ] = None,
+    stratified: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Choose N labelled ones: all codes, a third near a limit."
+        ),
+    ] = 0,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help='As "8 or finer"; else those of specifications.toml.'),
+    ] = None,
+    raters: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Columns name, and account, team if any.")
+    ] = None,
+    rater: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="One rater, by link; repeatable.")
+    ] = None,
+    account: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="One rater, by account; repeatable.")
+    ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE=CODE", help="In merged figures the first counts as the second."),
+    ] = None,
+    may_go_back: Annotated[
+        bool, typer.Option("--may-go-back", help="Let raters change what they submitted.")
+    ] = False,
+    include_taught: Annotated[
+        bool,
+        typer.Option("--include-taught", help="Choose also from what the model learned from."),
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, max=HIGHEST_SEED)] = None,
+    by: By = "",
+) -> None:
+    """Plan a campaign: which micrographs, and who rates them. Nobody can rate yet."""
+    from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
+    from agent.roundrobin.campaign import checked_name, set_up  # noqa: PLC0415
+
+    checked_name(name)
+    settings = settings_of(context)
+    drawn = secrets.randbelow(HIGHEST_SEED) if seed is None else seed
+    with store_of(settings) as store:
+        taxonomy = taxonomy_in_force(settings, store)
+        if (micrographs is None) == (not stratified):
+            raise WrongUse("say which micrographs: --micrographs CSV, or --stratified N.")
+        if micrographs is not None:
+            images = _listed(store, micrographs)
+        else:
+            limits = _limits(settings, limit or (), taxonomy)
+            learned = frozenset() if include_taught else _learned_now(settings, store)
+            images = _chosen(
+                settings,
+                store,
+                stratified,
+                limits,
+                taxonomy=taxonomy,
+                learned=learned,
+                seed=drawn,
+            )
+        invited = [*_invited(raters, rater or (), account or ())]
+        set_up(
+            store,
+            name,
+            images,
+            invited,
+            taxonomy=taxonomy,
+            seed=drawn,
+            merged=_merged(merge or ()),
+            may_go_back=may_go_back,
+            by=by or _somebody(),
+            at=_now(),
+        )
+    referenced = sum(one.reference is not None for one in images)
+    console.print(
+        f"{name}: {len(images)} micrographs, {referenced} with a reference, "
+        f"{len(invited)} raters, seed {drawn}. Next: agent roundrobin open {name}",
+        markup=False,
+    )
+
+
+@roundrobin.command("open")
+def open_(  # noqa: PLR0917 - each is an option of the command
+    context: typer.Context,
+    name: Name,
+    rater: Annotated[
+        str, typer.Option(metavar="NAME", help="Invite one more, also while it is open.")
+    ] = "",
+    team: Annotated[str, typer.Option(help="Of that rater.")] = "",
+    again: Annotated[
+        str, typer.Option(metavar="PSEUDONYM", help="Make a new link; the old one ends.")
+    ] = "",
+    at: Annotated[
+        str, typer.Option(metavar="URL", help="Where raters reach the page, before /rate.")
+    ] = "",
+    by: By = "",
+) -> None:
+    """Open a campaign and print each rater's link, this once: only its hash is kept."""
+    from agent.night import review_url  # noqa: PLC0415 - brings torch
+    from agent.roundrobin.campaign import Invited, invite, links  # noqa: PLC0415
+
+    settings = settings_of(context)
+    who, address = by or _somebody(), (at or review_url(settings)).rstrip("/")
+    with store_of(settings) as store:
+        campaign = _campaign(store, name)
+        wanted = [one for one in campaign.raters if not one.account]
+        if rater:
+            made = invite(store, campaign, Invited(rater, team=team), by=who, at=_now())
+            campaign = _campaign(store, name)
+            wanted = [one for one in campaign.raters if one.pseudonym == made]
+        elif again:
+            wanted = [one for one in campaign.raters if one.pseudonym == again]
+            if not wanted:
+                raise WrongUse(f"campaign {name!r} has no rater {again!r}.")
+        else:
+            store.campaigns.open(name, by=who, at=_now())
+        tokens = links(store, campaign, wanted, by=who, at=_now())
+    for one in wanted:
+        typer.echo(f"{one.pseudonym}\t{one.name}\t{address}/rate/{tokens[one.pseudonym]}")
+    for one in campaign.raters:
+        if one.account and not (rater or again):
+            typer.echo(f"{one.pseudonym}\t{one.name}\t{address}/rate/{name} (logged in)")
+    aside.print("Each link is its rater's alone. They are not kept: hand them out now.")
+
+
+@roundrobin.command()
+def close(context: typer.Context, name: Name, by: By = "") -> None:
+    """Take no more ratings; the trail keeps a hash of all that were given."""
+    with store_of(settings_of(context)) as store:
+        store.campaigns.close(name, by=by or _somebody(), at=_now())
+        campaign = _campaign(store, name)
+    whole = len(campaign.images) * len(campaign.raters)
+    console.print(f"{name} is closed: {campaign.given} of {whole} ratings.", markup=False)
+
+
+@roundrobin.command("list")
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """List every campaign, the newest first, and how far it has come."""
+    with store_of(settings_of(context)) as store:
+        campaigns = store.campaigns.all()
+    if as_json:
+        print_json([_document(one) for one in campaigns])
+        return
+    if not campaigns:
+        console.print("No campaigns yet: agent roundrobin new --help")
+        return
+    rows = [
+        (
+            one.name,
+            one.state,
+            len(one.images),
+            len(one.raters),
+            f"{one.given} of {len(one.images) * len(one.raters)}",
+            f"{one.created_at:%Y-%m-%d}",
+        )
+        for one in campaigns
+    ]
+    table(("campaign", "state", "micrographs", "raters", "ratings", "planned"), rows)
+
+
+def _document(one: Campaign) -> dict[str, object]:
+    return {
+        "name": one.name,
+        "state": one.state,
+        "images": len(one.images),
+        "raters": [rater.pseudonym for rater in one.raters],
+        "ratings": one.given,
+        "expected": len(one.images) * len(one.raters),
+        "created_at": one.created_at.isoformat(),
+        "opened_at": one.opened_at and one.opened_at.isoformat(),
+        "closed_at": one.closed_at and one.closed_at.isoformat(),
+    }
+
+
+# --- what was asked for -------------------------------------------------------------------------
+
+
+def _listed(store: Store, file: Path) -> list[NewImage]:
+    from agent.store import NewImage  # noqa: PLC0415
+
+    found = []
+    for number, row in _rows(file, "id"):
+        view = store.micrograph(row["id"])
+        if view is None:
+            raise WrongUse(f"{file}: line {number}: no micrograph has the id {row['id']!r}.")
+        held = view.label.code if view.label else None
+        found.append(NewImage(view.id, row.get("code") or held))
+    return found
+
+
+def _chosen(
+    settings: Settings,
+    store: Store,
+    n: int,
+    limits: Sequence[tuple[str, Limit]],
+    *,
+    taxonomy: Taxonomy,
+    learned: frozenset[str],
+    seed: int,
+) -> list[NewImage]:
+    from agent.roundrobin.campaign import candidates  # noqa: PLC0415
+    from agent.roundrobin.choosing import choose, count_strata  # noqa: PLC0415
+    from agent.store import NewImage  # noqa: PLC0415
+
+    some = candidates(
+        store,
+        taxonomy=taxonomy,
+        limits=limits,
+        least_sure=settings.triage.min_probability,
+        learned=learned,
+    )
+    chosen = choose(some, n, seed=seed)
+    if not chosen:
+        raise WrongUse(
+            "no labelled micrograph can be rated: there is none, or the model learned from all of "
+            "them; label some (agent review), or say --include-taught."
+        )
+    for stratum, count in count_strata(chosen).items():
+        aside.print(f"{count:4}  {stratum}", markup=False)
+    near = sum(one.near for one in chosen)
+    if len(chosen) < n or 3 * near < n:
+        aside.print(
+            f"{len(chosen)} of {n} chosen, {near} near a limit: there were no more.", markup=False
+        )
+    return [NewImage(one.id, one.code, one.stratum) for one in chosen]
+
+
+def _limits(settings: Settings, said: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, Limit]]:
+    from agent.orders.limit import read_limit  # noqa: PLC0415
+    from agent.orders.specification import read_specifications  # noqa: PLC0415
+
+    every = [subtype.name for subtype in taxonomy.subtypes]
+    if said:
+        try:
+            return [(name, read_limit(text)) for text in said for name in every]
+        except ValueError as error:
+            raise WrongUse(f"--limit: {error}.") from error
+    entries = read_specifications(settings.orders.specifications).entries
+    return [(name, one.bound) for one in entries for name in one.subtype if one.bound]
+
+
+def _learned_now(settings: Settings, store: Store) -> frozenset[str]:
+    name = store.current_bundle()
+    return learned_by(settings, [name])[name] if name else frozenset()
+
+
+def learned_by(settings: Settings, bundles: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Say what each bundle learned from, by its keys. Raises `BadBundle`."""
+    from agent.retrain.bundles import bundle_named  # noqa: PLC0415
+    from model import read_manifest  # noqa: PLC0415
+
+    return {
+        name: read_manifest(bundle_named(settings.store.folder, name)).learned_from
+        for name in bundles
+    }
+
+
+def _invited(
+    raters: Path | None, names: Sequence[str], accounts: Sequence[str]
+) -> Iterable[Invited]:
+    from agent.accounts import checked_name  # noqa: PLC0415
+    from agent.roundrobin.campaign import Invited  # noqa: PLC0415
+
+    if raters is not None:
+        for _, row in _rows(raters, "name"):
+            name = checked_name(row["name"])
+            yield Invited(name, row.get("account", ""), row.get("team", ""))
+    yield from (Invited(checked_name(name)) for name in names)
+    yield from (Invited(name, name) for name in accounts)
+
+
+def _rows(file: Path, column: str) -> Iterable[tuple[int, dict[str, str]]]:
+    from agent.labelled_folder import rows_of  # noqa: PLC0415
+
+    def refuse(table_: Path, columns: Sequence[str]) -> None:
+        if column not in columns:
+            found = ", ".join(one for one in columns if one) or "none"
+            raise WrongUse(f"{table_}: needs a column {column!r}; found: {found}.")
+
+    return rows_of(file, refuse)
+
+
+def _merged(said: Sequence[str]) -> dict[str, str]:
+    pairs = [one.partition("=") for one in said]
+    if wrong := [one for one, pair in zip(said, pairs, strict=True) if not (pair[0] and pair[2])]:
+        raise WrongUse(f"--merge is written CODE=CODE, as G9=G9-10; found {wrong[0]!r}.")
+    return {first.strip(): second.strip() for first, _, second in pairs}
+
+
+def _campaign(store: Store, name: str) -> Campaign:
+    campaign = store.campaigns.find(name)
+    if campaign is None:
+        raise WrongUse(f"there is no campaign {name!r}; agent roundrobin list shows all.")
+    return campaign
+
+
+def _somebody() -> str:
+    from agent.cli.learning import os_user  # noqa: PLC0415
+
+    return os_user()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

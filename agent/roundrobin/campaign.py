@@ -1,0 +1,256 @@
+"""Run a round robin: set it up, hand out links, gather what was said.
+
+In:  the store, and what somebody wants rated by whom. Out: a campaign in the store, links, a
+`Panel`. Next: `paper` writes its report. Raters are numbered in a shuffled order, so that a
+pseudonym gives nobody away; only whoever may read the database knows who is who.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent import accounts
+from agent.errors import WrongUse
+from agent.labelled_folder import key_of
+from agent.roundrobin.choosing import Candidate, is_near
+from agent.roundrobin.panel import Answer, Panel
+from agent.store import NewImage, NewRater
+from model import TaxonomyError, taxonomy_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from agent.orders.limit import Limit
+    from agent.store import Campaign, CampaignRater, MicrographView, Rating, Store
+    from model import Taxonomy
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+"""What a campaign may be called: it is part of an address and of file names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """Somebody to be invited.
+
+    Args:
+        name: Who. account: by which they come in, "" for a link. team: "" for none.
+    """
+
+    name: str
+    account: str = ""
+    team: str = ""
+
+
+def checked_name(name: str) -> str:
+    """Give a campaign's name back. Raises `WrongUse` where it cannot be one."""
+    if not NAME.fullmatch(name):
+        raise WrongUse(
+            f"a campaign's name has up to 40 letters, digits, dots and dashes; found {name!r}."
+        )
+    return name
+
+
+def set_up(
+    store: Store,
+    name: str,
+    images: Sequence[NewImage],
+    raters: Sequence[Invited],
+    *,
+    taxonomy: Taxonomy,
+    seed: int,
+    by: str,
+    at: datetime,
+    merged: Mapping[str, str] | None = None,
+    may_go_back: bool = False,
+) -> None:
+    """Set a campaign up.
+
+    Raises:
+        WrongUse: A name, a micrograph, a code or a rater cannot be; nothing was written.
+    """
+    if not images:
+        raise WrongUse("a campaign needs at least one micrograph.")
+    if twice := _doubled([one.micrograph for one in images]):
+        raise WrongUse(f"micrograph {twice} is named twice.")
+    if twice := _doubled([one.account for one in raters if one.account]):
+        raise WrongUse(f"account {twice} is invited twice.")
+    _refuse_strangers(store, raters)
+    known = taxonomy.code
+    checked = [
+        NewImage(
+            one.micrograph,
+            known(*taxonomy.parse(one.reference)) if one.reference else None,
+            one.stratum,
+        )
+        for one in images
+    ]
+    store.campaigns.add(
+        checked_name(name),
+        checked,
+        _numbered(raters, seed),
+        taxonomy=taxonomy.as_json(),
+        merged={known(*taxonomy.parse(one)): other for one, other in (merged or {}).items()},
+        seed=seed,
+        may_go_back=may_go_back,
+        by=by,
+        at=at,
+    )
+
+
+def invite(store: Store, campaign: Campaign, one: Invited, *, by: str, at: datetime) -> str:
+    """Invite one more rater; the pseudonym comes back. Raises `WrongUse`."""
+    if one.account and any(other.account == one.account for other in campaign.raters):
+        raise WrongUse(f"account {one.account} is invited already.")
+    _refuse_strangers(store, [one])
+    number = max((int(other.pseudonym[1:]) for other in campaign.raters), default=0) + 1
+    rater = NewRater(f"R{number:02d}", one.name, one.team, one.account)
+    store.campaigns.invite(campaign.name, rater, by=by, at=at)
+    return rater.pseudonym
+
+
+def links(
+    store: Store, campaign: Campaign, raters: Iterable[CampaignRater], *, by: str, at: datetime
+) -> dict[str, str]:
+    """Make a link for each rater; pseudonym → its last part. One made before ends."""
+    made = {}
+    for rater in raters:
+        token = accounts.new_token()
+        hashed = accounts.hash_token(token)
+        store.campaigns.give_link(campaign.name, rater.pseudonym, hashed, by=by, at=at)
+        made[rater.pseudonym] = token
+    return made
+
+
+def _refuse_strangers(store: Store, raters: Sequence[Invited]) -> None:
+    known = {one.name for one in store.accounts.every() if one.kind == "person"}
+    if missing := [one.account for one in raters if one.account and one.account not in known]:
+        raise WrongUse(f"there is no account {missing[0]!r}; agent users list shows all.")
+
+
+def _numbered(raters: Sequence[Invited], seed: int) -> list[NewRater]:
+    shuffled = random.Random(seed).sample(list(raters), len(raters))
+    return [
+        NewRater(f"R{number:02d}", one.name, one.team, one.account)
+        for number, one in enumerate(shuffled, start=1)
+    ]
+
+
+def _doubled(words: Sequence[str]) -> str:
+    return next((one for at, one in enumerate(words) if one in words[:at]), "")
+
+
+# --- choosing -----------------------------------------------------------------------------------
+
+
+def candidates(
+    store: Store,
+    *,
+    taxonomy: Taxonomy,
+    limits: Sequence[tuple[str, Limit]],
+    least_sure: float,
+    learned: frozenset[str],
+) -> list[Candidate]:
+    """Say which labelled micrographs could be rated.
+
+    Args:
+        store: Open.
+        taxonomy: What there is to tell apart; a code outside it cannot be rated.
+        limits: Each with the subtype it is asked of.
+        least_sure: Below this probability the model is unsure, and the micrograph hard.
+        learned: Keys of what the current bundle learned from: the model would only remember them.
+    """
+    found = []
+    for one in store.labelled():
+        view = store.micrograph(one.id)
+        if view is None or view.pruned_at is not None or one.code is None:
+            continue
+        if key_of(view.sha256, view.page) in learned:
+            continue
+        try:
+            code = taxonomy.code(*taxonomy.parse(one.code))
+        except TaxonomyError:
+            continue
+        sure = view.structure_code == code and (view.probability or 0.0) >= least_sure
+        hard = bool(view.structure_code) and not sure
+        found.append(Candidate(one.id, code, is_near(code, limits, taxonomy), hard))
+    return found
+
+
+# --- rating -------------------------------------------------------------------------------------
+
+
+def order_of(campaign: Campaign, pseudonym: str) -> list[int]:
+    """Give the numbers of a campaign's images in the order in which a rater sees them."""
+    numbers = [image.number for image in campaign.images]
+    random.Random(f"{campaign.seed} {pseudonym}").shuffle(numbers)
+    return numbers
+
+
+# --- gathering ----------------------------------------------------------------------------------
+
+
+def panel_of(
+    campaign: Campaign, ratings: Iterable[Rating], model: Mapping[int, str] | None = None
+) -> Panel:
+    """Gather what was said; of two ratings of one image by one rater the newer counts."""
+    answers = {
+        (one.rater, one.image): Answer(
+            one.said.subtype,
+            one.said.size,
+            one.said.criterion,
+            one.said.comment,
+            one.said.viewing_s,
+        )
+        for one in ratings
+    }
+    return Panel(
+        taxonomy=taxonomy_from(campaign.taxonomy),
+        raters=tuple(one.pseudonym for one in campaign.raters),
+        images=tuple(one.number for one in campaign.images),
+        answers=answers,
+        reference={one.number: one.reference for one in campaign.images if one.reference},
+        model=model or {},
+        merged=campaign.merged,
+        teams={one.pseudonym: one.team for one in campaign.raters if one.team},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswers:
+    """What the model's stored results say of a campaign's images.
+
+    Args:
+        codes: Image → code. bundles: which gave them.
+        learned: Images that the bundle had learned from, and that are left out of `codes`.
+    """
+
+    codes: Mapping[int, str]
+    bundles: tuple[str, ...]
+    learned: tuple[int, ...]
+
+
+def model_answers(
+    campaign: Campaign, views: Mapping[int, MicrographView], learned: Mapping[str, frozenset[str]]
+) -> ModelAnswers:
+    """Say what the model's live results say of the images it had not learned from.
+
+    Args:
+        campaign: Of which.
+        views: Image → the micrograph with its current result.
+        learned: Bundle → keys of what it learned from.
+    """
+    taxonomy = taxonomy_from(campaign.taxonomy)
+    codes, remembered = {}, []
+    for number, view in views.items():
+        if not view.structure_code or view.structure_code not in taxonomy.codes:
+            continue
+        if key_of(view.sha256, view.page) in learned.get(view.bundle, frozenset()):
+            remembered.append(number)
+        else:
+            codes[number] = view.structure_code
+    bundles = {views[number].bundle for number in codes}
+    return ModelAnswers(codes, tuple(sorted(bundles)), tuple(remembered))

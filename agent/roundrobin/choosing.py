@@ -1,0 +1,122 @@
+"""Choose which labelled micrographs are worth the raters' time: all codes, and those that matter.
+
+In:  what could be rated, and the limits that the lab's orders ask for. Out: the chosen ones, each
+with why. Next: `campaign`. A random draw is mostly easy and far from every limit, and would flatter
+people and model alike: at least a third lies beside a limit, and hard ones come first as often as
+easy ones.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agent.orders.limit import Limit
+    from model import Taxonomy
+
+NEAR_SHARE = 1 / 3
+"""Of the chosen ones at least so many lie beside a limit, where there are so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A micrograph that could be rated.
+
+    Args:
+        id: Public id. code: the one it is held to have.
+        near: Its size stands beside a limit, on either side.
+        hard: The model says another code, or is unsure of it.
+    """
+
+    id: str
+    code: str
+    near: bool
+    hard: bool
+
+    @property
+    def stratum(self) -> str:
+        """Say why it was chosen."""
+        beside = ["near a limit"] * self.near
+        return ", ".join([self.code, *beside, "hard" if self.hard else "easy"])
+
+
+def choose(candidates: Sequence[Candidate], n: int, *, seed: int) -> list[Candidate]:
+    """Choose n micrographs: all codes alike, a third near a limit, hard and easy in turn.
+
+    Args:
+        candidates: Whatever could be rated.
+        n: How many are wanted; fewer come back where there are fewer.
+        seed: Of the draw; the same seed, the same choice.
+    """
+    drawn = random.Random(seed).sample(list(candidates), len(candidates))
+    chosen: list[Candidate] = []
+    for some, wanted in (
+        ([one for one in drawn if one.near], math.ceil(n * NEAR_SHARE)),
+        (drawn, n),
+    ):
+        left = [one for one in some if one not in chosen]
+        for one in _code_by_code(left, chosen):
+            if len(chosen) >= wanted:
+                break
+            chosen.append(one)
+    return chosen
+
+
+def _code_by_code(left: Sequence[Candidate], chosen: Sequence[Candidate]) -> Iterator[Candidate]:
+    """Give candidates, always of the code that was chosen least so far."""
+    queues = {code: _in_turn([one for one in left if one.code == code]) for code in _codes(left)}
+    counts = {code: sum(one.code == code for one in chosen) for code in queues}
+    while queues:
+        code = min(queues, key=lambda name: (counts[name], name))
+        yield queues[code].pop(0)
+        counts[code] += 1
+        if not queues[code]:
+            del queues[code]
+
+
+def _codes(some: Sequence[Candidate]) -> set[str]:
+    return {one.code for one in some}
+
+
+def _in_turn(some: Sequence[Candidate]) -> list[Candidate]:
+    """Order hard and easy ones in turn, a hard one first."""
+    halves = [[one for one in some if one.hard is hard] for hard in (True, False)]
+    ordered: list[Candidate] = []
+    for half in cycle(halves):
+        if not any(halves):
+            return ordered
+        if half:
+            ordered.append(half.pop(0))
+    return ordered
+
+
+def is_near(code: str, limits: Sequence[tuple[str, Limit]], taxonomy: Taxonomy) -> bool:
+    """Say whether a code's size stands beside a limit: the last that keeps it, or the first not.
+
+    Args:
+        code: Of the taxonomy.
+        limits: Each with the subtype it is asked of.
+        taxonomy: What there is to tell apart.
+    """
+    subtype, name = taxonomy.parse(code)
+    sizes = taxonomy.subtype(subtype).sizes
+    at = [size.name for size in sizes].index(name)
+    beside = [sizes[place] for place in (at - 1, at + 1) if 0 <= place < len(sizes)]
+    return any(
+        limit.keeps(sizes[at]) != limit.keeps(other)
+        for own, limit in limits
+        if own == subtype
+        for other in beside
+    )
+
+
+def count_strata(chosen: Sequence[Candidate]) -> Mapping[str, int]:
+    """Say stratum → how many were chosen."""
+    strata = sorted({one.stratum for one in chosen})
+    return {stratum: sum(one.stratum == stratum for one in chosen) for stratum in strata}

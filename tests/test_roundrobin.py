@@ -1,0 +1,173 @@
+"""A campaign can be planned, opened, closed and looked at from the shell."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from lab import Lab, minutes
+
+from agent.cli.app import main
+from agent.roundrobin.campaign import order_of
+from agent.store import Decision
+
+CODES = ("G7", "G8", "B8", "M9-10", "G8", "B7")
+
+
+class Shell:
+    """A lab with six labelled micrographs, and its command."""
+
+    def __init__(self, folder, capsys) -> None:
+        self.lab, self.folder, self._capsys = Lab(folder / "data"), folder, capsys
+        self.ids = [self.lab.take("G8", at=minutes(n)) for n in range(len(CODES))]
+        for public_id, code in zip(self.ids, CODES, strict=True):
+            said = Decision("code", "Ann", code=code)
+            self.lab.store.decide(public_id, said, at=minutes(30))
+        (folder / "agent.toml").write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
+
+    def agent(self, *words) -> tuple[int, str]:
+        """Run a command; its exit code and everything it said come back."""
+        with pytest.raises(SystemExit) as ended:
+            main(["--config", str(self.folder / "agent.toml"), *map(str, words)])
+        said = self._capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    def write(self, name, text):
+        (self.folder / name).write_text(text, encoding="utf-8")
+        return self.folder / name
+
+
+@pytest.fixture
+def shell(tmp_path, capsys):
+    shell = Shell(tmp_path, capsys)
+    yield shell
+    shell.lab.store.close()
+
+
+def spring(shell, *more):
+    return shell.agent(
+        "roundrobin", "new", "spring", "--stratified", 4, "--limit", "8 or finer", "--seed", 1,
+        "--rater", "Ann", "--rater", "Bob", "--by", "Lea", *more,
+    )  # fmt: skip
+
+
+def test_a_campaign_is_planned_opened_and_closed(shell):
+    assert spring(shell)[0] == 0
+    code, said = shell.agent("roundrobin", "open", "spring", "--by", "Lea")
+    assert code == 0
+    links = [line.split("\t") for line in said.splitlines() if "/rate/" in line]
+    assert sorted(name for _, name, _ in links) == ["Ann", "Bob"]
+    assert all(link.startswith("http://127.0.0.1:8787/rate/") for _, _, link in links)
+    assert shell.agent("roundrobin", "close", "spring", "--by", "Lea") == (
+        0,
+        "spring is closed: 0 of 8 ratings.\n",
+    )
+
+    _, said = shell.agent("roundrobin", "list", "--json")
+
+    (document,) = json.loads(said)
+    assert (document["state"], document["images"], document["expected"]) == ("closed", 4, 8)
+    assert document["raters"] == ["R01", "R02"]
+
+
+def test_a_stratified_choice_says_what_it_took_and_holds_the_labels(shell):
+    _, said = spring(shell)
+
+    campaign = shell.lab.store.campaigns.find("spring")
+    assert {one.reference for one in campaign.images} <= set(CODES)
+    assert sum("near a limit" in one.stratum for one in campaign.images) >= 2
+    assert "near a limit" in said
+
+
+def test_micrographs_can_be_named_with_their_reference(shell):
+    file = shell.write("these.csv", f"id;code\n{shell.ids[0]};B8\n{shell.ids[1]};\n")
+
+    code, said = shell.agent(
+        "roundrobin", "new", "two", "--micrographs", file, "--rater", "Ann", "--by", "Lea"
+    )
+
+    assert code == 0, said
+    campaign = shell.lab.store.campaigns.find("two")
+    assert [one.reference for one in campaign.images] == ["B8", "G8"]
+
+
+def test_raters_come_from_a_list_and_their_numbers_give_nobody_away(shell):
+    names = [f"Rater {letter}" for letter in "ABCDEFGH"]
+    rows = "".join(f"{name},,{'daily' if n < 5 else ''}\n" for n, name in enumerate(names))
+    file = shell.write("raters.csv", "name,account,team\n" + rows)
+
+    code, said = shell.agent(
+        "roundrobin", "new", "w", "--stratified", 2, "--raters", file, "--seed", 5, "--by", "Lea"
+    )
+
+    assert code == 0, said
+    campaign = shell.lab.store.campaigns.find("w")
+    assert sorted(one.name for one in campaign.raters) == names
+    assert [one.name for one in campaign.raters] != names
+    assert sum(one.team == "daily" for one in campaign.raters) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("new", "spring"), "say which micrographs"),
+        (("new", "a/b", "--stratified", 2), "up to 40 letters"),
+        (("new", "x", "--stratified", 2, "--account", "Nobody"), "no account 'Nobody'"),
+        (("new", "x", "--stratified", 2, "--merge", "G9"), "written CODE=CODE"),
+        (("new", "x", "--stratified", 2, "--limit", "fine"), "a limit is written"),
+        (("new", "x", "--micrographs", "no.csv"), "cannot be read"),
+        (("open", "autumn"), "no campaign 'autumn'"),
+        (("close", "autumn"), "no campaign 'autumn'"),
+    ],
+)
+def test_wrong_use_is_one_sentence(shell, words, sentence):
+    code, said = shell.agent("roundrobin", *words, "--by", "Lea")
+
+    assert code == 2
+    assert said.splitlines()[-1].startswith("agent: ")
+    assert sentence in said
+
+
+def test_a_list_without_its_column_and_an_unknown_micrograph_are_named(shell):
+    wrong = shell.write("wrong.csv", "micrograph\nx\n")
+    unknown = shell.write("unknown.csv", "id\n0000000000000000\n")
+
+    _, said = shell.agent("roundrobin", "new", "x", "--micrographs", wrong)
+    assert "needs a column 'id'; found: micrograph" in said
+    _, said = shell.agent("roundrobin", "new", "x", "--micrographs", unknown)
+    assert "line 2: no micrograph has the id '0000000000000000'" in said
+
+
+def test_one_more_rater_and_a_lost_link(shell):
+    spring(shell)
+    _, said = shell.agent("roundrobin", "open", "spring")
+    before = [line for line in said.splitlines() if line.startswith("R01")]
+
+    _, said = shell.agent("roundrobin", "open", "spring", "--rater", "Cem", "--team", "daily")
+    assert said.startswith("R03\tCem\t")
+    _, said = shell.agent("roundrobin", "open", "spring", "--again", "R01")
+    assert said.startswith("R01\t")
+    assert said.splitlines()[0] not in before
+    assert len([line for line in said.splitlines() if "/rate/" in line]) == 1
+
+
+def test_each_rater_has_an_order_of_their_own_that_stays(shell):
+    spring(shell)
+    campaign = shell.lab.store.campaigns.find("spring")
+
+    orders = [order_of(campaign, f"R{n:02d}") for n in range(1, 15)]
+
+    assert all(sorted(one) == [1, 2, 3, 4] for one in orders)
+    assert len({tuple(one) for one in orders}) > 5
+    assert orders[0] == order_of(campaign, "R01")
+
+
+def test_no_name_of_a_rater_is_in_the_trail(shell):
+    spring(shell)
+    shell.agent("roundrobin", "open", "spring", "--by", "Lea")
+
+    acts = list(shell.lab.store.trail("campaign."))
+
+    told = json.dumps([[one.actor, one.act, one.subject, one.facts] for one in acts])
+    assert "Ann" not in told
+    assert "Bob" not in told
