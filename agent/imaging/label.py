@@ -10,6 +10,7 @@ decimal point has to be seen in the pixels as well as read.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -355,6 +356,7 @@ def _is_nice(value: float) -> bool:
 @functools.cache
 def _engine() -> Any:
     """Make the one reader of this process, when first needed."""
+    _without_telemetry()
     from rapidocr import RapidOCR  # noqa: PLC0415 - 0.3 s that images without a bar need not pay
 
     return RapidOCR(
@@ -367,3 +369,15 @@ def _engine() -> Any:
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
         }
     )
+
+
+def _without_telemetry() -> None:
+    """Keep ONNX Runtime from telling its maker what runs here, as it does by default since 1.29.
+
+    Elsewhere than on Windows the variable alone turns it off whole, if it is set before the first
+    session (microsoft/onnxruntime pull request 27379); Windows collects its events by a call.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # noqa: PLC0415 - slow to import
+
+    onnxruntime.disable_telemetry_events()
