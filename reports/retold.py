@@ -55,6 +55,12 @@ FORMS: tuple[str, ...] = (
     marked("microscope {word} has 0 validated specimens of material {material}"),
     marked("objective {word} has 0 validated specimens of material {material}"),
     marked("magnification {word} has 0 validated specimens of material {material}"),
+    # limits and places of orders
+    marked("{number} or finer"),
+    marked("{number} or coarser"),
+    marked("no order number is known of it"),
+    marked("no specimen is known of it"),
+    marked("no order number and no specimen is known of it"),
     # sentences beside one another, after all that have a form of their own
     "{one}; {other}.",
     "{one}: {other}",

@@ -364,6 +364,20 @@ def test_the_page_and_the_api_say_what_the_command_says(desk):
     assert browser.get("/api/v1/orders/1").status_code == 404
 
 
+def test_a_german_page_of_an_order_says_what_is_missing_in_german(desk):
+    file = desk.folder / "agent.toml"
+    file.write_text(file.read_text("utf-8") + '\n[report]\nlanguage = "de"\n', encoding="utf-8")
+    desk.take(1, reasons=("uncertain",))
+    desk.confirm(desk.take(2, "G7"), "G7")
+
+    page = desk.browser().get("/order/4711").text
+
+    assert "entspricht nicht" in page
+    assert "Gesichtsfeld 2 ist G7, bestätigt von Ada: gefordert ist 8 oder feiner" in page
+    assert "gefordert: G, 8 oder feiner (mean)" in page
+    assert desk.order()["because"][0].startswith("specimen 01: field 2 is G7, confirmed by Ada")
+
+
 def test_the_list_of_orders_shows_urgent_ones_first_and_what_belongs_to_none(desk):
     desk.take(1, order="4711")
     desk.take(1, order="4712", reasons=("uncertain",))

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import reports
 from agent.orders import conformity
 from agent.orders.facts import (
     Conformity,
@@ -24,6 +25,8 @@ from agent.orders.facts import (
 from agent.orders.limit import fault_of
 from agent.orders.rules import MOST_FALSE, Rules
 from agent.store import State
+from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,7 +71,7 @@ class Lab:
     allowances: tuple[Allowance, ...] = ()
     zone: str = "UTC"
     most_false: float = MOST_FALSE
-    held: Callable[[MicrographView], str] = lambda _: ""
+    held: Callable[[MicrographView], str] = lambda _view: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,8 @@ def material_of(view: OrderView) -> tuple[str, str]:
         return view.material, ""
     found = sorted({one.material for one in view.specimens if one.material})
     if len(found) > 1:
-        return "", f"its specimens name several materials: {', '.join(found)}"
+        said = _("its specimens name several materials: {materials}")
+        return "", said.format(materials=", ".join(found))
     return (found[0] if found else ""), ""
 
 
@@ -243,7 +247,7 @@ def _specimen(
 
 
 def facts_of(
-    view: SpecimenView, *, waiting: int, held: Callable[[MicrographView], str] = lambda _: ""
+    view: SpecimenView, *, waiting: int, held: Callable[[MicrographView], str] = lambda _view: ""
 ) -> SpecimenFacts:
     """Say a specimen's rows as the rules want them."""
     *before, last = view.preparations or (None,)
@@ -264,7 +268,7 @@ def facts_of(
 
 def field_of(
     one: FieldView,
-    held: Callable[[MicrographView], str] = lambda _: "",
+    held: Callable[[MicrographView], str] = lambda _view: "",
     *,
     gone: Superseded | None = None,
 ) -> FieldFacts:
@@ -309,7 +313,7 @@ def _said(said: Mapping[str, Any]) -> Superseded:
 
 def _superseded(prepared: PreparationView) -> Superseded:
     said = prepared.facts.get("superseded")
-    return _said(said) if said else Superseded("a later preparation came", "")
+    return _said(said) if said else Superseded(_("a later preparation came"), "")
 
 
 def _area(view: MicrographView) -> float | None:
@@ -320,7 +324,21 @@ def _area(view: MicrographView) -> float | None:
     return (x1 - x0) * (y1 - y0) * view.um_per_px**2 * MM2_PER_UM2
 
 
-NUMERALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+NUMERALS = (
+    marked("first"),
+    marked("second"),
+    marked("third"),
+    marked("fourth"),
+    marked("fifth"),
+    marked("sixth"),
+    marked("seventh"),
+    marked("eighth"),
+    marked("ninth"),
+)
+
+
+def _ordinal(n: int) -> str:
+    return _(NUMERALS[n - 1]) if n <= len(NUMERALS) else _("{n}th").format(n=n)
 
 
 def _notes(view: SpecimenView, rules: Rules) -> Iterator[str]:
@@ -328,20 +346,27 @@ def _notes(view: SpecimenView, rules: Rules) -> Iterator[str]:
     if len(view.preparations) < 2:  # noqa: PLR2004 - a second one
         return
     *before, last = view.preparations
-    which = len(view.preparations)
-    ordinal = NUMERALS[which - 1] if which <= len(NUMERALS) else f"{which}th"
+    which = _ordinal(len(view.preparations))
     new = _coarsest(last, rules)
     for number, prepared in enumerate(before, start=1):
         old = _coarsest(prepared, rules)
         if old is None:
-            yield f"{ordinal} preparation; the {NUMERALS[min(number, 9) - 1]} gave no result"
+            said = _("{which} preparation; the {earlier} gave no result")
+            yield said.format(which=which, earlier=_ordinal(number))
         elif new is None:
-            yield f"{ordinal} preparation, {NUMERALS[min(number, 9) - 1]} result: {old[1]}"
+            said = _("{which} preparation, {earlier} result: {code}")
+            yield said.format(which=which, earlier=_ordinal(number), code=old[1])
         else:
-            how = "coarser" if old[0] < new[0] else "finer" if old[0] > new[0] else "the same"
-            yield (
-                f"{ordinal} preparation, {NUMERALS[min(number, 9) - 1]} result: {how} "
-                f"({old[1]}, now {new[1]})"
+            how = (
+                _("coarser")
+                if old[0] < new[0]
+                else _("finer")
+                if old[0] > new[0]
+                else _("the same")
+            )
+            said = _("{which} preparation, {earlier} result: {how} ({old}, now {new})")
+            yield said.format(
+                which=which, earlier=_ordinal(number), how=how, old=old[1], new=new[1]
             )
 
 
@@ -374,9 +399,11 @@ def _order(
     known = {one.view.name for one in assessed}
     loose = len([name for _, name in waiting if name not in known])
     more = (
-        *([f"{loose} file{'s' if loose > 1 else ''} still to be read"] if loose else ()),
+        *([conformity.still_to_be_read(loose)] if loose else ()),
         *(
-            f"{one.view.id} names the order and belongs to no specimen: {one.reason}"
+            _("{id} names the order and belongs to no specimen: {why}").format(
+                id=one.view.id, why=reports.retold(one.reason)
+            )
             for one in torn
         ),
     )

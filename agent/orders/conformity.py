@@ -21,6 +21,8 @@ from agent.orders.facts import (
 from agent.orders.limit import Direction, is_beyond_teaching
 from agent.orders.specification import same
 from agent.triage import Reason
+from reports import decimal, language, ngettext, reason, retold, strange_kind, unusable_why
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,23 +68,41 @@ def _what_is_there(
         key = one.name or one.id
         largest[key] = max(largest.get(key, 0.0), one.area_mm2 or 0.0)
     if len(largest) < wanted.fields:
-        yield f"{len(largest)} of {wanted.fields} fields"
+        yield _("{n} of {of} fields").format(n=len(largest), of=wanted.fields)
         yield from _to_shoot_again(facts, largest)
     area = sum(largest.values())
     if area < wanted.area_mm2 - AREA_ROUNDING:
-        yield f"{area:.3f} of {wanted.area_mm2:g} mm²"
+        yield _("{area} of {of} mm²").format(
+            area=decimal(area, ".3f"), of=decimal(wanted.area_mm2, "g")
+        )
     if facts.waiting:
-        yield f"{facts.waiting} file{'s' if facts.waiting > 1 else ''} still to be read"
+        yield still_to_be_read(facts.waiting)
     bundles = {one.bundle for one in counted if one.bundle}
     if len(bundles) > 1:
-        yield f"its fields were judged by {len(bundles)} bundles ({', '.join(sorted(bundles))})"
+        yield _("its fields were judged by {n} bundles ({bundles})").format(
+            n=len(bundles), bundles=", ".join(sorted(bundles))
+        )
+
+
+def still_to_be_read(n: int) -> str:
+    """Say that files have come and have no result yet."""
+    return ngettext("{n} file still to be read", "{n} files still to be read", n).format(n=n)
 
 
 def _to_shoot_again(facts: SpecimenFacts, there: Mapping[str, float]) -> Iterator[str]:
     for one in facts.fields:
         if one.decided and _is_unusable(one) and not one.superseded and one.name not in there:
-            why = one.decided.said.replace("_", " ")
-            yield f"{one.called} is unusable ({why}): shoot it again"
+            yield _("{field} is unusable ({why}): shoot it again").format(
+                field=one.called, why=_said_of(one.decided)
+            )
+
+
+def _said_of(decided: Decided) -> str:
+    """Say a kind of strangeness or a why: for programs the word, on a page the page's own."""
+    if language() == "en":
+        return decided.said.replace("_", " ")
+    say = strange_kind if decided.kind == "strange" else unusable_why
+    return say(decided.said)
 
 
 def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
@@ -91,13 +111,14 @@ def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
     if field.held:
         yield f"{field.called}: {field.held}"
     if field.awaits:
-        yield f"{field.called} awaits review{_why(field, rules)}"
+        yield _("{field} awaits review").format(field=field.called) + _why(field, rules)
         return
     if field.decided and field.decided.kind == "strange":
-        said = field.decided.said.replace("_", " ")
-        yield f"{field.called} was called strange ({said}) by {field.decided.by}"
+        yield _("{field} was called strange ({kind}) by {who}").format(
+            field=field.called, kind=_said_of(field.decided), who=field.decided.by
+        )
     elif field.decided and field.decided.kind == "cannot_tell":
-        yield f"{field.called}: {field.decided.by} could not tell"
+        yield _("{field}: {who} could not tell").format(field=field.called, who=field.decided.by)
     elif field.decided:
         yield from _of_the_decision(field, field.decided, rules)
     else:
@@ -107,24 +128,36 @@ def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
 def _of_its_taking(field: FieldFacts, rules: Rules) -> Iterator[str]:
     wanted = rules.specification
     if field.scale_in_doubt:
-        yield f"{field.called}: its scale is in doubt, as its witnesses disagree"
+        yield _("{field}: its scale is in doubt, as its witnesses disagree").format(
+            field=field.called
+        )
     elif field.um_per_px is None:
-        yield f"{field.called} has no scale"
+        yield _("{field} has no scale").format(field=field.called)
     elif wanted.um_per_px and not wanted.um_per_px[0] <= field.um_per_px <= wanted.um_per_px[1]:
         low, high = wanted.um_per_px
-        yield (
-            f"{field.called} was shot at {field.um_per_px:.3g} µm per pixel, "
-            f"{low:g} to {high:g} are demanded"
+        yield _("{field} was shot at {um} µm per pixel, {low} to {high} are demanded").format(
+            field=field.called,
+            um=decimal(field.um_per_px, ".3g"),
+            low=decimal(low, "g"),
+            high=decimal(high, "g"),
         )
     if field.material and rules.material and not same(field.material, rules.material):
-        yield f"{field.called} says material {field.material}, the order says {rules.material}"
+        yield _("{field} says material {found}, the order says {wanted}").format(
+            field=field.called, found=field.material, wanted=rules.material
+        )
     for what, found, allowed in (
-        ("magnification", field.magnification, wanted.magnification),
-        ("etchant", field.etchant, wanted.etchant),
+        (_("magnification"), field.magnification, wanted.magnification),
+        (_("etchant"), field.etchant, wanted.etchant),
     ):
         if allowed and not any(_plain(found) == _plain(one) for one in allowed):
-            said = f"was taken with {what} {found}" if found else f"says no {what}"
-            yield f"{field.called} {said}, {' or '.join(allowed)} is demanded"
+            said = (
+                _("{field} was taken with {what} {found}, {wanted} is demanded")
+                if found
+                else _("{field} says no {what}, {wanted} is demanded")
+            )
+            yield said.format(
+                field=field.called, what=what, found=found, wanted=_(" or ").join(allowed)
+            )
 
 
 def _plain(name: str) -> str:
@@ -135,10 +168,14 @@ def _why(field: FieldFacts, rules: Rules) -> str:
     if said := rules.unexpected(field.code):
         return f": {said}"
     words = [
-        field.outside if word == Reason.OUT_OF_SCOPE and field.outside else word.replace("_", " ")
+        retold(field.outside) if word == Reason.OUT_OF_SCOPE and field.outside else _reason(word)
         for word in field.reasons
     ]
     return f" ({', '.join(words)})" if words else ""
+
+
+def _reason(word: str) -> str:
+    return word.replace("_", " ") if language() == "en" else reason(word)[0]
 
 
 def _of_the_decision(field: FieldFacts, decided: Decided, rules: Rules) -> Iterator[str]:
@@ -146,20 +183,22 @@ def _of_the_decision(field: FieldFacts, decided: Decided, rules: Rules) -> Itera
     if said := rules.unexpected(decided.said):
         yield f"{field.called}: {said}"
     elif not (rules.keeps if rules.by_worst else rules.is_of)(decided.said):
-        by = f"{decided.said}, decided by {decided.by}"
-        yield f"{field.called} is {by}: {wanted.demand} is demanded"
+        yield _("{field} is {code}, decided by {who}: {demand} is demanded").format(
+            field=field.called, code=decided.said, who=decided.by, demand=wanted.demand
+        )
     if wanted.criterion == "max" and decided.criterion != "max":
-        yield (
-            f"{field.called} was decided by {decided.by} without the criterion max, "
-            "which is demanded"
+        yield _("{field} was decided by {who} without the criterion max, which is demanded").format(
+            field=field.called, who=decided.by
         )
     elif wanted.criterion == "mean" and decided.criterion == "max":
-        yield f"{field.called} was decided by the criterion max, mean is demanded"
+        yield _("{field} was decided by the criterion max, mean is demanded").format(
+            field=field.called
+        )
 
 
 def _of_the_answer(field: FieldFacts, rules: Rules) -> Iterator[str]:
     if not field.code or not field.codes:
-        yield f"{field.called} has no answer yet"
+        yield _("{field} has no answer yet").format(field=field.called)
         return
     if said := rules.unexpected(field.code):
         yield f"{field.called}: {said}"
@@ -167,7 +206,7 @@ def _of_the_answer(field: FieldFacts, rules: Rules) -> Iterator[str]:
     codes = dict.fromkeys((*field.codes, field.code))
     keeps = rules.keeps if rules.by_worst else rules.is_of
     if not all(keeps(code) for code in codes):
-        yield f"{field.called} could be {rules.either(codes)}"
+        yield _("{field} could be {codes}").format(field=field.called, codes=rules.either(codes))
     yield from _of_the_coarse(field, rules)
 
 
@@ -178,16 +217,20 @@ def _of_the_coarse(field: FieldFacts, rules: Rules) -> Iterator[str]:
         return
     share = _coarse_share(field, wanted.bound, rules)
     if share is None:
-        yield f"{field.called}: the share of its coarse needles is not known"
+        yield _("{field}: the share of its coarse needles is not known").format(field=field.called)
     elif wanted.bound.direction is Direction.FINER and share > wanted.area_threshold:
-        yield (
-            f"{field.called}: {share:.0%} of it looks coarser than {wanted.bound.number}, "
-            f"{wanted.area_threshold:.0%} are allowed"
+        yield _("{field}: {share} of it looks coarser than {number}, {most} are allowed").format(
+            field=field.called,
+            share=f"{share:.0%}",
+            number=wanted.bound.number,
+            most=f"{wanted.area_threshold:.0%}",
         )
     elif wanted.bound.direction is Direction.COARSER and share < wanted.area_threshold:
-        yield (
-            f"{field.called}: only {share:.0%} of it looks {wanted.limit}, "
-            f"{wanted.area_threshold:.0%} are demanded"
+        yield _("{field}: only {share} of it looks {limit}, {least} are demanded").format(
+            field=field.called,
+            share=f"{share:.0%}",
+            limit=retold(wanted.limit),
+            least=f"{wanted.area_threshold:.0%}",
         )
 
 
@@ -220,9 +263,13 @@ def _broken(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
         if not rules.breaks(code):
             continue
         if not rules.is_of(code):
-            yield f"{one.called} is {code}, confirmed by {by}: {rules.ordered} was ordered"
+            yield _("{field} is {code}, confirmed by {who}: {wanted} was ordered").format(
+                field=one.called, code=code, who=by, wanted=rules.ordered
+            )
         elif rules.by_worst and _is_measured(one, one.decided, rules):
-            yield f"{one.called} is {code}, confirmed by {by}: {wanted.limit} is demanded"
+            yield _("{field} is {code}, confirmed by {who}: {limit} is demanded").format(
+                field=one.called, code=code, who=by, limit=retold(wanted.limit)
+            )
     if not rules.by_worst:
         yield from _broken_mean(counted, rules)
 
@@ -251,9 +298,8 @@ def _broken_mean(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
     mean = sum(best) / len(best)
     if not bound.admits(mean):
         names = ", ".join(sorted({one.decided.by for one in counted if one.decided}))
-        yield (
-            f"the mean of {len(best)} fields is {mean:.1f}, confirmed by {names}: "
-            f"{wanted.limit} is demanded"
+        yield _("the mean of {n} fields is {mean}, confirmed by {who}: {limit} is demanded").format(
+            n=len(best), mean=decimal(mean, ".1f"), who=names, limit=retold(wanted.limit)
         )
 
 
@@ -268,7 +314,9 @@ def _together(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
         return  # the field itself says what is missing
     mean = sum(numbers) / len(numbers)
     if not bound.admits(mean):
-        yield f"the mean of {len(numbers)} fields could be {mean:.1f}, {wanted.limit} is demanded"
+        yield _("the mean of {n} fields could be {mean}, {limit} is demanded").format(
+            n=len(numbers), mean=decimal(mean, ".1f"), limit=retold(wanted.limit)
+        )
 
 
 def _worst(field: FieldFacts, bound: Limit, rules: Rules) -> int | None:
@@ -298,11 +346,11 @@ def _of_the_replaced(
         code = _told(one)
         if not code or rules.keeps(code) or _is_excused(one):
             continue
-        where = "an earlier preparation" if one in facts.earlier else "a replaced shot"
-        yield (
-            f"{where} had {one.called} at {code} and names no preparation defect: "
-            "a lead decides (agent orders supersede)"
-        )
+        where = _("an earlier preparation") if one in facts.earlier else _("a replaced shot")
+        yield _(
+            "{where} had {field} at {code} and names no preparation defect: a lead decides "
+            "(agent orders supersede)"
+        ).format(where=where, field=one.called, code=code)
 
 
 def _told(field: FieldFacts) -> str | None:
@@ -322,36 +370,46 @@ def _of_the_model(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
     """What rests on the model alone needs a lead's permission, with the record behind it."""
     alone = [one for one in counted if one.decided is None]
     refusals = [(one.called, _refusal(one, rules)) for one in alone]
-    for why, n in Counter(why for _, why in refusals if why).items():
+    for why, n in Counter(why for _name, why in refusals if why).items():
         names = [name for name, said in refusals if said == why]
-        fields = names[0] if n == 1 else f"{n} fields"
-        yield f"{fields} {'rests' if n == 1 else 'rest'} on the model alone, and {why}"
+        yield ngettext(
+            "{field} rests on the model alone, and {why}",
+            "{n} fields rest on the model alone, and {why}",
+            n,
+        ).format(field=names[0], n=n, why=why)
 
 
 def _refusal(field: FieldFacts, rules: Rules) -> str:
     wanted, material = rules.specification, rules.material
     if not material:
-        return "the order's material is not known"
+        return _("the order's material is not known")
     on = [one for one in rules.allowances if one.on and same(one.material, material)]
     if not on:
-        return f"automatic conformity is off for {material}"
+        return _("automatic conformity is off for {material}").format(material=material)
     mine = [one for one in on if one.bundle == field.bundle]
     if not mine:
-        return f"no validation record of {material} names its bundle {field.bundle}"
+        said = _("no validation record of {material} names its bundle {bundle}")
+        return said.format(material=material, bundle=field.bundle)
     bound = wanted.bound
     for subtype in wanted.subtype if bound else ():
         held = [one for one in mine if one.limit == str(bound) and one.subtype == subtype]
         if not held or held[-1].bound is None:
-            return f"no validation record of {material} speaks of {subtype} {wanted.limit}"
+            said = _("no validation record of {material} speaks of {subtype} {limit}")
+            return said.format(material=material, subtype=subtype, limit=retold(wanted.limit))
         if (
             bound
             and is_beyond_teaching(bound, subtype, rules.taxonomy)
             and (held[-1].bound or 1.0) >= rules.most_false
         ):
-            return (
-                f"no taught size of {subtype} breaks {wanted.limit}: up to {held[-1].bound:.1%} "
-                f"could be called conforming falsely (n = {held[-1].n}), less than "
-                f"{rules.most_false:.1%} is demanded"
+            return _(
+                "no taught size of {subtype} breaks {limit}: up to {bound} could be called "
+                "conforming falsely (n = {n}), less than {most} is demanded"
+            ).format(
+                subtype=subtype,
+                limit=retold(wanted.limit),
+                bound=decimal(held[-1].bound, ".1%"),
+                n=held[-1].n,
+                most=decimal(rules.most_false, ".1%"),
             )
     return ""
 
@@ -373,23 +431,27 @@ def order(
         required: Specimens the order names.
         count: How many it demands, None where it does not say.
     """
-    lacking = [f"specimen {name}: nothing has come" for name in required if name not in statements]
+    lacking = [
+        _("specimen {name}: nothing has come").format(name=name)
+        for name in required
+        if name not in statements
+    ]
     short = (count or 0) - len(set(statements) | set(required))
     if short > 0:
-        lacking.append(f"{len(statements)} of {count} specimens")
+        lacking.append(_("{n} of {of} specimens").format(n=len(statements), of=count))
     if not statements and not lacking:
-        lacking.append("nothing has come")
+        lacking.append(_("nothing has come"))
     found = {one.conformity for one in statements.values()}
     missing = (
         *lacking,
         *(
-            f"specimen {name}: {'; '.join(one.missing)}"
+            _("specimen {name}: {said}").format(name=name, said="; ".join(one.missing))
             for name, one in sorted(statements.items())
             if one.missing
         ),
     )
     because = tuple(
-        f"specimen {name}: {'; '.join(one.because)}"
+        _("specimen {name}: {said}").format(name=name, said="; ".join(one.because))
         for name, one in sorted(statements.items())
         if one.because
     )

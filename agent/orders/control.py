@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.errors import FileError
+from reports import decimal
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -264,13 +266,22 @@ def _number(view: MicrographView, name: str) -> float | None:
 def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> ControlPoint:
     faults = []
     if view.structure_code and wanted and view.structure_code != wanted:
-        faults.append(f"structure code {view.structure_code}, {wanted} is right")
+        faults.append(
+            _("structure code {found}, {wanted} is right").format(
+                found=view.structure_code, wanted=wanted
+            )
+        )
     if view.strangeness.get("flagged"):
-        faults.append("strange")
+        faults.append(_("strange"))
     for name, tolerance in (("brightness", BRIGHTNESS_TOLERANCE), ("focus", FOCUS_TOLERANCE)):
         value = _number(view, name)
         if value is not None and name in usual and abs(value / usual[name] - 1) > tolerance:
-            faults.append(f"{name} {value:.3g}, {usual[name]:.3g} is usual")
+            called = {"brightness": _("brightness"), "focus": _("focus")}[name]
+            faults.append(
+                _("{name} {value}, {usual} is usual").format(
+                    name=called, value=decimal(value, ".3g"), usual=decimal(usual[name], ".3g")
+                )
+            )
     p_value = view.strangeness.get("p_value")
     return ControlPoint(
         id=view.id,
@@ -329,7 +340,9 @@ def _failed_check(checks: Sequence[Record], view: MicrographView) -> str:
     bad = [record for record in newest.values() if not record.facts.get("passed")]
     if not bad:
         return ""
-    return f"the control check of {bad[0].at:%Y-%m-%d %H:%M} UTC on {bad[0].subject} failed"
+    return _("the control check of {at} UTC on {pc} failed").format(
+        at=f"{bad[0].at:%Y-%m-%d %H:%M}", pc=bad[0].subject
+    )
 
 
 def _no_check(checks: Sequence[Record], view: MicrographView) -> str:
@@ -341,15 +354,22 @@ def _no_check(checks: Sequence[Record], view: MicrographView) -> str:
     if after and after[0].facts.get("passed"):
         return ""
     hours = GOOD_FOR.total_seconds() / 3600
-    return f"no control check of {view.source} in the {hours:.0f} h before it (agent check)"
+    return _("no control check of {source} in the {hours} h before it (agent check)").format(
+        source=view.source, hours=f"{hours:.0f}"
+    )
 
 
 def _failed_control(points: Sequence[ControlPoint], view: MicrographView, every: timedelta) -> str:
     before = [point for point in points if point.at <= view.done_at]
     if every and (not before or view.done_at - before[-1].at > every):
-        return f"no control specimen of {view.source} within {every.total_seconds() / 3600:g} h"
+        hours = every.total_seconds() / 3600
+        return _("no control specimen of {source} within {hours} h").format(
+            source=view.source, hours=decimal(hours, "g")
+        )
     if before and before[-1].faults:
-        return f"the control specimen of {view.source} failed: {before[-1].faults[0]}"
+        return _("the control specimen of {source} failed: {fault}").format(
+            source=view.source, fault=before[-1].faults[0]
+        )
     return ""
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from reports import gettext as _
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -30,7 +32,12 @@ class Conformity(StrEnum):
     @property
     def words(self) -> str:
         """As people read it: "does not conform"."""
-        return self.value.replace("_", " ")
+        return {
+            Conformity.CONFORMS: _("conforms"),
+            Conformity.DOES_NOT_CONFORM: _("does not conform"),
+            Conformity.UNDECIDED: _("undecided"),
+            Conformity.NOT_ASSESSED: _("not assessed"),
+        }[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,7 @@ class FieldFacts:
     @property
     def called(self) -> str:
         """What people call it: "field 4"."""
-        return f"field {self.name}" if self.name else f"field {self.id}"
+        return _("field {name}").format(name=self.name or self.id)
 
 
 @dataclass(frozen=True, slots=True)

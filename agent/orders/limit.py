@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import reports
 from model import TaxonomyError
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,12 +104,13 @@ def fault_of(limit: Limit, subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
         known = ", ".join(size.name for size in subtype.sizes)
         inside = [size for size in subtype.sizes if size.lower <= limit.number <= size.upper]
         if not inside:
-            return f"subtype {name} has no size {limit.number}; known are {known}"
+            said = _("subtype {name} has no size {number}; known are {known}")
+            return said.format(name=name, number=limit.number, known=known)
         if not (limit.keeps(inside[0]) or limit.breaks(inside[0])):
-            return (
-                f'"{limit}" cuts the size {inside[0].name} of subtype {name} in two, which nobody '
-                f"can tell apart; known are {known}"
-            )
+            return _(
+                '"{limit}" cuts the size {size} of subtype {name} in two, which nobody can tell '
+                "apart; known are {known}"
+            ).format(limit=reports.retold(str(limit)), size=inside[0].name, name=name, known=known)
     return ""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model import TaxonomyError
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +56,7 @@ class Rules:
     @property
     def ordered(self) -> str:
         """The subtypes that are allowed, in words."""
-        return " or ".join(self.specification.subtype)
+        return _(" or ").join(self.specification.subtype)
 
     def parsed(self, code: str) -> tuple[str, Size] | None:
         """Say a code's subtype and size, or None if the taxonomy does not know it."""
@@ -92,12 +93,14 @@ class Rules:
         wanted = self.expected or self.specification.subtype
         if found is None or found[0] in wanted:
             return ""
-        return f"ordered {' or '.join(wanted)}, looks like {found[0]}: mix-up or heat treatment?"
+        return _("ordered {wanted}, looks like {subtype}: mix-up or heat treatment?").format(
+            wanted=_(" or ").join(wanted), subtype=found[0]
+        )
 
     def either(self, codes: Iterable[str]) -> str:
         """Say codes as alternatives: "6 or 7" inside one subtype, else "G7 or B7"."""
         several = tuple(dict.fromkeys(codes))
         found = [self.parsed(code) for code in several]
         if None not in found and len({one[0] for one in found if one}) == 1:
-            return " or ".join(one[1].name or one[0] for one in found if one)
-        return " or ".join(several)
+            return _(" or ").join(one[1].name or one[0] for one in found if one)
+        return _(" or ").join(several)

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+import reports
 from agent.errors import SetupError
 from agent.orders.limit import Limit, fault_of, read_limit
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -109,8 +111,8 @@ class Specification(BaseModel):
     @property
     def demand(self) -> str:
         """What is demanded, in a few words: "G, 7 or finer (mean)"."""
-        size = f", {self.limit} ({self.criterion})" if self.limit else ""
-        return " or ".join(self.subtype) + size
+        size = f", {reports.retold(self.limit)} ({self.criterion})" if self.limit else ""
+        return _(" or ").join(self.subtype) + size
 
     @property
     def sha256(self) -> str:
@@ -175,14 +177,12 @@ class Specifications:
         valid = _newest([one for one in known if one.is_valid(on)])
         if not valid:
             first = min(known, key=lambda one: one.valid_from)
-            return Choice(None, f"{first.name} is not in force on {on}")
+            said = _("{name} is not in force on {day}").format(name=first.name, day=on)
+            return Choice(None, said)
         if len(valid) > 1:
-            names = " and ".join(sorted(one.name for one in valid))
-            return Choice(
-                None,
-                f"{names} both apply; make one of them narrower (agent spec check)",
-                is_torn=True,
-            )
+            names = _(" and ").join(sorted(one.name for one in valid))
+            said = _("{names} both apply; make one of them narrower (agent spec check)")
+            return Choice(None, said.format(names=names), is_torn=True)
         return Choice(valid[0])
 
 
@@ -220,11 +220,15 @@ def _newest(valid: Sequence[Specification]) -> list[Specification]:
 
 def _nobody(named: str, order: Mapping[str, str]) -> str:
     if named:
-        return f"the order names the specification {named!r}, which is not in the file"
-    said = [f"{key} {order[key]}" for key in KEYS if order.get(key)]
-    if not said:
-        return "no material, product or customer is known of it, so no specification limit applies"
-    return f"no specification limit is set for {', '.join(said)}"
+        said = _("the order names the specification {name}, which is not in the file")
+        return said.format(name=repr(named))
+    called = {"material": _("material"), "product": _("product"), "customer": _("customer")}
+    told = [f"{called[key]} {order[key]}" for key in KEYS if order.get(key)]
+    if not told:
+        return _(
+            "no material, product or customer is known of it, so no specification limit applies"
+        )
+    return _("no specification limit is set for {what}").format(what=", ".join(told))
 
 
 # --- the file -----------------------------------------------------------------------------------

@@ -20,12 +20,16 @@ from agent.web import api, login, ordering, pages, pictures
 from agent.web.desk import Meanwhile, NotYours, Unknown
 from agent.web.gate import Gate
 from agent.web.guard import Guard
+from agent.web.spoken import Spoken
 from model import ModelError
+from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.web.desk import Desk
+    from reports import Language
 
 KINDS = {
     ".css": "text/css; charset=utf-8",
@@ -43,14 +47,18 @@ REPORT_KINDS = {
 }
 
 
-NOTHING = "There is nothing of that name."
-NO_REPORT = (
+NOTHING = marked("There is nothing of that name.")
+NO_REPORT = marked(
     "The first is written when the first night is over. To see the running night now: agent report"
 )
 
 
 def create_app(
-    desk: Desk, *, hosts: Iterable[str] = (), idle: timedelta = timedelta(minutes=30)
+    desk: Desk,
+    *,
+    hosts: Iterable[str] = (),
+    idle: timedelta = timedelta(minutes=30),
+    language: Language = "en",
 ) -> FastAPI:
     """Make the application.
 
@@ -58,6 +66,7 @@ def create_app(
         desk: What is behind it.
         hosts: Names it may be called by, besides those of this PC.
         idle: A browser that was silent for longer has to log in again.
+        language: Of the pages; what programs read is English.
     """
     app = FastAPI(
         title="Martensight",
@@ -76,6 +85,7 @@ def create_app(
     _give_errors(app, desk)
     app.add_middleware(Gate, known=desk.store.accounts, now=desk.now, idle=idle)
     app.add_middleware(Guard, hosts=tuple(hosts))
+    app.add_middleware(Spoken, language=language)
     return app
 
 
@@ -98,7 +108,7 @@ def _give_files(app: FastAPI, desk: Desk) -> None:
     @app.get("/reports/{name:path}", include_in_schema=False)
     def report(name: str) -> Response:
         if name in ("", "index.html") and not (desk.reports / "index.html").is_file():
-            return HTMLResponse(pages.message(desk, "No report yet", NO_REPORT))
+            return HTMLResponse(pages.message(desk, _("No report yet"), _(NO_REPORT)))
         named = REPORT_NAME.fullmatch(name or "index.html")
         path = desk.reports / (name or "index.html")
         if named is None or not path.is_file():
@@ -116,18 +126,24 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
 
     def unknown(request: Request, error: Exception) -> Response:
         said = getattr(error, "detail", NOTHING)
-        return say(request, 404, "Not here", NOTHING if said == "Not Found" else said)
+        said = NOTHING if said == "Not Found" else said
+        return say(request, 404, _("Not here"), _(said))
 
     def unreachable(request: Request, error: Exception) -> Response:
-        return say(request, 503, "The database does not answer", f"{error}. Try again in a moment.")
+        return say(
+            request,
+            503,
+            _("The database does not answer"),
+            _("{error}. Try again in a moment.").format(error=error),
+        )
 
     def wrong(request: Request, error: Exception) -> Response:
-        return say(request, 422, "That cannot be kept", str(error))
+        return say(request, 422, _("That cannot be kept"), str(error))
 
     def not_yours(request: Request, error: Exception) -> Response:
-        return say(request, 403, "Not yours", f"{error}.")
+        return say(request, 403, _("Not yours"), f"{error}.")
 
-    def meanwhile(_: Request, error: Exception) -> Response:
+    def meanwhile(_request: Request, error: Exception) -> Response:
         view = error.view if isinstance(error, Meanwhile) else None
         holds = api.label_json(view.label) if view and view.label else None
         return JSONResponse({"detail": str(error), "holds": holds}, 409)
@@ -136,7 +152,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
         # Without what was sent: it may be what JSON cannot say.
         found = error.errors() if isinstance(error, RequestValidationError) else []
         said = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in found)
-        return say(request, 422, "That cannot be kept", said)
+        return say(request, 422, _("That cannot be kept"), said)
 
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(Unknown, unknown)

@@ -70,7 +70,12 @@ def app_of(
         ),
     )
     hosts = (settings.web.host, platform.node(), *settings.web.names)
-    return create_app(desk, hosts=hosts, idle=timedelta(minutes=settings.web.lock_after_min))
+    return create_app(
+        desk,
+        hosts=hosts,
+        idle=timedelta(minutes=settings.web.lock_after_min),
+        language=settings.report.language,
+    )
 
 
 def refuse_strangers(web: Web, known: Accounts) -> None:

@@ -17,7 +17,8 @@ from agent import accounts
 from agent.night import local
 from agent.web import memory
 from agent.web.gate import COOKIE, LONGEST_LOGIN, Tries, who_is
-from reports import LoginPage, NamePage
+from reports import LoginPage, NamePage, marked
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from agent.store import Account
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 LAST_NAME = "last_name"
 YEAR_S = 365 * 24 * 3600
-WRONG = "Name and password do not belong together."
-WAIT = "Too many wrong passwords; wait until {}, or ask whoever keeps the accounts."
-WAIT_ADDRESS = "Too many wrong passwords from this PC; wait ten minutes."
+WRONG = marked("Name and password do not belong together.")
+WAIT = marked("Too many wrong passwords; wait until {at}, or ask whoever keeps the accounts.")
+WAIT_ADDRESS = marked("Too many wrong passwords from this PC; wait ten minutes.")
 
 
 def router(desk: Desk) -> APIRouter:
@@ -57,7 +58,7 @@ def _give_login(routes: APIRouter, desk: Desk) -> None:
     ) -> Response:
         address, at = request.client.host if request.client else "", desk.now()
         if tries.too_many(address, at=at):
-            page = _page(desk, request, name=name, then=then, wrong=WAIT_ADDRESS)
+            page = _page(desk, request, name=name, then=then, wrong=_(WAIT_ADDRESS))
             return HTMLResponse(page, 429)
         account, wrong = _checked(desk, name, password)
         if account is None:
@@ -104,13 +105,13 @@ def _checked(desk: Desk, name: str, password: str) -> tuple[Account | None, str]
     known, at = desk.store.accounts, desk.now()
     account = known.find(" ".join(name.split()))
     if account and account.locked_until and account.locked_until > at:
-        return None, WAIT.format(local(account.locked_until, desk.zone))
+        return None, _(WAIT).format(at=local(account.locked_until, desk.zone))
     comes_in = account is not None and account.kind == "person" and account.disabled_at is None
     if accounts.is_password(account.hashed if account and comes_in else None, password):
         return account, ""
     locked = accounts.locked_until(account.failures + 1, at) if account else None
     known.failed(_shown(name), at=at, locked_until=locked)
-    return None, WRONG
+    return None, _(WRONG)
 
 
 def _shown(name: str) -> str:

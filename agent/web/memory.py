@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 import reports
 from agent.web.desk import LONGEST_NAME
 from agent.web.gate import who_is
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,9 +63,9 @@ def count_of(request: Request) -> int:
 def wrong_name(by: str) -> str:
     """Say what is wrong with a name, "" for nothing."""
     if not by.strip():
-        return "A decision needs the name of who takes it."
+        return _("A decision needs the name of who takes it.")
     if len(by.strip()) > LONGEST_NAME or not by.isprintable():
-        return f"A name has at most {LONGEST_NAME} letters."
+        return _("A name has at most {n} letters.").format(n=LONGEST_NAME)
     return ""
 
 

@@ -34,17 +34,19 @@ from reports import (
     OrderSpecimen,
     Picture,
     Tone,
+    marked,
 )
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agent.orders.assessment import Assessed, AssessedSpecimen
-    from agent.orders.facts import FieldFacts
+    from agent.orders.facts import Decided, FieldFacts
     from agent.store import OrderLine, Unassigned
     from agent.web.desk import Desk
 
-NOT_HERE = "nobody has heard of this order"
+NOT_HERE = marked("nobody has heard of this order")
 ORDERS_SHOWN, LOOSE_SHOWN = 500, 100
 
 
@@ -119,7 +121,7 @@ def _loose(one: Unassigned) -> LooseField:
     return LooseField(
         id=view.id,
         name=name,
-        why=one.reason,
+        why=reports.retold(one.reason),
         href=f"/review/{view.id}",
         thumbnail=_thumbnail(view.id, name),
         action=f"/review/{view.id}/assign",
@@ -153,7 +155,10 @@ def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
     """Say an assessed order as its page does."""
     view, wanted = assessed.view, assessed.specification
     waiting = sum(field.awaits for one in assessed.specimens for field in one.facts.fields)
-    loose = {f"specimen {one.view.name}: " for one in assessed.specimens}
+    loose = {
+        _("specimen {name}: {said}").format(name=one.view.name, said="")
+        for one in assessed.specimens
+    }
     own = (*assessed.statement.because, *assessed.statement.missing)
     return OrderPage(
         site=desk.site,
@@ -161,12 +166,14 @@ def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
         number=view.number,
         word=assessed.statement.conformity.words,
         tone=TONES[assessed.statement.conformity],
-        demand=f"demanded: {wanted.demand}" if wanted else "",
+        demand=_("demanded: {what}").format(what=reports.retold(wanted.demand)) if wanted else "",
         sentences=tuple(one for one in own if not any(one.startswith(said) for said in loose)),
         facts=tuple(_facts(assessed)),
         specimens=tuple(_specimen(one) for one in assessed.specimens),
         unusable=tuple(f"{fate.path}: {fate.said}" for fate in assessed.lost),
-        loose=tuple(f"{one.view.path}: {one.reason}" for one in assessed.unassigned),
+        loose=tuple(
+            f"{one.view.path}: {reports.retold(one.reason)}" for one in assessed.unassigned
+        ),
         queue_href=f"/review?order={quote(view.number, safe='')}" if waiting else "",
         waiting=waiting,
         generated=local(desk.now(), desk.zone),
@@ -176,23 +183,25 @@ def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
 def _facts(assessed: Assessed) -> Iterator[Fact]:
     view, wanted = assessed.view, assessed.specification
     said = {
-        "Customer": view.customer,
-        "Product": view.product,
-        "Material": assessed.material,
-        "Urgent": "yes" if view.urgent else "",
-        "Specification": f"{wanted.name}, version {assessed.version}" if wanted else "",
-        "Chart": wanted.chart if wanted else "",
-        "Approved by": wanted.approved_by if wanted else "",
+        _("Customer"): view.customer,
+        _("Product"): view.product,
+        _("Material"): assessed.material,
+        _("Urgent"): _("yes") if view.urgent else "",
+        _("Specification"): _("{name}, version {n}").format(name=wanted.name, n=assessed.version)
+        if wanted
+        else "",
+        _("Chart"): wanted.chart if wanted else "",
+        _("Approved by"): wanted.approved_by if wanted else "",
     }
     yield from (Fact(name, value) for name, value in said.items() if value)
 
 
 def _specimen(one: AssessedSpecimen) -> OrderSpecimen:
     said = {
-        "Heat": one.view.heat,
-        "Batch": one.view.batch,
-        "Preparation": one.facts.preparation,
-        "Bundle": one.view.bundle or "",
+        _("Heat"): one.view.heat,
+        _("Batch"): one.view.batch,
+        _("Preparation"): one.facts.preparation,
+        _("Bundle"): one.view.bundle or "",
     }
     counted = [field for field in one.facts.fields if not field.superseded]
     old = [field for field in (*one.facts.fields, *one.facts.earlier) if field.superseded]
@@ -223,19 +232,33 @@ def _field(field: FieldFacts) -> OrderField:
 
 
 def _thumbnail(public_id: str, name: str) -> Picture:
-    return Picture(f"/pictures/{public_id}/thumb.jpg", f"Thumbnail of {name}", 320, 240)
+    return Picture(
+        f"/pictures/{public_id}/thumb.jpg", _("Thumbnail of {name}").format(name=name), 320, 240
+    )
 
 
 def _state(field: FieldFacts) -> str:
     if field.superseded:
-        by = f" by {field.superseded.by}" if field.superseded.by else ""
-        return f"superseded{by}: {field.superseded.reason}"
+        why = reports.retold(field.superseded.reason)
+        if not field.superseded.by:
+            return _("superseded: {why}").format(why=why)
+        return _("superseded by {who}: {why}").format(who=field.superseded.by, why=why)
     if field.awaits:
-        return "awaits review"
+        return _("awaits review")
     if field.decided:
-        kind, said = field.decided.kind.replace("_", " "), field.decided.said.replace("_", " ")
-        if field.decided.kind == "code":
-            return f"decided by {field.decided.by}"
-        return f"{kind} by {field.decided.by}{f': {said}' if said else ''}"
+        return _of_a_person(field.decided)
     others = [code for code in field.codes if code != field.code]
-    return f"could be {' or '.join(others)} too" if others else "the model's answer"
+    if others:
+        return _("could be {codes} too").format(codes=_(" or ").join(others))
+    return _("the model's answer")
+
+
+def _of_a_person(decided: Decided) -> str:
+    if decided.kind == "strange":
+        kind = reports.strange_kind(decided.said)
+        return _("strange by {who}: {kind}").format(who=decided.by, kind=kind)
+    if decided.kind == "unusable":
+        why = reports.unusable_why(decided.said)
+        return _("unusable by {who}: {why}").format(who=decided.by, why=why)
+    said = _("decided by {who}") if decided.kind == "code" else _("{who} cannot tell")
+    return said.format(who=decided.by)

@@ -19,7 +19,7 @@ from agent.night import card_of, decision_of, local, note_of, said_of, seen_of, 
 from agent.night.agreement import still_needed
 from agent.night.cards import maps_said
 from agent.night.facts import Said
-from agent.night.gallery import limit_of
+from agent.night.gallery import limit_of, map_over, outlined
 from agent.web import desk as acts
 from agent.web import memory, specimen
 from agent.web.desk import Meanwhile, find
@@ -44,10 +44,13 @@ from reports import (
     Sibling,
     SubtypeChoice,
     Tone,
+    decimal,
+    marked,
 )
+from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agent.night import Seen
     from agent.store import Decision as StoredDecision
@@ -58,15 +61,17 @@ QUEUE_SHOWN = 200
 STRIP_SHOWN = 40
 FILTERS = ("reason", "source", "order")
 ROUND = (1, 2, 5)
-OPEN = "{} has this one open. Whoever decides first counts, and the second is told."
-SPOKEN = "You have judged it. Somebody else judges it too, without seeing what you said."
-TAKEN_BACK = "The decision was taken back; it waits in the queue again."
-ALL_TAKEN_BACK = "The decision was taken back for all fields it was given for; they wait again."
+OPEN = marked("{who} has this one open. Whoever decides first counts, and the second is told.")
+SPOKEN = marked("You have judged it. Somebody else judges it too, without seeing what you said.")
+TAKEN_BACK = marked("The decision was taken back; it waits in the queue again.")
+ALL_TAKEN_BACK = marked(
+    "The decision was taken back for all fields it was given for; they wait again."
+)
 SIDE_BY_SIDE_PX = 136
 SCALES = {
-    "subtype": "Orange: for. Violet: against. The same scale for every micrograph.",
-    "size": "Orange: for. Violet: against. The same scale for every micrograph.",
-    "strangeness": "Yellow: strange. White outline: alarm level.",
+    "subtype": marked("Orange: for. Violet: against. The same scale for every micrograph."),
+    "size": marked("Orange: for. Violet: against. The same scale for every micrograph."),
+    "strangeness": marked("Yellow: strange. White outline: alarm level."),
 }
 
 
@@ -78,12 +83,17 @@ class Linked:
         if not seen.crop:
             return None
         x0, y0, x1, y1 = seen.crop
-        return Picture(f"/pictures/{seen.id}/crop.jpg", f"Crop of {seen.name}", x1 - x0, y1 - y0)
+        return Picture(
+            f"/pictures/{seen.id}/crop.jpg",
+            _("Crop of {name}").format(name=seen.name),
+            x1 - x0,
+            y1 - y0,
+        )
 
     def field(self, seen: Seen) -> Picture | None:
         """The whole field."""
-        alt = f"Whole field of {seen.name}, the kept rectangle outlined"
-        return Picture(f"/pictures/{seen.id}/field.jpg", alt, seen.width, seen.height)
+        src = f"/pictures/{seen.id}/field.jpg"
+        return Picture(src, outlined(seen), seen.width, seen.height)
 
     def heat(self, seen: Seen, which: str) -> tuple[Picture | None, str]:
         """One map, to lay over the crop."""
@@ -91,11 +101,12 @@ class Linked:
             return None, ""
         x0, y0, x1, y1 = seen.crop
         src = f"/pictures/{seen.id}/{which}.png?bundle={quote(seen.bundle)}"
-        return Picture(src, f"Map of {which}", x1 - x0, y1 - y0), ""
+        return Picture(src, map_over(which), x1 - x0, y1 - y0), ""
 
     def known(self, key: str, code: str) -> Picture | None:
         """A known micrograph's thumbnail."""
-        return Picture(f"/pictures/known/{quote(key, safe='')}.jpg", f"Known {code}", 160, 120)
+        src = f"/pictures/known/{quote(key, safe='')}.jpg"
+        return Picture(src, _("Known {code}").format(code=code), 160, 120)
 
 
 def router(desk: Desk) -> APIRouter:
@@ -198,23 +209,23 @@ def _write(
 def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
     yours, label = _in_words(said), meanwhile.view.label
     if meanwhile.answer:
-        code = meanwhile.view.structure_code or "no code"
-        return Conflict(reports.Decision(code, "Another bundle", "just now"), yours, said)
+        code = meanwhile.view.structure_code or _("no code")
+        return Conflict(reports.Decision(code, _("Another bundle"), _("just now")), yours, said)
     if label is None:
-        theirs = reports.Decision("taken back", "somebody", "just now")
+        theirs = reports.Decision(_("taken back"), _("somebody"), _("just now"))
         return Conflict(theirs, yours, said)
     return Conflict(decision_of(_said(label), desk.zone), yours, said)
 
 
 def _in_words(said: str) -> str:
-    kind, _, what = said.partition(":")
+    kind, _colon, what = said.partition(":")
     if kind == "code":
         return what
     if kind == "strange":
-        return f"strange: {reports.strange_kind(what)}"
+        return _("strange: {kind}").format(kind=reports.strange_kind(what))
     if kind == "unusable":
-        return f"unusable: {reports.unusable_why(what)}"
-    return "cannot tell"
+        return _("unusable: {why}").format(why=reports.unusable_why(what))
+    return _("cannot tell")
 
 
 def _seconds(text: str) -> float | None:
@@ -273,7 +284,12 @@ def _item(
         more=max(0, len(view.reasons) - 1),
         source=view.source,
         at=local(view.done_at, desk.zone),
-        thumbnail=Picture(f"/pictures/{view.id}/thumb.jpg", f"Thumbnail of {seen.name}", 320, 240),
+        thumbnail=Picture(
+            f"/pictures/{view.id}/thumb.jpg",
+            _("Thumbnail of {name}").format(name=seen.name),
+            320,
+            240,
+        ),
         href=href,
         current=current,
         strange="strange" in view.reasons,
@@ -289,12 +305,12 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         for view in _queue(desk, narrowed, who)
     ]
     waiting = desk.store.queue_length()
-    more = f"The {len(items)} weightiest are shown." if len(items) >= QUEUE_SHOWN else ""
+    more = _("The {n} weightiest are shown.").format(n=len(items))
     return QueuePage(
         site=desk.site,
         reviewer=memory.name_of(request),
         items=tuple(items),
-        left_out=more,
+        left_out=more if len(items) >= QUEUE_SHOWN else "",
         progress=Progress(memory.count_of(request), waiting),
         filters=tuple(_filters(desk, narrowed)) if waiting else (),
         notice=_notice(desk, request),
@@ -307,12 +323,18 @@ def _control(n: int, same: int) -> str:
     if n == 0:
         return ""
     more = still_needed(n, same)
-    known = f"{more} more make it known to within 3 points" if more else "known to within 3 points"
-    return f"Control samples, decided blind: {same} of {n} as the model said; {known}."
+    said = _(
+        "Control samples, decided blind: {same} of {n} as the model said; {more} more make it "
+        "known to within 3 points."
+    )
+    known = _(
+        "Control samples, decided blind: {same} of {n} as the model said; known to within 3 points."
+    )
+    return (said if more else known).format(same=same, n=n, more=more)
 
 
 def _filters(desk: Desk, narrowed: Mapping[str, str]) -> Iterator[Filter]:
-    yield Filter("All", "/review", not narrowed)
+    yield Filter(_("All"), "/review", not narrowed)
     waiting = desk.store.queue(limit=QUEUE_SHOWN)
     present = {reason for view in waiting for reason in view.reasons}
     for word in (word for word in reports.REASONS if word in present):
@@ -323,36 +345,44 @@ def _filters(desk: Desk, narrowed: Mapping[str, str]) -> Iterator[Filter]:
     for source in sources if len(sources) > 1 else ():
         yield Filter(source, _href("", {"source": source}), narrowed.get("source") == source)
     if order := narrowed.get("order"):
-        yield Filter(f"Order {order}", _href("", narrowed), on=True)
+        yield Filter(_("Order {number}").format(number=order), _href("", narrowed), on=True)
 
 
 def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
     """Say what a reviewer has to know before they look at a micrograph."""
     if held_by:
-        return Notice(Tone.ATTENTION, OPEN.format(held_by))
+        return Notice(Tone.ATTENTION, _(OPEN).format(who=held_by))
     if view.label is not None or not view.votes:
         return None
     if is_done_by(view, who):
-        return Notice(Tone.CALM, SPOKEN, undo_id=view.id)
+        return Notice(Tone.CALM, _(SPOKEN), undo_id=view.id)
     if not view.disagreed:
         return None
-    said = " and ".join(f"{vote.by} says {said_of(_said(vote))}" for vote in view.votes)
-    return Notice(Tone.ATTENTION, f"Two people disagree: {said}. Your decision settles it.")
+    said = _(" and ").join(
+        _("{who} says {what}").format(who=vote.by, what=said_of(_said(vote))) for vote in view.votes
+    )
+    text = _("Two people disagree: {said}. Your decision settles it.").format(said=said)
+    return Notice(Tone.ATTENTION, text)
 
 
 def _notice(desk: Desk, request: Request) -> Notice | None:
     if undone := request.query_params.get("undone"):
-        return Notice(Tone.CALM, TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK)
+        text = TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK
+        return Notice(Tone.CALM, _(text))
     last = request.cookies.get(memory.LAST, "")
     view = desk.store.micrograph(last) if acts.ID.fullmatch(last) else None
     label = _last_of(view, memory.name_of(request)) if view else None
     if view is None or label is None:
         return None
     name = seen_of(view).name
-    others = " and the other waiting fields of its specimen" if label.bulk else ""
+    text = (
+        _("{said} for this and the other waiting fields of its specimen:")
+        if label.bulk
+        else _("{said} for")
+    )
     return Notice(
         Tone.CALM,
-        f"{said_of(_said(label))}{others} for",
+        text.format(said=said_of(_said(label))),
         undo_id=view.id,
         about=Link(name, f"/review/{view.id}"),
     )
@@ -408,11 +438,11 @@ def _review_page(
         ruler=_ruler(seen),
         confirm=_confirm(seen) if not blind else None,
         subtypes=tuple(_subtypes(desk, None if blind else seen.structure_code)),
-        strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS)),
-        unusable_whys=tuple(_choices("unusable", reports.UNUSABLE_WHYS)),
+        strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS, reports.strange_kind)),
+        unusable_whys=tuple(_choices("unusable", reports.UNUSABLE_WHYS, reports.unusable_why)),
         criteria=tuple(
-            Choice(word, text, suggested=word == memory.criterion_of(request))
-            for word, text in reports.CRITERIA.items()
+            Choice(word, reports.criterion(word), suggested=word == memory.criterion_of(request))
+            for word in reports.CRITERIA
         ),
         comment=comment,
         result_id=str(view.result_id),
@@ -469,7 +499,7 @@ def _siblings(
         height = round(width * (y1 - y0) / (x1 - x0))
         field = one.process_data.get("field", "")
         yield Sibling(
-            name=f"field {field}" if field else seen_of(one).name,
+            name=_("field {name}").format(name=field) if field else seen_of(one).name,
             code=_holds(one),
             state=_state(one),
             scaled=um is not None,
@@ -494,16 +524,16 @@ def _holds(view: MicrographView) -> str:
 def _state(view: MicrographView) -> str:
     if view.label is not None:
         return f"{said_of(_said(view.label))}, {view.label.by}"
-    return "waits" if view.awaits else "automatic"
+    return _("waits") if view.awaits else _("automatic")
 
 
 def _layers(desk: Desk, seen: Seen) -> Iterator[Layer]:
     maps = desk.archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
     for which, title, caption in maps_said(seen):
-        picture, _ = Linked().heat(seen, which)
+        picture, _note = Linked().heat(seen, which)
         if which in maps and picture:
             note = note_of(maps[which], which, limit_of(seen, which))
-            yield Layer(which, title, caption, note, picture, SCALES[which])
+            yield Layer(which, title, caption, note, picture, _(SCALES[which]))
 
 
 def _ruler(seen: Seen) -> Ruler | None:
@@ -511,7 +541,7 @@ def _ruler(seen: Seen) -> Ruler | None:
         return None
     width, height = seen.crop[2] - seen.crop[0], seen.crop[3] - seen.crop[1]
     um = _round_length(width * seen.um_per_px * 0.22)
-    label = f"{um:g} µm" if um < 1000 else f"{um / 1000:g} mm"  # noqa: PLR2004 - µm in a mm
+    label = f"{decimal(um, 'g')} µm" if um < 1000 else f"{decimal(um / 1000, 'g')} mm"  # noqa: PLR2004 - µm in a mm
     return Ruler(label, um / seen.um_per_px, width, height)
 
 
@@ -531,24 +561,24 @@ def _subtypes(desk: Desk, suggested: str | None) -> Iterator[SubtypeChoice]:
             Choice(
                 value=f"code:{subtype.name}{size.name}",
                 text=size.name or subtype.name,
-                words=size.title
-                + (" (known, but not taught yet)" if size.name in subtype.untrained else ""),
+                words=_(size.title)
+                + (_(" (known, but not taught yet)") if size.name in subtype.untrained else ""),
                 key=str(at),
                 taught=size.name not in subtype.untrained,
                 suggested=subtype.name + size.name == suggested,
             )
             for at, size in enumerate(subtype.sizes, start=1)
         )
-        yield SubtypeChoice(subtype.name, subtype.title, str(number), sizes)
+        yield SubtypeChoice(subtype.name, _(subtype.title), str(number), sizes)
 
 
-def _choices(kind: str, words: Mapping[str, str]) -> Iterator[Choice]:
-    for number, (word, text) in enumerate(words.items(), start=1):
-        yield Choice(f"{kind}:{word}", text, key=str(number))
+def _choices(kind: str, words: Iterable[str], say: Callable[[str], str]) -> Iterator[Choice]:
+    for number, word in enumerate(words, start=1):
+        yield Choice(f"{kind}:{word}", say(word), key=str(number))
 
 
 def message(desk: Desk, title: str, sentence: str) -> str:
     """Say one thing on a page of its own."""
     return reports.render_message(
-        MessagePage(desk.site, "", title, sentence, Link("To the queue", "/review"))
+        MessagePage(desk.site, "", title, sentence, Link(_("To the queue"), "/review"))
     )
