@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ReviewPage,
         TracePage,
     )
+    from reports.rounds import CampaignsPage, RatingEnd, RatingPage
 
 ASSETS = (
     "base.css",
@@ -44,6 +45,9 @@ ASSETS = (
     "order.css",
     "order.js",
     "trace.css",
+    "rate.css",
+    "rate.js",
+    "viewer.js",
     "icon.svg",
 )
 """Everything a page may ask its server for."""
@@ -100,6 +104,21 @@ def render_trace(page: TracePage) -> str:
     inside = _inside()
     style = inside["style"] + Markup(_text("trace.css"))  # noqa: S704 - our own file
     return _render("trace.html", page=page, policy=report_policy(), **inside | {"style": style})
+
+
+def render_rating(page: RatingPage) -> str:
+    """Write the page on which one micrograph of a round robin is rated."""
+    return _render("rate.html", page=page)
+
+
+def render_rating_end(page: RatingEnd) -> str:
+    """Write what a rater reads who has nothing to rate."""
+    return _render("rated.html", page=page)
+
+
+def render_campaigns(page: CampaignsPage) -> str:
+    """Write the list of all round robins."""
+    return _render("campaigns.html", page=page)
 
 
 def render_name(page: NamePage) -> str:

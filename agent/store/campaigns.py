@@ -386,6 +386,20 @@ class Campaigns:
             said = _ratings(session, campaign.id, rater_id=rater.id)
             return Seat(campaign, rater, {one.image: one for one in said})
 
+    def progress(self, name: str) -> dict[str, int]:
+        """Say pseudonym → how many images that rater has rated; who has none is left out."""
+        with reading(self._engine) as session:
+            asked = (
+                select(CampaignRaterRow.pseudonym, func.count())
+                .join(RatingRow, col(RatingRow.rater_id) == col(CampaignRaterRow.id))
+                .where(
+                    CampaignRaterRow.campaign_id == _existing(session, self._whose, name).id,
+                    RatingRow.revision == 1,
+                )
+                .group_by(col(CampaignRaterRow.pseudonym))
+            )
+            return dict(session.exec(asked).all())
+
     def ratings(self, name: str) -> list[Rating]:
         """Say every rating of a campaign, oldest first; of one pair the last one counts."""
         with reading(self._engine) as session:

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 import reports
 from agent.errors import SetupError
 from agent.store import StoreFault
-from agent.web import api, login, ordering, pages, pictures
+from agent.web import api, login, ordering, pages, pictures, rating
 from agent.web.desk import Meanwhile, NotYours, Unknown
 from agent.web.gate import Gate
 from agent.web.guard import Guard
@@ -38,6 +38,7 @@ KINDS = {
 }
 REPORT_NAME = re.compile(
     r"index\.html|\d{4}-\d\d-\d\d\.(html|json|csv)|\d{4}-\d\d-\d\d/page-\d{1,5}\.html"
+    r"|roundrobin/[A-Za-z0-9][A-Za-z0-9._-]{0,39}\.(html|csv)"
 )
 """What the reports folder may give away, and nothing beside it."""
 REPORT_KINDS = {
@@ -81,6 +82,7 @@ def create_app(
     app.include_router(pages.router(desk))
     app.include_router(ordering.router(desk))
     app.include_router(pictures.router(desk))
+    app.include_router(rating.router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)
     app.add_middleware(Gate, known=desk.store.accounts, now=desk.now, idle=idle)

@@ -125,7 +125,7 @@ def read_decision(
         strange_kind=what if kind == "strange" else None,
         why=what if kind == "unusable" else None,
         criterion=criterion,
-        comment=_shown(comment),
+        comment=shown(comment),
         viewing_s=viewing_s,
         blind=blind,
         result_seen=result_seen,
@@ -133,7 +133,8 @@ def read_decision(
     )
 
 
-def _shown(comment: str) -> str:
+def shown(comment: str) -> str:
+    """Give a comment as it is kept."""
     # Line breaks become spaces; what no page and no database can show is left out.
     return "".join(letter for letter in " ".join(comment.split()) if letter.isprintable())
 

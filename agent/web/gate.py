@@ -36,8 +36,8 @@ LONGEST_LOGIN = timedelta(hours=12)
 SEEN_EVERY = timedelta(minutes=1)
 TRIES_PER_ADDRESS, TRIES_WITHIN = 20, timedelta(minutes=10)
 
-OPEN = re.compile(r"/(login|healthz|readyz|favicon\.ico|static/[^/]+)")
-"""What anybody may ask for."""
+OPEN = re.compile(r"/(login|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
+"""What anybody may ask for; `rating` asks for a link of its own, or sends to the log-in."""
 NEEDED = (
     (re.compile(r"/logout"), "viewer"),
     (re.compile(r"/review/.+"), "reviewer"),
@@ -131,7 +131,7 @@ class Gate:
             return None, _to_login(request)
         if not who.may(role):
             return None, _said(request, 403, f"this needs the role {role}; yours is {who.role}")
-        if not who.is_program and not _says_from_where(request):
+        if not who.is_program and not says_from_where(request):
             return None, _said(request, 403, "a browser says where a request comes from")
         return who, None
 
@@ -158,7 +158,8 @@ class Gate:
         return Who(login.account.name, login.account.role)
 
 
-def _says_from_where(request: Request) -> bool:
+def says_from_where(request: Request) -> bool:
+    """Say whether a request changes nothing, or tells from which page it was sent."""
     # The guard compares what is said; a cookie alone must not change anything without it.
     told = ("origin", "sec-fetch-site")
     return request.method in SAFE_METHODS or any(name in request.headers for name in told)

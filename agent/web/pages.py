@@ -169,7 +169,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         by=who,
         criterion=form.get("criterion") or memory.criterion_of(request),
         comment=form.get("comment", ""),
-        viewing_s=_seconds(form.get("viewing_s", "")),
+        viewing_s=seconds_of(form.get("viewing_s", "")),
         blind=form.get("blind") == "1",
         result_seen=memory.number(form.get("result_id", "")),
     )
@@ -228,7 +228,8 @@ def _in_words(said: str) -> str:
     return _("cannot tell")
 
 
-def _seconds(text: str) -> float | None:
+def seconds_of(text: str) -> float | None:
+    """Read how long somebody looked, in seconds; None where that cannot be."""
     try:
         seconds = float(text)
     except ValueError:
@@ -435,7 +436,7 @@ def _review_page(
         card=card_of(seen, Linked(), zone=desk.zone, words=words, review=None),
         blind=blind,
         layers=() if blind else tuple(_layers(desk, seen)),
-        ruler=_ruler(seen),
+        ruler=ruler_of(seen),
         confirm=_confirm(seen) if not blind else None,
         subtypes=tuple(_subtypes(desk, None if blind else seen.structure_code)),
         strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS, reports.strange_kind)),
@@ -536,7 +537,8 @@ def _layers(desk: Desk, seen: Seen) -> Iterator[Layer]:
             yield Layer(which, title, caption, note, picture, _(SCALES[which]))
 
 
-def _ruler(seen: Seen) -> Ruler | None:
+def ruler_of(seen: Seen) -> Ruler | None:
+    """Say the scale bar over a crop, about a fifth of it long; None without a scale."""
     if not seen.um_per_px or not seen.crop:
         return None
     width, height = seen.crop[2] - seen.crop[0], seen.crop[3] - seen.crop[1]

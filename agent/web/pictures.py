@@ -34,29 +34,29 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/pictures/{public_id}/crop.jpg")
     def crop(public_id: str) -> Response:
         seen = seen_of(find(desk, public_id))
-        held = _held(desk.archive.crop_path(seen.sha256, seen.page).read_bytes)
+        held = held_of(desk.archive.crop_path(seen.sha256, seen.page).read_bytes)
         full = pictures.decode(held)
         shown = pictures.fitted(full, CROP_PX)
         if seen.where:
             shown = pictures.place(shown, seen.where, field_width=full.shape[1])
-        return _jpeg(pictures.encode_jpeg(shown, quality=90))
+        return jpeg(pictures.encode_jpeg(shown, quality=90))
 
     @routes.get("/pictures/{public_id}/field.jpg")
     def field(public_id: str) -> Response:
         seen = seen_of(find(desk, public_id))
         preview = pictures.decode(
-            _held(desk.archive.preview_path(seen.sha256, seen.page).read_bytes)
+            held_of(desk.archive.preview_path(seen.sha256, seen.page).read_bytes)
         )
         if seen.crop:
             preview = pictures.outline(
                 preview, seen.crop, field_width=seen.width, polygon=seen.polygon, marks=seen.marks
             )
-        return _jpeg(pictures.encode_jpeg(preview, quality=85))
+        return jpeg(pictures.encode_jpeg(preview, quality=85))
 
     @routes.get("/pictures/{public_id}/thumb.jpg")
     def thumbnail(public_id: str) -> Response:
         view = find(desk, public_id)
-        return _jpeg(_held(desk.archive.thumbnail_path(view.sha256, view.page).read_bytes))
+        return jpeg(held_of(desk.archive.thumbnail_path(view.sha256, view.page).read_bytes))
 
     @routes.get("/pictures/{public_id}/{which}.png")
     def layer(public_id: str, which: str) -> Response:
@@ -74,7 +74,7 @@ def router(desk: Desk) -> APIRouter:
         sha256, page = place_of(key)
         if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):  # noqa: PLR2004 - hex digits
             raise Unknown(key)
-        return _jpeg(_held(desk.archive.thumbnail_path(sha256, page).read_bytes))
+        return jpeg(held_of(desk.archive.thumbnail_path(sha256, page).read_bytes))
 
     return routes
 
@@ -85,12 +85,14 @@ def _layer_shape(seen: Seen) -> tuple[int, int]:
     return max(1, round((y1 - y0) * share)), max(1, round((x1 - x0) * share))
 
 
-def _held(read: Callable[[], bytes]) -> bytes:
+def held_of(read: Callable[[], bytes]) -> bytes:
+    """Read from the archive. Raises `Unknown` where the pixels were deleted."""
     try:
         return read()
     except FileNotFoundError as error:
         raise Unknown("the pixels are not in the archive any more") from error
 
 
-def _jpeg(held: bytes) -> Response:
+def jpeg(held: bytes) -> Response:
+    """Answer with a picture that never changes."""
     return Response(held, media_type="image/jpeg", headers=FOR_GOOD)

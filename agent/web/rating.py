@@ -1,0 +1,326 @@
+"""Let raters rate: one micrograph after another, in an order of their own, blind.
+
+In:  a link or an account. Out: HTML from `reports`, and ratings in the store. Next: the browser.
+The rater is part of every address, so that two of them on one tablet are never mixed up. A picture
+is shown without anything that model or people said of it; a rating is kept before the next page is
+sent, so that whatever happens to the server loses none that a rater saw accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent import accounts, pictures
+from agent.errors import WrongUse
+from agent.night import seen_of
+from agent.roundrobin.campaign import NAME as CAMPAIGN_NAME
+from agent.roundrobin.campaign import order_of
+from agent.store import Opinion
+from agent.web import memory
+from agent.web.desk import LONGEST_COMMENT, Unknown, find, shown
+from agent.web.gate import says_from_where, who_is
+from agent.web.pages import ruler_of, seconds_of
+from agent.web.pictures import CROP_PX, held_of, jpeg
+from model import TaxonomyError, taxonomy_from
+from reports import (
+    CampaignLine,
+    CampaignsPage,
+    Choice,
+    Link,
+    Notice,
+    Picture,
+    RatingEnd,
+    RatingPage,
+    SubtypeChoice,
+    Tone,
+)
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.store import Campaign, MicrographView, Seat
+    from agent.web.desk import Desk
+    from model import Taxonomy
+
+TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+CRITERIA = ("mean", "max")
+UNSURE = "?"
+"""What a form sends for a size that the rater cannot tell."""
+
+
+def router(desk: Desk) -> APIRouter:
+    """Make the routes of the round robins."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/roundrobin")
+    def campaigns(request: Request) -> Response:
+        return HTMLResponse(reports.render_campaigns(_list(desk, request)))
+
+    @routes.get("/rate/{key}")
+    def begin(request: Request, key: str, again: str = "") -> Response:
+        seat = _seat(desk, request, key)
+        if end := _end(seat, desk.site, key):
+            return HTMLResponse(reports.render_rating_end(end))
+        return RedirectResponse(
+            f"/rate/{key}/{_next_place(seat)}{'?again=1' if again else ''}", 303
+        )
+
+    @routes.get("/rate/{key}/{place}")
+    def show(request: Request, key: str, place: int, again: str = "") -> Response:
+        seat = _seat(desk, request, key)
+        if not _may_show(seat, place):
+            return RedirectResponse(f"/rate/{key}", 303)
+        notice = Notice(Tone.ATTENTION, _(TWICE)) if again else None
+        return HTMLResponse(reports.render_rating(_page(desk, seat, key, place, notice=notice)))
+
+    @routes.post("/rate/{key}/{place}")
+    async def rate(request: Request, key: str, place: int) -> Response:
+        if not says_from_where(request):
+            raise HTTPException(403, "a browser says where a request comes from")
+        sent = await request.form()
+        form = {name: value for name, value in sent.items() if isinstance(value, str)}
+        return await run_in_threadpool(_rate, desk, request, key, place, form)
+
+    @routes.get("/rate/{key}/{place}/picture.jpg")
+    def picture(request: Request, key: str, place: int) -> Response:
+        view = _view(desk, _seat(desk, request, key), place)
+        held = held_of(desk.archive.crop_path(view.sha256, view.page).read_bytes)
+        fitted = pictures.fitted(pictures.decode(held), CROP_PX)
+        return jpeg(pictures.encode_jpeg(fitted, quality=90))
+
+    return routes
+
+
+TWICE = reports.marked("You have rated that micrograph before. What you said first was kept.")
+
+
+# --- who rates ----------------------------------------------------------------------------------
+
+
+def _seat(desk: Desk, request: Request, key: str) -> Seat:
+    """Find who rates here.
+
+    Raises:
+        Unknown: Nobody who was invited.
+        HTTPException: 303, to the log-in, where an account is needed.
+    """
+    if TOKEN.fullmatch(key):
+        seat = desk.store.campaigns.seat(hashed=accounts.hash_token(key))
+    else:
+        who = who_is(request)
+        if who is None and CAMPAIGN_NAME.fullmatch(key) and desk.store.accounts.are_there():
+            raise HTTPException(303, headers={"Location": f"/login?then=/rate/{key}"})
+        seat = desk.store.campaigns.seat(name=key, account=who.name) if who else None
+    if seat is None:
+        raise Unknown(key)
+    return seat
+
+
+def _end(seat: Seat, site: str, key: str) -> RatingEnd | None:
+    """Say why there is nothing to rate; None where there is."""
+    campaign, n = seat.campaign, len(seat.campaign.images)
+    if campaign.state == "planned":
+        title, sentence = _("Not open yet"), _("Come back when you are told that it has begun.")
+    elif campaign.state == "closed":
+        title, sentence = _("Closed"), _("This campaign takes no more ratings. Thank you.")
+    elif len(seat.ratings) >= n:
+        title = _("All rated. Thank you.")
+        sentence = _("All {n} ratings are kept under the name {rater}.")
+        sentence = sentence.format(n=n, rater=seat.rater.pseudonym)
+    else:
+        return None
+    may_return = campaign.is_open and campaign.may_go_back
+    back = Link(_("Back to the last one"), f"/rate/{key}/{n}") if may_return else None
+    return RatingEnd(site, campaign.name, title, sentence, back)
+
+
+# --- which micrograph ---------------------------------------------------------------------------
+
+
+def _order(seat: Seat) -> list[int]:
+    return order_of(seat.campaign, seat.rater.pseudonym)
+
+
+def _next_place(seat: Seat) -> int:
+    """Say the first place, from 1, that has no rating."""
+    return next(
+        place for place, number in enumerate(_order(seat), start=1) if number not in seat.ratings
+    )
+
+
+def _is_place(seat: Seat, place: int) -> bool:
+    return 1 <= place <= len(seat.campaign.images)
+
+
+def _may_show(seat: Seat, place: int) -> bool:
+    """Say whether a place may be shown: the next one, and those before where one may go back."""
+    if not seat.campaign.is_open or not _is_place(seat, place):
+        return False
+    rated = _order(seat)[place - 1] in seat.ratings
+    return seat.campaign.may_go_back if rated else place == _next_place(seat)
+
+
+def _view(desk: Desk, seat: Seat, place: int) -> MicrographView:
+    if not _is_place(seat, place):
+        raise Unknown(str(place))
+    number = _order(seat)[place - 1]
+    return find(desk, seat.campaign.images[number - 1].micrograph)
+
+
+# --- rating -------------------------------------------------------------------------------------
+
+
+def _rate(desk: Desk, request: Request, key: str, place: int, form: Mapping[str, str]) -> Response:
+    seat = _seat(desk, request, key)
+    if not _is_place(seat, place):
+        raise Unknown(key)
+    try:
+        opinion = _opinion(form, taxonomy_from(seat.campaign.taxonomy))
+    except WrongUse as wrong:
+        page = _page(desk, seat, key, place, form=form, wrong=str(wrong))
+        return HTMLResponse(reports.render_rating(page), 422)
+    number = _order(seat)[place - 1]
+    revision = memory.number(form.get("revision", "")) or 1
+    try:
+        kept = desk.store.campaigns.rate(seat, number, opinion, at=desk.now(), revision=revision)
+    except WrongUse:  # it was closed, or rated in another tab, while the rater looked
+        kept = False
+    return RedirectResponse(f"/rate/{key}" if kept else f"/rate/{key}?again=1", 303)
+
+
+def _opinion(form: Mapping[str, str], taxonomy: Taxonomy) -> Opinion:
+    """Read a rating as a form sends it. Raises `WrongUse`, which says what is missing."""
+    comment, viewing_s = shown(form.get("comment", "")), seconds_of(form.get("viewing_s", ""))
+    if len(comment) > LONGEST_COMMENT:
+        raise WrongUse(_("The comment is too long."))
+    if form.get("answer") == "cannot_tell":
+        return Opinion(None, None, "unrecorded", comment, viewing_s)
+    try:
+        subtype = taxonomy.subtype(form.get("subtype", ""))
+    except TaxonomyError:
+        said = _("Choose the subtype first, or say that you cannot tell.")
+        raise WrongUse(said) from None
+    size = form.get(f"size-{subtype.name}", "")
+    if size == UNSURE:
+        return Opinion(subtype.name, None, "unrecorded", comment, viewing_s)
+    if size not in [one.name for one in subtype.sizes]:
+        raise WrongUse(_("Choose the size too, or say that you cannot tell it."))
+    criterion = form.get("criterion", "")
+    if criterion not in CRITERIA:
+        said = _("Say what decided the size: the overall impression, or coarse regions.")
+        raise WrongUse(said)
+    return Opinion(subtype.name, size, criterion, comment, viewing_s)
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def _page(
+    desk: Desk,
+    seat: Seat,
+    key: str,
+    place: int,
+    *,
+    form: Mapping[str, str] | None = None,
+    notice: Notice | None = None,
+    wrong: str = "",
+) -> RatingPage:
+    view, campaign = _view(desk, seat, place), seat.campaign
+    said = seat.ratings.get(_order(seat)[place - 1])
+    before = _before(seat, place) if form is None else form
+    x0, y0, x1, y1 = view.crop or (0, 0, 4, 3)
+    total, ahead = len(campaign.images), place + 1
+    return RatingPage(
+        site=desk.site,
+        campaign=campaign.name,
+        rater=seat.rater.pseudonym,
+        place=place,
+        done=len(seat.ratings),
+        total=total,
+        picture=None
+        if view.crop is None
+        else Picture(f"/rate/{key}/{place}/picture.jpg", _("Micrograph"), x1 - x0, y1 - y0),
+        ruler=ruler_of(seen_of(view)),
+        subtypes=tuple(_subtypes(taxonomy_from(campaign.taxonomy), before)),
+        chosen=before.get("subtype", ""),
+        criteria=tuple(
+            Choice(word, reports.criterion(word), suggested=before.get("criterion") == word)
+            for word in CRITERIA
+        ),
+        comment=before.get("comment", ""),
+        action=f"/rate/{key}/{place}",
+        revision=said.revision + 1 if said else 1,
+        previous=f"/rate/{key}/{place - 1}" if campaign.may_go_back and place > 1 else "",
+        notice=notice,
+        wrong=wrong,
+        may_go_back=campaign.may_go_back,
+        prefetch=f"/rate/{key}/{ahead}/picture.jpg" if ahead <= total else "",
+    )
+
+
+def _before(seat: Seat, place: int) -> dict[str, str]:
+    """Give what a rater said of a place as its form would send it."""
+    rating = seat.ratings.get(_order(seat)[place - 1])
+    if rating is None or rating.said.subtype is None:
+        return {"comment": rating.said.comment} if rating else {}
+    said = rating.said
+    size = UNSURE if said.size is None else said.size
+    return {
+        "subtype": said.subtype or "",
+        f"size-{said.subtype}": size,
+        "criterion": said.criterion,
+        "comment": said.comment,
+    }
+
+
+def _subtypes(taxonomy: Taxonomy, before: Mapping[str, str]) -> Iterator[SubtypeChoice]:
+    """Offer every subtype with every size that is known, whether the model was taught it or not."""
+    for number, subtype in enumerate(taxonomy.subtypes, start=1):
+        chosen = before.get(f"size-{subtype.name}")
+        sizes = tuple(
+            Choice(size.name, size.name, size.title, str(at), suggested=size.name == chosen)
+            for at, size in enumerate(subtype.sizes, start=1)
+        )
+        yield SubtypeChoice(subtype.name, subtype.title, str(number), sizes)
+
+
+# --- all campaigns ------------------------------------------------------------------------------
+
+
+def _list(desk: Desk, request: Request) -> CampaignsPage:
+    return CampaignsPage(
+        site=desk.site,
+        reviewer=memory.name_of(request),
+        campaigns=tuple(_line(desk, request, one) for one in desk.store.campaigns.all()),
+    )
+
+
+def _line(desk: Desk, request: Request, campaign: Campaign) -> CampaignLine:
+    states = {"planned": _("planned"), "open": _("open"), "closed": _("closed")}
+    who, total = who_is(request), len(campaign.images)
+    invited = who is not None and any(one.account == who.name for one in campaign.raters)
+    done = desk.store.campaigns.progress(campaign.name)
+    report = desk.reports / "roundrobin" / f"{campaign.name}.html"
+    return CampaignLine(
+        name=campaign.name,
+        state=states[campaign.state],
+        is_open=campaign.is_open,
+        images=total,
+        raters=tuple(
+            (one.pseudonym, n := done.get(one.pseudonym, 0), f"{100 * n / total:.1f}")
+            for one in campaign.raters
+        ),
+        given=campaign.given,
+        expected=total * len(campaign.raters),
+        rate_href=f"/rate/{campaign.name}" if invited and campaign.is_open else "",
+        report=Link(_("Report"), f"/reports/roundrobin/{campaign.name}.html")
+        if report.is_file()
+        else None,
+    )

@@ -1,0 +1,104 @@
+"""What the pages of a round robin say: frozen, already counted and sorted.
+
+In:  nothing. Out: nouns. Next: `render`. They hold a pseudonym where a person rated, and no answer
+of a model or of another rater where one still rates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.content import Choice, Link, Notice, Picture, Ruler, SubtypeChoice
+
+
+@dataclass(frozen=True, slots=True)
+class RatingPage:
+    """One micrograph before a rater.
+
+    Args:
+        site: The lab's name. campaign: which. rater: pseudonym.
+        place: Counted from 1 in the rater's own order. done, total: images rated, and all.
+        picture: The micrograph, or None where its pixels are gone. ruler: None: scale unknown.
+        subtypes: Each with its sizes; what was chosen before is `suggested`.
+        chosen: The subtype that was chosen before, "" for none.
+        criteria: By which a size was decided.
+        comment: As it was typed before.
+        action: Where the form goes. revision: of the rating that it gives.
+        previous: The one before, "" where there is no way back.
+        notice: What just happened, or None. wrong: what is missing, "" for nothing.
+        may_go_back: Whether a rating can be changed later.
+        prefetch: The next picture, "" for none.
+    """
+
+    site: str
+    campaign: str
+    rater: str
+    place: int
+    done: int
+    total: int
+    picture: Picture | None
+    ruler: Ruler | None
+    subtypes: tuple[SubtypeChoice, ...]
+    chosen: str
+    criteria: tuple[Choice, ...]
+    comment: str
+    action: str
+    revision: int
+    previous: str
+    notice: Notice | None
+    wrong: str
+    may_go_back: bool
+    prefetch: str
+
+    @property
+    def percent(self) -> str:
+        """How far it has come, for a bar."""
+        return f"{100 * self.done / self.total:.1f}"
+
+
+@dataclass(frozen=True, slots=True)
+class RatingEnd:
+    """What a rater reads who has nothing to rate.
+
+    Args:
+        site, campaign: As above. title, sentence: what it says. back: the last rating, or None.
+    """
+
+    site: str
+    campaign: str
+    title: str
+    sentence: str
+    back: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignLine:
+    """One campaign in the list.
+
+    Args:
+        name: Of it. state: "planned", "open" or "closed", in words. is_open: ratings are taken.
+        images: How many. raters: pseudonym, rated and percent of each.
+        given, expected: Ratings. rate_href: where the reader rates, "" for nowhere.
+        report: Its report, or None.
+    """
+
+    name: str
+    state: str
+    is_open: bool
+    images: int
+    raters: tuple[tuple[str, int, str], ...]
+    given: int
+    expected: int
+    rate_href: str
+    report: Link | None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignsPage:
+    """Every campaign of a site, the newest first."""
+
+    site: str
+    reviewer: str
+    campaigns: tuple[CampaignLine, ...]
