@@ -286,9 +286,28 @@ class Retention(_Section):
     originals_days: int = Field(0, ge=0, description="Archived originals nobody refers to.")
 
 
-class Retrain(_Section):
-    """[retrain]."""
+def _weekly(value: str) -> str:
+    day, _, at = value.strip().lower().partition(" ")
+    if not value or (day in (*WEEKDAYS, "daily") and isinstance(_local_time(at), str)):
+        return value.strip().lower()
+    raise ValueError('write a weekday or "daily" and a time of day, like "sunday 02:00"')
 
+
+class Retrain(_Section):
+    """[retrain]: when a candidate is taught; only a person puts one to work."""
+
+    schedule: Annotated[str, AfterValidator(_weekly)] = Field(
+        "", description='When one is taught by itself: "sunday 02:00", "daily 02:00"; "" never.'
+    )
+    start_at_new_labels: int = Field(
+        0, ge=0, description="So many labels since the last one begin one by themselves; 0: never."
+    )
+    shadow_days: int = Field(
+        0, ge=0, description="A new candidate judges the last so many days beside; 0: none."
+    )
+    promoters: int = Field(
+        1, ge=1, le=2, description="How many people have to sign before a bundle is put to work."
+    )
     epochs: int = Field(0, ge=0, description="Epochs; 0 takes the current bundle's.")
     min_new_labels: int = Field(
         20, ge=1, description="Fewer new labels than this are said to be too few."

@@ -426,6 +426,97 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class FlipCard:
+    """One micrograph that two bundles answer differently.
+
+    Args:
+        id: The public id. name: the file's name. place: order and specimen, "" where unknown.
+        picture: A thumbnail, or None where there is none any more.
+        before, after: What the bundle at work says, and the other one: "G8".
+        before_more, after_more: What goes with each, such as "could be G7 too; review".
+        decided: What a person said of it, "" where nobody did.
+    """
+
+    id: str
+    name: str
+    place: str
+    picture: Picture | None
+    before: str
+    after: str
+    before_more: str
+    after_more: str
+    decided: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImpactOrder:
+    """One order whose conformity would change, and the fields that would change it."""
+
+    number: str
+    before: str
+    after: str
+    before_tone: Tone
+    after_tone: Tone
+    why: tuple[str, ...]
+    flips: tuple[FlipCard, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImpactPage:
+    """What would change, were another bundle at work.
+
+    Args:
+        site: The lab's name. title: of the page.
+        headline: The finding in one sentence. tone: how much it wants a person.
+        sentences: What it rests on, and what is not known.
+        orders: Whose conformity would change.
+        flips: Fields of other orders. left_out: of these that are not shown, in words, or "".
+        mark: The hash a signature keeps of what is shown here.
+        generated: When it was written, as it is read.
+    """
+
+    site: str
+    title: str
+    headline: str
+    tone: Tone
+    sentences: tuple[str, ...]
+    orders: tuple[ImpactOrder, ...]
+    flips: tuple[FlipCard, ...]
+    left_out: str
+    mark: str
+    generated: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardSection:
+    """One part of a model card: sentences, then facts, then tables."""
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a bundle is, what it is good for, and what it is not.
+
+    Args:
+        site: The lab's name. title: of the page. state: whether it is at work, in words.
+        tone: Calm where it is or was at work by somebody's signature.
+        sections: In their order.
+        generated: When it was written, as it is read.
+    """
+
+    site: str
+    title: str
+    state: str
+    tone: Tone
+    sections: tuple[CardSection, ...]
+    generated: str
+
+
+@dataclass(frozen=True, slots=True)
 class Experiments:
     """What repeating the paper's experiments found.
 

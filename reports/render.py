@@ -22,9 +22,11 @@ from reports.language import gettext, language, ngettext
 if TYPE_CHECKING:
     from reports.content import (
         Experiments,
+        ImpactPage,
         Index,
         LoginPage,
         MessagePage,
+        ModelCard,
         MorePage,
         NamePage,
         Night,
@@ -77,6 +79,16 @@ def render_index(index: Index) -> str:
 def render_experiments(page: Experiments) -> str:
     """Write what repeating the paper's experiments found; its charts are SVG of our own making."""
     return _render("experiments.html", page=page, policy=report_policy(), **_inside())
+
+
+def render_impact(page: ImpactPage) -> str:
+    """Write what would change, were another bundle at work: a whole page, nothing beside it."""
+    return _render("impact.html", page=page, policy=report_policy(), **_inside())
+
+
+def render_card(page: ModelCard) -> str:
+    """Write a model card: a whole page, nothing beside it needed."""
+    return _render("card.html", page=page, policy=report_policy(), **_inside())
 
 
 def render_queue(page: QueuePage) -> str:

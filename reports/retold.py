@@ -61,6 +61,9 @@ FORMS: tuple[str, ...] = (
     marked("no order number is known of it"),
     marked("no specimen is known of it"),
     marked("no order number and no specimen is known of it"),
+    # what became of a bundle
+    marked("bundle {name} cannot be loaded; {earlier} serves instead: {why}"),
+    marked("bundle {name} cannot be loaded; every micrograph goes to review: {why}"),
     # sentences beside one another, after all that have a form of their own
     "{one}; {other}.",
     "{one}: {other}",

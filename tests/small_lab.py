@@ -1,6 +1,9 @@
 """A small laboratory that has taught its first bundle; whoever asks for it shares one per run."""
 
 import csv
+import hashlib
+import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,3 +76,19 @@ def taught_lab(tmp_path_factory) -> Lab:
     assert lab.agent("train", folder / "labelled", "--manifest", manifest) == 0
     lab.labelled = pictures
     return lab
+
+
+def twin_of(bundle: Path, note: str = "a twin") -> Path:
+    """Write a second whole bundle beside one: the same answers under another name."""
+    document = json.loads((bundle / "bundle.json").read_bytes())
+    document.pop("name")
+    document["facts"]["notes"].append(note)
+    digest = hashlib.sha256(_written(document)).hexdigest()
+    name = f"{bundle.name[:8]}-{digest[:8]}"
+    shutil.copytree(bundle, bundle.with_name(name))
+    (bundle.with_name(name) / "bundle.json").write_bytes(_written({"name": name, **document}))
+    return bundle.with_name(name)
+
+
+def _written(document: object) -> bytes:
+    return json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True).encode()

@@ -10,8 +10,9 @@ import cv2
 import pytest
 from small_lab import CODES, PIXELS, past, write_labelled
 
-from agent.cli.record import say_evaluation, write_figures
+from agent.cli.record import say_evaluation
 from agent.demo.drawing import draw
+from agent.retrain import write_figures
 
 
 def picture(path, code="G8", seed=0, **how):

@@ -252,6 +252,7 @@ def test_status_has_every_key_of_the_contract(lab):
         "bundle",
         "database",
         "next_report_at",
+        "jobs",
         "problems",
     ]
     assert list(lab.status()["sources"][0]) == [

@@ -23,7 +23,7 @@ from agent.cli.learning import (
     say_unusable,
 )
 from agent.cli.leaving_out import show_left_out
-from agent.cli.record import say_evaluation, write_figures
+from agent.cli.record import say_evaluation
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def evaluate(
     else:
         say_evaluation(evaluation.as_json())
     if figures:
+        from agent.retrain import write_figures  # noqa: PLC0415
+
         title = f"{evaluation.as_json()['bundle']} on {folder.name}"
         for file in write_figures(figures, evaluation.as_json(), title):
             say.aside.print(str(file), markup=False)

@@ -29,7 +29,7 @@ EXAMPLES: dict[str, str] = {
     "evaluate": "agent evaluate held-out --strange other-steels",
     "retrain": "agent retrain --dry-run",
     "experiments": "agent experiments labelled --quick",
-    "reprocess": "agent reprocess --bundle 20261124-1f2e3d4c",
+    "reprocess": "agent reprocess --bundle 20261124-1f2e3d4c --shadow --days 14",
     "report": "agent report --date 2026-11-24",
     "order": "agent order 4711",
     "export": "agent export micrographs --out micrographs.csv",
@@ -54,6 +54,7 @@ EXAMPLES: dict[str, str] = {
     "models show": "agent models show 20261124-1f2e3d4c",
     "models why": "agent models why 20261124-1f2e3d4c",
     "models diff": "agent models diff 20261101-0a1b2c3d 20261124-1f2e3d4c",
+    "models impact": "agent models impact 20261124-1f2e3d4c",
     "models promote": (
         'agent models promote 20261124-1f2e3d4c --by "R. Stahl" --reason "better on G9-10"'
     ),

@@ -16,14 +16,14 @@ import typer
 import agent.cli.promoting  # noqa: F401 - `agent models` belongs to this group
 from agent.cli import say
 from agent.cli.app import SAYS_NO, SOME_FAILED, app, settings_of, store_of
-from agent.cli.record import keep_record, share
+from agent.cli.record import share
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from agent.labelled_folder import Imported, Unusable
-    from agent.retrain import Collected, Outcome
+    from agent.retrain import Collected, Outcome, Role
     from agent.settings import Settings
     from agent.store import Store
     from model import Example, Plan
@@ -253,12 +253,17 @@ def train(
         "loss": loss,
         **grouped_by(group_by),
     }
+    from agent.retrain import keep_record, sweep  # noqa: PLC0415
+    from agent.service.lock import TeachLock  # noqa: PLC0415
+
     with store_of(settings) as store:
         imported = take_in(settings, store, folder, manifest) if folder else None
         if imported:
             say_imported(imported)
         plan = make_plan(settings, store, {"scheme": scheme, "seed": seed, **given(asked)})
-        bundle = teach(settings, store, plan)
+        with TeachLock(settings.store.folder):
+            sweep(settings.store.folder)
+            bundle = teach(settings, store, plan)
         put_to_work(store, bundle)
         say.console.print(f"how it was taught and tested: {keep_record(bundle)}", markup=False)
     if imported and imported.unusable:
@@ -390,64 +395,59 @@ def accuracy_of(metrics: dict[str, Any]) -> str:
 @app.command()
 def retrain(
     context: typer.Context,
+    *,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be learned from.")
     ] = False,
     why: Annotated[
         bool, typer.Option("--why", help="Say what every check of the gate found, in numbers.")
     ] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="End the one that goes on, whoever began it.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Learn from collected labels; a gate says whether it is better. Promotes nothing."""
-    from agent import retrain as room  # noqa: PLC0415
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.service.place import clock  # noqa: PLC0415
-    from agent.service.workplace import demands_of  # noqa: PLC0415
-    from model import read_manifest  # noqa: PLC0415
+    """Learn from collected labels; a gate says whether it is better. Promotes nothing.
 
+    It is done in a process of low priority. Ctrl-C ends it; what networks have learned until then
+    is taken up by the next one.
+    """
     quiet()
     settings = settings_of(context)
     with store_of(settings) as store:
-        name = store.current_bundle()
-        if name is None:
-            raise WrongUse("there is no bundle yet; teach the first one: agent train.")
-        current = room.bundle_named(settings.store.folder, name)
-        manifest = read_manifest(current)
-        plan = room.plan_of(manifest, epochs=settings.retrain.epochs)
-        archive = Archive(settings.store.folder)
-        collected = room.collect(store, archive, manifest.taxonomy, group_by=plan.group_by)
-        say_collected(collected)
-        if dry_run:
-            _say_dry_run(collected, name, len(collected.new_since(manifest)), settings, json)
+        if cancel:
+            _cancel(store)
             return
-        job = store.begin_job("retrain", at=clock())
-        steps = room.retrain(
-            collected,
-            current=current,
-            plan=plan,
-            bundles=room.bundles_in(settings.store.folder),
-            min_new=settings.retrain.min_new_labels,
-            now=clock(),
-            demands=demands_of(settings, plan.taxonomy, now=clock()),
-        )
-        outcome = end_of(steps, room.Outcome)
-        store.end_job(job, str(outcome.gate), at=clock(), facts={"sentence": outcome.sentence})
-        store.remember(
-            at=clock(),
-            actor=os_user(),
-            act="model.candidate",
-            subject=outcome.candidate,
-            facts={"gate": str(outcome.gate), "sentence": outcome.sentence},
-        )
-    if outcome.candidate:
-        keep_record(room.bundle_named(settings.store.folder, outcome.candidate))
+        if dry_run:
+            _say_dry_run(settings, store, json)
+            return
+        outcome = _learned(settings, store)
     _say_outcome(outcome, why=why, json=json)
 
 
-def _say_dry_run(
-    collected: Collected, current: str, new: int, settings: Settings, json: bool
-) -> None:
+def _cancel(store: Store) -> None:
+    from agent.service.place import clock  # noqa: PLC0415
+    from agent.service.retraining import JOB  # noqa: PLC0415
+
+    if not store.cancel_jobs(JOB, by=os_user(), at=clock()):
+        raise WrongUse("nothing is being learned now.")
+    say.console.print("It ends within a few seconds; nothing was promoted.")
+
+
+def _learned(settings: Settings, store: Store) -> Outcome:
+    from agent.retrain import Outcome  # noqa: PLC0415
+    from agent.service.retraining import learning  # noqa: PLC0415
+
+    return end_of(learning(settings, store, by=os_user()), Outcome)
+
+
+def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
+    from agent.service.retraining import lesson_of  # noqa: PLC0415
+
+    lesson = lesson_of(settings, store)
+    collected, current, new = lesson.collected, lesson.manifest.name, lesson.new
     wanted = settings.retrain.min_new_labels
+    say_collected(collected)
     if json:
         say.print_json(
             {
@@ -515,36 +515,29 @@ def say_checks(outcome: Outcome) -> None:
 def reprocess(
     context: typer.Context,
     bundle: Annotated[str, typer.Option(help="Name of the bundle to judge with.")],
+    *,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="As a candidate beside the bundle at work.")
+    ] = False,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Only what came in the last so many days.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Judge what is archived with another bundle; its answers stand beside the old ones."""
-    from agent import retrain as room  # noqa: PLC0415
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.service.place import clock  # noqa: PLC0415
-    from agent.service.workplace import (  # noqa: PLC0415
-        load_bundle,
-        policy_of,
-        thresholds_of,
-    )
+    """Judge what is archived with another bundle; its answers stand beside the old ones.
+
+    With --shadow they are shown as flips in the report, and before a promotion. It is done in a
+    process of low priority; what Ctrl-C cuts short is taken up by the next one.
+    """
+    from agent.retrain import Again  # noqa: PLC0415
+    from agent.service.shadowing import judging_again  # noqa: PLC0415
 
     quiet()
     settings = settings_of(context)
-    room.bundle_named(settings.store.folder, bundle)
-    classifier = load_bundle(settings, bundle)
+    role: Role = "shadow" if shadow else "reprocess"
     with store_of(settings) as store:
-        steps = room.reprocess(
-            store,
-            Archive(settings.store.folder),
-            classifier,
-            policy=policy_of(settings, classifier),
-            thresholds=thresholds_of(settings),
-            now=clock,
-        )
-        again = end_of(steps, room.Again)
-        facts = {"judged": again.judged, "flips": sum(again.flips.values())}
-        store.remember(
-            at=clock(), actor=os_user(), act="model.reprocessed", subject=bundle, facts=facts
-        )
+        steps = judging_again(settings, store, bundle=bundle, role=role, days=days, by=os_user())
+        again = end_of(steps, Again)
     _say_again(again, bundle, json)
 
 

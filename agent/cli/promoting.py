@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path  # noqa: TC003 - Typer reads it
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,7 @@ from agent.cli.app import app, settings_of, store_of
 from agent.errors import BadBundle, WrongUse
 
 if TYPE_CHECKING:
+    from agent.retrain import Impact
     from agent.settings import Settings
     from agent.store import Store
     from model import Manifest
@@ -191,23 +194,134 @@ def why(context: typer.Context, name: NameArgument, json: JsonOption = False) ->
     say_checks(outcome)
 
 
-@models.command()
-def promote(context: typer.Context, name: NameArgument, by: ByOption, reason: ReasonOption) -> None:
-    """Put a bundle to work, from the next specimen on."""
+DAYS = 90
+"""How far back orders are looked at before somebody signs."""
+
+DaysOption = Annotated[
+    int,
+    typer.Option(
+        min=0, help="How far back orders are looked at; 0 looks at none, and is on record."
+    ),
+]
+
+
+@models.command("impact")
+def impact_(
+    context: typer.Context, name: NameArgument, days: DaysOption = DAYS, json: JsonOption = False
+) -> None:
+    """Say which orders' conformity would change under a bundle, with pictures; writes no result.
+
+    The bundle's answers are those of agent reprocess --shadow.
+    """
     settings = settings_of(context)
+    _verified(settings, name)
+    with store_of(settings) as store:
+        found, page = _impact(settings, store, name, days)
+    if json:
+        say.print_json({**found.document(), "sha256": found.sha256(), "page": str(page)})
+        return
+    _say_impact(found, page)
+
+
+@models.command()
+def promote(
+    context: typer.Context,
+    name: NameArgument,
+    by: ByOption,
+    reason: ReasonOption,
+    days: DaysOption = DAYS,
+) -> None:
+    """Sign for a bundle; it is put to work, from the next specimen on, once enough have signed.
+
+    Shown first: the orders whose conformity would change. What was shown is kept with the
+    signature. Of how many people it takes: retrain.promoters.
+    """
+    from agent.service.place import clock  # noqa: PLC0415
+    from agent.store import Signature  # noqa: PLC0415
+
+    settings = settings_of(context)
+    signature = Signature(by, reason, clock())
     manifest = _verified(settings, name)
     with store_of(settings) as store:
+        _refuse_stranger(settings, store, by)
         before = store.current_bundle()
         if before == name:
             raise WrongUse(f"{name} is at work already.")
-        _put_to_work(store, manifest, by, reason)
+        found, page = _impact(settings, store, name, days)
+        _say_impact(found, page)
+        if found.unasked:
+            raise WrongUse(
+                f"{name} has not answered {found.unasked} fields of the orders of the last {days} "
+                f"days, so nobody can say what it would change: agent reprocess --bundle {name} "
+                f"--shadow --days {days}, then sign; or look less far back with --days."
+            )
+        signed = replace(signature, shown=found.in_short())
+        promoters = settings.retrain.promoters
+        if not store.sign(name, signed, metrics=manifest.metrics, promoters=promoters):
+            say.console.print(
+                f"{name} is proposed by {by}; it is put to work when a second person signs: "
+                f"agent models promote {name} --by NAME --reason TEXT",
+                markup=False,
+            )
+            return
+        _say_recipe(manifest)
     said = f", in place of {before}" if before else ""
     say.console.print(f"{name} is at work{said}; a running agent takes it up by itself.")
 
 
+def _refuse_stranger(settings: Settings, store: Store, by: str) -> None:
+    """Where the lab has accounts or names leads, only a lead signs."""
+    from agent.orders.lab import is_lead  # noqa: PLC0415
+
+    if (settings.orders.leads or store.accounts.every()) and not is_lead(settings, store, by):
+        raise WrongUse(
+            f"{by} may not put a bundle to work: that is a lead's or an admin's act (agent users "
+            "list)."
+        )
+
+
+def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Impact, Path]:
+    """Say what would change, and leave a page of it in the bundle's record."""
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.cli.ordering import lab_in  # noqa: PLC0415
+    from agent.night.lab import software  # noqa: PLC0415
+    from agent.retrain import bundle_named, impact, keep_impact  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
+
+    archive, now = Archive(settings.store.folder), clock()
+    found = impact(
+        store,
+        lab_in(settings, store),
+        name,
+        since=now - timedelta(days=days),
+        has_crop=lambda view: archive.crop_path(view.sha256, view.page).is_file(),
+    )
+    record = bundle_named(settings.store.folder, name) / "record"
+    at = f"{now:%Y-%m-%d %H:%M} UTC with {software()}"
+    return found, keep_impact(found, record, archive, site=settings.site.name, at=at)
+
+
+def _say_impact(found: Impact, page: Path) -> None:
+    from agent.retrain import headline_of, sentences_of  # noqa: PLC0415
+
+    say.console.print(f"{headline_of(found)}.", markup=False)
+    for sentence in sentences_of(found):
+        say.console.print(sentence, markup=False)
+    if found.changed:
+        say.table(
+            ("order", "conformity", "would be", "micrograph", "answer", "would be"),
+            [
+                (one.number, one.before, one.after, flip.id, flip.before, flip.after)
+                for one in found.changed
+                for flip in one.flips
+            ],
+        )
+    say.console.print(f"with pictures: {page}", markup=False)
+
+
 @models.command()
 def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None:
-    """Put the bundle before the present one back to work."""
+    """Put the bundle before the present one back to work; one signature is enough for that."""
     settings = settings_of(context)
     with store_of(settings) as store:
         promotions = store.promotions()
@@ -215,15 +329,21 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
         before = next((one.bundle for one in promotions if one.bundle != current), None)
         if before is None:
             raise WrongUse("there is no bundle before the present one to go back to.")
+        _refuse_stranger(settings, store, by)
         _put_to_work(store, _verified(settings, before), by, f"back from {current}: {reason}")
     say.console.print(f"{before} is at work again, in place of {current}.")
 
 
 def _put_to_work(store: Store, manifest: Manifest, by: str, reason: str) -> None:
-    from agent.imaging.crop import RECIPE  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
 
     store.promote(manifest.name, by=by, reason=reason, at=clock(), metrics=manifest.metrics)
+    _say_recipe(manifest)
+
+
+def _say_recipe(manifest: Manifest) -> None:
+    from agent.imaging.crop import RECIPE  # noqa: PLC0415
+
     if manifest.recipe != RECIPE:
         say.aside.print(
             f"{manifest.name} learned from crops of recipe {manifest.recipe}, this agent cuts by "

@@ -1,19 +1,16 @@
-"""Say and write down how a bundle was taught and how it did: to people, as CSV, as SVG.
+"""Say to people how a bundle did.
 
-In:  an evaluation's JSON, a bundle's manifest. Out: lines on the terminal, files in a folder.
+In:  an evaluation's JSON. Out: lines on the terminal.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any
 
 from agent.cli import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 
 def share(estimate: dict[str, float | None], n: int | None = None) -> str:
@@ -95,68 +92,3 @@ def _say_slices(slices: Mapping[str, Mapping[str, Any]]) -> None:
     ]
     if rows:
         say.table(("only", "n", "structure code right", "within one size"), rows)
-
-
-def keep_record(bundle: Path) -> Path:
-    """Write how a bundle was taught and tested, in its folder `record`; say where.
-
-    Returns:
-        The folder: `epochs.csv` and `curves-NETWORK.svg` where networks were taught whole,
-        `confusion.svg`, and one per stage, where there were test images.
-    """
-    from model import read_manifest  # noqa: PLC0415 - PyTorch takes seconds
-
-    manifest = read_manifest(bundle)
-    folder = bundle / "record"
-    epochs = manifest.facts.get("history", [])
-    write_figures(folder, manifest.metrics, f"bundle {bundle.name}", epochs)
-    return folder
-
-
-def write_figures(
-    folder: Path,
-    metrics: Mapping[str, Any],
-    title: str,
-    epochs: Sequence[Mapping[str, Any]] = (),
-) -> list[Path]:
-    """Write an evaluation's confusion matrices, and the losses of training per epoch.
-
-    Args:
-        folder: Made if missing.
-        metrics: `Evaluation.as_json()`; nothing is drawn where nothing was tested.
-        title: Said above each matrix.
-        epochs: Of every network, each naming it as "eye".
-
-    Returns:
-        The files.
-    """
-    from agent.archive import write_whole  # noqa: PLC0415
-    from reports import confusion_svg, curves_svg  # noqa: PLC0415 - matplotlib takes seconds
-
-    files: dict[Path, bytes] = {}
-    if metrics.get("n"):
-        confusion = metrics["confusion"]
-        drawn = confusion_svg(confusion["codes"], confusion["rows_predicted"], title)
-        files[folder / "confusion.svg"] = drawn.encode()
-        for stage, found in metrics.get("stage_confusions", {}).items():
-            what = "subtype" if stage == "subtype" else "size"
-            told = f"{title}: {stage.replace('size:', 'sizes of ')}"
-            drawn = confusion_svg(found["classes"], found["rows_predicted"], told, what)
-            files[folder / f"confusion-{stage.replace(':', '-')}.svg"] = drawn.encode()
-    if epochs:
-        files[folder / "epochs.csv"] = _csv(epochs)
-    for eye in dict.fromkeys(epoch["eye"] for epoch in epochs):
-        own = [epoch for epoch in epochs if epoch["eye"] == eye]
-        name = f"curves-{eye.replace(':', '-')}.svg"
-        files[folder / name] = curves_svg(own, f"network {eye}").encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(files)
-    return list(files)
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    held = io.StringIO(newline="")
-    writer = csv.DictWriter(held, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return held.getvalue().encode()

@@ -156,6 +156,10 @@ def _say_status(document: dict[str, Any]) -> None:
         )
     states = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in document["states"].items() if n)
     console.print(f"files: {states or 'none'}")
+    for job in document["jobs"]:
+        how_far = f"{job['done']} of {job['total']}" if job["total"] else "begun"
+        said = f"{job['name']}: {job['stage']}, {how_far} {job['note']}".rstrip()
+        console.print(f"{said} (by {job['by']}, since {job['started_at']})", markup=False)
     for problem in document["problems"]:
         console.print(f"! {problem}", markup=False)
 

@@ -18,7 +18,7 @@ from agent.night.agreement import Agreement, agreement
 from agent.night.outages import Outage, is_free, outages
 from agent.night.period import local, period_of
 from agent.night.trends import CONTROL, Tally, Trend, tally, trends
-from agent.store import OUTAGE
+from agent.store import OUTAGE, REFUSED
 from reports import Language, ngettext
 from reports import gettext as _
 
@@ -224,6 +224,8 @@ class NightFacts:
     agreement: Agreement | None = None
     outages: tuple[Outage, ...] = ()
     language: Language = "en"
+    refused: tuple[str, ...] = ()
+    """What was said of promoted bundles that could not be loaded."""
 
     @property
     def running(self) -> bool:
@@ -256,6 +258,11 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
     sources = tuple(_folder(health, last) for health in watched)
     away = outages(store.records.all(OUTAGE), watched, after, until)
     newest = max(last.values(), default=None)
+    refused = tuple(
+        str(one.facts.get("said", ""))
+        for one in store.records.all(REFUSED)
+        if _within(one.at, after, until)
+    )
     summary = _summary(
         night,
         settings.zone,
@@ -267,6 +274,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         # A file that came again is something to be read, so such a night is not empty by plan.
         free=is_free(night, settings.free_days) and not twins,
         has_calendar=bool(settings.free_days),
+        refused=refused,
     )
     tallies = tally(_units(seen))
     return NightFacts(
@@ -295,6 +303,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         sources=sources,
         agreement=agreement(store.labelled(origin="watch"), store.pairs(), until=until),
         outages=away,
+        refused=refused,
         language=settings.language,
     )
 
@@ -509,13 +518,14 @@ def _summary(
     away: tuple[Outage, ...],
     free: bool,
     has_calendar: bool,
+    refused: tuple[str, ...],
 ) -> Summary:
     empty = not seen and not unusable
     waiting = [one for one in seen if one.waits]
     offline = [source for source in sources if not source.online]
     tone = (
         "problem"
-        if offline or any("strange" in one.reasons for one in waiting)
+        if offline or refused or any("strange" in one.reasons for one in waiting)
         else "attention"
         if waiting
         or unusable
@@ -534,7 +544,7 @@ def _summary(
         taken=len(seen),
         review=sum(one.needs_a_person for one in seen),
         unusable=len(unusable),
-        planned=empty and free and not away,
+        planned=empty and free and not away and not refused,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,21 +67,33 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
         BadBundle: The current bundle's manifest cannot be read.
         model.TaxonomyError: A taxonomy does not hold together.
     """
-    from model import default_taxonomy, load_taxonomy, taxonomy_from  # noqa: PLC0415 - brings torch
+    from model import default_taxonomy, load_taxonomy  # noqa: PLC0415 - brings torch
 
     if settings.model.taxonomy:
         return load_taxonomy(Path(settings.model.taxonomy))
     name = store.current_bundle()
     if name is None:
         return default_taxonomy()
-    manifest = settings.store.folder / "bundles" / name / "bundle.json"
     try:
-        return taxonomy_from(json.loads(manifest.read_text("utf-8"))["taxonomy"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _taxonomy_of(settings, name)
+    except UNREADABLE as error:
+        for earlier in dict.fromkeys(one.bundle for one in store.promotions()):
+            with suppress(*UNREADABLE):  # the one that serves instead knows what its codes mean
+                return _taxonomy_of(settings, earlier)
         raise BadBundle(
-            f"{manifest}: the current bundle's taxonomy cannot be read ({error}); "
+            f"bundle {name}: its taxonomy cannot be read ({error}); "
             "put the bundle back or promote another one: agent models list."
         ) from error
+
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+
+
+def _taxonomy_of(settings: Settings, name: str) -> Taxonomy:
+    from model import taxonomy_from  # noqa: PLC0415
+
+    manifest = settings.store.folder / "bundles" / name / "bundle.json"
+    return taxonomy_from(json.loads(manifest.read_text("utf-8"))["taxonomy"])
 
 
 def words_of(taxonomy: Taxonomy) -> dict[str, str]:

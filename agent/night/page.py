@@ -289,6 +289,7 @@ def _verdict(facts: NightFacts) -> Verdict:
         *_reason_lines(facts),
         *_file_lines(facts),
         *_source_lines(facts),
+        *(Line(Tone.PROBLEM, "1", reports.retold(one), "#provenance") for one in facts.refused),
         *_trend_lines(facts),
     )
     return Verdict(Tone(facts.summary.tone), facts.summary.headline, lines)

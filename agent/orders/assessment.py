@@ -114,8 +114,12 @@ class Assessed:
 def assess(store: Store, number: str, lab: Lab) -> Assessed | None:
     """Say what can be said of one order, or None if nobody has heard of it."""
     view = store.orders.order(number)
-    if view is None:
-        return None
+    return assess_view(store, view, lab) if view else None
+
+
+def assess_view(store: Store, view: OrderView, lab: Lab) -> Assessed:
+    """Say what can be said of an order's rows, as they are or as they might be."""
+    number = view.number
     waiting = list(_files_of(store, number, lab.sources, WAITING))
     lost = tuple(fate for fate, _ in _files_of(store, number, lab.sources, LOST))
     torn = tuple(

@@ -2,31 +2,45 @@
 
 `cases` gathers what there is to learn from, `teaching` teaches a candidate, `judging` holds it
 against the bundle at work, `again` judges old micrographs with another bundle, `bundles` finds them
-by name.
+by name, `record` writes down how one was taught.
 Nothing here promotes: teaching and judging a candidate change nothing that is at work.
 """
 
-from agent.retrain.again import Again, reprocess
-from agent.retrain.bundles import bundle_named, bundles_in, every_bundle
+from agent.retrain.again import Again, Role, reprocess
+from agent.retrain.bundles import bundle_named, bundles_in, every_bundle, sweep
 from agent.retrain.cases import Collected, collect
+from agent.retrain.impact import Changed, Flip, Impact, impact
 from agent.retrain.judging import Demands, Gate, Outcome, held_against, kept
+from agent.retrain.pages import headline_of, keep_impact, sentences_of
 from agent.retrain.progress import Step
+from agent.retrain.record import keep_record, write_figures
 from agent.retrain.teaching import plan_of, retrain
 
 __all__ = [
     "Again",
+    "Changed",
     "Collected",
     "Demands",
+    "Flip",
     "Gate",
+    "Impact",
     "Outcome",
+    "Role",
     "Step",
     "bundle_named",
     "bundles_in",
     "collect",
     "every_bundle",
+    "headline_of",
     "held_against",
+    "impact",
+    "keep_impact",
+    "keep_record",
     "kept",
     "plan_of",
     "reprocess",
     "retrain",
+    "sentences_of",
+    "sweep",
+    "write_figures",
 ]

@@ -1,14 +1,14 @@
 """Judge what is archived with another bundle; its answers stand beside the old ones.
 
-In:  archived crops, a bundle. Out: result rows of the role `reprocess`, and the `Again` that counts
-the flips.
+In:  archived crops, a bundle. Out: result rows of the role `reprocess` or `shadow`, and the `Again`
+that counts the flips.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from agent.labelled_folder import loader
 from agent.pipeline import maps_of
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from model import Classifier, Prediction
 
 TOGETHER = 8
+Role = Literal["reprocess", "shadow"]
+"""Of a result beside the one that counts: asked for by a person, or before a promotion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,10 @@ def reprocess(
     policy: Policy,
     thresholds: Mapping[str, float],
     now: Callable[[], datetime],
+    role: Role = "reprocess",
+    since: datetime | None = None,
 ) -> Iterator[Step | Again]:
-    """Judge every archived micrograph with another bundle; its answers stand beside the old ones.
+    """Judge archived micrographs with another bundle; its answers stand beside the old ones.
 
     Args:
         store: The books.
@@ -65,12 +69,16 @@ def reprocess(
         policy: The lab's triage policy.
         thresholds: Written beside each result.
         now: Says the time, aware UTC.
+        role: Of the results.
+        since: Only what the watch brought since, the newest first; None: everything.
 
     Yields:
         `Step`s, last an `Again`.
     """
-    views = [view for view in store.micrographs() if view.bundle != classifier.name]
-    found = [view for view in views if archive.crop_path(view.sha256, view.page).is_file()]
+    views = [view for view in _asked(store, now(), since) if view.bundle != classifier.name]
+    answered = {view.id for view in store.answers_of(classifier.name, since=since)}
+    unknown = [view for view in views if view.id not in answered]
+    found = [view for view in unknown if archive.crop_path(view.sha256, view.page).is_file()]
     flips: Counter[tuple[str, str]] = Counter()
     judged = flagged = 0
     for start in range(0, len(found), TOGETHER):
@@ -82,13 +90,18 @@ def reprocess(
         for view, prediction in zip(some, classifier.classify(fields), strict=True):
             archive.keep_maps(view.sha256, view.page, prediction.bundle, maps_of(prediction))
             finding = _finding(view, prediction, policy, thresholds)
-            if store.add_result(view.id, finding, role="reprocess", at=now()):
+            if store.add_result(view.id, finding, role=role, at=now()):
                 judged += 1
                 flagged += prediction.strangeness.flagged
                 if view.structure_code and view.structure_code != prediction.structure_code:
                     flips[view.structure_code, prediction.structure_code] += 1
         yield Step("reprocess", min(start + TOGETHER, len(found)), len(found))
-    yield Again(judged, len(found) - judged, len(views) - len(found), dict(flips), flagged)
+    known = len(views) - len(unknown)
+    yield Again(judged, known, len(unknown) - len(found), dict(flips), flagged)
+
+
+def _asked(store: Store, at: datetime, since: datetime | None) -> list[MicrographView]:
+    return list(store.micrographs()) if since is None else store.between(since, at)[::-1]
 
 
 def _finding(

@@ -5,6 +5,9 @@ In:  `store.folder`. Out: folders of bundles. Next: `model` loads one.
 
 from __future__ import annotations
 
+import re
+import shutil
+import time
 from typing import TYPE_CHECKING
 
 from agent.errors import BadBundle
@@ -13,6 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER = "bundles"
+HALF_WRITTEN = re.compile(r"\.\d{8}-[0-9a-f]{8}-[0-9a-f]{8}")
+ASIDE = re.compile(r"\.training-[0-9a-f]+")
+COPIED = re.compile(r"\..*\.part")
+ASIDE_S, COPIED_S = 14 * 86400.0, 86400.0
+"""How long an interrupted training is kept to be taken up, and how long a copy may take."""
 
 
 def bundles_in(store_folder: Path) -> Path:
@@ -42,4 +50,30 @@ def every_bundle(store_folder: Path) -> list[Path]:
         path
         for path in folder.iterdir()
         if not path.name.startswith(".") and (path / "bundle.json").is_file()
+    )
+
+
+def sweep(store_folder: Path) -> list[str]:
+    """Delete what killed teachings left half-written; the names of what is gone.
+
+    Whoever asks holds the right to teach, so nobody is writing a bundle now. What was learned by an
+    interrupted training is kept for a while: the next one with the same images takes it up.
+    """
+    folder, now_s = bundles_in(store_folder), time.time()
+    if not folder.is_dir():
+        return []
+    gone = []
+    for path in sorted(folder.iterdir()):
+        if _is_left_over(path, now_s - path.stat().st_mtime):
+            shutil.rmtree(path, ignore_errors=True)
+            gone.append(path.name)
+    return gone
+
+
+def _is_left_over(path: Path, age_s: float) -> bool:
+    name = path.name
+    return bool(
+        HALF_WRITTEN.fullmatch(name)
+        or (ASIDE.fullmatch(name) and age_s > ASIDE_S)
+        or (COPIED.fullmatch(name) and age_s > COPIED_S)
     )

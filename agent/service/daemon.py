@@ -21,6 +21,7 @@ from agent.archive import Archive
 from agent.errors import AgentError
 from agent.notify import check
 from agent.service.backing_up import Backups
+from agent.service.candidates import Candidates
 from agent.service.checking import InstrumentCheck
 from agent.service.lock import RunLock
 from agent.service.ordering import OrderLists
@@ -135,6 +136,7 @@ class Agent:
         nights = Nights(settings, store, archive, now=now, problems=self.problems)
         backups = Backups(settings, store, now=now, problems=self.problems)
         lists = OrderLists(settings, store, now=now, problems=self.problems)
+        candidates = Candidates(settings, store, now=now, problems=self.problems)
         verifier = Verifier(store, archive, now=now, problems=self.problems)
         pages = self._pages(store, archive, worker)
         log.info("service.started", sources=len(watches), taken_back=taken_back, page=self.url)
@@ -144,6 +146,7 @@ class Agent:
         nights.start()
         lists.start()
         backups.start()
+        candidates.start()
         verifier.start()
         if pages:
             pages.start()
@@ -157,6 +160,7 @@ class Agent:
             nights.stop()
             lists.stop()
             backups.stop()
+            candidates.stop()
             verifier.stop()
             self._end(worker, watches, pages)
             self._say_stopped(store)

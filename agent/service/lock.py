@@ -1,7 +1,7 @@
-"""Let one agent of a name run on a data folder, and no second one beside it.
+"""Let one agent of a name run on a data folder, one bundle be taught, and no second beside it.
 
 In:  the data folder. Out: a lock that the system gives back when the process ends, however it
-ends. Next: `daemon` and `once` hold it; `status` asks whether somebody does.
+ends. Next: `daemon` and `once` hold it, and whoever teaches; `status` asks whether somebody does.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ PATIENCE_S = 2.0  # who only asks holds it for a moment, and a killed agent take
 ASK_EVERY_S = 0.05
 
 
-class RunLock:
-    """The right to run as this agent on this data folder.
+class Lock:
+    """A right that one process has at a time.
 
     Args:
-        folder: The data folder. agent: this agent's name.
+        path: The file that is locked; it is made, and stays.
+        taken: Said to whoever comes second; "{who}" becomes the holder's process, where known.
     """
 
-    def __init__(self, folder: Path, agent: str) -> None:
-        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", agent)
-        self._path = folder / f"agent-{safe}.lock"
+    def __init__(self, path: Path, taken: str) -> None:
+        self._path, self._taken = path, taken
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
         """Take it, or say who has it.
 
         Raises:
-            WrongUse: An agent is running already.
+            WrongUse: Somebody has it already.
             BadStore: The data folder cannot be written.
         """
         try:
@@ -50,10 +50,7 @@ class RunLock:
             holder = os.pread(descriptor, 32, 0) if hasattr(os, "pread") else b""
             os.close(descriptor)
             pid = holder.decode(errors="replace").strip()
-            raise WrongUse(
-                f"{self._path.parent}: an agent is already running here"
-                f"{f' (process {pid})' if pid else ''}; it takes the files by itself."
-            )
+            raise WrongUse(self._taken.format(who=f" (process {pid})" if pid else ""))
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor = descriptor
@@ -81,6 +78,37 @@ class RunLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+class RunLock(Lock):
+    """The right to run as this agent on this data folder.
+
+    Args:
+        folder: The data folder. agent: this agent's name.
+    """
+
+    def __init__(self, folder: Path, agent: str) -> None:
+        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", agent)
+        place = str(folder).replace("{", "{{").replace("}", "}}")
+        super().__init__(
+            folder / f"agent-{safe}.lock",
+            f"{place}: an agent is already running here{{who}}; it takes the files by itself.",
+        )
+
+
+class TeachLock(Lock):
+    """The right to teach a bundle on this data folder: one is taught at a time.
+
+    Args:
+        folder: The data folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder / "teach.lock",
+            "a bundle is being taught already{who}; agent status says how far it is, "
+            "agent retrain --cancel stops it.",
+        )
 
 
 def _locked_within(descriptor: int, patience_s: float) -> bool:

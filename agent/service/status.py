@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.settings import Settings
-    from agent.store import AgentSeen, SourceHealth
+    from agent.store import AgentSeen, Job, SourceHealth
 
 SILENT_AFTER_S = 60.0  # a heartbeat comes every few seconds
 QUIET_AFTER_S = 15.0  # three of them missed
@@ -84,7 +84,20 @@ def status_in(settings: Settings, store: Store, *, now: datetime, running: bool)
         "bundle": bundle,
         "database": f"{store.kind}: {store.place}",
         "next_report_at": next_report_at(settings, now).isoformat(),
+        "jobs": [_job(job) for job in store.jobs_going_on(at=now)],
         "problems": list(dict.fromkeys(problems)),
+    }
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        "name": job.name,
+        "by": job.facts.get("by"),
+        "started_at": job.started_at.isoformat() if job.started_at else None,
+        "stage": job.facts["stage"],
+        "done": job.facts["done"],
+        "total": job.facts["total"],
+        "note": job.facts["note"],
     }
 
 
@@ -118,6 +131,7 @@ def _without_store(
         "bundle": remembered.get("bundle"),
         "database": store_url(settings.store.folder, settings.store.url).split("@")[-1],
         "next_report_at": next_report_at(settings, now).isoformat(),
+        "jobs": [],
         "problems": list(dict.fromkeys([sentence, *_of_disk(settings.store.folder)])),
     }
 

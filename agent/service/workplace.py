@@ -6,6 +6,7 @@ In:  `Settings`. Out: store, archive, pool, pipeline, each given plain values. N
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -19,7 +20,7 @@ from agent.orders.lab import provenance_of
 from agent.orders.validation import scopes_of
 from agent.pipeline import LEASE_S, Pipeline
 from agent.service.place import agent_name, bundles_folder, clock
-from agent.store import Store, StoreFault, store_url
+from agent.store import REFUSED, Store, StoreFault, store_url
 from agent.triage import WAYS, Policy, Scope
 from model import ModelError
 
@@ -205,9 +206,15 @@ def load_bundle(settings: Settings, name: str) -> Classifier:
     return classifier
 
 
+TRY_AGAIN_S = 300.0
+"""How soon a bundle that could not be loaded is tried again: somebody may put it back."""
+
+
 @dataclass
 class CurrentBundle:
     """The bundle that a person promoted last, loaded, and taken up anew when another is.
+
+    Where that one cannot be loaded the one that was at work before it serves, and it is said.
 
     Args:
         settings: Of the lab. store: says which bundle is current.
@@ -219,37 +226,67 @@ class CurrentBundle:
     classifier: Classifier | None = None
     problem: str = ""
     _refused: str | None = field(default=None, repr=False)
+    _again_s: float = field(default=0.0, repr=False)
 
     def refresh(self) -> bool:
         """Ask which bundle is current, and load it if it is another.
-
-        A bundle that cannot be loaded leaves the one before in its place, and is a problem.
 
         Returns:
             Whether there is another classifier now.
         """
         try:
             current = self.store.current_bundle()
+            if current == self.name:
+                self.problem, self._refused = "", None
+                return False
+            if current == self._refused and time.monotonic() < self._again_s:
+                return False
+            if current is None:
+                self.name = self.classifier = None
+                return True
+            return self._take_up(current)
         except StoreFault:
             return False
-        if current in (self.name, self._refused):
-            return False
-        if current is None:
-            self.name = self.classifier = None
-            return True
-        return self._load(current)
 
     def policy(self) -> Policy:
         """Say the triage policy that goes with it."""
         return policy_of(self.settings, self.classifier, self.store)
 
-    def _load(self, name: str) -> bool:
+    def _take_up(self, name: str) -> bool:
         try:
-            self.classifier = load_bundle(self.settings, name)
+            self._serve(name)
         except (ModelError, OSError) as error:
-            self.problem, self._refused = f"bundle {name}: {error}", name
-            log.error("bundle.refused", bundle=name, reason=str(error))  # noqa: TRY400 - said
-            return False
-        self.name, self.problem, self._refused = name, "", None
-        log.info("bundle.taken_up", bundle=name)
+            before = self.classifier
+            if before is None:
+                self._serve_one_before(name)
+            self._refuse(name, str(error))
+            return self.classifier is not before
+        self.problem, self._refused = "", None
         return True
+
+    def _serve(self, name: str) -> None:
+        self.classifier = load_bundle(self.settings, name)
+        self.name = name
+        log.info("bundle.taken_up", bundle=name)
+
+    def _serve_one_before(self, name: str) -> None:
+        """Serve the newest bundle that was at work before and can be loaded, if there is one."""
+        for earlier in dict.fromkeys(one.bundle for one in self.store.promotions()):
+            if earlier == name:
+                continue
+            try:
+                return self._serve(earlier)
+            except (ModelError, OSError) as error:
+                log.error("bundle.refused", bundle=earlier, reason=str(error))  # noqa: TRY400 - said
+        return None
+
+    def _refuse(self, name: str, reason: str) -> None:
+        serves = f"{self.name} serves instead" if self.name else "every micrograph goes to review"
+        self.problem = f"bundle {name} cannot be loaded; {serves}: {reason}"
+        self._again_s = time.monotonic() + TRY_AGAIN_S
+        if self._refused == name:
+            return
+        self._refused = name
+        log.error("bundle.refused", bundle=name, reason=reason, serves=self.name)
+        facts = {"reason": reason, "serves": self.name, "said": self.problem}
+        self.store.records.add(REFUSED, name, by="agent", at=clock(), facts=facts)

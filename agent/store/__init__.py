@@ -3,15 +3,15 @@
 `tables` says what is kept, `schema` and `migrations` bring an older store up to it, `engine` opens
 transactions. One module per subject stands on them: `intake`, `claims`, `identity` and `fates` keep
 the books of files (`journal` has their nouns), then `results`, `labels`, `bundles`, `nights`,
-`sources`, `trail`, `rules`, `retention`, `backup`, `accounts`, `campaigns`. `Store` is the one
-door; only this room speaks SQL.
+`sources`, `jobs`, `trail`, `rules`, `retention`, `backup`, `accounts`, `campaigns`. `Store` is the
+one door; only this room speaks SQL.
 """
 
 from __future__ import annotations
 
 from agent.store.accounts import Account, Accounts, Login
 from agent.store.backup import examine_copy, put_back
-from agent.store.bundles import Promotion
+from agent.store.bundles import REFUSED, Promotion, Signature
 from agent.store.campaigns import (
     Campaign,
     CampaignImage,
@@ -23,6 +23,7 @@ from agent.store.campaigns import (
     Seat,
 )
 from agent.store.engine import StoreFault, store_url
+from agent.store.jobs import Job
 from agent.store.journal import Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightHead, NightRow
@@ -46,6 +47,7 @@ from agent.store.trail import TrailEntry
 
 __all__ = [
     "OUTAGE",
+    "REFUSED",
     "Account",
     "Accounts",
     "AgentSeen",
@@ -59,6 +61,7 @@ __all__ = [
     "FieldView",
     "FileFate",
     "Finding",
+    "Job",
     "Kept",
     "LabelView",
     "LabelledMicrograph",
@@ -79,6 +82,7 @@ __all__ = [
     "Rating",
     "Record",
     "Seat",
+    "Signature",
     "SourceHealth",
     "SpecimenView",
     "State",

@@ -1,18 +1,19 @@
 """Say which bundle is the current one: the one a person promoted last.
 
-In:  a person's act. Out: `Promotion`s, newest first. Next: the service takes the bundle up.
+In:  people's signatures. Out: `Promotion`s, newest first. Next: the service takes the bundle up.
+Where a lab asks for two people, the first one proposes, and nothing changes until another signs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
 from agent.errors import WrongUse
-from agent.store import trail
-from agent.store.tables import PromotionRow
+from agent.store import records, trail
+from agent.store.tables import PromotionRow, RecordRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,14 +23,48 @@ if TYPE_CHECKING:
 
     from agent.store.sources import Whose
 
+REFUSED = "bundle_refused"
+"""Kind of the record that a promoted bundle could not be loaded; its facts give the "reason", who
+"serves" instead, and what was "said" of it."""
+PROPOSED = "promotion_proposed"
+"""Kind of the record of a first signature; it holds until the next promotion of any bundle."""
+DECISION = "decision"
+"""Under this key of a promotion's metrics stands who signed, and what they were shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One person's yes to a bundle.
+
+    Args:
+        by: Who. reason: why. at: when, aware UTC.
+        shown: What they had before them: how many orders would change, and its hash.
+
+    Raises:
+        WrongUse: Nobody is named, or no reason is given.
+    """
+
+    by: str
+    reason: str
+    at: datetime
+    shown: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _refuse_empty(self.by, self.reason)
+
+    def as_json(self) -> dict[str, Any]:
+        """Say it as it is written down."""
+        return asdict(self) | {"at": self.at.isoformat()}
+
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """One person's act.
+    """The act that put a bundle to work.
 
     Args:
-        bundle: Name of the bundle. by: who. reason: why. promoted_at: when, aware UTC.
-        metrics: The numbers the decision was taken on.
+        bundle: Name of the bundle. by: who signed last. reason: why.
+        promoted_at: When, aware UTC.
+        metrics: The numbers the decision was taken on; who signed stands under `DECISION`.
     """
 
     bundle: str
@@ -37,6 +72,95 @@ class Promotion:
     reason: str
     promoted_at: datetime
     metrics: dict[str, Any]
+
+    @property
+    def signatures(self) -> list[dict[str, Any]]:
+        """Everybody who signed, the first one first."""
+        return list(self.metrics.get(DECISION, {}).get("signatures", []))
+
+
+def sign(
+    session: Session,
+    whose: Whose,
+    bundle: str,
+    signature: Signature,
+    *,
+    metrics: Mapping[str, Any],
+    promoters: int,
+) -> bool:
+    """Sign for a bundle; it is put to work once enough people have.
+
+    Args:
+        session: Of the act.
+        whose: Of which site.
+        bundle: Its name.
+        signature: Who signs, why, and what they were shown.
+        metrics: The numbers the decision is taken on.
+        promoters: How many people it takes, 1 or 2.
+
+    Returns:
+        Whether it is at work now; else another person has to sign.
+
+    Raises:
+        WrongUse: The same person signs twice.
+    """
+    signed = [signature]
+    if promoters > 1:
+        before = proposals(session, whose, bundle)
+        others = [one for one in before if not _is_same(one.by, signature.by)]
+        if before and not others:
+            raise WrongUse(
+                f"{before[-1].by} has proposed {bundle} already; a second person has to sign "
+                "(retrain.promoters = 2)."
+            )
+        if not others:
+            facts = signature.as_json()
+            at, by = signature.at, signature.by
+            records.append(session, whose.site_id, PROPOSED, bundle, by=by, at=at, facts=facts)
+            return False
+        signed = [others[-1], signature]
+    told = {**metrics, DECISION: {"signatures": [one.as_json() for one in signed]}}
+    promote(
+        session,
+        whose,
+        bundle,
+        by=signature.by,
+        reason=signature.reason,
+        at=signature.at,
+        metrics=told,
+    )
+    return True
+
+
+def proposals(session: Session, whose: Whose, bundle: str) -> list[Signature]:
+    """Say who has signed for a bundle since one was last put to work, oldest first."""
+    last = select(PromotionRow.promoted_at).order_by(col(PromotionRow.id).desc()).limit(1)
+    since = session.exec(last).first()
+    asked = (
+        select(RecordRow)
+        .where(
+            RecordRow.site_id == whose.site_id,
+            RecordRow.kind == PROPOSED,
+            RecordRow.subject == bundle,
+        )
+        .order_by(col(RecordRow.id))
+    )
+    return [
+        Signature(row.by, str(row.facts.get("reason", "")), row.at, row.facts.get("shown", {}))
+        for row in session.exec(asked)
+        if since is None or row.at > since
+    ]
+
+
+def _is_same(one: str, other: str) -> bool:
+    return "".join(one.split()).casefold() == "".join(other.split()).casefold()
+
+
+def _refuse_empty(by: str, reason: str) -> None:
+    if not by.strip():
+        raise WrongUse("a promotion is a person's act: say who with --by NAME.")
+    if not reason.strip():
+        raise WrongUse("a promotion needs a reason: say why with --reason TEXT.")
 
 
 def promote(
@@ -54,10 +178,7 @@ def promote(
     Raises:
         WrongUse: Nobody is named, or no reason is given.
     """
-    if not by.strip():
-        raise WrongUse("a promotion is a person's act: say who with --by NAME.")
-    if not reason.strip():
-        raise WrongUse("a promotion needs a reason: say why with --reason TEXT.")
+    _refuse_empty(by, reason)
     session.add(
         PromotionRow(
             site_id=whose.site_id,

@@ -336,7 +336,7 @@ def _columns(table: type[Row], prefix: str) -> list[Any]:
     return [column.label(prefix + column.name) for column in columns]
 
 
-def _asked() -> Any:
+def _asked(which: Any = None) -> Any:
     # Columns, not objects: a night of hundreds is read for a page, and nothing is changed.
     return (
         sqlalchemy.select(
@@ -347,7 +347,7 @@ def _asked() -> Any:
         )
         .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
         .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
-        .where(_is_current())
+        .where(_is_current() if which is None else which)
     )
 
 
@@ -464,6 +464,24 @@ def every(session: Session, whose: Whose) -> Iterator[MicrographView]:
     asked = (
         _asked().where(ResultRow.site_id == whose.site_id).order_by(col(ResultRow.id)).limit(CHUNK)
     )
+    last = 0
+    while rows := session.execute(asked.where(col(ResultRow.id) > last)).all():
+        yield from _views(session, rows)
+        last = rows[-1].r_id
+
+
+def by_bundle(
+    session: Session, whose: Whose, bundle: str, since: datetime | None
+) -> Iterator[MicrographView]:
+    """Say every micrograph that came since, with what one bundle said of it."""
+    asked = (
+        _asked(col(ResultRow.bundle) == bundle)
+        .where(ResultRow.site_id == whose.site_id)
+        .order_by(col(ResultRow.id))
+        .limit(CHUNK)
+    )
+    if since is not None:
+        asked = asked.where(col(MicrographRow.taken_at) >= since)
     last = 0
     while rows := session.execute(asked.where(col(ResultRow.id) > last)).all():
         yield from _views(session, rows)

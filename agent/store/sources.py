@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import col, select
 
 from agent.store import records
-from agent.store.tables import AgentRow, JobRow, SiteRow, SourceRow
+from agent.store.tables import AgentRow, SiteRow, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -172,37 +172,3 @@ def agents(session: Session) -> list[AgentSeen]:
         AgentSeen(site, row.name, row.started_at, row.seen_at, row.facts)
         for row, site in session.exec(asked)
     ]
-
-
-def begin_job(
-    session: Session, whose: Whose, name: str, *, at: datetime, due_at: datetime | None
-) -> int:
-    """Write down that a piece of work began; its number comes back."""
-    row = JobRow(
-        site_id=whose.site_id, agent_id=whose.agent_id, name=name, due_at=due_at, started_at=at
-    )
-    session.add(row)
-    session.flush()
-    return row.id or 0
-
-
-def end_job(
-    session: Session, job_id: int, outcome: str, facts: Mapping[str, Any], *, at: datetime
-) -> None:
-    """Write down how a piece of work ended."""
-    row = session.get_one(JobRow, job_id)
-    row.ended_at, row.outcome, row.facts = at, outcome, dict(facts)
-    session.add(row)
-
-
-def last_job(session: Session, whose: Whose, name: str) -> dict[str, Any]:
-    """Say the facts of the last piece of work of this name that ended; empty if none did."""
-    asked = (
-        select(JobRow.facts)
-        .where(
-            JobRow.site_id == whose.site_id, JobRow.name == name, col(JobRow.ended_at).is_not(None)
-        )
-        .order_by(col(JobRow.id).desc())
-        .limit(1)
-    )
-    return dict(session.exec(asked).first() or {})

@@ -18,6 +18,7 @@ from agent.store import (
     fates,
     identity,
     intake,
+    jobs,
     labels,
     nights,
     results,
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlmodel import Session
 
-    from agent.store.bundles import Promotion
+    from agent.store.bundles import Promotion, Signature
+    from agent.store.jobs import Job
     from agent.store.journal import Claim, FileFate
     from agent.store.labels import Decision, LabelledMicrograph
     from agent.store.nights import NightHead, NightRow
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TIMES = 5  # so many agents may write the same row at once, each before the next
 NOTHING_GIVEN: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+NO_FACTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Store:
@@ -415,6 +418,11 @@ class Store:
         with reading(self._engine) as session:
             yield from results.every(session, self._whose)
 
+    def answers_of(self, bundle: str, *, since: datetime | None = None) -> Iterator[MicrographView]:
+        """Say every micrograph that came since, or ever, with what one bundle said of it."""
+        with reading(self._engine) as session:
+            yield from results.by_bundle(session, self._whose, bundle, since)
+
     # --- labels ---
 
     def decide(
@@ -484,6 +492,24 @@ class Store:
                 session, self._whose, name, by=by, reason=reason, at=at, metrics=metrics
             )
 
+    def sign(
+        self, name: str, signature: Signature, *, metrics: Mapping[str, Any], promoters: int
+    ) -> bool:
+        """Sign for a bundle; True once enough people have, and it is at work.
+
+        Raises:
+            WrongUse: The same person signs twice.
+        """
+        with writing(self._engine) as session:
+            return bundles.sign(
+                session, self._whose, name, signature, metrics=metrics, promoters=promoters
+            )
+
+    def proposals(self, name: str) -> list[Signature]:
+        """Say who has signed for a bundle since one was last put to work, oldest first."""
+        with reading(self._engine) as session:
+            return bundles.proposals(session, self._whose, name)
+
     def current_bundle(self) -> str | None:
         """Say the current bundle's name, or None before the first promotion."""
         with reading(self._engine) as session:
@@ -513,7 +539,7 @@ class Store:
         with reading(self._engine) as session:
             return nights.every(session, self._whose)
 
-    # --- sources, agents, jobs ---
+    # --- sources, agents ---
 
     def sources_seen(self, health: Iterable[SourceHealth]) -> None:
         """Write down how each source was last seen."""
@@ -540,22 +566,56 @@ class Store:
         with reading(self._engine) as session:
             return sources.agents(session)
 
-    def begin_job(self, name: str, *, at: datetime, due_at: datetime | None = None) -> int:
+    # --- jobs ---
+
+    def begin_job(
+        self,
+        name: str,
+        *,
+        at: datetime,
+        due_at: datetime | None = None,
+        facts: Mapping[str, Any] = NO_FACTS,
+    ) -> int:
         """Write down that a long or scheduled piece of work began; its number comes back."""
         with writing(self._engine) as session:
-            return sources.begin_job(session, self._whose, name, at=at, due_at=due_at)
+            return jobs.begin(session, self._whose, name, at=at, due_at=due_at, facts=facts)
+
+    def note_job(self, job_id: int, facts: Mapping[str, Any], *, at: datetime) -> str:
+        """Write down how far a piece of work is; say who wants it to end, "" for nobody."""
+        with writing(self._engine) as session:
+            return jobs.note(session, job_id, facts, at=at)
+
+    def cancel_jobs(self, name: str, *, by: str, at: datetime) -> int:
+        """Ask every piece of work of a name that goes on to end; how many those are."""
+        with writing(self._engine) as session:
+            return jobs.cancel(session, self._whose, name, by=by, at=at)
 
     def end_job(
         self, job_id: int, outcome: str, *, at: datetime, facts: Mapping[str, Any] | None = None
     ) -> None:
         """Write down how a piece of work ended."""
         with writing(self._engine) as session:
-            sources.end_job(session, job_id, outcome, facts or {}, at=at)
+            jobs.end(session, job_id, outcome, facts or {}, at=at)
+
+    def end_lost_jobs(self, name: str, *, at: datetime) -> None:
+        """Write down that open pieces of work of a name ended: nobody does them any more."""
+        with writing(self._engine) as session:
+            jobs.end_lost(session, self._whose, name, at=at)
+
+    def jobs_going_on(self, *, at: datetime) -> list[Job]:
+        """Say what is being done now and has said how far it is, oldest first."""
+        with reading(self._engine) as session:
+            return jobs.going_on(session, self._whose, at=at)
+
+    def ended_jobs(self, name: str) -> list[Job]:
+        """Say every piece of work of a name that has ended, oldest first."""
+        with reading(self._engine) as session:
+            return jobs.ended(session, self._whose, name)
 
     def last_job(self, name: str) -> dict[str, Any]:
         """Say what the last piece of work of this name that ended left in its facts."""
         with reading(self._engine) as session:
-            return sources.last_job(session, self._whose, name)
+            return jobs.last(session, self._whose, name)
 
     # --- upkeep ---
 

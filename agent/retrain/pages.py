@@ -1,0 +1,156 @@
+"""Lay out what would change under another bundle: a page with pictures, nothing beside it needed.
+
+In:  an `Impact`, the archive. Out: `reports` nouns, and files in the bundle's folder `record`.
+Next: whoever signs for the bundle, and whoever audits what was shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING
+
+import reports
+from agent import pictures
+from agent.archive import write_whole
+from agent.orders.facts import Conformity
+from agent.orders.paper import TONES
+from reports import FlipCard, ImpactOrder, ImpactPage, Picture, Tone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from agent.archive import Archive
+    from agent.retrain.impact import Changed, Flip, Impact
+
+SHOWN_PX = 240
+QUALITY = 66
+MOST = 240
+"""Flips that are shown where an order's conformity stays; those of the others are shown all."""
+
+
+def keep_impact(found: Impact, folder: Path, archive: Archive, *, site: str, at: str) -> Path:
+    """Write what would change as page and JSON, named by its hash; where the page is.
+
+    Args:
+        found: What was found.
+        folder: The bundle's folder `record`.
+        archive: Where the pictures come from.
+        site: Name of the site.
+        at: When, and by which program, as it is read.
+    """
+    stem = f"impact-{found.sha256()[:12]}"
+    page = folder / f"{stem}.html"
+    held = reports.render_impact(impact_page(found, archive, site=site, at=at))
+    document = json.dumps(found.document(), ensure_ascii=False, indent=1, sort_keys=True)
+    write_whole({page: held.encode(), folder / f"{stem}.json": document.encode()})
+    return page
+
+
+def impact_page(found: Impact, archive: Archive, *, site: str, at: str) -> ImpactPage:
+    """Say what would change as its page does."""
+    return ImpactPage(
+        site=site,
+        title=f"What would change under {found.bundle}",
+        headline=headline_of(found),
+        tone=Tone.ATTENTION if found.changed or found.unasked else Tone.CALM,
+        sentences=sentences_of(found),
+        orders=tuple(_order(one, archive) for one in found.changed),
+        flips=tuple(_card(one, archive) for one in found.flips[:MOST]),
+        left_out=_left_out(found.flips),
+        mark=found.sha256(),
+        generated=at,
+    )
+
+
+def headline_of(found: Impact) -> str:
+    """Say the finding in one sentence."""
+    n, of = len(found.changed), f"of {_counted(found.orders, 'order')}"
+    if not n:
+        return f"The conformity of none {of} would change"
+    return f"The conformity of {n} {of} would change"
+
+
+def sentences_of(found: Impact) -> tuple[str, ...]:
+    """Say what it rests on, and what is not known."""
+    flips = len(found.flips) + sum(len(one.flips) for one in found.changed)
+    compared = (
+        f"Orders first heard of since {found.since:%Y-%m-%d}: of {_counted(found.fields, 'field')} "
+        f"that count and both bundles answered, {flips} are answered otherwise than by "
+        f"{found.current or 'no bundle'}."
+    )
+    unasked = (
+        f"{_counted(found.unasked, 'field')} could not be compared: {found.bundle} has not "
+        "answered them."
+    )
+    lost = f"{_counted(found.lost, 'field')} have no crop any more, so nobody can be asked."
+    stays = (
+        "What a person decided stands whoever is at work. Nothing was written and nothing is "
+        "stated anew: results that stand keep their bundle."
+    )
+    known = (unasked if found.unasked else "", lost if found.lost else "")
+    return (compared, *filter(None, known), stays, *found.notes)
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _left_out(flips: Sequence[Flip]) -> str:
+    over = len(flips) - MOST
+    return f"{over} more stand in the JSON file beside this page." if over > 0 else ""
+
+
+def _order(one: Changed, archive: Archive) -> ImpactOrder:
+    words = {word.words: TONES[word] for word in Conformity}
+    return ImpactOrder(
+        number=one.number,
+        before=one.before,
+        after=one.after,
+        before_tone=words[one.before],
+        after_tone=words[one.after],
+        why=one.why,
+        flips=tuple(_card(flip, archive) for flip in one.flips),
+    )
+
+
+def _card(one: Flip, archive: Archive) -> FlipCard:
+    place = ", ".join(
+        part
+        for part in (
+            f"order {one.order}" if one.order else "",
+            f"specimen {one.specimen}" if one.specimen else "",
+        )
+        if part
+    )
+    return FlipCard(
+        id=one.id,
+        name=one.name,
+        place=place,
+        picture=_picture(one, archive),
+        before=one.before,
+        after=one.after,
+        before_more=_more(one.before, one.could_be, one.handling, strange=one.strange),
+        after_more=_more(
+            one.after, one.could_be_after, one.handling_after, strange=one.strange_after
+        ),
+        decided=f"decided {one.decided}" if one.decided else "",
+    )
+
+
+def _more(code: str, could_be: Sequence[str], handling: str, *, strange: bool) -> str:
+    others = [other for other in could_be if other != code]
+    could = f"could be {' or '.join(others)}" if others else ""
+    return ", ".join(filter(None, (could, "strange" if strange else "", handling)))
+
+
+def _picture(one: Flip, archive: Archive) -> Picture | None:
+    try:
+        held = archive.thumbnail_path(one.sha256, one.page).read_bytes()
+        pixels = pictures.fitted(pictures.decode(held), SHOWN_PX)
+    except (OSError, ValueError):
+        return None
+    encoded = base64.b64encode(pictures.encode_jpeg(pixels, quality=QUALITY)).decode()
+    height, width = pixels.shape[:2]
+    return Picture(f"data:image/jpeg;base64,{encoded}", f"Crop of {one.name}", width, height)

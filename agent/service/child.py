@@ -1,0 +1,129 @@
+"""Do a long piece of work in a process of its own, behind everybody else, and hear how far it is.
+
+In:  a function that yields. Out: what it yields, in this process. Next: `jobs`.
+The child ends with its parent, however that ends; and whoever stops listening ends the child.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+import psutil
+
+from agent.errors import AgentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from multiprocessing.connection import Connection
+
+    from agent.settings import Settings
+
+    Work = Callable[[Settings], Iterator[object]]
+
+ENDS_S = 10.0
+NICE = 10
+
+
+class ChildEnded(AgentError):  # noqa: N818 - it says what happened
+    """The process that worked ended before its work did; the message says how."""
+
+
+class _Refused:
+    """The work ended with a sentence for a person."""
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
+
+
+def in_child(
+    work: Work, settings: Settings, *, look_every_s: float
+) -> Generator[object, None, None]:
+    """Do a piece of work in a process of low priority.
+
+    Args:
+        work: A function of a module, called with the settings; what it yields crosses over.
+        settings: Of the lab.
+        look_every_s: At least so often (s) something is yielded: None where there is no news.
+
+    Yields:
+        What the work yields, and None.
+
+    Raises:
+        ChildEnded: It was killed, or went wrong; the message says how.
+    """
+    context = get_context("spawn")
+    heard, said = context.Pipe(duplex=False)
+    lives, life = context.Pipe(duplex=False)
+    process = context.Process(target=_begin, args=(work, settings, said, lives), name="work")
+    process.start()
+    said.close()
+    lives.close()
+    try:
+        while True:
+            if not heard.poll(look_every_s):
+                yield None
+                continue
+            try:
+                news = heard.recv()
+            except EOFError:
+                break
+            if isinstance(news, _Refused):
+                raise ChildEnded(news.sentence)
+            yield news
+        process.join(ENDS_S)
+        if process.exitcode:
+            raise ChildEnded(f"the process that worked {_how(process.exitcode)}.")
+    finally:
+        life.close()
+        _end(process)
+        heard.close()
+
+
+def _end(process: psutil.Popen) -> None:
+    process.terminate()
+    process.join(ENDS_S)
+    if process.exitcode is None:
+        process.kill()
+        process.join(ENDS_S)
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"was killed (signal {-code}; the system does that when memory runs out)"
+    return f"ended unexpectedly (exit code {code})"
+
+
+def _begin(work: Work, settings: Settings, said: Connection, lives: Connection) -> None:
+    """Work, in the child."""
+    from agent import log  # noqa: PLC0415 - only the child needs it
+    from model import ModelError  # noqa: PLC0415
+
+    log.set_up(level="error")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to answer
+    threading.Thread(target=_end_with_parent, args=(lives,), daemon=True).start()
+    _behind_everybody()
+    try:
+        for news in work(settings):
+            said.send(news)
+    except (AgentError, ModelError) as error:
+        said.send(_Refused(str(error)))
+    except MemoryError:
+        said.send(_Refused("memory ran out."))
+    except Exception as error:  # noqa: BLE001 - it ends here either way, and the parent says it
+        said.send(_Refused(f"{type(error).__name__}: {error}"))
+
+
+def _end_with_parent(lives: Connection) -> None:
+    try:
+        lives.recv()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _behind_everybody() -> None:
+    me = psutil.Process()
+    me.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else max(me.nice(), NICE))

@@ -1,0 +1,223 @@
+"""Learn from collected labels in a child of low priority: what is taught from what, and when.
+
+In:  `Settings`. Out: `Step`s, last an `Outcome`; a candidate, which nothing here promotes. Next: a
+person, who reads what the gate says.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from agent.archive import Archive
+from agent.errors import AgentError, WrongUse
+from agent.retrain import (
+    Collected,
+    Outcome,
+    bundle_named,
+    bundles_in,
+    collect,
+    keep_record,
+    plan_of,
+    retrain,
+    sweep,
+)
+from agent.service.jobs import supervised
+from agent.service.lock import TeachLock
+from agent.service.place import clock
+from agent.service.workplace import demands_of, open_store
+from model import read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.retrain import Step
+    from agent.settings import Settings
+    from agent.store import Store
+    from model import Manifest, Plan
+
+JOB = "retrain"
+ROOM_BYTES = 1_000_000_000
+"""What is left free of disk and of memory, whatever is learned."""
+HELD_BYTES = 1_500_000_000
+"""Memory of the process itself and of a bundle it looks with; measured, drawn micrographs."""
+
+
+class NoRoom(AgentError):  # noqa: N818 - it says what is missing
+    """There is too little disk or memory to teach a bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What would be learned from, and how.
+
+    Args:
+        current: Folder of the bundle at work. manifest: what it says of itself.
+        plan: How the next one is taught. collected: from what.
+    """
+
+    current: Path
+    manifest: Manifest
+    plan: Plan
+    collected: Collected
+
+    @property
+    def new(self) -> int:
+        """How many labels the bundle at work has never seen."""
+        return len(self.collected.new_since(self.manifest))
+
+
+def lesson_of(settings: Settings, store: Store) -> Lesson:
+    """Say what would be learned from. Raises `WrongUse` where there is no bundle yet."""
+    current = bundle_at_work(settings, store)
+    manifest = read_manifest(current)
+    plan = plan_of(manifest, epochs=settings.retrain.epochs)
+    archive = Archive(settings.store.folder)
+    collected = collect(store, archive, manifest.taxonomy, group_by=plan.group_by)
+    return Lesson(current, manifest, plan, collected)
+
+
+def bundle_at_work(settings: Settings, store: Store) -> Path:
+    """Say where the bundle at work lies. Raises `WrongUse` where there is none yet."""
+    name = store.current_bundle()
+    if name is None:
+        raise WrongUse("there is no bundle yet; teach the first one: agent train.")
+    return bundle_named(settings.store.folder, name)
+
+
+def learn(settings: Settings) -> Iterator[Step | Outcome]:
+    """Teach a candidate and hold it against the bundle at work: the work of the child.
+
+    Yields:
+        `Step`s, last an `Outcome`.
+    """
+    bundles = bundles_in(settings.store.folder)
+    sweep(settings.store.folder)
+    with open_store(settings) as store:
+        lesson = lesson_of(settings, store)
+    now = clock()
+    for news in retrain(
+        lesson.collected,
+        current=lesson.current,
+        plan=lesson.plan,
+        bundles=bundles,
+        min_new=settings.retrain.min_new_labels,
+        now=now,
+        demands=demands_of(settings, lesson.plan.taxonomy, now=now),
+    ):
+        if isinstance(news, Outcome) and news.candidate:
+            keep_record(bundles / news.candidate)
+        yield news
+
+
+def learning(
+    settings: Settings,
+    store: Store,
+    *,
+    by: str,
+    now: Callable[[], datetime] = clock,
+    work: Callable[[Settings], Iterator[object]] = learn,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[object]:
+    """Learn in a child; nothing is at work or live afterwards that was not before.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        by: Who wants it.
+        now: Says the time, aware UTC.
+        work: What the child does.
+        should_stop: As in `supervised`.
+
+    Yields:
+        `Step`s, last an `Outcome`, which stands in the trail.
+
+    Raises:
+        WrongUse: There is no bundle yet, or another one is being taught.
+        NoRoom: Disk or memory would not do.
+        ChildEnded: It went wrong. Cancelled: somebody asked for the end.
+    """
+    current = bundle_at_work(settings, store)
+    refuse_without_room(current)
+    lock = TeachLock(settings.store.folder)
+    for news in supervised(
+        work,
+        settings,
+        store,
+        name=JOB,
+        lock=lock,
+        by=by,
+        now=now,
+        ending=_ending,
+        should_stop=should_stop,
+    ):
+        if isinstance(news, Outcome):
+            facts = {"gate": str(news.gate), "sentence": news.sentence}
+            store.remember(
+                at=now(), actor=by, act="model.candidate", subject=news.candidate, facts=facts
+            )
+        yield news
+
+
+def _ending(outcome: Outcome) -> tuple[str, dict[str, Any]]:
+    return str(outcome.gate), {
+        "sentence": outcome.sentence,
+        "candidate": outcome.candidate,
+        "current": outcome.current,
+        "new_labels": outcome.numbers.get("new_labels"),
+    }
+
+
+def refuse_without_room(
+    current: Path,
+    *,
+    disk_free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+    memory_free: Callable[[], int] = lambda: int(psutil.virtual_memory().available),
+) -> None:
+    """Refuse to begin what disk or memory could not carry to its end.
+
+    Args:
+        current: Folder of the bundle at work: the next one is as large.
+        disk_free: Says how many bytes are free where a folder lies.
+        memory_free: Says how many bytes of memory are free.
+
+    Raises:
+        NoRoom: Says what is there, what is needed, and what to do.
+    """
+    size = sum(path.stat().st_size for path in current.glob("*.safetensors"))
+    disk, memory = _needed(size, is_frozen=_is_frozen(current))
+    if (there := disk_free(current)) < disk:
+        raise NoRoom(
+            f"{current.parent}: teaching a bundle needs {_gb(disk)} of disk, {_gb(there)} are "
+            "free; make room and try again."
+        )
+    if (there := memory_free()) < memory:
+        raise NoRoom(
+            f"teaching a bundle needs {_gb(memory)} of memory, {_gb(there)} are free; close "
+            "other programs, or teach on another PC and take the bundle in: agent models add."
+        )
+
+
+def _needed(bundle_bytes: int, *, is_frozen: bool) -> tuple[int, int]:
+    """Say how much disk and memory teaching takes, in bytes.
+
+    Networks that are taught whole are kept aside three times over (the best, the last, and what
+    the solver remembers, twice their size) and are in memory as often.
+    """
+    times = 1 if is_frozen else 5
+    return ROOM_BYTES + (times + 1) * bundle_bytes, HELD_BYTES + times * bundle_bytes
+
+
+def _is_frozen(bundle: Path) -> bool:
+    facts = json.loads((bundle / "bundle.json").read_bytes()).get("facts", {})
+    return bool(facts.get("plan", {}).get("frozen"))
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB"

@@ -1,0 +1,152 @@
+"""Remember long pieces of work: that they began, how far they are, and how they ended.
+
+In:  what whoever works says. Out: `Job`s. Next: `agent status`, the pages, the next start.
+A piece of work that stopped without a word stays open; whoever starts the next one ends it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlmodel import col, select
+
+from agent.store.tables import JobRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+
+CANCELLED_BY, SEEN_AT = "cancelled_by", "seen_at"
+"""Facts of an open job: who wants it to end, and when whoever does it was last heard of."""
+SILENT_AFTER = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of work.
+
+    Args:
+        id: Its number. name: what for, such as "retrain". started_at: when, aware UTC.
+        ended_at: When it ended, or None. outcome: how, "" while it goes on.
+        facts: How far it is, then what came of it.
+    """
+
+    id: int
+    name: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    outcome: str
+    facts: dict[str, Any]
+
+
+def begin(
+    session: Session,
+    whose: Whose,
+    name: str,
+    *,
+    at: datetime,
+    due_at: datetime | None,
+    facts: Mapping[str, Any],
+) -> int:
+    """Write down that a piece of work began; its number comes back."""
+    row = JobRow(
+        site_id=whose.site_id,
+        agent_id=whose.agent_id,
+        name=name,
+        due_at=due_at,
+        started_at=at,
+        facts={**facts, SEEN_AT: at.isoformat()},
+    )
+    session.add(row)
+    session.flush()
+    return row.id or 0
+
+
+def note(session: Session, job_id: int, facts: Mapping[str, Any], *, at: datetime) -> str:
+    """Write down how far a piece of work is; say who wants it to end, "" for nobody."""
+    row = session.get_one(JobRow, job_id)
+    cancelled_by = str(row.facts.get(CANCELLED_BY, ""))
+    row.facts = {**row.facts, **facts, SEEN_AT: at.isoformat()}
+    session.add(row)
+    return cancelled_by
+
+
+def cancel(session: Session, whose: Whose, name: str, *, by: str, at: datetime) -> int:
+    """Ask every piece of work of a name that goes on to end; how many those are."""
+    rows = [row for row in _open(session, whose) if row.name == name and _is_alive(row, at)]
+    for row in rows:
+        row.facts = {**row.facts, CANCELLED_BY: by}
+        session.add(row)
+    return len(rows)
+
+
+def end(
+    session: Session, job_id: int, outcome: str, facts: Mapping[str, Any], *, at: datetime
+) -> None:
+    """Write down how a piece of work ended."""
+    row = session.get_one(JobRow, job_id)
+    row.ended_at, row.outcome, row.facts = at, outcome, dict(facts)
+    session.add(row)
+
+
+def end_lost(session: Session, whose: Whose, name: str, *, at: datetime) -> None:
+    """Write down that open pieces of work of a name have ended: nobody does them any more."""
+    for row in _open(session, whose):
+        if row.name == name:
+            row.ended_at, row.outcome = at, "interrupted"
+            session.add(row)
+
+
+def going_on(session: Session, whose: Whose, *, at: datetime) -> list[Job]:
+    """Say what is being done now and has said how far it is, oldest first."""
+    rows = [row for row in _open(session, whose) if row.facts.get("stage") and _is_alive(row, at)]
+    return [_job(row) for row in rows]
+
+
+def ended(session: Session, whose: Whose, name: str) -> list[Job]:
+    """Say every piece of work of a name that has ended, oldest first."""
+    asked = (
+        select(JobRow)
+        .where(
+            JobRow.site_id == whose.site_id, JobRow.name == name, col(JobRow.ended_at).is_not(None)
+        )
+        .order_by(col(JobRow.id))
+    )
+    return [_job(row) for row in session.exec(asked)]
+
+
+def last(session: Session, whose: Whose, name: str) -> dict[str, Any]:
+    """Say the facts of the last piece of work of this name that ended; empty if none did."""
+    asked = (
+        select(JobRow.facts)
+        .where(
+            JobRow.site_id == whose.site_id, JobRow.name == name, col(JobRow.ended_at).is_not(None)
+        )
+        .order_by(col(JobRow.id).desc())
+        .limit(1)
+    )
+    return dict(session.exec(asked).first() or {})
+
+
+def _open(session: Session, whose: Whose) -> list[JobRow]:
+    asked = (
+        select(JobRow)
+        .where(JobRow.site_id == whose.site_id, col(JobRow.ended_at).is_(None))
+        .order_by(col(JobRow.id))
+    )
+    return list(session.exec(asked))
+
+
+def _is_alive(row: JobRow, at: datetime) -> bool:
+    seen = row.facts.get(SEEN_AT)
+    return seen is not None and at - type(at).fromisoformat(seen) < SILENT_AFTER
+
+
+def _job(row: JobRow) -> Job:
+    return Job(row.id or 0, row.name, row.started_at, row.ended_at, row.outcome, dict(row.facts))

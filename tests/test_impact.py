@@ -1,0 +1,271 @@
+"""Who signs for a bundle has seen which orders it would judge otherwise; two, where the lab says."""
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import lab as pages_lab
+import pytest
+from small_lab import Lab, twin_of
+from test_ordering import AT, BUNDLE, Desk
+
+from agent.archive import Archive
+from agent.errors import WrongUse
+from agent.orders import validation
+from agent.orders.lab import lab_of
+from agent.retrain import bundle_named, every_bundle, impact, keep_impact
+from agent.retrain.pages import MOST
+from agent.settings import read
+from agent.store import Finding, Signature, Store, store_url
+from agent.triage import Handling, Reason, Verdict
+from model import default_taxonomy
+
+NEW = "20261125-beefbeef"
+SINCE = AT - timedelta(days=90)
+
+
+@pytest.fixture
+def desk(tmp_path, capsys):
+    desk = Desk(tmp_path, capsys)
+    yield desk
+    desk.store.close()
+
+
+def allow(desk):
+    """Let the model alone say "conforms" under the bundle at work."""
+    desk.check()
+    desk.promote()
+    facts = {"limits": {"G 8 or finer": {"n": 60, "wrong": 0, "upper95": 0.049}}, "images": 90}
+    validation.keep(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
+    words = ("spec", "automatic", "100Cr6", "--by", "R. Stahl", "--reason", "valid")
+    assert desk.agent(*words) == 0, desk.err
+
+
+def answer(desk, public_id, code, *reasons, role="shadow"):
+    """Let the candidate answer about a field."""
+    prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
+    handling = Handling.REVIEW if reasons else Handling.AUTOMATIC
+    verdict = Verdict(handling, tuple(Reason(one) for one in reasons))
+    finding = Finding({}, {}, {}, prediction, verdict)
+    assert desk.store.add_result(public_id, finding, role=role, at=AT)
+
+
+def found(desk, *, has_crop=lambda _: True):
+    settings = read(desk.folder / "agent.toml")
+    lab = lab_of(settings, desk.store, default_taxonomy(), now=AT)
+    return impact(desk.store, lab, NEW, since=SINCE, has_crop=has_crop)
+
+
+def test_an_order_that_would_not_conform_any_more_is_named_with_its_field(desk):
+    ids = [desk.take(field) for field in (1, 2, 3)]
+    allow(desk)
+    assert desk.order()["conformity"] == "conforms"
+    for one, code in zip(ids, ("G8", "G7", "G8"), strict=True):
+        answer(desk, one, code)
+
+    said = found(desk)
+
+    (order,) = said.changed
+    assert (order.number, order.before, order.after) == ("4711", "conforms", "undecided")
+    assert "field 2 could be 7" in order.why[0]
+    (flip,) = order.flips
+    assert (flip.id, flip.before, flip.after) == (ids[1], "G8", "G7")
+    assert (said.orders, said.fields, said.unasked) == (1, 3, 0)
+
+
+def test_the_same_answers_change_nothing_though_the_lab_allows_only_the_other_bundle(desk):
+    ids = [desk.take(field) for field in (1, 2, 3)]
+    allow(desk)
+    for one in ids:
+        answer(desk, one, "G8", "out_of_scope")
+
+    said = found(desk)
+
+    assert (said.changed, said.flips) == ((), ())
+    assert "No validation record of 100Cr6 names 20261125-beefbeef" in said.notes[0]
+
+
+def test_what_a_person_decided_stands_under_any_bundle(desk):
+    ids = [desk.take(field) for field in (1, 2, 3)]
+    for one in ids:
+        desk.confirm(one)
+        answer(desk, one, "G7")
+
+    said = found(desk)
+
+    assert said.changed == ()
+    assert [flip.decided for flip in said.flips] == ["G8", "G8", "G8"]
+
+
+def test_fields_nobody_asked_about_are_counted_and_pruned_ones_apart(desk):
+    ids = [desk.take(field) for field in (1, 2, 3)]
+    answer(desk, ids[0], "G8")
+
+    said = found(desk, has_crop=lambda view: view.id == ids[1])
+
+    assert (said.fields, said.unasked, said.lost) == (1, 1, 1)
+
+
+def test_nothing_that_counts_is_changed_by_asking(desk):
+    ids = [desk.take(field) for field in (1, 2, 3)]
+    for one in ids:
+        answer(desk, one, "G7", "uncertain")
+    before = desk.order()
+
+    found(desk)
+
+    assert desk.order() == before
+    assert desk.store.queue_length() == 0
+
+
+def test_what_was_shown_is_known_again_by_its_hash_and_the_page_has_the_picture(desk):
+    ids = [desk.take(field) for field in (1, 2, 3)]
+    answer(desk, ids[0], "G7")
+    said = found(desk)
+
+    page = keep_impact(
+        said, desk.folder / "record", Archive(desk.folder / "data"), site="Plant 1", at="now"
+    )
+
+    text = page.read_text("utf-8")
+    document = json.loads(page.with_suffix(".json").read_text("utf-8"))
+    assert said.sha256() in text
+    assert said.in_short()["sha256"] == said.sha256()
+    assert document["flips"][0]["id"] == ids[0]
+    assert 'src="data:image/jpeg;base64,' in text
+    assert 'href="http' not in text
+    assert found(desk).sha256() == said.sha256()
+
+
+def test_a_page_of_very_many_flips_says_how_many_it_leaves_out(desk):
+    ids = [desk.take(field) for field in (1, 2)]
+    for one in ids:
+        answer(desk, one, "G7")
+    said = found(desk)
+    many = replace(said, flips=said.flips * MOST)
+
+    page = keep_impact(
+        many, desk.folder / "record", Archive(desk.folder / "nothing"), site="Plant 1", at="now"
+    )
+
+    assert f"{MOST} more stand in the JSON file" in page.read_text("utf-8")
+    assert "no picture" in page.read_text("utf-8")
+
+
+# --- who signs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(store_url(tmp_path), site="Plant 1", agent="test") as store:
+        yield store
+
+
+def signed(by, at=AT):
+    return Signature(by, "better on G7", at, {"sha256": "0bad"})
+
+
+def test_one_person_is_enough_where_the_lab_asks_for_one(store):
+    assert store.sign("b", signed("Ada"), metrics={"n": 3}, promoters=1)
+
+    (act,) = store.promotions()
+    assert (act.bundle, act.by, act.metrics["n"]) == ("b", "Ada", 3)
+    assert [one["by"] for one in act.signatures] == ["Ada"]
+    assert act.signatures[0]["shown"] == {"sha256": "0bad"}
+
+
+def test_two_people_sign_and_both_are_on_record(store):
+    sign = partial(store.sign, "b", metrics={}, promoters=2)
+
+    assert not sign(signed("Ada"))
+    assert store.current_bundle() is None
+    assert [one.by for one in store.proposals("b")] == ["Ada"]
+    assert sign(signed("Bob", AT + timedelta(hours=1)))
+
+    assert store.current_bundle() == "b"
+    assert [one["by"] for one in store.promotions()[0].signatures] == ["Ada", "Bob"]
+    assert store.proposals("b") == []
+    acts = [entry.act for entry in store.trail()]
+    assert acts == ["promotion_proposed.recorded", "model.promoted"]
+    assert store.trail_problems() == []
+
+
+@pytest.mark.parametrize("again", ["Ada", " ada", "A da"])
+def test_the_same_person_does_not_sign_twice(store, again):
+    store.sign("b", signed("Ada"), metrics={}, promoters=2)
+
+    with pytest.raises(WrongUse, match="a second person has to sign"):
+        store.sign("b", signed(again), metrics={}, promoters=2)
+
+    assert store.current_bundle() is None
+
+
+def test_a_proposal_ends_with_the_promotion_of_another_bundle(store):
+    store.sign("b", signed("Ada"), metrics={}, promoters=2)
+    store.promote("c", by="Eve", reason="first", at=AT + timedelta(hours=1), metrics={})
+
+    assert not store.sign("b", signed("Bob", AT + timedelta(hours=2)), metrics={}, promoters=2)
+
+    assert store.current_bundle() == "c"
+
+
+@pytest.mark.parametrize(("by", "reason"), [("", "r"), ("Ada", " ")])
+def test_a_signature_has_a_name_and_a_reason(by, reason):
+    with pytest.raises(WrongUse):
+        Signature(by, reason, AT)
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(taught_lab, tmp_path):
+    """A copy of the taught lab, and a second bundle that is no one's yet."""
+    shutil.copytree(taught_lab.folder, tmp_path / "lab")
+    copy = Lab(tmp_path / "lab")
+    (first,) = every_bundle(copy.folder / "data")
+    return copy, twin_of(first).name
+
+
+def test_a_promotion_says_what_would_change_and_keeps_what_was_shown(small, capsys):
+    lab, name = small
+
+    code = lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "better")
+
+    said = capsys.readouterr().out
+    assert code == 0
+    assert "The conformity of none of 0 orders would change" in said
+    with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
+        shown = store.promotions()[0].signatures[0]["shown"]
+    record = bundle_named(lab.folder / "data", name) / "record"
+    assert (record / f"impact-{shown['sha256'][:12]}.html").is_file()
+
+
+def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, capsys):
+    lab, name = small
+    monkeypatch.setenv("AGENT_RETRAIN__PROMOTERS", "2")
+    promote = ("models", "promote", name, "--reason", "better", "--by")
+
+    assert lab.agent(*promote, "E. Meier") == 0
+    assert "is put to work when a second person signs" in capsys.readouterr().out
+    assert lab.agent(*promote, "E. Meier") == 2
+    assert "a second person has to sign" in capsys.readouterr().err
+    assert lab.agent(*promote, "R. Stahl") == 0
+
+    assert "is at work" in capsys.readouterr().out
+
+
+def test_where_there_are_accounts_only_a_lead_signs(small, capsys):
+    lab, name = small
+    with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
+        for who, role in (("Ada", "reviewer"), ("R. Stahl", "lead")):
+            store.accounts.add(who, kind="person", role=role, hashed="x", at=AT, by="test")
+    promote = ("models", "promote", name, "--reason", "better", "--by")
+
+    assert lab.agent(*promote, "Ada") == 2
+    assert "a lead's or an admin's act" in capsys.readouterr().err
+    assert lab.agent(*promote, "Nobody") == 2
+    assert lab.agent(*promote, "R. Stahl") == 0
+    assert lab.agent("models", "rollback", "--reason", "no", "--by", "Ada") == 2

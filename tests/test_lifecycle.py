@@ -1,0 +1,189 @@
+"""Whatever befalls the bundle at work, one serves that a person put to work, and it is said."""
+
+import json
+import shutil
+import time
+
+import pytest
+from small_lab import Lab, past, twin_of
+
+from agent import settings as settings_of
+from agent.archive import Archive
+from agent.demo.microscope import encoded
+from agent.night import night_settings, write_report
+from agent.night.period import night_of
+from agent.retrain import bundle_named
+from agent.service import run_once
+from agent.service.place import clock
+from agent.service.workplace import CurrentBundle, open_store
+from model import verify_bundle
+
+BY = ("--by", "E. Meier", "--reason")
+
+
+@pytest.fixture
+def lab(taught_lab, tmp_path):
+    """A copy of the taught lab, free to be changed."""
+    shutil.copytree(taught_lab.folder, tmp_path / "lab")
+    return Lab(tmp_path / "lab")
+
+
+@pytest.fixture
+def settings(lab):
+    return settings_of.read(lab.folder / "agent.toml", {})
+
+
+@pytest.fixture
+def store(settings):
+    with open_store(settings) as store:
+        yield store
+
+
+@pytest.fixture
+def two(lab, settings, store):
+    """The first bundle, and a second one that is at work in its place."""
+    first = bundle_named(settings.store.folder, store.current_bundle())
+    second = twin_of(first)
+    verify_bundle(second)
+    assert lab.agent("models", "promote", second.name, *BY, "better") == 0
+    return first, second
+
+
+def spoil(bundle):
+    """Change one byte of a bundle, and say how to put it back."""
+    heads = bundle / "heads.safetensors"
+    whole = heads.read_bytes()
+    heads.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    return lambda: heads.write_bytes(whole)
+
+
+def shoot(lab, seed):
+    """Let the microscope export one specimen; the fields come back."""
+    pictures = past(1, first_order=5000 + seed, seed=seed, codes=("G7",))
+    for one in pictures:
+        drawn = one.drawn((280, 210), border=False)
+        (lab.folder / "export" / one.name).write_bytes(encoded(drawn, one.name.rpartition(".")[2]))
+    return pictures
+
+
+def bundles_of(store):
+    return [view.bundle for view in store.micrographs() if view.origin == "watch"]
+
+
+def test_a_bundle_changed_by_one_byte_is_refused_by_name_and_the_one_before_serves(
+    settings, store, two
+):
+    first, second = two
+    spoil(second)
+    bundle = CurrentBundle(settings, store)
+
+    assert bundle.refresh()
+
+    assert bundle.name == first.name
+    assert bundle.classifier.name == first.name
+    assert second.name in bundle.problem
+    assert f"{first.name} serves instead" in bundle.problem
+    assert not bundle.refresh(), "it is not loaded again and again"
+    (record,) = store.records.all("bundle_refused")
+    assert (record.subject, record.facts["serves"]) == (second.name, first.name)
+
+
+def test_a_running_agent_keeps_the_bundle_it_has_where_the_promoted_one_cannot_be_loaded(
+    lab, settings, store, two
+):
+    first, second = two
+    lab.agent("models", "rollback", *BY, "for now")
+    bundle = CurrentBundle(settings, store)
+    bundle.refresh()
+    classifier = bundle.classifier
+    store.promote(second.name, by="E. Meier", reason="again", at=clock(), metrics={})
+    spoil(second)
+
+    assert not bundle.refresh()
+
+    assert bundle.classifier is classifier
+    assert first.name in bundle.problem
+
+
+def test_a_bundle_that_is_put_back_is_taken_up(settings, store, two, monkeypatch):
+    _, second = two
+    mend = spoil(second)
+    bundle = CurrentBundle(settings, store)
+    bundle.refresh()
+    mend()
+    assert not bundle.refresh(), "it is tried again later, not with every file"
+
+    later_s = time.monotonic() + 301
+    monkeypatch.setattr("agent.service.workplace.time.monotonic", lambda: later_s)
+
+    assert bundle.refresh()
+    assert (bundle.name, bundle.problem) == (second.name, "")
+
+
+def test_a_roll_back_to_what_serves_ends_the_problem(lab, settings, store, two):
+    _, second = two
+    spoil(second)
+    bundle = CurrentBundle(settings, store)
+    bundle.refresh()
+
+    assert lab.agent("models", "rollback", *BY, "damaged") == 0
+    bundle.refresh()
+
+    assert bundle.problem == ""
+
+
+def test_with_no_bundle_that_can_be_loaded_every_micrograph_goes_to_review(settings, store, two):
+    for bundle in two:
+        spoil(bundle)
+    bundle = CurrentBundle(settings, store)
+
+    assert not bundle.refresh()
+
+    assert bundle.classifier is None
+    assert "every micrograph goes to review" in bundle.problem
+
+
+def test_results_and_the_report_say_who_judged_in_place_of_a_damaged_bundle(
+    lab, settings, store, two
+):
+    first, second = two
+    manifest = second / "bundle.json"
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+    shoot(lab, 1)
+
+    outcome = run_once(settings, store)
+
+    assert set(bundles_of(store)) == {first.name}
+    assert any(second.name in one for one in outcome.problems)
+    night = night_of(clock(), settings.night.at, settings.site.time_zone)
+    reports = settings.store.folder / "reports"
+    lab_of = night_settings(settings, store)
+    written = write_report(
+        store, Archive(settings.store.folder), reports, night, lab_of, now=clock()
+    )
+    said = written.path.read_text("utf-8")
+    assert f"bundle {second.name} cannot be loaded; {first.name} serves instead" in said
+    assert written.summary.tone == "problem"
+
+
+def test_after_a_roll_back_results_name_the_old_bundle_and_it_is_on_record(
+    lab, settings, store, two, capsys
+):
+    first, second = two
+    shoot(lab, 1)
+    run_once(settings, store)
+    began_s = time.process_time()
+    capsys.readouterr()
+
+    assert lab.agent("models", "rollback", *BY, "too many doubts") == 0
+
+    assert time.process_time() - began_s < 5
+    shoot(lab, 2)
+    run_once(settings, store)
+    assert bundles_of(store) == [second.name, second.name, first.name, first.name]
+    assert store.promotions()[0].reason == f"back from {second.name}: too many doubts"
+    lab.agent("models", "show", first.name, "--json")
+    assert (
+        "too many doubts"
+        in json.loads(capsys.readouterr().out.splitlines()[-1])["promotions"][0]["reason"]
+    )

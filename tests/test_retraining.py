@@ -1,0 +1,294 @@
+"""Learning goes on beside the work, anybody can end it, and whatever ends it leaves nothing."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import psutil
+import pytest
+from small_lab import Lab
+from test_retrain import import_more
+from test_service import until
+
+from agent import settings as settings_of
+from agent.errors import BadSettings, WrongUse
+from agent.retrain import Gate, Outcome, Step, every_bundle, sweep
+from agent.service.candidates import (
+    Candidates,
+    has_enough_new,
+    is_due,
+    is_too_soon,
+    last_due,
+)
+from agent.service.child import ChildEnded, in_child
+from agent.service.jobs import Cancelled
+from agent.service.lock import TeachLock
+from agent.service.place import clock
+from agent.service.problems import Problems
+from agent.service.retraining import NoRoom, learning, refuse_without_room
+from agent.service.workplace import open_store
+from agent.store import Job
+from model import Finding
+
+
+@pytest.fixture
+def lab(taught_lab, tmp_path):
+    """A copy of the taught lab, free to be changed."""
+    shutil.copytree(taught_lab.folder, tmp_path / "lab")
+    copy = Lab(tmp_path / "lab")
+    copy.labelled = taught_lab.labelled
+    return copy
+
+
+@pytest.fixture
+def settings(lab):
+    return settings_of.read(lab.folder / "agent.toml", {})
+
+
+@pytest.fixture
+def store(settings):
+    with open_store(settings) as store:
+        yield store
+
+
+# --- works of a child ---------------------------------------------------------------------------
+
+OUTCOME = Outcome(Gate.NOT_RECOMMENDED, Finding.WORSE, "Worse.", "", "b", {"new_labels": 1})
+
+
+def says_who_it_is(_settings):
+    yield os.getpid(), psutil.Process().nice()
+
+
+def says_no(_settings):
+    yield Step("subtype", 1, 9)
+    raise WrongUse("there is nothing to learn from.")
+
+
+def dies(_settings):
+    yield Step("subtype", 1, 9)
+    os.kill(os.getpid(), 9)
+
+
+def never_ends(_settings):
+    yield Step("subtype", 3, 12, "epoch 3")
+    while True:
+        time.sleep(0.05)
+
+
+def quickly(_settings):
+    yield Step("subtype", 1, 1)
+    yield OUTCOME
+
+
+# --- a child ------------------------------------------------------------------------------------
+
+
+def test_a_child_is_another_process_behind_everybody(settings):
+    said = [news for news in in_child(says_who_it_is, settings, look_every_s=60) if news]
+
+    ((pid, niceness),) = said
+    assert pid != os.getpid()
+    assert niceness > psutil.Process().nice() or os.name == "nt"
+
+
+def test_a_sentence_of_the_work_is_what_its_end_says(settings):
+    with pytest.raises(ChildEnded, match="nothing to learn from"):
+        list(in_child(says_no, settings, look_every_s=60))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_child_that_was_killed_is_said_to_be(settings):
+    with pytest.raises(ChildEnded, match="was killed"):
+        list(in_child(dies, settings, look_every_s=60))
+
+
+def test_who_stops_listening_ends_the_child(settings):
+    news = in_child(never_ends, settings, look_every_s=60)
+    next(news)
+    (child,) = multiprocessing.active_children()
+
+    news.close()
+
+    assert not child.is_alive()
+
+
+# --- a job --------------------------------------------------------------------------------------
+
+
+def test_how_far_it_is_stands_in_the_status_and_anybody_may_end_it(lab, settings, store, capsys):
+    steps = learning(settings, store, by="E. Meier", work=never_ends)
+    assert next(steps) == Step("subtype", 3, 12, "epoch 3")
+
+    capsys.readouterr()
+    assert lab.agent("status", "--json") == 0
+    (job,) = json.loads(capsys.readouterr().out)["jobs"]
+    assert (job["name"], job["by"]) == ("retrain", "E. Meier")
+    assert lab.agent("retrain", "--cancel") == 0
+
+    with pytest.raises(Cancelled, match="cancelled by"):
+        next(steps)
+    assert store.jobs_going_on(at=clock()) == []
+    assert [job.outcome for job in store.ended_jobs("retrain")] == ["cancelled"]
+
+
+def test_only_one_bundle_is_taught_at_a_time(lab, settings, store, capsys):
+    with TeachLock(settings.store.folder):
+        assert lab.agent("retrain") == 2
+
+    assert "being taught already" in capsys.readouterr().err
+    assert store.ended_jobs("retrain") == []
+
+
+def test_nothing_to_cancel_is_said(lab, capsys):
+    assert lab.agent("retrain", "--cancel") == 2
+    assert "nothing is being learned" in capsys.readouterr().err
+
+
+def test_how_it_ended_stands_in_the_row_and_in_the_trail(settings, store):
+    list(learning(settings, store, by="E. Meier", work=quickly))
+
+    (job,) = store.ended_jobs("retrain")
+    assert (job.outcome, job.facts["sentence"]) == ("not_recommended", "Worse.")
+    assert [one.actor for one in store.trail("model.candidate")] == ["E. Meier"]
+
+
+def test_a_work_that_went_wrong_leaves_a_row_that_says_why_and_no_bundle(settings, store):
+    before = every_bundle(settings.store.folder)
+
+    with pytest.raises(ChildEnded):
+        list(learning(settings, store, by="E. Meier", work=says_no))
+
+    (job,) = store.ended_jobs("retrain")
+    assert (job.outcome, job.facts["sentence"]) == ("failed", "there is nothing to learn from.")
+    assert every_bundle(settings.store.folder) == before
+
+
+@pytest.mark.parametrize(
+    ("disk", "memory", "what"), [(10**9, 10**12, "of disk"), (10**12, 10**9, "of memory")]
+)
+def test_without_room_nothing_is_begun(settings, disk, memory, what):
+    (bundle,) = every_bundle(settings.store.folder)
+
+    with pytest.raises(NoRoom, match=what):
+        refuse_without_room(bundle, disk_free=lambda _: disk, memory_free=lambda: memory)
+
+
+def test_a_shell_that_is_killed_takes_its_child_with_it(lab, settings, store):
+    import_more(lab)
+    command = [sys.executable, "-m", "agent", "--config", str(lab.folder / "agent.toml"), "retrain"]
+    shell = subprocess.Popen(
+        command,
+        env={**os.environ, "AGENT_RETRAIN__MIN_NEW_LABELS": "5"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: store.jobs_going_on(at=clock()))
+    children = psutil.Process(shell.pid).children()
+    assert children
+
+    shell.kill()
+    shell.wait(10)
+
+    until(lambda: not any(child.is_running() for child in children))
+    assert not TeachLock(settings.store.folder).is_held()
+    list(learning(settings, store, by="E. Meier", work=quickly))
+    assert [job.outcome for job in store.ended_jobs("retrain")] == [
+        "interrupted",
+        "not_recommended",
+    ]
+
+
+def test_what_a_killed_teaching_left_is_cleaned_up_and_no_bundle_is_touched(settings):
+    folder = settings.store.folder
+    before = every_bundle(folder)
+    left = folder / "bundles" / ".20261124-0badcafe-1f2e3d4c"
+    fresh = folder / "bundles" / ".training-0123456789ab"
+    old = folder / "bundles" / ".training-ba9876543210"
+    for path in (left, fresh, old):
+        path.mkdir()
+    os.utime(old, (0, 0))
+
+    assert sweep(folder) == [left.name, old.name]
+
+    assert fresh.is_dir()
+    assert every_bundle(folder) == before
+
+
+# --- by itself ----------------------------------------------------------------------------------
+
+SUNDAY = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
+
+
+def job(outcome="not_recommended", *, at=SUNDAY, **facts):
+    return Job(1, "retrain", at, at + timedelta(hours=1), outcome, facts)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "now", "last"),
+    [
+        ("sunday 02:00", SUNDAY, SUNDAY),
+        ("sunday 02:00", SUNDAY - timedelta(minutes=1), SUNDAY - timedelta(days=7)),
+        ("sunday 02:00", SUNDAY + timedelta(days=3), SUNDAY),
+        ("daily 02:00", SUNDAY + timedelta(hours=30), SUNDAY + timedelta(hours=24)),
+        ("daily 02:00", SUNDAY - timedelta(hours=1), SUNDAY - timedelta(hours=24)),
+    ],
+)
+def test_a_schedule_knows_when_it_was_last_due(schedule, now, last):
+    assert last_due(schedule, now) == last
+
+
+def test_a_night_that_the_pc_slept_through_is_made_up_for_once():
+    earlier = job(at=SUNDAY - timedelta(days=7))
+    due = partial(is_due, "sunday 02:00", began_at=SUNDAY, now=SUNDAY + timedelta(days=1))
+
+    assert due([earlier])
+    assert not due([earlier, job(at=SUNDAY + timedelta(hours=20))])
+    assert due([earlier, job("interrupted", at=SUNDAY + timedelta(hours=20))])
+    assert not due([]), "a lab that has just set its schedule has missed nothing"
+
+
+def test_enough_new_labels_are_those_since_the_last_try():
+    assert has_enough_new(50, 50, "b", [])
+    assert not has_enough_new(50, 60, "b", [job(current="b", new_labels=50)])
+    assert has_enough_new(50, 100, "b", [job(current="b", new_labels=50)])
+    assert has_enough_new(50, 60, "b", [job(current="another", new_labels=50)])
+
+
+def test_one_that_failed_is_not_tried_again_within_the_day():
+    assert is_too_soon(job("failed"), SUNDAY + timedelta(hours=3))
+    assert not is_too_soon(job("failed"), SUNDAY + timedelta(hours=26))
+    assert not is_too_soon(job(), SUNDAY + timedelta(hours=3))
+
+
+def test_the_running_agent_teaches_a_candidate_by_itself_and_promotes_nothing(lab, settings, store):
+    import_more(lab)
+    retrain = settings.retrain.model_copy(
+        update={"start_at_new_labels": 10, "min_new_labels": 5, "epochs": 1}
+    )
+    settings = settings.model_copy(update={"retrain": retrain})
+    before = store.current_bundle()
+    candidates = Candidates(settings, store, now=clock, problems=(problems := Problems()))
+
+    candidates.look()
+    candidates.look()
+
+    (ended,) = store.ended_jobs("retrain")
+    assert problems.all() == []
+    assert ended.facts["new_labels"] == 18
+    assert (settings.store.folder / "bundles" / ended.facts["candidate"] / "record").is_dir()
+    assert store.current_bundle() == before
+
+
+def test_a_schedule_that_cannot_be_read_names_what_is_expected(lab):
+    with (lab.folder / "agent.toml").open("a") as file:
+        file.write('[retrain]\nschedule = "sundays at 2"\n')
+
+    with pytest.raises(BadSettings, match="sunday 02:00"):
+        settings_of.read(lab.folder / "agent.toml", {})
