@@ -1,4 +1,4 @@
-"""Who signs for a bundle has seen which orders it would judge otherwise; two, where the lab says."""
+"""Who signs for a bundle has seen which orders it would judge otherwise; two people may have to."""
 
 import json
 import shutil
