@@ -80,6 +80,7 @@ from reports.render import (
     ASSETS,
     asset,
     assets_version,
+    render_campaign_report,
     render_campaigns,
     render_card,
     render_experiments,
@@ -100,7 +101,14 @@ from reports.render import (
     report_policy,
 )
 from reports.retold import retold
-from reports.rounds import CampaignLine, CampaignsPage, RatingEnd, RatingPage
+from reports.rounds import (
+    CampaignLine,
+    CampaignReport,
+    CampaignsPage,
+    RatedImage,
+    RatingEnd,
+    RatingPage,
+)
 from reports.words import (
     CRITERIA,
     REASONS,
@@ -122,6 +130,7 @@ __all__ = [
     "UNUSABLE_WHYS",
     "Answer",
     "CampaignLine",
+    "CampaignReport",
     "CampaignsPage",
     "Card",
     "CardSection",
@@ -162,6 +171,7 @@ __all__ = [
     "Progress",
     "QueueItem",
     "QueuePage",
+    "RatedImage",
     "RatingEnd",
     "RatingPage",
     "ReviewPage",
@@ -195,6 +205,7 @@ __all__ = [
     "marked",
     "ngettext",
     "reason",
+    "render_campaign_report",
     "render_campaigns",
     "render_card",
     "render_experiments",

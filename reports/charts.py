@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from reports.content import CodeCount, Hour, Trend
+    from reports.rounds import RatedImage
 
 # Stand-ins that matplotlib carries through; the page's own colours take their place.
 INK, LINE, AUTOMATIC, REVIEW, ALARM = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -129,6 +130,59 @@ def trend_chart(trend: Trend) -> Markup:
             title=trend.title, share=f"{trend.usual * 100:.0f}"
         ),
     )
+
+
+MOST_OF_A_CELL = 0.86
+"""Of a cell's side, how wide the circle is that all ratings of an image would make."""
+CELL_PT = 24.0
+
+
+def ratings_chart(images: Sequence[RatedImage], codes: Sequence[str], raters: int) -> Markup:
+    """Draw what was said of each image, as in the paper's Figure 5.
+
+    Args:
+        images: In the order of the columns.
+        codes: In the order of the rows, from the bottom.
+        raters: So many ratings make the largest circle.
+
+    Right answers are circles, wrong ones squares of another colour, with an area in the ratio of
+    their number; a frame marks the reference, a ring the majority's code, a cross the model's.
+    """
+    if not images or not codes:
+        return Markup()
+    width, height = len(images) * CELL_PT / 72 + 0.8, len(codes) * CELL_PT / 72 + 0.75
+    figure, axes = _canvas(width, height)
+    side = CELL_PT * MOST_OF_A_CELL
+    rows = {code: at for at, code in enumerate(codes)}
+    for x, image in enumerate(images):
+        if image.reference in rows:
+            axes.add_patch(_frame(x, rows[image.reference]))
+        for code, n in image.votes:
+            right = code == image.reference
+            area = side**2 * n / max(1, raters)
+            colour = AUTOMATIC if right else REVIEW
+            axes.scatter(x, rows[code], s=area, marker="o" if right else "s", color=colour)
+        if image.majority in rows:
+            axes.scatter(
+                x, rows[image.majority], s=side**2, marker="o", facecolor="none", edgecolor=INK,
+                linewidth=0.9, linestyle=(0, (2, 1.5)),
+            )  # fmt: skip
+        if image.model in rows:
+            axes.scatter(x, rows[image.model], s=36, marker="x", color=ALARM, linewidth=1.6)
+    axes.set_xticks(range(len(images)), [_drawable(one.label) for one in images])
+    axes.set_yticks(range(len(codes)), [_drawable(code) for code in codes])
+    axes.set_xlim(-0.6, len(images) - 0.4)
+    axes.set_ylim(-0.6, len(codes) - 0.4)
+    axes.set_xlabel(_("micrograph"))
+    axes.grid(color=LINE, linewidth=0.5)
+    about = _("What {raters} raters said of each of {images} micrographs; the table below has it.")
+    return _svg(figure, "ratings", about.format(raters=raters, images=len(images)))
+
+
+def _frame(x: float, y: float) -> Any:
+    from matplotlib.patches import Rectangle  # noqa: PLC0415
+
+    return Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.2)
 
 
 def _canvas(width_in: float, height_in: float) -> tuple[Figure, Axes]:

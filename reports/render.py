@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         ReviewPage,
         TracePage,
     )
-    from reports.rounds import CampaignsPage, RatingEnd, RatingPage
+    from reports.rounds import CampaignReport, CampaignsPage, RatingEnd, RatingPage
 
 ASSETS = (
     "base.css",
@@ -126,6 +126,14 @@ def render_rating(page: RatingPage) -> str:
 def render_rating_end(page: RatingEnd) -> str:
     """Write what a rater reads who has nothing to rate."""
     return _render("rated.html", page=page)
+
+
+def render_campaign_report(page: CampaignReport) -> str:
+    """Write what a round robin found: a whole page, nothing beside it needed."""
+    figure = charts.ratings_chart(page.images, page.codes, page.raters)
+    return _render(
+        "roundrobin.html", page=page, policy=report_policy(), figure5=figure, **_inside()
+    )
 
 
 def render_campaigns(page: CampaignsPage) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.content import Choice, Link, Notice, Picture, Ruler, SubtypeChoice
+    from reports.content import Choice, Fact, Link, Notice, Picture, Ruler, SubtypeChoice, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +102,55 @@ class CampaignsPage:
     site: str
     reviewer: str
     campaigns: tuple[CampaignLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RatedImage:
+    """What was said of one micrograph, for Figure 5 and the table of all.
+
+    Args:
+        label: Its number. name: its public id. stratum: why it was chosen, "" for named.
+        reference, model, majority: codes, "" where there is none.
+        votes: Code and how many said it, the most frequent first.
+        untold: How many could not tell, in words, "" for nobody. criteria: likewise by what.
+        note: What a person should look at, "" for nothing.
+        comments: Who said what. thumbnail: of it, or None.
+    """
+
+    label: str
+    name: str
+    stratum: str
+    reference: str
+    model: str
+    majority: str
+    votes: tuple[tuple[str, int], ...]
+    untold: str
+    criteria: str
+    note: str
+    comments: tuple[tuple[str, str], ...]
+    thumbnail: Picture | None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignReport:
+    """What a round robin found.
+
+    Args:
+        site: The lab's name. title: of the page. sentences: what has to be known first.
+        headline: The figures that are asked for first.
+        images: In the order of the figure's columns. codes: of its rows, from the bottom.
+        raters: How many.
+        tables: Everything else, in its order. method: how it was computed, sentence by sentence.
+        generated: When it was written, as it is read.
+    """
+
+    site: str
+    title: str
+    sentences: tuple[str, ...]
+    headline: tuple[Fact, ...]
+    images: tuple[RatedImage, ...]
+    codes: tuple[str, ...]
+    raters: int
+    tables: tuple[Table, ...]
+    method: tuple[str, ...]
+    generated: str

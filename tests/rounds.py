@@ -41,7 +41,9 @@ class Round:
     seen: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        drawn = planned(CODES, self.images, first_order=100, seed=4, fields=1)[: self.images]
+        each = -(-self.images // len(CODES))
+        by_code = [planned((code,), each, first_order=100, seed=4, fields=1) for code in CODES]
+        drawn = [one for some in zip(*by_code, strict=True) for one in some][: self.images]
         self.codes = [one.code for one in drawn]
         self.ids = []
         for number, one in enumerate(drawn, start=1):

@@ -132,15 +132,14 @@ def test_many_raters_at_once_lose_nothing(store):
     assert found == wanted
 
 
-def test_opening_closing_and_reporting_stand_in_the_trail(store):
+def test_opening_and_closing_stand_in_the_trail(store):
     planned(store)
     ann, _ = seats(store)
     store.campaigns.rate(ann, 1, G8, at=AT)
     store.campaigns.close("spring", by="Lea", at=AT)
-    store.campaigns.told("spring", by="Lea", at=AT, facts={"names": False})
 
     acts = [one.act for one in store.trail("campaign.")]
-    whats = ("planned", "link_given", "opened", "closed", "reported")
+    whats = ("planned", "link_given", "opened", "closed")
     assert acts == [f"campaign.{what}" for what in whats]
     (closed,) = store.trail("campaign.closed")
     assert closed.facts["ratings"] == 1

@@ -86,6 +86,7 @@ EXAMPLES: dict[str, str] = {
     "roundrobin new": "agent roundrobin new spring-2026 --stratified 20 --raters raters.csv",
     "roundrobin open": "agent roundrobin open spring-2026",
     "roundrobin close": "agent roundrobin close spring-2026",
+    "roundrobin report": "agent roundrobin report spring-2026 --raters R01,R03 --out daily.html",
     "roundrobin list": "agent roundrobin list",
     "spec list": "agent spec list",
     "spec check": "agent spec check",

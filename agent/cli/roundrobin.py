@@ -176,6 +176,54 @@ def close(context: typer.Context, name: Name, by: By = "") -> None:
     console.print(f"{name} is closed: {campaign.given} of {whole} ratings.", markup=False)
 
 
+@roundrobin.command()
+def report(  # noqa: PLR0917 - each is an option of the command
+    context: typer.Context,
+    name: Name,
+    raters: Annotated[
+        str, typer.Option(metavar="R01,R02", help="Count only these; the page goes to --out.")
+    ] = "",
+    names: Annotated[
+        bool, typer.Option("--names", help="Raters by name; the page goes to --out.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="HTML", help="Where to; else among the reports.")
+    ] = None,
+    as_json: Json = False,
+    by: By = "",
+) -> None:
+    """Write a closed campaign's report: a page, with its ratings as CSV and figures as JSON."""
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.night.period import local_full  # noqa: PLC0415
+    from agent.roundrobin import report as reporting  # noqa: PLC0415 - matplotlib takes seconds
+
+    settings, now = settings_of(context), _now()
+    if (raters or names) and out is None:
+        raise WrongUse("--raters and --names write a page of their own: say where with --out HTML.")
+    path = out or settings.store.folder / "reports" / reporting.FOLDER / f"{name}.html"
+    wanted = reporting.Wanted(
+        site=settings.site.name,
+        generated=local_full(now, settings.site.time_zone),
+        raters=tuple(one.strip() for one in raters.split(",") if one.strip()),
+        names=names,
+    )
+    with store_of(settings) as store:
+        document = reporting.write(
+            store,
+            Archive(settings.store.folder),
+            name,
+            path,
+            wanted,
+            learned=lambda bundles: learned_by(settings, bundles),
+            by=by or _somebody(),
+            at=now,
+        )
+    if as_json:
+        print_json(document)
+    else:
+        typer.echo(str(path))
+
+
 @roundrobin.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """List every campaign, the newest first, and how far it has come."""
@@ -284,18 +332,16 @@ def _limits(settings: Settings, said: Sequence[str], taxonomy: Taxonomy) -> list
 
 def _learned_now(settings: Settings, store: Store) -> frozenset[str]:
     name = store.current_bundle()
-    return learned_by(settings, [name])[name] if name else frozenset()
+    return learned_by(settings, [name]).get(name, frozenset()) if name else frozenset()
 
 
 def learned_by(settings: Settings, bundles: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Say what each bundle learned from, by its keys. Raises `BadBundle`."""
-    from agent.retrain.bundles import bundle_named  # noqa: PLC0415
+    """Say what each bundle learned from, by its keys; one that is not there is left out."""
+    from agent.retrain.bundles import every_bundle  # noqa: PLC0415
     from model import read_manifest  # noqa: PLC0415
 
-    return {
-        name: read_manifest(bundle_named(settings.store.folder, name)).learned_from
-        for name in bundles
-    }
+    there = {path.name: path for path in every_bundle(settings.store.folder)}
+    return {name: read_manifest(there[name]).learned_from for name in bundles if name in there}
 
 
 def _invited(

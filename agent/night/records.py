@@ -7,11 +7,10 @@ Sizes stand as the integers `size_min` and `size_max` beside the code, since a s
 
 from __future__ import annotations
 
-import csv
-import io
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+from agent import sheet
 from agent.night.cards import said_of
 from agent.night.period import local
 from agent.settings import PROCESS_COLUMNS
@@ -94,17 +93,5 @@ def record_of(seen: Seen, zone: str) -> dict[str, object]:
 
 
 def csv_of(records: Iterable[Mapping[str, object]]) -> str:
-    """Write rows of `record_of` as CSV (RFC 4180)."""
-    held = io.StringIO()
-    writer = csv.DictWriter(held, COLUMNS, lineterminator="\r\n", extrasaction="ignore")
-    writer.writeheader()
-    for record in records:
-        writer.writerow({key: _cell(value) for key, value in record.items()})
-    return held.getvalue()
-
-
-def _cell(value: object) -> object:
-    # A spreadsheet would run a name that begins like a formula.
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
+    """Write rows of `record_of` as CSV."""
+    return sheet.csv_of(COLUMNS, records)

@@ -226,11 +226,13 @@ class ModelAnswers:
     Args:
         codes: Image → code. bundles: which gave them.
         learned: Images that the bundle had learned from, and that are left out of `codes`.
+        unknown: Bundles of which it is not known what they learned from.
     """
 
     codes: Mapping[int, str]
     bundles: tuple[str, ...]
     learned: tuple[int, ...]
+    unknown: tuple[str, ...] = ()
 
 
 def model_answers(
@@ -252,5 +254,6 @@ def model_answers(
             remembered.append(number)
         else:
             codes[number] = view.structure_code
-    bundles = {views[number].bundle for number in codes}
-    return ModelAnswers(codes, tuple(sorted(bundles)), tuple(remembered))
+    bundles = sorted({views[number].bundle for number in codes})
+    unknown = tuple(one for one in bundles if one not in learned)
+    return ModelAnswers(codes, tuple(bundles), tuple(remembered), unknown)

@@ -291,12 +291,6 @@ class Campaigns:
             facts = {"ratings": len(every), "sha256": _hash(every)}
             self._tell(session, "campaign.closed", name, by=by, at=at, **facts)
 
-    def told(self, name: str, *, by: str, at: datetime, facts: Mapping[str, Any]) -> None:
-        """Write down that a report was written."""
-        with writing(self._engine) as session:
-            _existing(session, self._whose, name)
-            self._tell(session, "campaign.reported", name, by=by, at=at, **facts)
-
     # --- rating ---
 
     def rate(

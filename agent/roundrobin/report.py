@@ -1,0 +1,237 @@
+"""Write a round robin's report: one page, its ratings as CSV, its figures as JSON; all or none.
+
+In:  the store, the archive, a closed campaign. Out: three files, and a record of what was found.
+Next: a person, the nightly report, and `agent roundrobin report`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import reports
+from agent import sheet
+from agent.archive import write_whole
+from agent.errors import WrongUse
+from agent.roundrobin.campaign import model_answers, panel_of
+from agent.roundrobin.paper import document_of, report_of
+from model import taxonomy_from
+from reports import Picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.archive import Archive
+    from agent.roundrobin.campaign import ModelAnswers
+    from agent.roundrobin.panel import Panel
+    from agent.store import Campaign, MicrographView, Rating, Store
+
+RECORD = "round_robin"
+"""Kind of the record that every report leaves."""
+FOLDER = "roundrobin"
+"""Inside the folder of the reports."""
+COLUMNS = (
+    "campaign",
+    "rater",
+    "team",
+    "image",
+    "micrograph",
+    "reference",
+    "subtype",
+    "size_min",
+    "size_max",
+    "code",
+    "right",
+    "criterion",
+    "comment",
+    "viewing_s",
+    "given_at",
+    "revision",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a report is to say.
+
+    Args:
+        raters: Only these pseudonyms; () for all. names: raters by name.
+        site: The lab's name. generated: when, as it is read.
+    """
+
+    site: str
+    generated: str
+    raters: tuple[str, ...] = ()
+    names: bool = False
+
+
+def write(
+    store: Store,
+    archive: Archive,
+    name: str,
+    path: Path,
+    wanted: Wanted,
+    *,
+    learned: Callable[[Sequence[str]], Mapping[str, frozenset[str]]],
+    by: str,
+    at: datetime,
+) -> dict[str, Any]:
+    """Write a closed campaign's report; what was found comes back, as its JSON has it.
+
+    Args:
+        store: Open.
+        archive: The pixels.
+        name: Of the campaign.
+        path: Of the page; `.csv` and `.json` are written beside it.
+        wanted: What it is to say.
+        learned: Says what each of some bundles learned from, by its keys; a bundle that is not
+            there any more is left out.
+        by: Who asks for it.
+        at: Now.
+
+    Raises:
+        WrongUse: No such campaign or rater, or it is not closed: raters must not see what others
+            said.
+    """
+    campaign = store.campaigns.find(name)
+    if campaign is None:
+        raise WrongUse(f"there is no campaign {name!r}; agent roundrobin list shows all.")
+    if campaign.closed_at is None:
+        raise WrongUse(f"campaign {name!r} is not closed yet: agent roundrobin close {name}.")
+    ratings = store.campaigns.ratings(name)
+    views = _views(store, campaign)
+    bundles = sorted({view.bundle for view in views.values() if view.bundle})
+    model = model_answers(campaign, views, learned(bundles))
+    panel = panel_of(campaign, ratings, model.codes)
+    if wanted.raters:
+        if strangers := [one for one in wanted.raters if one not in panel.raters]:
+            known = ", ".join(panel.raters)
+            raise WrongUse(f"campaign {name!r} has no rater {strangers[0]!r}; there are {known}.")
+        panel = panel.of(wanted.raters)
+    called = {one.pseudonym: one.name for one in campaign.raters} if wanted.names else {}
+    document = _document(campaign, panel, model)
+    page = report_of(
+        panel,
+        site=wanted.site,
+        title=f"Round robin {name}",
+        sentences=tuple(_sentences(campaign, panel, model)),
+        names={one.number: (one.micrograph, one.stratum) for one in campaign.images},
+        thumbnails=dict(_thumbnails(archive, views)),
+        called=called,
+        generated=wanted.generated,
+    )
+    rows = _rows(campaign, panel, ratings, called)
+    write_whole(
+        {
+            path: reports.render_campaign_report(page).encode(),
+            path.with_suffix(".csv"): sheet.csv_of(COLUMNS, rows).encode("utf-8-sig"),
+            path.with_suffix(".json"): _encoded(document),
+        }
+    )
+    if not wanted.raters:
+        store.records.add(RECORD, name, by=by, at=at, facts=document)
+    return document
+
+
+def _views(store: Store, campaign: Campaign) -> dict[int, MicrographView]:
+    found = {one.number: store.micrograph(one.micrograph) for one in campaign.images}
+    return {number: view for number, view in found.items() if view is not None}
+
+
+def _document(campaign: Campaign, panel: Panel, model: ModelAnswers) -> dict[str, Any]:
+    return {
+        "campaign": campaign.name,
+        "opened_at": campaign.opened_at and campaign.opened_at.isoformat(),
+        "closed_at": campaign.closed_at and campaign.closed_at.isoformat(),
+        "seed": campaign.seed,
+        "bundles": list(model.bundles),
+        "images_learned_from": list(model.learned),
+        **document_of(panel),
+    }
+
+
+def _sentences(campaign: Campaign, panel: Panel, model: ModelAnswers) -> Iterator[str]:
+    opened, closed = campaign.opened_at, campaign.closed_at
+    whole = len(panel.raters) * len(panel.images)
+    given = sum(rater in panel.raters for rater, _ in panel.answers)
+    yield (
+        f"{len(panel.raters)} raters, {len(panel.images)} micrographs, {given} of {whole} ratings; "
+        f"open from {opened:%Y-%m-%d} to {closed:%Y-%m-%d}. Each rater saw the micrographs in an "
+        "order of their own, without the answers of others or of the model."
+    )
+    if len(panel.raters) < len(campaign.raters):
+        yield f"Only {', '.join(panel.raters)} of {len(campaign.raters)} raters are counted here."
+    if model.codes:
+        yield (
+            f"The model's answers are the stored live results of bundle {', '.join(model.bundles)} "
+            f"on {len(model.codes)} of the micrographs."
+        )
+    else:
+        yield "There is no answer of the model that could be counted."
+    if model.learned:
+        yield (
+            f"It had learned from micrographs {', '.join(map(str, model.learned))}; its answers to "
+            "them are left out."
+        )
+    if model.unknown:
+        yield (
+            f"What bundle {', '.join(model.unknown)} learned from is not known any more: it may "
+            "have seen some of them."
+        )
+    if missing := len(panel.images) - len(panel.reference):
+        yield f"{missing} micrographs have no reference and count in the agreement alone."
+    if campaign.merged:
+        pairs = ", ".join(f"{one} as {other}" for one, other in campaign.merged.items())
+        yield f"Merged: {pairs}."
+
+
+def _thumbnails(
+    archive: Archive, views: Mapping[int, MicrographView]
+) -> Iterator[tuple[int, Picture]]:
+    for number, view in views.items():
+        try:
+            held = archive.thumbnail_path(view.sha256, view.page).read_bytes()
+        except FileNotFoundError:
+            continue
+        src = f"data:image/jpeg;base64,{base64.b64encode(held).decode()}"
+        yield number, Picture(src, f"Thumbnail of micrograph {number}", 112, 84)
+
+
+def _rows(
+    campaign: Campaign, panel: Panel, ratings: Sequence[Rating], called: Mapping[str, str]
+) -> Iterator[dict[str, object]]:
+    taxonomy = taxonomy_from(campaign.taxonomy)
+    images = {one.number: one for one in campaign.images}
+    for one in ratings:
+        if one.rater not in panel.raters:
+            continue
+        said, image = one.said, images[one.image]
+        told = said.subtype is not None and said.size is not None
+        code = f"{said.subtype}{said.size}" if told else ""
+        low, high = taxonomy.size_bounds(said.size) if told and said.size else ("", "")
+        yield {
+            "campaign": campaign.name,
+            "rater": called.get(one.rater, one.rater),
+            "team": panel.teams.get(one.rater, ""),
+            "image": one.image,
+            "micrograph": image.micrograph,
+            "reference": image.reference or "",
+            "subtype": said.subtype or "",
+            "size_min": low,
+            "size_max": high,
+            "code": code,
+            "right": "" if image.reference is None else int(code == image.reference),
+            "criterion": said.criterion,
+            "comment": said.comment,
+            "viewing_s": "" if said.viewing_s is None else said.viewing_s,
+            "given_at": one.given_at.isoformat(),
+            "revision": one.revision,
+        }
+
+
+def _encoded(document: object) -> bytes:
+    return json.dumps(document, indent=1, ensure_ascii=False).encode()

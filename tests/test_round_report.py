@@ -1,0 +1,215 @@
+"""A round robin's report says what a computation of its own says, and names nobody."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from rounds import AT, NAME, Round, lab_in
+from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
+
+from agent.errors import WrongUse
+from agent.roundrobin import report as reporting
+from agent.roundrobin.campaign import order_of
+from agent.store import Opinion
+
+WANTED = reporting.Wanted("Plant 1", "24 Nov 2026")
+
+
+def play(round_) -> None:
+    """Let everybody rate everything, and close."""
+    campaigns = round_.lab.store.campaigns
+    for rater, token in round_.tokens.items():
+        del token
+        seat = seat_of(round_, rater)
+        for number in order_of(seat.campaign, rater):
+            subtype, size, criterion, comment = round_.everything()[rater, number]
+            said = Opinion(subtype, size, criterion, comment, 2.5)
+            campaigns.rate(seat, number, said, at=AT)
+    campaigns.close(NAME, by="Lea", at=AT)
+
+
+def seat_of(round_, rater):
+    from agent import accounts  # noqa: PLC0415
+
+    return round_.lab.store.campaigns.seat(hashed=accounts.hash_token(round_.tokens[rater]))
+
+
+def independent(round_, everything):
+    """Compute the figures anew, from what was said, without any of our statistics."""
+    raters, images = list(round_.tokens), range(1, round_.images + 1)
+    codes = dict(enumerate(round_.codes, start=1))
+
+    def share(hits):
+        return sum(hits) / len(hits)
+
+    said = {key: (one[0] + one[1] if one[0] else None) for key, one in everything.items()}
+    whole = [i for i in images if all(said[r, i] for r in raters)]
+    table = np.array([[said[r, i] for r in raters] for i in whole])
+    return {
+        "subtype": share([everything[r, i][0] == codes[i][0] for r in raters for i in images]),
+        "code": share([said[r, i] == codes[i] for r in raters for i in images]),
+        "untold": sum(code is None for code in said.values()),
+        "whole": whole,
+        "kappa of whole": fleiss_kappa(aggregate_raters(table)[0]) if len(whole) > 1 else None,
+        "right per rater": {r: sum(said[r, i] == codes[i] for i in images) for r in raters},
+    }
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    round_ = Round(lab_in(tmp_path_factory.mktemp("round")), raters=5, images=8)
+    play(round_)
+    yield round_
+    round_.lab.store.close()
+
+
+def written(round_, path, **more):
+    wanted = reporting.Wanted("Plant 1", "24 Nov 2026", **more)
+    return reporting.write(
+        round_.lab.store, round_.lab.archive, NAME, path, wanted,
+        learned=lambda bundles: dict.fromkeys(bundles, frozenset()), by="Lea", at=AT,
+    )  # fmt: skip
+
+
+def test_the_report_is_what_an_independent_computation_says(played, tmp_path):
+    found = written(played, tmp_path / "r.html")
+
+    expected = independent(played, played.everything())
+    assert found["accuracy"]["subtype"]["value"] == pytest.approx(expected["subtype"])
+    assert found["accuracy"]["code"]["value"] == pytest.approx(expected["code"])
+    assert sum(one["untold"] for one in found["per_image"]) == expected["untold"]
+    right = {name: one["code"]["right"] for name, one in found["per_rater"].items()}
+    assert right == expected["right per rater"]
+
+
+def test_kappa_of_what_all_told_is_what_statsmodels_says(played, tmp_path):
+    from agent.roundrobin.campaign import panel_of  # noqa: PLC0415
+    from agent.roundrobin.panel import Level, agreement  # noqa: PLC0415
+
+    store = played.lab.store.campaigns
+    panel = panel_of(store.find(NAME), store.ratings(NAME))
+    expected = independent(played, played.everything())
+    whole = type(panel)(panel.taxonomy, panel.raters, tuple(expected["whole"]), panel.answers)
+
+    assert agreement(whole, Level.CODE).kappa.value == pytest.approx(expected["kappa of whole"])
+
+
+def test_page_csv_and_json_lie_side_by_side(played, tmp_path):
+    found = written(played, tmp_path / "r.html")
+
+    assert json.loads((tmp_path / "r.json").read_text("utf-8")) == json.loads(json.dumps(found))
+    text = (tmp_path / "r.csv").read_text("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert len(rows) == 40
+    kept = {(one["rater"], int(one["image"])): one["code"] for one in rows}
+    everything = played.everything()
+    assert kept == {key: (a + b if a else "") for key, (a, b, _, _) in everything.items()}
+    fine = next(one for one in rows if one["code"].endswith("9-10"))
+    assert (fine["size_min"], fine["size_max"]) == ("9", "10")
+
+
+class Asked(HTMLParser):
+    """What a page would ask the network for."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        told = dict(attrs)
+        src = told.get("src") or (told.get("href") if tag == "link" else None)
+        if src and not src.startswith("data:"):
+            self.found.append(src)
+
+
+def test_the_page_asks_for_nothing_and_names_nobody(played, tmp_path):
+    written(played, tmp_path / "r.html")
+
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert Asked(page).found == []
+    assert "Person 1" not in page
+    assert "R01" in page
+    for title in (
+        "Accuracy",
+        "Agreement among raters",
+        "Rater by rater",
+        "Micrograph by micrograph",
+        "The model on the same micrographs",
+        "Pairs of raters, structure code",
+    ):
+        assert title in page
+    assert "no ISO 643 ratings" in page
+
+
+def test_names_are_on_the_page_only_where_asked_for(played, tmp_path):
+    written(played, tmp_path / "r.html", names=True)
+
+    assert "Person 1" in (tmp_path / "r.html").read_text("utf-8")
+    assert "Person 1" not in (tmp_path / "r.json").read_text("utf-8")
+
+
+def test_any_subset_of_raters_can_be_asked_for(played, tmp_path):
+    before = len(played.lab.store.records.all(reporting.RECORD))
+
+    found = written(played, tmp_path / "r.html", raters=("R01", "R03"))
+
+    assert found["agreement"]["code"]["raters"] == 2
+    assert "Only R01, R03 of 5 raters" in (tmp_path / "r.html").read_text("utf-8")
+    assert len(played.lab.store.records.all(reporting.RECORD)) == before
+    with pytest.raises(WrongUse, match=r"no rater 'R99'; there are R01"):
+        written(played, tmp_path / "r.html", raters=("R99",))
+
+
+def test_what_the_bundle_learned_from_is_not_held_to_its_credit(played, tmp_path):
+    first = played.lab.store.micrograph(played.ids[0])
+
+    found = reporting.write(
+        played.lab.store, played.lab.archive, NAME, tmp_path / "r.html", WANTED,
+        learned=lambda bundles: dict.fromkeys(bundles, frozenset({first.sha256})),
+        by="Lea", at=AT,
+    )  # fmt: skip
+
+    assert found["images_learned_from"] == [1]
+    assert found["model"]["code"]["n"] == 7
+    assert "had learned from micrographs 1;" in (tmp_path / "r.html").read_text("utf-8")
+
+
+def test_an_open_campaign_is_not_reported(tmp_path):
+    round_ = Round(lab_in(tmp_path), raters=1, images=1)
+
+    with pytest.raises(WrongUse, match="not closed yet"):
+        written(round_, tmp_path / "r.html")
+    round_.lab.store.close()
+
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_campaign_without_reference_or_ratings_is_reported_too(tmp_path):
+    round_ = Round(lab_in(tmp_path), raters=2, images=2)
+    round_.lab.store.campaigns.close(NAME, by="Lea", at=AT)
+
+    found = written(round_, tmp_path / "r.html")
+    round_.lab.store.close()
+
+    assert found["accuracy"]["code"] == {
+        "right": 0,
+        "n": 0,
+        "value": None,
+        "low": None,
+        "high": None,
+    }
+
+
+def test_a_report_is_recorded_and_stands_in_the_trail(played, tmp_path):
+    written(played, tmp_path / "r.html")
+
+    record = played.lab.store.records.latest(reporting.RECORD, NAME)
+    assert record.by == "Lea"
+    assert record.facts["agreement"]["code"]["raters"] == 5
+    assert next(iter(played.lab.store.trail("round_robin.recorded"))).subject == NAME
