@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -61,6 +63,38 @@ def test_root_looks_with_the_eyes_of_the_services_account(lab, tmp_path) -> None
     assert (as_root["source LOM-07"], as_root["data folder"]) == ("right", "right")
     assert (as_nobody["source LOM-07"], as_nobody["data folder"]) == ("wrong", "wrong")
     assert os.geteuid() == 0
+
+
+@root
+def test_a_database_that_the_service_may_not_change_is_wrong(lab, tmp_path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder == Path("/tmp"):  # noqa: S108 - pytest's own
+            break
+        folder.chmod(0o755)
+    (tmp_path / "data").mkdir()
+    os.chown(tmp_path / "data", nobody.pw_uid, nobody.pw_gid)
+    (tmp_path / "data" / "martensight.db").touch(mode=0o644)
+
+    found = examine_folders(settings.read(lab, {}), nobody.pw_name)
+
+    assert levels(found)["data folder"] == "wrong"
+    assert "martensight.db cannot be changed" in sentences(found)["data folder"]
+
+
+@root
+def test_what_root_makes_in_the_services_folder_is_left_to_the_service(lab, tmp_path) -> None:
+    nobody, data = pwd.getpwnam("nobody"), tmp_path / "data"
+    data.mkdir()
+    os.chown(data, nobody.pw_uid, nobody.pw_gid)
+    for words in (("status",), ("report",)):
+        command = [sys.executable, "-m", "agent", "--config", str(lab), *words]
+        subprocess.run(command, check=True, capture_output=True)
+
+    made = {path.relative_to(data).as_posix(): path.lstat().st_uid for path in data.rglob("*")}
+
+    assert {"martensight.db", "reports/index.html"} <= made.keys()
+    assert set(made.values()) == {nobody.pw_uid}
 
 
 def test_a_share_whose_clock_is_ahead_is_told_by_how_much(lab, tmp_path) -> None:

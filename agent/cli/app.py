@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import platform
 import sys
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,6 +48,9 @@ GROUPS = (
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """Typer's error of wrong use; some versions bring their own copy of Click, so it is asked for."""
+
+CLOCK_STEP_S = 2.0
+"""A folder's time may be as coarse as this on some file systems."""
 
 DONE, SOME_FAILED, WRONG_USE, SAYS_NO = 0, 1, 2, 3
 
@@ -109,10 +114,20 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def settings_of(context: typer.Context) -> Settings:
-    """Read the settings that hold for this call. Raises `BadSettings`."""
+    """Read the settings that hold for this call. Raises `BadSettings`.
+
+    What root makes in the service's folders during the call is left to the service's account.
+    """
     from agent import settings  # noqa: PLC0415 - `agent --help` answers without it
 
-    return settings.read(settings_file_of(context))
+    read = settings.read(settings_file_of(context))
+    if sys.platform != "win32":
+        from agent.host.owner import leave_to_owner  # noqa: PLC0415
+        from agent.host.unit import writable_folders  # noqa: PLC0415
+
+        left = partial(leave_to_owner, writable_folders(read), since_s=time.time() - CLOCK_STEP_S)
+        context.find_root().call_on_close(left)
+    return read
 
 
 def settings_file_of(context: typer.Context) -> Path | None:

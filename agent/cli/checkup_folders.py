@@ -126,6 +126,15 @@ def _data_folder(check: str, folder: Path) -> Iterator[Finding]:
             f"{folder}: cannot be written ({why}); give the account the right to change it.",
         )
         return
+    others = [entry.name for entry in os.scandir(folder) if not os.access(entry, os.W_OK)]
+    if others:
+        yield Finding(
+            check,
+            "wrong",
+            f"{folder}: {', '.join(sorted(others))} cannot be changed: made by another account? "
+            "On Linux agent service install hands all of the folder to the service's.",
+        )
+        return
     yield Finding(check, "right", f"{folder} can be written.")
     if abs(offset_s) > CLOCK_OFF_S:
         yield Finding("clock", "doubtful", _clock(folder, offset_s))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
+from agent.host.owner import hand_over
 from agent.host.unit import ACCOUNT, UNIT, this_machine, unit_for, writable_folders
 
 if TYPE_CHECKING:
@@ -128,31 +129,6 @@ def _make_account(name: str, home: Path, *, make: bool) -> Iterator[str]:
             "--home-dir", str(home), "--shell", "/usr/sbin/nologin", name,
         )  # fmt: skip
         yield f"made the user {name}, who cannot log in"
-
-
-def hand_over(folder: Path, name: str) -> Iterator[str]:
-    """Make a folder the account's own, with all that is in it; links are not followed.
-
-    Raises:
-        WrongUse: The folder cannot be made, or is one that belongs to the system.
-    """
-    import pwd  # noqa: PLC0415 - POSIX alone
-
-    user = pwd.getpwnam(name)
-    if len(folder.parts) < 3:  # noqa: PLR2004 - "/" and one name: /var, /srv, …
-        raise WrongUse(f"{folder}: belongs to the system; name a folder inside it.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        others = [
-            one for one in (folder, *folder.rglob("*"))
-            if one.lstat().st_uid != user.pw_uid
-        ]  # fmt: skip
-        for one in others:
-            os.chown(one, user.pw_uid, user.pw_gid, follow_symlinks=False)
-    except OSError as error:
-        raise WrongUse(f"{folder}: cannot be handed to {name} ({error.strerror}).") from error
-    if others:
-        yield f"{folder} belongs to {name} now"
 
 
 def _let_read(config: Path, name: str) -> Iterator[str]:

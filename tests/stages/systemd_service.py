@@ -128,6 +128,8 @@ def install() -> None:
     )
     again = agent("service", "install")
     assert "wrote" in again, again
+    looked = agent("doctor")  # as the page on operations says: before the first start, as root
+    assert "cannot be" not in looked, looked
     drop_in = Path(f"/etc/systemd/system/{UNIT}.d/stage.conf")
     drop_in.parent.mkdir()
     drop_in.write_text(f"[Service]\nWatchdogSec={WATCHDOG_S}\nRestartSec=1\n", encoding="utf-8")
