@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -136,18 +139,24 @@ def status(
     if as_json:
         print_json(document)
     else:
-        _say_status(document)
+        _say_status(document, partial(_at, zone=ZoneInfo(settings.site.time_zone)))
     raise typer.Exit(DONE)
 
 
-def _say_status(document: dict[str, Any]) -> None:
+def _at(iso: str | None, zone: ZoneInfo) -> str:
+    if iso is None:
+        return "never"
+    return f"{datetime.fromisoformat(iso).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
+def _say_status(document: dict[str, Any], at: Callable[[str | None], str]) -> None:
     running = "running" if document["running"] else "not running"
     console.print(f"Martensight {document['version']}: {running}")
     console.print(f"bundle {document['bundle'] or 'none yet'}, {document['database']}")
-    console.print(f"next report {document['next_report_at']}")
+    console.print(f"next report {at(document['next_report_at'])}")
     for source in document["sources"]:
         online = "online" if source["online"] else "OFFLINE"
-        listed = source["last_scan_at"] or "never"
+        listed = at(source["last_scan_at"])
         console.print(
             f"source {source['name']}: {source['folder']}\n"
             f"    {online}, {source['mode']}, last listed {listed}, "
@@ -159,7 +168,7 @@ def _say_status(document: dict[str, Any]) -> None:
     for job in document["jobs"]:
         how_far = f"{job['done']} of {job['total']}" if job["total"] else "begun"
         said = f"{job['name']}: {job['stage']}, {how_far} {job['note']}".rstrip()
-        console.print(f"{said} (by {job['by']}, since {job['started_at']})", markup=False)
+        console.print(f"{said} (by {job['by']}, since {at(job['started_at'])})", markup=False)
     for problem in document["problems"]:
         console.print(f"! {problem}", markup=False)
 
