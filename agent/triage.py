@@ -38,6 +38,7 @@ class Reason(StrEnum):
     OUT_OF_SCOPE = "out_of_scope"
     UNTRAINED = "untrained"
     CONTROL_SAMPLE = "control_sample"
+    DISAGREEMENT = "disagreement"  # said by a round robin, never by `triage`
 
 
 WAYS = ("subtype", "etchant", "microscope", "objective", "magnification")

@@ -65,6 +65,13 @@ REASONS: dict[str, tuple[str, str]] = {
             "right. Decide as you would any other."
         ),
     ),
+    "disagreement": (
+        marked("People disagree"),
+        marked(
+            "Raters of a round robin did not agree on it, or not with its label. Look at it "
+            "together, with the comparison chart, and say which code holds."
+        ),
+    ),
 }
 """Reason → title, what to do."""
 

@@ -9,13 +9,19 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
+from lab import DAY, SETTINGS, minutes
 from rounds import AT, NAME, Round, lab_in
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
+from test_web import HOME, desk_of
 
 from agent.errors import WrongUse
+from agent.night import write_report
+from agent.night.facts import gather
 from agent.roundrobin import report as reporting
-from agent.roundrobin.campaign import order_of
-from agent.store import Opinion
+from agent.roundrobin.campaign import close, order_of
+from agent.store import ROUND_ROBIN, Decision, Opinion
+from agent.web import create_app
 
 WANTED = reporting.Wanted("Plant 1", "24 Nov 2026")
 
@@ -155,13 +161,13 @@ def test_names_are_on_the_page_only_where_asked_for(played, tmp_path):
 
 
 def test_any_subset_of_raters_can_be_asked_for(played, tmp_path):
-    before = len(played.lab.store.records.all(reporting.RECORD))
+    before = len(played.lab.store.records.all(ROUND_ROBIN))
 
     found = written(played, tmp_path / "r.html", raters=("R01", "R03"))
 
     assert found["agreement"]["code"]["raters"] == 2
     assert "Only R01, R03 of 5 raters" in (tmp_path / "r.html").read_text("utf-8")
-    assert len(played.lab.store.records.all(reporting.RECORD)) == before
+    assert len(played.lab.store.records.all(ROUND_ROBIN)) == before
     with pytest.raises(WrongUse, match=r"no rater 'R99'; there are R01"):
         written(played, tmp_path / "r.html", raters=("R99",))
 
@@ -209,7 +215,77 @@ def test_a_campaign_without_reference_or_ratings_is_reported_too(tmp_path):
 def test_a_report_is_recorded_and_stands_in_the_trail(played, tmp_path):
     written(played, tmp_path / "r.html")
 
-    record = played.lab.store.records.latest(reporting.RECORD, NAME)
+    record = played.lab.store.records.latest(ROUND_ROBIN, NAME)
     assert record.by == "Lea"
     assert record.facts["agreement"]["code"]["raters"] == 5
     assert next(iter(played.lab.store.trail("round_robin.recorded"))).subject == NAME
+
+
+# --- what it feeds ------------------------------------------------------------------------------
+
+
+def test_the_nightly_report_says_how_far_raters_agree(tmp_path):
+    round_ = Round(lab_in(tmp_path), raters=3, images=6)
+    play(round_)
+    before = gather(round_.lab.store, DAY.date(), SETTINGS, now=minutes(24 * 60))
+    found = written(round_, tmp_path / "r.html")
+
+    after = gather(round_.lab.store, DAY.date(), SETTINGS, now=minutes(24 * 60))
+    page = write_report(
+        round_.lab.store, round_.lab.archive, round_.lab.reports, DAY.date(), SETTINGS,
+        now=minutes(24 * 60),
+    )  # fmt: skip
+    round_.lab.store.close()
+
+    kappa = found["agreement"]["code"]["kappa"]["value"]
+    assert before.agreement.raters is None
+    assert after.agreement.raters.code[0] == kappa
+    assert f"kappa {kappa:.2f} (95 % interval" in page.path.read_text("utf-8")
+    assert "3 raters, 6 micrographs, round robin spring" in page.path.read_text("utf-8")
+
+
+def test_what_people_disagree_on_waits_in_the_review_also_where_a_label_holds(tmp_path):
+    round_ = Round(lab_in(tmp_path), raters=2, images=2)
+    store = round_.lab.store
+    for public_id in round_.ids:
+        store.decide(public_id, Decision("code", "Ann", code="G7"), at=AT)
+    for rater, size in (("R01", "7"), ("R02", "8")):
+        seat = seat_of(round_, rater)
+        store.campaigns.rate(seat, 1, Opinion("G", size, "mean"), at=AT)
+        store.campaigns.rate(seat, 2, Opinion("G", "8", "mean"), at=AT)
+
+    disputed = close(store, NAME, by="Lea", at=AT)
+
+    assert disputed == [round_.ids[0]]
+    (waiting,) = store.queue(reason="disagreement")
+    assert (waiting.id, waiting.reasons, waiting.label.code) == (
+        disputed[0],
+        ("disagreement",),
+        "G7",
+    )
+    store.decide(waiting.id, Decision("code", "Bob", code="G8"), at=AT)
+    assert store.queue() == []
+    assert next(iter(store.trail("campaign.disputed"))).facts == {"micrographs": disputed}
+    store.close()
+
+
+def test_a_majority_against_the_reference_is_disputed(tmp_path):
+    round_ = Round(lab_in(tmp_path), raters=2, images=1)
+    for rater in round_.tokens:
+        round_.lab.store.campaigns.rate(seat_of(round_, rater), 1, Opinion("M", "8", "mean"), at=AT)
+
+    assert close(round_.lab.store, NAME, by="Lea", at=AT) == round_.ids
+    round_.lab.store.close()
+
+
+def test_the_page_of_a_disputed_micrograph_says_why_it_is_there(tmp_path):
+    round_ = Round(lab_in(tmp_path), raters=2, images=1)
+    round_.lab.store.campaigns.close(NAME, by="Lea", at=AT)
+    round_.lab.store.campaigns.ask_again(NAME, round_.ids, by="Lea", at=AT)
+
+    with TestClient(create_app(desk_of(round_.lab)), base_url=HOME) as browser:
+        page = browser.get(f"/review/{round_.ids[0]}").text
+        assert "People disagree" in browser.get("/review").text
+    round_.lab.store.close()
+
+    assert "People disagree." in page

@@ -168,12 +168,18 @@ def open_(  # noqa: PLR0917 - each is an option of the command
 
 @roundrobin.command()
 def close(context: typer.Context, name: Name, by: By = "") -> None:
-    """Take no more ratings; the trail keeps a hash of all that were given."""
+    """Take no more ratings; micrographs on which people disagree go into the review queue."""
+    from agent.roundrobin import campaign as campaigns  # noqa: PLC0415 - brings numpy
+
     with store_of(settings_of(context)) as store:
-        store.campaigns.close(name, by=by or _somebody(), at=_now())
+        disputed = campaigns.close(store, name, by=by or _somebody(), at=_now())
         campaign = _campaign(store, name)
     whole = len(campaign.images) * len(campaign.raters)
-    console.print(f"{name} is closed: {campaign.given} of {whole} ratings.", markup=False)
+    console.print(
+        f"{name} is closed: {campaign.given} of {whole} ratings; {len(disputed)} micrographs are "
+        f"disputed and wait in the review. Next: agent roundrobin report {name}",
+        markup=False,
+    )
 
 
 @roundrobin.command()

@@ -12,14 +12,30 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from agent.store import LabelledMicrograph
+    from agent.store import LabelledMicrograph, Record
 
 WINDOW = timedelta(days=90)
 WITHIN = 0.03
 Z95 = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class Raters:
+    """How far people agreed with each other in the newest round robin.
+
+    Args:
+        name: Of the campaign. raters, images: how many.
+        code, subtype: Fleiss' kappa with its 95 % interval, or None where it is not defined.
+    """
+
+    name: str
+    raters: int
+    images: int
+    code: tuple[float, float, float] | None
+    subtype: tuple[float, float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +46,7 @@ class Agreement:
         n: Micrographs that a person gave a code, the model having answered. same: of those.
         blind_n, blind_same: Likewise where the person had not seen the answer.
         two_n, two_same: Micrographs that two people judged, each unseen by the other.
+        raters: The newest round robin, or None where there was none.
     """
 
     n: int
@@ -38,6 +55,7 @@ class Agreement:
     blind_same: int
     two_n: int = 0
     two_same: int = 0
+    raters: Raters | None = None
 
 
 def still_needed(n: int, same: int, *, within: float = WITHIN) -> int:
@@ -59,6 +77,7 @@ def still_needed(n: int, same: int, *, within: float = WITHIN) -> int:
 def agreement(
     labelled: Iterable[LabelledMicrograph],
     pairs: Iterable[tuple[str, str, datetime]] = (),
+    rounds: Iterable[Record] = (),
     *,
     until: datetime,
 ) -> Agreement:
@@ -67,6 +86,7 @@ def agreement(
     Args:
         labelled: What people decided.
         pairs: The codes that two people gave unseen, and when.
+        rounds: What round robins found, oldest first; the newest counts, however old.
         until: An aware instant.
     """
     two = [(one, other) for one, other, at in pairs if until - WINDOW < at <= until]
@@ -86,4 +106,18 @@ def agreement(
         blind_same=sum(one.code == one.model_code for one in blind),
         two_n=len(two),
         two_same=sum(one == other for one, other in two),
+        raters=_raters([one for one in rounds if one.at <= until]),
     )
+
+
+def _raters(rounds: Sequence[Record]) -> Raters | None:
+    if not rounds:
+        return None
+    name, said = rounds[-1].subject, rounds[-1].facts["agreement"]
+
+    def kappa(level: str) -> tuple[float, float, float] | None:
+        found = said[level]["kappa"]
+        return None if found["value"] is None else (found["value"], found["low"], found["high"])
+
+    code = said["code"]
+    return Raters(name, code["raters"], code["images"], kappa("code"), kappa("subtype"))

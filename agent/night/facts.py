@@ -18,7 +18,7 @@ from agent.night.agreement import Agreement, agreement
 from agent.night.outages import Outage, is_free, outages
 from agent.night.period import local, period_of
 from agent.night.trends import CONTROL, Tally, Trend, tally, trends
-from agent.store import OUTAGE, REFUSED
+from agent.store import OUTAGE, REFUSED, ROUND_ROBIN
 from reports import Language, ngettext
 from reports import gettext as _
 
@@ -301,7 +301,12 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         unusable=unusable,
         duplicates=twins,
         sources=sources,
-        agreement=agreement(store.labelled(origin="watch"), store.pairs(), until=until),
+        agreement=agreement(
+            store.labelled(origin="watch"),
+            store.pairs(),
+            store.records.all(ROUND_ROBIN),
+            until=until,
+        ),
         outages=away,
         refused=refused,
         language=settings.language,

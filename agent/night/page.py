@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.archive import Archive
+    from agent.night.agreement import Raters
     from agent.night.facts import Failed, Folder, NightFacts, Seen
     from agent.night.trends import Trend
 
@@ -463,6 +464,29 @@ def _agreement(facts: NightFacts) -> Iterator[Fact]:
         yield Fact(_("Of those without seeing the answer"), _share(found.blind_same, found.blind_n))
     if found.two_n:
         yield Fact(_("Two people, unseen by each other"), _share(found.two_same, found.two_n))
+    if found.raters:
+        yield Fact(_("Raters among each other"), _raters(found.raters))
+
+
+def _raters(found: Raters) -> str:
+    said = _(
+        "Fleiss' kappa {code} for the code, {subtype} for the subtype "
+        "({raters} raters, {images} micrographs, round robin {name})"
+    )
+    return said.format(
+        code=_kappa(found.code),
+        subtype=_kappa(found.subtype),
+        raters=found.raters,
+        images=found.images,
+        name=found.name,
+    )
+
+
+def _kappa(found: tuple[float, float, float] | None) -> str:
+    if found is None:
+        return "–"
+    value, low, high = (decimal(number, ".2f") for number in found)
+    return _("{value} (95 % interval {low} to {high})").format(value=value, low=low, high=high)
 
 
 def _share(same: int, n: int) -> str:

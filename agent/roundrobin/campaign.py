@@ -16,7 +16,7 @@ from agent import accounts
 from agent.errors import WrongUse
 from agent.labelled_folder import key_of
 from agent.roundrobin.choosing import Candidate, is_near
-from agent.roundrobin.panel import Answer, Panel
+from agent.roundrobin.panel import Answer, Panel, image_results
 from agent.store import NewImage, NewRater
 from model import TaxonomyError, taxonomy_from
 
@@ -110,6 +110,27 @@ def invite(store: Store, campaign: Campaign, one: Invited, *, by: str, at: datet
     rater = NewRater(f"R{number:02d}", one.name, one.team, one.account)
     store.campaigns.invite(campaign.name, rater, by=by, at=at)
     return rater.pseudonym
+
+
+def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
+    """Close a campaign, and have the micrographs that raters disagree on looked at again.
+
+    Returns:
+        Public ids of those; they are in the review queue now.
+
+    Raises:
+        WrongUse: No such campaign, or it is not open.
+    """
+    store.campaigns.close(name, by=by, at=at)
+    campaign = store.campaigns.find(name)
+    if campaign is None:
+        raise WrongUse(f"there is no campaign {name!r}.")
+    found = image_results(panel_of(campaign, store.campaigns.ratings(name)))
+    ids = {image.number: image.micrograph for image in campaign.images}
+    disputed = [ids[one.number] for one in found if one.is_disputed]
+    if disputed:
+        store.campaigns.ask_again(name, disputed, by=by, at=at)
+    return disputed
 
 
 def links(

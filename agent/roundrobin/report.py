@@ -17,6 +17,7 @@ from agent.archive import write_whole
 from agent.errors import WrongUse
 from agent.roundrobin.campaign import model_answers, panel_of
 from agent.roundrobin.paper import document_of, report_of
+from agent.store import ROUND_ROBIN
 from model import taxonomy_from
 from reports import Picture
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from agent.roundrobin.panel import Panel
     from agent.store import Campaign, MicrographView, Rating, Store
 
-RECORD = "round_robin"
-"""Kind of the record that every report leaves."""
 FOLDER = "roundrobin"
 """Inside the folder of the reports."""
 COLUMNS = (
@@ -133,7 +132,7 @@ def write(
         }
     )
     if not wanted.raters:
-        store.records.add(RECORD, name, by=by, at=at, facts=document)
+        store.records.add(ROUND_ROBIN, name, by=by, at=at, facts=document)
     return document
 
 

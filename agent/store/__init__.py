@@ -13,6 +13,7 @@ from agent.store.accounts import Account, Accounts, Login
 from agent.store.backup import examine_copy, put_back
 from agent.store.bundles import REFUSED, Promotion, Signature
 from agent.store.campaigns import (
+    ROUND_ROBIN,
     Campaign,
     CampaignImage,
     CampaignRater,
@@ -48,6 +49,7 @@ from agent.store.trail import TrailEntry
 __all__ = [
     "OUTAGE",
     "REFUSED",
+    "ROUND_ROBIN",
     "Account",
     "Accounts",
     "AgentSeen",

@@ -17,7 +17,7 @@ from sqlalchemy import func
 from sqlmodel import col, select
 
 from agent.errors import WrongUse
-from agent.store import labels, trail
+from agent.store import labels, results, trail
 from agent.store.engine import reading, writing
 from agent.store.tables import (
     CampaignImageRow,
@@ -26,6 +26,7 @@ from agent.store.tables import (
     MicrographRow,
     RatingRow,
 )
+from agent.triage import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from agent.store.sources import Whose
 
+ROUND_ROBIN = "round_robin"
+"""Kind of the record that the report of a campaign leaves."""
 CRITERIA = ("mean", "max", "unrecorded")
 
 
@@ -290,6 +293,14 @@ class Campaigns:
             every = _ratings(session, row.id or 0)
             facts = {"ratings": len(every), "sha256": _hash(every)}
             self._tell(session, "campaign.closed", name, by=by, at=at, **facts)
+
+    def ask_again(self, name: str, public_ids: Sequence[str], *, by: str, at: datetime) -> None:
+        """Put micrographs that raters disagree on into the review queue."""
+        with writing(self._engine) as session:
+            _existing(session, self._whose, name)
+            results.ask_again(session, self._whose, public_ids, Reason.DISAGREEMENT)
+            facts = {"micrographs": list(public_ids)}
+            self._tell(session, "campaign.disputed", name, by=by, at=at, **facts)
 
     # --- rating ---
 

@@ -318,14 +318,33 @@ def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
     Returns:
         Smaller comes first; None where nobody needs to look.
     """
-    if row.handling != Handling.REVIEW or row.origin == "import" or not row.reasons:
+    if row.handling != Handling.REVIEW or not row.reasons:
         return None
+    if row.origin == "import" and Reason.DISAGREEMENT not in row.reasons:
+        return None  # its label came with it
     reason = row.reasons[0]
     weight = list(Reason).index(Reason(reason))
     doubt = row.p_value if reason == Reason.STRANGE else row.probability
     inside = min(max(doubt or 0.0, 0.0), 1.0)
     rank = weight * RANKS_PER_REASON + round(inside * (RANKS_PER_REASON - 1))
     return rank - URGENT if urgent else rank
+
+
+def ask_again(session: Session, whose: Whose, public_ids: Sequence[str], reason: Reason) -> None:
+    """Put micrographs into the review queue for one more reason, also where a label holds."""
+    for public_id in public_ids:
+        micrograph = labels.micrograph_of(session, public_id, alone=True)
+        row = session.exec(
+            select(ResultRow).where(ResultRow.micrograph_id == micrograph.id, _is_current())
+        ).first()
+        if row is None:
+            continue
+        asked = {*row.reasons, reason.value}
+        row.reasons = [one.value for one in Reason if one.value in asked]
+        row.handling = Handling.REVIEW.value
+        urgent = specimens.is_urgent(session, whose.site_id, micrograph.order)
+        row.review_rank = rank_of(row, urgent=urgent)
+        session.add(row)
 
 
 # --- asking -------------------------------------------------------------------------------------
