@@ -330,6 +330,7 @@ class Night:
         provenance: What wrote this, from what.
         generated: When this page was written, local time. It alone differs between two writings.
         beside: Files beside the page. older: link to the index.
+        shadow: What a candidate would have answered otherwise, or None where none was asked.
     """
 
     site: str
@@ -359,6 +360,16 @@ class Night:
     generated: str
     beside: tuple[Link, ...]
     older: Link
+    shadow: Shadow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What a candidate would have answered otherwise: one sentence or two, and the gallery."""
+
+    text: str
+    flips: tuple[FlipCard, ...]
+    left_out: str
 
 
 @dataclass(frozen=True, slots=True)

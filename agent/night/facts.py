@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from agent.night.agreement import Agreement, agreement
 from agent.night.outages import Outage, is_free, outages
 from agent.night.period import local, period_of
+from agent.night.shadow import Shadowed, shadowed
 from agent.night.trends import CONTROL, Tally, Trend, tally, trends
 from agent.store import OUTAGE, REFUSED, ROUND_ROBIN
 from reports import Language, ngettext
@@ -226,6 +227,7 @@ class NightFacts:
     language: Language = "en"
     refused: tuple[str, ...] = ()
     """What was said of promoted bundles that could not be loaded."""
+    shadow: Shadowed | None = None
 
     @property
     def running(self) -> bool:
@@ -309,6 +311,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         ),
         outages=away,
         refused=refused,
+        shadow=shadowed(store, until),
         language=settings.language,
     )
 

@@ -8,7 +8,7 @@ in a folder beside it, and the first page says so.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
 from statistics import median_low
@@ -20,6 +20,7 @@ from agent.night.cards import card_of, percent, row_of
 from agent.night.facts import micrographs
 from agent.night.gallery import Embedded, scale_picture
 from agent.night.period import local, local_full, title_of
+from agent.night.shadow import shadow_of
 from agent.night.trends import BASELINE_NIGHTS, BASELINE_SPECIMENS
 from agent.pictures import Palette
 from model import wilson
@@ -128,7 +129,10 @@ def lay_out(
     )
     stamp = local_full(generated, facts.zone)
     more = _more(facts, cards[1:], rows[1:], stamp)
-    night = _night(facts, cards[0], rows[0], more=more, revision=revision, stamp=stamp)
+    night = replace(
+        _night(facts, cards[0], rows[0], more=more, revision=revision, stamp=stamp),
+        shadow=shadow_of(facts.shadow, archive),
+    )
     return Laid(night, more)
 
 

@@ -9,7 +9,7 @@ Nothing here promotes: teaching and judging a candidate change nothing that is a
 from agent.retrain.again import Again, Role, reprocess
 from agent.retrain.bundles import bundle_named, bundles_in, every_bundle, sweep
 from agent.retrain.cases import Collected, collect
-from agent.retrain.impact import Changed, Flip, Impact, impact
+from agent.retrain.impact import Changed, Impact, impact
 from agent.retrain.judging import Demands, Gate, Outcome, held_against, kept
 from agent.retrain.pages import headline_of, keep_impact, sentences_of
 from agent.retrain.progress import Step
@@ -21,7 +21,6 @@ __all__ = [
     "Changed",
     "Collected",
     "Demands",
-    "Flip",
     "Gate",
     "Impact",
     "Outcome",

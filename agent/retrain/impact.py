@@ -2,8 +2,8 @@
 
 In:  a bundle's answers beside those that count, the lab's specification limits. Out: an `Impact`.
 Next: whoever signs for the bundle has to have seen it.
-What a person decided stands, whoever is at work. The other bundle is asked as if it were validated
-as widely as the one at work: how widely it is, is said apart.
+What a person decided stands, whoever is at work. How widely the other bundle is validated is said
+apart.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.orders.assessment import assess, assess_view
-from agent.triage import Handling, Reason
+from agent.orders.flips import Flip, as_validated, flip_of
+from agent.triage import Handling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,37 +23,6 @@ if TYPE_CHECKING:
 
     from agent.orders.assessment import Assessed, Lab
     from agent.store import FieldView, MicrographView, OrderView, Store
-
-AS_VALIDATED = Reason.OUT_OF_SCOPE
-
-
-@dataclass(frozen=True, slots=True)
-class Flip:
-    """One field that another bundle answers otherwise.
-
-    Args:
-        id: Public id. sha256, page: which pixels. name: the file's. order, specimen: of it, or "".
-        before, after: Structure codes, "" for none. could_be, could_be_after: prediction sets.
-        handling, handling_after: "automatic" or "review".
-        strange, strange_after: Flagged as not comparable with the reference images.
-        decided: What a person said of it, "" where nobody did.
-    """
-
-    id: str
-    sha256: str
-    page: int
-    name: str
-    order: str
-    specimen: str
-    before: str
-    after: str
-    could_be: tuple[str, ...]
-    could_be_after: tuple[str, ...]
-    handling: str
-    handling_after: str
-    strange: bool
-    strange_after: bool
-    decided: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,52 +145,10 @@ def impact(
     )
 
 
-def flip_of(before: MicrographView, after: MicrographView) -> Flip | None:
-    """Say how another bundle answers a field otherwise; None where it says the same.
-
-    What a person decided counts whoever is at work; it is said beside.
-    """
-    mine, other = _answer(before), _answer(_as_validated(before, after))
-    if mine == other:
-        return None
-    told = before.process_data
-    label = before.label
-    return Flip(
-        id=before.id,
-        sha256=before.sha256,
-        page=before.page,
-        name=before.path.replace("\\", "/").rsplit("/", 1)[-1],
-        order=told.get("order", ""),
-        specimen=told.get("specimen", ""),
-        before=before.structure_code or "",
-        after=after.structure_code or "",
-        could_be=before.prediction_set,
-        could_be_after=after.prediction_set,
-        handling=before.handling,
-        handling_after=_as_validated(before, after).handling,
-        strange=bool(before.strangeness.get("flagged")),
-        strange_after=bool(after.strangeness.get("flagged")),
-        decided=(label.code or label.strange_kind or label.why or label.kind) if label else "",
-    )
-
-
-def _answer(view: MicrographView) -> tuple[object, ...]:
-    flagged = bool(view.strangeness.get("flagged"))
-    return view.structure_code, frozenset(view.prediction_set), view.handling, flagged
-
-
 def _counted(view: OrderView) -> Iterator[MicrographView]:
     for specimen in view.specimens:
         for prepared in specimen.preparations[-1:]:
             yield from (one.view for one in prepared.fields if not one.superseded)
-
-
-def _as_validated(before: MicrographView, after: MicrographView) -> MicrographView:
-    """Take an answer as if its bundle were validated as widely as the one at work."""
-    others = [word for word in after.reasons if word != AS_VALIDATED]
-    own = [word for word in before.reasons if word == AS_VALIDATED]
-    handling = Handling.REVIEW if others or own else Handling.AUTOMATIC
-    return replace(after, reasons=(*others, *own), handling=handling.value)
 
 
 def _instead(view: OrderView, said: Mapping[str, MicrographView]) -> OrderView:
@@ -230,7 +158,7 @@ def _instead(view: OrderView, said: Mapping[str, MicrographView]) -> OrderView:
         after = said.get(one.view.id)
         if after is None or one.superseded:
             return one
-        told = _as_validated(one.view, after)
+        told = as_validated(one.view, after)
         awaits = told.handling == Handling.REVIEW and one.view.label is None
         # Under the name of the bundle at work: what the lab allows, it allows by name.
         return replace(one, view=replace(told, bundle=one.view.bundle, awaits=awaits))

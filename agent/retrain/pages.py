@@ -6,26 +6,24 @@ Next: whoever signs for the bundle, and whoever audits what was shown.
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import TYPE_CHECKING
 
 import reports
-from agent import pictures
 from agent.archive import write_whole
 from agent.orders.facts import Conformity
+from agent.orders.flips import flip_card
 from agent.orders.paper import TONES
-from reports import FlipCard, ImpactOrder, ImpactPage, Picture, Tone
+from reports import ImpactOrder, ImpactPage, Tone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from agent.archive import Archive
-    from agent.retrain.impact import Changed, Flip, Impact
+    from agent.orders.flips import Flip
+    from agent.retrain.impact import Changed, Impact
 
-SHOWN_PX = 240
-QUALITY = 66
 MOST = 240
 """Flips that are shown where an order's conformity stays; those of the others are shown all."""
 
@@ -57,7 +55,7 @@ def impact_page(found: Impact, archive: Archive, *, site: str, at: str) -> Impac
         tone=Tone.ATTENTION if found.changed or found.unasked else Tone.CALM,
         sentences=sentences_of(found),
         orders=tuple(_order(one, archive) for one in found.changed),
-        flips=tuple(_card(one, archive) for one in found.flips[:MOST]),
+        flips=tuple(flip_card(one, archive) for one in found.flips[:MOST]),
         left_out=_left_out(found.flips),
         mark=found.sha256(),
         generated=at,
@@ -111,46 +109,5 @@ def _order(one: Changed, archive: Archive) -> ImpactOrder:
         before_tone=words[one.before],
         after_tone=words[one.after],
         why=one.why,
-        flips=tuple(_card(flip, archive) for flip in one.flips),
+        flips=tuple(flip_card(flip, archive) for flip in one.flips),
     )
-
-
-def _card(one: Flip, archive: Archive) -> FlipCard:
-    place = ", ".join(
-        part
-        for part in (
-            f"order {one.order}" if one.order else "",
-            f"specimen {one.specimen}" if one.specimen else "",
-        )
-        if part
-    )
-    return FlipCard(
-        id=one.id,
-        name=one.name,
-        place=place,
-        picture=_picture(one, archive),
-        before=one.before,
-        after=one.after,
-        before_more=_more(one.before, one.could_be, one.handling, strange=one.strange),
-        after_more=_more(
-            one.after, one.could_be_after, one.handling_after, strange=one.strange_after
-        ),
-        decided=f"decided {one.decided}" if one.decided else "",
-    )
-
-
-def _more(code: str, could_be: Sequence[str], handling: str, *, strange: bool) -> str:
-    others = [other for other in could_be if other != code]
-    could = f"could be {' or '.join(others)}" if others else ""
-    return ", ".join(filter(None, (could, "strange" if strange else "", handling)))
-
-
-def _picture(one: Flip, archive: Archive) -> Picture | None:
-    try:
-        held = archive.thumbnail_path(one.sha256, one.page).read_bytes()
-        pixels = pictures.fitted(pictures.decode(held), SHOWN_PX)
-    except (OSError, ValueError):
-        return None
-    encoded = base64.b64encode(pictures.encode_jpeg(pixels, quality=QUALITY)).decode()
-    height, width = pixels.shape[:2]
-    return Picture(f"data:image/jpeg;base64,{encoded}", f"Crop of {one.name}", width, height)

@@ -1,0 +1,90 @@
+"""Say what a candidate would have answered otherwise in the last days, for the night's report.
+
+In:  answers that stand beside those that count. Out: `Shadowed`, frozen with the night. Next:
+`page`, which draws the gallery; then a person, who signs for the candidate or does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from agent.orders.flips import Flip, flip_card, flip_of
+from reports import Shadow, ngettext
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agent.archive import Archive
+    from agent.store import Store
+
+JOB = "shadow"
+KEPT, SHOWN = 300, 60
+"""Flips that are frozen with a night, and those that its page has room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """What a candidate answered beside the bundle at work.
+
+    Args:
+        bundle: The candidate. current: at work. days: how far back it was asked.
+        judged: Micrographs that both answered. flipped: of those, answered otherwise.
+        flips: The newest of these.
+    """
+
+    bundle: str
+    current: str
+    days: int
+    judged: int
+    flipped: int
+    flips: tuple[Flip, ...]
+
+
+def shadowed(store: Store, until: datetime) -> Shadowed | None:
+    """Say what the last candidate answered; None where none was asked since the last promotion.
+
+    Args:
+        store: Open.
+        until: End of the night, aware UTC.
+    """
+    asked = [job for job in store.ended_jobs(JOB) if job.facts.get("bundle")]
+    promotions = store.promotions()
+    if not asked or not promotions or not asked[-1].started_at:
+        return None
+    last, current = asked[-1], promotions[0]
+    bundle, days = str(last.facts["bundle"]), int(last.facts.get("days") or 0)
+    if bundle == current.bundle or asked[-1].started_at < current.promoted_at or not days:
+        return None
+    since = until - timedelta(days=days)
+    said = {view.id: view for view in store.answers_of(bundle, since=since)}
+    both = [view for view in store.between(since, until) if view.id in said]
+    flips = [flip for view in reversed(both) if (flip := flip_of(view, said[view.id]))]
+    return Shadowed(bundle, current.bundle, days, len(both), len(flips), tuple(flips[:KEPT]))
+
+
+def shadow_of(told: Shadowed | None, archive: Archive) -> Shadow | None:
+    """Say it as the page does, with pictures."""
+    if told is None or not told.judged:
+        return None
+    days = ngettext("the last day", "the last {n} days", told.days).format(n=told.days)
+    text = _(
+        "{bundle} is not at work. Of {judged} micrographs of {days} it answers {flipped} otherwise "
+        "than {current}. Nothing here counts for an order; whoever signs for it sees first which "
+        "orders it would change (agent models impact {bundle})."
+    ).format(
+        bundle=told.bundle,
+        judged=told.judged,
+        days=days,
+        flipped=told.flipped,
+        current=told.current,
+    )
+    over = told.flipped - SHOWN
+    more = ngettext("{n} more is not shown.", "{n} more are not shown.", over)
+    return Shadow(
+        text=text,
+        flips=tuple(flip_card(one, archive) for one in told.flips[:SHOWN]),
+        left_out=more.format(n=over) if over > 0 else "",
+    )

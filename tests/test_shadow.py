@@ -1,0 +1,210 @@
+"""A candidate is tried beside the bundle at work, and people see what it would say otherwise."""
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+
+import lab as pages_lab
+import pytest
+from lab import DAY, SETTINGS
+from small_lab import Lab, past, twin_of
+
+from agent import settings as settings_of
+from agent.demo.microscope import encoded
+from agent.night import write_report
+from agent.retrain import every_bundle
+from agent.service import run_once
+from agent.service.candidates import Candidates
+from agent.service.place import clock
+from agent.service.problems import Problems
+from agent.service.shadowing import candidate_of, has_news
+from agent.service.workplace import open_store
+from agent.store import Finding
+from agent.triage import Handling, Verdict
+
+CURRENT, NEW = "20261101-0badcafe", "20261125-beefbeef"
+NIGHT = DAY.date()
+LATER = DAY + timedelta(days=1)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A lab with a bundle at work, and three micrographs of the night."""
+    lab = pages_lab.Lab(tmp_path)
+    earlier = DAY - timedelta(days=30)
+    lab.store.promote(CURRENT, by="Ada", reason="first", at=earlier, metrics={})
+    yield lab
+    lab.store.close()
+
+
+def tried(lab, *codes):
+    """Take micrographs that are G8, and have a candidate answer about them; their ids come back."""
+    ids = [lab.take("G8", order="4711", specimen="1") for _ in codes]
+    for one, code in zip(ids, codes, strict=True):
+        prediction = replace(pages_lab.prediction_of(code), bundle=NEW)
+        finding = Finding({}, {}, {}, prediction, Verdict(Handling.AUTOMATIC, ()))
+        assert lab.store.add_result(one, finding, role="shadow", at=DAY)
+    job = lab.store.begin_job("shadow", at=DAY)
+    lab.store.end_job(job, "done", at=DAY, facts={"bundle": NEW, "days": 14})
+    return ids
+
+
+def report(lab, settings=SETTINGS, *, refresh=False):
+    written = write_report(
+        lab.store, lab.archive, lab.reports, NIGHT, settings, now=LATER, refresh=refresh
+    )
+    return written.path.read_text("utf-8")
+
+
+def test_the_report_shows_what_a_candidate_answers_otherwise_with_its_picture(lab):
+    ids = tried(lab, "G8", "G7", "G8")
+
+    page = report(lab)
+
+    section = page.partition('id="shadow"')[2].partition("</section>")[0]
+    assert f"{NEW} is not at work. Of 3 micrographs of the last 14 days it answers 1 otherwise" in (
+        section
+    )
+    assert f'id="f-{ids[1]}"' in section
+    assert ids[0] not in section
+    assert section.count("data:image/jpeg") == 1
+    assert "order 4711, specimen 1" in section
+
+
+def test_the_report_says_so_in_german(lab):
+    tried(lab, "G7")
+
+    page = report(lab, replace(SETTINGS, language="de"))
+
+    assert "Von 1 Aufnahmen der letzten 14 Tage beantwortet es 1 anders" in page
+
+
+def test_once_it_is_at_work_it_is_no_candidate_and_a_frozen_night_stays_as_it_was(lab):
+    tried(lab, "G7")
+    before = report(lab)
+    lab.store.promote(NEW, by="Ada", reason="better", at=LATER, metrics={})
+
+    again = report(lab)
+    anew = report(lab, refresh=True)
+
+    assert again == before
+    assert 'id="shadow"' in before
+    assert 'id="shadow"' not in anew
+
+
+def test_after_a_roll_back_its_old_answers_are_not_shown_again(lab):
+    tried(lab, "G7")
+    for name in (NEW, CURRENT):
+        lab.store.promote(name, by="Ada", reason="r", at=LATER, metrics={})
+
+    assert 'id="shadow"' not in report(lab)
+
+
+def test_without_a_candidate_the_report_has_no_such_part(lab):
+    lab.take("G8")
+
+    assert 'id="shadow"' not in report(lab)
+
+
+# --- which one, and when ------------------------------------------------------------------------
+
+
+def taught(lab, gate, *, at=DAY, candidate=NEW):
+    job = lab.store.begin_job("retrain", at=at)
+    lab.store.end_job(job, gate, at=at, facts={"candidate": candidate, "current": CURRENT})
+
+
+def test_a_recommended_candidate_waits_until_some_bundle_is_promoted(lab):
+    assert candidate_of(lab.store) is None
+    taught(lab, "recommended")
+    assert candidate_of(lab.store) == NEW
+
+    lab.store.promote("another", by="Ada", reason="r", at=LATER, metrics={})
+
+    assert candidate_of(lab.store) is None
+
+
+@pytest.mark.parametrize("gate", ["not_recommended", "not_enough_evidence", "failed"])
+def test_one_that_the_gate_did_not_recommend_is_not_tried(lab, gate):
+    taught(lab, "recommended", at=DAY - timedelta(days=1), candidate="older")
+    taught(lab, gate)
+
+    assert candidate_of(lab.store) is None
+
+
+def test_what_came_since_and_has_no_answer_is_news(lab):
+    since = DAY - timedelta(days=14)
+    tried(lab, "G8")
+    assert not has_news(lab.store, NEW, since=since, now=LATER)
+
+    lab.take("G8")
+
+    assert has_news(lab.store, NEW, since=since, now=LATER)
+
+
+# --- the child ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(taught_lab, tmp_path):
+    """A taught lab with two micrographs of its microscope, and a twin of its bundle."""
+    shutil.copytree(taught_lab.folder, tmp_path / "lab")
+    copy = Lab(tmp_path / "lab")
+    for one in past(1, first_order=5000, seed=3, codes=("G7",)):
+        drawn = one.drawn((280, 210), border=False)
+        (copy.folder / "export" / one.name).write_bytes(encoded(drawn, one.name.rpartition(".")[2]))
+    settings = settings_of.read(copy.folder / "agent.toml", {})
+    (first,) = every_bundle(settings.store.folder)
+    with open_store(settings) as store:
+        run_once(settings, store)
+        yield copy, settings, store, twin_of(first).name
+
+
+def test_a_shadow_stands_beside_what_counts_and_is_asked_once(small, capsys):
+    lab, _, store, name = small
+    before = {view.id: view.result_id for view in store.micrographs()}
+    capsys.readouterr()
+    words = ("reprocess", "--bundle", name, "--shadow", "--days", "14", "--json")
+
+    assert lab.agent(*words) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert lab.agent(*words) == 0
+    second = json.loads(capsys.readouterr().out)
+
+    assert (first["judged"], first["known"], first["flips"]) == (2, 0, [])
+    assert (second["judged"], second["known"]) == (0, 2)
+    assert {view.id: view.result_id for view in store.micrographs()} == before
+    (entry, _) = store.trail("model.shadowed")
+    assert (entry.subject, entry.facts["days"]) == (name, 14)
+
+
+def test_without_an_answer_to_its_orders_nobody_signs_for_a_bundle(small, capsys):
+    lab, _, _, name = small
+    signed = ("models", "promote", name, "--by", "E. Meier", "--reason", "better")
+
+    assert lab.agent(*signed) == 2
+    assert "agent reprocess --bundle" in capsys.readouterr().err
+    assert lab.agent("reprocess", "--bundle", name, "--shadow", "--days", "90") == 0
+    assert lab.agent(*signed) == 0
+
+    assert "of 2 fields that count and both bundles answered, 0 are answered otherwise" in (
+        capsys.readouterr().out
+    )
+
+
+def test_the_agent_tries_a_recommended_candidate_by_itself(small):
+    _, settings, store, name = small
+    shadow_days = settings.retrain.model_copy(update={"shadow_days": 14})
+    settings = settings.model_copy(update={"retrain": shadow_days})
+    at = clock()
+    job = store.begin_job("retrain", at=at)
+    store.end_job(job, "recommended", at=at, facts={"candidate": name})
+    candidates = Candidates(settings, store, now=clock, problems=(problems := Problems()))
+
+    candidates.shadow()
+    candidates.shadow()
+
+    assert problems.all() == []
+    assert [job.facts["judged"] for job in store.ended_jobs("shadow")] == [2]
+    assert len(list(store.answers_of(name))) == 2
