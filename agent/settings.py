@@ -312,6 +312,15 @@ class Retrain(_Section):
     min_new_labels: int = Field(
         20, ge=1, description="Fewer new labels than this are said to be too few."
     )
+    learns_from: tuple[Literal["blind", "imported", "confirmed", "seen"], ...] = Field(
+        ("blind", "imported", "confirmed"),
+        min_length=1,
+        description='Labels that count; "seen": one person, with the model\'s answer in view.',
+    )
+    leave_out_doubted: bool = Field(
+        default=True,
+        description="Labels in doubt wait for a second look before they are learned from.",
+    )
     max_loss_points: float = Field(
         3.0, ge=0, description="Accuracy (points) a candidate may lose at the interval's far end."
     )

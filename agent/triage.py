@@ -39,6 +39,7 @@ class Reason(StrEnum):
     UNTRAINED = "untrained"
     CONTROL_SAMPLE = "control_sample"
     DISAGREEMENT = "disagreement"  # said by a round robin, never by `triage`
+    DOUBTED_LABEL = "doubted_label"  # said by `retrain`, never by `triage`
 
 
 WAYS = ("subtype", "etchant", "microscope", "objective", "magnification")

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from model.comparison import Comparison, Finding, compare
     from model.conformal import alarm_rate_in_words, alarm_rate_warnings
     from model.converting import convert
-    from model.dataset import Example, Split, folds, split
+    from model.dataset import Example, Split, fingerprint, folds, split
+    from model.doubt import Doubt, doubts
     from model.duel import Duel, Matter, duelling
     from model.frame import Field
+    from model.inspection import Inspected, inspecting
     from model.intervals import Estimate, at_most, bootstrap, wilson
+    from model.leakage import joined, twins
     from model.leave_out import leave_out
     from model.metrics import NOT_TAUGHT, Evaluation, evaluate, not_taught
     from model.plan import Plan, quick_plan
@@ -41,12 +44,14 @@ _WHERE = {
     "Check": "checks",
     "Classifier": "classify",
     "Comparison": "comparison",
+    "Doubt": "doubt",
     "Duel": "duel",
     "Estimate": "intervals",
     "Evaluation": "metrics",
     "Example": "dataset",
     "Field": "frame",
     "Finding": "comparison",
+    "Inspected": "inspection",
     "Manifest": "bundle",
     "Matter": "duel",
     "Plan": "plan",
@@ -62,15 +67,20 @@ _WHERE = {
     "choose_engine": "runtime",
     "compare": "comparison",
     "convert": "converting",
+    "doubts": "doubt",
     "duelling": "duel",
     "evaluate": "metrics",
+    "fingerprint": "dataset",
     "folds": "dataset",
+    "inspecting": "inspection",
+    "joined": "leakage",
     "leave_out": "leave_out",
     "not_taught": "metrics",
     "quick_plan": "plan",
     "read_manifest": "bundle",
     "split": "dataset",
     "train": "training",
+    "twins": "leakage",
     "verify_bundle": "bundle",
     "wilson": "intervals",
 }
@@ -81,12 +91,14 @@ __all__ = [
     "Check",
     "Classifier",
     "Comparison",
+    "Doubt",
     "Duel",
     "Estimate",
     "Evaluation",
     "Example",
     "Field",
     "Finding",
+    "Inspected",
     "Manifest",
     "Matter",
     "ModelError",
@@ -110,9 +122,13 @@ __all__ = [
     "compare",
     "convert",
     "default_taxonomy",
+    "doubts",
     "duelling",
     "evaluate",
+    "fingerprint",
     "folds",
+    "inspecting",
+    "joined",
     "leave_out",
     "load_taxonomy",
     "not_taught",
@@ -121,6 +137,7 @@ __all__ = [
     "split",
     "taxonomy_from",
     "train",
+    "twins",
     "verify_bundle",
     "wilson",
 ]

@@ -238,6 +238,14 @@ class Classifier:
         """
         return self._known.require(self.alpha)
 
+    def known_embeddings(self) -> dict[str, NDArray[np.float32]]:
+        """Give what the frozen network made of every field it knows as ordinary, key → (d,)."""
+        return self._known.embeddings()
+
+    def glance(self, field: Field) -> tuple[NDArray[np.float32], Strangeness]:
+        """Give what the frozen network makes of a field, (d,), and how strange it is."""
+        return self._known.glance(field, self.alpha)
+
     def classify(self, fields: Sequence[Field]) -> list[Prediction]:
         """Answer for every field; which fields come together changes no answer.
 

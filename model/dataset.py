@@ -8,6 +8,7 @@ and examples that already had a side keep it when new ones come.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -70,6 +71,12 @@ class Split:
         """Give the keys of each side, sorted, for a bundle."""
         sides = zip(SIDES, (self.train, self.validation, self.test), strict=True)
         return {side: tuple(sorted(e.key for e in examples)) for side, examples in sides}
+
+
+def fingerprint(examples: Iterable[Example]) -> str:
+    """Name a data set by what is in it: another image, code or criterion, another name."""
+    told = sorted((e.key, e.code, e.criterion) for e in examples)
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def split(

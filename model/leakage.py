@@ -7,16 +7,17 @@ the hash alone does not find it; its fine texture does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from model.dataset import Example
     from model.frame import Field
 
 _FINE, _BROAD = 64, 8
@@ -27,6 +28,10 @@ _NO_TEXTURE = 1e-3
 
 SAME = 0.9
 """Correlation from which two textures are one; those of different places stay below 0.2."""
+
+
+_TOGETHER = 512
+"""Signatures that are compared with all others at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,39 @@ def near_duplicates(looked: Sequence[Looked]) -> list[tuple[str, str]]:
         return []
     likeness = np.stack([o.signature for o in tested]) @ np.stack([o.signature for o in learned]).T
     return [(learned[j].key, tested[i].key) for i, j in np.argwhere(likeness >= SAME)]
+
+
+def twins(signatures: Sequence[NDArray[np.float32]]) -> Iterator[tuple[int, int]]:
+    """Give the places of every two signatures that show the same place, the smaller first."""
+    if not signatures:
+        return
+    all_of_them = np.stack(signatures)
+    for start in range(0, len(all_of_them), _TOGETHER):
+        likeness = all_of_them[start : start + _TOGETHER] @ all_of_them.T
+        for row, other in np.argwhere(likeness >= SAME).tolist():
+            if start + row < other:
+                yield start + row, other
+
+
+def joined(examples: Sequence[Example], pairs: Iterable[tuple[int, int]]) -> list[Example]:
+    """Give examples that show the same place one group, with all others of their specimens.
+
+    Args:
+        examples: Any.
+        pairs: Places of two that show the same place, from `twins`.
+    """
+    leads_to: dict[str, str] = {}
+
+    def first_of(group: str) -> str:
+        while group in leads_to:
+            group = leads_to[group]
+        return group
+
+    for one, other in pairs:
+        ends = sorted({first_of(examples[one].group), first_of(examples[other].group)})
+        for end in ends[1:]:
+            leads_to[end] = ends[0]
+    return [replace(example, group=first_of(example.group)) for example in examples]
 
 
 def _block_means(grey: NDArray[np.float32], cells: int) -> NDArray[np.float32]:

@@ -239,7 +239,18 @@ class Known:
             alpha: Share of good fields that may be flagged. With too few known fields for it
                 nothing can be flagged, and the sentence says so (`require` refuses it).
         """
-        return [self._judged(self._looker.look(field), field, alpha) for field in fields]
+        return [self.glance(field, alpha)[1] for field in fields]
+
+    def glance(self, field: Field, alpha: float) -> tuple[NDArray[np.float32], Strangeness]:
+        """Give a field's embedding, (d,) of length one, and how strange it is, from one look."""
+        seen = self._looker.look(field)
+        embedding = unit(seen.whole[-1][None])[0].astype(np.float32)
+        return embedding, self._judged(seen, field, alpha)
+
+    def embeddings(self) -> dict[str, NDArray[np.float32]]:
+        """Give the embedding of every known field by its key, (d,) of length one."""
+        keys = [key for key, _ in self._examples]
+        return dict(zip(keys, self._embeddings, strict=True))
 
     def defects(self, field: Field) -> tuple[Defect, ...]:
         """Name what is wrong with a field's picture or preparation; () where nothing is.

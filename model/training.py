@@ -22,7 +22,7 @@ from model.bundle import Contents, write_bundle
 from model.calibration import conformal_level, temperature
 from model.classify import Classifier
 from model.companions import SEEN_BY_CLASSIFIER
-from model.dataset import Split, accepted, folds, split
+from model.dataset import Split, accepted, fingerprint, folds, split
 from model.errors import ModelError, TrainingError
 from model.fitting import Lesson, fit_whole
 from model.frame import augmented
@@ -207,6 +207,7 @@ def train(
                 "engine": engine.label,
                 "versions": _versions(),
                 "data": _digest(plan, sides),
+                "data_set": _data_set(sides),
                 "strangeness": ordinary.in_short(),
             },
             eyes=eyes,
@@ -435,6 +436,18 @@ def _digest(plan: Plan, sides: Split) -> str:
     plan_json = plan.as_json() | {"taxonomy": plan.taxonomy.as_json(), "epochs": 0}
     labels = sorted((e.key, e.code, e.weight) for e in sides.train + sides.validation)
     return hashlib.sha256(json.dumps([plan_json, labels], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _data_set(sides: Split) -> dict[str, Any]:
+    """Name what was learned from and what was tested on, and say what labels they carry."""
+    learned = sides.train + sides.validation
+    return {
+        "all": fingerprint(learned + sides.test),
+        "learned": fingerprint(learned),
+        "test": fingerprint(sides.test),
+        "codes": dict(Counter(e.code for e in learned + sides.test)),
+        "criteria": dict(Counter(e.criterion for e in learned + sides.test)),
+    }
 
 
 def _seed(plan: Plan, what: str) -> int:

@@ -72,8 +72,23 @@ REASONS: dict[str, tuple[str, str]] = {
             "together, with the comparison chart, and say which code holds."
         ),
     ),
+    "doubted_label": (
+        marked("Label in doubt"),
+        marked(
+            "It was given a code before, and something speaks against it. Decide without having "
+            "seen it: what you say now is what the next model learns from."
+        ),
+    ),
 }
 """Reason → title, what to do."""
+
+DOUBTS: dict[str, str] = {
+    "twin": marked("Another micrograph shows the same place and was given another code."),
+    "label": marked("Micrographs that look like this one were given another code."),
+    "stranger": marked("It is not comparable with the reference images of its code."),
+    "contested": marked("It was imported with another code than somebody had given it."),
+}
+"""Why a label is doubted; none of them leads, since it is decided again unseen."""
 
 FILE_CODES: dict[str, tuple[str, str]] = {
     "empty": (marked("Empty file"), marked("Export it again.")),
@@ -165,6 +180,11 @@ def reason(word: str) -> tuple[str, str]:
 def file_code(word: str) -> tuple[str, str]:
     """Say what a file's reason code means and what to do."""
     return _both(FILE_CODES.get(word, (_plain(word), marked("See the sentence beside it."))))
+
+
+def doubt(word: str) -> str:
+    """Say why a label is doubted; an unknown word speaks for itself."""
+    return _(DOUBTS.get(word, _plain(word)))
 
 
 def strange_kind(word: str) -> str:

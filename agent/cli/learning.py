@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
@@ -109,6 +110,7 @@ TITLES = {
     "strangeness": "Learning what is ordinary",
     "evaluation": "Testing",
     "comparison": "Comparing",
+    "hygiene": "Looking at the labels",
     "reprocess": "Judging again",
     "bundle": "Bundle",
 }
@@ -318,19 +320,25 @@ def teach(settings: Settings, store: Store, plan: Plan) -> Path:
     from model import train as teach_bundle  # noqa: PLC0415
 
     archive = Archive(settings.store.folder)
-    collected = collect(store, archive, plan.taxonomy, group_by=plan.group_by)
+    collected = collect(
+        store,
+        archive,
+        plan.taxonomy,
+        group_by=plan.group_by,
+        learns_from=settings.retrain.learns_from,
+    )
     say_collected(collected)
     if not collected.examples:
         raise WrongUse("nothing is labelled yet; name a labelled folder: agent train FOLDER.")
     say_groups(collected.examples, plan.group_by)
     current = store.current_bundle()
-    kept = read_manifest(bundle_named(settings.store.folder, current)).split if current else None
+    manifest = read_manifest(bundle_named(settings.store.folder, current)) if current else None
     bundle: Path | None = None
     steps = teach_bundle(
-        collected.examples,
+        collected.for_training(manifest),
         plan,
         bundles_in(settings.store.folder),
-        kept=kept,
+        kept=collected.sides(manifest),
         recipe=RECIPE,
         now=clock(),
     )
@@ -442,12 +450,22 @@ def _learned(settings: Settings, store: Store) -> Outcome:
 
 
 def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
+    from agent.retrain import Cleaned, cleaned  # noqa: PLC0415
     from agent.service.retraining import lesson_of  # noqa: PLC0415
 
-    lesson = lesson_of(settings, store)
-    collected, current, new = lesson.collected, lesson.manifest.name, lesson.new
-    wanted = settings.retrain.min_new_labels
-    say_collected(collected)
+    lesson, wanted = lesson_of(settings, store), settings.retrain.min_new_labels
+    say_collected(lesson.collected)
+    clean = end_of(
+        cleaned(
+            lesson.collected,
+            lesson.current,
+            leave_out=settings.retrain.leave_out_doubted,
+            alpha=settings.strangeness.alpha,
+        ),
+        Cleaned,
+    )
+    collected, current = clean.collected, lesson.manifest.name
+    new = len(collected.new_since(lesson.manifest))
     if json:
         say.print_json(
             {
@@ -455,6 +473,8 @@ def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
                 "codes": dict(collected.codes),
                 "new_labels": new,
                 "wanted": wanted,
+                "left_out": dict(collected.left_out),
+                "doubted": [asdict(one) for one in clean.doubts],
             }
         )
         return
@@ -463,6 +483,12 @@ def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
         f"{len(collected.examples)} labelled micrographs, {new} of them new since {current}; "
         f"at least {wanted} new ones are wanted.",
         markup=False,
+    )
+    if said := clean.sentence():
+        say.console.print(f"In doubt: {said}", markup=False)
+    say.table(
+        ("in doubt", "given", "perhaps", "why"),
+        [(one.key[:16], one.code, one.likely, one.kind) for one in clean.doubts],
     )
 
 

@@ -1,14 +1,15 @@
 """Learn from what people said: labelled crops become a candidate, and a gate says why or why not.
 
-`cases` gathers what there is to learn from, `teaching` teaches a candidate, `judging` holds it
-against the bundle at work, `again` judges old micrographs with another bundle, `bundles` finds them
-by name, `record` writes down how one was taught.
+`cases` gathers what there is to learn from, `hygiene` doubts it, `teaching` teaches a candidate,
+`judging` holds it against the bundle at work, `again` judges old micrographs with another bundle,
+`bundles` finds them by name, `record` writes down how one was taught.
 Nothing here promotes: teaching and judging a candidate change nothing that is at work.
 """
 
 from agent.retrain.again import Again, Role, reprocess
 from agent.retrain.bundles import bundle_named, bundles_in, every_bundle, sweep
-from agent.retrain.cases import Collected, collect
+from agent.retrain.cases import LEARNS_FROM, Collected, collect
+from agent.retrain.hygiene import Cleaned, cleaned, send_back
 from agent.retrain.impact import Changed, Impact, impact
 from agent.retrain.judging import Demands, Gate, Outcome, held_against, kept
 from agent.retrain.pages import headline_of, keep_impact, sentences_of
@@ -17,8 +18,10 @@ from agent.retrain.record import keep_record, write_figures
 from agent.retrain.teaching import plan_of, retrain
 
 __all__ = [
+    "LEARNS_FROM",
     "Again",
     "Changed",
+    "Cleaned",
     "Collected",
     "Demands",
     "Gate",
@@ -28,6 +31,7 @@ __all__ = [
     "Step",
     "bundle_named",
     "bundles_in",
+    "cleaned",
     "collect",
     "every_bundle",
     "headline_of",
@@ -39,6 +43,7 @@ __all__ = [
     "plan_of",
     "reprocess",
     "retrain",
+    "send_back",
     "sentences_of",
     "sweep",
     "write_figures",

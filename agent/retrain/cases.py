@@ -1,11 +1,13 @@
 """Gather what people said: labelled crops of the archive, as a network learns from them.
 
-In:  label rows, archived crops. Out: `Collected`. Next: `teaching`.
+In:  label rows, archived crops. Out: `Collected`. Next: `hygiene`, `teaching`.
+Who sees an answer leans to it. So a label counts if it was given without the model's answer in
+view, came with an import, or is what two people say; the lab may settle on more or less.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,12 +16,22 @@ from agent.labelled_folder import key_of, loader, slices_of
 from model import Example, TaxonomyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from agent.archive import Archive
-    from agent.store import Store
+    from agent.store import LabelledMicrograph, Store
     from model import Manifest, Taxonomy
+
+LEARNS_FROM = ("blind", "imported", "confirmed")
+"""How a label may have come about to be learned from; "seen" is the fourth."""
+
+_NOT_LEARNED = {
+    "blind": "said without the answer in view",
+    "imported": "imported",
+    "confirmed": "said by two people",
+    "seen": "said by one person with the model's answer in view",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +43,11 @@ class Collected:
         codes: Structure code → how many.
         left_out: Why → how many labelled micrographs are not among them.
         corrected: Keys of those where a person said another code than the model before.
-        vouched: Keys of those where two people said the same.
+        vouched: Keys of those where two people said the same, or one again after a doubt.
+        control: Keys of control samples: tested on, never learned from.
+        contested: Keys of those whose import says otherwise than somebody had said.
         strange: Kind → micrographs that people called strange.
+        labels: Key → public id and number of the label.
     """
 
     examples: tuple[Example, ...]
@@ -40,15 +55,43 @@ class Collected:
     left_out: Mapping[str, int]
     corrected: frozenset[str] = frozenset()
     vouched: frozenset[str] = frozenset()
+    control: frozenset[str] = frozenset()
+    contested: frozenset[str] = frozenset()
     strange: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def new_since(self, manifest: Manifest) -> tuple[Example, ...]:
         """Say which of them the bundle has never seen, not even in its test."""
         seen = {key for keys in manifest.split.values() for key in keys}
         return tuple(example for example in self.examples if example.key not in seen)
 
+    def sides(self, manifest: Manifest | None) -> dict[str, tuple[str, ...]]:
+        """Say which side of the split they have already, side → keys.
 
-def collect(store: Store, archive: Archive, taxonomy: Taxonomy, *, group_by: str = "") -> Collected:
+        What a bundle was tested on stays a test, and control samples become one. A specimen that
+        is learned from already is not: `for_training` leaves its control samples out.
+
+        Args:
+            manifest: Of the bundle at work, or None.
+        """
+        kept = dict(manifest.split) if manifest else {}
+        return kept | {"test": (*kept.get("test", ()), *sorted(self.control))}
+
+    def for_training(self, manifest: Manifest | None) -> tuple[Example, ...]:
+        """Give the examples without control samples of specimens that are learned from."""
+        learned = manifest.learned_from if manifest else frozenset()
+        groups = {e.group for e in self.examples if e.key in learned}
+        return tuple(e for e in self.examples if e.key not in self.control or e.group not in groups)
+
+
+def collect(
+    store: Store,
+    archive: Archive,
+    taxonomy: Taxonomy,
+    *,
+    group_by: str = "",
+    learns_from: Collection[str] = LEARNS_FROM,
+) -> Collected:
     """Gather every micrograph that somebody gave a structure code, with its archived crop.
 
     Args:
@@ -57,40 +100,72 @@ def collect(store: Store, archive: Archive, taxonomy: Taxonomy, *, group_by: str
         taxonomy: Codes outside it are counted, not learned.
         group_by: A column of the process data that must not be on two sides of a split, instead of
             the specimen.
+        learns_from: Which labels count: some of "blind", "imported", "confirmed" and "seen".
     """
-    examples = []
-    codes: Counter[str] = Counter()
+    taken: list[LabelledMicrograph] = []
     left_out: Counter[str] = Counter()
     for one in store.labelled():
-        reason = _why_not(one.code, one.recipe, archive.crop_path(one.sha256, one.page), taxonomy)
-        if reason or one.code is None:
+        reason = _why_not(one, archive.crop_path(one.sha256, one.page), taxonomy, learns_from)
+        if reason:
             left_out[reason] += 1
-            continue
-        codes[one.code] += 1
-        examples.append(
-            Example(
-                key=key_of(one.sha256, one.page),
-                code=one.code,
-                group=str({**one.process_extra, **one.process_data}.get(group_by) or one.group),
-                load=loader(
-                    archive,
-                    one.sha256,
-                    one.page,
-                    one.um_per_px,
-                    one.process_data.get("microscope", ""),
-                ),
-                criterion=one.criterion,
-                slices=slices_of(one.process_data),
-            )
-        )
-    return Collected(tuple(examples), dict(codes), dict(left_out))
+        else:
+            taken.append(one)
+    strange: dict[str, list[Example]] = defaultdict(list)
+    for one in store.labelled(kinds=("strange",)):
+        if one.recipe == RECIPE and archive.crop_path(one.sha256, one.page).is_file():
+            strange[one.strange_kind or "other"].append(_example(one, archive, group_by))
+    return Collected(
+        examples=tuple(_example(one, archive, group_by) for one in taken),
+        codes=dict(Counter(one.code or "" for one in taken)),
+        left_out=dict(left_out),
+        corrected=_keys(one for one in taken if one.seen_code not in (None, one.code)),
+        vouched=_keys(one for one in taken if one.is_confirmed or one.was_checked),
+        control=_keys(one for one in taken if one.is_control),
+        contested=_keys(one for one in taken if one.is_contested),
+        strange={kind: tuple(some) for kind, some in strange.items()},
+        labels={key_of(one.sha256, one.page): (one.id, one.label_id) for one in taken},
+    )
 
 
-def _why_not(code: str | None, recipe: str, crop: Path, taxonomy: Taxonomy) -> str:
+def _keys(some: Iterable[LabelledMicrograph]) -> frozenset[str]:
+    return frozenset(key_of(one.sha256, one.page) for one in some)
+
+
+def _example(one: LabelledMicrograph, archive: Archive, group_by: str) -> Example:
+    told = {**one.process_extra, **one.process_data}
+    return Example(
+        key=key_of(one.sha256, one.page),
+        code=one.code or "",
+        group=str(told.get(group_by) or one.group),
+        load=loader(
+            archive, one.sha256, one.page, one.um_per_px, one.process_data.get("microscope", "")
+        ),
+        criterion=one.criterion,
+        slices=slices_of(one.process_data),
+    )
+
+
+def _why_not(
+    one: LabelledMicrograph, crop: Path, taxonomy: Taxonomy, learns_from: Collection[str]
+) -> str:
     try:
-        taxonomy.parse(code or "")
+        taxonomy.parse(one.code or "")
     except TaxonomyError:
-        return f"{code} is not in the taxonomy"
-    if recipe != RECIPE:
-        return f"cut by recipe {recipe}, not {RECIPE}: import it again"
-    return "" if crop.is_file() else "its crop is no longer in the archive"
+        return f"{one.code} is not in the taxonomy"
+    if one.recipe != RECIPE:
+        return f"cut by recipe {one.recipe}, not {RECIPE}: import it again"
+    if not crop.is_file():
+        return "its crop is no longer in the archive"
+    if one.is_doubted:
+        return "doubted, and nobody has looked again (agent review list --reason doubted_label)"
+    ways = _ways(one)
+    return "" if ways & set(learns_from) else f"{_NOT_LEARNED[min(ways)]} (retrain.learns_from)"
+
+
+def _ways(one: LabelledMicrograph) -> set[str]:
+    """Say how a label came about."""
+    if one.label_origin == "import":
+        way = "imported"
+    else:
+        way = "blind" if one.blind or one.seen_code is None else "seen"
+    return {way, "confirmed"} if one.is_confirmed else {way}

@@ -6,25 +6,30 @@ promotes or does not. Nothing here promotes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from agent.imaging.crop import RECIPE
-from agent.retrain.judging import held_against, keep, outcome_of
+from agent.retrain.hygiene import cleaned
+from agent.retrain.judging import Demands, held_against, keep, outcome_of
 from agent.retrain.progress import Step
 from model import Finding, Plan, read_manifest, taxonomy_from, train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from datetime import datetime
     from pathlib import Path
 
     from agent.retrain.cases import Collected
-    from agent.retrain.judging import Demands, Outcome
-    from model import Comparison, Manifest, Progress
+    from agent.retrain.hygiene import Cleaned
+    from agent.retrain.judging import Outcome
+    from model import Manifest, Progress
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 def plan_of(manifest: Manifest, *, epochs: int = 0) -> Plan:
@@ -52,6 +57,7 @@ def retrain(
     min_new: int,
     now: datetime,
     demands: Demands | None = None,
+    leave_out_doubted: bool = True,
 ) -> Iterator[Step | Outcome]:
     """Teach a candidate and hold it against the bundle at work, on images neither learned from.
 
@@ -63,56 +69,81 @@ def retrain(
         min_new: With fewer new labels than this nothing is taught.
         now: Aware UTC.
         demands: What the lab asks of a candidate.
+        leave_out_doubted: Whether labels in doubt are left out.
 
     Yields:
         `Step`s, last an `Outcome`.
     """
+    demands = demands or Demands()
     manifest = read_manifest(current)
+    if (n := len(collected.new_since(manifest))) < min_new:
+        yield _too_few(n, min_new, manifest)
+        return
+    clean = yield from _until(
+        cleaned(collected, current, leave_out=leave_out_doubted, alpha=demands.alpha)
+    )
+    collected = clean.collected
     new = collected.new_since(manifest)
     if len(new) < min_new:
-        yield _too_few(len(new), min_new, manifest)
+        yield _too_few(len(new), min_new, manifest, clean)
         return
     candidate: Path | None = None
     for progress in train(
-        collected.examples, plan, bundles, kept=manifest.split, recipe=RECIPE, now=now
+        collected.for_training(manifest),
+        plan,
+        bundles,
+        kept=collected.sides(manifest),
+        recipe=RECIPE,
+        now=now,
     ):
         candidate = progress.bundle or candidate
         yield _step(progress)
     if candidate is None:
         raise RuntimeError("training ended without a bundle")
-    comparison: Comparison | None = None
-    for step in held_against(current, candidate, collected, demands):
-        if isinstance(step, Step):
-            yield step
-        else:
-            comparison = step
-    if comparison is None:
-        raise RuntimeError("the comparison ended without saying how")
+    comparison = yield from _until(held_against(current, candidate, collected, demands))
     outcome = outcome_of(
         comparison.finding,
-        comparison.sentence,
+        _with_doubts(comparison.sentence, clean),
         candidate=candidate.name,
         current=manifest.name,
-        numbers={**comparison.numbers, "new_labels": len(new)},
+        numbers={**comparison.numbers, "new_labels": len(new), **_doubted(clean)},
     )
     keep(candidate, outcome)
     log.info("model.trained", bundle=candidate.name, current=manifest.name, gate=str(outcome.gate))
     yield outcome
 
 
+def _until(steps: Iterator[Step | T]) -> Generator[Step, None, T]:
+    """Pass steps on, and give what they end with."""
+    for told in steps:
+        if not isinstance(told, Step):
+            return told
+        yield told
+    raise RuntimeError("a long job ended without saying how")
+
+
 def _step(progress: Progress) -> Step:
     return Step(progress.stage, progress.done, progress.total, progress.note)
 
 
-def _too_few(new: int, min_new: int, manifest: Manifest) -> Outcome:
+def _too_few(new: int, min_new: int, manifest: Manifest, clean: Cleaned | None = None) -> Outcome:
     sentence = (
         f"Not enough evidence: {new} new label{'s' if new != 1 else ''} since {manifest.name}, "
         f"at least {min_new} are wanted (retrain.min_new_labels)."
     )
     return outcome_of(
         Finding.NOT_ENOUGH_EVIDENCE,
-        sentence,
+        _with_doubts(sentence, clean),
         candidate="",
         current=manifest.name,
-        numbers={"new_labels": new},
+        numbers={"new_labels": new, **_doubted(clean)},
     )
+
+
+def _with_doubts(sentence: str, clean: Cleaned | None) -> str:
+    said = clean.sentence() if clean else ""
+    return f"{sentence} In doubt, to be looked at again: {said.rstrip('.')}." if said else sentence
+
+
+def _doubted(clean: Cleaned | None) -> dict[str, Any]:
+    return {"doubted": [asdict(one) for one in clean.doubts]} if clean else {}

@@ -24,13 +24,14 @@ from agent.retrain import (
     keep_record,
     plan_of,
     retrain,
+    send_back,
     sweep,
 )
 from agent.service.jobs import supervised
 from agent.service.lock import TeachLock
 from agent.service.place import clock
 from agent.service.workplace import demands_of, open_store
-from model import read_manifest
+from model import Doubt, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,7 +80,13 @@ def lesson_of(settings: Settings, store: Store) -> Lesson:
     manifest = read_manifest(current)
     plan = plan_of(manifest, epochs=settings.retrain.epochs)
     archive = Archive(settings.store.folder)
-    collected = collect(store, archive, manifest.taxonomy, group_by=plan.group_by)
+    collected = collect(
+        store,
+        archive,
+        manifest.taxonomy,
+        group_by=plan.group_by,
+        learns_from=settings.retrain.learns_from,
+    )
     return Lesson(current, manifest, plan, collected)
 
 
@@ -110,10 +117,20 @@ def learn(settings: Settings) -> Iterator[Step | Outcome]:
         min_new=settings.retrain.min_new_labels,
         now=now,
         demands=demands_of(settings, lesson.plan.taxonomy, now=now),
+        leave_out_doubted=settings.retrain.leave_out_doubted,
     ):
-        if isinstance(news, Outcome) and news.candidate:
-            keep_record(bundles / news.candidate)
+        if isinstance(news, Outcome):
+            if news.candidate:
+                keep_record(bundles / news.candidate)
+            with open_store(settings) as store:
+                _send_back(store, lesson.collected, news)
         yield news
+
+
+def _send_back(store: Store, collected: Collected, outcome: Outcome) -> None:
+    """Have labels that are in doubt looked at again."""
+    doubted = [Doubt(**one) for one in outcome.numbers.get("doubted", ())]
+    send_back(store, collected, doubted, by="agent retrain", at=clock())
 
 
 def learning(

@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
+import sqlalchemy
+from sqlalchemy import and_
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from agent.errors import AgentError, WrongUse
 from agent.settings import PROCESS_COLUMNS
 from agent.store import trail, votes
 from agent.store.tables import LabelRow, MicrographRow, ResultRow
+from agent.triage import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 
 KINDS = ("code", "strange", "unusable", "cannot_tell")
 UNDO = "undo"
+DOUBT = "doubt"
+"""A row that takes nothing back: the label holds, and somebody should look again."""
+NO_DECISION = (UNDO, DOUBT)
 CRITERIA = ("mean", "max", "unrecorded")
 
 
@@ -103,6 +110,11 @@ class LabelledMicrograph:
         origin: "watch", "import" or "api", of the micrograph.
         um_per_px: Its scale, µm per pixel, or None. recipe: that cut it. labelled_at: when.
         model_code: What the current result says, or None. blind: the rater had not seen it.
+        label_origin: "review", "import" or "api", of the label.
+        seen_code: What the model said when the label was given, or None where it said nothing.
+        is_confirmed: Two people say this. is_contested: an import says otherwise than somebody did.
+        is_doubted: Somebody should look again. was_checked: it was given after such a doubt.
+        is_control: Picked by its hash, to measure how often the model is right.
     """
 
     id: str
@@ -123,6 +135,13 @@ class LabelledMicrograph:
     model_code: str | None
     blind: bool = False
     process_extra: Mapping[str, Any] = field(default_factory=dict)
+    label_origin: str = "review"
+    seen_code: str | None = None
+    is_confirmed: bool = False
+    is_contested: bool = False
+    is_doubted: bool = False
+    was_checked: bool = False
+    is_control: bool = False
 
 
 class Overtaken(AgentError):  # noqa: N818 - it is a finding, not a fault
@@ -214,6 +233,77 @@ def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetim
         _queue_again(session, micrograph)
     _remember(session, whose, "label.undone", row, micrograph)
     return row.id or 0
+
+
+def doubt(
+    session: Session,
+    whose: Whose,
+    public_id: str,
+    *,
+    label_id: int,
+    sentence: str,
+    by: str,
+    at: datetime,
+) -> bool:
+    """Send a labelled micrograph back to review; its label holds until somebody decides again.
+
+    Args:
+        session: Open for writing.
+        whose: The site and the agent.
+        public_id: The micrograph.
+        label_id: The label that is doubted.
+        sentence: Why.
+        by: Who doubts it.
+        at: Now.
+
+    Returns:
+        False where somebody decided meanwhile, or it waits for a person already.
+    """
+    from agent.store.results import DOUBTED_RANK  # noqa: PLC0415 - results stands above labels
+
+    micrograph = micrograph_of(session, public_id, alone=True)
+    result = _current_result(session, micrograph)
+    rows = _rows(session, [micrograph.id or 0])
+    holds = votes.holding(_standing(rows), two=_asks_two(micrograph, result))
+    if result is None or holds is None or holds.id != label_id or rows[-1].kind == DOUBT:
+        return False
+    row = LabelRow(
+        micrograph_id=micrograph.id or 0,
+        result_id=result.id,
+        kind=DOUBT,
+        comment=sentence,
+        by=by,
+        decided_at=at,
+    )
+    session.add(row)
+    result.review_rank = DOUBTED_RANK
+    session.add(result)
+    session.flush()
+    _remember(session, whose, "label.doubted", row, micrograph)
+    return True
+
+
+def open_doubts(session: Session, micrograph_ids: Sequence[int]) -> dict[int, str]:
+    """Say why somebody should look again at a labelled micrograph, where nobody has since."""
+    asked = select(LabelRow.micrograph_id, LabelRow.comment).where(
+        col(LabelRow.micrograph_id).in_(micrograph_ids), _is_open_doubt()
+    )
+    return dict(session.exec(asked).all())
+
+
+def doubted() -> Any:
+    """Select the micrographs whose label is doubted."""
+    return select(LabelRow.micrograph_id).where(_is_open_doubt())
+
+
+def _is_open_doubt() -> Any:
+    later = aliased(LabelRow)
+    since = (
+        select(later.id)
+        .where(later.micrograph_id == LabelRow.micrograph_id, col(later.id) > col(LabelRow.id))
+        .exists()
+    )
+    return and_(col(LabelRow.kind) == DOUBT, ~since)
 
 
 def _refuse_incomplete(decision: Decision) -> None:
@@ -308,7 +398,7 @@ def _standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
     for row in rows:
         if row.kind == UNDO:
             standing = [one for one in standing if one.id != row.supersedes]
-        else:
+        elif row.kind != DOUBT:
             standing.append(row)
     return standing
 
@@ -319,7 +409,7 @@ def histories(session: Session, micrograph_ids: Sequence[int]) -> dict[int, list
     undone = {row.supersedes for row in rows if row.kind == UNDO}
     found: dict[int, list[LabelView]] = {}
     for row in rows:
-        if row.kind != UNDO:
+        if row.kind not in NO_DECISION:
             found.setdefault(row.micrograph_id, []).append(_view(row, undone=row.id in undone))
     return found
 
@@ -403,34 +493,64 @@ def labelled(
     for label, micrograph in session.exec(asked):
         rows.setdefault(label.micrograph_id, []).append(label)
         micrographs[label.micrograph_id] = micrograph
-    answers = _answers(session, whose)
+    answers, seen = _answers(session, whose), _seen(session, whose)
     for number, micrograph in micrographs.items():
-        code, thresholds, handling = answers.get(number, (None, {}, ""))
-        two = votes.asks_two(micrograph.sha256, thresholds, handling)
+        answer = answers.get(number, _NO_ANSWER)
+        two = votes.asks_two(micrograph.sha256, answer.thresholds, answer.handling)
         label_ = votes.holding(_standing(rows[number]), two=two)
         if label_ and label_.kind in kinds:
-            yield _labelled(label_, micrograph, code)
+            said = seen.get(label_.result_id or 0)
+            yield _labelled(label_, rows[number], micrograph, answer, said)
 
 
-def _answers(
-    session: Session, whose: Whose
-) -> dict[int, tuple[str | None, Mapping[str, Any], str]]:
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What is asked of a current result."""
+
+    code: str | None
+    thresholds: Mapping[str, Any]
+    handling: str
+    reasons: Sequence[str]
+
+
+_NO_ANSWER = _Answer(None, {}, "", ())
+
+
+def _answers(session: Session, whose: Whose) -> dict[int, _Answer]:
     asked = (
-        select(
-            ResultRow.micrograph_id,
-            ResultRow.structure_code,
-            ResultRow.thresholds,
-            ResultRow.handling,
+        sqlalchemy.select(
+            col(ResultRow.micrograph_id),
+            col(ResultRow.structure_code),
+            col(ResultRow.thresholds),
+            col(ResultRow.handling),
+            col(ResultRow.reasons),
         )
         .join(LabelRow, col(LabelRow.micrograph_id) == col(ResultRow.micrograph_id))
-        .where(ResultRow.site_id == whose.site_id, col(ResultRow.current).is_(True))
+        .where(col(ResultRow.site_id) == whose.site_id, col(ResultRow.current).is_(True))
     )
-    return {number: (code, told, handling) for number, code, told, handling in session.exec(asked)}
+    return {number: _Answer(*told) for number, *told in session.execute(asked)}
+
+
+def _seen(session: Session, whose: Whose) -> dict[int, str | None]:
+    """Say what the results said that people saw when they decided."""
+    asked = (
+        select(ResultRow.id, ResultRow.structure_code)
+        .join(LabelRow, col(LabelRow.result_id) == col(ResultRow.id))
+        .where(ResultRow.site_id == whose.site_id)
+    )
+    return {number or 0: code for number, code in session.exec(asked)}
 
 
 def _labelled(
-    label: LabelRow, micrograph: MicrographRow, model_code: str | None
+    label: LabelRow,
+    rows: Sequence[LabelRow],
+    micrograph: MicrographRow,
+    answer: _Answer,
+    seen_code: str | None,
 ) -> LabelledMicrograph:
+    newest = [vote for vote in votes.votes_of(_standing(rows)) if vote.kind == label.kind]
+    agree = sum(vote.code == label.code for vote in newest)
+    doubts = [row.id or 0 for row in rows if row.kind == DOUBT]
     return LabelledMicrograph(
         id=micrograph.public_id,
         sha256=micrograph.sha256,
@@ -448,8 +568,15 @@ def _labelled(
         um_per_px=micrograph.um_per_px,
         recipe=micrograph.recipe,
         labelled_at=label.decided_at,
-        model_code=model_code,
+        model_code=answer.code,
         blind=label.blind,
+        label_origin=label.origin,
+        seen_code=seen_code,
+        is_confirmed=agree >= votes.TWO,
+        is_contested=label.origin == "import" and votes.TWO > agree != len(newest),
+        is_doubted=rows[-1].kind == DOUBT,
+        was_checked=any(number < (label.id or 0) for number in doubts),
+        is_control=Reason.CONTROL_SAMPLE in answer.reasons,
     )
 
 

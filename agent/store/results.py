@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CHUNK = 400
 RANKS_PER_REASON = 1_000_000
 URGENT = 1_000_000_000  # more than all reasons together
+DOUBTED_RANK = list(Reason).index(Reason.DOUBTED_LABEL) * RANKS_PER_REASON
 LIVE = "live"
 RESULT, MICROGRAPH = "r_", "m_"
 """How columns of the two tables are told apart in one row."""
@@ -87,6 +88,7 @@ class MicrographView:
         result_id: Number of the result. origin: "watch", "import" or "api".
         label: The decision that holds, or None. labels: every decision, oldest first.
         asks_two: Two people are asked, and a third where they disagree. votes: what they said.
+        doubt: Why somebody should look at its label again, "" where nobody says so.
         awaits: It is in the review queue.
         artefacts: What was archived. pruned_at: when its pixels were deleted, or None.
         expected: What was ordered, and the size inside that subtype, where another one was seen.
@@ -136,6 +138,7 @@ class MicrographView:
     expected: dict[str, Any] = field(default_factory=dict)
     votes: tuple[LabelView, ...] = ()
     asks_two: bool = False
+    doubt: str = ""
 
     @property
     def disagreed(self) -> bool:
@@ -427,7 +430,9 @@ def queue(
 ) -> list[MicrographView]:
     """Say which micrographs wait for a person, the weightiest reason first."""
     asked = _asked().where(ResultRow.site_id == whose.site_id)
-    if reason:
+    if reason == Reason.DOUBTED_LABEL:
+        asked = asked.where(col(ResultRow.micrograph_id).in_(labels.doubted()))
+    elif reason:
         asked = asked.where(cast(col(ResultRow.reasons), Text).contains(f'"{reason}"'))
     if source:
         asked = asked.where(SourceRow.name == source)
@@ -510,15 +515,16 @@ def by_bundle(
 def _views(session: Session, rows: Sequence[Any]) -> Iterator[MicrographView]:
     for some in chunks(rows):
         said = labels.histories(session, [row.m_id for row in some])
+        doubts = labels.open_doubts(session, list(said)) if said else {}
         for row in some:
-            yield _view(row, tuple(said.get(row.m_id, ())))
+            yield _view(row, tuple(said.get(row.m_id, ())), doubts.get(row.m_id, ""))
 
 
 def _place(folder: str, relative: str) -> str:
     return folder + os.sep + relative.replace("/", os.sep)  # a Path each costs a tenth of a night
 
 
-def _view(row: Any, said: tuple[LabelView, ...]) -> MicrographView:
+def _view(row: Any, said: tuple[LabelView, ...], doubt: str) -> MicrographView:
     box = row.m_crop_facts.get("crop")
     standing = [label for label in said if not label.undone]
     two = votes.asks_two(row.m_sha256, row.r_thresholds, row.r_handling)
@@ -553,7 +559,7 @@ def _view(row: Any, said: tuple[LabelView, ...]) -> MicrographView:
         coarser_share=row.r_coarser_share,
         strangeness=row.r_strangeness,
         handling=row.r_handling,
-        reasons=tuple(row.r_reasons),
+        reasons=(*((Reason.DOUBTED_LABEL.value,) if doubt else ()), *row.r_reasons),
         thresholds=row.r_thresholds,
         bundle=row.r_bundle,
         engine=row.r_engine,
@@ -568,4 +574,5 @@ def _view(row: Any, said: tuple[LabelView, ...]) -> MicrographView:
         artefacts=row.m_artefacts,
         pruned_at=row.m_pruned_at,
         expected=row.r_expected,
+        doubt=doubt,
     )

@@ -451,6 +451,19 @@ class Store:
                 session, self._whose, public_id, decision, at=at, expected=expected
             )
 
+    def doubt(self, public_id: str, *, label_id: int, sentence: str, by: str, at: datetime) -> bool:
+        """Send a labelled micrograph back to review. See `labels.doubt`."""
+        with writing(self._engine) as session:
+            return labels.doubt(
+                session,
+                self._whose,
+                public_id,
+                label_id=label_id,
+                sentence=sentence,
+                by=by,
+                at=at,
+            )
+
     def undo(self, public_id: str, *, by: str, at: datetime) -> int:
         """Take the decision that holds back, by a row of its own.
 

@@ -353,6 +353,8 @@ def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
     """Say what a reviewer has to know before they look at a micrograph."""
     if held_by:
         return Notice(Tone.ATTENTION, _(OPEN).format(who=held_by))
+    if view.doubt:
+        return Notice(Tone.ATTENTION, reports.doubt(view.doubt))
     if view.label is not None or not view.votes:
         return None
     if is_done_by(view, who):
@@ -517,13 +519,13 @@ def _width_um(view: MicrographView) -> float | None:
 
 
 def _holds(view: MicrographView) -> str:
-    if view.label is not None:
+    if view.label is not None and not view.doubt:
         return view.label.code or ""
     return "" if is_blind(view) else view.structure_code or ""
 
 
 def _state(view: MicrographView) -> str:
-    if view.label is not None:
+    if view.label is not None and not view.doubt:
         return f"{said_of(_said(view.label))}, {view.label.by}"
     return _("waits") if view.awaits else _("automatic")
 

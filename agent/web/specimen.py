@@ -62,8 +62,11 @@ def _stands_alone(view: MicrographView) -> bool:
 def is_blind(view: MicrographView) -> bool:
     """Say whether the model's answer, and what others said, are hidden until one has decided.
 
-    So are control samples, and what two people judge until both have spoken.
+    So are control samples, what two people judge until both have spoken, and a label that is
+    doubted: only who has not seen it can say the same again.
     """
+    if view.doubt:
+        return True
     if view.label is not None:
         return False
     return view.reasons == ("control_sample",) or (view.asks_two and not view.disagreed)

@@ -1,0 +1,128 @@
+"""Doubt labels before they are learned from, and send the doubted ones back to review.
+
+In:  `Collected` cases, the bundle at work. Out: a `Cleaned`, what may be learned from. Next:
+`teaching`; a person decides again on what is doubted, without seeing what was said before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from agent.retrain.progress import Step
+from model import Classifier, Doubt, doubts, inspecting, joined, twins
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.retrain.cases import Collected
+    from agent.store import Store
+    from model import Example, Inspected
+
+_TOLD = {
+    "twin": "show the same place as a micrograph of another code",
+    "label": "look like micrographs of another code",
+    "contested": "were imported with another code than somebody had given them",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What may be learned from.
+
+    Args:
+        collected: Without the doubted, if the lab leaves them out; micrographs that show the same
+            place are one specimen in it.
+        doubts: Which labels are doubted, and why.
+    """
+
+    collected: Collected
+    doubts: tuple[Doubt, ...]
+
+    def sentence(self) -> str:
+        """Say in a few words what is doubted, "" where nothing is."""
+        strange = Counter(one.code for one in self.doubts if one.kind == "stranger")
+        counted = Counter(one.kind for one in self.doubts)
+        return "; ".join(
+            (
+                *(
+                    f"{n} labelled {code} are not comparable with the reference images: another "
+                    "material, or another preparation?"
+                    for code, n in sorted(strange.items())
+                ),
+                *(f"{counted[kind]} {told}" for kind, told in _TOLD.items() if counted[kind]),
+            )
+        )
+
+
+def cleaned(
+    collected: Collected, current: Path, *, leave_out: bool = True, alpha: float = 0.02
+) -> Iterator[Step | Cleaned]:
+    """Look at every labelled image once, and say which labels are in doubt.
+
+    Args:
+        collected: What was said.
+        current: Folder of the bundle at work.
+        leave_out: Whether the doubted are left out of what is learned from and tested on.
+        alpha: The alarm rate that is set.
+
+    Yields:
+        `Step`s, last a `Cleaned`.
+    """
+    classifier = Classifier.load(current, alpha=alpha)
+    new = {example.key for example in collected.new_since(classifier.manifest)}
+    for step in inspecting(classifier, collected.examples):
+        yield Step(step.stage, step.done, step.total)
+        if step.found is not None:
+            yield _judged(collected, step.found, classifier, new, leave_out=leave_out)
+
+
+def _judged(
+    collected: Collected,
+    inspected: Sequence[Inspected],
+    classifier: Classifier,
+    new: set[str],
+    *,
+    leave_out: bool,
+) -> Cleaned:
+    found = doubts(inspected, classifier.taxonomy, new=new, vouched=collected.vouched)
+    known = {one.key for one in found}
+    found += [
+        Doubt(example.key, "contested", example.code)
+        for example in collected.examples
+        if example.key in collected.contested - known
+    ]
+    same_place = list(twins([one.signature for one in inspected]))
+    examples = joined([one.example for one in inspected], same_place)
+    out = {one.key for one in found} if leave_out else set()
+    return Cleaned(_without(collected, examples, out), tuple(found))
+
+
+def _without(collected: Collected, examples: Sequence[Example], out: set[str]) -> Collected:
+    kept = tuple(example for example in examples if example.key not in out)
+    return replace(collected, examples=kept, codes=dict(Counter(one.code for one in kept)))
+
+
+def send_back(
+    store: Store, collected: Collected, found: Sequence[Doubt], *, by: str, at: datetime
+) -> int:
+    """Put the doubted into the review queue; their labels hold until somebody decides again.
+
+    Args:
+        store: Open.
+        collected: Which label each of them has.
+        found: The doubted.
+        by: Who doubts them.
+        at: Now.
+
+    Returns:
+        How many went; the others were decided again meanwhile, or wait already.
+    """
+    sent = 0
+    for one in found:
+        public_id, label_id = collected.labels[one.key]
+        sent += store.doubt(public_id, label_id=label_id, sentence=one.kind, by=by, at=at)
+    return sent

@@ -1,0 +1,246 @@
+"""A label is learned from only if it can be trusted, and a doubted one is decided again unseen."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from lab import DAY, Lab
+
+from agent.retrain import Cleaned, collect, send_back
+from agent.store import Decision
+from agent.web.specimen import is_blind
+from model import Doubt, Example, Field, default_taxonomy, fingerprint, joined, twins
+from model.doubt import confident, strangers, two_codes, unlikely
+from model.inspection import Inspected
+from model.leakage import signature
+
+STANDARD = default_taxonomy()
+LATER = DAY + timedelta(hours=1)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path / "data")
+    with lab.store:
+        yield lab
+
+
+def collected(lab, **asked):
+    return collect(lab.store, lab.archive, STANDARD, **asked)
+
+
+def says(lab, public_id, code, by="E. Meier", **changes):
+    decision = Decision(kind="code", by=by, code=code, **changes)
+    lab.store.decide(public_id, decision, at=LATER)
+
+
+# --- which labels count -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "counts"),
+    [
+        ({"blind": True}, True),
+        ({"origin": "import"}, True),
+        ({}, False),
+    ],
+)
+def test_a_label_counts_if_it_was_given_blind_or_imported(lab, how, counts):
+    says(lab, lab.take("G8"), "G8", **how)
+
+    found = collected(lab)
+
+    assert len(found.examples) == counts
+    if not counts:
+        (reason,) = found.left_out
+        assert "with the model's answer in view (retrain.learns_from)" in reason
+
+
+def test_what_two_people_say_counts_though_both_saw_the_answer(lab):
+    public_id = lab.take("G8")
+    says(lab, public_id, "G8", by="E. Meier")
+    says(lab, public_id, "G8", by="R. Stahl")
+
+    assert len(collected(lab).examples) == 1
+    assert len(collected(lab).vouched) == 1
+
+
+def test_before_there_is_a_model_nobody_sees_an_answer(lab):
+    says(lab, lab.take(None, reasons=("untrained",)), "G8")
+
+    assert len(collected(lab).examples) == 1
+
+
+def test_the_lab_may_learn_from_all_it_is_told(lab):
+    says(lab, lab.take("G8"), "G8")
+
+    assert len(collected(lab, learns_from=("seen",)).examples) == 1
+
+
+def test_a_control_sample_is_tested_on_and_never_learned_from(lab):
+    says(lab, lab.take("G8", reasons=("control_sample",)), "G8", blind=True)
+    says(lab, lab.take("G8"), "G8", blind=True)
+
+    found = collected(lab)
+
+    assert len(found.control) == 1
+    assert set(found.sides(None)["test"]) == found.control
+
+
+def test_what_a_person_corrected_is_remembered(lab):
+    says(lab, lab.take("G8"), "G7", blind=True)
+    says(lab, lab.take("G8"), "G8", blind=True)
+
+    (corrected,) = collected(lab).corrected
+    example = next(e for e in collected(lab).examples if e.key == corrected)
+    assert example.code == "G7"
+
+
+def test_an_import_that_says_otherwise_than_a_person_did_is_contested(lab):
+    public_id = lab.take("G8")
+    says(lab, public_id, "G7", blind=True)
+    says(lab, public_id, "G8", by="importer", origin="import")
+
+    assert len(collected(lab).contested) == 1
+
+
+# --- back to review -----------------------------------------------------------------------------
+
+
+def doubt_of(lab, public_id):
+    found = collected(lab)
+    (key,) = [key for key, (known, _) in found.labels.items() if known == public_id]
+    return found, [Doubt(key, "label", "G8", "G7")]
+
+
+def test_a_doubted_label_waits_for_a_second_look_that_does_not_see_the_first(lab):
+    public_id = lab.take("G8")
+    says(lab, public_id, "G8", blind=True)
+
+    sent = send_back(lab.store, *doubt_of(lab, public_id), by="agent retrain", at=LATER)
+
+    (waiting,) = lab.store.queue(reason="doubted_label")
+    assert sent == 1
+    assert waiting.id == public_id
+    assert waiting.reasons == ("doubted_label",)
+    assert waiting.label.code == "G8", "it holds until somebody decides again"
+    assert is_blind(waiting)
+    (reason,) = collected(lab).left_out
+    assert reason.startswith("doubted")
+
+
+def test_it_is_doubted_once_and_never_again_when_somebody_has_looked(lab):
+    public_id = lab.take("G8")
+    says(lab, public_id, "G8", blind=True)
+    told = doubt_of(lab, public_id)
+    assert send_back(lab.store, *told, by="agent retrain", at=LATER) == 1
+    assert send_back(lab.store, *told, by="agent retrain", at=LATER) == 0
+
+    says(lab, public_id, "G8", by="R. Stahl", blind=True)
+
+    assert lab.store.queue() == []
+    assert collected(lab).vouched == collected(lab).labels.keys()
+    assert lab.store.trail_problems() == []
+
+
+def test_what_somebody_decided_meanwhile_is_not_sent_back(lab):
+    public_id = lab.take("G8")
+    says(lab, public_id, "G8", blind=True)
+    told = doubt_of(lab, public_id)
+    says(lab, public_id, "G7", blind=True)
+
+    assert send_back(lab.store, *told, by="agent retrain", at=LATER) == 0
+
+
+# --- what gives a label away --------------------------------------------------------------------
+
+
+def field(seed: int, light: float = 1.0) -> Field:
+    rng = np.random.default_rng(seed)
+    grey = np.kron(rng.normal(128, 40, (60, 80)), np.ones((4, 4))) * light
+    pixels = np.repeat(grey.clip(0, 255)[..., None], 3, axis=2).astype(np.uint8)
+    return Field(pixels, np.ones(grey.shape, bool), 0.2)
+
+
+def example(key: str, code: str) -> Example:
+    return Example(key, code, key, lambda: field(0))
+
+
+def inspected(key: str, code: str, *, place: int = 0, towards: int = 0, flagged=False):
+    """Make what was seen of an image: at a place, like images that lie in a direction."""
+    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    embedding = rng.normal(0, 0.3, 12)
+    embedding[towards] += 2.0
+    return Inspected(
+        example(key, code),
+        signature(field(place)),
+        (embedding / np.linalg.norm(embedding)).astype(np.float32),
+        flagged,
+    )
+
+
+def test_two_micrographs_of_one_place_with_two_codes_are_both_in_doubt():
+    one, other = inspected("a", "G8", place=1), inspected("b", "G7", place=1)
+    third = inspected("c", "G7", place=2)
+
+    assert {(d.key, d.other) for d in two_codes([one, other, third])} == {("a", "b"), ("b", "a")}
+
+
+def test_micrographs_of_one_place_become_one_specimen():
+    signatures = [signature(field(1)), signature(field(2)), signature(field(1, light=0.9))]
+    examples = [example(key, "G8") for key in "abc"]
+
+    found = joined(examples, twins(signatures))
+
+    assert [one.group for one in found] == ["a", "b", "a"]
+
+
+def test_a_label_that_looks_like_another_codes_is_doubted_if_it_is_new():
+    known = [inspected(f"7-{i}", "G7", towards=0) for i in range(20)]
+    known += [inspected(f"8-{i}", "G8", towards=1) for i in range(20)]
+    wrong = inspected("wrong", "G8", towards=0)
+
+    new = list(unlikely([*known, wrong], STANDARD, {"wrong"}))
+    old = list(unlikely([*known, wrong], STANDARD, set()))
+
+    assert [(d.key, d.code, d.likely) for d in new] == [("wrong", "G8", "G7")]
+    assert old == []
+
+
+def test_new_images_of_a_code_that_are_mostly_strange_are_strangers():
+    some = [inspected(str(i), "G8", flagged=i < 8) for i in range(10)]
+    keys = {one.key for one in some}
+
+    assert len(list(strangers(some, keys, set()))) == 8
+    assert list(strangers(some[4:], keys, set())) == [], "four of six are few"
+    assert list(strangers(some, keys, keys)) == [], "vouched for"
+
+
+def test_confident_learning_counts_as_published():
+    shares = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.4, 0.6], [np.nan, np.nan]])
+    labels = np.array([0, 0, 0, 1, 1])
+
+    # Means of the own class: 0.6 and 0.6. Only the third reaches the other class's.
+    assert confident(shares, labels).tolist() == [-1, -1, 1, -1, -1]
+
+
+def test_a_data_set_has_another_name_when_a_label_changes():
+    one = [example("a", "G8"), example("b", "G7")]
+
+    assert fingerprint(one) == fingerprint(one[::-1])
+    assert fingerprint(one) != fingerprint([replace(one[0], code="G7"), one[1]])
+    assert fingerprint(one) != fingerprint([replace(one[0], criterion="max"), one[1]])
+
+
+def test_what_is_doubted_is_said_with_the_reason(lab):
+    found = collected(lab)
+    doubts = (Doubt("a", "stranger", "G8"), Doubt("b", "twin", "G7", "G8", "c"))
+
+    said = Cleaned(found, doubts).sentence()
+
+    assert "1 labelled G8 are not comparable with the reference images" in said
+    assert "1 show the same place as a micrograph of another code" in said
