@@ -401,6 +401,27 @@ def _unique_sources(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     return sources
 
 
+class Msa(_Section):
+    """[msa]."""
+
+    effectiveness_min: float = Field(
+        0.90, gt=0, le=1, description="Smallest share of specimens judged right in every run."
+    )
+    miss_rate_max: float = Field(
+        0.02, gt=0, lt=1, description="Largest share of non-conforming runs called conforming."
+    )
+    false_alarm_max: float = Field(
+        0.05, gt=0, lt=1, description="Largest share of conforming runs not called conforming."
+    )
+    study_share_max: float = Field(
+        0.30, gt=0, lt=1, description="Largest share of the measuring system in the scatter."
+    )
+    source: str = Field(
+        "AIAG, Measurement Systems Analysis, 4th ed. 2010, chapters II and III",
+        description="Where these four come from; it stands in every report.",
+    )
+
+
 class Settings(BaseSettings):
     """Everything a lab can set. Read with `read`, never built by hand in a room."""
 
@@ -426,6 +447,7 @@ class Settings(BaseSettings):
     orders: Orders = Orders()
     backup: Backup = Backup()
     service: Service = Service()
+    msa: Msa = Msa()
 
     @classmethod
     def settings_customise_sources(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         ReviewPage,
         TracePage,
     )
-    from reports.rounds import CampaignReport, CampaignsPage, RatingEnd, RatingPage
+    from reports.rounds import CampaignsPage, PlanSheet, RatingEnd, RatingPage, StudyReport
 
 ASSETS = (
     "base.css",
@@ -128,12 +128,15 @@ def render_rating_end(page: RatingEnd) -> str:
     return _render("rated.html", page=page)
 
 
-def render_campaign_report(page: CampaignReport) -> str:
+def render_study(page: StudyReport) -> str:
     """Write what a round robin found: a whole page, nothing beside it needed."""
     figure = charts.ratings_chart(page.images, page.codes, page.raters)
-    return _render(
-        "roundrobin.html", page=page, policy=report_policy(), figure5=figure, **_inside()
-    )
+    return _render("study.html", page=page, policy=report_policy(), figure5=figure, **_inside())
+
+
+def render_plan(page: PlanSheet) -> str:
+    """Write a plan of runs, to be printed: a whole page, nothing beside it."""
+    return _render("plan.html", page=page, policy=report_policy(), **_inside())
 
 
 def render_campaigns(page: CampaignsPage) -> str:

@@ -132,14 +132,14 @@ class RatedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class CampaignReport:
-    """What a round robin found.
+class StudyReport:
+    """What a round robin, or a study of the measuring system, found.
 
     Args:
         site: The lab's name. title: of the page. sentences: what has to be known first.
         headline: The figures that are asked for first.
-        images: In the order of the figure's columns. codes: of its rows, from the bottom.
-        raters: How many.
+        images: In the order of the figure's columns; () in a study. codes: of its rows, from
+            the bottom. raters: how many.
         tables: Everything else, in its order. method: how it was computed, sentence by sentence.
         generated: When it was written, as it is read.
     """
@@ -153,4 +153,31 @@ class CampaignReport:
     raters: int
     tables: tuple[Table, ...]
     method: tuple[str, ...]
+    generated: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRun:
+    """One line of a plan: which image is taken, by whom, where."""
+
+    number: int
+    specimen: str
+    operator: str
+    microscope: str
+    image: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSheet:
+    """A plan of runs, to be printed and ticked off.
+
+    Args:
+        site: The lab's name. name: of the plan, which is the order number of its images.
+        blocks: Runs per preparation, in the order in which they are done.
+        generated: When it was written, as it is read.
+    """
+
+    site: str
+    name: str
+    blocks: tuple[tuple[PlanRun, ...], ...]
     generated: str

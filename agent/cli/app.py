@@ -37,6 +37,7 @@ GROUPS = (
     "ordering",
     "validating",
     "roundrobin",
+    "msa",
     "tracing",
     "people",
     "exporting",

@@ -88,6 +88,11 @@ EXAMPLES: dict[str, str] = {
     "roundrobin close": "agent roundrobin close spring-2026",
     "roundrobin report": "agent roundrobin report spring-2026 --raters R01,R03 --out daily.html",
     "roundrobin list": "agent roundrobin list",
+    "msa plan": (
+        "agent msa plan MSA-2026 --specimens specimens.csv --operators Ann,Bob"
+        " --microscopes LOM-01,LOM-02"
+    ),
+    "msa report": 'agent msa report MSA-2026 --limit "8 or finer"',
     "spec list": "agent spec list",
     "spec check": "agent spec check",
     "spec automatic": 'agent spec automatic 100Cr6 --by "R. Stahl" --reason "validated 2026-11"',

@@ -111,8 +111,8 @@ def new(  # noqa: PLR0917 - each is an option of the command
             seed=drawn,
             merged=_merged(merge or ()),
             may_go_back=may_go_back,
-            by=by or _somebody(),
-            at=_now(),
+            by=by or somebody(),
+            at=now_utc(),
         )
     referenced = sum(one.reference is not None for one in images)
     console.print(
@@ -143,12 +143,12 @@ def open_(  # noqa: PLR0917 - each is an option of the command
     from agent.roundrobin.campaign import Invited, invite, links  # noqa: PLC0415
 
     settings = settings_of(context)
-    who, address = by or _somebody(), (at or review_url(settings)).rstrip("/")
+    who, address = by or somebody(), (at or review_url(settings)).rstrip("/")
     with store_of(settings) as store:
         campaign = _campaign(store, name)
         wanted = [one for one in campaign.raters if not one.account]
         if rater:
-            made = invite(store, campaign, Invited(rater, team=team), by=who, at=_now())
+            made = invite(store, campaign, Invited(rater, team=team), by=who, at=now_utc())
             campaign = _campaign(store, name)
             wanted = [one for one in campaign.raters if one.pseudonym == made]
         elif again:
@@ -156,8 +156,8 @@ def open_(  # noqa: PLR0917 - each is an option of the command
             if not wanted:
                 raise WrongUse(f"campaign {name!r} has no rater {again!r}.")
         else:
-            store.campaigns.open(name, by=who, at=_now())
-        tokens = links(store, campaign, wanted, by=who, at=_now())
+            store.campaigns.open(name, by=who, at=now_utc())
+        tokens = links(store, campaign, wanted, by=who, at=now_utc())
     for one in wanted:
         typer.echo(f"{one.pseudonym}\t{one.name}\t{address}/rate/{tokens[one.pseudonym]}")
     for one in campaign.raters:
@@ -172,7 +172,7 @@ def close(context: typer.Context, name: Name, by: By = "") -> None:
     from agent.roundrobin import campaign as campaigns  # noqa: PLC0415 - brings numpy
 
     with store_of(settings_of(context)) as store:
-        disputed = campaigns.close(store, name, by=by or _somebody(), at=_now())
+        disputed = campaigns.close(store, name, by=by or somebody(), at=now_utc())
         campaign = _campaign(store, name)
     whole = len(campaign.images) * len(campaign.raters)
     console.print(
@@ -203,7 +203,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
     from agent.night.period import local_full  # noqa: PLC0415
     from agent.roundrobin import report as reporting  # noqa: PLC0415 - matplotlib takes seconds
 
-    settings, now = settings_of(context), _now()
+    settings, now = settings_of(context), now_utc()
     if (raters or names) and out is None:
         raise WrongUse("--raters and --names write a page of their own: say where with --out HTML.")
     path = out or settings.store.folder / "reports" / reporting.FOLDER / f"{name}.html"
@@ -221,7 +221,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
             path,
             wanted,
             learned=lambda bundles: learned_by(settings, bundles),
-            by=by or _somebody(),
+            by=by or somebody(),
             at=now,
         )
     if as_json:
@@ -276,7 +276,7 @@ def _listed(store: Store, file: Path) -> list[NewImage]:
     from agent.store import NewImage  # noqa: PLC0415
 
     found = []
-    for number, row in _rows(file, "id"):
+    for number, row in rows_with(file, "id"):
         view = store.micrograph(row["id"])
         if view is None:
             raise WrongUse(f"{file}: line {number}: no micrograph has the id {row['id']!r}.")
@@ -323,17 +323,22 @@ def _chosen(
 
 
 def _limits(settings: Settings, said: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, Limit]]:
-    from agent.orders.limit import read_limit  # noqa: PLC0415
     from agent.orders.specification import read_specifications  # noqa: PLC0415
 
-    every = [subtype.name for subtype in taxonomy.subtypes]
     if said:
-        try:
-            return [(name, read_limit(text)) for text in said for name in every]
-        except ValueError as error:
-            raise WrongUse(f"--limit: {error}.") from error
+        return limits_asked(said, taxonomy)
     entries = read_specifications(settings.orders.specifications).entries
     return [(name, one.bound) for one in entries for name in one.subtype if one.bound]
+
+
+def limits_asked(said: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, Limit]]:
+    """Read limits such as "8 or finer", of every subtype. Raises `WrongUse`."""
+    from agent.orders.limit import read_limit  # noqa: PLC0415
+
+    try:
+        return [(one.name, read_limit(text)) for text in said for one in taxonomy.subtypes]
+    except ValueError as error:
+        raise WrongUse(f"--limit: {error}.") from error
 
 
 def _learned_now(settings: Settings, store: Store) -> frozenset[str]:
@@ -357,20 +362,21 @@ def _invited(
     from agent.roundrobin.campaign import Invited  # noqa: PLC0415
 
     if raters is not None:
-        for _, row in _rows(raters, "name"):
+        for _, row in rows_with(raters, "name"):
             name = checked_name(row["name"])
             yield Invited(name, row.get("account", ""), row.get("team", ""))
     yield from (Invited(checked_name(name)) for name in names)
     yield from (Invited(name, name) for name in accounts)
 
 
-def _rows(file: Path, column: str) -> Iterable[tuple[int, dict[str, str]]]:
+def rows_with(file: Path, *columns: str) -> Iterable[tuple[int, dict[str, str]]]:
+    """Read a CSV that has these columns; line number and cells. Raises `WrongUse`."""
     from agent.labelled_folder import rows_of  # noqa: PLC0415
 
-    def refuse(table_: Path, columns: Sequence[str]) -> None:
-        if column not in columns:
-            found = ", ".join(one for one in columns if one) or "none"
-            raise WrongUse(f"{table_}: needs a column {column!r}; found: {found}.")
+    def refuse(table_: Path, there: Sequence[str]) -> None:
+        if missing := [one for one in columns if one not in there]:
+            found = ", ".join(one for one in there if one) or "none"
+            raise WrongUse(f"{table_}: needs a column {missing[0]!r}; found: {found}.")
 
     return rows_of(file, refuse)
 
@@ -389,11 +395,13 @@ def _campaign(store: Store, name: str) -> Campaign:
     return campaign
 
 
-def _somebody() -> str:
+def somebody() -> str:
+    """Say who acts where nobody is named."""
     from agent.cli.learning import os_user  # noqa: PLC0415
 
     return os_user()
 
 
-def _now() -> datetime:
+def now_utc() -> datetime:
+    """Say the time, aware UTC."""
     return datetime.now(UTC)

@@ -1,6 +1,6 @@
 """Say what a round robin found, as a page and as a document: every figure with n and interval.
 
-In:  a `Panel`. Out: `reports.CampaignReport`, and the same as JSON has it. Next: `report`.
+In:  a `Panel`. Out: `reports.StudyReport`, and the same as JSON has it. Next: `report`.
 Raters stand under their pseudonyms unless names are asked for.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.roundrobin import panel as panels
 from agent.roundrobin.panel import Level
-from reports import CampaignReport, Fact, Picture, RatedImage, Table, confusion_svg
+from reports import Fact, Picture, RatedImage, StudyReport, Table, confusion_svg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -155,7 +155,7 @@ def report_of(
     thumbnails: Mapping[int, Picture],
     called: Mapping[str, str],
     generated: str,
-) -> CampaignReport:
+) -> StudyReport:
     """Write the page of a round robin.
 
     Args:
@@ -172,7 +172,7 @@ def report_of(
     images = tuple(
         _image(panel, one, names[one.number], thumbnails.get(one.number), called) for one in ordered
     )
-    return CampaignReport(
+    return StudyReport(
         site=site,
         title=title,
         sentences=tuple(sentences),

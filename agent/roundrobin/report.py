@@ -126,7 +126,7 @@ def write(
     rows = _rows(campaign, panel, ratings, called)
     write_whole(
         {
-            path: reports.render_campaign_report(page).encode(),
+            path: reports.render_study(page).encode(),
             path.with_suffix(".csv"): sheet.csv_of(COLUMNS, rows).encode("utf-8-sig"),
             path.with_suffix(".json"): _encoded(document),
         }

@@ -1,0 +1,164 @@
+"""`agent msa`: how far the measuring system can be trusted, and what its scatter comes from."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path  # noqa: TC003 - Typer reads it
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.app import app, settings_of, store_of
+from agent.cli.roundrobin import (
+    HIGHEST_SEED,
+    By,
+    Json,
+    limits_asked,
+    now_utc,
+    rows_with,
+    somebody,
+)
+from agent.cli.say import aside, print_json
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.settings import Settings
+
+msa = typer.Typer(
+    name="msa",
+    help="Measurement-system analysis: specimens, operators, microscopes, images, preparations.",
+    no_args_is_help=True,
+)
+app.add_typer(msa)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the plan: its images' order number.")]
+FOLDER = "msa"
+
+
+@msa.command()
+def plan(  # noqa: PLR0917 - each is an option of the command
+    context: typer.Context,
+    name: Name,
+    specimens: Annotated[
+        Path, typer.Option(metavar="CSV", help="Columns specimen and code: what each truly is.")
+    ],
+    operators: Annotated[str, typer.Option(metavar="A,B", help="Who takes the images.")],
+    microscopes: Annotated[str, typer.Option(metavar="A,B", help="On which.")],
+    images: Annotated[int, typer.Option(min=1, help="How often each is imaged anew.")] = 2,
+    preparations: Annotated[
+        int, typer.Option(min=1, help="How often each specimen is prepared.")
+    ] = 2,
+    seed: Annotated[int | None, typer.Option(min=0, max=HIGHEST_SEED)] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="HTML", help="Where to; else among the reports.")
+    ] = None,
+    by: By = "",
+) -> None:
+    """Write a plan in random order: a sheet to print, and a CSV; no true code is on either."""
+    import reports  # noqa: PLC0415 - heavy
+    from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
+    from agent.night.period import local_full  # noqa: PLC0415
+    from agent.roundrobin import msa as analysis  # noqa: PLC0415
+    from agent.roundrobin.campaign import checked_name  # noqa: PLC0415
+
+    checked_name(name)
+    settings, at = settings_of(context), now_utc()
+    path = out or _place(settings, f"{name}-plan")
+    with store_of(settings) as store, reports.speaking(settings.report.language):
+        taxonomy = taxonomy_in_force(settings, store)
+        codes = {
+            row["specimen"]: taxonomy.code(*taxonomy.parse(row.get("code", "")))
+            for _, row in rows_with(specimens, "specimen", "code")
+        }
+        n = analysis.write_plan(
+            store,
+            name,
+            codes,
+            _names(operators, "--operators"),
+            _names(microscopes, "--microscopes"),
+            path,
+            images=images,
+            preparations=preparations,
+            seed=secrets.randbelow(HIGHEST_SEED) if seed is None else seed,
+            site=settings.site.name,
+            generated=local_full(at, settings.site.time_zone),
+            by=by or somebody(),
+            at=at,
+        )
+    aside.print(f"{n} runs of {len(codes)} specimens", markup=False)
+    typer.echo(str(path))
+
+
+@msa.command()
+def report(  # noqa: PLR0917 - each is an option of the command
+    context: typer.Context,
+    name: Name,
+    codes: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Columns run and code, filled in by people."),
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help='As "8 or finer"; else all that the specimens allow.'),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="HTML", help="Where to; else among the reports.")
+    ] = None,
+    as_json: Json = False,
+    by: By = "",
+) -> None:
+    """Say effectiveness, misses and false alarms per limit, and where the scatter comes from."""
+    from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
+    from agent.night.period import local_full  # noqa: PLC0415
+    from agent.roundrobin import msa as analysis  # noqa: PLC0415
+    from agent.roundrobin.msa_paper import Thresholds  # noqa: PLC0415
+
+    settings, at = settings_of(context), now_utc()
+    path = out or _place(settings, name)
+    with store_of(settings) as store:
+        taxonomy = taxonomy_in_force(settings, store)
+        if codes is None:
+            gathered = analysis.gather_results(store, name)
+        else:
+            said = (
+                (line, row["run"], row.get("code", ""))
+                for line, row in rows_with(codes, "run", "code")
+            )
+            gathered = analysis.gather_codes(store, name, said, taxonomy)
+        asked = limits_asked(limit, taxonomy) if limit else None
+        document = analysis.write_report(
+            store,
+            name,
+            gathered,
+            asked or analysis.limits_in(gathered.measured, taxonomy),
+            path,
+            taxonomy=taxonomy,
+            thresholds=Thresholds(
+                settings.msa.effectiveness_min,
+                settings.msa.miss_rate_max,
+                settings.msa.false_alarm_max,
+                settings.msa.study_share_max,
+                settings.msa.source,
+            ),
+            site=settings.site.name,
+            generated=local_full(at, settings.site.time_zone),
+            by=by or somebody(),
+            at=at,
+        )
+    if as_json:
+        print_json(document)
+    else:
+        typer.echo(str(path))
+
+
+def _place(settings: Settings, name: str) -> Path:
+    return settings.store.folder / "reports" / FOLDER / f"{name}.html"
+
+
+def _names(text: str, option: str) -> Sequence[str]:
+    names = [one.strip() for one in text.split(",") if one.strip()]
+    if not names or len(set(names)) < len(names):
+        raise WrongUse(f"{option}: name each once, with commas between; found {text!r}.")
+    return names

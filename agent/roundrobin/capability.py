@@ -1,0 +1,260 @@
+"""Say how far a measuring system can be trusted at a limit, and what its scatter comes from.
+
+In:  what was said in each run, and what each specimen truly is. Out: effectiveness, miss rate and
+false-alarm rate with exact bounds, variances per source. Next: `msa` writes them. The runs of one
+specimen are no independent trials: a claim rests on the number of non-conforming specimens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agent.roundrobin.components import REST, components
+from model import at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agent.orders.limit import Limit
+    from agent.roundrobin.components import Components
+    from agent.roundrobin.plan import Run
+    from model import Size, Taxonomy
+
+SPECIMEN = "specimen"
+RESAMPLES = 300
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was said in one run.
+
+    Args:
+        run: Which. true: the code its specimen has. said: the code that was said, or None.
+    """
+
+    run: Run
+    true: str
+    said: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many of so many, with the exact one-sided 95 % bound on the bad side."""
+
+    count: int
+    n: int
+    bound: float | None
+
+    @property
+    def value(self) -> float | None:
+        """The share, or None for none."""
+        return self.count / self.n if self.n else None
+
+
+@dataclass(frozen=True, slots=True)
+class AtLimit:
+    """How well one limit of one subtype was kept apart.
+
+    Args:
+        subtype, limit: Which.
+        effectiveness: Specimens that every run judged right; bound: at least so many.
+        miss: Runs of non-conforming specimens that were called conforming; bound: at most.
+        false_alarm: Runs of conforming specimens that were not; bound: at most.
+        missed: Non-conforming specimens that were missed at least once; bound: at most. The claim
+            rests on its `n`.
+    """
+
+    subtype: str
+    limit: Limit
+    effectiveness: Rate
+    miss: Rate
+    false_alarm: Rate
+    missed: Rate
+
+
+def at_limit(
+    measured: Sequence[Measured], subtype: str, limit: Limit, taxonomy: Taxonomy
+) -> AtLimit:
+    """Say how well a limit was kept apart on the specimens of a subtype.
+
+    Another subtype, or no answer, is not "conforms".
+    """
+    own = [one for one in measured if taxonomy.parse(one.true)[0] == subtype]
+    conforms = {one.run.number: limit.keeps(_size(one.true, taxonomy)) for one in own}
+    said = {one.run.number: _says_conforms(one.said, subtype, limit, taxonomy) for one in own}
+    bad = [one for one in own if not conforms[one.run.number]]
+    good = [one for one in own if conforms[one.run.number]]
+    misses = [one for one in bad if said[one.run.number]]
+    alarms = [one for one in good if not said[one.run.number]]
+    specimens = {one.run.specimen for one in own}
+    wrong = {one.run.specimen for one in (*misses, *alarms)}
+    return AtLimit(
+        subtype=subtype,
+        limit=limit,
+        effectiveness=_at_least(len(specimens - wrong), len(specimens)),
+        miss=_at_most(len(misses), len(bad)),
+        false_alarm=_at_most(len(alarms), len(good)),
+        missed=_at_most(
+            len({one.run.specimen for one in misses}), len({one.run.specimen for one in bad})
+        ),
+    )
+
+
+def still_needed(most: float) -> int:
+    """Say how many specimens, none of them missed, show that at most this share is missed.
+
+    Source:
+        Clopper and Pearson 1934: the bound of none of n is 1 - 0.05 ** (1 / n).
+    """
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - most))
+
+
+def _says_conforms(code: str | None, subtype: str, limit: Limit, taxonomy: Taxonomy) -> bool:
+    if code is None or taxonomy.parse(code)[0] != subtype:
+        return False
+    return limit.keeps(_size(code, taxonomy))
+
+
+def _size(code: str, taxonomy: Taxonomy) -> Size:
+    subtype, name = taxonomy.parse(code)
+    return next(size for size in taxonomy.subtype(subtype).sizes if size.name == name)
+
+
+def _at_most(count: int, n: int) -> Rate:
+    return Rate(count, n, at_most(count, n))
+
+
+def _at_least(count: int, n: int) -> Rate:
+    worst = at_most(n - count, n)
+    return Rate(count, n, None if worst is None else 1 - worst)
+
+
+# --- scatter ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source of scatter on the size scale.
+
+    Args:
+        name: Of it. variance: in squared size numbers. low, high: its 95 % interval, or None.
+    """
+
+    name: str
+    variance: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """What the scatter of the size numbers comes from.
+
+    Args:
+        n: Runs that count. left_out: runs without a size, or with another subtype.
+        sources: The specimens first, the rest last. inseparable: what could not be told, and why.
+    """
+
+    n: int
+    left_out: int
+    sources: tuple[Source, ...]
+    inseparable: Mapping[str, str]
+
+    @property
+    def total(self) -> float:
+        """Variance of everything together."""
+        return sum(one.variance for one in self.sources)
+
+    @property
+    def measuring(self) -> float:
+        """Variance of the measuring system: everything but the specimens."""
+        return sum(one.variance for one in self.sources if one.name != SPECIMEN)
+
+    @property
+    def study_share(self) -> float | None:
+        """Standard deviation of the measuring system as a share of that of everything (%GRR)."""
+        return float(np.sqrt(self.measuring / self.total)) if self.total else None
+
+    @property
+    def categories(self) -> int | None:
+        """Number of specimen groups that it can tell apart (ndc); None for no end of them."""
+        own = self.total - self.measuring
+        return int(1.41 * np.sqrt(own / self.measuring)) if self.measuring else None
+
+
+def scatter(measured: Sequence[Measured], taxonomy: Taxonomy) -> Scatter:
+    """Split the scatter of the size numbers by its sources; None of it where a run has no size.
+
+    The number of a size that stands for two is their mean. Intervals: specimens drawn again.
+    """
+    told = [one for one in measured if _same_subtype(one, taxonomy)]
+    found = _split(told, taxonomy)
+    low, high = _interval(told, taxonomy, list(found.variance))
+    return Scatter(
+        n=len(told),
+        left_out=len(measured) - len(told),
+        sources=tuple(
+            Source(name, value, low.get(name), high.get(name))
+            for name, value in found.variance.items()
+        ),
+        inseparable=found.inseparable,
+    )
+
+
+def _same_subtype(one: Measured, taxonomy: Taxonomy) -> bool:
+    return one.said is not None and taxonomy.parse(one.said)[0] == taxonomy.parse(one.true)[0]
+
+
+def _split(
+    told: Sequence[Measured], taxonomy: Taxonomy, names: Sequence[object] | None = None
+) -> Components:
+    """Split; `names` stand for the specimens where one was drawn twice."""
+    specimens = [one.run.specimen for one in told] if names is None else names
+    runs = list(zip(specimens, (one.run for one in told), strict=True))
+    numbers = []
+    for one in told:
+        size = _size(one.said or "", taxonomy)
+        numbers.append((size.lower + size.upper) / 2)
+    if not numbers:
+        return components([0.0], {})
+    return components(
+        numbers,
+        {
+            SPECIMEN: [specimen for specimen, _ in runs],
+            "preparation": [(specimen, run.preparation) for specimen, run in runs],
+            "operator": [run.operator for _, run in runs],
+            "microscope": [run.microscope for _, run in runs],
+            "specimen × operator": [(specimen, run.operator) for specimen, run in runs],
+            "specimen × microscope": [(specimen, run.microscope) for specimen, run in runs],
+        },
+    )
+
+
+def _interval(
+    told: Sequence[Measured], taxonomy: Taxonomy, sources: Sequence[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    specimens = sorted({one.run.specimen for one in told})
+    if len(specimens) < 2:  # noqa: PLR2004 - one alone cannot be drawn otherwise
+        return {}, {}
+    own = {name: [one for one in told if one.run.specimen == name] for name in specimens}
+    rng, found = np.random.default_rng(0), []
+    for _ in range(RESAMPLES):
+        drawn = rng.choice(specimens, len(specimens))
+        some = [(at, one) for at, name in enumerate(drawn) for one in own[name]]
+        split = _split([one for _, one in some], taxonomy, [at for at, _ in some])
+        found.append([split.variance.get(name, 0.0) for name in sources])
+    low, high = np.quantile(found, [0.025, 0.975], axis=0)
+    return (
+        dict(zip(sources, map(float, low), strict=True)),
+        dict(zip(sources, map(float, high), strict=True)),
+    )
+
+
+def called(name: str) -> str:
+    """Say a source as it is read."""
+    return "re-imaging, and the rest" if name == REST else name

@@ -1,0 +1,259 @@
+"""Run a measurement-system analysis: print its plan, gather what was measured, write its report.
+
+In:  specimens with their true codes; later the lab's own results, or codes that people filled in.
+Out: a sheet and a CSV, and a report; a record of both. Next: a person who signs for the system.
+The name of a plan is the order number of its images, and a run's number is their field, so that
+they come in through the microscopes' folders like any others.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import reports
+from agent import sheet
+from agent.archive import write_whole
+from agent.errors import WrongUse
+from agent.orders.limit import Direction, Limit
+from agent.roundrobin.capability import Measured, at_limit, scatter
+from agent.roundrobin.msa_paper import Gathered, document_of, report_of
+from agent.roundrobin.plan import run_from, runs_of
+from reports import PlanRun, PlanSheet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.roundrobin.msa_paper import Thresholds
+    from agent.roundrobin.plan import Run
+    from agent.store import MicrographView, Store
+    from model import Taxonomy
+
+PLAN, REPORT = "msa_plan", "msa"
+"""Kinds of the records that plan and report leave."""
+MOST_IMAGES = 100_000
+PLAN_COLUMNS = (
+    "run", "preparation", "specimen", "operator", "microscope", "image", "code", "remark",
+)  # fmt: skip
+COLUMNS = (
+    "run", "preparation", "specimen", "operator", "microscope", "image", "true", "said",
+)  # fmt: skip
+
+
+# --- the plan -----------------------------------------------------------------------------------
+
+
+def write_plan(  # noqa: PLR0917 - a plan is what it crosses
+    store: Store,
+    name: str,
+    codes: Mapping[str, str],
+    operators: Sequence[str],
+    microscopes: Sequence[str],
+    path: Path,
+    *,
+    images: int,
+    preparations: int,
+    seed: int,
+    site: str,
+    generated: str,
+    by: str,
+    at: datetime,
+) -> int:
+    """Lay a plan out and write its sheet and CSV; how many runs it has comes back.
+
+    Args:
+        store: Open; keeps the plan and what each specimen truly is.
+        name: Of the plan, and order number of its images.
+        codes: Specimen → its true code. It stands neither on the sheet nor in the CSV.
+        operators: Who takes the images.
+        microscopes: On which.
+        path: Of the sheet; the CSV lies beside it.
+        images: How often each is imaged anew.
+        preparations: How often each specimen is prepared.
+        seed: Of the order of the runs.
+        site: The lab's name.
+        generated: When, as it is read.
+        by: Who plans it.
+        at: Now.
+
+    Raises:
+        WrongUse: There is a plan of that name.
+    """
+    if store.records.latest(PLAN, name) is not None:
+        raise WrongUse(f"there is a plan {name!r} already; take another name.")
+    runs = runs_of(
+        list(codes), operators, microscopes, images=images, preparations=preparations, seed=seed
+    )
+    blocks = [
+        tuple(
+            PlanRun(one.number, one.specimen, one.operator, one.microscope, one.image)
+            for one in runs
+            if one.preparation == preparation
+        )
+        for preparation in range(1, preparations + 1)
+    ]
+    page = reports.render_plan(PlanSheet(site, name, tuple(blocks), generated))
+    rows = [{"run": one.number, **one.as_json()} for one in runs]
+    write_whole(
+        {
+            path: page.encode(),
+            path.with_suffix(".csv"): sheet.csv_of(PLAN_COLUMNS, rows).encode("utf-8-sig"),
+        }
+    )
+    facts = {"seed": seed, "codes": dict(codes), "runs": [one.as_json() for one in runs]}
+    store.records.add(PLAN, name, by=by, at=at, facts=facts)
+    return len(runs)
+
+
+# --- gathering ----------------------------------------------------------------------------------
+
+
+def plan_of(store: Store, name: str) -> tuple[list[Run], dict[str, str]]:
+    """Say a plan's runs and the true code of each specimen. Raises `WrongUse`."""
+    record = store.records.latest(PLAN, name)
+    if record is None:
+        raise WrongUse(f"there is no plan {name!r}; agent msa plan makes one.")
+    return [run_from(one) for one in record.facts["runs"]], record.facts["codes"]
+
+
+def gather_results(store: Store, name: str) -> Gathered:
+    """Gather what the model's live results say of a plan's images. Raises `WrongUse`."""
+    runs, codes = plan_of(store, name)
+    found: dict[int, MicrographView] = {}
+    faults = []
+    for view in store.find(order=name, limit=MOST_IMAGES)[::-1]:  # of two the newer counts
+        fault = _fault(view, {one.number: one for one in runs})
+        if fault:
+            faults.append(f"{view.path}: {fault}; it was left out.")
+        else:
+            found[int(view.process_data["field"])] = view
+    return Gathered(
+        measured=tuple(
+            Measured(run, codes[run.specimen], found[run.number].structure_code)
+            for run in runs
+            if run.number in found
+        ),
+        missing=tuple(one.number for one in runs if one.number not in found),
+        faults=tuple(faults),
+        bundles=tuple(sorted({one.bundle for one in found.values() if one.bundle})),
+    )
+
+
+def _fault(view: MicrographView, runs: Mapping[int, Run]) -> str:
+    field, specimen = (view.process_data.get(key, "") for key in ("field", "specimen"))
+    if not field.isdecimal() or int(field) not in runs:
+        return f"its field {field!r} is no run of the plan"
+    planned = runs[int(field)].specimen
+    if specimen != planned:
+        return f"run {field} is of specimen {planned}, the file says {specimen or 'none'}"
+    return ""
+
+
+def gather_codes(
+    store: Store, name: str, said: Iterable[tuple[int, str, str]], taxonomy: Taxonomy
+) -> Gathered:
+    """Gather codes that people filled in. Raises `WrongUse`, `model.TaxonomyError`.
+
+    Args:
+        store: Open.
+        name: Of the plan.
+        said: Line, run and code of each line of the CSV; "" for a code that could not be told.
+        taxonomy: What there is to tell apart.
+    """
+    runs, codes = plan_of(store, name)
+    known = {str(one.number): one for one in runs}
+    answers: dict[int, str | None] = {}
+    for line, number, code in said:
+        if number not in known:
+            raise WrongUse(f"line {line}: there is no run {number!r} in plan {name!r}.")
+        answers[int(number)] = taxonomy.code(*taxonomy.parse(code)) if code else None
+    return Gathered(
+        measured=tuple(
+            Measured(run, codes[run.specimen], answers[run.number])
+            for run in runs
+            if run.number in answers
+        ),
+        missing=tuple(one.number for one in runs if one.number not in answers),
+        faults=(),
+        bundles=(),
+    )
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+
+def limits_in(measured: Sequence[Measured], taxonomy: Taxonomy) -> list[tuple[str, Limit]]:
+    """Say every limit that the true codes stand on both sides of, "or finer", per subtype."""
+    found = []
+    for subtype in taxonomy.subtypes:
+        own = {
+            taxonomy.parse(one.true)[1]
+            for one in measured
+            if taxonomy.parse(one.true)[0] == subtype.name
+        }
+        sizes = [size for size in subtype.sizes if size.name in own]
+        found += [(subtype.name, Limit(size.lower, Direction.FINER)) for size in sizes[1:]]
+    return found
+
+
+def write_report(
+    store: Store,
+    name: str,
+    gathered: Gathered,
+    limits: Sequence[tuple[str, Limit]],
+    path: Path,
+    *,
+    taxonomy: Taxonomy,
+    thresholds: Thresholds,
+    site: str,
+    generated: str,
+    by: str,
+    at: datetime,
+) -> dict[str, Any]:
+    """Write what a plan found as a page, CSV and JSON; the last comes back.
+
+    Args:
+        store: Open; keeps a record.
+        name: Of the plan.
+        gathered: What was measured.
+        limits: Each with its subtype.
+        path: Of the page; `.csv` and `.json` lie beside it.
+        taxonomy: What there is to tell apart.
+        thresholds: What the lab asks for.
+        site: The lab's name.
+        generated: When, as it is read.
+        by: Who asks for it.
+        at: Now.
+
+    Raises:
+        WrongUse: Nothing was measured yet.
+    """
+    if not gathered.measured:
+        raise WrongUse(
+            f"nothing was measured of plan {name!r}: no image has it as its order number. Look at "
+            "the source's pattern, or give codes that people filled in with --codes CSV."
+        )
+    told = {taxonomy.parse(one.true)[0] for one in gathered.measured}
+    kept = [
+        at_limit(gathered.measured, subtype, one, taxonomy)
+        for subtype, one in limits
+        if subtype in told
+    ]
+    split = scatter(gathered.measured, taxonomy)
+    document = document_of(name, gathered, kept, split, thresholds)
+    page = report_of(name, gathered, kept, split, thresholds, site=site, generated=generated)
+    rows = [
+        {"run": one.run.number, **one.run.as_json(), "true": one.true, "said": one.said or ""}
+        for one in gathered.measured
+    ]
+    write_whole(
+        {
+            path: reports.render_study(page).encode(),
+            path.with_suffix(".csv"): sheet.csv_of(COLUMNS, rows).encode("utf-8-sig"),
+            path.with_suffix(".json"): json.dumps(document, indent=1, ensure_ascii=False).encode(),
+        }
+    )
+    store.records.add(REPORT, name, by=by, at=at, facts=document)
+    return document

@@ -1,0 +1,312 @@
+"""Say what a measurement-system analysis found, as a page and as a document.
+
+In:  what was `Gathered`, judged at each limit and split by source. Out: `reports.StudyReport`, and
+the same as JSON has it. Next: `msa` writes them. "Met" is said of what was counted, "shown" only
+where the exact bound of so few specimens holds it too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agent.roundrobin.capability import called, still_needed
+from reports import Fact, StudyReport, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.roundrobin.capability import AtLimit, Measured, Rate, Scatter
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What the lab asks of its measuring system; shares in [0, 1].
+
+    Args:
+        effectiveness: At least. miss_rate, false_alarm_rate, study_share: at most.
+        source: Where they come from, as it stands in the report.
+    """
+
+    effectiveness: float
+    miss_rate: float
+    false_alarm_rate: float
+    study_share: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What was measured of a plan.
+
+    Args:
+        measured: One per run that has an image or a code.
+        missing: Numbers of the runs that have none.
+        faults: One sentence per image that belongs to no run, or to another specimen's.
+        bundles: Whose answers they are; () where people filled codes in.
+    """
+
+    measured: tuple[Measured, ...]
+    missing: tuple[int, ...]
+    faults: tuple[str, ...]
+    bundles: tuple[str, ...]
+
+
+def document_of(
+    name: str,
+    gathered: Gathered,
+    kept: Sequence[AtLimit],
+    split: Scatter,
+    thresholds: Thresholds,
+) -> dict[str, Any]:
+    """Say everything that was found as JSON has it."""
+    return {
+        "plan": name,
+        "runs": len(gathered.measured),
+        "missing": list(gathered.missing),
+        "faults": list(gathered.faults),
+        "bundles": list(gathered.bundles),
+        "specimens": len({one.run.specimen for one in gathered.measured}),
+        "limits": {
+            f"{one.subtype} {one.limit}": {
+                "effectiveness": _rate_json(one.effectiveness),
+                "miss_rate": _rate_json(one.miss),
+                "false_alarm_rate": _rate_json(one.false_alarm),
+                "non_conforming_specimens": _rate_json(one.missed),
+                "claim": _claim(one, thresholds),
+            }
+            for one in kept
+        },
+        "scatter": {
+            "n": split.n,
+            "left_out": split.left_out,
+            "variance": {
+                one.name: {"value": one.variance, "low": one.low, "high": one.high}
+                for one in split.sources
+            },
+            "inseparable": dict(split.inseparable),
+            "study_share": split.study_share,
+            "categories": split.categories,
+        },
+        "thresholds": {
+            "effectiveness_min": thresholds.effectiveness,
+            "miss_rate_max": thresholds.miss_rate,
+            "false_alarm_max": thresholds.false_alarm_rate,
+            "study_share_max": thresholds.study_share,
+            "source": thresholds.source,
+        },
+    }
+
+
+def report_of(
+    name: str,
+    gathered: Gathered,
+    kept: Sequence[AtLimit],
+    split: Scatter,
+    thresholds: Thresholds,
+    *,
+    site: str,
+    generated: str,
+) -> StudyReport:
+    """Write the page of an analysis; `document_of` says what the values mean."""
+    return StudyReport(
+        site=site,
+        title=f"Measurement-system analysis {name}",
+        sentences=tuple(_sentences(gathered)),
+        headline=tuple(_headline(kept, split)),
+        images=(),
+        codes=(),
+        raters=0,
+        tables=tuple(_tables(gathered, kept, split, thresholds)),
+        method=tuple(_method(thresholds)),
+        generated=generated,
+    )
+
+
+def _rate_json(rate: Rate) -> dict[str, float | int | None]:
+    return {"count": rate.count, "n": rate.n, "value": rate.value, "bound95": rate.bound}
+
+
+def _sentences(gathered: Gathered) -> Iterator[str]:
+    runs = [one.run for one in gathered.measured]
+    counts = {
+        "specimens": len({one.specimen for one in runs}),
+        "operators": len({one.operator for one in runs}),
+        "microscopes": len({one.microscope for one in runs}),
+        "preparations": len({one.preparation for one in runs}),
+        "images of each": len({one.image for one in runs}),
+    }
+    crossed = " × ".join(f"{n} {what}" for what, n in counts.items())
+    yield f"{crossed}: {len(runs)} runs were measured, {len(gathered.missing)} are missing."
+    if gathered.bundles:
+        yield f"The codes are the stored live results of bundle {', '.join(gathered.bundles)}."
+    else:
+        yield "The codes are those that people filled in."
+    yield from gathered.faults
+
+
+def _headline(kept: Sequence[AtLimit], split: Scatter) -> Iterator[Fact]:
+    for one in kept:
+        missed = one.missed
+        yield Fact(
+            f"{one.subtype}, {one.limit}",
+            f"{missed.count} of {missed.n} non-conforming specimens missed at least once; "
+            f"at most {_percent(missed.bound)}"
+            if missed.n
+            else "no non-conforming specimen: nothing can be said of misses",
+        )
+    yield Fact("Share of the measuring system", _percent(split.study_share))
+
+
+def _tables(
+    gathered: Gathered, kept: Sequence[AtLimit], split: Scatter, thresholds: Thresholds
+) -> Iterator[Table]:
+    if kept:
+        yield _rates(kept)
+        yield _claims(kept, split, thresholds)
+    yield _sources(split)
+    yield _specimens(gathered.measured)
+
+
+def _rates(kept: Sequence[AtLimit]) -> Table:
+    columns = (
+        "limit",
+        "specimens right in every run",
+        "runs that miss",
+        "runs with a false alarm",
+        "non-conforming specimens ever missed",
+    )
+    rows = [
+        (
+            f"{one.subtype}, {one.limit}",
+            _in_words(one.effectiveness, "at least"),
+            _in_words(one.miss, "at most"),
+            _in_words(one.false_alarm, "at most"),
+            _in_words(one.missed, "at most"),
+        )
+        for one in kept
+    ]
+    return Table("At each limit", columns, tuple(rows))
+
+
+def _claims(kept: Sequence[AtLimit], split: Scatter, thresholds: Thresholds) -> Table:
+    columns = ("what is asked for", "at least or at most", "found")
+    rows = []
+    for one in kept:
+        claim, of = _claim(one, thresholds), f"{one.subtype}, {one.limit}: "
+        asked = (
+            ("effectiveness", thresholds.effectiveness),
+            ("miss_rate", thresholds.miss_rate),
+            ("false_alarm_rate", thresholds.false_alarm_rate),
+        )
+        rows += [
+            (of + word.replace("_", " "), _percent(limit), claim[word]) for word, limit in asked
+        ]
+    share = split.study_share
+    met = "cannot be said" if share is None else _met(share <= thresholds.study_share)
+    rows.append(("measuring system in the scatter", _percent(thresholds.study_share), met))
+    return Table("Against what the lab asks for", columns, tuple(rows))
+
+
+def _claim(one: AtLimit, thresholds: Thresholds) -> dict[str, str]:
+    """Say whether each threshold is met, and whether so few specimens show it."""
+    return {
+        "effectiveness": _shown_least(one.effectiveness, thresholds.effectiveness),
+        "miss_rate": _shown_most(one.miss, one.missed, thresholds.miss_rate),
+        "false_alarm_rate": _shown_most(one.false_alarm, None, thresholds.false_alarm_rate),
+    }
+
+
+def _shown_least(rate: Rate, least: float) -> str:
+    if rate.value is None or rate.bound is None:
+        return "cannot be said: there is no specimen"
+    if rate.value < least:
+        return f"not met: {_percent(rate.value)}"
+    return _met(rate.value >= least, shown=rate.bound >= least)
+
+
+def _shown_most(rate: Rate, specimens: Rate | None, most: float) -> str:
+    """Judge a rate of runs; where specimens are given, the bound is theirs."""
+    if rate.value is None:
+        return "cannot be said: there is no such specimen"
+    if rate.value > most:
+        return f"not met: {_percent(rate.value)}"
+    bound = (specimens or rate).bound
+    if bound is not None and bound <= most:
+        return "met, and shown"
+    if specimens is None:
+        return "met, but not shown: too few runs"
+    needed = still_needed(most)
+    return (
+        f"met, but not shown by {specimens.n} non-conforming specimens; "
+        f"{needed} without a miss would show it"
+    )
+
+
+def _met(is_met: bool, *, shown: bool = True) -> str:
+    if not is_met:
+        return "not met"
+    return "met, and shown" if shown else "met, but not shown: too few specimens"
+
+
+def _sources(split: Scatter) -> Table:
+    columns = ("source", "variance", "95 %", "standard deviation", "of the whole")
+    rows = [
+        (
+            called(one.name),
+            f"{one.variance:.4f}",
+            "–" if one.low is None else f"{one.low:.4f} to {one.high:.4f}",
+            f"{one.variance**0.5:.3f}",
+            _percent(one.variance / split.total if split.total else None),
+        )
+        for one in split.sources
+    ]
+    rows += [(name, "–", "–", "–", why) for name, why in split.inseparable.items()]
+    rows.append(
+        ("measuring system", f"{split.measuring:.4f}", "", f"{split.measuring**0.5:.3f}", "")
+    )
+    return Table("Where the scatter of the size numbers comes from", columns, tuple(rows))
+
+
+def _specimens(measured: Sequence[Measured]) -> Table:
+    rows = []
+    for name in sorted({one.run.specimen for one in measured}):
+        own = [one for one in measured if one.run.specimen == name]
+        said = Counter(one.said or "none" for one in own)
+        told = ", ".join(f"{code} {n}" for code, n in said.most_common())
+        rows.append((name, own[0].true, str(len(own)), told))
+    return Table("Specimen by specimen", ("specimen", "true code", "runs", "said"), tuple(rows))
+
+
+def _method(thresholds: Thresholds) -> Iterator[str]:
+    yield (
+        "A miss: a non-conforming specimen is called conforming. A false alarm: a conforming one "
+        "is not; another subtype, or no answer, is not “conforms”. Effectiveness: specimens that "
+        "every run judged right. Bounds are exact, one-sided, at 95 % (Clopper and Pearson 1934)."
+    )
+    yield (
+        "Runs of one specimen are no independent trials, so a claim about misses rests on the "
+        "number of non-conforming specimens, not of runs."
+    )
+    yield (
+        "Variances on the scale of the size numbers, 9-10 as 9.5, of runs with the true subtype: "
+        "quadratic forms set equal to their expectations (Rao 1971), in a complete plan the "
+        "estimators of the analysis of variance; below zero is 0. Intervals: specimens drawn again "
+        "300 times. Share of the measuring system: its standard deviation in that of everything."
+    )
+    yield f"Thresholds: [msa] of agent.toml. Their source: {thresholds.source}."
+    yield (
+        "Size numbers are those of the in-house needle-length chart, whose numbering alludes to "
+        "ISO 643; they are no ISO 643 ratings."
+    )
+
+
+def _in_words(rate: Rate, which: str) -> str:
+    if not rate.n:
+        return "–"
+    return f"{rate.count} of {rate.n} ({_percent(rate.value)}; {which} {_percent(rate.bound)})"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"

@@ -1,0 +1,83 @@
+"""Lay out the runs of a measurement-system analysis: everything crossed, in a random order.
+
+In:  specimens, operators, microscopes, how often each is imaged and prepared again. Out: `Run`s in
+the order in which they are done. Next: `msa` prints them. A new preparation destroys the surface
+before it, so preparations are blocks, one after another; within one everything is drawn.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One image to be taken.
+
+    Args:
+        number: From 1, in the order of the runs. preparation, image: from 1.
+        specimen, operator, microscope: Which.
+    """
+
+    number: int
+    preparation: int
+    specimen: str
+    operator: str
+    microscope: str
+    image: int
+
+    def as_json(self) -> dict[str, int | str]:
+        """Give it as a record keeps it."""
+        return {
+            "number": self.number,
+            "preparation": self.preparation,
+            "specimen": self.specimen,
+            "operator": self.operator,
+            "microscope": self.microscope,
+            "image": self.image,
+        }
+
+
+def runs_of(
+    specimens: Sequence[str],
+    operators: Sequence[str],
+    microscopes: Sequence[str],
+    *,
+    images: int,
+    preparations: int,
+    seed: int,
+) -> list[Run]:
+    """Cross everything with everything, in an order drawn within each preparation.
+
+    Args:
+        specimens: Names.
+        operators: Who takes the images.
+        microscopes: On which.
+        images: How often each of those is imaged, each time anew.
+        preparations: How often each specimen is ground, polished and etched.
+        seed: Of the order; the same seed, the same plan.
+    """
+    drawn, found = random.Random(seed), []
+    for preparation in range(1, preparations + 1):
+        block = list(product(specimens, operators, microscopes, range(1, images + 1)))
+        drawn.shuffle(block)
+        found += [(preparation, *one) for one in block]
+    return [Run(number, *one) for number, one in enumerate(found, start=1)]
+
+
+def run_from(kept: Mapping[str, int | str]) -> Run:
+    """Read a run back; the inverse of `Run.as_json`."""
+    return Run(
+        number=int(kept["number"]),
+        preparation=int(kept["preparation"]),
+        specimen=str(kept["specimen"]),
+        operator=str(kept["operator"]),
+        microscope=str(kept["microscope"]),
+        image=int(kept["image"]),
+    )

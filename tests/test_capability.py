@@ -1,0 +1,148 @@
+"""A claim about a limit rests on the non-conforming specimens it was tried on, and says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.orders.limit import read_limit
+from agent.roundrobin.capability import Measured, at_limit, scatter, still_needed
+from agent.roundrobin.components import REST
+from agent.roundrobin.plan import Run, run_from, runs_of
+from model import default_taxonomy
+
+TAXONOMY = default_taxonomy()
+FINE = read_limit("8 or finer")
+
+
+def measured(rows):
+    """Make runs of (specimen, true, said …)."""
+    found = []
+    for specimen, true, *answers in rows:
+        for image, said in enumerate(answers, start=1):
+            run = Run(len(found) + 1, 1, specimen, "A", "LOM", image)
+            found.append(Measured(run, true, None if said == "?" else said))
+    return found
+
+
+def test_misses_alarms_and_effectiveness_are_counted():
+    some = measured(
+        [
+            ("S1", "G8", "G8", "G8", "G9-10"),  # right each time
+            ("S2", "G8", "G7", "G8", "G8"),  # one false alarm
+            ("S3", "G7", "G7", "G7", "G7"),  # right each time
+            ("S4", "G7", "G8", "G8", "G7"),  # two misses
+        ]
+    )
+
+    found = at_limit(some, "G", FINE, TAXONOMY)
+
+    assert (found.effectiveness.count, found.effectiveness.n) == (2, 4)
+    assert (found.miss.count, found.miss.n) == (2, 6)
+    assert (found.false_alarm.count, found.false_alarm.n) == (1, 6)
+    assert (found.missed.count, found.missed.n) == (1, 2)
+
+
+def test_the_bounds_are_exact_and_one_sided():
+    some = measured([(f"S{n}", "G7", "G7", "G7") for n in range(59)] + [("T", "G8", "G8")])
+
+    found = at_limit(some, "G", FINE, TAXONOMY)
+
+    assert found.missed.bound == pytest.approx(0.0495, abs=1e-4)  # 0 of 59
+    assert found.miss.bound == pytest.approx(0.0251, abs=1e-4)  # 0 of 118
+    assert found.effectiveness.bound == pytest.approx(1 - 0.0487, abs=1e-3)
+
+
+def test_another_subtype_or_no_answer_is_never_conforming():
+    some = measured([("S1", "G7", "B8", "?"), ("S2", "G8", "B8", "?")])
+
+    found = at_limit(some, "G", FINE, TAXONOMY)
+
+    assert (found.miss.count, found.false_alarm.count) == (0, 2)
+
+
+def test_without_a_non_conforming_specimen_nothing_is_claimed():
+    found = at_limit(measured([("S1", "G8", "G8")]), "G", FINE, TAXONOMY)
+
+    assert (found.missed.n, found.missed.value, found.missed.bound) == (0, None, None)
+
+
+@pytest.mark.parametrize(("most", "n"), [(0.05, 59), (0.02, 149), (0.10, 29)])
+def test_so_many_specimens_without_a_miss_show_a_rate(most, n):
+    assert still_needed(most) == n
+
+
+# --- the plan -----------------------------------------------------------------------------------
+
+
+def plan(**more):
+    told = {"images": 2, "preparations": 2, "seed": 3} | more
+    return runs_of(["S1", "S2", "S3"], ["Ann", "Bob"], ["L1", "L2"], **told)
+
+
+def test_a_plan_crosses_everything_once():
+    runs = plan()
+
+    assert [one.number for one in runs] == list(range(1, 49))
+    keys = {(r.preparation, r.specimen, r.operator, r.microscope, r.image) for r in runs}
+    assert len(keys) == 48
+
+
+def test_a_second_preparation_comes_after_all_runs_of_the_first():
+    preparations = [one.preparation for one in plan()]
+
+    assert preparations == sorted(preparations)
+
+
+def test_the_order_is_drawn_and_the_seed_brings_it_back():
+    assert plan() == plan()
+    assert plan() != plan(seed=4)
+    assert [one.specimen for one in plan()] != sorted(one.specimen for one in plan())
+
+
+def test_a_run_comes_back_from_its_record():
+    assert [run_from(one.as_json()) for one in plan()] == plan()
+
+
+# --- scatter ------------------------------------------------------------------------------------
+
+
+def test_scatter_says_which_source_it_comes_from():
+    """Bob reads one size finer than Ann, whatever the specimen: nothing else scatters."""
+    sizes = {"S1": ("G6", "G7"), "S2": ("G7", "G8"), "S3": ("G6", "G7")}
+    some = [
+        Measured(run, "G7", sizes[run.specimen][run.operator == "Bob"])
+        for run in plan(preparations=1)
+    ]
+
+    found = scatter(some, TAXONOMY)
+
+    variance = {one.name: one.variance for one in found.sources}
+    assert variance["operator"] == pytest.approx(0.5)
+    assert variance["specimen"] == pytest.approx(1 / 3)
+    assert sum(variance.values()) - variance["operator"] - variance["specimen"] < 1e-9
+    assert found.inseparable["preparation"] == "cannot be told apart from specimen in this plan"
+    assert found.study_share == pytest.approx((0.5 / (0.5 + 1 / 3)) ** 0.5)
+    assert found.categories == 1
+
+
+def test_what_has_no_size_on_the_scale_is_left_out_and_counted():
+    some = measured([("S1", "G8", "G8", "B8", "?"), ("S2", "G7", "G7", "G7", "G7")])
+
+    found = scatter(some, TAXONOMY)
+
+    assert (found.n, found.left_out) == (4, 2)
+    assert found.sources[-1].name == REST
+
+
+def test_a_size_that_stands_for_two_counts_as_their_mean():
+    some = measured([("S1", "G9-10", "G9-10", "G9-10"), ("S2", "G8", "G8", "G8")])
+
+    found = scatter(some, TAXONOMY)
+
+    assert found.sources[0].variance == pytest.approx(1.5**2 / 2)
+
+
+def test_nothing_said_is_no_scatter():
+    found = scatter(measured([("S1", "G8", "?")]), TAXONOMY)
+
+    assert (found.n, found.total, found.study_share) == (0, 0.0, None)

@@ -1,0 +1,221 @@
+"""A measuring system is studied by a drawn plan; what is claimed of it says what it rests on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from lab import Lab, minutes
+
+from agent.cli.app import main
+
+NAME = "MSA-1"
+TRUE = {"S1": "G8", "S2": "G7", "S3": "G9-10", "S4": "G7"}
+
+
+class Shell:
+    """A lab with its command, and a plan of four specimens."""
+
+    def __init__(self, folder, capsys) -> None:
+        self.lab, self.folder, self._capsys = Lab(folder / "data"), folder, capsys
+        (folder / "agent.toml").write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
+        rows = "".join(f"{name},{code}\n" for name, code in TRUE.items())
+        self.specimens = self.write("specimens.csv", "specimen,code\n" + rows)
+
+    def agent(self, *words) -> tuple[int, str]:
+        """Run a command; its exit code and everything it said come back."""
+        with pytest.raises(SystemExit) as ended:
+            main(["--config", str(self.folder / "agent.toml"), *map(str, words)])
+        said = self._capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    def write(self, name, text):
+        (self.folder / name).write_text(text, encoding="utf-8")
+        return self.folder / name
+
+    def plan(self, *more) -> list[dict[str, str]]:
+        """Make the plan; its runs as the CSV has them."""
+        code, said = self.agent(
+            "msa", "plan", NAME, "--specimens", self.specimens, "--operators", "Ann,Bob",
+            "--microscopes", "L1,L2", "--images", 2, "--preparations", 2, "--seed", 7,
+            "--by", "Lea", *more,
+        )  # fmt: skip
+        assert code == 0, said
+        text = self.report(f"{NAME}-plan.csv").lstrip("\ufeff")
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+
+    def report(self, name) -> str:
+        return (self.lab.reports / "msa" / name).read_text("utf-8")
+
+    def image(self, run, said, **more) -> str:
+        """Let the image of a run come in, with what the model says of it."""
+        told = {"order": NAME, "specimen": run["specimen"], "field": run["run"]} | more
+        return self.lab.take(said, at=minutes(int(run["run"])), **told)
+
+
+@pytest.fixture
+def shell(tmp_path, capsys):
+    shell = Shell(tmp_path, capsys)
+    yield shell
+    shell.lab.store.close()
+
+
+def play(shell, runs) -> None:
+    """The model is right but on S4 under Bob, which it calls conforming."""
+    for run in runs:
+        wrong = run["specimen"] == "S4" and run["operator"] == "Bob"
+        shell.image(run, "G8" if wrong else TRUE[run["specimen"]])
+
+
+def test_a_plan_is_a_sheet_and_a_csv_without_the_true_codes(shell):
+    runs = shell.plan()
+
+    sheet = shell.report(f"{NAME}-plan.html")
+    assert len(runs) == 4 * 2 * 2 * 2 * 2
+    assert re.findall(r"<b>(\d+)</b></td><td>(S\d)", sheet) == [
+        (one["run"], one["specimen"]) for one in runs
+    ]
+    assert not re.search(r"\bG(7|8|9-10)\b", sheet)
+    assert {one["code"] for one in runs} == {""}
+    assert "Preparation 2" in sheet
+
+
+def test_the_sheet_speaks_the_labs_language(shell):
+    text = '[site]\nname = "Plant 1"\n\n[report]\nlanguage = "de"\n'
+    (shell.folder / "agent.toml").write_text(text, encoding="utf-8")
+
+    shell.plan()
+
+    assert "Präparation 2" in shell.report(f"{NAME}-plan.html")
+
+
+def test_the_report_counts_misses_and_says_what_it_rests_on(shell):
+    play(shell, shell.plan())
+
+    code, said = shell.agent(
+        "msa", "report", NAME, "--limit", "8 or finer", "--json", "--by", "Lea"
+    )
+
+    assert code == 0, said
+    found = json.loads(said)
+    assert (found["runs"], found["missing"], found["specimens"]) == (64, [], 4)
+    (name, at) = next(iter(found["limits"].items()))
+    assert (name, len(found["limits"])) == ("G 8 or finer", 1)
+    assert (at["miss_rate"]["count"], at["miss_rate"]["n"]) == (8, 32)
+    assert (at["non_conforming_specimens"]["count"], at["non_conforming_specimens"]["n"]) == (1, 2)
+    assert (at["effectiveness"]["count"], at["effectiveness"]["n"]) == (3, 4)
+    assert at["false_alarm_rate"]["count"] == 0
+    assert at["claim"]["miss_rate"] == "not met: 25.0 %"
+    assert found["scatter"]["variance"]["specimen × operator"]["value"] > 0.1
+    assert found["bundles"] == ["20261101-0badcafe"]
+    page = shell.report(f"{NAME}.html")
+    assert "1 of 2 non-conforming specimens missed at least once" in page
+    assert "AIAG, Measurement Systems Analysis" in page
+    assert "no ISO 643 ratings" in page
+
+
+def test_no_miss_on_two_specimens_shows_nothing_and_the_report_says_so(shell):
+    for run in shell.plan():
+        shell.image(run, TRUE[run["specimen"]])
+
+    _, said = shell.agent("msa", "report", NAME, "--limit", "8 or finer", "--json")
+
+    claim = json.loads(said)["limits"]["G 8 or finer"]["claim"]
+    assert claim["miss_rate"] == (
+        "met, but not shown by 2 non-conforming specimens; 149 without a miss would show it"
+    )
+    assert claim["effectiveness"] == "met, but not shown: too few specimens"
+
+
+def test_thresholds_are_settings_and_their_source_stands_in_the_report(shell):
+    text = (
+        '[site]\nname = "Plant 1"\n\n[msa]\nmiss_rate_max = 0.3\nsource = "our QM handbook 7.1"\n'
+    )
+    (shell.folder / "agent.toml").write_text(text, encoding="utf-8")
+    play(shell, shell.plan())
+
+    _, said = shell.agent("msa", "report", NAME, "--limit", "8 or finer", "--json")
+
+    found = json.loads(said)
+    assert found["limits"]["G 8 or finer"]["claim"]["miss_rate"].startswith("met, but not shown")
+    assert found["thresholds"]["source"] == "our QM handbook 7.1"
+    assert "our QM handbook 7.1" in shell.report(f"{NAME}.html")
+
+
+def test_a_mixed_up_image_is_named_and_left_out_and_a_missing_run_too(shell):
+    runs = shell.plan()
+    for run in runs[2:]:
+        shell.image(run, TRUE[run["specimen"]])
+    other = next(name for name in TRUE if name != runs[0]["specimen"])
+    shell.image(runs[0], "G8", specimen=other)
+    shell.image(runs[1], "G8", field="999")
+
+    _, said = shell.agent("msa", "report", NAME, "--json")
+
+    found = json.loads(said)
+    assert found["missing"] == [1, 2]
+    assert any(f"run 1 is of specimen {runs[0]['specimen']}" in one for one in found["faults"])
+    assert any("its field '999' is no run" in one for one in found["faults"])
+    assert list(found["limits"]) == ["G 8 or finer", "G 9 or finer"]
+
+
+def test_people_can_fill_the_codes_in(shell):
+    runs = shell.plan()
+    rows = "".join(f"{one['run']};{TRUE[one['specimen']]}\n" for one in runs[:-1])
+    file = shell.write("filled.csv", f"run;code\n{rows}{runs[-1]['run']};\n")
+
+    _, said = shell.agent("msa", "report", NAME, "--codes", file, "--limit", "8 or finer", "--json")
+
+    found = json.loads(said)
+    assert (found["runs"], found["bundles"]) == (64, [])
+    assert found["scatter"]["left_out"] == 1
+    assert "people filled in" in shell.report(f"{NAME}.html")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("report", "autumn"), "no plan 'autumn'"),
+        (("report", NAME), "nothing was measured of plan 'MSA-1'"),
+        (("report", NAME, "--codes", "no.csv"), "cannot be read"),
+    ],
+)
+def test_wrong_use_is_one_sentence(shell, words, sentence):
+    shell.plan()
+
+    code, said = shell.agent("msa", *words)
+
+    assert code == 2
+    assert sentence in said
+
+
+def test_a_plan_is_made_once_and_of_known_codes(shell):
+    shell.plan()
+    again = ("msa", "plan", NAME, "--operators", "A", "--microscopes", "L")
+
+    code, said = shell.agent(*again, "--specimens", shell.specimens)
+    assert (code, "take another name" in said) == (2, True)
+    wrong = shell.write("wrong.csv", "specimen,code\nS1,X9\n")
+    code, said = shell.agent("msa", "plan", "other", *again[3:], "--specimens", wrong)
+    assert (code, "X9" in said) == (2, True)
+    code, said = shell.agent(
+        "msa", "plan", "x", "--specimens", shell.specimens, "--operators", "A,A",
+        "--microscopes", "L",
+    )  # fmt: skip
+    assert (code, "name each once" in said) == (2, True)
+
+
+def test_plan_and_report_are_records(shell):
+    play(shell, shell.plan())
+    shell.agent("msa", "report", NAME, "--by", "Lea")
+
+    records = shell.lab.store.records
+    assert records.latest("msa_plan", NAME).facts["codes"] == TRUE
+    assert records.latest("msa", NAME).facts["runs"] == 64
+    assert [one.act for one in shell.lab.store.trail("msa")] == [
+        "msa_plan.recorded",
+        "msa.recorded",
+    ]
