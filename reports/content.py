@@ -444,7 +444,7 @@ class FlipCard:
         id: The public id. name: the file's name. place: order and specimen, "" where unknown.
         picture: A thumbnail, or None where there is none any more.
         before, after: What the bundle at work says, and the other one: "G8".
-        before_more, after_more: What goes with each, such as "could be G7 too; review".
+        before_more, after_more: What goes with each where they differ, such as "could be G7".
         decided: What a person said of it, "" where nobody did.
     """
 
@@ -525,6 +525,51 @@ class ModelCard:
     tone: Tone
     sections: tuple[CardSection, ...]
     generated: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobLine:
+    """A long piece of work that goes on: what, how far, by whom, and whether it can be ended."""
+
+    title: str
+    stage: str
+    how_far: str
+    percent: str
+    note: str
+    said: str
+    cancellable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BundleLine:
+    """A bundle: whether it is at work, who said so, what it is, and where to read more."""
+
+    name: str
+    state: str
+    tone: Tone | None
+    said: str
+    facts: tuple[Fact, ...]
+    card: Link | None
+    impact: Link | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsPage:
+    """Every bundle, the newest first, and what is being done with them.
+
+    Args:
+        site: The lab's name. reviewer: who looks, "" where unknown.
+        jobs: What goes on. may_cancel: whoever looks may end it.
+        last: How the last teaching ended, "" where there was none.
+        bundles: Of the lab.
+    """
+
+    site: str
+    reviewer: str
+    jobs: tuple[JobLine, ...]
+    may_cancel: bool
+    last: str
+    bundles: tuple[BundleLine, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         LoginPage,
         MessagePage,
         ModelCard,
+        ModelsPage,
         MorePage,
         NamePage,
         Night,
@@ -89,6 +90,11 @@ def render_impact(page: ImpactPage) -> str:
 def render_card(page: ModelCard) -> str:
     """Write a model card: a whole page, nothing beside it needed."""
     return _render("card.html", page=page, policy=report_policy(), **_inside())
+
+
+def render_models(page: ModelsPage) -> str:
+    """Write the page of the bundles, and of what is being done with them."""
+    return _render("models.html", page=page)
 
 
 def render_queue(page: QueuePage) -> str:

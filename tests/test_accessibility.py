@@ -92,6 +92,7 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         "/review/name",
         "/nowhere",
         "/orders",
+        "/models",
     ]
 
     for path in [*pages, f"/review/{decided}"]:

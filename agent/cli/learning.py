@@ -257,6 +257,7 @@ def train(
     }
     from agent.retrain import keep_record, sweep  # noqa: PLC0415
     from agent.service.lock import TeachLock  # noqa: PLC0415
+    from agent.service.retraining import write_card  # noqa: PLC0415
 
     with store_of(settings) as store:
         imported = take_in(settings, store, folder, manifest) if folder else None
@@ -268,6 +269,7 @@ def train(
             bundle = teach(settings, store, plan)
         put_to_work(store, bundle)
         say.console.print(f"how it was taught and tested: {keep_record(bundle)}", markup=False)
+        say.console.print(f"model card: {write_card(settings, store, bundle.name)}", markup=False)
     if imported and imported.unusable:
         raise typer.Exit(SOME_FAILED)
 

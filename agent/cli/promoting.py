@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path  # noqa: TC003 - Typer reads it
@@ -13,6 +14,7 @@ import typer
 from agent.cli import say
 from agent.cli.app import app, settings_of, store_of
 from agent.errors import BadBundle, WrongUse
+from model import ModelError
 
 if TYPE_CHECKING:
     from agent.retrain import Impact
@@ -265,6 +267,7 @@ def promote(
             )
             return
         _say_recipe(manifest)
+        _write_cards(settings, store, name, before)
     said = f", in place of {before}" if before else ""
     say.console.print(f"{name} is at work{said}; a running agent takes it up by itself.")
 
@@ -331,6 +334,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
             raise WrongUse("there is no bundle before the present one to go back to.")
         _refuse_stranger(settings, store, by)
         _put_to_work(store, _verified(settings, before), by, f"back from {current}: {reason}")
+        _write_cards(settings, store, before, current)
     say.console.print(f"{before} is at work again, in place of {current}.")
 
 
@@ -339,6 +343,15 @@ def _put_to_work(store: Store, manifest: Manifest, by: str, reason: str) -> None
 
     store.promote(manifest.name, by=by, reason=reason, at=clock(), metrics=manifest.metrics)
     _say_recipe(manifest)
+
+
+def _write_cards(settings: Settings, store: Store, *names: str | None) -> None:
+    """Write the cards of bundles anew: who is at work stands in them."""
+    from agent.service.retraining import write_card  # noqa: PLC0415
+
+    for name in filter(None, names):
+        with suppress(BadBundle, OSError, ModelError):  # one that is broken or gone needs none
+            write_card(settings, store, name)
 
 
 def _say_recipe(manifest: Manifest) -> None:

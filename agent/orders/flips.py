@@ -105,6 +105,8 @@ def flip_card(one: Flip, archive: Archive) -> FlipCard:
     order = _("order {number}").format(number=one.order) if one.order else ""
     specimen = _("specimen {name}").format(name=one.specimen) if one.specimen else ""
     said = one.decided.replace("_", " ")
+    before = _more(one.before, one.could_be, one.handling, strange=one.strange)
+    after = _more(one.after, one.could_be_after, one.handling_after, strange=one.strange_after)
     return FlipCard(
         id=one.id,
         name=one.name,
@@ -112,10 +114,8 @@ def flip_card(one: Flip, archive: Archive) -> FlipCard:
         picture=_picture(one, archive),
         before=one.before,
         after=one.after,
-        before_more=_more(one.before, one.could_be, one.handling, strange=one.strange),
-        after_more=_more(
-            one.after, one.could_be_after, one.handling_after, strange=one.strange_after
-        ),
+        before_more=before if before != after else "",
+        after_more=after if before != after else "",
         decided=_("a person said {what}").format(what=said) if said else "",
     )
 

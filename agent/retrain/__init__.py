@@ -8,6 +8,7 @@ Nothing here promotes: teaching and judging a candidate change nothing that is a
 
 from agent.retrain.again import Again, Role, reprocess
 from agent.retrain.bundles import bundle_named, bundles_in, every_bundle, sweep
+from agent.retrain.card import keep_card
 from agent.retrain.cases import LEARNS_FROM, Collected, collect
 from agent.retrain.hygiene import Cleaned, cleaned, send_back
 from agent.retrain.impact import Changed, Impact, impact
@@ -37,6 +38,7 @@ __all__ = [
     "headline_of",
     "held_against",
     "impact",
+    "keep_card",
     "keep_impact",
     "keep_record",
     "kept",

@@ -15,12 +15,14 @@ import psutil
 
 from agent.archive import Archive
 from agent.errors import AgentError, WrongUse
+from agent.night.lab import software
 from agent.retrain import (
     Collected,
     Outcome,
     bundle_named,
     bundles_in,
     collect,
+    keep_card,
     keep_record,
     plan_of,
     retrain,
@@ -120,9 +122,10 @@ def learn(settings: Settings) -> Iterator[Step | Outcome]:
         leave_out_doubted=settings.retrain.leave_out_doubted,
     ):
         if isinstance(news, Outcome):
-            if news.candidate:
-                keep_record(bundles / news.candidate)
             with open_store(settings) as store:
+                if news.candidate:
+                    keep_record(bundles / news.candidate)
+                    write_card(settings, store, news.candidate)
                 _send_back(store, lesson.collected, news)
         yield news
 
@@ -131,6 +134,14 @@ def _send_back(store: Store, collected: Collected, outcome: Outcome) -> None:
     """Have labels that are in doubt looked at again."""
     doubted = [Doubt(**one) for one in outcome.numbers.get("doubted", ())]
     send_back(store, collected, doubted, by="agent retrain", at=clock())
+
+
+def write_card(settings: Settings, store: Store, name: str) -> Path:
+    """Write a bundle's model card as things stand now; where the page is."""
+    at = f"{clock():%Y-%m-%d %H:%M} UTC with {software()}"
+    bundle = bundle_named(settings.store.folder, name)
+    page, _ = keep_card(bundle, store.promotions(), site=settings.site.name, at=at)
+    return page
 
 
 def learning(

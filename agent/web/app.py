@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 import reports
 from agent.errors import SetupError
 from agent.store import StoreFault
-from agent.web import api, login, ordering, pages, pictures, rating
+from agent.web import api, lineage, login, ordering, pages, pictures, rating
 from agent.web.desk import Meanwhile, NotYours, Unknown
 from agent.web.gate import Gate
 from agent.web.guard import Guard
@@ -83,6 +83,7 @@ def create_app(
     app.include_router(ordering.router(desk))
     app.include_router(pictures.router(desk))
     app.include_router(rating.router(desk))
+    app.include_router(lineage.router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)
     app.add_middleware(Gate, known=desk.store.accounts, now=desk.now, idle=idle)

@@ -1,0 +1,322 @@
+"""Write a bundle's model card: what it learned from, how good it is, what it is not for.
+
+In:  a bundle's manifest, its gate, its promotions. Out: `record/card.html` and `card.json`. Next:
+who signs for it, and whoever audits. It is written when the bundle is taught, and again when
+somebody signs; nothing in it is remembered elsewhere, so it can always be written anew.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import reports
+from agent.archive import write_whole
+from agent.retrain.judging import kept
+from model import read_manifest
+from reports import CardSection, Fact, ModelCard, Table, Tone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from agent.retrain.judging import Outcome
+    from agent.store import Promotion
+    from model import Manifest
+
+APART = "No specimen is both learned from and tested on."
+FEW = 20
+"""Fewer test images of a code than this say little of it."""
+SHARE, NUMBER = ".1%", ".2f"
+MEASURES = (
+    ("structure code right", "accuracy", SHARE),
+    ("within one size", "within_one_size", SHARE),
+    ("macro-F1", "macro_f1", NUMBER),
+    ("agreement beyond chance (kappa)", "kappa", NUMBER),
+    ("prediction sets that hold the true code", "coverage", SHARE),
+    ("ordinary test images called strange", "false_alarm_rate", SHARE),
+)
+NO_VERDICT = (
+    "It names a structure code; whether an order conforms is said by the specification limits and, "
+    "where the lab has not allowed it, by a person."
+)
+NO_RATING = (
+    "Its size numbers are those of the in-house needle-length chart, whose numbering alludes to "
+    "ISO 643; they are no grain-size rating."
+)
+NO_INCLUSIONS = "It rates no inclusions (ISO 4967); a dark particle is a possible one at most."
+NOT_FOR = (NO_VERDICT, NO_RATING, NO_INCLUSIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """All that a card is made of."""
+
+    manifest: Manifest
+    outcome: Outcome | None
+    promotions: tuple[Promotion, ...]
+    current: str | None
+
+
+def keep_card(
+    bundle: Path, promotions: Sequence[Promotion], *, site: str, at: str
+) -> tuple[Path, Path]:
+    """Write a bundle's card into its record; where page and JSON are.
+
+    Args:
+        bundle: Its folder.
+        promotions: Of every bundle, the newest first.
+        site: Name of the site.
+        at: When, and by which program, as it is read.
+    """
+    manifest = read_manifest(bundle)
+    own = tuple(one for one in promotions if one.bundle == manifest.name)
+    current = promotions[0].bundle if promotions else None
+    facts = _Facts(manifest, kept(bundle), own, current)
+    page, document = bundle / "record" / "card.html", bundle / "record" / "card.json"
+    held = json.dumps(document_of(facts), ensure_ascii=False, indent=1, default=str)
+    shown = reports.render_card(_page(facts, site=site, at=at))
+    write_whole({page: shown.encode(), document: held.encode()})
+    return page, document
+
+
+def document_of(facts: _Facts) -> dict[str, Any]:
+    """Say a card for programs."""
+    manifest, gate = facts.manifest, facts.outcome
+    told = manifest.facts
+    return {
+        "name": manifest.name,
+        "at_work": facts.current == manifest.name,
+        "created_at": manifest.created_at.isoformat(),
+        "scheme": manifest.scheme,
+        "plan": told.get("plan", {}),
+        "recipe": manifest.recipe,
+        "data": {
+            "fingerprint": told.get("data", ""),
+            "micrographs": {side: len(keys) for side, keys in manifest.split.items()},
+            "validated": manifest.validated,
+        },
+        "metrics": manifest.metrics,
+        "gate": {"gate": str(gate.gate), "sentence": gate.sentence, "current": gate.current}
+        if gate
+        else None,
+        "not_for": [*NOT_FOR, *_limits(manifest)],
+        "notes": list(told.get("notes", ())),
+        "signatures": [
+            {"by": one["by"], "reason": one["reason"], "at": one["at"], "shown": one.get("shown")}
+            for act in facts.promotions
+            for one in _signed(act)
+        ],
+        "files": manifest.files,
+        "environment": {"engine": told.get("engine", ""), **told.get("versions", {})},
+    }
+
+
+def _signed(act: Promotion) -> list[dict[str, Any]]:
+    alone = {"by": act.by, "reason": act.reason, "at": act.promoted_at.isoformat()}
+    return act.signatures or [alone]
+
+
+def _page(facts: _Facts, *, site: str, at: str) -> ModelCard:
+    manifest = facts.manifest
+    return ModelCard(
+        site=site,
+        title=f"Bundle {manifest.name}",
+        state=_state(facts),
+        tone=Tone.CALM if facts.current == manifest.name else Tone.ATTENTION,
+        sections=tuple(_sections(facts)),
+        generated=at,
+    )
+
+
+def _state(facts: _Facts) -> str:
+    if not facts.promotions:
+        return "A candidate: nobody has put it to work."
+    last = facts.promotions[0]
+    names = " and ".join(one["by"] for one in _signed(last))
+    when = f"{last.promoted_at:%Y-%m-%d}"
+    if facts.current == facts.manifest.name:
+        return f"At work since {when}, signed by {names}: {last.reason}"
+    return f"Not at work any more; last put to work on {when}, signed by {names}: {last.reason}"
+
+
+def _sections(facts: _Facts) -> Iterator[CardSection]:
+    manifest = facts.manifest
+    yield CardSection("What it is", facts=tuple(_what(manifest)))
+    data = tuple(_data(manifest))
+    yield CardSection("What it learned from", (APART,), data, _images(manifest))
+    yield _how_good(manifest)
+    if facts.outcome:
+        held = f"Held against {facts.outcome.current}: {facts.outcome.sentence}"
+        yield CardSection("What the gate says", (held,))
+    notes = tuple(manifest.facts.get("notes", ()))
+    yield CardSection("What it is not for", (*NOT_FOR, *_limits(manifest), *notes))
+    yield _signatures(facts)
+    yield CardSection("What it is made of", tables=tuple(_made_of(manifest)))
+
+
+def _what(manifest: Manifest) -> Iterator[Fact]:
+    plan = manifest.facts.get("plan", {})
+    untaught = [code for code in _codes(manifest) if code not in manifest.taxonomy.trained_codes]
+    said = {
+        "Taught": f"{manifest.created_at:%Y-%m-%d %H:%M} UTC",
+        "Scheme": manifest.scheme,
+        "Network": str(plan.get("arch", "")),
+        "Learned": "the heads alone" if plan.get("frozen") else "the networks whole",
+        "Shown a field": str(plan.get("framing", "")),
+        "Crop recipe": manifest.recipe,
+        "Seed": str(plan.get("seed", "")),
+        "Codes taught": ", ".join(manifest.taxonomy.trained_codes),
+        "Codes not taught": ", ".join(untaught),
+    }
+    yield from (Fact(name, value) for name, value in said.items() if value)
+
+
+def _codes(manifest: Manifest) -> list[str]:
+    """Every code that was asked of it, also those that had too few images."""
+    wanted = manifest.facts.get("taxonomy", {}).get("subtype", ())
+    return [f"{one['name']}{size}" for one in wanted for size in one.get("sizes", ())]
+
+
+def _data(manifest: Manifest) -> Iterator[Fact]:
+    validated = manifest.validated
+    for side, title in (("train", "To train"), ("validation", "To choose"), ("test", "To test")):
+        n = len(manifest.split.get(side, ()))
+        yield Fact(title, f"{n} micrographs")
+    if scope := validated.get("um_per_px"):
+        yield Fact("Pixel size", f"{scope[0]:.3g} to {scope[1]:.3g} µm")
+    titles = {
+        "material": "Materials",
+        "microscope": "Microscopes",
+        "magnification": "Magnifications",
+        "criteria": "Criteria",
+    }
+    for key, title in titles.items():
+        yield Fact(title, _tally(validated.get(key) or {}) or "not recorded")
+    yield Fact("Fingerprint", str(manifest.facts.get("data", "")))
+
+
+def _tally(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({n})" for name, n in counts.items())
+
+
+def _images(manifest: Manifest) -> tuple[Table, ...]:
+    images = manifest.validated.get("images") or {}
+    rows = tuple((code, str(n)) for code, n in images.items())
+    return (Table("Micrographs per code, test images apart", ("code", "n"), rows),) if rows else ()
+
+
+# --- how good -----------------------------------------------------------------------------------
+
+
+def _how_good(manifest: Manifest) -> CardSection:
+    metrics = manifest.metrics
+    n = metrics.get("n") or 0
+    if not n:
+        return CardSection(
+            "How good it is", ("It was not tested: no micrograph was left to test.",)
+        )
+    rows = tuple(
+        (title, _value(metrics[key], form), _interval(metrics[key], form), str(n))
+        for title, key, form in MEASURES
+    )
+    told = Table("On its own test images", ("measure", "value", "95 % interval", "n"), rows)
+    only = (
+        f"On {n} test micrographs of specimens it never learned from, of the materials and "
+        "microscopes above and of no others."
+    )
+    tables = (told, _limit_table(metrics), _recalls(metrics), *_slices(metrics))
+    return CardSection("How good it is", (only,), tables=tables)
+
+
+def _value(found: Mapping[str, float | None], form: str = SHARE) -> str:
+    value = found.get("value")
+    return "–" if value is None else format(value, form)
+
+
+def _interval(found: Mapping[str, float | None], form: str = SHARE) -> str:
+    low, high = found.get("low"), found.get("high")
+    return "–" if low is None or high is None else f"{low:{form}} to {high:{form}}"
+
+
+def _limit_table(metrics: Mapping[str, Any]) -> Table:
+    rows = tuple(
+        (name, _wrong(both["false_conform"]), _wrong(both["false_nonconform"]))
+        for name, both in metrics.get("limits", {}).items()
+    )
+    columns = ("limit", "called conforming, is coarser", "called coarser, conforms")
+    return Table("At each limit, with the one-sided 95 % bound", columns, rows)
+
+
+def _wrong(found: Mapping[str, Any]) -> str:
+    bound = found.get("upper95")
+    at_most = f", at most {100 * bound:.1f} %" if bound is not None else ""
+    return f"{found['wrong']} of {found['n']}{at_most}"
+
+
+def _recalls(metrics: Mapping[str, Any]) -> Table:
+    codes, predicted = metrics["confusion"]["codes"], metrics["confusion"]["rows_predicted"]
+    totals = {code: sum(row[at] for row in predicted) for at, code in enumerate(codes)}
+    rows = tuple((code, f"{predicted[at][at]} of {totals[code]}") for at, code in enumerate(codes))
+    drawn = reports.confusion_svg(codes, predicted, "predicted and true structure codes")
+    return Table("Right per true code", ("code", "right"), rows, drawn)
+
+
+def _slices(metrics: Mapping[str, Any]) -> Iterator[Table]:
+    rows = tuple(
+        (f"{key} {value}", _value(found), _interval(found), str(found["n"]))
+        for key, values in metrics.get("slices", {}).items()
+        if len(values) > 1
+        for value, found in values.items()
+    )
+    if rows:
+        yield Table("Told apart", ("only", "code right", "95 % interval", "n"), rows)
+
+
+# --- limits, signatures, what it is made of -----------------------------------------------------
+
+
+def _limits(manifest: Manifest) -> Iterator[str]:
+    untaught = [code for code in _codes(manifest) if code not in manifest.taxonomy.trained_codes]
+    if untaught:
+        yield f"It was never taught {', '.join(untaught)}; they should be called strange."
+    if scope := manifest.validated.get("um_per_px"):
+        yield (
+            f"Fields outside {scope[0]:.3g} to {scope[1]:.3g} µm per pixel, or of unknown scale, "
+            "go to review."
+        )
+    confusion = manifest.metrics.get("confusion")
+    if confusion:
+        rows = confusion["rows_predicted"]
+        few = [
+            code for at, code in enumerate(confusion["codes"]) if sum(row[at] for row in rows) < FEW
+        ]
+        if few:
+            yield f"Fewer than {FEW} test images speak for {', '.join(few)}: read those with care."
+
+
+def _signatures(facts: _Facts) -> CardSection:
+    rows = tuple(
+        (one["by"], str(one["at"])[:16].replace("T", " "), one["reason"], _shown(one.get("shown")))
+        for act in facts.promotions
+        for one in _signed(act)
+    )
+    if not rows:
+        return CardSection("Who put it to work", ("Nobody has.",))
+    columns = ("who", "when (UTC)", "why", "shown: orders that would change")
+    return CardSection("Who put it to work", tables=(Table("Signatures", columns, rows),))
+
+
+def _shown(shown: Mapping[str, Any] | None) -> str:
+    if not shown:
+        return "–"
+    mark = str(shown["sha256"])[:12]
+    return f"{len(shown['changed'])} of {shown['orders']} (impact-{mark})"
+
+
+def _made_of(manifest: Manifest) -> Iterator[Table]:
+    yield Table("Files", ("file", "SHA-256"), tuple(manifest.files.items()))
+    versions = manifest.facts.get("versions", {})
+    rows = (("engine", str(manifest.facts.get("engine", ""))), *versions.items())
+    yield Table("Environment", ("what", "version"), tuple(rows))

@@ -1,0 +1,114 @@
+"""A model card says what a bundle learned from, how good it is, what for it is not, who signed."""
+
+import html
+import json
+import re
+import shutil
+
+import pytest
+from small_lab import Lab, twin_of
+
+from agent.retrain import bundle_named, every_bundle, keep_card
+from agent.store import Store, store_url
+from model import read_manifest, verify_bundle
+
+
+@pytest.fixture
+def lab(taught_lab, tmp_path):
+    """A copy of the taught lab, free to be changed."""
+    shutil.copytree(taught_lab.folder, tmp_path / "lab")
+    return Lab(tmp_path / "lab")
+
+
+@pytest.fixture
+def bundle(lab):
+    (bundle,) = every_bundle(lab.folder / "data")
+    return bundle
+
+
+def card(bundle):
+    record = bundle / "record"
+    return (
+        (record / "card.html").read_text("utf-8"),
+        json.loads((record / "card.json").read_text("utf-8")),
+    )
+
+
+def test_a_taught_bundle_has_its_card_and_is_what_it_was(bundle):
+    page, document = card(bundle)
+
+    manifest = verify_bundle(bundle)
+    assert document["name"] == manifest.name
+    assert document["files"] == manifest.files
+    assert document["data"]["micrographs"]["test"] == len(manifest.split["test"])
+    assert document["metrics"]["accuracy"] == manifest.metrics["accuracy"]
+    assert document["environment"]["torch"]
+    assert document["at_work"]
+    for sha256 in manifest.files.values():
+        assert sha256 in page
+
+
+def test_every_share_on_the_card_has_its_interval_and_how_many_it_rests_on(bundle):
+    page, document = card(bundle)
+
+    accuracy, n = document["metrics"]["accuracy"], document["metrics"]["n"]
+    row = re.search(r"<td[^>]*>structure code right</td>(.*?)</tr>", page)[1]
+    said = re.findall(r">([^<]+)</td>", row)
+    assert said == [
+        f"{accuracy['value']:.1%}",
+        f"{accuracy['low']:.1%} to {accuracy['high']:.1%}",
+        str(n),
+    ]
+
+
+def test_the_card_says_what_the_bundle_is_not_for(bundle):
+    _, document = card(bundle)
+
+    said = " ".join(document["not_for"])
+    assert "no grain-size rating" in said
+    assert "never taught" in said
+    assert "Fewer than 20 test images speak for" in said
+
+
+def test_the_card_asks_the_network_for_nothing(bundle):
+    page, _ = card(bundle)
+
+    assert not re.search(r'(src|href)="(?!#|data:)', page)
+    assert "default-src 'none'" in html.unescape(page)
+
+
+def test_who_signed_stands_on_the_card_and_who_is_at_work_no_more_too(lab, bundle):
+    twin = twin_of(bundle)
+    by = ("--by", "E. Meier <lead>", "--reason")
+
+    assert lab.agent("models", "promote", twin.name, *by, "better on G7") == 0
+
+    page, document = card(twin)
+    assert "At work since" in page
+    assert "E. Meier &lt;lead&gt;" in page
+    assert document["signatures"][0]["reason"] == "better on G7"
+    assert document["signatures"][0]["shown"]["orders"] == 0
+    assert "Not at work any more" in card(bundle)[0]
+
+    assert lab.agent("models", "rollback", *by, "worse") == 0
+    assert not card(twin)[1]["at_work"]
+    assert card(bundle)[1]["at_work"]
+
+
+def test_a_candidate_says_that_nobody_signed(lab, bundle):
+    twin = twin_of(bundle)
+    with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
+        keep_card(twin, store.promotions(), site="Small lab", at="now")
+
+    page, document = card(twin)
+
+    assert document["signatures"] == []
+    assert "nobody has put it to work" in page
+
+
+def test_the_card_goes_out_with_the_bundle(lab, bundle, tmp_path):
+    assert lab.agent("models", "export", bundle.name, tmp_path / "out") == 0
+
+    assert card(tmp_path / "out" / bundle.name) == card(bundle)
+    assert read_manifest(tmp_path / "out" / bundle.name).name == bundle.name
+    assert bundle_named(lab.folder / "data", bundle.name) == bundle
