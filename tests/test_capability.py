@@ -40,6 +40,7 @@ def test_misses_alarms_and_effectiveness_are_counted():
     assert (found.miss.count, found.miss.n) == (2, 6)
     assert (found.false_alarm.count, found.false_alarm.n) == (1, 6)
     assert (found.missed.count, found.missed.n) == (1, 2)
+    assert (found.alarmed.count, found.alarmed.n) == (1, 2)
 
 
 def test_the_bounds_are_exact_and_one_sided():

@@ -66,7 +66,8 @@ class AtLimit:
         miss: Runs of non-conforming specimens that were called conforming; bound: at most.
         false_alarm: Runs of conforming specimens that were not; bound: at most.
         missed: Non-conforming specimens that were missed at least once; bound: at most. The claim
-            rests on its `n`.
+            about misses rests on its `n`.
+        alarmed: Conforming specimens that had a false alarm at least once; bound: at most.
     """
 
     subtype: str
@@ -75,6 +76,7 @@ class AtLimit:
     miss: Rate
     false_alarm: Rate
     missed: Rate
+    alarmed: Rate
 
 
 def at_limit(
@@ -99,9 +101,8 @@ def at_limit(
         effectiveness=_at_least(len(specimens - wrong), len(specimens)),
         miss=_at_most(len(misses), len(bad)),
         false_alarm=_at_most(len(alarms), len(good)),
-        missed=_at_most(
-            len({one.run.specimen for one in misses}), len({one.run.specimen for one in bad})
-        ),
+        missed=_at_most(_specimens(misses), _specimens(bad)),
+        alarmed=_at_most(_specimens(alarms), _specimens(good)),
     )
 
 
@@ -112,6 +113,10 @@ def still_needed(most: float) -> int:
         Clopper and Pearson 1934: the bound of none of n is 1 - 0.05 ** (1 / n).
     """
     return math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - most))
+
+
+def _specimens(some: Sequence[Measured]) -> int:
+    return len({one.run.specimen for one in some})
 
 
 def _says_conforms(code: str | None, subtype: str, limit: Limit, taxonomy: Taxonomy) -> bool:

@@ -7,6 +7,7 @@ where the exact bound of so few specimens holds it too.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,7 @@ def document_of(
                 "miss_rate": _rate_json(one.miss),
                 "false_alarm_rate": _rate_json(one.false_alarm),
                 "non_conforming_specimens": _rate_json(one.missed),
+                "conforming_specimens": _rate_json(one.alarmed),
                 "claim": _claim(one, thresholds),
             }
             for one in kept
@@ -213,8 +215,12 @@ def _claim(one: AtLimit, thresholds: Thresholds) -> dict[str, str]:
     """Say whether each threshold is met, and whether so few specimens show it."""
     return {
         "effectiveness": _shown_least(one.effectiveness, thresholds.effectiveness),
-        "miss_rate": _shown_most(one.miss, one.missed, thresholds.miss_rate),
-        "false_alarm_rate": _shown_most(one.false_alarm, None, thresholds.false_alarm_rate),
+        "miss_rate": _shown_most(
+            one.miss, one.missed, thresholds.miss_rate, "non-conforming", "a miss"
+        ),
+        "false_alarm_rate": _shown_most(
+            one.false_alarm, one.alarmed, thresholds.false_alarm_rate, "conforming", "a false alarm"
+        ),
     }
 
 
@@ -226,21 +232,17 @@ def _shown_least(rate: Rate, least: float) -> str:
     return _met(rate.value >= least, shown=rate.bound >= least)
 
 
-def _shown_most(rate: Rate, specimens: Rate | None, most: float) -> str:
-    """Judge a rate of runs; where specimens are given, the bound is theirs."""
+def _shown_most(rate: Rate, specimens: Rate, most: float, kind: str, fault: str) -> str:
+    """Judge a rate of runs; whether it is shown rests on the specimens that ever had the fault."""
     if rate.value is None:
         return "cannot be said: there is no such specimen"
     if rate.value > most:
         return f"not met: {_percent(rate.value)}"
-    bound = (specimens or rate).bound
-    if bound is not None and bound <= most:
+    if specimens.bound is not None and specimens.bound <= most:
         return "met, and shown"
-    if specimens is None:
-        return "met, but not shown: too few runs"
-    needed = still_needed(most)
     return (
-        f"met, but not shown by {specimens.n} non-conforming specimens; "
-        f"{needed} without a miss would show it"
+        f"met, but not shown by {specimens.n} {kind} specimens; "
+        f"{still_needed(most)} without {fault} would show it"
     )
 
 
@@ -271,12 +273,18 @@ def _sources(split: Scatter) -> Table:
 
 def _specimens(measured: Sequence[Measured]) -> Table:
     rows = []
-    for name in sorted({one.run.specimen for one in measured}):
+    for name in sorted({one.run.specimen for one in measured}, key=_natural):
         own = [one for one in measured if one.run.specimen == name]
         said = Counter(one.said or "none" for one in own)
         told = ", ".join(f"{code} {n}" for code, n in said.most_common())
         rows.append((name, own[0].true, str(len(own)), told))
     return Table("Specimen by specimen", ("specimen", "true code", "runs", "said"), tuple(rows))
+
+
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    """Order S2 before S10."""
+    parts = re.split(r"(\d+)", name)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
 def _method(thresholds: Thresholds) -> Iterator[str]:
@@ -287,7 +295,7 @@ def _method(thresholds: Thresholds) -> Iterator[str]:
     )
     yield (
         "Runs of one specimen are no independent trials, so a claim about misses rests on the "
-        "number of non-conforming specimens, not of runs."
+        "number of non-conforming specimens, one about false alarms on that of conforming ones."
     )
     yield (
         "Variances on the scale of the size numbers, 9-10 as 9.5, of runs with the true subtype: "
