@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 from lab import SETTINGS, Lab
+from rounds import Round
+from test_round_report import play, written
 from test_web import desk_of
 
 from agent import accounts
@@ -14,7 +16,15 @@ from agent.night import write_report
 from agent.service import Pages
 from agent.settings import Web
 from agent.web import create_app
-from reports import Experiments, Table, confusion_svg, render_experiments
+from reports import (
+    Experiments,
+    PlanRun,
+    PlanSheet,
+    Table,
+    confusion_svg,
+    render_experiments,
+    render_plan,
+)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 NIGHT = datetime(2026, 11, 24, tzinfo=UTC).date()
@@ -123,3 +133,40 @@ def test_the_page_of_experiments(axe, tab):
     tab.set_content(render_experiments(Experiments("Plant 1", "Experiments", ("n",), tables, "")))
 
     assert grave(axe, tab) == []
+
+
+def test_the_pages_of_a_round_robin_have_no_grave_fault(tmp_path, axe, tab):
+    round_ = Round(Lab(tmp_path / "data"), raters=2, images=2, may_go_back=True)
+    pages = Pages(create_app(desk_of(round_.lab)), Web(port=0))
+    pages.start()
+
+    link = f"{pages.url}/rate/{round_.tokens['R01']}"
+    tab.goto(link)
+    tab.click("input[name=subtype][value=G] + label")
+    assert grave(axe, tab) == []
+    tab.click("[data-submit]")  # the size is missing
+    assert grave(axe, tab) == []
+    for _ in range(2):
+        tab.goto(link)
+        tab.click("[data-cannot]")
+    tab.goto(link)
+    assert grave(axe, tab) == []
+    tab.goto(f"{pages.url}/roundrobin")
+    assert grave(axe, tab) == []
+    pages.stop()
+    pages.join(10)
+    round_.lab.store.close()
+
+
+def test_what_studies_found_has_no_grave_fault(tmp_path, axe, tab):
+    round_ = Round(Lab(tmp_path / "data"), raters=3, images=4)
+    play(round_)
+    written(round_, tmp_path / "r.html")
+    round_.lab.store.close()
+    run = PlanRun(1, "S1", "Ann", "LOM-01", 1)
+    plan = render_plan(PlanSheet("Plant 1", "MSA-1", ((run,), (run,)), "today"))
+    (tmp_path / "plan.html").write_text(plan, encoding="utf-8")
+
+    for name in ("r.html", "plan.html"):
+        tab.goto((tmp_path / name).as_uri())
+        assert grave(axe, tab) == [], name
