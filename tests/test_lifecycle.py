@@ -1,10 +1,12 @@
 """Whatever befalls the bundle at work, one serves that a person put to work, and it is said."""
 
 import json
+import os
 import shutil
 import time
 
 import pytest
+from bench.lifecycle import run
 from small_lab import Lab, past, twin_of
 
 from agent import settings as settings_of
@@ -64,6 +66,15 @@ def shoot(lab, seed):
         drawn = one.drawn((280, 210), border=False)
         (lab.folder / "export" / one.name).write_bytes(encoded(drawn, one.name.rpartition(".")[2]))
     return pictures
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_killed_at_random_moments_the_bundle_at_work_is_whole_and_one_that_was_signed_for(tmp_path):
+    tally = run(tmp_path / "lab", moments=2)
+
+    assert tally.faults == []
+    assert tally.refused == tally.altered > 3
 
 
 def bundles_of(store):

@@ -266,10 +266,10 @@ def promote(
                 markup=False,
             )
             return
+        said = f", in place of {before}" if before else ""
+        say.console.print(f"{name} is at work{said}; a running agent takes it up by itself.")
         _say_recipe(manifest)
         _write_cards(settings, store, name, before)
-    said = f", in place of {before}" if before else ""
-    say.console.print(f"{name} is at work{said}; a running agent takes it up by itself.")
 
 
 def _refuse_stranger(settings: Settings, store: Store, by: str) -> None:
@@ -334,8 +334,8 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
             raise WrongUse("there is no bundle before the present one to go back to.")
         _refuse_stranger(settings, store, by)
         _put_to_work(store, _verified(settings, before), by, f"back from {current}: {reason}")
+        say.console.print(f"{before} is at work again, in place of {current}.")
         _write_cards(settings, store, before, current)
-    say.console.print(f"{before} is at work again, in place of {current}.")
 
 
 def _put_to_work(store: Store, manifest: Manifest, by: str, reason: str) -> None:
