@@ -13,6 +13,7 @@ from agent.errors import BadSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 log = structlog.get_logger()
 
@@ -36,8 +37,15 @@ def check(urls: Sequence[str]) -> None:
             raise BadSettings(f"notify.urls: address {number} is of no kind that Apprise knows.")
 
 
-def tell(urls: Sequence[str], *, title: str, text: str) -> bool:
-    """Send one notice to every address; say whether all of them took it."""
+def tell(urls: Sequence[str], *, title: str, text: str, pictures: Sequence[Path] = ()) -> bool:
+    """Send one notice to every address; say whether all of them took it.
+
+    Args:
+        urls: Apprise addresses.
+        title: Of the notice.
+        text: Plain text.
+        pictures: Files that go with it, where an address can carry any.
+    """
     if not urls:
         return True
     from apprise import Apprise  # noqa: PLC0415
@@ -45,7 +53,9 @@ def tell(urls: Sequence[str], *, title: str, text: str) -> bool:
     sender = Apprise()
     for url in urls:
         sender.add(url)
-    took = bool(sender.notify(title=title, body=text))
+    took = bool(
+        sender.notify(title=title, body=text, attach=[str(path) for path in pictures] or None)
+    )
     if took:
         log.info("notice.sent", addresses=len(urls))
     else:

@@ -342,6 +342,10 @@ class Notify(_Section):
     """[notify]: needs the `notify` extra."""
 
     urls: tuple[str, ...] = Field((), description="Apprise addresses; empty: nobody is told.")
+    pictures: bool = Field(
+        default=False,
+        description="Whether a notice carries thumbnails of what needs a person, five at most.",
+    )
 
 
 class Log(_Section):
@@ -376,6 +380,13 @@ class Orders(_Section):
     lists: str = Field(
         "",
         description='Folder into which order lists (CSV) are dropped; "" for none.',
+    )
+    outbox: str = Field(
+        "",
+        description='Folder a LIMS takes results from, a file per state of an order; "" for none.',
+    )
+    outbox_formats: tuple[Literal["json", "csv"], ...] = Field(
+        ("json", "csv"), description="What is laid into the outbox."
     )
     leads: tuple[str, ...] = Field(
         (), description="Names of leads, besides the accounts of that role."
@@ -520,6 +531,8 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
                 update={
                     "specifications": absolute(settings.orders.specifications),
                     "lists": settings.orders.lists and str(absolute(Path(settings.orders.lists))),
+                    "outbox": settings.orders.outbox
+                    and str(absolute(Path(settings.orders.outbox))),
                 }
             ),
             "backup": settings.backup.model_copy(

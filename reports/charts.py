@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from reports.content import CodeCount, Hour, Trend
+    from reports.content import CodeCount, ControlTrend, Hour, Trend
     from reports.rounds import RatedImage
 
 # Stand-ins that matplotlib carries through; the page's own colours take their place.
@@ -130,6 +130,28 @@ def trend_chart(trend: Trend) -> Markup:
             title=trend.title, share=f"{trend.usual * 100:.0f}"
         ),
     )
+
+
+def control_chart(trend: ControlTrend) -> Markup:
+    """Draw a measure over the nights, the usual value dashed, the limits drawn, alarms crossed."""
+    if not trend.points:
+        return Markup()
+    figure, axes = _canvas(7.2, 1.9)
+    at = list(range(len(trend.points)))
+    values = [one.value for one in trend.points]
+    beyond = [x for x in at if not trend.low <= values[x] <= trend.high]
+    axes.axhline(trend.usual, color=INK, linestyle=(0, (4, 3)), linewidth=1)
+    axes.axhline(trend.low, color=ALARM, linewidth=1.2)
+    axes.axhline(trend.high, color=ALARM, linewidth=1.2)
+    axes.plot(at, values, color=AUTOMATIC, marker="o", markersize=3, linewidth=1.2, clip_on=False)
+    axes.plot(beyond, [values[x] for x in beyond], "x", color=ALARM, markersize=8)
+    step = max(1, len(at) // 8)
+    axes.set_xticks(at[::step], [_drawable(one.label) for one in trend.points][::step])
+    axes.yaxis.set_major_formatter(lambda value, _at: decimal(value, ".3g"))
+    axes.grid(axis="y", color=LINE)
+    name = "control-" + re.sub(r"[^a-z0-9]+", "-", trend.title.lower())
+    said = _("{title}, a value a night; dashed: usual; lines: limits.")
+    return _svg(figure, name, said.format(title=trend.title))
 
 
 MOST_OF_A_CELL = 0.86

@@ -310,6 +310,81 @@ class Trend:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """A few words, and how much they want a person."""
+
+    text: str
+    tone: Tone
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """An order that does not conform, or is undecided.
+
+    Args:
+        word: Such as "undecided". said: why, the first few sentences; more: "and 2 more", or "".
+        age: How long it has been known. waits: how long a field of it waits, "" for none.
+    """
+
+    number: str
+    href: str
+    word: str
+    tone: Tone
+    said: tuple[str, ...]
+    more: str
+    age: str
+    waits: str
+    urgent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentRow:
+    """How the checks of one source stand: reference images, control specimen, scale."""
+
+    source: str
+    check: Said
+    control: Said
+    scale: Said
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCount:
+    """How many micrographs one microscope or order brought."""
+
+    name: str
+    href: str
+    taken: int
+    review: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControlValue:
+    """What a control specimen measured in one night."""
+
+    label: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class ControlTrend:
+    """A measure of a control specimen over the nights.
+
+    Args:
+        text: What it says of tonight, and what is usual.
+        points: The newest last; empty as long as nobody knows what is usual.
+        usual: The mean. low, high: the limits.
+    """
+
+    title: str
+    text: str
+    tone: Tone
+    points: tuple[ControlValue, ...]
+    usual: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Night:
     """One night's report.
 
@@ -331,6 +406,11 @@ class Night:
         generated: When this page was written, local time. It alone differs between two writings.
         beside: Files beside the page. older: link to the index.
         shadow: What a candidate would have answered otherwise, or None where none was asked.
+        orders: Those that are not settled; orders_left_out says what is not shown.
+        instruments: How the checks of each source stand.
+        changes: What is another thing than in the report before, a sentence each.
+        groups: Title → how many micrographs each microscope, each order brought.
+        control: The control specimens over the nights. drifts: of the mix of codes, a line each.
     """
 
     site: str
@@ -360,6 +440,13 @@ class Night:
     generated: str
     beside: tuple[Link, ...]
     older: Link
+    orders: tuple[OpenOrder, ...] = ()
+    orders_left_out: str = ""
+    instruments: tuple[InstrumentRow, ...] = ()
+    changes: tuple[str, ...] = ()
+    groups: tuple[tuple[str, tuple[GroupCount, ...]], ...] = ()
+    control: tuple[ControlTrend, ...] = ()
+    drifts: tuple[Fact, ...] = ()
     shadow: Shadow | None = None
 
 
@@ -414,6 +501,40 @@ class Index:
     newest_at: str
     newest_epoch_s: int
     generated: str
+    sites: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteLine:
+    """One of several sites that share a database.
+
+    Args:
+        tone: How much it wants a person. headline: of its newest report, or why there is none.
+        night: Such as "24 Nov", "" for none. href: its report, "" where no page answers.
+        waiting: Such as "7, the oldest since 21 Nov". review: its review page, "" for none.
+        orders: Such as "1 does not conform". sources: Those not reachable. agent: when last heard.
+    """
+
+    name: str
+    tone: Tone
+    headline: str
+    night: str
+    href: str
+    waiting: str
+    review: str
+    orders: str
+    sources: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class SitesPage:
+    """Every site on one page, those that need a person first."""
+
+    site: str
+    lines: tuple[SiteLine, ...]
+    generated: str
+    back: Link
 
 
 # ------------------------------------------------------------------------------- experiments

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         OrdersPage,
         QueuePage,
         ReviewPage,
+        SitesPage,
         TracePage,
     )
     from reports.rounds import CampaignsPage, PlanSheet, RatingEnd, RatingPage, StudyReport
@@ -62,6 +63,7 @@ def render_night(night: Night) -> str:
         "codes_chart": charts.codes_chart(night.codes),
         "hours_chart": charts.hours_chart(night.hours),
         "trend_charts": {one.title: charts.trend_chart(one) for one in night.trends},
+        "control_charts": {one.title: charts.control_chart(one) for one in night.control},
         "strangeness_chart": charts.strangeness_chart(night.p_values, night.alpha),
     }
     return _render("night.html", page=night, policy=report_policy(), **_inside(), **drawn)
@@ -75,6 +77,11 @@ def render_more(page: MorePage) -> str:
 def render_index(index: Index) -> str:
     """Write the list of all nights."""
     return _render("index.html", page=index, policy=report_policy(), **_inside())
+
+
+def render_sites(page: SitesPage) -> str:
+    """Write what needs a person at every site that shares a database."""
+    return _render("sites.html", page=page, policy=report_policy(), **_inside())
 
 
 def render_experiments(page: Experiments) -> str:

@@ -25,6 +25,13 @@ EMPTY = dataclasses.replace(
     unusable=(),
     duplicates=(),
     p_values=(),
+    orders=(),
+    orders_left_out="",
+    instruments=(),
+    changes=(),
+    groups=(),
+    control=(),
+    drifts=(),
 )
 
 

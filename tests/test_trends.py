@@ -15,6 +15,7 @@ from agent.night.trends import (
     BASELINE_NIGHTS,
     Point,
     Tally,
+    Unit,
     chance_of_run,
     limit,
     tally,
@@ -42,15 +43,21 @@ def strange(history, tonight):
 
 def test_a_specimen_is_counted_once_however_many_fields_are_strange():
     units = [
-        ("1", "100Cr6", "b", True, False),
-        ("1", "100Cr6", "b", True, False),
-        ("1", "100Cr6", "b", False, True),
-        ("2", "100Cr6", "b", False, False),
-        ("3", "C56E2", "b", False, False),
-        ("4", "C56E2", "", True, True),  # no bundle judged it
+        Unit(*one)
+        for one in (
+            ("1", "100Cr6", "b", True, False),
+            ("1", "100Cr6", "b", True, False),
+            ("1", "100Cr6", "b", False, True),
+            ("2", "100Cr6", "b", False, False),
+            ("3", "C56E2", "b", False, False),
+            ("4", "C56E2", "", True, True),  # no bundle judged it
+        )
     ]
 
-    assert tally(units) == (Tally("100Cr6", "b", 2, 1, 1), Tally("C56E2", "b", 1, 0, 0))
+    assert tally(units) == (
+        Tally("100Cr6", "b", 2, 1, 1, (("", 2),)),
+        Tally("C56E2", "b", 1, 0, 0, (("", 1),)),
+    )
 
 
 # --- the baseline -------------------------------------------------------------------------------

@@ -222,13 +222,13 @@ class _Microscope(threading.Thread):
 def write_report(settings: Settings, store: Store) -> Path:
     """Write the running night's report."""
     from agent.archive import Archive  # noqa: PLC0415
-    from agent.night import night_of, night_settings  # noqa: PLC0415
+    from agent.night import night_of, night_settings, reports_folder  # noqa: PLC0415
     from agent.night import write_report as write  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
 
     now = clock()
-    lab = night_settings(settings, store)
-    folder = settings.store.folder / "reports"
+    lab = night_settings(settings, store, now=now)
+    folder = reports_folder(settings.store.folder, store)
     night = night_of(now, lab.at, lab.zone)
     return write(store, Archive(settings.store.folder), folder, night, lab, now=now).path
 

@@ -34,13 +34,19 @@ def report(
     """Write one night's report page, with its data beside it."""
     from agent import log  # noqa: PLC0415
     from agent.archive import Archive  # noqa: PLC0415 - `agent --help` answers without them
-    from agent.night import end_of, night_of, night_settings, write_report  # noqa: PLC0415
+    from agent.night import (  # noqa: PLC0415
+        end_of,
+        night_of,
+        night_settings,
+        reports_folder,
+        write_report,
+    )
 
     settings = settings_of(context)
     log.set_up(level=settings.log.level)
     now = datetime.now(UTC)
     with store_of(settings) as store:
-        lab = night_settings(settings, store)
+        lab = night_settings(settings, store, now=now)
         running = night_of(now, lab.at, lab.zone)
         wanted = _night(night) if night else running
         if wanted > running:
@@ -51,7 +57,7 @@ def report(
             written = write_report(
                 store,
                 Archive(settings.store.folder),
-                settings.store.folder / "reports",
+                reports_folder(settings.store.folder, store),
                 wanted,
                 lab,
                 now=now,

@@ -11,6 +11,7 @@ from agent.night.facts import NightFacts, NightSettings, Said, Seen, Summary, se
 from agent.night.gallery import ALARM_LIMIT, limit_of, note_of, palette_of, place_of
 from agent.night.lab import night_settings, review_url, taxonomy_in_force, words_of
 from agent.night.period import end_of, local, local_full, night_of, period_of
+from agent.night.rollup import reports_folder, sites_page
 from agent.night.write import Written, missing_nights, write_index, write_report
 
 __all__ = [
@@ -36,9 +37,11 @@ __all__ = [
     "percent",
     "period_of",
     "place_of",
+    "reports_folder",
     "review_url",
     "said_of",
     "seen_of",
+    "sites_page",
     "taxonomy_in_force",
     "words_of",
     "write_index",

@@ -8,28 +8,51 @@ promoted or renamed since: so everything a page says that could change is in her
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
 from agent.night.agreement import Agreement, agreement
+from agent.night.individuals import Individuals, chart, is_ready, series_of
 from agent.night.outages import Outage, is_free, outages
-from agent.night.period import local, period_of
+from agent.night.period import local, night_of, period_of
 from agent.night.shadow import Shadowed, shadowed
-from agent.night.trends import CONTROL, Tally, Trend, tally, trends
-from agent.store import OUTAGE, REFUSED, ROUND_ROBIN
+from agent.night.standing import (
+    Instrument,
+    OpenOrder,
+    control_values,
+    instruments,
+    open_orders,
+)
+from agent.night.trends import (
+    CONTROL,
+    Drift,
+    Tally,
+    Trend,
+    Unit,
+    drifts,
+    level_of,
+    ready,
+    tally,
+    trends,
+)
+from agent.orders.facts import Conformity
+from agent.store import OUTAGE, REFUSED, ROUND_ROBIN, SCHEMA
 from reports import Language, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from agent.orders.assessment import Lab
     from agent.store import FileFate, MicrographView, SourceHealth, Store
 
 FACTS_VERSION = 1
 UNUSABLE_STATES = ("set_aside", "failed")
+SCALE_DOUBTS = {"scale_unknown", "scale_conflict"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +69,10 @@ class NightSettings:
         config: Fingerprint of the settings, "" if unknown.
         free_days: Days on which nothing is to be expected: weekdays by name, or ISO dates.
         language: Of the report.
+        lab: What is laid down for orders, or None: then the report says nothing of them.
+        lab_fault: Why nothing can be said of them, "" where something can.
+        control: Numbers of the control orders. control_every: how often one is due; zero: never.
+        host: Name of the PC that writes.
     """
 
     site: str
@@ -59,6 +86,11 @@ class NightSettings:
     config: str = ""
     free_days: tuple[str, ...] = ()
     language: Language = "en"
+    lab: Lab | None = None
+    lab_fault: str = ""
+    control: tuple[str, ...] = ()
+    control_every: timedelta = timedelta(0)
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +216,7 @@ class Summary:
 
     Args:
         planned: It was empty, as planned; then the line in the index is all there is of it.
+        broken: Orders that do not conform. undecided: orders of which that is not known yet.
     """
 
     night: date
@@ -193,6 +226,28 @@ class Summary:
     review: int
     unusable: int
     planned: bool = False
+    broken: int = 0
+    undecided: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The last reported night before this one, as far as what changed since is told from it.
+
+    Args:
+        night: Its date. taken, review, unusable: of it. bundle, software: at work then.
+        broken: Orders that did not conform then, or since: those that do not conform now and did
+            not stand so in its report. settled: open in its report, and no longer.
+    """
+
+    night: date
+    taken: int
+    review: int
+    unusable: int
+    bundle: str
+    software: str
+    broken: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +258,9 @@ class NightFacts:
     summary: Summary
     tallies: tuple[Tally, ...] = ()
     trends: tuple[Trend, ...] = ()
+    control_charts: tuple[Individuals, ...] = ()
+    drifts: tuple[Drift, ...] = ()
+    orders: tuple[OpenOrder, ...] = ()
     site: str
     zone: str
     night: date
@@ -228,6 +286,14 @@ class NightFacts:
     refused: tuple[str, ...] = ()
     """What was said of promoted bundles that could not be loaded."""
     shadow: Shadowed | None = None
+    instruments: tuple[Instrument, ...] = ()
+    unassigned: int = 0
+    waits_before: int = 0
+    waits_since: datetime | None = None
+    before: Before | None = None
+    host: str = ""
+    schema: str = ""
+    lab_fault: str = ""
 
     @property
     def running(self) -> bool:
@@ -265,9 +331,13 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         for one in store.records.all(REFUSED)
         if _within(one.at, after, until)
     )
+    orders = open_orders(store, settings.lab, now=now) if settings.lab else ()
+    waits_before, waits_since = store.waiting_until(after)
     summary = _summary(
         night,
         settings.zone,
+        orders=orders,
+        waits_before=waits_before,
         seen=seen,
         unusable=unusable,
         sources=sources,
@@ -278,12 +348,37 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         has_calendar=bool(settings.free_days),
         refused=refused,
     )
-    tallies = tally(_units(seen))
+    tallies, earlier = tally(_units(seen)), _earlier(store, night)
+    charts = series_of(
+        control_values(store, settings.control),
+        lambda at: night_of(at, settings.at, settings.zone),
+        night,
+    )
+    level = level_of(ready(earlier, night, tallies) + sum(is_ready(one) for one in charts.values()))
     return NightFacts(
         version=FACTS_VERSION,
         summary=summary,
         tallies=tallies,
-        trends=trends(_earlier(store, night), night, tallies),
+        trends=trends(earlier, night, tallies, level),
+        control_charts=tuple(chart(*key, one, night, level) for key, one in charts.items()),
+        drifts=drifts(earlier, night, tallies),
+        orders=orders,
+        instruments=instruments(
+            store,
+            [one.name for one in watched],
+            Counter(one.source for one in seen if SCALE_DOUBTS & set(one.reasons)),
+            control=settings.control,
+            every=settings.control_every,
+            now=min(now, until),
+        )
+        if settings.lab
+        else (),
+        unassigned=len(store.orders.unassigned()) if settings.lab else 0,
+        waits_before=waits_before,
+        waits_since=waits_since,
+        host=settings.host,
+        schema=SCHEMA,
+        lab_fault=settings.lab_fault,
         site=settings.site,
         zone=settings.zone,
         night=night,
@@ -313,6 +408,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         refused=refused,
         shadow=shadowed(store, until),
         language=settings.language,
+        before=_before(store, night, orders),
     )
 
 
@@ -353,16 +449,38 @@ def _part(text: str, key: str) -> object:
     return document
 
 
+def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | None:
+    earlier = [row.date for row in store.nights() if row.date < night]
+    row = store.night(max(earlier)) if earlier else None
+    if row is None:
+        return None
+    facts = from_text(row.facts_json)
+    then = {one.number: one.conformity for one in facts.orders}
+    now = {one.number: one.conformity for one in orders}
+    broken = Conformity.DOES_NOT_CONFORM.value
+    return Before(
+        night=facts.night,
+        taken=facts.summary.taken,
+        review=facts.summary.review,
+        unusable=facts.summary.unusable,
+        bundle=facts.bundle,
+        software=facts.software,
+        broken=tuple(n for n, word in now.items() if word == broken and then.get(n) != broken),
+        settled=tuple(n for n in then if n not in now),
+    )
+
+
 def _earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
     return [(row.date, tallies_of(row.head)) for row in store.nights() if row.date < night]
 
 
-def _units(seen: Iterable[Seen]) -> Iterator[tuple[str, str, str, bool, bool]]:
+def _units(seen: Iterable[Seen]) -> Iterator[Unit]:
     for one in seen:
         told, by_lot = one.process_data, one.reasons == CONTROL
         doubtful = one.needs_a_person and not one.strange and not by_lot
         named = f"{told.get('order', '')}\n{told['specimen']}" if told.get("specimen") else one.id
-        yield named, told.get("material", ""), one.bundle, one.strange, doubtful
+        code = one.structure_code or ""
+        yield Unit(named, told.get("material", ""), one.bundle, one.strange, doubtful, code)
 
 
 def seen_of(view: MicrographView) -> Seen:
@@ -519,6 +637,8 @@ def _summary(
     night: date,
     zone: str,
     *,
+    orders: tuple[OpenOrder, ...],
+    waits_before: int,
     seen: tuple[Seen, ...],
     unusable: tuple[Failed, ...],
     sources: tuple[Folder, ...],
@@ -531,11 +651,18 @@ def _summary(
     empty = not seen and not unusable
     waiting = [one for one in seen if one.waits]
     offline = [source for source in sources if not source.online]
+    needing = [one for one in orders if one.needs_a_person]
+    broken = Conformity.DOES_NOT_CONFORM
     tone = (
         "problem"
-        if offline or refused or any("strange" in one.reasons for one in waiting)
+        if offline
+        or refused
+        or any("strange" in one.reasons for one in waiting)
+        or any(one.conformity == broken for one in needing)
         else "attention"
         if waiting
+        or waits_before
+        or needing
         or unusable
         or away
         or any(source.problem for source in sources)
@@ -547,12 +674,14 @@ def _summary(
         night=night,
         tone=tone,
         headline=_empty(zone, newest, away, free=free)
-        if empty
-        else _headline(seen, waiting, unusable),
+        if empty and not needing
+        else _headline(seen, waiting, unusable, needing),
         taken=len(seen),
         review=sum(one.needs_a_person for one in seen),
         unusable=len(unusable),
-        planned=empty and free and not away and not refused,
+        planned=empty and free and not (away or refused or needing or waits_before),
+        broken=sum(one.conformity == broken for one in orders),
+        undecided=sum(one.conformity != broken for one in orders),
     )
 
 
@@ -575,17 +704,24 @@ def _headline(
     seen: tuple[Seen, ...],
     waiting: list[Seen],
     unusable: tuple[Failed, ...],
+    orders: Sequence[OpenOrder],
 ) -> str:
-    if waiting or unusable:
+    if waiting or unusable or orders:
         parts = [
+            ngettext("{n} order", "{n} orders", len(orders)).format(n=len(orders))
+            if orders
+            else "",
             micrographs(len(waiting)) if waiting else "",
             ngettext("{n} file", "{n} files", len(unusable)).format(n=len(unusable))
             if unusable
             else "",
         ]
-        subject = _(" and ").join(part for part in parts if part)
+        *first, last = [part for part in parts if part]
+        subject = _(" and ").join((", ".join(first), last)) if first else last
         some = ngettext(
-            "{what} needs a person", "{what} need a person", len(waiting) + len(unusable)
+            "{what} needs a person",
+            "{what} need a person",
+            len(waiting) + len(unusable) + len(orders),
         )
         return some.format(what=subject)
     return _("Nothing needs a person: {micrographs}, all settled").format(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from contextlib import suppress
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,23 +18,38 @@ from typing import TYPE_CHECKING
 import reports
 from agent.errors import BadBundle
 from agent.night.facts import NightSettings
+from agent.orders import BadSpecification
+from agent.orders.control import held_by
+from agent.orders.lab import lab_of
 from reports import gettext as _
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agent.orders.assessment import Lab
     from agent.settings import Settings
     from agent.store import Store
     from model import Taxonomy
 
 
-def night_settings(settings: Settings, store: Store) -> NightSettings:
+def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightSettings:
     """Say what a report needs to know of the lab.
+
+    Limits that cannot be used leave the orders out, and the report says so.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        now: Aware UTC; a limit that was never seen is written down with it.
 
     Raises:
         BadBundle: The current bundle has no readable taxonomy.
         model.TaxonomyError: The lab's own taxonomy cannot be used.
     """
+    taxonomy = taxonomy_in_force(settings, store)
     with reports.speaking(settings.report.language):
-        words = words_of(taxonomy_in_force(settings, store))
+        words = words_of(taxonomy)
+        lab, fault = _lab(settings, store, taxonomy, now)
     return NightSettings(
         site=settings.site.name,
         zone=settings.site.time_zone,
@@ -43,9 +60,24 @@ def night_settings(settings: Settings, store: Store) -> NightSettings:
         software=software(),
         words=words,
         language=settings.report.language,
+        lab=lab,
+        lab_fault=fault,
+        control=settings.orders.control,
+        control_every=timedelta(hours=settings.orders.control_every_h),
+        host=platform.node(),
         config=_fingerprint(settings),
         free_days=settings.night.free_days,
     )
+
+
+def _lab(
+    settings: Settings, store: Store, taxonomy: Taxonomy, now: datetime
+) -> tuple[Lab | None, str]:
+    held = held_by(settings, store)
+    try:
+        return lab_of(settings, store, taxonomy, now=now, held=held), ""
+    except BadSpecification as error:
+        return None, str(error)
 
 
 def software() -> str:

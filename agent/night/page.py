@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
 import reports
+from agent.night import opening
 from agent.night.cards import card_of, percent, row_of
 from agent.night.facts import micrographs
 from agent.night.gallery import Embedded, scale_picture
@@ -77,10 +78,15 @@ REASON_LINES = (
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """A night on its pages: the first, and those that overflow, in order."""
+    """A night on its pages: the first, and those that overflow, in order.
+
+    Args:
+        flagged: What needs a person, the weightiest first.
+    """
 
     night: Night
     more: tuple[MorePage, ...]
+    flagged: tuple[Seen, ...] = ()
 
 
 def _unheard(_done: int, _of: int) -> None:
@@ -133,7 +139,7 @@ def lay_out(
         _night(facts, cards[0], rows[0], more=more, revision=revision, stamp=stamp),
         shadow=shadow_of(facts.shadow, archive),
     )
-    return Laid(night, more)
+    return Laid(night, more, tuple(one for one in flagged if one.waits))
 
 
 def _by_weight(flagged: Iterator[Seen] | Sequence[Seen]) -> list[Seen]:
@@ -279,6 +285,13 @@ def _night(
         generated=stamp,
         beside=(Link("CSV", f"{day}.csv"), Link("JSON", f"{day}.json")),
         older=Link(_("All nights"), "index.html"),
+        orders=opening.open_orders(facts),
+        orders_left_out=opening.orders_left_out(facts),
+        instruments=opening.instruments(facts),
+        changes=tuple(opening.changes(facts)),
+        groups=tuple(opening.groups(facts)),
+        control=tuple(opening.control_trends(facts)),
+        drifts=tuple(opening.drifts(facts)),
     )
 
 
@@ -291,8 +304,11 @@ def _scales() -> tuple[reports.Picture, reports.Picture]:
 
 def _verdict(facts: NightFacts) -> Verdict:
     lines = (
+        *opening.order_lines(facts),
         *_reason_lines(facts),
+        *opening.waiting_lines(facts),
         *_file_lines(facts),
+        *opening.instrument_lines(facts),
         *_source_lines(facts),
         *(Line(Tone.PROBLEM, "1", reports.retold(one), "#provenance") for one in facts.refused),
         *_trend_lines(facts),
@@ -624,7 +640,12 @@ def _provenance(facts: NightFacts, revision: int) -> Iterator[Fact]:
     frozen = _("frozen, revision {n}").format(n=revision)
     kept = _("gathered, night still running") if facts.running else frozen
     yield Fact(_("Facts"), f"{kept}, {_utc(facts.gathered_at)}")
-    yield Fact(_("Database"), facts.database)
+    yield Fact(
+        _("Database"),
+        f"{facts.database}, schema {facts.schema}" if facts.schema else facts.database,
+    )
+    if facts.host:
+        yield Fact(_("Written on"), facts.host)
     if facts.config:
         yield Fact(_("Settings"), facts.config)
     yield Fact(

@@ -18,11 +18,11 @@ Source:
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import date  # noqa: TC003 - pydantic reads it
 from math import exp, lgamma
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,8 @@ FALSE_ALARMS = 0.01
 RULES = 2
 SHOWN_NIGHTS = 60
 LONGEST_RUN = 60
+LEAST_POOLED = 30
+PERMUTATIONS = 1999
 MEASURES = ("strange", "doubtful")
 CONTROL = ("control_sample",)
 
@@ -49,6 +51,7 @@ class Tally:
         material: As the process data says, "" where it does not. bundle: that judged them.
         specimens: How many. strange: of those with a strange field.
         doubtful: Of those with a field that went to review for another reason.
+        codes: Structure code → specimens of which it is the commonest, by the code.
     """
 
     material: str
@@ -56,6 +59,7 @@ class Tally:
     specimens: int
     strange: int
     doubtful: int
+    codes: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +96,76 @@ class Trend:
     run: int
 
 
-def tally(
-    units: Iterable[tuple[str, str, str, bool, bool]],
-) -> tuple[Tally, ...]:
-    """Count a night.
+class Unit(NamedTuple):
+    """What a tally counts of one micrograph.
 
     Args:
-        units: Of each micrograph: its specimen (anything that tells one from another), material,
-            bundle, whether it is strange, whether it is doubtful for another reason.
+        specimen: Anything that tells one from another. material, bundle: of the micrograph.
+        strange: Whether it is. doubtful: whether it is for another reason. code: the model's.
     """
-    seen: dict[tuple[str, str], dict[str, tuple[bool, bool]]] = defaultdict(dict)
-    for specimen, material, bundle, strange, doubtful in units:
-        if bundle:
-            held = seen[material, bundle].get(specimen, (False, False))
-            seen[material, bundle][specimen] = held[0] or strange, held[1] or doubtful
+
+    specimen: str
+    material: str
+    bundle: str
+    strange: bool
+    doubtful: bool
+    code: str = ""
+
+
+def tally(units: Iterable[Unit]) -> tuple[Tally, ...]:
+    """Count a night in specimens."""
+    seen: dict[tuple[str, str], dict[str, list[Unit]]] = defaultdict(lambda: defaultdict(list))
+    for one in units:
+        if one.bundle:
+            seen[one.material, one.bundle][one.specimen].append(one)
     return tuple(
         Tally(
             material,
             bundle,
             specimens=len(found),
-            strange=sum(strange for strange, _ in found.values()),
-            doubtful=sum(doubtful for _, doubtful in found.values()),
+            strange=sum(any(one.strange for one in some) for some in found.values()),
+            doubtful=sum(any(one.doubtful for one in some) for some in found.values()),
+            codes=tuple(sorted(Counter(map(_commonest, found.values())).items())),
         )
         for (material, bundle), found in sorted(seen.items())
     )
 
 
-def trends(
+def _commonest(fields: Sequence[Unit]) -> str:
+    counts = Counter(one.code for one in fields)
+    return min(counts, key=lambda code: (-counts[code], code))
+
+
+def level_of(series: int) -> float:
+    """Say the chance of a false alarm that each rule of each chart may have tonight.
+
+    Args:
+        series: How many charts are held against their baselines tonight.
+    """
+    return FALSE_ALARMS / max(1, series * RULES)
+
+
+def ready(
     earlier: Sequence[tuple[date, Sequence[Tally]]], night: date, tonight: Sequence[Tally]
+) -> int:
+    """Say how many charts of shares tonight is held against."""
+    nights = _until(earlier, night, tonight)
+    series = [_series(nights, one.material, one.bundle) for one in tonight]
+    return len(MEASURES) * sum(_baseline(one) is not None for one in series)
+
+
+def _until(
+    earlier: Sequence[tuple[date, Sequence[Tally]]], night: date, tonight: Sequence[Tally]
+) -> list[tuple[date, Sequence[Tally]]]:
+    before = sorted((one for one in earlier if one[0] < night), key=lambda one: one[0])
+    return [*before, (night, tonight)]
+
+
+def trends(
+    earlier: Sequence[tuple[date, Sequence[Tally]]],
+    night: date,
+    tonight: Sequence[Tally],
+    level: float | None = None,
 ) -> tuple[Trend, ...]:
     """Say how tonight's shares stand beside the nights before it.
 
@@ -127,11 +173,11 @@ def trends(
         earlier: Nights before tonight with their tallies, in any order.
         night: Tonight.
         tonight: Its tallies.
+        level: See `level_of`; None: these charts are all there are.
     """
-    nights = sorted([*(one for one in earlier if one[0] < night), (night, tonight)])
+    nights = _until(earlier, night, tonight)
     series = {(t.material, t.bundle): _series(nights, t.material, t.bundle) for t in tonight}
-    ready = {key: held for key, held in series.items() if _baseline(held) is not None}
-    level = FALSE_ALARMS / max(1, len(ready) * len(MEASURES) * RULES)
+    level = level_of(ready(earlier, night, tonight)) if level is None else level
     return tuple(
         _trend(material, bundle, measure, held, level)
         for (material, bundle), held in series.items()
@@ -179,6 +225,82 @@ def _trend(
         alarm = "run"
     shown = tuple(points[-SHOWN_NIGHTS:])
     return Trend(material, measure, bundle, len(series), usual_bad, usual_n, shown, alarm, run)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Whether the mix of structure codes of the newest specimens is that of the baseline.
+
+    Args:
+        material: Which. bundle: that judged.
+        n: Newest specimens, pooled over as many nights as it takes. nights: how many that are.
+        usual_n: Specimens of the baseline.
+        p_value: Chance of a mix at least as different where nothing changed, by permutation.
+    """
+
+    material: str
+    bundle: str
+    n: int
+    nights: int
+    usual_n: int
+    p_value: float
+
+
+def drifts(
+    earlier: Sequence[tuple[date, Sequence[Tally]]], night: date, tonight: Sequence[Tally]
+) -> tuple[Drift, ...]:
+    """Hold the newest specimens' codes against the baseline's; small nights are pooled.
+
+    It alarms of nothing: what is ordered changes the mix as well as what goes wrong.
+    """
+    nights = _until(earlier, night, tonight)
+    found = (_drift(_series(nights, one.material, one.bundle), night) for one in tonight)
+    return tuple(one for one in found if one is not None)
+
+
+def _drift(series: Sequence[tuple[date, Tally]], night: date) -> Drift | None:
+    length = _baseline(series)
+    if length is None or any(not found.codes for _night, found in series):
+        return None
+    newest: Counter[str] = Counter()
+    nights = 0
+    for _night, found in reversed(series[length:]):
+        newest.update(dict(found.codes))
+        nights += 1
+        if newest.total() >= LEAST_POOLED:
+            break
+    if newest.total() < LEAST_POOLED:
+        return None
+    usual: Counter[str] = Counter()
+    for _night, found in series[:length]:
+        usual.update(dict(found.codes))
+    p_value = permuted(usual, newest, seed=night.toordinal())
+    last = series[-1][1]
+    return Drift(last.material, last.bundle, newest.total(), nights, usual.total(), p_value)
+
+
+def permuted(usual: Counter[str], newest: Counter[str], *, seed: int) -> float:
+    """Say how often a random split of all specimens differs as much as theirs does.
+
+    Args:
+        usual: Code → specimens of the baseline.
+        newest: Code → the newest specimens.
+        seed: Of the permutations, so that a night says the same again.
+
+    Source:
+        The permutation test of homogeneity with Pearson's statistic; (b + 1) / (m + 1) as in
+        Phipson and Smyth 2010, so that it is never 0.
+    """
+    codes = sorted(usual.keys() | newest.keys())
+    both = np.array([usual[code] + newest[code] for code in codes])
+    n = newest.total()
+    rng = np.random.default_rng(seed)
+    drawn = rng.multivariate_hypergeometric(both, n, size=PERMUTATIONS)
+    expected = both * n / both.sum()
+    # With fixed margins Pearson's statistic over both rows is this one times a constant.
+    away = ((drawn - expected) ** 2 / expected).sum(axis=1)
+    seen = ((np.array([newest[code] for code in codes]) - expected) ** 2 / expected).sum()
+    return float((1 + (away >= seen - 1e-9).sum()) / (1 + PERMUTATIONS))
 
 
 def _bad(found: Tally, measure: str) -> int:

@@ -18,7 +18,8 @@ from agent.night.facts import from_text, gather, summary_of, to_text
 from agent.night.page import lay_out, page_name
 from agent.night.period import end_of, local_full, night_of, title_of
 from agent.night.records import csv_of, record_of
-from reports import Index, NightLine, Tone
+from agent.night.rollup import write_sites
+from reports import Index, Link, NightLine, Tone
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -42,12 +43,16 @@ class Written:
     Args:
         path: The page. summary: its one line. revision: which writing of the facts.
         running: The night was not over, so its facts were not frozen.
+        lines: What needs a person, in words: the verdict of the page.
+        flagged: Content hash and page of what needs a person, the weightiest first.
     """
 
     path: Path
     summary: Summary
     revision: int
     running: bool
+    lines: tuple[str, ...] = ()
+    flagged: tuple[tuple[str, int], ...] = ()
 
 
 def write_report(
@@ -111,7 +116,9 @@ def write_report(
         unusable=facts.summary.unusable,
         running=facts.running,
     )
-    return Written(path, facts.summary, revision, facts.running)
+    lines = tuple(f"{one.count} {one.text}" for one in laid.night.verdict.lines)
+    flagged = tuple((one.sha256, one.page) for one in laid.flagged)
+    return Written(path, facts.summary, revision, facts.running, lines, flagged)
 
 
 def _facts(
@@ -151,6 +158,7 @@ def write_index(
     rows = store.nights()
     newest = max([row.frozen_at for row in rows] + ([now] if running else []), default=now)
     path = folder / "index.html"
+    sites = write_sites(store, folder, settings, now=now)
     with reports.speaking(settings.language):
         index = Index(
             site=settings.site,
@@ -158,6 +166,7 @@ def write_index(
             newest_at=local_full(newest, settings.zone),
             newest_epoch_s=int(newest.timestamp()),
             generated=local_full(now, settings.zone),
+            sites=Link(_("All sites"), sites.name) if sites else None,
         )
         page = reports.render_index(index)
     write_whole({path: page.encode()})

@@ -29,7 +29,7 @@ from reports import gettext as _
 from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agent.orders.facts import Allowance
     from agent.orders.specification import Choice, Specification, Specifications
@@ -111,20 +111,44 @@ class Assessed:
     taxonomy: Taxonomy
 
 
-def assess(store: Store, number: str, lab: Lab) -> Assessed | None:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What stands beside the rows of orders; read once where many are assessed.
+
+    Args:
+        waiting: Files that may still become a field. lost: files that could not be used.
+        unassigned: Fields that belong to no specimen.
+    """
+
+    waiting: tuple[FileFate, ...] = ()
+    lost: tuple[FileFate, ...] = ()
+    unassigned: tuple[Unassigned, ...] = ()
+
+    @classmethod
+    def of(cls, store: Store) -> Beside:
+        """Read it."""
+        return cls(
+            tuple(store.files(WAITING)),
+            tuple(store.files(LOST)),
+            tuple(store.orders.unassigned()),
+        )
+
+
+def assess(store: Store, number: str, lab: Lab, *, beside: Beside | None = None) -> Assessed | None:
     """Say what can be said of one order, or None if nobody has heard of it."""
     view = store.orders.order(number)
-    return assess_view(store, view, lab) if view else None
+    return assess_view(store, view, lab, beside=beside) if view else None
 
 
-def assess_view(store: Store, view: OrderView, lab: Lab) -> Assessed:
+def assess_view(
+    store: Store, view: OrderView, lab: Lab, *, beside: Beside | None = None
+) -> Assessed:
     """Say what can be said of an order's rows, as they are or as they might be."""
     number = view.number
-    waiting = list(_files_of(store, number, lab.sources, WAITING))
-    lost = tuple(fate for fate, _ in _files_of(store, number, lab.sources, LOST))
-    torn = tuple(
-        one for one in store.orders.unassigned() if one.view.process_data.get("order") == number
-    )
+    beside = beside or Beside.of(store)
+    waiting = list(_files_of(beside.waiting, number, lab.sources))
+    lost = tuple(fate for fate, _specimen in _files_of(beside.lost, number, lab.sources))
+    torn = tuple(one for one in beside.unassigned if one.view.process_data.get("order") == number)
     material, said = material_of(view)
     choice = choice_of(view, lab, material=material)
     if choice.specification is None:
@@ -187,10 +211,10 @@ def choice_of(view: OrderView, lab: Lab, *, material: str) -> Choice:
 
 
 def _files_of(
-    store: Store, number: str, sources: Mapping[str, Provenance], states: Sequence[str]
+    fates: Iterable[FileFate], number: str, sources: Mapping[str, Provenance]
 ) -> Iterator[tuple[FileFate, str]]:
-    """Say the files in some states whose path names an order, each with its specimen."""
-    for fate in store.files(states):
+    """Say the files whose path names an order, each with its specimen."""
+    for fate in fates:
         source = sources.get(fate.source)
         if source is None:
             continue

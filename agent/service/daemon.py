@@ -23,10 +23,17 @@ from agent.notify import check
 from agent.service.backing_up import Backups
 from agent.service.candidates import Candidates
 from agent.service.checking import InstrumentCheck
+from agent.service.errands import (
+    NOTICES_EVERY_S,
+    OUTBOX_EVERY_S,
+    fill_outbox,
+    send_notices,
+)
 from agent.service.lock import RunLock
 from agent.service.ordering import OrderLists
 from agent.service.place import agent_name, clock
 from agent.service.problems import Problems
+from agent.service.rounds import Rounds
 from agent.service.scheduling import Nights
 from agent.service.serving import Pages
 from agent.service.status import remember, status_in
@@ -138,6 +145,7 @@ class Agent:
         lists = OrderLists(settings, store, now=now, problems=self.problems)
         candidates = Candidates(settings, store, now=now, problems=self.problems)
         verifier = Verifier(store, archive, now=now, problems=self.problems)
+        errands = self._errands(store)
         pages = self._pages(store, archive, worker)
         log.info("service.started", sources=len(watches), taken_back=taken_back, page=self.url)
         worker.start()
@@ -148,6 +156,8 @@ class Agent:
         backups.start()
         candidates.start()
         verifier.start()
+        for errand in errands:
+            errand.start()
         if pages:
             pages.start()
         threading.Thread(target=self._examine, args=(store,), name="check", daemon=True).start()
@@ -162,9 +172,28 @@ class Agent:
             backups.stop()
             candidates.stop()
             verifier.stop()
+            for errand in errands:
+                errand.stop()
             self._end(worker, watches, pages)
             self._say_stopped(store)
             log.info("service.stopped")
+
+    def _errands(self, store: Store) -> list[Rounds]:
+        settings, now, problems = self._settings, self._now, self.problems
+        return [
+            Rounds(
+                "outbox",
+                lambda: fill_outbox(settings, store, now=now()),
+                every_s=OUTBOX_EVERY_S,
+                problems=problems,
+            ),
+            Rounds(
+                "notices",
+                lambda: send_notices(settings, store, now=now()),
+                every_s=NOTICES_EVERY_S,
+                problems=problems,
+            ),
+        ]
 
     def _tools(self, store: Store, bundle: CurrentBundle) -> tuple[CropPool, Pipeline]:
         pool = make_pool(self._settings)

@@ -15,8 +15,8 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from agent.errors import AgentError
-from agent.night import missing_nights, night_settings, write_report
-from agent.notify import tell
+from agent.night import missing_nights, night_settings, reports_folder, write_report
+from agent.service.errands import plan_notice
 from model import ModelError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.archive import Archive
-    from agent.night.write import Written
     from agent.service.problems import Problems
     from agent.settings import Settings
     from agent.store import Store
@@ -83,13 +82,13 @@ class Nights:
     def catch_up(self) -> None:
         """Write every night that is over and has no report."""
         try:
-            lab = night_settings(self._settings, self._store)
-            folder = self._settings.store.folder / "reports"
+            lab = night_settings(self._settings, self._store, now=self._now())
+            folder = reports_folder(self._settings.store.folder, self._store)
             for night in missing_nights(self._store, lab, now=self._now()):
                 written = write_report(
                     self._store, self._archive, folder, night, lab, now=self._now()
                 )
-                self._tell(written)
+                plan_notice(self._settings, self._store, self._archive, written, now=self._now())
         except (AgentError, ModelError, OSError) as error:
             self._problems.say("night", f"the night's report could not be written: {error}")
             log.error("night.failed", reason=str(error))  # noqa: TRY400 - the sentence says it all
@@ -99,12 +98,3 @@ class Nights:
             raise
         else:
             self._problems.say("night", "")
-
-    def _tell(self, written: Written) -> None:
-        if written.summary.planned:
-            return
-        tell(
-            self._settings.notify.urls,
-            title=f"{self._settings.site.name}, night of {written.summary.night}",
-            text=f"{written.summary.headline}\n{written.path}",
-        )

@@ -41,6 +41,8 @@ from agent.store.orders import (
 from agent.store.records import Record
 from agent.store.results import Finding, MicrographView
 from agent.store.retention import Kept
+from agent.store.schema import HEAD as SCHEMA
+from agent.store.sites import SiteSeen
 from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import Ordered, OtherBundle
 from agent.store.store import Store
@@ -50,6 +52,7 @@ __all__ = [
     "OUTAGE",
     "REFUSED",
     "ROUND_ROBIN",
+    "SCHEMA",
     "Account",
     "Accounts",
     "AgentSeen",
@@ -85,6 +88,7 @@ __all__ = [
     "Record",
     "Seat",
     "Signature",
+    "SiteSeen",
     "SourceHealth",
     "SpecimenView",
     "State",

@@ -466,6 +466,16 @@ def queue_length(session: Session, whose: Whose) -> int:
     return session.exec(asked).one()
 
 
+def waiting_until(session: Session, whose: Whose, until: datetime) -> tuple[int, datetime | None]:
+    """Say how many that were done up to an instant wait for a person, and the oldest one's time."""
+    asked = select(func.count(), func.min(col(ResultRow.done_at))).where(
+        ResultRow.site_id == whose.site_id,
+        col(ResultRow.review_rank).is_not(None),
+        col(ResultRow.done_at) <= until,
+    )
+    return session.exec(asked).one()
+
+
 def between(
     session: Session, whose: Whose, after: datetime, until: datetime
 ) -> list[MicrographView]:

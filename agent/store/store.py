@@ -25,6 +25,7 @@ from agent.store import (
     retention,
     rules,
     schema,
+    sites,
     sources,
     trail,
 )
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from agent.store.nights import NightHead, NightRow
     from agent.store.results import Finding, MicrographView
     from agent.store.retention import Kept
+    from agent.store.sites import SiteSeen
     from agent.store.sources import AgentSeen, SourceHealth, Whose
     from agent.store.trail import TrailEntry
     from agent.watch import Arrival
@@ -408,6 +410,11 @@ class Store:
         with reading(self._engine) as session:
             return results.queue_length(session, self._whose)
 
+    def waiting_until(self, until: datetime) -> tuple[int, datetime | None]:
+        """Say how many of those done up to an instant wait for a person, and since when."""
+        with reading(self._engine) as session:
+            return results.waiting_until(session, self._whose, until)
+
     def between(self, after: datetime, until: datetime) -> list[MicrographView]:
         """Say what the watch brought and was done in (after, until], oldest first."""
         with reading(self._engine) as session:
@@ -578,6 +585,16 @@ class Store:
         """Say every agent that ever used this store."""
         with reading(self._engine) as session:
             return sources.agents(session)
+
+    def sites(self) -> list[SiteSeen]:
+        """Say how every site stands that shares this database."""
+        with reading(self._engine) as session:
+            return sites.every(session)
+
+    @property
+    def site_id(self) -> int:
+        """The number of this site among those that share the database, the first is 1."""
+        return self._whose.site_id
 
     # --- jobs ---
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadSettings
-from agent.night import taxonomy_in_force
+from agent.night import reports_folder, taxonomy_in_force
 from agent.orders.control import held_by
 from agent.orders.lab import lab_of
 from agent.web.app import create_app
@@ -54,7 +54,7 @@ def app_of(
     desk = Desk(
         store=store,
         archive=archive,
-        reports=settings.store.folder / "reports",
+        reports=reports_folder(settings.store.folder, store),
         site=settings.site.name,
         zone=settings.site.time_zone,
         taxonomy=lambda: taxonomy_in_force(settings, store),

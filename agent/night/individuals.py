@@ -1,0 +1,133 @@
+"""Watch the control specimen's brightness and focus over the nights: individuals, moving ranges.
+
+In:  what was measured on control specimens. Out: an `Individuals` chart per source and measure.
+Next: `facts` freezes them, `page` draws them.
+The unit is a night: its control micrographs are averaged. The first `BASELINE_NIGHTS` nights say
+what is usual and stay; the limits are those that a night without change passes with less than its
+share of the report's false alarms, with the doubt of so short a baseline in them.
+
+Source:
+    Montgomery, Introduction to Statistical Quality Control, 6.4: sigma from the mean moving range
+    (d2 = 1.128). Instead of 3 sigma the quantile of Student's t at 0.62 (n - 1) degrees of freedom
+    (Wheeler, Advanced Topics in SPC, table 1: what the mean moving range is worth) times the root
+    of 1 + 1/n, so that the chance of a false alarm is the one that was asked for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date  # noqa: TC003 - pydantic reads it
+from itertools import pairwise
+from math import sqrt
+from statistics import NormalDist, fmean
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from agent.night.standing import ControlValue
+
+BASELINE_NIGHTS = 25
+SHOWN_NIGHTS = 60
+RULES = 2
+MEASURES = ("brightness", "focus")
+D2 = 1.128
+WORTH = 0.62
+
+
+@dataclass(frozen=True, slots=True)
+class Individuals:
+    """One measure of one source's control specimen, a value a night.
+
+    Args:
+        source: Which. measure: "brightness" or "focus".
+        nights: With a value so far. usual: mean of the baseline; low, high: the limits; all 0.0
+            while the baseline is gathered.
+        points: (night, value) after the baseline, the newest last.
+        alarm: "value" for tonight's beyond the limits, "step" for too far from the night before it,
+            "" for none or where tonight has no value.
+    """
+
+    source: str
+    measure: str
+    nights: int
+    usual: float
+    low: float
+    high: float
+    points: tuple[tuple[date, float], ...]
+    alarm: str
+
+
+def series_of(
+    values: Iterable[ControlValue], night_at: Callable[[datetime], date], night: date
+) -> dict[tuple[str, str], list[tuple[date, float]]]:
+    """Average what was measured per source, measure and night, up to a night.
+
+    Args:
+        values: Of the control specimens.
+        night_at: Says which night an instant belongs to.
+        night: The last one that counts.
+    """
+    found: dict[tuple[str, str], dict[date, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for one in values:
+        when = night_at(one.at)
+        for measure, value in (("brightness", one.brightness), ("focus", one.focus)):
+            if value is not None and when <= night:
+                found[one.source, measure][when].append(value)
+    return {
+        key: [(when, fmean(some)) for when, some in sorted(nights.items())]
+        for key, nights in sorted(found.items())
+    }
+
+
+def is_ready(series: Sequence[tuple[date, float]]) -> bool:
+    """Say whether the baseline is whole and a night has come after it."""
+    return len(series) > BASELINE_NIGHTS
+
+
+def chart(
+    source: str, measure: str, series: Sequence[tuple[date, float]], night: date, level: float
+) -> Individuals:
+    """Hold the nights after the baseline against it.
+
+    Args:
+        source: Whose control specimen.
+        measure: "brightness" or "focus".
+        series: Night and value, oldest first.
+        night: Tonight.
+        level: Chance of a false alarm that each of the two rules may have tonight.
+    """
+    if not is_ready(series):
+        return Individuals(source, measure, len(series), 0.0, 0.0, 0.0, (), "")
+    baseline = [value for _when, value in series[:BASELINE_NIGHTS]]
+    usual = fmean(baseline)
+    sigma = fmean(abs(b - a) for a, b in pairwise(baseline)) / D2
+    quantile = student(1 - level / 2, WORTH * (BASELINE_NIGHTS - 1))
+    reach = quantile * sigma * sqrt(1 + 1 / BASELINE_NIGHTS)
+    (_, before), (when, last) = series[-2:]
+    alarm = ""
+    if when == night and abs(last - usual) > reach:
+        alarm = "value"
+    elif when == night and abs(last - before) > quantile * sigma * sqrt(2):
+        alarm = "step"
+    points = tuple(series[BASELINE_NIGHTS:][-SHOWN_NIGHTS:])
+    return Individuals(
+        source, measure, len(series), usual, usual - reach, usual + reach, points, alarm
+    )
+
+
+def student(probability: float, freedom: float) -> float:
+    """Say a quantile of Student's t, to three digits from ten degrees of freedom on.
+
+    Source:
+        Abramowitz and Stegun 26.7.5.
+    """
+    z = NormalDist().inv_cdf(probability)
+    return (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )

@@ -1,0 +1,301 @@
+"""Say what a lab lead reads first: orders, instruments, and what changed since the night before.
+
+In:  `NightFacts`. Out: lines of the verdict, and the rows below it. Next: `page`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import reports
+from agent.night.individuals import BASELINE_NIGHTS
+from agent.night.period import local
+from agent.orders.facts import Conformity
+from agent.orders.paper import TONES
+from reports import (
+    ControlTrend,
+    ControlValue,
+    Fact,
+    GroupCount,
+    InstrumentRow,
+    Line,
+    OpenOrder,
+    Said,
+    Tone,
+    decimal,
+    marked,
+    ngettext,
+)
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from agent.night.facts import NightFacts
+    from agent.night.individuals import Individuals
+    from agent.night.standing import Instrument
+    from agent.night.standing import OpenOrder as Standing
+
+ORDERS_SHOWN = 100
+SENTENCES_SHOWN = 3
+GROUPS_SHOWN = 300
+DAY_S = 86_400.0
+MEASURES = {"brightness": marked("Brightness"), "focus": marked("Focus")}
+
+
+# --- orders -------------------------------------------------------------------------------------
+
+
+def order_lines(facts: NightFacts) -> Iterator[Line]:
+    """Say how many orders are not settled."""
+    words = Counter(one.conformity for one in facts.orders)
+    if n := words[Conformity.DOES_NOT_CONFORM]:
+        text = ngettext("order does not conform", "orders do not conform", n)
+        yield Line(Tone.PROBLEM, str(n), text, "#orders")
+    if n := words[Conformity.UNDECIDED]:
+        text = ngettext("order is undecided", "orders are undecided", n)
+        waiting = any(one.waits_since for one in facts.orders)
+        yield Line(Tone.ATTENTION if waiting else Tone.CALM, str(n), text, "#orders")
+    if facts.lab_fault:
+        text = _("nothing can be said of orders: {why}").format(why=facts.lab_fault)
+        yield Line(Tone.PROBLEM, "1", text)
+
+
+def open_orders(facts: NightFacts) -> tuple[OpenOrder, ...]:
+    """Say each order that is not settled, and what is missing."""
+    return tuple(_order(one, facts) for one in facts.orders[:ORDERS_SHOWN])
+
+
+def orders_left_out(facts: NightFacts) -> str:
+    """Say how many more there are; "" for none."""
+    more = len(facts.orders) - ORDERS_SHOWN
+    said = _("{n} more orders are named in the JSON file beside this page.")
+    return said.format(n=more) if more > 0 else ""
+
+
+def _order(one: Standing, facts: NightFacts) -> OpenOrder:
+    word = Conformity(one.conformity)
+    href = f"{facts.review_url}/order/{quote(one.number, safe='')}" if facts.review_url else ""
+    more = len(one.said) - SENTENCES_SHOWN
+    return OpenOrder(
+        number=one.number,
+        href=href,
+        word=word.words,
+        tone=TONES[word],
+        said=one.said[:SENTENCES_SHOWN],
+        more=_("and {n} more").format(n=more) if more > 0 else "",
+        age=_age(one.heard_at, facts),
+        waits=_("a field waits for {age}").format(age=_age(one.waits_since, facts))
+        if one.waits_since
+        else "",
+        urgent=one.urgent,
+    )
+
+
+def _age(since: datetime | None, facts: NightFacts) -> str:
+    if since is None:
+        return ""
+    days = int((facts.gathered_at - since).total_seconds() // DAY_S)
+    if days < 1:
+        return _("less than a day")
+    return ngettext("{n} day", "{n} days", days).format(n=days)
+
+
+# --- what waits, and belongs to nothing ---------------------------------------------------------
+
+
+def waiting_lines(facts: NightFacts) -> Iterator[Line]:
+    """Say what waits from earlier nights, and which fields belong to no specimen."""
+    queue = f"{facts.review_url}/review" if facts.review_url else ""
+    loose = f"{facts.review_url}/orders#loose" if facts.review_url else ""
+    if facts.waits_before and facts.waits_since:
+        text = ngettext(
+            "micrograph of an earlier night waits, since {at}",
+            "micrographs of earlier nights wait, the oldest since {at}",
+            facts.waits_before,
+        )
+        at = local(facts.waits_since, facts.zone)
+        yield Line(Tone.ATTENTION, str(facts.waits_before), text.format(at=at), queue)
+    if n := facts.unassigned:
+        text = ngettext("field belongs to no specimen", "fields belong to no specimen", n)
+        yield Line(Tone.ATTENTION, str(n), text, loose)
+
+
+# --- instruments --------------------------------------------------------------------------------
+
+
+def instrument_lines(facts: NightFacts) -> Iterator[Line]:
+    """Say which instruments failed a check, or are due for one."""
+    for one in facts.instruments:
+        row = _instrument(one, facts)
+        said = [cell.text for cell in (row.check, row.control) if cell.tone is not Tone.CALM]
+        if said:
+            tones = {row.check.tone, row.control.tone}
+            tone = Tone.PROBLEM if Tone.PROBLEM in tones else Tone.ATTENTION
+            text = _("source {name}: {how}").format(name=one.source, how="; ".join(said))
+            yield Line(tone, "1", text, "#instruments")
+    for chart in facts.control_charts:
+        if chart.alarm:
+            yield Line(Tone.ATTENTION, "1", _control_alarm(chart), "#trends")
+
+
+def instruments(facts: NightFacts) -> tuple[InstrumentRow, ...]:
+    """Say how the checks of each source stand."""
+    return tuple(_instrument(one, facts) for one in facts.instruments)
+
+
+def _instrument(one: Instrument, facts: NightFacts) -> InstrumentRow:
+    return InstrumentRow(one.source, _check(one, facts), _control(one, facts), _scale(one))
+
+
+def _check(one: Instrument, facts: NightFacts) -> Said:
+    if one.checked_at is None:
+        return Said(_("reference images were never checked"), Tone.ATTENTION)
+    at = local(one.checked_at, facts.zone)
+    if one.failed:
+        said = _("the check of {at} failed: {what}").format(at=at, what=one.failed)
+        return Said(said, Tone.PROBLEM)
+    if one.overdue:
+        return Said(_("overdue, the last check was {at}").format(at=at), Tone.ATTENTION)
+    return Said(_("good, {at}").format(at=at), Tone.CALM)
+
+
+def _control(one: Instrument, facts: NightFacts) -> Said:
+    at = local(one.control_at, facts.zone) if one.control_at else ""
+    if one.control_faults:
+        said = _("the control specimen of {at} is off: {what}")
+        return Said(said.format(at=at, what="; ".join(one.control_faults)), Tone.PROBLEM)
+    if one.control_overdue:
+        said = _("a control specimen is overdue, the last came {at}").format(at=at)
+        return Said(said if at else _("no control specimen has come yet"), Tone.ATTENTION)
+    return Said(_("good, {at}").format(at=at) if at else _("none is asked for"), Tone.CALM)
+
+
+def _scale(one: Instrument) -> Said:
+    if not one.scale_doubts:
+        return Said(_("known of every micrograph"), Tone.CALM)
+    said = ngettext("in doubt for {n} micrograph", "in doubt for {n} micrographs", one.scale_doubts)
+    return Said(said.format(n=one.scale_doubts), Tone.ATTENTION)
+
+
+# --- since the night before ---------------------------------------------------------------------
+
+
+def changes(facts: NightFacts) -> Iterator[str]:
+    """Say what is another thing than in the last report; nothing where there was none."""
+    then, now = facts.before, facts.summary
+    if then is None:
+        return
+    said = _("{taken} micrographs came and {review} need a person; in the report before ({day}) "
+             "{taken_then} came and {review_then} needed one.")  # fmt: skip
+    yield said.format(
+        taken=now.taken,
+        review=now.review,
+        day=reports.short_day(then.night),
+        taken_then=then.taken,
+        review_then=then.review,
+    )
+    for what, numbers in (
+        (_("Orders that do not conform since then: {numbers}."), then.broken),
+        (_("Orders that are settled since then: {numbers}."), then.settled),
+    ):
+        if numbers:
+            yield what.format(numbers=_few(numbers))
+    for what, before, after in (
+        (_("Another bundle is at work: {after}, before {before}."), then.bundle, facts.bundle),
+        (
+            _("Another software is at work: {after}, before {before}."),
+            then.software,
+            facts.software,
+        ),
+    ):
+        if before and after and before != after:
+            yield what.format(before=before, after=after)
+
+
+def _few(numbers: Sequence[str]) -> str:
+    shown = ", ".join(islice(numbers, 10))
+    more = len(numbers) - 10
+    return f"{shown}, {_('and {n} more').format(n=more)}" if more > 0 else shown
+
+
+# --- counted otherwise --------------------------------------------------------------------------
+
+
+def groups(facts: NightFacts) -> Iterator[tuple[str, tuple[GroupCount, ...]]]:
+    """Say how many micrographs each microscope and each order brought."""
+    for title, column in ((_("By microscope"), "microscope"), (_("By order"), "order")):
+        taken = Counter(one.process_data.get(column, "") for one in facts.micrographs)
+        review = Counter(
+            one.process_data.get(column, "") for one in facts.micrographs if one.needs_a_person
+        )
+        if set(taken) - {""}:
+            yield (
+                title,
+                tuple(
+                    GroupCount(name or "–", _href(column, name, facts), taken[name], review[name])
+                    for name in sorted(taken)[:GROUPS_SHOWN]
+                ),
+            )
+
+
+def _href(column: str, name: str, facts: NightFacts) -> str:
+    if column != "order" or not name or not facts.review_url:
+        return ""
+    return f"{facts.review_url}/order/{quote(name, safe='')}"
+
+
+# --- the control specimen over the nights -------------------------------------------------------
+
+
+def control_trends(facts: NightFacts) -> Iterator[ControlTrend]:
+    """Say how bright and how sharp the control specimens were over the nights."""
+    for one in facts.control_charts:
+        title = _("{measure} of the control specimen, {source}").format(
+            measure=_(MEASURES[one.measure]), source=one.source
+        )
+        yield ControlTrend(
+            title=title,
+            text=_control_text(one),
+            tone=Tone.ATTENTION if one.alarm else Tone.CALM,
+            points=tuple(ControlValue(reports.short_day(d), v) for d, v in one.points),
+            usual=one.usual,
+            low=one.low,
+            high=one.high,
+        )
+
+
+def _control_text(one: Individuals) -> str:
+    if not one.points:
+        said = _("{n} of {of} nights that say what is usual have been.")
+        return said.format(n=one.nights, of=BASELINE_NIGHTS)
+    usual = _("Usual: {usual}, between {low} and {high}.").format(
+        usual=decimal(one.usual, ".3g"), low=decimal(one.low, ".3g"), high=decimal(one.high, ".3g")
+    )
+    return f"{_control_alarm(one)}. {usual}" if one.alarm else f"{_('As usual.')} {usual}"
+
+
+def _control_alarm(one: Individuals) -> str:
+    if one.alarm == "step":
+        said = _("{measure} of the control specimen of {source} changed more than usual since the "
+                 "night before it")  # fmt: skip
+    else:
+        said = _("{measure} of the control specimen of {source} is not as usual")
+    return said.format(measure=_(MEASURES[one.measure]), source=one.source)
+
+
+def drifts(facts: NightFacts) -> Iterator[Fact]:
+    """Say whether the mix of structure codes is that of the baseline."""
+    for one in facts.drifts:
+        said = _("p = {p} for the newest {n} specimens ({nights} nights) beside the {usual} of the "
+                 "baseline")  # fmt: skip
+        yield Fact(
+            one.material or _("unnamed material"),
+            said.format(
+                p=decimal(one.p_value, ".2g"), n=one.n, nights=one.nights, usual=one.usual_n
+            ),
+        )

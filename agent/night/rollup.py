@@ -1,0 +1,105 @@
+"""Lay all sites that share a database side by side: what needs a person at each of them.
+
+In:  the store. Out: one page, `sites.html`, beside the index. Next: who is in charge of several.
+Each site's own pages stay; where only one site is in the database there is no such page.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import reports
+from agent.archive import write_whole
+from agent.night.facts import from_text
+from agent.night.period import local, local_full
+from reports import Link, SiteLine, SitesPage, Tone, ngettext
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.night.facts import NightSettings
+    from agent.store import SiteSeen, Store
+
+PAGE = "sites.html"
+OLD_DAYS = 2
+"""A report that is older than so many days is worth a question."""
+TONES = (Tone.PROBLEM, Tone.ATTENTION, Tone.CALM)
+
+
+def reports_folder(data: Path, store: Store) -> Path:
+    """Say where a site's reports lie: sites that share a data folder must not share pages.
+
+    The first site of a database has `reports/`, every later one a folder of its own below it.
+    """
+    folder = data / "reports"
+    return folder if store.site_id == 1 else folder / f"site-{store.site_id}"
+
+
+def write_sites(
+    store: Store, folder: Path, settings: NightSettings, *, now: datetime
+) -> Path | None:
+    """Write the page of all sites; None where this site is the only one."""
+    seen = store.sites()
+    if len(seen) < 2:  # noqa: PLR2004 - one alone stands beside nothing
+        return None
+    path = folder / PAGE
+    with reports.speaking(settings.language):
+        page = reports.render_sites(sites_page(seen, settings, now=now))
+    write_whole({path: page.encode()})
+    return path
+
+
+def sites_page(seen: list[SiteSeen], settings: NightSettings, *, now: datetime) -> SitesPage:
+    """Say what needs a person, site by site, the ones that need it most first."""
+    lines = sorted(
+        (_line(one, settings.zone, now=now) for one in seen),
+        key=lambda line: (TONES.index(line.tone), line.name),
+    )
+    back = Link(_("All nights"), "index.html")
+    return SitesPage(settings.site, tuple(lines), local_full(now, settings.zone), back)
+
+
+def _line(one: SiteSeen, zone: str, *, now: datetime) -> SiteLine:
+    waiting = str(one.waiting)
+    if one.waits_since is not None:
+        waiting = _("{n}, the oldest since {at}").format(
+            n=one.waiting, at=local(one.waits_since, zone)
+        )
+    facts = from_text(one.newest.facts_json) if one.newest else None
+    if facts is None:
+        headline, tone = _("No night has been reported yet."), Tone.ATTENTION
+    else:
+        headline, tone = facts.summary.headline, Tone(facts.summary.tone)
+    if one.newest and (now - one.newest.frozen_at).days >= OLD_DAYS:
+        days = (now - one.newest.frozen_at).days
+        old = ngettext("the report is {n} day old", "the report is {n} days old", days)
+        headline, tone = f"{headline}; {old.format(n=days)}", Tone.PROBLEM
+    if one.waiting and tone is Tone.CALM:
+        tone = Tone.ATTENTION
+    url = facts.review_url if facts else ""
+    return SiteLine(
+        name=one.name,
+        tone=Tone.PROBLEM if one.offline else tone,
+        headline=headline,
+        night=reports.short_day(facts.night) if facts else "",
+        href=f"{url}/reports/{facts.night}.html" if facts and url else "",
+        waiting=waiting,
+        review=f"{url}/review" if url else "",
+        orders=_orders(facts.summary.broken, facts.summary.undecided) if facts else "–",
+        sources=", ".join(one.offline) or "–",
+        agent=local(one.seen_at, zone) if one.seen_at else _("never"),
+    )
+
+
+def _orders(broken: int, undecided: int) -> str:
+    said = [
+        ngettext("{n} does not conform", "{n} do not conform", broken).format(n=broken)
+        if broken
+        else "",
+        ngettext("{n} undecided", "{n} undecided", undecided).format(n=undecided)
+        if undecided
+        else "",
+    ]
+    return ", ".join(filter(None, said)) or "–"

@@ -1,0 +1,203 @@
+"""Say how the lab's orders and instruments stand at the end of a night.
+
+In:  the store, what the lab has laid down. Out: `Orders` that are not settled, `Instrument`s. Next:
+`facts` freezes them, `page` shows them before everything else.
+What an order's page says is said here too, by the same rules; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from agent.orders.assessment import Beside, assess
+from agent.orders.control import CONTROL, GOOD_FOR, chart
+from agent.orders.facts import Conformity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.control import ControlPoint
+    from agent.store import Record, Store
+
+HEARD_WITHIN = timedelta(days=60)
+"""An order that nobody has heard of for longer is not asked about any more."""
+MOST_ORDERS = 500
+OPEN = (Conformity.DOES_NOT_CONFORM, Conformity.UNDECIDED)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """An order that does not conform, or of which that is not known yet.
+
+    Args:
+        number: Of the order. conformity: the stable word. said: why, a sentence each.
+        heard_at: When it was first heard of. waits_since: since when its oldest field waits for a
+            person, None where none does. urgent: it goes first.
+    """
+
+    number: str
+    conformity: str
+    said: tuple[str, ...]
+    heard_at: datetime | None
+    waits_since: datetime | None
+    urgent: bool = False
+
+    @property
+    def needs_a_person(self) -> bool:
+        """It does not conform, or a field of it waits; else it only waits for what is to come."""
+        return self.conformity == Conformity.DOES_NOT_CONFORM or self.waits_since is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """How the checks of one source stand.
+
+    Args:
+        source: Its name. checked_at: of the last check with reference images, None for never.
+        failed: What failed in it, "" where nothing did. overdue: it is too long ago.
+        control_at: Of the newest control specimen, None for none. control_faults: what is off.
+        control_overdue: One is asked for, and none came in time.
+        scale_doubts: Micrographs of the night whose scale is unknown or contradicted.
+    """
+
+    source: str
+    checked_at: datetime | None
+    failed: str
+    overdue: bool
+    control_at: datetime | None
+    control_faults: tuple[str, ...]
+    control_overdue: bool
+    scale_doubts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControlValue:
+    """One control specimen's micrograph: how bright and how sharp it was."""
+
+    source: str
+    at: datetime
+    brightness: float | None
+    focus: float | None
+
+
+def open_orders(store: Store, lab: Lab, *, now: datetime) -> tuple[OpenOrder, ...]:
+    """Say the orders that are not settled: those that do not conform first, then the oldest.
+
+    An order without any specification limit is none of them.
+    """
+    lines = [one for one in store.orders.all() if _is_recent(one.first_seen_at, now)]
+    beside = Beside.of(store) if lines else Beside()
+    found = [
+        _open(assessed)
+        for one in lines[:MOST_ORDERS]
+        if (assessed := assess(store, one.number, lab, beside=beside))
+        and assessed.statement.conformity in OPEN
+    ]
+    return tuple(sorted(found, key=lambda one: (_weight(one), one.heard_at or now, one.number)))
+
+
+def _is_recent(heard_at: datetime | None, now: datetime) -> bool:
+    return heard_at is None or now - heard_at <= HEARD_WITHIN
+
+
+def _weight(one: OpenOrder) -> tuple[bool, bool]:
+    return not one.urgent, one.conformity != Conformity.DOES_NOT_CONFORM
+
+
+def _open(assessed: Assessed) -> OpenOrder:
+    views = {
+        field.view.id: field.view
+        for specimen in assessed.view.specimens
+        for prepared in specimen.preparations
+        for field in prepared.fields
+    }
+    waiting = [
+        views[field.id].done_at
+        for one in assessed.specimens
+        for field in one.facts.fields
+        if field.awaits and not field.superseded
+    ]
+    statement = assessed.statement
+    return OpenOrder(
+        number=assessed.view.number,
+        conformity=statement.conformity.value,
+        said=(*statement.because, *statement.missing),
+        heard_at=assessed.view.first_seen_at,
+        waits_since=min(waiting, default=None),
+        urgent=assessed.view.urgent,
+    )
+
+
+def instruments(
+    store: Store,
+    sources: Iterable[str],
+    scale_doubts: Mapping[str, int],
+    *,
+    control: Sequence[str],
+    every: timedelta,
+    now: datetime,
+) -> tuple[Instrument, ...]:
+    """Say how the checks of each source stand.
+
+    Args:
+        store: Open.
+        sources: Names of the watched ones.
+        scale_doubts: Source → micrographs of the night whose scale is in doubt.
+        control: Numbers of control orders.
+        every: How often a control specimen is due; zero: never.
+        now: Aware UTC.
+    """
+    checks = store.records.all(CONTROL)
+    points = chart(store, control) if control else {}
+    return tuple(
+        _instrument(
+            name,
+            checks,
+            points.get(name, []),
+            scale_doubts=scale_doubts.get(name, 0),
+            every=every,
+            now=now,
+        )
+        for name in sources
+    )
+
+
+def _instrument(
+    name: str,
+    checks: Sequence[Record],
+    points: Sequence[ControlPoint],
+    *,
+    scale_doubts: int,
+    every: timedelta,
+    now: datetime,
+) -> Instrument:
+    mine = [one for one in checks if name in one.facts.get("sources", ()) and one.at <= now]
+    last = mine[-1] if mine else None
+    point = points[-1] if points else None
+    return Instrument(
+        source=name,
+        checked_at=last.at if last else None,
+        failed=_failed(last) if last else "",
+        overdue=last is None or now - last.at > GOOD_FOR,
+        control_at=point.at if point else None,
+        control_faults=point.faults if point else (),
+        control_overdue=bool(every) and (point is None or now - point.at > every),
+        scale_doubts=scale_doubts,
+    )
+
+
+def _failed(check: Record) -> str:
+    if check.facts.get("passed"):
+        return ""
+    bad = [f"{name}: {said}" for name, said, good in check.facts.get("findings", ()) if not good]
+    return "; ".join(bad[:3]) or check.subject
+
+
+def control_values(store: Store, control: Sequence[str]) -> Iterator[ControlValue]:
+    """Say how bright and how sharp every control specimen's micrograph was, oldest first."""
+    for source, points in (chart(store, control) if control else {}).items():
+        for one in points:
+            yield ControlValue(source, one.at, one.brightness, one.focus)

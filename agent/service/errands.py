@@ -1,0 +1,98 @@
+"""Tell others what was found: a LIMS through its outbox, people through notices.
+
+In:  the settings, the store. Out: files in a folder, notices. Next: another system, a person.
+Both are asked of the store and written down when done, so that nothing is forgotten when the PC
+is switched off, and nothing is told twice where the other side has taken it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.night import taxonomy_in_force
+from agent.notify import tell
+from agent.orders import outbox
+from agent.orders.control import held_by
+from agent.orders.lab import lab_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from agent.archive import Archive
+    from agent.night import Written
+    from agent.settings import Settings
+    from agent.store import Record, Store
+
+log = structlog.get_logger()
+
+OUTBOX_EVERY_S = 120.0
+NOTICES_EVERY_S = 60.0
+NOTICE, SENT = "notice", "notice_sent"
+GIVEN_UP = timedelta(days=3)
+"""A notice that nobody took for so long is old news."""
+MOST_PICTURES = 5
+
+
+def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
+    """Write what a LIMS does not have yet; a sentence where that is not possible."""
+    if not settings.orders.outbox:
+        return ""
+    taxonomy = taxonomy_in_force(settings, store)
+    held = held_by(settings, store)
+    lab = lab_of(settings, store, taxonomy, now=now, held=held)
+    try:
+        names = outbox.write(
+            store,
+            lab,
+            Path(settings.orders.outbox),
+            formats=settings.orders.outbox_formats,
+            site=settings.site.name,
+            now=now,
+        )
+    except OSError as error:
+        return f"[orders] outbox: {error}; it is tried again by itself."
+    if names:
+        log.info("outbox.filled", files=len(names))
+    return ""
+
+
+def plan_notice(
+    settings: Settings, store: Store, archive: Archive, written: Written, *, now: datetime
+) -> None:
+    """Put on record that people are to be told of a night; `send_notices` does it."""
+    if not settings.notify.urls or written.summary.planned:
+        return
+    lines = [written.summary.headline, *written.lines, str(written.path)]
+    thumbnails = [archive.thumbnail_path(*one) for one in written.flagged[:MOST_PICTURES]]
+    facts = {
+        "title": f"{settings.site.name}, night of {written.summary.night}",
+        "text": "\n".join(lines),
+        "pictures": [str(path) for path in thumbnails] if settings.notify.pictures else [],
+    }
+    subject = written.summary.night.isoformat()
+    store.records.add(NOTICE, subject, by="agent", at=now, facts=facts)
+
+
+def send_notices(settings: Settings, store: Store, *, now: datetime) -> str:
+    """Send what was not taken yet, the oldest first; a sentence where somebody did not take it."""
+    if not settings.notify.urls:
+        return ""
+    failed = ""
+    for one in _due(store.records.all(NOTICE), store.records.all(SENT), now=now):
+        pictures = [path for path in map(Path, one.facts["pictures"]) if path.is_file()]
+        said = one.facts
+        if tell(settings.notify.urls, title=said["title"], text=said["text"], pictures=pictures):
+            store.records.add(SENT, one.subject, by="agent", at=now, facts={"notice": one.id})
+        else:
+            failed = f"the notice of {one.subject} was not taken; it is tried again by itself."
+    return failed
+
+
+def _due(planned: Sequence[Record], sent: Sequence[Record], *, now: datetime) -> list[Record]:
+    done = {one.facts["notice"] for one in sent}
+    return [one for one in planned if one.id not in done and now - one.at <= GIVEN_UP]

@@ -1,0 +1,265 @@
+"""The report says first which orders and instruments need a person, and what changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pytest
+from lab import DAY, SETTINGS, TAXONOMY, Lab, minutes
+
+from agent.night import write_report
+from agent.night.facts import from_text
+from agent.night.individuals import BASELINE_NIGHTS, chart, series_of, student
+from agent.night.standing import ControlValue
+from agent.night.trends import Tally, drifts, permuted
+from agent.orders import Specifications
+from agent.orders.assessment import Lab as Rules
+from agent.orders.control import CONTROL
+from agent.orders.specification import Specification
+from agent.store import Decision
+from reports import ControlTrend, Tone
+from reports import ControlValue as Value
+from reports.charts import control_chart
+
+NIGHT = date(2026, 11, 24)
+AFTERWARDS = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
+WANTED = Specification(
+    name="ring-a",
+    valid_from=date(2026, 1, 1),
+    approved_by="R. Stahl",
+    material="100Cr6",
+    subtype=("G",),
+    limit="8 or finer",
+    fields=1,
+)
+WITH_ORDERS = dataclasses.replace(SETTINGS, lab=Rules(Specifications((WANTED,)), TAXONOMY))
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path / "data")
+    yield lab
+    lab.store.close()
+
+
+def write(lab, settings=WITH_ORDERS, *, night=NIGHT, now=AFTERWARDS):
+    written = write_report(lab.store, lab.archive, lab.reports, night, settings, now=now)
+    return written.path.read_text("utf-8"), from_text(lab.store.night(night).facts_json)
+
+
+def field_of(lab, order, code="G8", **given):
+    return lab.take(code, order=order, specimen="1", field="1", material="100Cr6", **given)
+
+
+def confirm(lab, public_id, code, at=DAY):
+    lab.store.decide(public_id, Decision("code", "Ada", code=code), at=at)
+
+
+# --- orders -------------------------------------------------------------------------------------
+
+
+def test_an_order_that_does_not_conform_stands_before_everything_else(lab):
+    confirm(lab, field_of(lab, "4712"), "G8")
+    confirm(lab, field_of(lab, "4711"), "G7")
+
+    page, facts = write(lab)
+
+    assert [(one.number, one.conformity) for one in facts.orders] == [("4711", "does_not_conform")]
+    assert facts.summary.tone == "problem"
+    assert facts.summary.headline == "1 order needs a person"
+    assert "field 1 is G7, confirmed by Ada: 8 or finer is demanded" in page
+    assert 'href="http://127.0.0.1:8787/order/4711"' in page
+    assert page.index('id="orders"') < page.index('id="unusable"')
+    assert "4712" not in page[: page.index('id="unusable"')]
+
+
+def test_orders_that_do_not_conform_come_first_then_the_oldest(lab):
+    field_of(lab, "1", at=minutes(1), reasons=("uncertain",))
+    field_of(lab, "2", at=minutes(2), reasons=("uncertain",))
+    confirm(lab, field_of(lab, "3", at=minutes(3)), "G7")
+
+    _, facts = write(lab)
+
+    assert [one.number for one in facts.orders] == ["3", "1", "2"]
+    assert [one.waits_since for one in facts.orders] == [None, minutes(1), minutes(2)]
+
+
+def test_an_order_that_only_waits_for_what_is_to_come_needs_nobody(lab):
+    two = dataclasses.replace(WITH_ORDERS, lab=_with(fields=2))
+    confirm(lab, field_of(lab, "4711"), "G8")
+
+    page, facts = write(lab, two)
+
+    assert facts.summary.tone == "calm"
+    assert "1 of 2 fields" in page
+
+
+def _with(**given):
+    return Rules(Specifications((WANTED.model_copy(update=given),)), TAXONOMY)
+
+
+def test_limits_that_cannot_be_used_are_said_and_the_report_is_written(lab):
+    lab.take("G8")
+    broken = dataclasses.replace(SETTINGS, lab_fault="specifications.toml: not valid TOML")
+
+    page, _ = write(lab, broken)
+
+    assert "nothing can be said of orders: specifications.toml: not valid TOML" in page
+
+
+def test_what_changed_since_the_last_report_is_said(lab):
+    confirm(lab, field_of(lab, "4711"), "G7")
+    field_of(lab, "4712", reasons=("uncertain",))
+    write(lab)
+    later = DAY + timedelta(days=1)
+    confirm(lab, lab.store.orders.order("4712").specimens[0].preparations[0].fields[0].view.id,
+            "G8", at=later)  # fmt: skip
+    confirm(lab, field_of(lab, "4713", at=later), "G7", at=later)
+
+    page, facts = write(lab, night=date(2026, 11, 25), now=later + timedelta(days=1))
+
+    assert (facts.before.broken, facts.before.settled) == (("4713",), ("4712",))
+    assert "Orders that do not conform since then: 4713." in page
+    assert "Orders that are settled since then: 4712." in page
+    assert "1 micrographs came and 0 need a person; in the report before (24 Nov) 2" in page
+
+
+def test_what_waits_from_an_earlier_night_is_not_forgotten(lab):
+    lab.take("G8", at=DAY - timedelta(days=3), reasons=("uncertain",))
+    lab.take("G8")
+
+    page, facts = write(lab)
+
+    assert (facts.waits_before, facts.summary.tone) == (1, "attention")
+    assert "micrograph of an earlier night waits, since 21 Nov" in page
+
+
+# --- instruments --------------------------------------------------------------------------------
+
+
+def check(lab, at, *, passed=True, findings=()):
+    facts = {"passed": passed, "sources": ["LOM-07"], "software": "1", "findings": list(findings)}
+    lab.store.records.add(CONTROL, "PC", by="agent", at=at, facts=facts)
+
+
+@pytest.mark.parametrize(
+    ("hours", "passed", "said", "tone"),
+    [
+        (20, True, "good, 24 Nov", "calm"),
+        (20, False, "failed: ring.tif: no scale was read", "problem"),
+        (40, True, "overdue, the last check was 23 Nov", "attention"),
+    ],
+)
+def test_a_check_of_an_instrument_is_done_failed_or_overdue(lab, hours, passed, said, tone):
+    lab.take("G8")
+    at = datetime(2026, 11, 24, 22, 30, tzinfo=UTC) - timedelta(hours=hours)
+    check(lab, at, passed=passed, findings=[["ring.tif", "no scale was read", passed]])
+
+    page, facts = write(lab)
+
+    assert said in re.sub(r"\s+", " ", page[page.index('id="instruments"') :])
+    assert [one.source for one in facts.instruments] == ["LOM-07"]
+    row = page[page.index('id="instruments"') :].split("</section>")[0]
+    assert f"tone-{tone}" in row
+
+
+def test_a_source_that_was_never_checked_says_so(lab):
+    lab.take("G8", reasons=("scale_unknown",))
+
+    page, _ = write(lab)
+
+    assert "reference images were never checked" in page
+    assert "in doubt for 1 micrograph" in page
+
+
+# --- the control specimen over the nights -------------------------------------------------------
+
+
+def nights(values):
+    return [(date(2026, 1, 1) + timedelta(days=n), float(v)) for n, v in enumerate(values)]
+
+
+def test_a_control_specimen_is_one_value_a_night():
+    at = datetime(2026, 1, 1, 9, tzinfo=UTC)
+    values = [
+        ControlValue("A", at, 100.0, None),
+        ControlValue("A", at + timedelta(hours=1), 110.0, 0.2),
+        ControlValue("A", at + timedelta(days=9), 1.0, 1.0),
+    ]
+
+    found = series_of(values, lambda when: when.date(), date(2026, 1, 3))
+
+    assert found == {
+        ("A", "brightness"): [(date(2026, 1, 1), 105.0)],
+        ("A", "focus"): [(date(2026, 1, 1), 0.2)],
+    }
+
+
+def test_nothing_is_held_against_a_baseline_that_is_not_whole():
+    series = nights([100] * BASELINE_NIGHTS)
+
+    assert chart("A", "focus", series, series[-1][0], 0.01).points == ()
+
+
+def test_a_dimmed_lamp_alarms_tonight_and_not_on_a_night_without_a_control_specimen():
+    rng = np.random.default_rng(0)
+    series = nights([*rng.normal(100, 1, 40), 90])
+    night = series[-1][0]
+
+    assert chart("A", "brightness", series, night, 0.001).alarm == "value"
+    assert chart("A", "brightness", series, night + timedelta(days=1), 0.001).alarm == ""
+
+
+def test_control_charts_keep_their_share_of_false_alarms():
+    rng, alarms, level = np.random.default_rng(1), 0, 0.005
+    for _lab in range(40):
+        series = nights(rng.normal(100, 2, BASELINE_NIGHTS + 60))
+        for end in range(BASELINE_NIGHTS + 1, len(series) + 1):
+            alarms += chart("A", "b", series[:end], series[end - 1][0], level).alarm != ""
+
+    # 40 labs of 60 nights: with 2 rules at 0.005 each at most 24 are to be expected.
+    assert alarms <= 36
+
+
+@pytest.mark.parametrize(
+    ("probability", "freedom", "known"),
+    [(0.975, 10, 2.228), (0.999, 15, 3.733), (0.995, 25, 2.787)],
+)
+def test_the_quantile_of_student_is_that_of_the_tables(probability, freedom, known):
+    assert student(probability, freedom) == pytest.approx(known, rel=2e-3)
+
+
+def test_a_control_chart_shows_what_lies_beyond():
+    points = tuple(Value(str(n), value) for n, value in enumerate((100.0, 101.0, 120.0)))
+    trend = ControlTrend("t", "x", Tone.CALM, points, 100.0, 95.0, 105.0)
+
+    assert "limits" in control_chart(trend)
+    assert control_chart(dataclasses.replace(trend, points=())) == ""
+
+
+# --- drift --------------------------------------------------------------------------------------
+
+
+def test_the_same_mix_is_no_drift_and_another_one_is():
+    usual = Counter({"G7": 30, "G8": 60})
+
+    assert permuted(usual, Counter({"G7": 10, "G8": 20}), seed=1) > 0.5
+    assert permuted(usual, Counter({"G7": 28, "G8": 2}), seed=1) < 0.01
+    assert permuted(usual, Counter({"G7": 28, "G8": 2}), seed=1) >= 1 / 2000
+
+
+def test_small_nights_are_pooled_until_they_say_something():
+    history = [
+        (date(2026, 1, 1) + timedelta(days=n), (Tally("M", "b", 4, 0, 0, (("G8", 4),)),))
+        for n in range(BASELINE_NIGHTS + 9)
+    ]
+    night, tonight = date(2026, 3, 1), (Tally("M", "b", 4, 0, 0, (("G7", 4),)),)
+
+    (found,) = drifts(history, night, tonight)
+
+    assert (found.n, found.nights, found.usual_n) == (32, 8, 4 * BASELINE_NIGHTS)
+    assert drifts(history[:-5], night, tonight) == ()
