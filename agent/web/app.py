@@ -37,10 +37,8 @@ KINDS = {
     ".svg": "image/svg+xml",
 }
 REPORT_NAME = re.compile(
-    r"index\.html|\d{4}-\d\d-\d\d\.(html|json|csv)|\d{4}-\d\d-\d\d/page-\d{1,5}\.html"
-    r"|(roundrobin|msa)/[A-Za-z0-9][A-Za-z0-9._-]{0,44}\.(html|csv|json)"
     r"(index|sites)\.html|\d{4}-\d\d-\d\d\.(html|json|csv)|\d{4}-\d\d-\d\d/page-\d{1,5}\.html"
-    r"|roundrobin/[A-Za-z0-9][A-Za-z0-9._-]{0,39}\.(html|csv|json)"
+    r"|(roundrobin|msa)/[A-Za-z0-9][A-Za-z0-9._-]{0,44}\.(html|csv|json)"
 )
 """What the reports folder may give away, and nothing beside it."""
 REPORT_KINDS = {
