@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from agent.imaging import label as labels
+from agent.imaging.lines import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,18 +54,31 @@ def _filled(planes: list[NDArray[np.uint8]]) -> Iterator[Box]:
     height, width = planes[0].shape
     found = 0
     for plane in planes[:2]:
-        mask = (plane[::_STEP, ::_STEP] >= _FULL).view(np.uint8)
-        _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-        boxes = stats[1:] * _STEP
-        x, y, w, h, area = boxes.T
-        low = (h >= 12) & (h <= 0.12 * height) & (w >= 2.2 * h) & (w >= 40) & (w <= 0.6 * width)
-        full = area * _STEP >= 0.5 * w * h
-        inside = (x > 0) & (y > 0) & (x + w < width - 1) & (y + h < height - 1)
-        for x0, y0, wide, high, _ in boxes[low & full & inside]:
-            box = _to_the_pixel(plane, (int(x0), int(y0), int(x0 + wide), int(y0 + high)))
+        for x, y, w, h, area in _under_straight_tops(plane, round(0.12 * height)):
+            low = 12 <= h <= 0.12 * height and max(40, 2.2 * h) <= w <= 0.6 * width
+            full = area >= 0.5 * w * h
+            inside = x > 0 and y > 0 and x + w < width - 1 and y + h < height - 1
+            if not (low and full and inside):
+                continue
+            box = _to_the_pixel(plane, (x, y, x + w, y + h))
             if box is not None and found < _MOST:
                 found += 1
                 yield box
+
+
+def _under_straight_tops(plane: NDArray[np.uint8], tallest: int) -> Iterator[tuple[int, ...]]:
+    """Yield what is full and begins along a straight row: x, y, width, height, area in pixels."""
+    full = cv2.inRange(plane[::_STEP], _FULL, 255)
+    begins = cv2.subtract(full[1:], full[:-1])
+    straight = cv2.morphologyEx(begins, cv2.MORPH_OPEN, np.ones((1, 37), np.uint8))
+    for x, y, wide, _, _ in parts_of(straight).tolist():
+        left, top = max(0, x - 2 * _STEP) // _STEP * _STEP, y + 1
+        below = full[top : top + tallest // _STEP + 2, left : x + wide + 2 * _STEP : _STEP]
+        _, marks, stats, _ = cv2.connectedComponentsWithStats(below, connectivity=4)
+        mark = marks[0, marks.shape[1] // 2]
+        if mark:
+            x0, y0, w, h, area = (_STEP * stats[mark]).tolist()
+            yield left + x0, _STEP * top + y0, w, h, _STEP * area
 
 
 def _to_the_pixel(plane: NDArray[np.uint8], box: Box) -> Box | None:
@@ -72,7 +86,7 @@ def _to_the_pixel(plane: NDArray[np.uint8], box: Box) -> Box | None:
     x0, y0, x1, y1 = box
     x0, x1 = (_last(plane[y0 + 3 : y1 - 3], x, by) for x, by in ((x0 + 2, -1), (x1 - 3, 1)))
     y0, y1 = (_last(plane[:, x0 + 3 : x1 - 3].T, y, by) for y, by in ((y0 + 2, -1), (y1 - 3, 1)))
-    block = plane[y0 : y1 + 1, x0 : x1 + 1] >= _FULL
+    block = plane[y0 + 1 : y1, x0 + 1 : x1] >= _FULL  # the outermost pixels may be half a pixel's
     rim = (block[0], block[-1], block[:, 0], block[:, -1])
     if min(block.shape) < 10 or min(float(side.mean()) for side in rim) < 0.9:
         return None
@@ -100,6 +114,6 @@ def _words_in(pixels: NDArray[np.uint8], block: Box) -> Box | None:
     room = min(left, ink.shape[1] - right)
     centred = abs(left + right - ink.shape[1]) < 0.12 * ink.shape[1] + 4
     alone = float(ink.mean(axis=1).max()) < 0.5 and wide >= 1.1 * high
-    if not centred or not alone or room < 0.9 * high or high < 0.3 * ink.shape[0]:
+    if not centred or not alone or room < 0.6 * high or high < 0.3 * ink.shape[0]:
         return None
     return (int(x0 + 2 + left), int(y0 + 2 + top), int(x0 + 2 + right), int(y0 + 2 + foot))

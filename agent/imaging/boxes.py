@@ -5,6 +5,13 @@ In:  two boxes. Out: the box around both, or how they lie to each other. Next: `
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 Box = tuple[int, int, int, int]
 
 
@@ -35,3 +42,9 @@ def overlap(one: Box, other: Box) -> float:
     if w <= 0 or h <= 0:
         return 0.0
     return w * h / max(1, (one[2] - one[0]) * (one[3] - one[1]))
+
+
+def stretches(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Say where flags in a row are set: (first, one past the last) of every stretch."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

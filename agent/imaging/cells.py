@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 GRID = 192  # cells along the longer side: at 0.1 µm/px and 2000 px a cell is about 1 µm
 OCTAVE = 32  # units of the roughness planes for a factor of two
 FINE_PX, COARSE_PX = 3, 15  # roughness is what a blur over so many pixels takes away
+_ROWS = 256  # worked on at a time; halved any number of times
+_PARTS = 16  # of a grey value that roughness is counted in
 _OVER = 5  # cells over which roughness is smoothed before it is compared
 
 
@@ -97,14 +99,8 @@ def look(pixels: NDArray[np.uint8], usable: Mask) -> Cells:
         pixels: (h, w, 3) uint8, RGB.
         usable: (gh, gw) bool, of `grid_shape(h, w)`: False where graphics are.
     """
-    size = (usable.shape[1], usable.shape[0])
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small, fine, coarse = _small_and_rough(pixels, (usable.shape[1], usable.shape[0]))
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    smooth = cv2.blur(grey, (FINE_PX, FINE_PX))
-    fine = cv2.resize(cv2.absdiff(grey, smooth), size, interpolation=cv2.INTER_AREA)
-    broad = cv2.absdiff(smooth, cv2.blur(grey, (COARSE_PX, COARSE_PX)))
-    coarse = cv2.resize(broad, size, interpolation=cv2.INTER_AREA)
     return Cells(
         light=lab[:, :, 0],
         red=lab[:, :, 1],
@@ -115,6 +111,52 @@ def look(pixels: NDArray[np.uint8], usable: Mask) -> Cells:
         sharp_coarse=_log(coarse, usable, 1),
         usable=usable,
     )
+
+
+def _small_and_rough(pixels: Plane, size: tuple[int, int]) -> tuple[Plane, Plane, Plane]:
+    """Take the means of every cell: colour, and what either blur takes away.
+
+    A few rows at a time, so that nothing the size of the image is held or leaves the cache.
+    """
+    height, width = pixels.shape[:2]
+    halvings = max(0, int(np.log2(min(width / size[0], height / size[1]))) - 1)
+    whole = height >> halvings << halvings
+    parts: list[list[Plane]] = [[], [], []]
+    for top in range(0, whole, _ROWS):
+        foot = min(whole, top + _ROWS)
+        first, last = max(0, top - COARSE_PX), min(height, foot + COARSE_PX)
+        grey = cv2.cvtColor(pixels[first:last], cv2.COLOR_RGB2GRAY)
+        smooth = cv2.blur(grey, (FINE_PX, FINE_PX))
+        broad = cv2.blur(grey, (COARSE_PX, COARSE_PX))
+        rows = slice(top - first, foot - first)
+        for part, plane in zip(
+            parts,
+            (
+                pixels[top:foot],
+                _finer(cv2.absdiff(grey[rows], smooth[rows])),
+                _finer(cv2.absdiff(smooth[rows], broad[rows])),
+            ),
+            strict=True,
+        ):
+            part.append(_halved(plane, halvings))
+    small, fine, coarse = (
+        cv2.resize(np.concatenate(part), size, interpolation=cv2.INTER_AREA) for part in parts
+    )
+    return small, fine / _PARTS, coarse / _PARTS
+
+
+def _finer(plane: Plane) -> Plane:
+    """Count in parts of a grey value, since the roughness of resin is but one or two of them."""
+    return np.multiply(plane, np.uint16(_PARTS), dtype=np.uint16)
+
+
+def _halved(plane: Plane, times: int) -> Plane:
+    """Make a plane smaller by halves; a last odd column is left out."""
+    for _ in range(times):
+        size = (plane.shape[1] // 2, plane.shape[0] // 2)
+        even = plane[:, : 2 * size[0]]
+        plane = cv2.resize(even, size, interpolation=cv2.INTER_AREA)
+    return plane
 
 
 def _log(roughness: Plane, usable: Mask, over: int) -> Plane:

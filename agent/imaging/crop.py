@@ -294,7 +294,8 @@ def _largest_rectangle(clean: NDArray[np.bool_]) -> Box | None:
     best, found = 0, None
     for y in range(rows):
         heights = np.where(clean[y], heights + 1, 0)
-        if int(heights.max()) * columns <= best:
+        goes_on = y + 1 < rows and bool((clean[y + 1] | ~clean[y]).all())
+        if goes_on or int(heights.max()) * columns <= best:
             continue
         open_at: list[tuple[int, int]] = []  # (left, height), heights rising
         for x, h in enumerate([*heights.tolist(), 0]):

@@ -6,10 +6,13 @@ In:  the pixels. Out: its box, or None. Next: `micron_bar`, `crop`.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+
+from agent.imaging.boxes import stretches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,11 +32,14 @@ def find_band(pixels: NDArray[np.uint8]) -> Box | None:
         The band, or None. It need not reach the image's edge.
     """
     height, width = pixels.shape[:2]
+    levels = _flat_levels(pixels)
+    if not levels:
+        return None
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     best: Box | None = None
-    for level in _flat_levels(grey):
+    for level in levels:
         paper = cv2.inRange(grey, max(0, level - 12), min(255, level + 12)).mean(axis=1) / 255.0
-        for top, bottom in _stretches(paper > 0.35):
+        for top, bottom in stretches(paper > 0.35):
             if not 0.02 * height <= bottom - top <= 0.4 * height:
                 continue
             inner = paper[top:bottom]
@@ -55,18 +61,11 @@ def _is_drawn(band: Plane, level: int) -> bool:
     return words > 0.002 and between < max(0.02, 1.2 * words) and flat > 0.8
 
 
-def _flat_levels(grey: Plane) -> list[int]:
+def _flat_levels(pixels: NDArray[np.uint8]) -> list[int]:
     """Say which grey values fill whole rows near the top or the bottom."""
-    height = grey.shape[0]
-    levels: dict[int, int] = {}
-    for y in [*range(0, height // 4, 4), *range(3 * height // 4, height, 4)]:
-        row = grey[y, ::4]
-        level = int(np.median(row))
-        if np.mean(np.abs(row.astype(np.int16) - level) <= 12) > 0.85:
-            levels[level] = levels.get(level, 0) + 1
-    return sorted(levels, key=lambda level: -levels[level])[:3]
-
-
-def _stretches(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    height = len(pixels)
+    near = [pixels[: height // 4 : 4, ::4], pixels[3 * height // 4 :: 4, ::4]]
+    rows = np.sort(cv2.cvtColor(np.concatenate(near), cv2.COLOR_RGB2GRAY), axis=1)
+    middle = rows[:, rows.shape[1] // 2]
+    flat = (np.abs(rows.astype(np.int16) - middle[:, None]) <= 12).mean(axis=1) > 0.85
+    return [level for level, _ in Counter(middle[flat].tolist()).most_common(3)]

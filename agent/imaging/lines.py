@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.boxes import Box, overlap
+from agent.imaging.boxes import Box, overlap, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     Plane = NDArray[Any]  # (h, w) grey
 
 _STEP = 4  # columns: lines are looked for in every fourth, and measured in all
+_OTHER_INK = 1.4  # on the way from paper to ink, so far beyond the ink is an outline's
+ROWS = 128  # worked on at a time: so many stay in the processor's cache
 COLOUR_PLANE = 2  # the plane of coloured lines
+_MOST = 160  # candidates of one mask that are measured, the longest first
 _CONTRAST = 40  # grey values between a line and what is above and below it
+_FULL = 220  # grey value that most lines have in the plane where they are bright
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,81 +76,139 @@ def planes_of(pixels: NDArray[np.uint8]) -> list[Plane]:
 
     Red on grey is as bright as grey; its largest channel is bright and its smallest dark.
     """
-    red, green, blue = cv2.split(pixels)
-    most = cv2.max(cv2.max(red, green), blue)
-    least = cv2.min(cv2.min(red, green), blue)
-    colour = cv2.subtract(most, least)
-    planes: list[Plane] = [most, cv2.bitwise_not(least)]
-    if int((colour > 110).sum()) > 20:
-        planes.append(colour)
-    return planes
+    light, dark = np.empty((2, *pixels.shape[:2]), np.uint8)
+    coloured_px = 0
+    for top in range(0, len(pixels), ROWS):
+        rows = slice(top, top + ROWS)
+        red, green, blue = cv2.split(pixels[rows])
+        most = cv2.max(cv2.max(red, green), blue, light[rows])
+        least = cv2.min(cv2.min(red, green), blue)
+        cv2.bitwise_not(least, dark[rows])
+        coloured_px += cv2.countNonZero(cv2.inRange(cv2.subtract(most, least), 111, 255))
+    coloured = [cv2.subtract(light, cv2.bitwise_not(dark))] if coloured_px > 20 else []
+    return [light, dark, *coloured]
 
 
 def find_lines(planes: list[Plane], number: int) -> Iterator[Line]:
     """Yield the straight bright lines of one plane."""
     plane = planes[number]
     height, width = plane.shape
-    shortest = max(13, round(0.017 * width)) | 1  # odd: an even kernel shifts by a pixel
     thick = int(np.clip(0.04 * height, 12, 60)) | 1
-    runs = cv2.morphologyEx(plane, cv2.MORPH_OPEN, np.ones((1, shortest), np.uint8))
-    thin = cv2.subtract(runs, cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8)))
-    sampled = np.ascontiguousarray(thin[:, ::_STEP])  # a run has three samples at least
-    for level in (_CONTRAST, 3 * _CONTRAST):
-        mask = (sampled > level).view(np.uint8)
-        _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-        stats = stats[1:]
-        stats[:, [0, 2]] *= _STEP
-        w, h, area = stats[:, 2], stats[:, 3], stats[:, 4] * _STEP
-        likely = (area >= 0.75 * w * h) & (w >= 1.8 * h) & (h < thick) & (w < 0.95 * width)
-        # A strip at the image's edge is an area that goes on beyond it.
-        likely &= (stats[:, 1] > 0) & (stats[:, 1] + h < height)
-        best = np.argsort(-(w * likely))[:160]
-        for x, y, wide, high, _ in stats[best[likely[best]]]:
-            end = min(width, int(x + wide - _STEP + 1))
-            line = _measured(plane, (int(x), int(y), end, int(y + high)), number)
+    runs = _long_runs(plane, max(13, round(0.017 * width)) | 1)  # odd: an even one shifts a pixel
+    broad = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
+    thin = cv2.subtract(runs, broad)
+    stands_out, surely = (cv2.inRange(thin, n * _CONTRAST, 255) for n in (1, 3))
+    full = cv2.bitwise_and(stands_out, cv2.inRange(runs, _FULL, 255))
+    for mask in (stands_out, surely, full):
+        for x, y, wide, high in _likely(parts_of(mask), thick, plane.shape):
+            line = _measured(plane, (x, y, min(width, x + wide - _STEP + 1), y + high), number)
             if line is not None:
                 yield line
 
 
+def _likely(parts: NDArray[Any], thick: int, shape: tuple[int, ...]) -> list[list[int]]:
+    """Choose the parts of a sampled mask that are as long and as full as a line: x, y, w, h."""
+    height, width = shape
+    parts[:, [0, 2]] *= _STEP
+    y, w, h, area = parts[:, 1], parts[:, 2], parts[:, 3], parts[:, 4] * _STEP
+    least = np.where(h >= 4, 0.55, 0.75)  # of a bar of full and outlined cells, half is drawn
+    likely = (area >= least * w * h) & (w >= 1.8 * h) & (h < thick) & (w < 0.95 * width)
+    likely &= (y > 0) & (y + h < height)  # what lies at the image's edge goes on beyond it
+    best = np.argsort(-(w * likely))[:_MOST]
+    chosen: list[list[int]] = parts[best[likely[best]], :4].tolist()
+    return chosen
+
+
+def _long_runs(plane: Plane, shortest: int) -> Plane:
+    """Leave what is bright over so many columns, in every fourth column: three of each run."""
+    runs = np.empty((len(plane), -(-plane.shape[1] // _STEP)), np.uint8)
+    kernel = np.ones((1, shortest), np.uint8)
+    for top in range(0, len(plane), ROWS):
+        opened = cv2.morphologyEx(plane[top : top + ROWS], cv2.MORPH_OPEN, kernel)
+        runs[top : top + ROWS] = opened[:, ::_STEP]
+    return runs
+
+
+def parts_of(mask: Plane) -> NDArray[Any]:
+    """Say x, y, width, height and area of every part of a mask, (n, 5).
+
+    Rows without any cost nothing.
+    """
+    found: list[NDArray[Any]] = [np.empty((0, 5), np.int32)]
+    for top, foot in stretches(np.asarray(mask.any(axis=1))):
+        _, _, stats, _ = cv2.connectedComponentsWithStats(mask[top:foot], connectivity=4)
+        stats[:, 1] += top
+        found.append(stats[1:])
+    return np.concatenate(found)
+
+
 def _measured(plane: Plane, box: Box, number: int) -> Line | None:
     """Measure a candidate to the pixel, or refuse it."""
+    tone = _one_tone(plane, box)
+    contrast = 0.0 if tone is None else _contrast(plane, box, tone[0])
+    if tone is None or contrast < _CONTRAST:
+        return None
+    level, exact = tone
     x0, y0, x1, y1 = box
-    height = plane.shape[0]
-    inside = plane[y0:y1, x0:x1]
-    sampled = inside[:, :: max(1, (x1 - x0) // 12)]
-    best_row = int(np.argmax(sampled.sum(axis=1)))
-    core = inside[best_row].astype(np.int16)
-    beside = plane[[max(0, y0 - 3), min(height - 1, y1 + 2)], x0:x1]
-    if float(np.mean(beside[:, ::3] < int(core[0]) // 2 + int(core[-1]) // 2 - 18)) < 0.5:
+    ends = _ends(plane, box, level, 0.1) if exact else None
+    if ends is None or not _are_hard(plane, ends, (y0 + y1) // 2, level - contrast):
+        ends = _ends(plane, box, level, 0.45 if number == COLOUR_PLANE else 0.4)
+    if ends is None:
         return None
-    level = float(np.median(core))
-    spread = np.abs(core - level)
-    if level < 90 or np.mean(spread > 0.18 * level) > 0.07:
-        return None
-    exact = bool(np.mean(spread <= 1) > 0.97)
-    # Within four pixels above and below something else begins, in nearly every column.
-    above, below = plane[max(0, y0 - 4) : y0, x0:x1], plane[y1 : min(height, y1 + 4), x0:x1]
-    drops = [level - side.min(axis=0).astype(np.int16) for side in (above, below) if side.size]
-    if not drops or min(float(np.mean(drop > 25)) for drop in drops) < 0.7:
-        return None
-    contrast = float(np.mean([np.median(drop) for drop in drops]))
-    share = 0.45 if number == COLOUR_PLANE else 0.1 if exact else 0.4
-    ends = _ends(plane, box, level, share)
-    if contrast < _CONTRAST or ends is None:
-        return None
-    near = [plane[max(0, y0 - 2) : y0, x0:x1], plane[y1 : min(height, y1 + 2), x0:x1]]
-    crisp = min(
-        float(np.mean(level - side.min(axis=0).astype(np.int16) > 0.6 * contrast))
-        for side in near
-        if side.size
-    )
+    crisp = _crisp(plane, box, level - 0.6 * contrast)
     box = (ends[0], y0, ends[1], y1)
-    checker = _outlined(plane, box, level - 0.55 * contrast)
+    least = level - 0.55 * contrast
+    filled = _share(plane[(y0 + y1) // 2, x0:x1] >= least)
+    checker = _outlined(plane, box, least) if filled > 0.8 else _chequered(plane, box, least)
     if checker is not None:
         length = float(checker[2] - checker[0])
         return Line(checker, length, exact, contrast, crisp, "checker", core=checker, plane=number)
+    if filled < 0.75:
+        return None
     line = Line(box, float(ends[1] - ends[0]), exact, contrast, crisp, core=box, plane=number)
     return _with_ticks(plane, line, level)
+
+
+def _one_tone(plane: Plane, box: Box) -> tuple[float, bool] | None:
+    """Say the tone of a line, and whether all of it has that to the grey value; None: it has none.
+
+    What is as bright three rows above and below is no line; most candidates end there.
+    """
+    x0, y0, x1, y1 = box
+    inside = plane[y0:y1, x0:x1]
+    sampled = inside[:, :: max(1, (x1 - x0) // 12)]
+    core = inside[int(np.argmax(sampled.sum(axis=1)))]
+    beside = plane[[max(0, y0 - 3), min(len(plane) - 1, y1 + 2)], x0:x1:3]
+    if _share(beside < int(core[0]) // 2 + int(core[-1]) // 2 - 18) < 0.5:
+        return None
+    core = core.astype(np.int16)
+    level = float(np.median(core))
+    spread = np.abs(core - level)
+    if level < 90 or _share(spread > 0.18 * level) > 0.07:
+        return None
+    return level, _share(spread <= 1) > 0.97
+
+
+def _contrast(plane: Plane, box: Box, level: float) -> float:
+    """Say how far a line stands out: within four rows, in nearly every column; 0: it does not."""
+    x0, y0, x1, y1 = box
+    sides = (plane[max(0, y0 - 4) : y0, x0:x1], plane[y1 : y1 + 4, x0:x1])
+    drops = [level - side.min(axis=0).astype(np.int16) for side in sides if side.size]
+    if not drops or min(_share(drop > 25) for drop in drops) < 0.7:
+        return 0.0
+    return float(np.mean([np.median(drop) for drop in drops]))
+
+
+def _crisp(plane: Plane, box: Box, least: float) -> float:
+    """Say in which share of its columns a line falls off within two rows, above and below."""
+    x0, y0, x1, y1 = box
+    sides = (plane[max(0, y0 - 2) : y0, x0:x1], plane[y1 : y1 + 2, x0:x1])
+    return min(_share(side.min(axis=0) < least) for side in sides if side.size)
+
+
+def _share(flags: NDArray[np.bool_]) -> float:
+    """Say which share is true; `np.mean` takes five times as long for a few pixels."""
+    return np.count_nonzero(flags) / flags.size
 
 
 def _outlined(plane: Plane, box: Box, least: float) -> Box | None:
@@ -163,6 +225,23 @@ def _outlined(plane: Plane, box: Box, least: float) -> Box | None:
     return (left, y0, right, y1)
 
 
+def _chequered(plane: Plane, box: Box, least: float) -> Box | None:
+    """Give a box back if it is a bar of full cells and outlined ones."""
+    x0, y0, x1, y1 = box
+    rims = plane[[y0, y1 - 1], x0:x1] >= least
+    middle = plane[(y0 + y1) // 2, x0:x1] >= least
+    return box if _share(rims) > 0.9 and are_cells(middle) else None
+
+
+def are_cells(full: NDArray[np.bool_]) -> bool:
+    """Say whether a row goes full and empty by turns, in three cells or more of one width."""
+    cells = sorted(stretches(full) + stretches(~full))
+    widths = np.array([end - start for start, end in cells if end - start > 2])
+    usual = float(np.median(widths)) if widths.size else 0.0
+    even = np.abs(widths - usual) <= 0.15 * usual + 2
+    return 3 <= len(widths) <= 24 and usual >= 6 and bool(even.all())
+
+
 def _ends(plane: Plane, box: Box, level: float, share: float) -> tuple[int, int] | None:
     """Say where the line has lost a share of its height, or None where it fades out."""
     x0, y0, x1, y1 = box
@@ -177,6 +256,13 @@ def _ends(plane: Plane, box: Box, level: float, share: float) -> tuple[int, int]
     left = _crossing(rows, x0, -1, level - share * (level - levels[0]))
     right = _crossing(rows, x1 - 1, 1, level - share * (level - levels[1]))
     return (left, right + 1) if right - left > 8 else None
+
+
+def _are_hard(plane: Plane, ends: tuple[int, int], y: int, paper: float) -> bool:
+    """Say whether a line falls off within a pixel at both ends, as JPEG lets none."""
+    beyond = [x for x in (ends[0] - 1, ends[1]) if 0 <= x < plane.shape[1]]
+    drawn = (int(plane[y, ends[0]]) + int(plane[y, ends[1] - 1])) / 2
+    return all(int(plane[y, x]) < paper + 0.5 * (drawn - paper) for x in beyond)
 
 
 def _crossing(rows: Plane, start: int, step: int, threshold: float) -> int:
@@ -266,7 +352,16 @@ def distinct(lines: list[Line]) -> list[Line]:
         same = (overlap(line.box, k.box) > 0.6 and overlap(k.box, line.box) > 0.6 for k in kept)
         if not any(same):
             kept.append(line)
-    return kept
+    return [line for line in kept if not any(_is_halo(line, other) for other in kept)]
+
+
+def _is_halo(line: Line, other: Line) -> bool:
+    """Say whether a line is but the outline of another, or what JPEG leaves beside it."""
+    (x0, y0, x1, y1), (a0, b0, a1, b1) = line.core, other.core
+    room = max(4, 0.03 * (a1 - a0))
+    along = abs(x0 - a0) <= room and abs(x1 - a1) <= room
+    touching = min(y1, b1) - max(y0, b0) >= -1
+    return along and touching and other.contrast > 1.25 * line.contrast and other.crisp >= 0.8
 
 
 def _of_one_colour(pixels: NDArray[np.uint8], one: Line, other: Line) -> bool:
@@ -328,6 +423,8 @@ def true_length(pixels: NDArray[np.uint8], line: Line) -> float:
     if line.kind != "plain" or line.ticks != (None, None):
         return line.line_px
     x0, y0, x1, y1 = line.core
+    if any(_has_head(pixels, line.core, end) for end in ((x0, 1), (x1 - 1, -1))):
+        return line.line_px  # the point of an arrow has less ink than its shaft
     rows = pixels[y0:y1].astype(np.float32)
     ink = np.median(rows[:, x0:x1].reshape(-1, 3), axis=0)
     left = _half_at(rows[:, max(0, x0 - 12) : x0 + 8][:, ::-1], ink)
@@ -335,6 +432,19 @@ def true_length(pixels: NDArray[np.uint8], line: Line) -> float:
     start = x0 if left is None else x0 + 8 - left
     end = x1 if right is None else x1 - 8 + right
     return float(end - start)
+
+
+def _has_head(pixels: NDArray[np.uint8], core: Box, end: tuple[int, int]) -> bool:
+    """Say whether a line ends in the head of an arrow, given an end and which way is inwards."""
+    x0, y0, x1, y1 = core
+    ink = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
+    rows = pixels[max(0, y0 - 5) : y1 + 5].astype(np.int16)
+    paper = np.median(rows[[0, -1], x0:x1].reshape(-1, 3), axis=0)
+    least = 0.5 * float(np.abs(ink - paper).max())
+    x, inwards = end
+    columns = np.clip(x + inwards * np.array([0, 2, 3, 4, 5, 14]), 0, rows.shape[1] - 1)
+    tip, *head, shaft = (np.abs(rows[:, columns] - ink).max(axis=2) < least).sum(axis=0).tolist()
+    return bool(max(head) >= max(tip, shaft) + 2)
 
 
 def _half_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> float | None:
@@ -351,9 +461,11 @@ def _half_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> float | None:
     if float(share[:, -6:].std()) > 0.12:
         return None  # on a restless ground the line's own colour is the better witness
     at = []
-    for row in share[share[:, :5].mean(axis=1) > 0.7]:
-        below = np.flatnonzero(row < 0.5)
-        if below.size and below[0]:
-            x = int(below[0])
-            at.append(x - 0.5 + float((row[x - 1] - 0.5) / (row[x - 1] - row[x])))
+    drawn = share[:, :5].mean(axis=1)
+    for row in share[(drawn > 0.7) & (drawn < _OTHER_INK)]:
+        beyond = np.flatnonzero((row < 0.5) | (row > _OTHER_INK))
+        if beyond.size and beyond[0]:
+            x = int(beyond[0])
+            part = (row[x - 1] - 0.5) / (row[x - 1] - row[x])
+            at.append(x if row[x] > 1 else x - 0.5 + float(part))
     return max(at) if at and abs(max(at) - 8) <= 1.6 else None

@@ -23,6 +23,7 @@ from agent.imaging.info_band import find_band
 from agent.imaging.lines import (
     COLOUR_PLANE,
     Line,
+    are_cells,
     distinct,
     find_lines,
     planes_of,
@@ -48,6 +49,7 @@ class FoundBar:
         line: The line with its ticks. label_box: the words, or None.
         line_px: The length that stands for the label, in pixels.
         label: "20 µm", or "". um: the label in µm, or None.
+        contrast: Of the line to what is around it, in grey values.
     """
 
     line: Box
@@ -55,6 +57,7 @@ class FoundBar:
     line_px: float
     label: str
     um: float | None
+    contrast: float = 0.0
 
     @property
     def bbox(self) -> Box:
@@ -90,10 +93,11 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     band = find_band(pixels)
     lines = distinct([line for number in range(len(planes)) for line in find_lines(planes, number)])
     lines = [line for line in lines if not _is_paper(pixels, line, band)]
+    lines = _without_cells([_chequered(pixels, line) for line in lines])
     lines = with_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
     bars = _read(pixels, _ranked(lines, band, pixels.shape), band)
     if not any(bar.um is not None for bar in bars):
-        bars = _blocks(pixels, planes) or bars
+        bars = _blocks(pixels, planes, lines) or bars
     if not any(bar.um is not None for bar in bars):
         combs = distinct([comb for plane in planes for comb in find_combs(plane)])
         bars = _read(pixels, _ranked(combs, band, pixels.shape), band) or bars
@@ -101,11 +105,22 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     return Graphics(bars=tuple(bars), band=band, boxes=boxes)
 
 
-def _blocks(pixels: NDArray[np.uint8], planes: list[NDArray[np.uint8]]) -> list[FoundBar]:
+def _blocks(
+    pixels: NDArray[np.uint8], planes: list[NDArray[np.uint8]], lines: list[Line]
+) -> list[FoundBar]:
     return [
         FoundBar(block, words, float(block[2] - block[0]), length.words, length.um)
         for block, words, length in find_blocks(pixels, planes)
+        if not any(_lies_along(line, block) for line in lines)
     ]
+
+
+def _lies_along(line: Line, block: Box) -> bool:
+    """Say whether a line lies along a block: then the block is its label's paper, and no bar."""
+    x0, y0, x1, y1 = line.box
+    beside = -2 <= y0 - block[3] <= 3 or -2 <= block[1] - y1 <= 3
+    long = min(x1, block[2]) - max(x0, block[0]) > 0.7 * (block[2] - block[0])
+    return beside and long and not line.framed and line.crisp >= 0.8
 
 
 def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
@@ -114,6 +129,33 @@ def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
         return False
     rows = pixels[band[1] : band[3], ::8].reshape(-1, 3)
     return _alike(_colour(pixels, line), np.median(rows, axis=0), 40)
+
+
+def _chequered(pixels: NDArray[np.uint8], line: Line) -> Line:
+    """See a bar of cells of two colours that are alike in the plane where it was found."""
+    x0, y0, x1, y1 = line.core
+    if line.kind != "plain" or y1 - y0 < 3:
+        return line
+    row = pixels[(y0 + y1) // 2, x0:x1].astype(np.int16)
+    low, high = row.min(axis=0), row.max(axis=0)
+    widest = int(np.argmax(high - low))
+    if high[widest] - low[widest] < 90:
+        return line
+    full = row[:, widest] > (int(low[widest]) + int(high[widest])) / 2
+    return replace(line, kind="checker", ticks=(None, None)) if are_cells(full) else line
+
+
+def _without_cells(lines: list[Line]) -> list[Line]:
+    """Leave out lines that are a cell of a chequered bar."""
+    bars = [line.box for line in lines if line.kind == "checker"]
+    return [
+        line
+        for line in lines
+        if line.kind == "checker"
+        or not any(
+            overlap(line.box, bar) > 0.8 and line.width < bar[2] - bar[0] - 4 for bar in bars
+        )
+    ]
 
 
 def _is_written_on(pixels: NDArray[np.uint8], line: Line) -> bool:
@@ -154,32 +196,41 @@ def _read(pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None) -> li
     else together, only where the line alone is convincing.
     """
     bars: list[FoundBar] = []
-    tried: list[Box] = []
+    tried: list[tuple[Box, NDArray[Any]]] = []
     detected = 0
     for line in ranked:
         if len(tried) >= _MOST_READ:
             break
-        if not _worth_reading(line) or any(within(line.box, done) for done in tried):
+        colour = _colour(pixels, line)
+        done = (within(line.box, place) and _alike(colour, ink, 70) for place, ink in tried)
+        if not _worth_reading(line) or any(done):
             continue
-        region = _surroundings(line, pixels.shape)
-        tried.append(region)
+        region = _surroundings(line, pixels.shape, band)
+        tried.append((region, colour))
         inside = [line, *(o for o in ranked if o is not line and within(o.box, region))]
         bar = _labelled(pixels, inside, region, detect=False)
         if bar is None and detected < _MOST_DETECTED and _is_convincing(line):
             detected += 1 if line.exact else _MOST_DETECTED
             bar = _labelled(pixels, inside, region, detect=True)
-        if bar is not None and any(
-            _goes_on_beyond(bar, line) or _is_next_cell(bar, line) for line in ranked
-        ):
+        if bar is None or _is_parted(bar, band):
             continue
-        if bar is not None and not any(_is_the_same(bar, known) for known in bars):
-            bars.append(bar)
-            if band is not None:
-                break
+        if any(_goes_on_beyond(bar, line) or _is_next_cell(bar, line) for line in ranked):
+            continue
+        same = [known for known in bars if _is_the_same(bar, known)]
+        if not same or bar.contrast > 1.1 * same[0].contrast:
+            bars = [bar if known in same else known for known in bars] if same else [*bars, bar]
     if not bars:
         alone = [line for line in ranked[:1] if _is_bar_without_label(line, pixels)]
         bars = [FoundBar(line.box, None, true_length(pixels, line), "", None) for line in alone]
     return bars
+
+
+def _is_parted(bar: FoundBar, band: Box | None) -> bool:
+    """Say whether the edge of an info band parts a bar from its label."""
+    if band is None or bar.label_box is None:
+        return False
+    inside = (overlap(box, band) > 0.5 for box in (bar.line, bar.label_box))
+    return len(set(inside)) > 1
 
 
 def _is_the_same(bar: FoundBar, known: FoundBar) -> bool:
@@ -203,21 +254,25 @@ def _is_convincing(line: Line) -> bool:
 
 def _worth_reading(line: Line) -> bool:
     """Say whether a candidate is sharp enough to spend time on its surroundings."""
-    sharp = line.crisp >= (0.6 if line.exact else 0.75)
+    least = 0.55 if line.kind == "caps" and line.contrast > 120 else 0.75
+    sharp = line.crisp >= (0.6 if line.exact else least)
     return sharp and not line.framed and line.contrast >= 50 and line.rank >= 3.2
 
 
-def _surroundings(line: Line, shape: Sequence[int]) -> Box:
-    """Say where a line's label would be."""
+def _surroundings(line: Line, shape: Sequence[int], band: Box | None) -> Box:
+    """Say where a line's label would be; that of a line in an info band stands there too."""
     height, width = shape[:2]
     reach = int(np.clip(0.06 * max(height, width), 36, 110))
     x0, y0, x1, y1 = line.box
     side = int(1.4 * reach)
+    top, foot = 0, height
+    if band is not None and overlap(line.box, band) > 0.9:
+        top, foot = band[1], band[3]
     return (
         max(0, x0 - side),
-        max(0, y0 - reach),
+        max(top, y0 - reach),
         min(width, x1 + side),
-        min(height, y1 + reach),
+        min(foot, y1 + reach),
     )
 
 
@@ -261,7 +316,7 @@ def _best_pair(
     """
     x0, y0, x1, _ = region
     views = _views(pixels, lines[0], region)
-    picture = views[0]
+    picture, ink = views[0], _colour(pixels, lines[0])
     found = labels.texts(picture) if detect else _letters(picture, lines[0], pixels, x0)
     found = [labels.with_lost_digits(picture, box) for box in found]
     places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in found]
@@ -286,6 +341,8 @@ def _best_pair(
         for length in labels.read_lengths(views, box):
             left, right = (round(at * (box[2] - box[0])) for at in (length.start, length.end))
             lengths.append((length, (around[0] + left, around[1], around[0] + right, around[3])))
+    if not detect:  # letters were looked for in the first line's ink
+        lines = [line for line in lines if _alike(_colour(pixels, line), ink, 90)]
     return _paired(pixels, lines, lengths), cut
 
 
@@ -294,25 +351,43 @@ def _paired(
 ) -> FoundBar | None:
     """Pair a length with the line it labels: near it, in its colour, not in its paper's."""
     best: tuple[float, FoundBar] | None = None
-    colours = [_colour(pixels, line) for line in lines]
     for length, place in lengths:
-        paper, ink = _paper_and_ink(pixels, place, colours[0] if colours else None)
-        for line, colour in zip(lines, colours, strict=True):
-            cost = _distance(line, place)
-            if cost is None or _alike(colour, paper, 40) or _runs_on(pixels, line, colour):
-                continue
-            if _is_rim(pixels, line, place, paper):
-                continue
-            if not _alike(colour, ink, 90):
-                if not line.exact:
-                    continue
-                cost += 0.4
-            cost -= 0.15 * line.rank
-            if best is None or cost < best[0]:
-                length_px = true_length(pixels, line)
-                bar = FoundBar(line.box, place, length_px, length.words, length.um)
-                best = (cost, bar)
+        x0, y0, x1, y1 = place
+        # Bold words cover more than half of their box; a box may reach beyond their paper.
+        seen = (_rim(pixels, place, 0), pixels[y0:y1, x0:x1].reshape(-1, 3))
+        papers = [np.median(colours, axis=0) for colours in seen]
+        for line in lines:
+            for colour in _inks(pixels, line):
+                costs = [_cost(pixels, line, colour, place, paper) for paper in papers]
+                cost = min((cost for cost in costs if cost is not None), default=None)
+                if cost is not None and (best is None or cost < best[0]):
+                    bar = FoundBar(
+                        line=line.box,
+                        label_box=place,
+                        line_px=true_length(pixels, line),
+                        label=length.words,
+                        um=length.um,
+                        contrast=line.contrast,
+                    )
+                    best = (cost, bar)
     return None if best is None else best[1]
+
+
+def _cost(
+    pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box, paper: NDArray[Any]
+) -> float | None:
+    """Say how little a line looks like the one that a label belongs to; None: not at all."""
+    cost = _distance(line, place)
+    if cost is None or line.width < 0.32 * (place[2] - place[0]):
+        return None
+    if _alike(colour, paper, 40) or _runs_on(pixels, line, colour):
+        return None
+    if _is_rim(pixels, line, place, paper) or _is_half(line, place) or _is_strip(line, place):
+        return None
+    written = _is_written_in(pixels, place, colour, paper)
+    if not written and not line.exact:
+        return None
+    return cost + (0.0 if written else 0.4) - 0.15 * line.rank
 
 
 def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> bool:
@@ -324,10 +399,25 @@ def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> boo
         pixels[y0:y1, max(0, x0 - 10) : max(0, x0 - 1)],
         pixels[y0:y1, x1 + 1 : x1 + 10],
     ):
-        ink = np.abs(beyond.astype(np.int16) - colour).max(axis=2) < 75
+        ink = np.abs(beyond.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
         if ink.shape[1] and float(ink.mean(axis=0).min()) >= 0.5:
             return True
     return False
+
+
+def _is_half(line: Line, place: Box) -> bool:
+    """Say whether a line is but the half of one that its label breaks: it has no tick there."""
+    left, right = line.ticks
+    if line.kind != "plain" or (left is None) == (right is None):
+        return False
+    x0, _, x1, _ = line.box
+    return place[0] >= x1 - 3 if right is None else place[2] <= x0 + 3
+
+
+def _is_strip(line: Line, place: Box) -> bool:
+    """Say whether a line is a strip of the paper that words were found on."""
+    wide = line.width > 0.9 * (place[2] - place[0])
+    return line.gap is None and wide and overlap(line.box, place) > 0.5
 
 
 def _is_rim(pixels: NDArray[np.uint8], line: Line, place: Box, paper: NDArray[Any]) -> bool:
@@ -402,21 +492,36 @@ def _letters(
     return labels.rows_of_ink(ink)
 
 
-def _paper_and_ink(
-    pixels: NDArray[np.uint8], place: Box, line: NDArray[Any] | None
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Say the colour that words are written on, and the colour they are written in.
-
-    Where enough of the words has the colour of the line they were read for, it is that one.
-    """
+def _rim(pixels: NDArray[np.uint8], place: Box, by: int) -> NDArray[np.int16]:
+    """Give the colours along the rim of a box, so many pixels further out, or in, (n, 3)."""
     x0, y0, x1, y1 = place
-    words = pixels[y0:y1, x0:x1].reshape(-1, 3).astype(np.int16)
-    paper = np.median(words, axis=0)
-    off = np.abs(words - paper).max(axis=1)
-    ink = np.median(words[off >= np.percentile(off, 92)], axis=0)
-    if line is not None and float(np.mean(np.abs(words - line).max(axis=1) < 70)) > 0.08:
-        ink = line
-    return paper, ink
+    left, top = max(0, x0 - by), max(0, y0 - by)
+    right, foot = min(pixels.shape[1], x1 + by) - 1, min(len(pixels), y1 + by) - 1
+    rows, columns = pixels[[top, foot], left : right + 1], pixels[top : foot + 1, [left, right]]
+    return np.concatenate([rows.reshape(-1, 3), columns.reshape(-1, 3)]).astype(np.int16)
+
+
+def _is_written_in(
+    pixels: NDArray[np.uint8], place: Box, colour: NDArray[Any], paper: NDArray[Any]
+) -> bool:
+    """Say whether words have a line's colour, or what JPEG makes of it, and what is around not.
+
+    It spreads the colour of a thin stroke, be it the line's or a letter's, over its paper: the
+    paler one lies on the way from the paper's colour to the other's.
+    """
+    way = colour - paper
+    widest = float(np.abs(way).max())
+
+    def written(some: NDArray[np.int16]) -> float:
+        gone = (some - paper) @ way / float(way @ way)
+        aside = np.abs(some - paper - gone[:, None] * way).max(axis=1)
+        near = aside < np.maximum(50.0, 0.6 * np.maximum(1.0, gone) * widest)
+        return float(np.mean((gone > 0.4) & (gone < 3.0) & near))
+
+    x0, y0, x1, y1 = place
+    within = written(pixels[y0:y1, x0:x1].reshape(-1, 3).astype(np.int16))
+    around = min(written(_rim(pixels, place, by)) for by in (-3, 0, 2))
+    return within > max(0.06, 1.7 * around)
 
 
 def _colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
@@ -428,6 +533,17 @@ def _colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
         rows = rows[-3:, :1]
     colour: NDArray[Any] = np.median(rows.reshape(-1, 3), axis=0)
     return colour
+
+
+def _inks(pixels: NDArray[np.uint8], line: Line) -> list[NDArray[Any]]:
+    """Say the colour of a line, or the two colours of a chequered one."""
+    if line.kind != "checker":
+        return [_colour(pixels, line)]
+    x0, y0, x1, y1 = line.core
+    row = pixels[(y0 + y1) // 2, x0:x1]
+    tone = row.sum(axis=1, dtype=np.int32)
+    dark = tone < (int(tone.max()) + int(tone.min())) / 2
+    return [np.median(cells, axis=0) for cells in (row[dark], row[~dark]) if len(cells)]
 
 
 def _alike(one: NDArray[Any], other: NDArray[Any], within: float) -> bool:
@@ -469,7 +585,7 @@ def _distance(line: Line, place: Box) -> float | None:
     """Say how far a label is from being where this line's label would be, or None."""
     x0, y0, x1, y1 = line.box
     high = max(8, place[3] - place[1])
-    if line.width < max(0.7 * high, 0.32 * (place[2] - place[0])):
+    if line.width < 0.7 * high:
         return None
     middle_x, middle_y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
     penalty = (0.0 if line.exact else 0.3) + (1.5 if line.framed else 0.0) + (1 - line.crisp)
@@ -477,16 +593,16 @@ def _distance(line: Line, place: Box) -> float | None:
         room = 0.35 * high  # words are boxed with some room around them
         inside = line.gap[0] - room <= place[0] and place[2] <= line.gap[2] + room
         return 0.2 * penalty if inside and place[1] <= (y0 + y1) / 2 <= place[3] else None
-    overlap = min(x1, place[2]) - max(x0, place[0])
-    beside = not x0 < middle_x < x1 and overlap < 0.5 * (place[2] - place[0])
-    if overlap > 0.3 * high and not (beside and y0 - 0.3 * high <= middle_y <= y1 + 0.3 * high):
+    shared = min(x1, place[2]) - max(x0, place[0])
+    beside = not x0 < middle_x < x1 and shared < 0.5 * (place[2] - place[0])
+    if shared > 0.3 * high and not (beside and y0 - 0.3 * high <= middle_y <= y1 + 0.3 * high):
         through = min(y1, place[3] - 0.2 * high) - max(y0, place[1] + 0.2 * high)
         away = max(place[1] - y1, y0 - place[3], 0) / high
         if away > 2.5 or through > 0.15 * high:
             return None
         return away + 0.3 * abs(middle_x - (x0 + x1) / 2) / max(x1 - x0, 1) + penalty
     if y0 - 0.7 * high <= middle_y <= y1 + 0.7 * high:
-        away = max(0, -overlap) / high
+        away = max(0, -shared) / high
         return 0.3 + away + penalty if away < 3 else None
     return None
 

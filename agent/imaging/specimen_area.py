@@ -77,7 +77,7 @@ def find_border(pixels: NDArray[np.uint8], covered: Mask | None = None) -> Borde
     along = along_edge(cells, outside, steel_side)
     outside |= along.layer
     unclean = (outside | along.bleeding).astype(np.uint8)
-    margin = cv2.dilate(unclean, np.ones((5, 5), np.uint8)) > 0
+    margin = cv2.dilate(unclean, np.ones((7, 7), np.uint8)) > 0
     steel = steel_side & ~margin
     stain = stained(cells, steel)
     return Border(
