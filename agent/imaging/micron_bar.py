@@ -521,7 +521,7 @@ def _is_written_in(
     x0, y0, x1, y1 = place
     within = written(pixels[y0:y1, x0:x1].reshape(-1, 3).astype(np.int16))
     around = min(written(_rim(pixels, place, by)) for by in (-3, 0, 2))
-    return within > max(0.06, 1.7 * around)
+    return within > max(0.06, 1.4 * around)
 
 
 def _colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
