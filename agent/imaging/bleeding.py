@@ -85,7 +85,7 @@ def along_edge(cells: Cells, outside: Mask, steel: Mask) -> Along:
     bled = depths[depths > 3]
     # Where much of the edge has bled, a piece that seems clean is one where the front is faint.
     least = 0.7 * float(np.median(bled)) if len(bled) > 0.3 * len(zones) else 0.0
-    if not whole.sharp:
+    if not whole.sharp and whole.depth > RIM + 1:
         least = max(least, 0.8 * whole.depth)
     depths = np.maximum(depths, least)[strip.piece]
     bleeding = steel & (depths > 3) & (strip.step <= 1.3 * depths + 2)
