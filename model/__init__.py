@@ -16,12 +16,14 @@ from model.labels import Size, Subtype, Taxonomy, default_taxonomy, load_taxonom
 if TYPE_CHECKING:
     from model.bundle import Manifest, read_manifest, verify_bundle
     from model.checks import Check, Rules
+    from model.choosing import diverse
     from model.classify import Classifier, Prediction
     from model.comparison import Comparison, Finding, compare
     from model.conformal import alarm_rate_in_words, alarm_rate_warnings
     from model.converting import convert
+    from model.curve import Curve, curve_of
     from model.dataset import Example, Split, fingerprint, folds, split
-    from model.doubt import Doubt, doubts
+    from model.doubt import Doubt, doubts, out_of_sample
     from model.duel import Duel, Matter, duelling
     from model.frame import Field
     from model.inspection import Inspected, inspecting
@@ -44,6 +46,7 @@ _WHERE = {
     "Check": "checks",
     "Classifier": "classify",
     "Comparison": "comparison",
+    "Curve": "curve",
     "Doubt": "doubt",
     "Duel": "duel",
     "Estimate": "intervals",
@@ -67,6 +70,8 @@ _WHERE = {
     "choose_engine": "runtime",
     "compare": "comparison",
     "convert": "converting",
+    "curve_of": "curve",
+    "diverse": "choosing",
     "doubts": "doubt",
     "duelling": "duel",
     "evaluate": "metrics",
@@ -76,6 +81,7 @@ _WHERE = {
     "joined": "leakage",
     "leave_out": "leave_out",
     "not_taught": "metrics",
+    "out_of_sample": "doubt",
     "quick_plan": "plan",
     "read_manifest": "bundle",
     "split": "dataset",
@@ -91,6 +97,7 @@ __all__ = [
     "Check",
     "Classifier",
     "Comparison",
+    "Curve",
     "Doubt",
     "Duel",
     "Estimate",
@@ -121,7 +128,9 @@ __all__ = [
     "choose_engine",
     "compare",
     "convert",
+    "curve_of",
     "default_taxonomy",
+    "diverse",
     "doubts",
     "duelling",
     "evaluate",
@@ -132,6 +141,7 @@ __all__ = [
     "leave_out",
     "load_taxonomy",
     "not_taught",
+    "out_of_sample",
     "quick_plan",
     "read_manifest",
     "split",

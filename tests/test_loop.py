@@ -83,19 +83,22 @@ def test_the_report_names_what_came_and_what_could_not_be_used(played):
     assert "http://" not in re.sub(r"http://(127\.0\.0\.1|www\.w3\.org)", "", text)
 
 
-def test_a_reviewers_label_is_new_to_the_next_retraining(played, capsys):
+def test_what_two_people_say_is_new_to_the_next_retraining(played, capsys):
     agent(played, "review", "list", "--json")
     out = capsys.readouterr().out
     queue = [row for line in out.splitlines() for row in _rows(json.loads(line))]
     name = queue[0]["id"]
 
-    assert agent(played, "review", "label", name, "G8", "--by", "E. Meier") == 0
-    capsys.readouterr()
+    said = []
+    for who in ("E. Meier", "R. Stahl"):
+        assert agent(played, "review", "label", name, "G8", "--by", who) == 0
+        capsys.readouterr()
+        agent(played, "retrain", "--dry-run", "--json")
+        said.append(json.loads(capsys.readouterr().out))
 
-    agent(played, "retrain", "--dry-run", "--json")
-    said = json.loads(capsys.readouterr().out)
-    assert said["new_labels"] == 1
-    assert said["codes"]["G8"] == 1
+    assert [one["new_labels"] for one in said] == [0, 1]
+    assert said[0]["left_out"], "one person said it, with the answer in view"
+    assert said[1]["codes"]["G8"] == 1
 
 
 def test_process_data_comes_from_the_names(played):

@@ -63,6 +63,7 @@ EXAMPLES: dict[str, str] = {
     "models int8": "agent models int8 20261124-1f2e3d4c",
     "models export": "agent models export 20261124-1f2e3d4c /mnt/nas/bundles",
     "review list": "agent review list --reason strange",
+    "review suggest": "agent review suggest --n 10",
     "review label": 'agent review label 1f2e3d4c5b6a7988 G8 --by "R. Stahl"',
     "review undo": 'agent review undo 1f2e3d4c5b6a7988 --by "R. Stahl"',
     "review export": "agent review export labelled",

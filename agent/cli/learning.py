@@ -111,6 +111,7 @@ TITLES = {
     "evaluation": "Testing",
     "comparison": "Comparing",
     "hygiene": "Looking at the labels",
+    "pool": "Looking at what waits",
     "reprocess": "Judging again",
     "bundle": "Bundle",
 }

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.app import app, settings_of, store_of
-from agent.cli.say import console, print_json, progress
+from agent.cli.record import share
+from agent.cli.say import console, print_json, progress, table
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from agent.archive import Archive
+    from agent.retrain import Suggestion
     from agent.settings import Settings
     from agent.store import Decision, LabelledMicrograph, Store
 
@@ -54,6 +56,78 @@ def list_waiting(
             f"{Path(view.path).name} ({view.source})",
             markup=False,
         )
+
+
+@review.command()
+def suggest(
+    context: typer.Context,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many to suggest.")] = 20,
+    gain: Annotated[
+        float, typer.Option(min=0.1, help="Points of accuracy that would make it pay.")
+    ] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Say what to label next so that the next model learns most, and how many until it pays."""
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.cli.learning import end_of, quiet  # noqa: PLC0415
+    from agent.retrain import Suggestion  # noqa: PLC0415
+    from agent.retrain import suggest as suggesting  # noqa: PLC0415
+    from agent.service.retraining import lesson_of  # noqa: PLC0415
+    from agent.service.workplace import load_bundle  # noqa: PLC0415
+
+    quiet()
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        lesson, waiting = lesson_of(settings, store), store.queue()
+    classifier = load_bundle(settings, lesson.manifest.name)
+    archive = Archive(settings.store.folder)
+    steps = suggesting(waiting, lesson.collected, classifier, archive, n=n)
+    _say_suggestion(end_of(steps, Suggestion), gain / 100, as_json=as_json)
+
+
+def _say_suggestion(found: Suggestion, gain: float, *, as_json: bool) -> None:
+    more, low, high = found.curve.until(gain) if found.curve else (None, None, None)
+    if as_json:
+        print_json(
+            {
+                "micrographs": [{"id": view.id, "path": view.path} for view in found.views],
+                "labelled": dict(found.labelled),
+                "recall": {code: one.as_json() for code, one in found.recalls.items()},
+                "gain": gain,
+                "more_labels": {"value": more, "low": low, "high": high},
+                "curve": found.curve.as_json() if found.curve else None,
+            }
+        )
+        return
+    table(
+        ("label next", "file"),
+        [(view.id, f"{Path(view.path).name} ({view.source})") for view in found.views],
+    )
+    table(
+        ("structure code", "labelled", "right, by heads that had not seen its specimen"),
+        [
+            (code, n, share(found.recalls[code].as_json()) if code in found.recalls else "")
+            for code, n in found.labelled.items()
+        ],
+    )
+    console.print(_worth(found, gain, more, low, high), markup=False)
+
+
+def _worth(
+    found: Suggestion, gain: float, more: int | None, low: int | None, high: int | None
+) -> str:
+    """Say how many more labels until the accuracy has gained so much."""
+    if found.curve is None:
+        return "Too few specimens are labelled to say how many more labels pay."
+    points = f"{100 * gain:g} points more accuracy"
+    if more is None:
+        return f"{points}: more labels of the kind there are do not give that, if any do."
+    least = "" if low is None else f"at least {low}, "
+    most = "nobody can say how many at most" if high is None else f"at most about {high}"
+    return (
+        f"{points} by about {more} more labels of the kind there are ({least}{most}, 95 %), "
+        f"carried on from {found.curve.n}."
+    )
 
 
 @review.command()

@@ -2,7 +2,8 @@
 
 `cases` gathers what there is to learn from, `hygiene` doubts it, `teaching` teaches a candidate,
 `judging` holds it against the bundle at work, `again` judges old micrographs with another bundle,
-`bundles` finds them by name, `record` writes down how one was taught.
+`bundles` finds them by name, `record` writes down how one was taught, `suggesting` says what to
+label next.
 Nothing here promotes: teaching and judging a candidate change nothing that is at work.
 """
 
@@ -16,6 +17,7 @@ from agent.retrain.judging import Demands, Gate, Outcome, held_against, kept
 from agent.retrain.pages import headline_of, keep_impact, sentences_of
 from agent.retrain.progress import Step
 from agent.retrain.record import keep_record, write_figures
+from agent.retrain.suggesting import Suggestion, suggest
 from agent.retrain.teaching import plan_of, retrain
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Outcome",
     "Role",
     "Step",
+    "Suggestion",
     "bundle_named",
     "bundles_in",
     "cleaned",
@@ -47,6 +50,7 @@ __all__ = [
     "retrain",
     "send_back",
     "sentences_of",
+    "suggest",
     "sweep",
     "write_figures",
 ]

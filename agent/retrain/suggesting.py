@@ -1,0 +1,110 @@
+"""Say what to label next, and how many more labels until that pays.
+
+In:  what waits for a person, what is labelled, the bundle at work. Out: a `Suggestion`. Next: a
+person labels, without the model's answer in view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agent.labelled_folder import loader
+from agent.retrain.progress import Step
+from model import Estimate, curve_of, diverse, inspecting, out_of_sample, wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agent.archive import Archive
+    from agent.retrain.cases import Collected
+    from agent.store import MicrographView
+    from model import Classifier, Curve, Inspected
+
+POOL = 300
+"""No more of what waits are looked at, the newest."""
+_LEAST_DOUBT = 0.05
+"""An image that the model is sure of is still worth a little: it may be sure and wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What to label next.
+
+    Args:
+        views: The micrographs, the most useful first.
+        recalls: Structure code → share that is right, by heads taught without the specimen.
+        labelled: Structure code → labelled micrographs.
+        curve: How the errors fall with more labels, or None with too few specimens.
+    """
+
+    views: tuple[MicrographView, ...]
+    recalls: Mapping[str, Estimate]
+    labelled: Mapping[str, int]
+    curve: Curve | None
+
+
+def suggest(
+    waiting: Sequence[MicrographView],
+    collected: Collected,
+    classifier: Classifier,
+    archive: Archive,
+    *,
+    n: int,
+) -> Iterator[Step | Suggestion]:
+    """Choose what is doubted, and unlike what is labelled and unlike each other.
+
+    What is strange is left out: it is first in the queue anyway, and may be no steel at all.
+
+    Args:
+        waiting: The review queue.
+        collected: What is labelled.
+        classifier: The bundle at work.
+        archive: The pixels.
+        n: How many to suggest.
+
+    Yields:
+        `Step`s, last a `Suggestion`.
+    """
+    pool = [view for view in waiting if view.label is None and "strange" not in view.reasons]
+    pool = [view for view in pool if archive.crop_path(view.sha256, view.page).is_file()][-POOL:]
+    seen: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
+    for view in pool:
+        told = view.process_data.get("microscope", "")
+        field = loader(archive, view.sha256, view.page, view.um_per_px, told)()
+        seen.append(classifier.glance(field)[0])
+        yield Step("pool", len(seen), len(pool))
+    inspected: tuple[Inspected, ...] = ()
+    for step in inspecting(classifier, collected.examples):
+        inspected = step.found or inspected
+        yield Step(step.stage, step.done, step.total)
+    known = np.stack([one.embedding for one in inspected]) if inspected else None
+    chosen = diverse(np.stack(seen), n, known=known, weights=_doubt_of(pool)) if pool else []
+    yield _suggestion([pool[place] for place in chosen], inspected, classifier)
+
+
+def _doubt_of(views: Sequence[MicrographView]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.array([max(_LEAST_DOUBT, 1.0 - (view.probability or 0.0)) for view in views])
+
+
+def _suggestion(
+    views: Sequence[MicrographView], inspected: Sequence[Inspected], classifier: Classifier
+) -> Suggestion:
+    taught = classifier.taxonomy.trained_codes
+    known = [one for one in inspected if one.code in taught]
+    codes = [one.code for one in known]
+    labelled = {code: codes.count(code) for code in taught}
+    told = classifier.taxonomy.restricted_to(frozenset(codes))
+    recalls: dict[str, Estimate] = {}
+    curve: Curve | None = None
+    if len(set(codes)) > 1:
+        shares, names = out_of_sample(known, told)
+        said = np.where(np.isnan(shares).any(axis=1), -1, np.nan_to_num(shares).argmax(axis=1))
+        for code in sorted(set(codes)):
+            own = [place for place, given in enumerate(codes) if given == code and said[place] >= 0]
+            recalls[code] = wilson(sum(names[said[place]] == code for place in own), len(own))
+        embeddings = np.stack([one.embedding for one in known])
+        curve = curve_of(embeddings, codes, [one.example.group for one in known], told)
+    return Suggestion(tuple(views), recalls, labelled, curve)
