@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 from lab import Lab, minutes
@@ -18,10 +19,22 @@ from model import default_taxonomy
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 NAME = "spring"
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 CODES = ("G7", "G8", "G9-10", "B7", "B8", "M8", "M9-10")
 TAXONOMY = default_taxonomy()
+
+
+@cache
+def pictures_of(images: int, pixels: tuple[int, int]) -> list[tuple[str, NDArray[np.uint8]]]:
+    """Draw micrographs of all codes in turn; drawn once, since drawing takes longest."""
+    each = -(-images // len(CODES))
+    by_code = [planned((code,), each, first_order=100, seed=4, fields=1) for code in CODES]
+    drawn = [one for some in zip(*by_code, strict=True) for one in some][:images]
+    return [(one.code, one.drawn(pixels, border=False).pixels) for one in drawn]
 
 
 @dataclass
@@ -41,14 +54,11 @@ class Round:
     seen: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        each = -(-self.images // len(CODES))
-        by_code = [planned((code,), each, first_order=100, seed=4, fields=1) for code in CODES]
-        drawn = [one for some in zip(*by_code, strict=True) for one in some][: self.images]
-        self.codes = [one.code for one in drawn]
+        drawn = pictures_of(self.images, self.pixels)
+        self.codes = [code for code, _ in drawn]
         self.ids = []
-        for number, one in enumerate(drawn, start=1):
-            pixels = one.drawn(self.pixels, border=False).pixels
-            model = CODES[number % len(CODES)] if number % 4 == 0 else one.code
+        for number, (code, pixels) in enumerate(drawn, start=1):
+            model = CODES[number % len(CODES)] if number % 4 == 0 else code
             public_id = self.lab.take(model, pixels=pixels, at=minutes(number))
             self.ids.append(public_id)
             self.seen[self.shown(public_id)] = number

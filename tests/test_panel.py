@@ -18,6 +18,7 @@ from agent.roundrobin.panel import (
     reference_confusion,
     size_agreement,
     sizes_right,
+    study,
 )
 from model import default_taxonomy
 
@@ -85,9 +86,9 @@ def test_the_model_on_the_same_images_is_the_papers_12_of_17():
 
     found = model_alone(panel)
 
-    assert (found.merged.right, found.merged.n) == (12, 17)
-    assert f"{found.merged.estimate.value:.2%}" == "70.59%"
-    assert (found.code.right, found.code.n) == (12, 20)
+    assert (found.right[Level.MERGED].right, found.right[Level.MERGED].n) == (12, 17)
+    assert f"{found.right[Level.MERGED].estimate.value:.2%}" == "70.59%"
+    assert (found.right[Level.CODE].right, found.right[Level.CODE].n) == (12, 20)
 
 
 def test_cannot_tell_is_no_right_answer_and_no_disagreement():
@@ -164,8 +165,12 @@ def test_each_rater_is_held_against_reference_others_and_scale():
 
     ann, _, eve = individuals(panel)
 
-    assert (ann.code.right, ann.near.right, ann.untold) == (4, 4, 0)
-    assert (eve.code.right, eve.subtype.right, eve.near.right) == (2, 3, 3)
+    assert (ann.right[Level.CODE].right, ann.near.right, ann.untold) == (4, 4, 0)
+    assert (eve.right[Level.CODE].right, eve.right[Level.SUBTYPE].right, eve.near.right) == (
+        2,
+        3,
+        3,
+    )
     assert ann.kappa == ann.size_kappa == 1.0
     assert ann.fellows > eve.fellows
     assert (ann.consensus.right, ann.consensus.n) == (2, 2)  # two ties among the others
@@ -176,7 +181,7 @@ def test_who_rated_nothing_breaks_nothing():
 
     idle = individuals(panel)[1]
 
-    assert (idle.n, idle.code.n, idle.fellows) == (0, 0, None)
+    assert (idle.n, idle.right[Level.CODE].n, idle.fellows) == (0, 0, None)
     assert agreement(panel, Level.CODE).kappa.value is None
 
 
@@ -200,3 +205,18 @@ def test_the_interval_of_an_accuracy_draws_images_not_ratings(level):
 
     assert found.value == 0.5
     assert found.high - found.low > 0.5
+
+
+def test_a_study_says_how_far_each_team_and_all_with_the_model_agree():
+    rows = ["G8 G8 B7 M8", "G7 G7 G8 G8", "B7 B7 B7 B8"]
+    teams = {"R01": "daily", "R02": "daily", "R03": "rarely"}
+    panel = panel_of(rows, "G8 G7 B7", teams=teams, model={1: "G8", 2: "G7", 3: "B7"})
+
+    found = study(panel)
+
+    assert list(found.agreement) == ["all raters", "team daily", "all raters and the model"]
+    daily = found.agreement["team daily"]["code"]
+    assert (daily.raters, daily.images, daily.kappa.value) == (2, 3, 1.0)
+    assert found.agreement["all raters and the model"]["code"].raters == 5
+    assert found.model.right[Level.CODE].right == 3
+    assert (found.majority[Level.CODE].right, found.majority[Level.CODE].n) == (2, 3)

@@ -194,6 +194,13 @@ def accuracy(panel: Panel, level: Level) -> Share:
     return _share_of(hits)
 
 
+def majority_accuracy(panel: Panel, level: Level) -> Share:
+    """Say how often the majority has the reference's class; a tie counts as not right."""
+    asked = [image for image in panel.images_at(level) if panel.true(image, level) is not None]
+    hits = sum(panel.majority(image, level) == panel.true(image, level) for image in asked)
+    return Share(hits, len(asked), wilson(hits, len(asked)))
+
+
 def sizes_right(panel: Panel) -> Share:
     """Say how many of the ratings with the right subtype have the right size too."""
     hits = [
@@ -303,8 +310,8 @@ class Individual:
     Args:
         name: Pseudonym, or `MODEL`. team: "" for none.
         n: Images they said something of. untold: of those, where they could not tell the code.
-        subtype, code, merged, near: Against the reference; near: the right subtype and at most a
-            neighbouring size.
+        right: Against the reference, per level. near: the right subtype and at most a neighbouring
+            size.
         consensus: How often their code is what most of the others said.
         kappa: Cohen's with the reference, over the subtype. size_kappa: likewise over the size,
             quadratic weights. fellows: mean of Cohen's kappa with each rater, over the code.
@@ -314,9 +321,7 @@ class Individual:
     team: str
     n: int
     untold: int
-    subtype: Share
-    code: Share
-    merged: Share
+    right: Mapping[Level, Share]
     near: Share
     consensus: Share
     kappa: float | None
@@ -365,9 +370,7 @@ def _individual(panel: Panel, name: str, others: Panel) -> Individual:
         team=panel.teams.get(name, ""),
         n=len(own),
         untold=sum(panel.said(name, image, Level.CODE) is None for image in own),
-        subtype=right(Level.SUBTYPE),
-        code=right(Level.CODE),
-        merged=right(Level.MERGED),
+        right={level: right(level) for level in Level},
         near=Share(hits, len(near), wilson(hits, len(near))),
         consensus=Share(same, len(asked), wilson(same, len(asked))),
         kappa=_reference_kappa(panel, name),
@@ -484,3 +487,66 @@ def _image(panel: Panel, image: int) -> ImageResult:
         untold=sum(one.code is None for one in answers),
         criteria=dict(Counter(one.criterion for one in answers if one.code is not None)),
     )
+
+
+# --- everything ---------------------------------------------------------------------------------
+
+SIZE = "size"
+"""What raters agree on, beside the levels."""
+EVERYBODY, AND_MODEL = "all raters", "all raters and the model"
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Everything that is to be said of a panel, computed once.
+
+    Args:
+        panel: Of what.
+        accuracy, majority: Of all ratings and of the majority's votes, against the reference.
+        sizes_right: Of the ratings with the right subtype.
+        agreement: Who → what → how far. Who: `EVERYBODY`, "team …", `AND_MODEL`; what: the levels,
+            and `SIZE` with neighbouring sizes counting in part.
+        raters: One by one. model: on the same images, or None.
+        images: One by one.
+    """
+
+    panel: Panel
+    accuracy: Mapping[Level, Share]
+    majority: Mapping[Level, Share]
+    sizes_right: Share
+    agreement: Mapping[str, Mapping[str, Agreement]]
+    raters: tuple[Individual, ...]
+    model: Individual | None
+    images: tuple[ImageResult, ...]
+
+
+def study(panel: Panel) -> Study:
+    """Compute everything that is to be said of a panel."""
+    groups = {EVERYBODY: panel}
+    groups |= {f"team {team}": panel.of(members) for team, members in teams_of(panel).items()}
+    if panel.model:
+        groups[AND_MODEL] = with_model(panel)
+    return Study(
+        panel=panel,
+        accuracy={level: accuracy(panel, level) for level in Level},
+        majority={level: majority_accuracy(panel, level) for level in Level},
+        sizes_right=sizes_right(panel),
+        agreement={who: _agreements(group) for who, group in groups.items()},
+        raters=tuple(individuals(panel)),
+        model=model_alone(panel),
+        images=tuple(image_results(panel)),
+    )
+
+
+def _agreements(panel: Panel) -> dict[str, Agreement]:
+    found = {str(level): agreement(panel, level) for level in Level}
+    return {**found, SIZE: size_agreement(panel)}
+
+
+def teams_of(panel: Panel) -> dict[str, tuple[str, ...]]:
+    """Say team → its raters, where a team has two or more."""
+    found: dict[str, tuple[str, ...]] = {}
+    for rater in panel.raters:
+        if team := panel.teams.get(rater):
+            found[team] = (*found.get(team, ()), rater)
+    return {team: members for team, members in sorted(found.items()) if len(members) >= PAIR}

@@ -1,6 +1,6 @@
 """Say what a round robin found, as a page and as a document: every figure with n and interval.
 
-In:  a `Panel`. Out: `reports.StudyReport`, and the same as JSON has it. Next: `report`.
+In:  a `Study`. Out: `reports.StudyReport`, and the same as JSON has it. Next: `report`.
 Raters stand under their pseudonyms unless names are asked for.
 """
 
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from agent.roundrobin.panel import Agreement, ImageResult, Individual, Panel, Share
+    from agent.roundrobin.panel import (
+        Agreement,
+        ImageResult,
+        Individual,
+        Panel,
+        Share,
+        Study,
+    )
     from model import Estimate
 
 LEVELS = {
@@ -25,7 +32,7 @@ LEVELS = {
     Level.CODE: "structure code",
     Level.MERGED: "merged code",
 }
-FEW = 2
+WHATS = {**{str(level): name for level, name in LEVELS.items()}, panels.SIZE: "size, weighted"}
 METHOD = (
     (
         "A rating counts as right where it has the reference's class; “cannot tell” counts as not "
@@ -57,24 +64,26 @@ METHOD = (
 # --- the document -------------------------------------------------------------------------------
 
 
-def document_of(panel: Panel) -> dict[str, Any]:
+def document_of(study: Study) -> dict[str, Any]:
     """Say everything that was found as JSON has it."""
-    model = panels.model_alone(panel)
+    panel = study.panel
     return {
         "raters": list(panel.raters),
         "images": len(panel.images),
-        "ratings": len(panel.answers),
+        "ratings": sum(rater in panel.raters for rater, _ in panel.answers),
         "accuracy": {
-            **{str(level): _share_json(panels.accuracy(panel, level)) for level in Level},
-            "size_where_subtype_right": _share_json(panels.sizes_right(panel)),
+            **{str(level): _share_json(share) for level, share in study.accuracy.items()},
+            "size_where_subtype_right": _share_json(study.sizes_right),
         },
-        "agreement": _agreement_json(panel),
-        "teams": {
-            team: _agreement_json(panel.of(members)) for team, members in teams_of(panel).items()
+        "majority": {str(level): _share_json(share) for level, share in study.majority.items()},
+        "agreement": _agreement_json(study.agreement[panels.EVERYBODY]),
+        "agreement_of": {
+            who: _agreement_json(found)
+            for who, found in study.agreement.items()
+            if who != panels.EVERYBODY
         },
-        "per_rater": {one.name: _individual_json(one) for one in panels.individuals(panel)},
-        "model": _individual_json(model) if model else None,
-        "majority": {str(level): _share_json(majority_share(panel, level)) for level in Level},
+        "per_rater": {one.name: _individual_json(one) for one in study.raters},
+        "model": _individual_json(study.model) if study.model else None,
         "per_image": [
             {
                 "image": one.number,
@@ -85,14 +94,12 @@ def document_of(panel: Panel) -> dict[str, Any]:
                 "untold": one.untold,
                 "disputed": one.is_disputed,
             }
-            for one in panels.image_results(panel)
+            for one in study.images
         ],
     }
 
 
-def _agreement_json(panel: Panel) -> dict[str, Any]:
-    found = {str(level): panels.agreement(panel, level) for level in Level}
-    found["size"] = panels.size_agreement(panel)
+def _agreement_json(found: Mapping[str, Agreement]) -> dict[str, Any]:
     return {
         name: {
             "raters": one.raters,
@@ -109,9 +116,7 @@ def _individual_json(one: Individual) -> dict[str, Any]:
     return {
         "n": one.n,
         "untold": one.untold,
-        "subtype": _share_json(one.subtype),
-        "code": _share_json(one.code),
-        "merged": _share_json(one.merged),
+        **{str(level): _share_json(share) for level, share in one.right.items()},
         "within_one_size": _share_json(one.near),
         "as_majority_of_others": _share_json(one.consensus),
         "subtype_kappa_with_reference": one.kappa,
@@ -124,29 +129,11 @@ def _share_json(share: Share) -> dict[str, Any]:
     return {"right": share.right, "n": share.n, **share.estimate.as_json()}
 
 
-def teams_of(panel: Panel) -> dict[str, tuple[str, ...]]:
-    """Say team → its raters, where a team has two or more."""
-    found: dict[str, tuple[str, ...]] = {}
-    for rater in panel.raters:
-        if team := panel.teams.get(rater):
-            found[team] = (*found.get(team, ()), rater)
-    return {team: members for team, members in sorted(found.items()) if len(members) >= FEW}
-
-
-def majority_share(panel: Panel, level: Level) -> Share:
-    """Say how often the majority has the reference's class; a tie counts as not right."""
-    from model import wilson  # noqa: PLC0415 - beside its one use
-
-    asked = [i for i in panel.images_at(level) if panel.true(i, level) is not None]
-    hits = sum(panel.majority(i, level) == panel.true(i, level) for i in asked)
-    return panels.Share(hits, len(asked), wilson(hits, len(asked)))
-
-
 # --- the page -----------------------------------------------------------------------------------
 
 
 def report_of(
-    panel: Panel,
+    study: Study,
     *,
     site: str,
     title: str,
@@ -159,7 +146,7 @@ def report_of(
     """Write the page of a round robin.
 
     Args:
-        panel: What was said.
+        study: What was found.
         site: The lab's name.
         title: Of the page.
         sentences: What has to be known first.
@@ -168,7 +155,8 @@ def report_of(
         called: Pseudonym → how the rater is called on the page.
         generated: When, as it is read.
     """
-    ordered = sorted(panels.image_results(panel), key=lambda one: _place(panel, one))
+    panel = study.panel
+    ordered = sorted(study.images, key=lambda one: _place(panel, one))
     images = tuple(
         _image(panel, one, names[one.number], thumbnails.get(one.number), called) for one in ordered
     )
@@ -176,11 +164,11 @@ def report_of(
         site=site,
         title=title,
         sentences=tuple(sentences),
-        headline=tuple(_headline(panel)),
+        headline=tuple(_headline(study)),
         images=images,
         codes=panel.classes(Level.CODE),
         raters=len(panel.raters),
-        tables=tuple(_tables(panel, called)),
+        tables=tuple(_tables(study, called)),
         method=METHOD,
         generated=generated,
     )
@@ -192,74 +180,66 @@ def _place(panel: Panel, one: ImageResult) -> tuple[int, int]:
     return (order.index(one.reference) if known and one.reference else len(order), one.number)
 
 
-def _headline(panel: Panel) -> Iterator[Fact]:
-    said = {
-        "Right subtype": panels.accuracy(panel, Level.SUBTYPE),
-        "Right size among those": panels.sizes_right(panel),
-        "Right structure code": panels.accuracy(panel, Level.CODE),
-        "Right merged code": panels.accuracy(panel, Level.MERGED),
-    }
-    yield from (Fact(name, in_words(share)) for name, share in said.items())
-    for level in Level:
-        kappa = panels.agreement(panel, level).kappa
-        yield Fact(f"Kappa, {LEVELS[level]}", number_in_words(kappa))
-    size = panels.size_agreement(panel)
-    yield Fact("Weighted kappa, size", number_in_words(size.kappa))
-    if model := panels.model_alone(panel):
-        yield Fact("Model, subtype", in_words(model.subtype))
-        yield Fact("Model, structure code", in_words(model.code))
-        yield Fact("Model, merged code", in_words(model.merged))
-    disputed = sum(one.is_disputed for one in panels.image_results(panel))
-    yield Fact("Disputed micrographs", f"{disputed} of {len(panel.images)}")
+def _headline(study: Study) -> Iterator[Fact]:
+    yield Fact("Right subtype", in_words(study.accuracy[Level.SUBTYPE]))
+    yield Fact("Right size among those", in_words(study.sizes_right))
+    yield Fact("Right structure code", in_words(study.accuracy[Level.CODE]))
+    yield Fact("Right merged code", in_words(study.accuracy[Level.MERGED]))
+    everybody = study.agreement[panels.EVERYBODY]
+    for what, name in WHATS.items():
+        yield Fact(f"Kappa, {name}", number_in_words(everybody[what].kappa))
+    if study.model:
+        for level, name in LEVELS.items():
+            yield Fact(f"Model, {name}", in_words(study.model.right[level]))
+    disputed = sum(one.is_disputed for one in study.images)
+    yield Fact("Disputed micrographs", f"{disputed} of {len(study.images)}")
 
 
-def _tables(panel: Panel, called: Mapping[str, str]) -> Iterator[Table]:
-    yield _accuracies(panel)
-    yield _agreements(panel)
-    yield _raters(panel, called)
-    if model := panels.model_alone(panel):
-        yield _model(panel, model)
-    if differing := [one for one in panels.image_results(panel) if one.majority_differs]:
+def _tables(study: Study, called: Mapping[str, str]) -> Iterator[Table]:
+    yield _accuracies(study)
+    yield _agreements(study)
+    yield _raters(study, called)
+    if study.model:
+        yield _model(study.model, study.raters)
+    if differing := [one for one in study.images if one.majority_differs]:
         yield _differing(differing)
-    yield from _confusions(panel)
+    yield from _confusions(study.panel)
 
 
-def _accuracies(panel: Panel) -> Table:
-    rows = []
-    model = panels.model_alone(panel)
-    for level in Level:
-        alone = {"subtype": "subtype", "code": "code", "merged": "merged"}[level]
-        of_model = in_words(getattr(model, alone)) if model else "–"
-        majority = in_words(majority_share(panel, level))
-        rows.append((LEVELS[level], in_words(panels.accuracy(panel, level)), majority, of_model))
-    rows.append(("size, where the subtype is right", in_words(panels.sizes_right(panel)), "–", "–"))
+def _accuracies(study: Study) -> Table:
+    rows = [
+        (
+            name,
+            in_words(study.accuracy[level]),
+            in_words(study.majority[level]),
+            in_words(study.model.right[level]) if study.model else "–",
+        )
+        for level, name in LEVELS.items()
+    ]
+    rows.append(("size, where the subtype is right", in_words(study.sizes_right), "–", "–"))
     columns = ("against the reference", "all ratings", "majority vote", "model")
     return Table("Accuracy", columns, tuple(rows))
 
 
-def _agreements(panel: Panel) -> Table:
-    rows = [*_agreement_rows("all raters", panel)]
-    for team, members in teams_of(panel).items():
-        rows += _agreement_rows(f"team {team}", panel.of(members))
-    if panel.model:
-        rows += _agreement_rows("all raters and the model", panels.with_model(panel))
+def _agreements(study: Study) -> Table:
+    rows = [
+        (
+            who,
+            str(one.raters),
+            WHATS[what],
+            str(one.images),
+            percent_in_words(one.raw),
+            number_in_words(one.kappa),
+            number_in_words(one.ac),
+        )
+        for who, found in study.agreement.items()
+        for what, one in found.items()
+    ]
     columns = ("who", "raters", "of what", "images", "equal pairs", "kappa", "AC1, AC2 of sizes")
     return Table("Agreement among raters", columns, tuple(rows))
 
 
-def _agreement_rows(who: str, panel: Panel) -> Iterator[tuple[str, ...]]:
-    for level in Level:
-        yield _agreement_row(who, LEVELS[level], panels.agreement(panel, level))
-    yield _agreement_row(who, "size, weighted", panels.size_agreement(panel))
-
-
-def _agreement_row(who: str, what: str, found: Agreement) -> tuple[str, ...]:
-    raw = percent_in_words(found.raw)
-    counted = (str(found.raters), what, str(found.images))
-    return (who, *counted, raw, number_in_words(found.kappa), number_in_words(found.ac))
-
-
-def _raters(panel: Panel, called: Mapping[str, str]) -> Table:
+def _raters(study: Study, called: Mapping[str, str]) -> Table:
     columns = (
         "rater",
         "team",
@@ -279,28 +259,29 @@ def _raters(panel: Panel, called: Mapping[str, str]) -> Table:
             one.team,
             str(one.n),
             str(one.untold),
-            _counted(one.subtype),
-            _counted(one.code),
+            _counted(one.right[Level.SUBTYPE]),
+            _counted(one.right[Level.CODE]),
             _counted(one.near),
             _counted(one.consensus),
             _bare(one.kappa),
             _bare(one.size_kappa),
             _bare(one.fellows),
         )
-        for one in panels.individuals(panel)
+        for one in study.raters
     ]
-    return Table(
-        "Rater by rater (κ: with the reference; with raters: mean of pairs)", columns, tuple(rows)
-    )
+    title = "Rater by rater (κ: with the reference; with raters: mean of pairs)"
+    return Table(title, columns, tuple(rows))
 
 
-def _model(panel: Panel, model: Individual) -> Table:
-    raters = panels.individuals(panel)
-    better = sum(one.code.right < model.code.right for one in raters if one.n == len(panel.images))
+def _model(model: Individual, raters: Sequence[Individual]) -> Table:
+    fellows = [one.fellows for one in raters if one.fellows is not None]
+    own = _code_share(model)
+    below = sum(_code_share(one) < own for one in raters)
     rows = (
-        ("against the reference, subtype", in_words(model.subtype)),
-        ("against the reference, code", in_words(model.code)),
-        ("against the reference, merged code", in_words(model.merged)),
+        *(
+            (f"against the reference, {name}", in_words(model.right[level]))
+            for level, name in LEVELS.items()
+        ),
         ("against the reference, within one size", in_words(model.near)),
         ("against the raters' majority, code", in_words(model.consensus)),
         ("kappa with the reference, subtype", _bare(model.kappa)),
@@ -308,15 +289,15 @@ def _model(panel: Panel, model: Individual) -> Table:
         ("mean kappa with each rater, code", _bare(model.fellows)),
         (
             "mean kappa of the raters with each other, code",
-            _bare(_mean([one.fellows for one in raters if one.fellows is not None])),
+            _bare(sum(fellows) / len(fellows) if fellows else None),
         ),
-        ("raters with fewer right codes", f"{better} of {len(raters)}"),
+        ("raters with a smaller share of right codes", f"{below} of {len(raters)}"),
     )
     return Table("The model on the same micrographs", ("", "model"), rows)
 
 
-def _mean(numbers: Sequence[float]) -> float | None:
-    return sum(numbers) / len(numbers) if numbers else None
+def _code_share(one: Individual) -> float:
+    return one.right[Level.CODE].estimate.value or 0.0
 
 
 def _differing(images: Sequence[ImageResult]) -> Table:

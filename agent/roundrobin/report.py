@@ -16,6 +16,7 @@ from agent import sheet
 from agent.archive import write_whole
 from agent.errors import WrongUse
 from agent.roundrobin.campaign import model_answers, panel_of
+from agent.roundrobin.panel import study
 from agent.roundrobin.paper import document_of, report_of
 from agent.store import ROUND_ROBIN
 from model import taxonomy_from
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.roundrobin.campaign import ModelAnswers
-    from agent.roundrobin.panel import Panel
+    from agent.roundrobin.panel import Panel, Study
     from agent.store import Campaign, MicrographView, Rating, Store
 
 FOLDER = "roundrobin"
@@ -112,9 +113,10 @@ def write(
             raise WrongUse(f"campaign {name!r} has no rater {strangers[0]!r}; there are {known}.")
         panel = panel.of(wanted.raters)
     called = {one.pseudonym: one.name for one in campaign.raters} if wanted.names else {}
-    document = _document(campaign, panel, model)
+    found = study(panel)
+    document = _document(campaign, found, model)
     page = report_of(
-        panel,
+        found,
         site=wanted.site,
         title=f"Round robin {name}",
         sentences=tuple(_sentences(campaign, panel, model)),
@@ -141,7 +143,7 @@ def _views(store: Store, campaign: Campaign) -> dict[int, MicrographView]:
     return {number: view for number, view in found.items() if view is not None}
 
 
-def _document(campaign: Campaign, panel: Panel, model: ModelAnswers) -> dict[str, Any]:
+def _document(campaign: Campaign, found: Study, model: ModelAnswers) -> dict[str, Any]:
     return {
         "campaign": campaign.name,
         "opened_at": campaign.opened_at and campaign.opened_at.isoformat(),
@@ -149,7 +151,7 @@ def _document(campaign: Campaign, panel: Panel, model: ModelAnswers) -> dict[str
         "seed": campaign.seed,
         "bundles": list(model.bundles),
         "images_learned_from": list(model.learned),
-        **document_of(panel),
+        **document_of(found),
     }
 
 

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+TWICE = reports.marked("You have rated that micrograph before. What you said first was kept.")
 CRITERIA = ("mean", "max")
 UNSURE = "?"
 """What a form sends for a size that the rater cannot tell."""
@@ -96,9 +97,6 @@ def router(desk: Desk) -> APIRouter:
         return jpeg(pictures.encode_jpeg(fitted, quality=90))
 
     return routes
-
-
-TWICE = reports.marked("You have rated that micrograph before. What you said first was kept.")
 
 
 # --- who rates ----------------------------------------------------------------------------------
