@@ -206,6 +206,11 @@ class Triage(_Section):
     control_share: float = Field(
         0.05, ge=0, le=1, description="Share of micrographs reviewed whatever the model says."
     )
+    diverse_per_night: int = Field(
+        0,
+        ge=0,
+        description="How many automatic micrographs a night, unlike all taught ones, are reviewed.",
+    )
     double_share: float = Field(
         0.0,
         ge=0,

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     CONTROL_SAMPLE = "control_sample"
     DISAGREEMENT = "disagreement"  # said by a round robin, never by `triage`
     DOUBTED_LABEL = "doubted_label"  # said by `retrain`, never by `triage`
+    UNLIKE_TAUGHT = "unlike_taught"  # said after a night, never by `triage`
 
 
 WAYS = ("subtype", "etchant", "microscope", "objective", "magnification")

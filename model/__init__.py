@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from model.intervals import Estimate, at_most, bootstrap, wilson
     from model.leakage import joined, twins
     from model.leave_out import leave_out
-    from model.metrics import NOT_TAUGHT, Evaluation, evaluate, not_taught
+    from model.metrics import NOT_TAUGHT, Evaluation, evaluate, not_taught, size_kappa
     from model.plan import Plan, quick_plan
     from model.runtime import choose_engine
     from model.strangeness import Strangeness
@@ -82,6 +82,7 @@ _WHERE = {
     "leave_out": "leave_out",
     "not_taught": "metrics",
     "out_of_sample": "doubt",
+    "size_kappa": "metrics",
     "quick_plan": "plan",
     "read_manifest": "bundle",
     "split": "dataset",
@@ -144,6 +145,7 @@ __all__ = [
     "out_of_sample",
     "quick_plan",
     "read_manifest",
+    "size_kappa",
     "split",
     "taxonomy_from",
     "train",

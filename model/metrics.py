@@ -142,12 +142,7 @@ class Evaluation:
     @property
     def kappa(self) -> Estimate:
         """Quadratically weighted kappa of the sizes, coarse to fine, whatever the subtype."""
-        order = self._size_order()
-        if len(order) < 2:  # noqa: PLR2004 - one size is no order
-            return NOTHING
-        true = np.array([order[self.taxonomy.parse(c.true)[1]] for c in self.cases], np.intp)
-        said = np.array([order[self.taxonomy.parse(c.predicted)[1]] for c in self.cases], np.intp)
-        return bootstrap(self.n, lambda i: _kappa(true[i], said[i], len(order)))
+        return size_kappa([(case.true, case.predicted) for case in self.cases], self.taxonomy)
 
     @property
     def nll(self) -> Estimate:
@@ -173,7 +168,7 @@ class Evaluation:
             Limit → "false_conform" (truly coarser, called conforming) and "false_nonconform", each
             with "n", "wrong", "value" and "upper95", the exact one-sided bound.
         """
-        order = self._size_order()
+        order = _size_order(self.taxonomy)
         found = {}
         for subtype in self.taxonomy.subtypes:
             for size in subtype.sizes[1:]:
@@ -310,11 +305,6 @@ class Evaluation:
         codes = tuple(code for code in self.taxonomy.codes if code in wanted)
         true = np.array([codes.index(c.true) for c in self.cases], np.intp)
         return true, np.array([codes.index(c.predicted) for c in self.cases], np.intp), codes
-
-    def _size_order(self) -> dict[str, int]:
-        names = dict.fromkeys(z.name for s in self.taxonomy.subtypes for z in s.sizes)
-        bounds = {name: self.taxonomy.size_bounds(name) for name in names}
-        return {name: at for at, name in enumerate(sorted(names, key=bounds.__getitem__))}
 
     def _near(self, case: Case) -> bool:
         subtype, size = self.taxonomy.parse(case.true)
@@ -462,6 +452,30 @@ def _macro_f1(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> fl
     total = occur + np.bincount(predicted, minlength=k)
     scores = 2 * hits[occur > 0] / total[occur > 0]
     return float(scores.mean())
+
+
+def size_kappa(pairs: Sequence[tuple[str, str]], taxonomy: Taxonomy) -> Estimate:
+    """Give the quadratically weighted kappa of sizes, coarse to fine, whatever the subtype.
+
+    Args:
+        pairs: Two structure codes of each micrograph: true and predicted, or of two people.
+        taxonomy: Orders the sizes.
+
+    Raises:
+        TaxonomyError: It does not know a code.
+    """
+    order = _size_order(taxonomy)
+    if len(order) < 2 or not pairs:  # noqa: PLR2004 - one size is no order
+        return NOTHING
+    places = np.array([[order[taxonomy.parse(code)[1]] for code in two] for two in pairs], np.intp)
+    one, other = places.T
+    return bootstrap(len(places), lambda i: _kappa(one[i], other[i], len(order)))
+
+
+def _size_order(taxonomy: Taxonomy) -> dict[str, int]:
+    names = dict.fromkeys(z.name for s in taxonomy.subtypes for z in s.sizes)
+    bounds = {name: taxonomy.size_bounds(name) for name in names}
+    return {name: at for at, name in enumerate(sorted(names, key=bounds.__getitem__))}
 
 
 def _kappa(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> float:

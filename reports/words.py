@@ -65,6 +65,13 @@ REASONS: dict[str, tuple[str, str]] = {
             "right. Decide as you would any other."
         ),
     ),
+    "unlike_taught": (
+        marked("Unlike every taught micrograph"),
+        marked(
+            "The model answered by itself, far from all that it was taught. Give the structure "
+            "code: from such examples it learns most."
+        ),
+    ),
     "disagreement": (
         marked("People disagree"),
         marked(

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import DAY, SETTINGS, Lab, minutes
+from lab import DAY, SETTINGS, TAXONOMY, Lab, minutes
 
 from agent.night import (
     Seen,
@@ -26,8 +26,10 @@ from agent.night import (
 )
 from agent.night import page as pages
 from agent.night.agreement import WINDOW, Agreement, agreement, still_needed
+from agent.night.diverse import farthest
 from agent.night.facts import from_text, gather, summary_of, to_text
 from agent.store import OUTAGE, Decision, SourceHealth
+from agent.triage import Reason
 
 NIGHT = date(2026, 11, 24)
 AFTERWARDS = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
@@ -535,3 +537,55 @@ def test_what_was_decided_long_ago_or_after_the_night_does_not_count(lab):
 
     assert agreement(lab.store.labelled(), until=minutes(2)).n == 1
     assert agreement(lab.store.labelled(), until=late + WINDOW).n == 0
+
+
+def test_people_who_judge_twice_are_compared_by_code_and_by_size(lab):
+    pairs = [("G8", "G8", minutes(n)) for n in range(8)]
+    pairs += [("G7", "G8", minutes(9)), ("B7", "B7", minutes(10))]
+
+    found = agreement([], pairs, until=minutes(60), taxonomy=TAXONOMY)
+    other = agreement([], [("Z8", "Z8", minutes(1))], until=minutes(60), taxonomy=TAXONOMY)
+
+    assert (found.two_n, found.two_same) == (10, 9)
+    value, low, high = found.two_kappa
+    assert value == pytest.approx(0.6154, abs=1e-3)
+    assert low <= value <= high
+    assert other.two_kappa is None
+
+
+# --- what is unlike everything taught -----------------------------------------------------------
+
+
+def far(view, away, **changed):
+    return dataclasses.replace(view, strangeness={"companions": {"knn": away}}, **changed)
+
+
+def test_the_farthest_automatic_micrographs_are_picked_one_of_each_specimen(lab):
+    for field in range(4):
+        lab.take("G8", order="4711", specimen="1", field=str(field))
+    lab.take("G8")
+    lab.take("G8", reasons=("uncertain",))
+    labelled = lab.take("G8")
+    lab.store.decide(labelled, Decision("code", "Ann", code="G8"), at=DAY)
+    views = [far(one, n / 10) for n, one in enumerate(lab.store.between(*period_of_night()))]
+
+    picked = farthest(views, 5)
+
+    by_id = {one.id: one for one in views}
+    assert [by_id[one].process_data.get("field") for one in picked] == [None, "3"]
+    assert farthest(views, 1) == picked[:1]
+
+
+def period_of_night():
+    return period_of(NIGHT, SETTINGS.at, SETTINGS.zone)
+
+
+def test_what_is_asked_for_once_more_waits_with_its_reason_and_leaves_a_trail(lab):
+    public_id = lab.take("G8")
+
+    lab.store.ask_again([public_id], Reason.UNLIKE_TAUGHT, by="agent", at=DAY)
+
+    (view,) = lab.store.queue()
+    assert (view.id, view.reasons, view.handling) == (public_id, ("unlike_taught",), "review")
+    (act,) = lab.store.trail("micrograph.asked_again")
+    assert (act.subject, act.facts) == (public_id, {"reason": "unlike_taught"})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.store import LabelledMicrograph, Record
+    from model import Taxonomy
 
 WINDOW = timedelta(days=90)
 WITHIN = 0.03
@@ -46,6 +47,7 @@ class Agreement:
         n: Micrographs that a person gave a code, the model having answered. same: of those.
         blind_n, blind_same: Likewise where the person had not seen the answer.
         two_n, two_same: Micrographs that two people judged, each unseen by the other.
+        two_kappa: Quadratically weighted kappa of their sizes with its 95 % interval, or None.
         raters: The newest round robin, or None where there was none.
     """
 
@@ -56,6 +58,7 @@ class Agreement:
     two_n: int = 0
     two_same: int = 0
     raters: Raters | None = None
+    two_kappa: tuple[float, float, float] | None = None
 
 
 def still_needed(n: int, same: int, *, within: float = WITHIN) -> int:
@@ -80,6 +83,7 @@ def agreement(
     rounds: Iterable[Record] = (),
     *,
     until: datetime,
+    taxonomy: Taxonomy | None = None,
 ) -> Agreement:
     """Count decisions of the last `WINDOW` before an instant.
 
@@ -88,6 +92,7 @@ def agreement(
         pairs: The codes that two people gave unseen, and when.
         rounds: What round robins found, oldest first; the newest counts, however old.
         until: An aware instant.
+        taxonomy: Orders the sizes; None: their kappa is not said.
     """
     two = [(one, other) for one, other, at in pairs if until - WINDOW < at <= until]
     counted = [
@@ -107,7 +112,22 @@ def agreement(
         two_n=len(two),
         two_same=sum(one == other for one, other in two),
         raters=_raters([one for one in rounds if one.at <= until]),
+        two_kappa=_two_kappa(two, taxonomy) if taxonomy else None,
     )
+
+
+def _two_kappa(
+    two: Sequence[tuple[str, str]], taxonomy: Taxonomy
+) -> tuple[float, float, float] | None:
+    from model import TaxonomyError, size_kappa  # noqa: PLC0415 - brings PyTorch
+
+    try:
+        found = size_kappa(two, taxonomy)
+    except TaxonomyError:  # of another taxonomy than today's
+        return None
+    if found.value is None or found.low is None or found.high is None:
+        return None
+    return found.value, found.low, found.high
 
 
 def _raters(rounds: Sequence[Record]) -> Raters | None:

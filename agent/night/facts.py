@@ -403,6 +403,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
             store.pairs(),
             store.records.all(ROUND_ROBIN),
             until=until,
+            taxonomy=settings.lab.taxonomy if settings.lab else None,
         ),
         outages=away,
         refused=refused,

@@ -73,6 +73,7 @@ REASON_LINES = (
     ("out_of_scope", "attention", marked("outside what the model was validated on")),
     ("untrained", "attention", marked("waiting for a first model")),
     ("control_sample", "attention", marked("picked as control sample")),
+    ("unlike_taught", "attention", marked("unlike every taught one")),
 )
 
 
@@ -484,6 +485,10 @@ def _agreement(facts: NightFacts) -> Iterator[Fact]:
         yield Fact(_("Of those without seeing the answer"), _share(found.blind_same, found.blind_n))
     if found.two_n:
         yield Fact(_("Two people, unseen by each other"), _share(found.two_same, found.two_n))
+    if found.two_kappa:
+        said = _("{kappa}, quadratically weighted, of the sizes of {n} micrographs")
+        kappa = _kappa(found.two_kappa)
+        yield Fact(_("Kappa of two people"), said.format(kappa=kappa, n=found.two_n))
     if found.raters:
         yield Fact(_("Raters among each other"), _raters(found.raters))
 

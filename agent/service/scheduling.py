@@ -15,15 +15,24 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from agent.errors import AgentError
-from agent.night import missing_nights, night_settings, reports_folder, write_report
+from agent.night import (
+    missing_nights,
+    night_settings,
+    period_of,
+    reports_folder,
+    write_report,
+)
+from agent.night.diverse import farthest
 from agent.service.errands import plan_notice
+from agent.triage import Reason
 from model import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import date, datetime
 
     from agent.archive import Archive
+    from agent.night import NightSettings
     from agent.service.problems import Problems
     from agent.settings import Settings
     from agent.store import Store
@@ -88,6 +97,7 @@ class Nights:
                 written = write_report(
                     self._store, self._archive, folder, night, lab, now=self._now()
                 )
+                self._ask_for_diversity(night, lab)
                 plan_notice(self._settings, self._store, self._archive, written, now=self._now())
         except (AgentError, ModelError, OSError) as error:
             self._problems.say("night", f"the night's report could not be written: {error}")
@@ -98,3 +108,12 @@ class Nights:
             raise
         else:
             self._problems.say("night", "")
+
+    def _ask_for_diversity(self, night: date, lab: NightSettings) -> None:
+        most = self._settings.triage.diverse_per_night
+        if not most:
+            return
+        after, until = period_of(night, lab.at, lab.zone)
+        picked = farthest(self._store.between(after, until), most)
+        self._store.ask_again(picked, Reason.UNLIKE_TAUGHT, by="agent", at=self._now())
+        log.info("micrographs.asked_again", night=night.isoformat(), n=len(picked))

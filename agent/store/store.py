@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from agent.store.sites import SiteSeen
     from agent.store.sources import AgentSeen, SourceHealth, Whose
     from agent.store.trail import TrailEntry
+    from agent.triage import Reason
     from agent.watch import Arrival
 
 T = TypeVar("T")
@@ -409,6 +410,23 @@ class Store:
         """Say how many micrographs wait for a person."""
         with reading(self._engine) as session:
             return results.queue_length(session, self._whose)
+
+    def ask_again(
+        self, public_ids: Sequence[str], reason: Reason, *, by: str, at: datetime
+    ) -> None:
+        """Put micrographs into the review queue for one more reason."""
+        with writing(self._engine) as session:
+            results.ask_again(session, self._whose, public_ids, reason)
+            for public_id in public_ids:
+                trail.append(
+                    session,
+                    self._whose.site_id,
+                    at=at,
+                    actor=by,
+                    act="micrograph.asked_again",
+                    subject=public_id,
+                    facts={"reason": reason.value},
+                )
 
     def waiting_until(self, until: datetime) -> tuple[int, datetime | None]:
         """Say how many of those done up to an instant wait for a person, and since when."""

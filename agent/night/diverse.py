@@ -1,0 +1,40 @@
+"""Choose what a person should look at because nothing like it has been labelled.
+
+In:  a night's micrographs with what was said of them. Out: public ids. Next: `service`, which asks.
+Doubt and strangeness find what a model knows to be hard; it learns as much from ordinary fields far
+from every taught one. One of each specimen, since its fields are alike, the farthest first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.triage import Handling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.store import MicrographView
+
+DISTANCE = "knn"
+"""The companion score that is the cosine distance to the nearest taught field."""
+
+
+def farthest(views: Iterable[MicrographView], most: int) -> list[str]:
+    """Say which micrographs lie farthest from what has been taught.
+
+    Args:
+        views: Of a night; those that go to review anyway, or that somebody labelled, are no pick.
+        most: How many at most.
+    """
+    best: dict[tuple[str, ...], tuple[float, str]] = {}
+    for view in views:
+        away = (view.strangeness.get("companions") or {}).get(DISTANCE)
+        if away is None or view.label is not None or view.handling != Handling.AUTOMATIC:
+            continue
+        told = view.process_data
+        specimen = told.get("specimen")
+        key = (told.get("order", ""), specimen) if specimen else (view.id,)
+        best[key] = max(best.get(key, (float("-inf"), "")), (float(away), view.id))
+    ranked = sorted(best.values(), key=lambda one: (-one[0], one[1]))
+    return [public_id for _away, public_id in ranked[:most]]
