@@ -250,11 +250,16 @@ def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, ca
 
     assert lab.agent(*promote, "E. Meier") == 0
     assert "is put to work when a second person signs" in capsys.readouterr().out
+    lab.agent("models", "list", "--json")
+    listed = json.loads(capsys.readouterr().out)["bundles"]
+    assert [one["proposed_by"] for one in listed if one["name"] == name] == [["E. Meier"]]
     assert lab.agent(*promote, "E. Meier") == 2
     assert "a second person has to sign" in capsys.readouterr().err
     assert lab.agent(*promote, "R. Stahl") == 0
 
     assert "is at work" in capsys.readouterr().out
+    lab.agent("models", "show", name)
+    assert "E. Meier and R. Stahl: better" in capsys.readouterr().out
 
 
 def test_where_there_are_accounts_only_a_lead_signs(small, capsys):

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -138,6 +139,19 @@ def test_how_far_it_is_stands_in_the_status_and_anybody_may_end_it(lab, settings
     assert [job.outcome for job in store.ended_jobs("retrain")] == ["cancelled"]
 
 
+def test_an_agent_that_stops_ends_its_child_and_says_that_it_was_interrupted(settings, store):
+    stop = threading.Event()
+    steps = learning(settings, store, by="agent", work=never_ends, should_stop=stop.is_set)
+    next(steps)
+    (child,) = multiprocessing.active_children()
+
+    stop.set()
+
+    assert list(steps) == []
+    assert not child.is_alive()
+    assert [job.outcome for job in store.ended_jobs("retrain")] == ["interrupted"]
+
+
 def test_only_one_bundle_is_taught_at_a_time(lab, settings, store, capsys):
     with TeachLock(settings.store.folder):
         assert lab.agent("retrain") == 2
@@ -246,12 +260,24 @@ def test_a_schedule_knows_when_it_was_last_due(schedule, now, last):
 
 def test_a_night_that_the_pc_slept_through_is_made_up_for_once():
     earlier = job(at=SUNDAY - timedelta(days=7))
-    due = partial(is_due, "sunday 02:00", began_at=SUNDAY, now=SUNDAY + timedelta(days=1))
+    due = partial(is_due, "sunday 02:00", set_at=SUNDAY, now=SUNDAY + timedelta(days=1))
 
     assert due([earlier])
     assert not due([earlier, job(at=SUNDAY + timedelta(hours=20))])
     assert due([earlier, job("interrupted", at=SUNDAY + timedelta(hours=20))])
     assert not due([]), "a lab that has just set its schedule has missed nothing"
+
+
+def test_a_pc_that_is_off_at_the_hour_teaches_when_it_is_on_again(settings, store):
+    retrain = settings.retrain.model_copy(update={"schedule": "sunday 02:00"})
+    settings = settings.model_copy(update={"retrain": retrain})
+
+    def is_due_at(at):
+        return Candidates(settings, store, now=lambda: at, problems=Problems())._is_due()
+
+    assert not is_due_at(SUNDAY - timedelta(days=3)), "it has just been set"
+    assert not is_due_at(SUNDAY - timedelta(days=1))
+    assert is_due_at(SUNDAY + timedelta(days=1, hours=6)), "an agent that was started on Monday"
 
 
 def test_enough_new_labels_are_those_since_the_last_try():

@@ -19,7 +19,7 @@ from model import ModelError
 if TYPE_CHECKING:
     from agent.retrain import Impact
     from agent.settings import Settings
-    from agent.store import Store
+    from agent.store import Promotion, Store
     from model import Manifest
 
 models = typer.Typer(
@@ -41,8 +41,12 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
 
     settings = settings_of(context)
     with store_of(settings) as store:
-        current = store.current_bundle()
-    rows = [_summary(path, current) for path in every_bundle(settings.store.folder)]
+        current, folders = store.current_bundle(), every_bundle(settings.store.folder)
+        rows = [
+            _summary(path, current)
+            | {"proposed_by": [one.by for one in store.proposals(path.name)]}
+            for path in folders
+        ]
     if json:
         say.print_json({"current": current, "bundles": rows})
         return
@@ -51,7 +55,7 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
         [
             (
                 row["name"],
-                "at work" if row["current"] else "",
+                _state(row),
                 str(row["created_at"])[:16].replace("T", " "),
                 row["scheme"],
                 row["arch"],
@@ -63,6 +67,12 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
     )
     if current and current not in {row["name"] for row in rows}:
         say.aside.print(f"The bundle at work, {current}, is missing; add it back.", markup=False)
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["current"]:
+        return "at work"
+    return f"proposed by {', '.join(row['proposed_by'])}" if row["proposed_by"] else ""
 
 
 def _summary(path: Path, current: str | None) -> dict[str, Any]:
@@ -110,11 +120,18 @@ def show(context: typer.Context, name: NameArgument, json: JsonOption = False) -
             ("codes", ", ".join(manifest.taxonomy.trained_codes)),
             *_of_strangeness(manifest, settings.strangeness.alpha),
             *((f"micrographs to {side}", len(keys)) for side, keys in manifest.split.items()),
-            *((f"promoted {one.promoted_at:%Y-%m-%d}", f"{one.by}: {one.reason}") for one in acts),
+            *(
+                (f"promoted {one.promoted_at:%Y-%m-%d}", f"{_signed_by(one)}: {one.reason}")
+                for one in acts
+            ),
         ],
     )
     if manifest.metrics.get("n"):
         say_evaluation(manifest.metrics)
+
+
+def _signed_by(act: Promotion) -> str:
+    return " and ".join(one["by"] for one in act.signatures) or act.by
 
 
 def _of_strangeness(manifest: Manifest, alpha: float) -> list[tuple[str, str]]:
@@ -147,7 +164,13 @@ def _as_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:
         "facts": manifest.facts,
         "files": manifest.files,
         "promotions": [
-            {"by": one.by, "reason": one.reason, "at": one.promoted_at.isoformat()} for one in acts
+            {
+                "by": one.by,
+                "reason": one.reason,
+                "at": one.promoted_at.isoformat(),
+                "signatures": one.signatures,
+            }
+            for one in acts
         ],
     }
 

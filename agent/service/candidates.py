@@ -39,6 +39,8 @@ log = structlog.get_logger()
 LOOK_AGAIN_S, SHADOW_AGAIN_S = 600, 3600
 AFTER_A_FAILURE = timedelta(days=1)
 BY = "agent"
+SCHEDULED = "retrain schedule"
+"""Name of the row that says since when a schedule is set."""
 
 
 class Candidates:
@@ -60,7 +62,6 @@ class Candidates:
     ) -> None:
         self._settings, self._store, self._now = settings, store, now
         self._problems = problems
-        self._began_at = now()
         self._stopping = threading.Event()
         self._scheduler = BackgroundScheduler(timezone=settings.site.time_zone)
 
@@ -135,7 +136,10 @@ class Candidates:
         wanted, ended = self._settings.retrain, self._store.ended_jobs(JOB)
         zone = ZoneInfo(self._settings.site.time_zone)
         if wanted.schedule and is_due(
-            wanted.schedule, ended, began_at=self._began_at, now=self._now().astimezone(zone)
+            wanted.schedule,
+            ended,
+            set_at=self._set_at(wanted.schedule),
+            now=self._now().astimezone(zone),
         ):
             return True
         if not wanted.start_at_new_labels or self._store.current_bundle() is None:
@@ -144,6 +148,15 @@ class Candidates:
             return False
         lesson = lesson_of(self._settings, self._store)
         return has_enough_new(wanted.start_at_new_labels, lesson.new, lesson.manifest.name, ended)
+
+    def _set_at(self, schedule: str) -> datetime:
+        """Say when this schedule was first seen to be set, whatever was restarted since."""
+        seen = self._store.ended_jobs(SCHEDULED)
+        if seen and seen[-1].facts.get("schedule") == schedule and seen[-1].started_at:
+            return seen[-1].started_at
+        job = self._store.begin_job(SCHEDULED, at=self._now())
+        self._store.end_job(job, "set", at=self._now(), facts={"schedule": schedule})
+        return self._now()
 
     def _tell(self, outcome: Outcome) -> None:
         log.info("retrain.ended", gate=str(outcome.gate), candidate=outcome.candidate or None)
@@ -156,18 +169,17 @@ class Candidates:
         )
 
 
-def is_due(schedule: str, ended: Sequence[Job], *, began_at: datetime, now: datetime) -> bool:
+def is_due(schedule: str, ended: Sequence[Job], *, set_at: datetime, now: datetime) -> bool:
     """Say whether a candidate is due by the calendar.
 
     Args:
         schedule: As set: "sunday 02:00", "daily 02:00".
         ended: Teachings that have ended, oldest first; one that was interrupted does not count.
-        began_at: When the agent started; what was due before is due no more where nothing was ever
-            taught by the calendar.
+        set_at: When the schedule was set: nothing was due before.
         now: Aware, in the lab's own zone.
     """
     done = [one.started_at for one in ended if one.started_at and one.outcome != "interrupted"]
-    return last_due(schedule, now) > max(done, default=began_at)
+    return last_due(schedule, now) > max(done, default=set_at)
 
 
 def last_due(schedule: str, now: datetime) -> datetime:

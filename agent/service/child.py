@@ -19,6 +19,7 @@ from agent.errors import AgentError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
     from agent.settings import Settings
 
@@ -64,12 +65,9 @@ def in_child(
     lives.close()
     try:
         while True:
-            if not heard.poll(look_every_s):
-                yield None
-                continue
             try:
-                news = heard.recv()
-            except EOFError:
+                news = heard.recv() if heard.poll(look_every_s) else None
+            except (EOFError, OSError):  # it says no more, by whichever name a system calls that
                 break
             if isinstance(news, _Refused):
                 raise ChildEnded(news.sentence)
@@ -83,7 +81,7 @@ def in_child(
         heard.close()
 
 
-def _end(process: psutil.Popen) -> None:
+def _end(process: BaseProcess) -> None:
     process.terminate()
     process.join(ENDS_S)
     if process.exitcode is None:

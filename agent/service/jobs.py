@@ -8,6 +8,7 @@ the service began can be cancelled from any shell.
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -15,6 +16,7 @@ import structlog
 from agent.errors import AgentError
 from agent.retrain import Step
 from agent.service.child import ChildEnded, in_child
+from agent.store import StoreFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,16 +75,17 @@ def supervised(
         outcome, facts = "interrupted", dict[str, Any]()
         row = _Row(store, job, now)
         try:
-            for news in in_child(work, settings, look_every_s=NOTE_EVERY_S):
-                if should_stop():
-                    return
-                if isinstance(news, Step):
-                    row.step = news
-                elif news is not None:
-                    outcome, facts = ending(news)
-                row.note()
-                if news is not None:
-                    yield news
+            with closing(in_child(work, settings, look_every_s=NOTE_EVERY_S)) as said:
+                for news in said:
+                    if should_stop():
+                        return
+                    if isinstance(news, Step):
+                        row.step = news
+                    elif news is not None:
+                        outcome, facts = ending(news)
+                    row.note()
+                    if news is not None:
+                        yield news
         except (ChildEnded, Cancelled) as ended:
             outcome = "cancelled" if isinstance(ended, Cancelled) else "failed"
             facts = {"sentence": str(ended)}
@@ -107,5 +110,9 @@ class _Row:
         self._due_s = time.monotonic() + NOTE_EVERY_S
         step = self.step
         facts = {"stage": step.stage, "done": step.done, "total": step.total, "note": step.note}
-        if by := self._store.note_job(self._job, facts, at=self._now()):
+        try:
+            by = self._store.note_job(self._job, facts, at=self._now())
+        except StoreFault:  # a database that is away for a moment costs a note, not the work
+            return
+        if by:
             raise Cancelled(f"cancelled by {by}.")

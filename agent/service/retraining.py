@@ -49,7 +49,8 @@ JOB = "retrain"
 ROOM_BYTES = 1_000_000_000
 """What is left free of disk and of memory, whatever is learned."""
 HELD_BYTES = 1_500_000_000
-"""Memory of the process itself and of a bundle it looks with; measured, drawn micrographs."""
+"""Memory of the process itself and of the networks it looks with; 0.9 GB were measured while the
+quick plan was taught on 30 drawn fields of 1994 px."""
 
 
 class NoRoom(AgentError):  # noqa: N818 - it says what is missing
