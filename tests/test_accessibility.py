@@ -17,12 +17,21 @@ from agent.service import Pages
 from agent.settings import Web
 from agent.web import create_app
 from reports import (
+    CardSection,
     Experiments,
+    Fact,
+    FlipCard,
+    ImpactOrder,
+    ImpactPage,
+    ModelCard,
     PlanRun,
     PlanSheet,
     Table,
+    Tone,
     confusion_svg,
+    render_card,
     render_experiments,
+    render_impact,
     render_plan,
 )
 
@@ -170,3 +179,21 @@ def test_what_studies_found_has_no_grave_fault(tmp_path, axe, tab):
     for name in ("r.html", "plan.html"):
         tab.goto((tmp_path / name).as_uri())
         assert grave(axe, tab) == [], name
+
+
+def test_what_would_change_and_the_model_card(axe, tab):
+    flip = FlipCard("0badcafe", "a.tif", "order 1", None, "G8", "G7", "", "could be G8", "G8")
+    order = ImpactOrder(
+        "4711", "conforms", "undecided", Tone.CALM, Tone.ATTENTION, ("field 2 could be 7",), (flip,)
+    )
+    impact = ImpactPage(
+        "Plant 1", "t", "The conformity of 1 of 2 orders would change", Tone.ATTENTION, ("s",),
+        (order,), (flip,), "", "0bad", "now",
+    )  # fmt: skip
+    table = Table("Signatures", ("who", "why"), (("R. Stahl", "better"),))
+    section = CardSection("What it is", ("A sentence.",), (Fact("Taught", "2026"),), (table,))
+    card = ModelCard("Plant 1", "Bundle b", "At work", Tone.CALM, (section,), "now")
+
+    for page in (render_impact(impact), render_card(card)):
+        tab.set_content(page)
+        assert grave(axe, tab) == []
