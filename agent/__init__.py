@@ -13,6 +13,7 @@ The flow, one way, and the room of each step:
     night        a night's rows  → one HTML page (reports)
     web          the page where metallographers review what is doubted
     retrain      what they said  → a candidate bundle, and numbers for whoever promotes it
+    roundrobin   what many said  → how far people, model and microscopes agree
 
 `cli` and `service` stand on top; `settings`, `log` and `errors` at the bottom.
 """

@@ -94,6 +94,7 @@ DOUBTS: dict[str, str] = {
     "label": marked("Micrographs that look like this one were given another code."),
     "stranger": marked("It is not comparable with the reference images of its code."),
     "contested": marked("It was imported with another code than somebody had given it."),
+    "raters": marked("Raters of a round robin did not agree with it, or with each other."),
 }
 """Why a label is doubted; none of them leads, since it is decided again unseen."""
 

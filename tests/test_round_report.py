@@ -258,10 +258,10 @@ def test_what_people_disagree_on_waits_in_the_review_also_where_a_label_holds(tm
 
     assert disputed == [round_.ids[0]]
     (waiting,) = store.queue(reason="disagreement")
-    assert (waiting.id, waiting.reasons, waiting.label.code) == (
-        disputed[0],
-        ("disagreement",),
-        "G7",
+    assert (waiting.id, waiting.reasons) == (disputed[0], ("doubted_label", "disagreement"))
+    assert (waiting.label.code, waiting.doubt) == ("G7", "raters")
+    assert {one.id: one.is_doubted for one in store.labelled()} == dict(
+        zip(round_.ids, (True, False), strict=True)
     )
     store.decide(waiting.id, Decision("code", "Bob", code="G8"), at=AT)
     assert store.queue() == []

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 """What a campaign may be called: it is part of an address and of file names."""
+DOUBT = "raters"
+"""Why a label is in doubt, as `reports` has it in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,9 @@ def invite(store: Store, campaign: Campaign, one: Invited, *, by: str, at: datet
 def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
     """Close a campaign, and have the micrographs that raters disagree on looked at again.
 
+    A label that one of them holds is in doubt from then on: nothing is learned from it before
+    somebody has decided again.
+
     Returns:
         Public ids of those; they are in the review queue now.
 
@@ -130,6 +135,10 @@ def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
     disputed = [ids[one.number] for one in found if one.is_disputed]
     if disputed:
         store.campaigns.ask_again(name, disputed, by=by, at=at)
+    for public_id in disputed:
+        view = store.micrograph(public_id)
+        if view is not None and view.label is not None:
+            store.doubt(public_id, label_id=view.label.id, sentence=DOUBT, by=by, at=at)
     return disputed
 
 

@@ -321,10 +321,8 @@ def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
     Returns:
         Smaller comes first; None where nobody needs to look.
     """
-    if row.handling != Handling.REVIEW or not row.reasons:
+    if row.handling != Handling.REVIEW or row.origin == "import" or not row.reasons:
         return None
-    if row.origin == "import" and Reason.DISAGREEMENT not in row.reasons:
-        return None  # its label came with it
     reason = row.reasons[0]
     weight = list(Reason).index(Reason(reason))
     doubt = row.p_value if reason == Reason.STRANGE else row.probability

@@ -445,8 +445,9 @@ class MeasurementRow(Row, table=True):
 class RecordRow(Row, table=True):
     """Something the lab has to be able to show later: appended, never changed.
 
-    `kind` is "validation", "automatic", "control", "reference", "order_list" or "statement";
-    `subject` what it is about, such as a material, a source or an order.
+    `kind` is "validation", "automatic", "control", "reference", "order_list", "statement",
+    "round_robin", "msa_plan" or "msa"; `subject` what it is about, such as a material, a source, an
+    order or a campaign.
     """
 
     __tablename__: ClassVar[Any] = "record"
