@@ -40,7 +40,7 @@ CRITERIA = ("mean", "max", "unrecorded")
 OWN_COLUMNS = frozenset({"file", "code", "subtype", "size", "um_per_px", "criterion", "rater"})
 """Columns that this room reads itself; the others travel with the micrograph."""
 SCALE = "um_per_px"
-SLICES = ("microscope", "magnification", "material")
+SLICES = ("plant", "microscope", "magnification", "material")
 FILES_AT_ONCE = 16
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from model.converting import convert
     from model.curve import Curve, curve_of
     from model.dataset import Example, Split, fingerprint, folds, split
-    from model.doubt import Doubt, doubts, out_of_sample
+    from model.doubt import Doubt, doubts, out_of_sample, two_subtypes
     from model.duel import Duel, Matter, duelling
     from model.frame import Field
     from model.inspection import Inspected, inspecting
@@ -88,6 +88,7 @@ _WHERE = {
     "split": "dataset",
     "train": "training",
     "twins": "leakage",
+    "two_subtypes": "doubt",
     "verify_bundle": "bundle",
     "wilson": "intervals",
 }
@@ -150,6 +151,7 @@ __all__ = [
     "taxonomy_from",
     "train",
     "twins",
+    "two_subtypes",
     "verify_bundle",
     "wilson",
 ]

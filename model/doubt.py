@@ -1,14 +1,14 @@
 """Doubt labels before anything is learned from them.
 
 In:  what was seen of labelled images. Out: `Doubt`s. Next: the agent sends them back to review.
-Three ways in which a label gives itself away: two images of one place carry two codes; an image
-looks like those of another code to heads that were taught without it; half of the new images of a
-code look like none that is known.
+Four ways in which a label gives itself away: two images of one place carry two codes; a specimen is
+of two subtypes; an image looks like those of another code to heads that were taught without it;
+half of the new images of a code look like none that is known.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ class Doubt:
     """Why a label is doubted.
 
     Args:
-        key: Of the image. kind: "twin", "label" or "stranger".
+        key: Of the image. kind: "twin", "specimen", "label" or "stranger".
         code: What it was given. likely: what it may be instead, or "".
         other: Key of the twin, or "".
     """
@@ -99,6 +99,33 @@ def strangers(
         strange = [one for one in some if one.flagged]
         if len(strange) >= FEWEST_STRANGERS and len(strange) > MOST_STRANGERS * len(some):
             yield from (Doubt(one.key, "stranger", code) for one in strange)
+
+
+def two_subtypes(
+    examples: Sequence[Example],
+    taxonomy: Taxonomy,
+    *,
+    new: Collection[str],
+    vouched: Collection[str],
+) -> Iterator[Doubt]:
+    """Find new images whose subtype is not their specimen's; nothing can be taught from both.
+
+    What was learned from or is vouched for says which it is, else most of its images; where they
+    are torn, all new ones are in doubt.
+    """
+    specimens: dict[str, list[tuple[Example, str]]] = defaultdict(list)
+    for example in examples:
+        specimens[example.group].append((example, taxonomy.parse(example.code)[0]))
+    for some in specimens.values():
+        if len({subtype for _, subtype in some}) < 2:  # noqa: PLR2004 - of one
+            continue
+        sure = {s for e, s in some if e.key not in new or e.key in vouched}
+        counts = Counter(subtype for _, subtype in some).most_common(2)
+        most = counts[0][0] if counts[0][1] > counts[1][1] else ""
+        right = next(iter(sure)) if len(sure) == 1 else most
+        for example, subtype in some:
+            if subtype != right and example.key in new:
+                yield Doubt(example.key, "specimen", example.code)
 
 
 def unlikely(

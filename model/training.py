@@ -447,6 +447,7 @@ def _data_set(sides: Split) -> dict[str, Any]:
         "test": fingerprint(sides.test),
         "codes": dict(Counter(e.code for e in learned + sides.test)),
         "criteria": dict(Counter(e.criterion for e in learned + sides.test)),
+        "counting_less": sorted(e.key for e in learned if e.weight < 1),
     }
 
 

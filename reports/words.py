@@ -92,6 +92,7 @@ REASONS: dict[str, tuple[str, str]] = {
 DOUBTS: dict[str, str] = {
     "twin": marked("Another micrograph shows the same place and was given another code."),
     "label": marked("Micrographs that look like this one were given another code."),
+    "specimen": marked("Its code is of another subtype than the rest of its specimen."),
     "stranger": marked("It is not comparable with the reference images of its code."),
     "contested": marked("It was imported with another code than somebody had given it."),
     "raters": marked("Raters of a round robin did not agree with it, or with each other."),

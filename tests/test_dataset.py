@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -149,3 +150,16 @@ def test_a_group_may_be_a_plant_with_all_its_subtypes():
     kept, _, _ = accepted(examples, STANDARD, mixed_groups=True)
 
     assert len(kept) == 6
+
+
+def test_a_fifth_of_new_specimens_joins_the_test_and_old_test_images_stay():
+    old = [replace(example(f"o{i}", "G8"), group=f"os{i // 3}") for i in range(60)]
+    before = split(old).keys()
+    new = [replace(example(f"n{i}", "G8"), group=f"ns{i // 3}") for i in range(150)]
+
+    after = split([*old, *new], kept=before)
+
+    assert set(before["test"]) <= {e.key for e in after.test}
+    joined = [e for e in after.test if e.key.startswith("n")]
+    assert len(joined) == 30
+    assert not {e.group for e in after.test} & {e.group for e in (*after.train, *after.validation)}

@@ -14,7 +14,7 @@ from agent.retrain import Cleaned, collect, send_back
 from agent.store import Decision
 from agent.web.specimen import is_blind
 from model import Doubt, Example, Field, default_taxonomy, fingerprint, joined, twins
-from model.doubt import confident, strangers, two_codes, unlikely
+from model.doubt import confident, strangers, two_codes, two_subtypes, unlikely
 from model.inspection import Inspected
 from model.leakage import signature
 
@@ -218,6 +218,20 @@ def test_new_images_of_a_code_that_are_mostly_strange_are_strangers():
     assert len(list(strangers(some, keys, set()))) == 8
     assert list(strangers(some[4:], keys, set())) == [], "four of six are few"
     assert list(strangers(some, keys, keys)) == [], "vouched for"
+
+
+def test_a_specimen_of_two_subtypes_gives_the_odd_one_away():
+    fields = [replace(example(f"g{i}", "G8"), group="s1") for i in range(2)]
+    odd = replace(example("m", "M9-10"), group="s1")
+    keys = {"g0", "g1", "m"}
+
+    def found(*, new, vouched=()):
+        told = two_subtypes([*fields, odd], STANDARD, new=new, vouched=vouched)
+        return {one.key for one in told}
+
+    assert found(new=keys) == {"m"}
+    assert found(new=keys, vouched={"m"}) == {"g0", "g1"}
+    assert found(new={"g1"}) == set(), "what was taught from is not the retraining's to doubt"
 
 
 def test_confident_learning_counts_as_published():

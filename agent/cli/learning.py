@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
@@ -112,6 +113,7 @@ TITLES = {
     "comparison": "Comparing",
     "hygiene": "Looking at the labels",
     "pool": "Looking at what waits",
+    "pseudo": "Turning what the model is sure of",
     "reprocess": "Judging again",
     "bundle": "Bundle",
 }
@@ -416,6 +418,14 @@ def retrain(
     cancel: Annotated[
         bool, typer.Option("--cancel", help="End the one that goes on, whoever began it.")
     ] = False,
+    pseudo_labels: Annotated[
+        bool,
+        typer.Option(
+            "--pseudo-labels",
+            help="An experiment: learn from the model's own sure answers too, where control "
+            "samples say that they are right.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Learn from collected labels; a gate says whether it is better. Promotes nothing.
@@ -432,7 +442,7 @@ def retrain(
         if dry_run:
             _say_dry_run(settings, store, json)
             return
-        outcome = _learned(settings, store)
+        outcome = _learned(settings, store, pseudo_labels=pseudo_labels)
     _say_outcome(outcome, why=why, json=json)
 
 
@@ -445,11 +455,12 @@ def _cancel(store: Store) -> None:
     say.console.print("It ends within a few seconds; nothing was promoted.")
 
 
-def _learned(settings: Settings, store: Store) -> Outcome:
+def _learned(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcome:
     from agent.retrain import Outcome  # noqa: PLC0415
-    from agent.service.retraining import learning  # noqa: PLC0415
+    from agent.service.retraining import learn, learning  # noqa: PLC0415
 
-    return end_of(learning(settings, store, by=os_user()), Outcome)
+    work = partial(learn, pseudo_labels=pseudo_labels)
+    return end_of(learning(settings, store, by=os_user(), work=work), Outcome)
 
 
 def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:

@@ -3,7 +3,7 @@
 `cases` gathers what there is to learn from, `hygiene` doubts it, `teaching` teaches a candidate,
 `judging` holds it against the bundle at work, `again` judges old micrographs with another bundle,
 `bundles` finds them by name, `record` writes down how one was taught, `suggesting` says what to
-label next.
+label next, `pseudo` takes the model's own answers where that was asked for and audited.
 Nothing here promotes: teaching and judging a candidate change nothing that is at work.
 """
 
@@ -16,6 +16,7 @@ from agent.retrain.impact import Changed, Impact, impact
 from agent.retrain.judging import Demands, Gate, Outcome, held_against, kept
 from agent.retrain.pages import headline_of, keep_impact, sentences_of
 from agent.retrain.progress import Step
+from agent.retrain.pseudo import PseudoLabelled, pseudo_labelled
 from agent.retrain.record import keep_record, write_figures
 from agent.retrain.suggesting import Suggestion, suggest
 from agent.retrain.teaching import plan_of, retrain
@@ -30,6 +31,7 @@ __all__ = [
     "Gate",
     "Impact",
     "Outcome",
+    "PseudoLabelled",
     "Role",
     "Step",
     "Suggestion",
@@ -46,6 +48,7 @@ __all__ = [
     "keep_record",
     "kept",
     "plan_of",
+    "pseudo_labelled",
     "reprocess",
     "retrain",
     "send_back",

@@ -61,8 +61,12 @@ class Collected:
     labels: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def new_since(self, manifest: Manifest) -> tuple[Example, ...]:
-        """Say which of them the bundle has never seen, not even in its test."""
+        """Say which of them the bundle has never seen, not even in its test.
+
+        What it learned from by its predecessor's answer alone is new with a person's label.
+        """
         seen = {key for keys in manifest.split.values() for key in keys}
+        seen -= set(manifest.facts.get("data_set", {}).get("counting_less", ()))
         return tuple(example for example in self.examples if example.key not in seen)
 
     def sides(self, manifest: Manifest | None) -> dict[str, tuple[str, ...]]:

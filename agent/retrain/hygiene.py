@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agent.retrain.progress import Step
-from model import Classifier, Doubt, doubts, inspecting, joined, twins
+from model import Classifier, Doubt, doubts, inspecting, joined, twins, two_subtypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TOLD = {
     "twin": "show the same place as a micrograph of another code",
+    "specimen": "are of another subtype than their specimen",
     "label": "look like micrographs of another code",
     "contested": "were imported with another code than somebody had given them",
 }
@@ -66,7 +67,8 @@ def cleaned(
     Args:
         collected: What was said.
         current: Folder of the bundle at work.
-        leave_out: Whether the doubted are left out of what is learned from and tested on.
+        leave_out: Whether the doubted are left out of what is learned from and tested on; what is
+            of another subtype than its specimen, and cannot be taught, is left out either way.
         alpha: The alarm rate that is set.
 
     Yields:
@@ -95,10 +97,20 @@ def _judged(
         for example in collected.examples
         if example.key in collected.contested - known
     ]
-    same_place = list(twins([one.signature for one in inspected]))
+    same_place = [
+        (one, other)
+        for one, other in twins([one.signature for one in inspected])
+        if inspected[one].code == inspected[other].code
+    ]
     examples = joined([one.example for one in inspected], same_place)
     out = {one.key for one in found} if leave_out else set()
-    return Cleaned(_without(collected, examples, out), tuple(found))
+    if not classifier.manifest.facts["plan"].get("mixed_groups"):
+        left = [example for example in examples if example.key not in out]
+        torn = list(two_subtypes(left, classifier.taxonomy, new=new, vouched=collected.vouched))
+        found += torn
+        out |= {one.key for one in torn}
+    unique = {one.key: one for one in reversed(found)}
+    return Cleaned(_without(collected, examples, out), tuple(unique.values()))
 
 
 def _without(collected: Collected, examples: Sequence[Example], out: set[str]) -> Collected:

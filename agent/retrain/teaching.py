@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agent.retrain.cases import Collected
     from agent.retrain.hygiene import Cleaned
     from agent.retrain.judging import Outcome
+    from agent.retrain.pseudo import PseudoLabelled
     from model import Manifest, Progress
 
 log = structlog.get_logger()
@@ -58,6 +59,7 @@ def retrain(
     now: datetime,
     demands: Demands | None = None,
     leave_out_doubted: bool = True,
+    pseudo: PseudoLabelled | None = None,
 ) -> Iterator[Step | Outcome]:
     """Teach a candidate and hold it against the bundle at work, on images neither learned from.
 
@@ -70,12 +72,16 @@ def retrain(
         now: Aware UTC.
         demands: What the lab asks of a candidate.
         leave_out_doubted: Whether labels in doubt are left out.
+        pseudo: The model's own answers that are learned from too, never tested on.
 
     Yields:
         `Step`s, last an `Outcome`.
     """
     demands = demands or Demands()
     manifest = read_manifest(current)
+    if pseudo and not pseudo.audit.passed:
+        yield _unaudited(pseudo, manifest)
+        return
     if (n := len(collected.new_since(manifest))) < min_new:
         yield _too_few(n, min_new, manifest)
         return
@@ -89,10 +95,10 @@ def retrain(
         return
     candidate: Path | None = None
     for progress in train(
-        collected.for_training(manifest),
+        (*collected.for_training(manifest), *(pseudo.examples if pseudo else ())),
         plan,
         bundles,
-        kept=collected.sides(manifest),
+        kept=_kept(collected, manifest, pseudo),
         recipe=RECIPE,
         now=now,
     ):
@@ -106,7 +112,12 @@ def retrain(
         _with_doubts(comparison.sentence, clean),
         candidate=candidate.name,
         current=manifest.name,
-        numbers={**comparison.numbers, "new_labels": len(new), **_doubted(clean)},
+        numbers={
+            **comparison.numbers,
+            "new_labels": len(new),
+            **_doubted(clean),
+            **({"pseudo_labels": pseudo.as_json()} if pseudo else {}),
+        },
     )
     keep(candidate, outcome)
     log.info("model.trained", bundle=candidate.name, current=manifest.name, gate=str(outcome.gate))
@@ -124,6 +135,25 @@ def _until(steps: Iterator[Step | T]) -> Generator[Step, None, T]:
 
 def _step(progress: Progress) -> Step:
     return Step(progress.stage, progress.done, progress.total, progress.note)
+
+
+def _kept(
+    collected: Collected, manifest: Manifest, pseudo: PseudoLabelled | None
+) -> dict[str, tuple[str, ...]]:
+    """Say which side of the split images have already; the model's own answers only teach."""
+    kept = collected.sides(manifest)
+    own = tuple(one.key for one in pseudo.examples) if pseudo else ()
+    return kept | {"train": (*kept.get("train", ()), *own)}
+
+
+def _unaudited(pseudo: PseudoLabelled, manifest: Manifest) -> Outcome:
+    return outcome_of(
+        Finding.NOT_ENOUGH_EVIDENCE,
+        f"The model's own answers are not learned from: {pseudo.audit.sentence()}",
+        candidate="",
+        current=manifest.name,
+        numbers={"pseudo_labels": pseudo.as_json()},
+    )
 
 
 def _too_few(new: int, min_new: int, manifest: Manifest, clean: Cleaned | None = None) -> Outcome:

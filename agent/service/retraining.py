@@ -19,12 +19,14 @@ from agent.night.lab import software
 from agent.retrain import (
     Collected,
     Outcome,
+    PseudoLabelled,
     bundle_named,
     bundles_in,
     collect,
     keep_card,
     keep_record,
     plan_of,
+    pseudo_labelled,
     retrain,
     send_back,
     sweep,
@@ -32,17 +34,17 @@ from agent.retrain import (
 from agent.service.jobs import supervised
 from agent.service.lock import TeachLock
 from agent.service.place import clock
-from agent.service.workplace import demands_of, open_store
+from agent.service.workplace import demands_of, load_bundle, open_store
 from model import Doubt, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from agent.retrain import Step
     from agent.settings import Settings
-    from agent.store import Store
+    from agent.store import MicrographView, Store
     from model import Manifest, Plan
 
 JOB = "retrain"
@@ -101,8 +103,12 @@ def bundle_at_work(settings: Settings, store: Store) -> Path:
     return bundle_named(settings.store.folder, name)
 
 
-def learn(settings: Settings) -> Iterator[Step | Outcome]:
+def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step | Outcome]:
     """Teach a candidate and hold it against the bundle at work: the work of the child.
+
+    Args:
+        settings: Of the lab.
+        pseudo_labels: Whether the model's own answers are learned from too, if they are audited.
 
     Yields:
         `Step`s, last an `Outcome`.
@@ -111,6 +117,13 @@ def learn(settings: Settings) -> Iterator[Step | Outcome]:
     sweep(settings.store.folder)
     with open_store(settings) as store:
         lesson = lesson_of(settings, store)
+        views = list(store.micrographs()) if pseudo_labels else []
+    pseudo: PseudoLabelled | None = None
+    for step in _pseudo_labelled(settings, lesson, views) if pseudo_labels else ():
+        if isinstance(step, PseudoLabelled):
+            pseudo = step
+        else:
+            yield step
     now = clock()
     for news in retrain(
         lesson.collected,
@@ -121,6 +134,7 @@ def learn(settings: Settings) -> Iterator[Step | Outcome]:
         now=now,
         demands=demands_of(settings, lesson.plan.taxonomy, now=now),
         leave_out_doubted=settings.retrain.leave_out_doubted,
+        pseudo=pseudo,
     ):
         if isinstance(news, Outcome):
             with open_store(settings) as store:
@@ -129,6 +143,14 @@ def learn(settings: Settings) -> Iterator[Step | Outcome]:
                     write_card(settings, store, news.candidate)
                 _send_back(store, lesson.collected, news)
         yield news
+
+
+def _pseudo_labelled(
+    settings: Settings, lesson: Lesson, views: Sequence[MicrographView]
+) -> Iterator[Step | PseudoLabelled]:
+    classifier = load_bundle(settings, lesson.manifest.name)
+    archive = Archive(settings.store.folder)
+    return pseudo_labelled(views, lesson.collected.examples, classifier, archive)
 
 
 def _send_back(store: Store, collected: Collected, outcome: Outcome) -> None:

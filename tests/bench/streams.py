@@ -185,7 +185,7 @@ def main() -> None:
     """Play every stream and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)  # fmt: skip  # noqa: E501
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--stream", nargs="+", default=["honest", "wrong", "foreign", "few"])
+    parser.add_argument("--stream", nargs="+", default=["honest", "few", "wrong", "foreign"])
     asked = parser.parse_args()
     plan = quick_plan(taxonomy=default_taxonomy(), alpha=ALPHA, device="cpu")
     for seed in range(asked.seeds):

@@ -1,0 +1,117 @@
+"""Answers that nobody gave are learned from only where people found such answers right."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from lab import DAY, Lab
+from small_lab import Lab as SmallLab
+
+from agent.retrain.pseudo import Audit, pool_of, stays, within_quotas
+from agent.store import Decision
+from model import Example, Field
+
+BUNDLE = "20261101-0badcafe"
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path / "data")
+    with lab.store:
+        yield lab
+
+
+def everything(lab, *, unsure=()):
+    """Give what the lab has; the model is sure of all but some."""
+    return [
+        replace(view, probability=0.9 if view.id in unsure else 0.97)
+        for view in lab.store.micrographs()
+    ]
+
+
+def labelled(n: int, code: str = "G8") -> list[Example]:
+    return [Example(f"k{i}", code, f"s{i}", lambda: None) for i in range(n)]  # type: ignore[arg-type, return-value]  # never loaded
+
+
+def test_only_what_is_ordinary_and_sure_is_in_the_pool(lab):
+    sure, unsure = lab.take("G8"), lab.take("G8")
+    lab.take("G8", reasons=("strange",))
+
+    pool, audit = pool_of(everything(lab, unsure=(unsure,)), BUNDLE)
+
+    assert [view.id for view in pool] == [sure]
+    assert audit == Audit(0, 0)
+    assert pool_of(everything(lab), "another")[0] == []
+
+
+def test_control_samples_that_were_decided_unseen_are_the_audit(lab):
+    for code in ("G8", "G7"):
+        control = lab.take("G8", reasons=("control_sample",))
+        said = Decision(kind="code", by="E. Meier", code=code, blind=True)
+        lab.store.decide(control, said, at=DAY)
+    seen = lab.take("G8", reasons=("control_sample",))
+    lab.store.decide(seen, Decision(kind="code", by="E. Meier", code="G8"), at=DAY)
+
+    pool, audit = pool_of(everything(lab), BUNDLE)
+
+    assert audit == Audit(2, 1)
+    assert pool == [], "what a person is asked about is never learned from unasked"
+
+
+@pytest.mark.parametrize(
+    ("n", "right", "passed"), [(0, 0, False), (98, 98, False), (99, 99, True), (150, 149, False)]
+)
+def test_the_audit_asks_for_97_percent_at_the_lower_limit(n, right, passed):
+    assert Audit(n, right).passed is passed
+
+
+def test_quotas_keep_people_in_the_majority(lab):
+    for number in range(12):
+        lab.take("G8", order="1", specimen=str(number % 4))
+    pool, _ = pool_of(everything(lab), BUNDLE)
+
+    assert len(within_quotas(pool, labelled(100))) == 8, "two of each specimen"
+    assert len(within_quotas(pool, labelled(10))) == 4, "30 % of all"
+    assert within_quotas(pool, labelled(100, "G7")) == [], "no more of a code than people labelled"
+    known = [*labelled(100), Example("k", "G8", "1/0", lambda: None)]  # type: ignore[arg-type, return-value]  # never loaded
+    assert len(within_quotas(pool, known)) == 6, "none of a specimen that people labelled"
+
+
+@dataclass(frozen=True)
+class Said:
+    best: tuple[str, str]
+
+
+def test_an_answer_that_changes_when_the_field_is_turned_is_no_answer():
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    pixels[0, 0] = 255
+    shown = Field(pixels, np.ones((4, 6), bool), 0.2)
+
+    def by_corner(fields):
+        return [Said(("G", "8" if field.pixels[0, 0, 0] else "7")) for field in fields]
+
+    def always(fields):
+        return [Said(("G", "8"))] * len(fields)
+
+    assert stays(shown, "G8", always, lambda subtype, size: subtype + size)
+    assert not stays(shown, "G8", by_corner, lambda subtype, size: subtype + size)
+
+
+def test_without_an_audit_nothing_is_taught_and_the_sentence_says_what_is_missing(
+    taught_lab, tmp_path, capsys
+):
+    shutil.copytree(taught_lab.folder, tmp_path / "lab")
+    lab = SmallLab(tmp_path / "lab")
+    capsys.readouterr()
+
+    code = lab.agent("retrain", "--pseudo-labels", "--json")
+
+    said = json.loads(capsys.readouterr().out)
+    assert code == 3
+    assert said["gate"] == "not_enough_evidence"
+    assert said["candidate"] == ""
+    assert "0 of 0 control samples" in said["sentence"]
