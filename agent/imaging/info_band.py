@@ -7,6 +7,7 @@ In:  the pixels. Out: its box, or None. Next: `micron_bar`, `crop`.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -37,8 +38,10 @@ def find_band(pixels: NDArray[np.uint8]) -> Box | None:
         return None
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     best: Box | None = None
-    for level in levels:
-        paper = cv2.inRange(grey, max(0, level - 12), min(255, level + 12)).mean(axis=1) / 255.0
+    # Where the field is as pale as the paper, only the grey value itself tells them apart.
+    for level, room in product(levels, (12, 3)):
+        low, high = max(0, level - room), min(255, level + room)
+        paper = cv2.inRange(grey, low, high).mean(axis=1) / 255.0
         for top, bottom in stretches(paper > 0.35):
             if not 0.02 * height <= bottom - top <= 0.4 * height:
                 continue
@@ -58,7 +61,7 @@ def _is_drawn(band: Plane, level: int) -> bool:
     words = float(np.mean(off > 60))
     between = float(np.mean((off > 12) & (off <= 60)))
     flat = float(np.mean(off[off <= 8] <= 2)) if (off <= 8).any() else 0.0
-    return words > 0.002 and between < max(0.02, 1.2 * words) and flat > 0.8
+    return words > 0.002 and between < max(0.02, 1.2 * words) and flat > 0.7
 
 
 def _flat_levels(pixels: NDArray[np.uint8]) -> list[int]:
@@ -67,5 +70,7 @@ def _flat_levels(pixels: NDArray[np.uint8]) -> list[int]:
     near = [pixels[: height // 4 : 4, ::4], pixels[3 * height // 4 :: 4, ::4]]
     rows = np.sort(cv2.cvtColor(np.concatenate(near), cv2.COLOR_RGB2GRAY), axis=1)
     middle = rows[:, rows.shape[1] // 2]
-    flat = (np.abs(rows.astype(np.int16) - middle[:, None]) <= 12).mean(axis=1) > 0.85
+    off = np.abs(rows.astype(np.int16) - middle[:, None])
+    # Pale steel fills rows with one tone too, but not to the grey value.
+    flat = ((off <= 12).mean(axis=1) > 0.85) & ((off <= 2).mean(axis=1) > 0.6)
     return [level for level, _ in Counter(middle[flat].tolist()).most_common(3)]

@@ -254,9 +254,12 @@ def _is_convincing(line: Line) -> bool:
 
 def _worth_reading(line: Line) -> bool:
     """Say whether a candidate is sharp enough to spend time on its surroundings."""
+    if line.framed or line.rank < 3.2:
+        return False
+    if line.exact:
+        return line.crisp >= 0.6 and line.contrast >= 50
     least = 0.55 if line.kind == "caps" and line.contrast > 120 else 0.75
-    sharp = line.crisp >= (0.6 if line.exact else least)
-    return sharp and not line.framed and line.contrast >= 50 and line.rank >= 3.2
+    return line.crisp >= least and line.crisp * line.contrast >= 68
 
 
 def _surroundings(line: Line, shape: Sequence[int], band: Box | None) -> Box:

@@ -54,8 +54,18 @@ CONSTANT = 4.28
 BELIEVED = 1.2
 """Logarithm of the odds from which a region is believed: wrong on 2 of 250 drawn fields."""
 
+KIN_AT_MOST, KIN_COSTS = 0.15, 15.0
+"""Root of the share of the rest that a mount may look like (of true ones, 99 % do less), and what
+each more takes from the belief: a coarse grain at the frame has its like inside."""
+
 KNOWN_KIND = 2.0
 """What a region gains by being of the kind of an outside that was found already."""
+
+
+def belief_in(said: NDArray[np.float64]) -> float:
+    """Say the logarithm of the odds that a region is outside, given what `witnesses` said of it."""
+    kin = float(said[WITNESSES.index("kin")])
+    return float(said @ WEIGHTS + CONSTANT) - KIN_COSTS * max(0.0, kin - KIN_AT_MOST)
 
 
 def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
@@ -73,7 +83,7 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
     for region, rivals in candidates(cells):
         said = witnesses(cells, region, rivals)
         if said is not None:
-            belief = float(said @ WEIGHTS + CONSTANT)
+            belief = belief_in(said)
             if belief > BELIEVED and _is_material(cells, region):
                 second = True
             elif belief > BELIEVED:
@@ -86,7 +96,7 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
         elif shared < 0.1 * region.sum():
             own = region & ~outside
             said = witnesses(cells, own, outside)
-            likely = said is not None and said @ WEIGHTS + CONSTANT > BELIEVED
+            likely = said is not None and belief_in(said) > BELIEVED
             if likely and _alike(cells, own, outside):
                 outside = outside | own
     if not outside.any() or outside.sum() > 0.95 * cells.usable.sum():
@@ -118,7 +128,7 @@ def _with_its_kind(cells: Cells, outside: Mask) -> Mask:
     found = outside.copy()
     for part in _parts(alike & inside, cells, least=0.06):
         said = witnesses(cells, part, outside)
-        if said is not None and said @ WEIGHTS + CONSTANT > BELIEVED - KNOWN_KIND:
+        if said is not None and belief_in(said) > BELIEVED - KNOWN_KIND:
             found |= part
     return found if found.sum() <= 0.95 * cells.usable.sum() else outside
 
