@@ -110,6 +110,29 @@ def fitted(pixels: Pixels, longest_px: int) -> Pixels:
     return cast("Pixels", cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
 
 
+def window(pixels: Pixels, centre: tuple[float, float], side_px: float, shown_px: int) -> Pixels:
+    """Cut a square out and bring it to a size, so that pictures of one scale can be compared.
+
+    Args:
+        pixels: (h, w, 3) RGB.
+        centre: x, y in pixels; the square is moved inside where it would reach beyond an edge.
+        side_px: Of the square. Where the picture is smaller than that, grey stands around it.
+        shown_px: Side of what comes back.
+    """
+    height, width = pixels.shape[:2]
+    scale = shown_px / side_px
+    half = side_px / 2
+    x = width / 2 if width < side_px else min(max(centre[0], half), width - half)
+    y = height / 2 if height < side_px else min(max(centre[1], half), height - half)
+    moved = np.array([[scale, 0, scale * (half - x)], [0, scale, scale * (half - y)]], np.float64)
+    if scale < 1:  # else fine needles would turn into noise
+        pixels = cast("Pixels", cv2.GaussianBlur(pixels, (0, 0), 0.4 / scale))
+    shown = cv2.warpAffine(
+        pixels, moved, (shown_px, shown_px), flags=cv2.INTER_LINEAR, borderValue=(128, 128, 128)
+    )
+    return cast("Pixels", shown)
+
+
 def thumbnail(pixels: Pixels) -> Pixels:
     """Shrink to a thumbnail, `THUMBNAIL_PX` at most."""
     return fitted(pixels, THUMBNAIL_PX)

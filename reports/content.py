@@ -878,6 +878,8 @@ class ReviewPage:
         prefetch: Pictures of the next micrograph.
         filters: What narrows the queue; it travels with the decision.
         all_href: The whole queue.
+        window: A part of it, as wide as the known micrographs beside it; None without a scale.
+        window_width: How wide, such as "80 µm".
     """
 
     site: str
@@ -907,6 +909,8 @@ class ReviewPage:
     all_href: str
     notice: Notice | None
     conflict: Conflict | None
+    window: Picture | None = None
+    window_width: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from agent.pictures import (
     outline,
     place,
     thumbnail,
+    window,
 )
 
 GREY = np.full((60, 80, 3), 120, np.uint8)
@@ -147,3 +148,28 @@ def test_a_place_is_drawn_where_it_lies():
 @pytest.mark.parametrize("palette", list(Palette))
 def test_every_palette_has_a_scale_to_read_it_by(palette):
     assert colour_bar(palette).shape == (12, 256, 3)
+
+
+def test_a_window_shows_the_same_micrometres_whatever_the_pixels():
+    fine = np.zeros((400, 400, 3), np.uint8)
+    fine[:, 190:210] = 255  # 20 px of 0.1 µm
+    coarse = np.zeros((200, 200, 3), np.uint8)
+    coarse[:, 95:105] = 255  # 10 px of 0.2 µm
+
+    one = window(fine, (200, 200), 10 / 0.1, 160)
+    other = window(coarse, (100, 100), 10 / 0.2, 160)
+
+    assert one.shape == other.shape == (160, 160, 3)
+    assert (one[80, :, 0] > 127).sum() == pytest.approx(32, abs=2)
+    assert (other[80, :, 0] > 127).sum() == pytest.approx(32, abs=2)
+
+
+def test_a_window_stays_inside_and_is_grey_beyond_a_small_picture():
+    pixels = np.full((100, 100, 3), 255, np.uint8)
+
+    corner = window(pixels, (0, 0), 50, 50)
+    small = window(pixels, (50, 50), 200, 100)
+
+    assert corner.min() == 255
+    assert (small[0, 0] == 128).all()
+    assert (small[50, 50] == 255).all()

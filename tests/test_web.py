@@ -21,6 +21,7 @@ from agent.settings import Web
 from agent.store import Decision, StoreFault
 from agent.web import Desk, Inbox, create_app, refuse_strangers
 from agent.web.leases import LEASE, Leases
+from agent.web.pages import Linked
 from model import default_taxonomy
 
 NOW = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
@@ -370,6 +371,40 @@ def test_a_control_sample_is_decided_before_the_answer_is_seen(lab, ann):
     assert "/subtype.png" not in before
     assert lab.store.micrograph(public_id).label.blind
     assert "85 %" in after
+
+
+def test_what_is_decided_blind_says_nothing_of_the_answer(lab, ann):
+    thresholds = {"double_share": 1.0}
+    public_id = lab.take(reasons=("uncertain",), thresholds=thresholds)
+
+    page = ann.get(f"/review/{public_id}").text
+
+    assert "against" not in page
+    assert "Most similar known" not in page
+
+
+def test_known_micrographs_stand_beside_a_part_as_wide_as_theirs(lab, desk):
+    known = lab.take("G8", name="known.tif")
+    sha256 = lab.store.micrograph(known).sha256
+    gallery = Linked(lambda key: known if key == sha256 else None, 5.0)
+
+    scaled, whole = gallery.known(sha256, "G8"), gallery.known("f" * 64, "G7")
+
+    assert scaled.src == f"/pictures/{known}/window.jpg?um=5"
+    assert scaled.alt == "Known G8, 5 µm wide"
+    assert whole.src == f"/pictures/known/{'f' * 64}.jpg"
+
+
+def test_a_part_is_cut_at_its_scale_and_never_beyond_what_there_is(lab, browser):
+    public_id = lab.take("G8")
+
+    wide = browser.get(f"/pictures/{public_id}/window.jpg?um=5")
+    refused = [
+        browser.get(f"/pictures/{public_id}/window.jpg?um={um}") for um in ("0", "1e9", "nan")
+    ]
+
+    assert wide.headers["content-type"] == "image/jpeg"
+    assert [one.status_code for one in refused] == [404, 404, 404]
 
 
 def test_the_queue_says_how_well_the_true_agreement_is_known(lab, ann):

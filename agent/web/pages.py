@@ -7,6 +7,7 @@ Everything works as plain links and forms; the script only presses the same butt
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -19,13 +20,14 @@ from agent.night import card_of, decision_of, local, note_of, said_of, seen_of, 
 from agent.night.agreement import still_needed
 from agent.night.cards import maps_said
 from agent.night.facts import Said
-from agent.night.gallery import limit_of, map_over, outlined
+from agent.night.gallery import limit_of, map_over, outlined, place_of
 from agent.web import desk as acts
 from agent.web import memory, specimen
 from agent.web.desk import Meanwhile, find
 from agent.web.gate import may_decide, may_undo_any
 from agent.web.specimen import is_blind, is_done_by
 from reports import (
+    Card,
     Choice,
     Conflict,
     Fact,
@@ -68,6 +70,9 @@ ALL_TAKEN_BACK = marked(
     "The decision was taken back for all fields it was given for; they wait again."
 )
 SIDE_BY_SIDE_PX = 136
+WINDOW_PX = 160
+TELLING = ("uncertain", "unexpected_subtype")
+"""Reasons whose sentence tells what the model answered."""
 SCALES = {
     "subtype": marked("Orange: for. Violet: against. The same scale for every micrograph."),
     "size": marked("Orange: for. Violet: against. The same scale for every micrograph."),
@@ -76,7 +81,18 @@ SCALES = {
 
 
 class Linked:
-    """Pictures as links, for `card_of`."""
+    """Pictures as links, for `card_of`.
+
+    Args:
+        scaled: Says the public id of a known micrograph by its training key, None where its scale
+            or its pixels are not known.
+        window_um: Width of the part of it that is shown, 0.0 to show the whole of it.
+    """
+
+    def __init__(
+        self, scaled: Callable[[str], str | None] = lambda _key: None, window_um: float = 0.0
+    ) -> None:
+        self._scaled, self._window_um = scaled, window_um
 
     def crop(self, seen: Seen) -> Picture | None:
         """What the model saw."""
@@ -104,7 +120,12 @@ class Linked:
         return Picture(src, map_over(which), x1 - x0, y1 - y0), ""
 
     def known(self, key: str, code: str) -> Picture | None:
-        """A known micrograph's thumbnail."""
+        """A known micrograph: a part of it as wide as of the one in question, else all of it."""
+        public_id = self._scaled(key) if self._window_um else None
+        if public_id:
+            alt = _("Known {code}, {width} wide")
+            said = alt.format(code=code, width=_length(self._window_um))
+            return Picture(_window(public_id, self._window_um), said, WINDOW_PX, WINDOW_PX)
         src = f"/pictures/known/{quote(key, safe='')}.jpg"
         return Picture(src, _("Known {code}").format(code=code), 160, 120)
 
@@ -430,13 +451,25 @@ def _review_page(
     fields = specimen.fields_of(desk, view)
     words = words_of(desk.taxonomy())
     onward = _after(queue, view.id, held)
+    window_um = _window_um(seen)
+    gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
+    card = card_of(seen, gallery, zone=desk.zone, words=words, review=None)
     notice = _about(view, who, held_by) or _notice(desk, request)
     return ReviewPage(
         site=desk.site,
         reviewer=memory.name_of(request),
         may_decide=may_decide(request),
-        card=card_of(seen, Linked(), zone=desk.zone, words=words, review=None),
+        card=_unsaid(card) if blind else card,
         blind=blind,
+        window=Picture(
+            _window(seen.id, window_um),
+            _("Part of {name}, {width} wide").format(name=seen.name, width=_length(window_um)),
+            WINDOW_PX,
+            WINDOW_PX,
+        )
+        if window_um
+        else None,
+        window_width=_length(window_um) if window_um else "",
         layers=() if blind else tuple(_layers(desk, seen)),
         ruler=ruler_of(seen),
         confirm=_confirm(seen) if not blind else None,
@@ -465,6 +498,32 @@ def _review_page(
         notice=notice if conflict is None else None,
         conflict=conflict,
     )
+
+
+def _unsaid(card: Card) -> Card:
+    """Leave out of a card whatever tells the model's answer: who decides blind must not be led."""
+    causes = tuple(replace(one, sentence="") if one.word in TELLING else one for one in card.causes)
+    return replace(card, causes=causes, nearest=())
+
+
+def _window_um(seen: Seen) -> float:
+    """Say how wide a part is laid beside known micrographs, 0.0 where there is no scale."""
+    if not seen.um_per_px or not seen.crop:
+        return 0.0
+    x0, y0, x1, y1 = seen.crop
+    return _round_length(min(x1 - x0, y1 - y0) * seen.um_per_px)
+
+
+def _window(public_id: str, um: float) -> str:
+    return f"/pictures/{public_id}/window.jpg?um={um:g}"
+
+
+def _scaled_id(desk: Desk, key: str) -> str | None:
+    sha256, page = place_of(key)
+    view = desk.store.micrograph(f"{sha256[:16]}-p{page}" if page else sha256[:16])
+    if view is None or view.sha256 != sha256 or not view.um_per_px:
+        return None
+    return view.id if desk.archive.crop_path(sha256, page).is_file() else None
 
 
 def _strip(
@@ -545,8 +604,12 @@ def ruler_of(seen: Seen) -> Ruler | None:
         return None
     width, height = seen.crop[2] - seen.crop[0], seen.crop[3] - seen.crop[1]
     um = _round_length(width * seen.um_per_px * 0.22)
-    label = f"{decimal(um, 'g')} µm" if um < 1000 else f"{decimal(um / 1000, 'g')} mm"  # noqa: PLR2004 - µm in a mm
+    label = _length(um)
     return Ruler(label, um / seen.um_per_px, width, height)
+
+
+def _length(um: float) -> str:
+    return f"{decimal(um, 'g')} µm" if um < 1000 else f"{decimal(um / 1000, 'g')} mm"  # noqa: PLR2004 - µm in a mm
 
 
 def _round_length(wanted_um: float) -> float:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CROP_PX = 1600
 LAYER_PX = 640
+WINDOW_PX = 320
+LARGEST_WINDOW_UM = 100_000.0
 MAPS = ("subtype", "size", "strangeness")
 FOR_GOOD = {"Cache-Control": "private, max-age=31536000, immutable"}
 
@@ -69,14 +71,29 @@ def router(desk: Desk) -> APIRouter:
         )
         return Response(pictures.encode_png(drawn), media_type="image/png", headers=FOR_GOOD)
 
+    _give_compared(routes, desk)
+    return routes
+
+
+def _give_compared(routes: APIRouter, desk: Desk) -> None:
+    @routes.get("/pictures/{public_id}/window.jpg")
+    def window(public_id: str, um: float) -> Response:
+        seen = seen_of(find(desk, public_id))
+        if not (0 < um <= LARGEST_WINDOW_UM) or not seen.um_per_px:
+            raise Unknown(public_id)
+        pixels = pictures.decode(held_of(desk.archive.crop_path(seen.sha256, seen.page).read_bytes))
+        x0, y0, x1, y1 = seen.where or (0, 0, pixels.shape[1], pixels.shape[0])
+        shown = pictures.window(
+            pixels, ((x0 + x1) / 2, (y0 + y1) / 2), um / seen.um_per_px, WINDOW_PX
+        )
+        return jpeg(pictures.encode_jpeg(shown, quality=88))
+
     @routes.get("/pictures/known/{key}.jpg")
     def known(key: str) -> Response:
         sha256, page = place_of(key)
         if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):  # noqa: PLR2004 - hex digits
             raise Unknown(key)
         return jpeg(held_of(desk.archive.thumbnail_path(sha256, page).read_bytes))
-
-    return routes
 
 
 def _layer_shape(seen: Seen) -> tuple[int, int]:
