@@ -53,7 +53,7 @@ def _on_one_row(plane: Plane, ticks: Ticks) -> Line | None:
     run = _between_alike(_even(ticks))
     while len(run) >= _LEAST_TICKS:
         comb = _comb(plane, run)
-        if comb is not None:
+        if comb is not None or np.median(np.diff(run[:, 0])) < 8:
             return comb
         # A letter's stroke may stand as far beyond it as the next tick would.
         run = _between_alike(run[:-1])

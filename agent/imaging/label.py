@@ -270,16 +270,24 @@ def read_lengths(pictures: list[NDArray[np.uint8]], box: tuple[int, int, int, in
         The lengths of the first reading that states any, if no other states others.
     """
     views = [(pictures[0], 1.0), (pictures[-1], 0.7 if len(pictures) == 1 else 1.0)]
-    first: list[Length] = []
+    stated: list[tuple[NDArray[np.uint8], list[Length]]] = []
     for picture, zoom in views:
-        words = read_words(picture, box, zoom)
-        found = lengths_in(words.words) if words else []
-        if first and found and [length.um for length in found] != [ln.um for ln in first]:
+        found = _stated(picture, box, zoom)
+        stated += [(picture, found)] if found else []
+        if not stated and len(pictures) == 1:
             return []
-        first = first or found
-        if not first and len(pictures) == 1:
-            return []
-    return first
+    if len(stated) == 1:  # the other reading saw no length: a third has to
+        picture, _ = stated[0]
+        stated.append((picture, _stated(picture, box, 0.85)))
+    agreed = {tuple(length.um for length in lengths) for _, lengths in stated}
+    return stated[0][1] if len(agreed) == 1 else []
+
+
+def _stated(
+    picture: NDArray[np.uint8], box: tuple[int, int, int, int], zoom: float
+) -> list[Length]:
+    words = read_words(picture, box, zoom)
+    return lengths_in(words.words) if words else []
 
 
 def read_words(

@@ -427,8 +427,8 @@ def true_length(pixels: NDArray[np.uint8], line: Line) -> float:
         return line.line_px  # the point of an arrow has less ink than its shaft
     rows = pixels[y0:y1].astype(np.float32)
     ink = np.median(rows[:, x0:x1].reshape(-1, 3), axis=0)
-    left = _half_at(rows[:, max(0, x0 - 12) : x0 + 8][:, ::-1], ink)
-    right = _half_at(rows[:, x1 - 8 : x1 + 12], ink)
+    left = _end_at(rows[:, max(0, x0 - 12) : x0 + 8][:, ::-1], ink)
+    right = _end_at(rows[:, x1 - 8 : x1 + 12], ink)
     start = x0 if left is None else x0 + 8 - left
     end = x1 if right is None else x1 - 8 + right
     return float(end - start)
@@ -447,10 +447,25 @@ def _has_head(pixels: NDArray[np.uint8], core: Box, end: tuple[int, int]) -> boo
     return bool(max(head) >= max(tip, shaft) + 2)
 
 
-def _half_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> float | None:
-    """Say where rows that run out of a line lose half their ink, the longest row's way."""
+def _end_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> float | None:
+    """Say where rows that run out of a line end: where half its ink is gone, or another begins.
+
+    An outline, or a grain as light as the line, keeps the light and changes the colour.
+    """
     if rows.shape[1] < 16:
         return None
+    half = _half_at(rows, ink)
+    off = np.abs(rows - ink).max(axis=2)
+    drawn = off[:, :4].mean(axis=1) < 60
+    other = (off[drawn] > 90).mean(axis=0) > 0.5 if drawn.any() else np.zeros(1, bool)
+    begins = int(np.argmax(other))
+    if not 4 <= begins <= 12 or (half is not None and half <= begins + 0.6):
+        return half
+    return float(begins)
+
+
+def _half_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> float | None:
+    """Say where rows that run out of a line lose half their ink, the longest row's way."""
     paper = np.median(rows[:, -6:].reshape(-1, 3), axis=0)
     off = ink - paper
     if not off.any():
@@ -468,4 +483,4 @@ def _half_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> float | None:
             x = int(beyond[0])
             part = (row[x - 1] - 0.5) / (row[x - 1] - row[x])
             at.append(x if row[x] > 1 else x - 0.5 + float(part))
-    return max(at) if at and abs(max(at) - 8) <= 1.6 else None
+    return max(at) if at and abs(max(at) - 8) <= 3 else None

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 _MOST_READ = 6  # candidates whose surroundings are read, the best first …
+_LEADS = 1.0  # what the line that words were looked for around has before others there
 _MOST_DETECTED = 2  # … and those for which the detector of words is asked
 
 
@@ -217,12 +218,17 @@ def _read(pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None) -> li
         if any(_goes_on_beyond(bar, line) or _is_next_cell(bar, line) for line in ranked):
             continue
         same = [known for known in bars if _is_the_same(bar, known)]
-        if not same or bar.contrast > 1.1 * same[0].contrast:
+        if not same or _is_clearer(bar, same[0]):
             bars = [bar if known in same else known for known in bars] if same else [*bars, bar]
     if not bars:
         alone = [line for line in ranked[:1] if _is_bar_without_label(line, pixels)]
         bars = [FoundBar(line.box, None, true_length(pixels, line), "", None) for line in alone]
     return bars
+
+
+def _is_clearer(bar: FoundBar, known: FoundBar) -> bool:
+    """Say whether of two lines for one label this is the bar: not a part of the other."""
+    return bar.contrast > 1.1 * known.contrast and overlap(bar.line, known.line) < 0.5
 
 
 def _is_parted(bar: FoundBar, band: Box | None) -> bool:
@@ -356,6 +362,8 @@ def _paired(
     best: tuple[float, FoundBar] | None = None
     for length, place in lengths:
         x0, y0, x1, y1 = place
+        if lines and _is_too_short(lines[0], place) and _distance(lines[0], place) is not None:
+            continue  # texture was boxed with the words: which line is theirs cannot be said
         # Bold words cover more than half of their box; a box may reach beyond their paper.
         seen = (_rim(pixels, place, 0), pixels[y0:y1, x0:x1].reshape(-1, 3))
         papers = [np.median(colours, axis=0) for colours in seen]
@@ -363,6 +371,8 @@ def _paired(
             for colour in _inks(pixels, line):
                 costs = [_cost(pixels, line, colour, place, paper) for paper in papers]
                 cost = min((cost for cost in costs if cost is not None), default=None)
+                if cost is not None and line is lines[0]:
+                    cost -= _LEADS
                 if cost is not None and (best is None or cost < best[0]):
                     bar = FoundBar(
                         line=line.box,
@@ -376,12 +386,16 @@ def _paired(
     return None if best is None else best[1]
 
 
+def _is_too_short(line: Line, place: Box) -> bool:
+    return line.width < 0.32 * (place[2] - place[0])
+
+
 def _cost(
     pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box, paper: NDArray[Any]
 ) -> float | None:
     """Say how little a line looks like the one that a label belongs to; None: not at all."""
     cost = _distance(line, place)
-    if cost is None or line.width < 0.32 * (place[2] - place[0]):
+    if cost is None or _is_too_short(line, place):
         return None
     if _alike(colour, paper, 40) or _runs_on(pixels, line, colour):
         return None
