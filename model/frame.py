@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from torch.nn import functional
-from torchvision.transforms.v2 import functional as pictures
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -170,6 +169,8 @@ def _padded(
 
 def resampled(field: Field, size: tuple[int, int]) -> Field:
     """Bring a field to (rows, columns), smoothing where it shrinks; its scale is not rewritten."""
+    from torchvision.transforms.v2 import functional as pictures  # noqa: PLC0415 - over a second
+
     if field.valid.shape == size:
         return field
     pixels = torch.from_numpy(np.ascontiguousarray(field.pixels)).permute(2, 0, 1)  # (3, h, w)
@@ -214,6 +215,8 @@ def augmented(frame: Frame, rng: Generator, *, rotate: bool = True) -> Frame:
 def _turned(
     pixels: torch.Tensor, valid: torch.Tensor, degrees: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    from torchvision.transforms.v2 import functional as pictures  # noqa: PLC0415 - over a second
+
     height, width = pixels.shape[1:]
     angle = math.radians(abs(degrees))
     wider = width * math.cos(angle) + height * math.sin(angle) - width

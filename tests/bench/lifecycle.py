@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from small_lab import past, twin_of, write_labelled
 
 from agent import settings as settings_of
-from agent.retrain import bundle_named, every_bundle
+from agent.retrain import bundle_named, every_bundle, sweep
 from agent.service.lock import TeachLock
 from agent.service.place import clock
 from agent.service.workplace import CurrentBundle, open_store
@@ -168,8 +168,7 @@ def kill_retrain(place: Place, moments: int, dice: random.Random, tally: Tally) 
         said = place.faults(may_be={current})
         tally.faults += [f"retrain killed after {at_s:.1f} s: {one}" for one in said]
     place.agent("retrain")
-    hidden = [path.name for path in (place.data / "bundles").iterdir() if path.name[0] == "."]
-    tally.faults += [f"left over after the next start: {name}" for name in hidden]
+    tally.faults += [f"left over after the next start: {name}" for name in sweep(place.data)]
 
 
 def kill_promote(place: Place, moments: int, dice: random.Random, tally: Tally) -> None:
