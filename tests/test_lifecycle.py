@@ -168,7 +168,7 @@ def test_results_and_the_report_say_who_judged_in_place_of_a_damaged_bundle(
     assert any(second.name in one for one in outcome.problems)
     night = night_of(clock(), settings.night.at, settings.site.time_zone)
     reports = settings.store.folder / "reports"
-    lab_of = night_settings(settings, store)
+    lab_of = night_settings(settings, store, now=clock())
     written = write_report(
         store, Archive(settings.store.folder), reports, night, lab_of, now=clock()
     )
