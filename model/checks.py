@@ -289,12 +289,12 @@ def strangers(duel: Duel, rules: Rules) -> Check:
     found = {code: {"n": len(some), "strange": sum(some)} for code, some in sorted(told.items())}
     foreign = [
         f"{one['strange']} of {one['n']} new test micrographs labelled {code} are not comparable "
-        "with the reference images: another material, or another preparation?"
+        "with the reference images (another material, or another preparation?)"
         for code, one in found.items()
         if one["strange"] >= FEWEST_STRANGERS and one["strange"] > MOST_STRANGERS * one["n"]
     ]
     said = "the new test micrographs look like the reference images"
-    return Check("strangers", not foreign, " ".join(foreign) or said, found)
+    return Check("strangers", not foreign, "; ".join(foreign) or said, found)
 
 
 def corrected(duel: Duel, rules: Rules) -> Check:

@@ -97,7 +97,7 @@ def _sentence(duel: Duel, finding: Finding, checks: tuple[Check, ...]) -> str:
         f"{duel.candidate.correct} of {n} test micrographs right, {duel.current.bundle} "
         f"{duel.current.correct}"
     )
-    against = [check.sentence.rstrip(".") for check in checks if not check.passed]
+    against = [check.sentence for check in checks if not check.passed]
     return f"{said}: {'; '.join([counted, *against])}."
 
 

@@ -50,8 +50,8 @@ class Cleaned:
         return "; ".join(
             (
                 *(
-                    f"{n} labelled {code} are not comparable with the reference images: another "
-                    "material, or another preparation?"
+                    f"{n} labelled {code} are not comparable with the reference images (another "
+                    "material, or another preparation?)"
                     for code, n in sorted(strange.items())
                 ),
                 *(f"{counted[kind]} {told}" for kind, told in _TOLD.items() if counted[kind]),

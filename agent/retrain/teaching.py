@@ -172,7 +172,7 @@ def _too_few(new: int, min_new: int, manifest: Manifest, clean: Cleaned | None =
 
 def _with_doubts(sentence: str, clean: Cleaned | None) -> str:
     said = clean.sentence() if clean else ""
-    return f"{sentence} In doubt, to be looked at again: {said.rstrip('.')}." if said else sentence
+    return f"{sentence} In doubt, to be looked at again: {said}." if said else sentence
 
 
 def _doubted(clean: Cleaned | None) -> dict[str, Any]:
