@@ -383,6 +383,23 @@ def test_what_is_decided_blind_says_nothing_of_the_answer(lab, ann):
     assert "Most similar known" not in page
 
 
+def test_a_doubted_label_is_decided_again_without_the_first_one_in_view(lab, ann):
+    public_id = lab.take("G7", reasons=("control_sample",))
+    first = Decision(kind="code", by="Meier the first", code="M9-10", blind=True)
+    label_id = lab.store.decide(public_id, first, at=DAY)
+    doubt = {"label_id": label_id, "sentence": "label", "by": "agent retrain", "at": DAY}
+    assert lab.store.doubt(public_id, **doubt)
+
+    page = ann.get(f"/review/{public_id}").text
+    ann.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:M8", blind="1"))
+
+    assert "Meier the first" not in page
+    assert "Micrographs that look like this one were given another code." in page
+    view = lab.store.micrograph(public_id)
+    assert (view.label.code, view.label.blind, view.doubt) == ("M8", True, "")
+    assert lab.store.queue() == []
+
+
 def test_known_micrographs_stand_beside_a_part_as_wide_as_theirs(lab, desk):
     known = lab.take("G8", name="known.tif")
     sha256 = lab.store.micrograph(known).sha256

@@ -501,9 +501,9 @@ def _review_page(
 
 
 def _unsaid(card: Card) -> Card:
-    """Leave out of a card whatever tells the model's answer: who decides blind must not be led."""
+    """Leave out of a card what model or people answered: who decides blind must not be led."""
     causes = tuple(replace(one, sentence="") if one.word in TELLING else one for one in card.causes)
-    return replace(card, causes=causes, nearest=())
+    return replace(card, causes=causes, nearest=(), decision=None)
 
 
 def _window_um(seen: Seen) -> float:
