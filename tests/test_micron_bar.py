@@ -122,3 +122,43 @@ def test_a_ruler_that_reaches_the_edge_of_the_image_is_no_crash():
     pixels[440:460, 561:640:16] = 255
 
     assert all(bar.um is None for bar in find_graphics(pixels).bars)
+
+
+def _labelled(draw_line):
+    """Put a white box into steel, a line into that, and "20 µm" under it in red."""
+    pixels = _steel(3)
+    pixels[390:460, 400:580] = 255
+    draw_line(pixels)
+    return _written(pixels, "20 µm", (490, 435), (200, 0, 0))
+
+
+def test_cells_full_and_empty_by_turns_are_one_bar():
+    def chequered(pixels):
+        pixels[405:414, 420:560] = (200, 0, 0)
+        for left in (455, 525):
+            pixels[406:413, left + 1 : left + 34] = 255
+
+    [found] = find_graphics(_labelled(chequered)).bars
+
+    assert found.line_px == pytest.approx(140, abs=1)
+    assert found.um == pytest.approx(20.0)
+
+
+def test_an_outline_does_not_lengthen_a_bar():
+    def outlined(pixels):
+        pixels[403:412, 419:481] = 0
+        pixels[404:411, 420:480] = (200, 0, 0)
+
+    [found] = find_graphics(_labelled(outlined)).bars
+
+    assert found.line_px == pytest.approx(60, abs=1)
+
+
+def test_steel_as_pale_as_the_paper_hides_no_band():
+    noise = np.random.default_rng(0).normal(246, 4, (480, 640, 1))
+    pixels = np.repeat(np.clip(noise, 0, 255).astype(np.uint8), 3, axis=2)
+    pixels[420:460] = 255
+    for x in range(30, 500, 60):
+        cv2.putText(pixels, "EHT 5", (x, 445), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1)
+
+    assert find_graphics(pixels).band == (0, 420, 640, 460)

@@ -150,15 +150,16 @@ def _measured(plane: Plane, box: Box, number: int) -> Line | None:
         return None
     level, exact = tone
     x0, y0, x1, y1 = box
-    ends = _ends(plane, box, level, 0.1) if exact else None
-    if ends is None or not _are_hard(plane, ends, (y0 + y1) // 2, level - contrast):
-        ends = _ends(plane, box, level, 0.45 if number == COLOUR_PLANE else 0.4)
+    least = level - 0.55 * contrast
+    filled = _share(plane[(y0 + y1) // 2, x0:x1] >= least)
+    rim = box if filled > 0.8 else (x0, y0, x1, y0 + 2)  # an outlined cell is empty in its middle
+    ends = _ends(plane, rim, level, 0.1) if exact else None
+    if ends is None or not _are_hard(plane, ends, (rim[1] + rim[3]) // 2, level - contrast):
+        ends = _ends(plane, rim, level, 0.45 if number == COLOUR_PLANE else 0.4)
     if ends is None:
         return None
     crisp = _crisp(plane, box, level - 0.6 * contrast)
     box = (ends[0], y0, ends[1], y1)
-    least = level - 0.55 * contrast
-    filled = _share(plane[(y0 + y1) // 2, x0:x1] >= least)
     checker = _outlined(plane, box, least) if filled > 0.8 else _chequered(plane, box, least)
     if checker is not None:
         length = float(checker[2] - checker[0])
