@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PAGE_BYTES = 5_000_000
+PAGE_BYTES = 4_700_000
 """What the pictures of one page may weigh; everything else of a page is some hundred kB."""
 CARDS_PER_PAGE = 100
 ROWS_PER_PAGE = 500

@@ -321,10 +321,9 @@ def _item(
 
 def _queue_page(desk: Desk, request: Request) -> QueuePage:
     narrowed, who = _narrowed(request), memory.name_of(request)
-    held = _held(desk, who)
+    held, queue = _held(desk, who), _queue(desk, narrowed, who)
     items = [
-        _item(view, desk, _href(view.id, narrowed), held_by=held.get(view.id, ""))
-        for view in _queue(desk, narrowed, who)
+        _item(view, desk, _href(view.id, narrowed), held_by=held.get(view.id, "")) for view in queue
     ]
     waiting = desk.store.queue_length()
     more = _("The {n} weightiest are shown.").format(n=len(items))
@@ -334,7 +333,9 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         items=tuple(items),
         left_out=more if len(items) >= QUEUE_SHOWN else "",
         progress=Progress(memory.count_of(request), waiting),
-        filters=tuple(_filters(desk, narrowed)) if waiting else (),
+        filters=tuple(_filters(narrowed, _queue(desk, {}, who) if narrowed else queue))
+        if waiting
+        else (),
         notice=_notice(desk, request),
         control=_control(*desk.store.blind_tally()),
     )
@@ -355,9 +356,8 @@ def _control(n: int, same: int) -> str:
     return (said if more else known).format(same=same, n=n, more=more)
 
 
-def _filters(desk: Desk, narrowed: Mapping[str, str]) -> Iterator[Filter]:
+def _filters(narrowed: Mapping[str, str], waiting: Sequence[MicrographView]) -> Iterator[Filter]:
     yield Filter(_("All"), "/review", not narrowed)
-    waiting = desk.store.queue(limit=QUEUE_SHOWN)
     present = {reason for view in waiting for reason in view.reasons}
     for word in (word for word in reports.REASONS if word in present):
         yield Filter(

@@ -46,8 +46,8 @@ KNOWN = 100_000
 LIMIT_MS = 50
 
 
-def fill(store: Store, rows: int) -> None:
-    """Write `rows` finished micrographs and `QUEUED` files that wait."""
+def fill(store: Store, rows: int, *, waits: str = "i % 50 = 0") -> None:
+    """Write `rows` finished micrographs, some of which wait for a person, and `QUEUED` files."""
     facts = dict(finding().crop_facts)
     facts["specimen_area"] = {"polygon": [[n, n] for n in range(40)]}
     answer = dict.fromkeys(("B7", "B8", "B9-10", "G7", "G8", "G9-10", "M8", "M9-10"), 0.0123456)
@@ -64,7 +64,7 @@ def fill(store: Store, rows: int) -> None:
             "INSERT INTO source (id, site_id, name, folder, mode, online, found_by_scan, "
             f"found_by_event, facts) VALUES (1, 1, 'LOM-07', '/mnt/lom07', '', {_true(sqlite)}, 0, 0, '{{}}')"
         ))  # fmt: skip
-        for statement in _statements(rows, sqlite=sqlite):
+        for statement in _statements(rows, waits, sqlite=sqlite):
             _run(session, statement, told)
     with store._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         # As the database does by itself while rows come in over the years.
@@ -82,7 +82,7 @@ def _true(sqlite: bool) -> str:
     return "1" if sqlite else "true"
 
 
-def _statements(rows: int, *, sqlite: bool) -> Iterator[str]:
+def _statements(rows: int, waits: str, *, sqlite: bool) -> Iterator[str]:
     true = _true(sqlite)
     numbers = (
         f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
@@ -106,7 +106,6 @@ def _statements(rows: int, *, sqlite: bool) -> Iterator[str]:
         else "lpad(to_hex((i * 2654435761) % 4294967296), 8, '0') || lpad(to_hex(i), 8, '0')"
     )
     name = "'o' || (i / 30) || '/' || i || '.tif'"
-    waits = "i % 50 = 0"
     yield (
         "INSERT INTO content (site_id, source_id, sha256, size_bytes, state, lane, origin, attempts, "
         f"claims, interrupted, first_seen_at, done_at, process_data) {_head(numbers)}"
