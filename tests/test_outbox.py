@@ -238,7 +238,7 @@ def test_an_errand_that_crashes_is_said_and_done_again():
 
     thread = Rounds("outbox", errand, every_s=0, problems=problems)
     thread.start()
-    thread.join(10)
+    thread.join(60)
 
     assert len(done) == 2
     assert problems.all() == []

@@ -14,6 +14,7 @@ from agent import settings as settings_of
 from agent.archive import Archive
 from agent.errors import BadSettings, BadStore, WrongUse
 from agent.service import Agent, run_once, status_of
+from agent.service.errands import send_notices
 from agent.service.lock import RunLock
 from agent.service.place import agent_name
 from agent.service.problems import Problems
@@ -351,6 +352,7 @@ def test_somebody_is_told_that_a_report_is_there(lab, listener):
         archive = Archive(settings.store.folder)
 
         Nights(settings, store, archive, now=lambda: woke, problems=Problems()).catch_up()
+        send_notices(settings, store, now=woke)
 
     assert [one["title"].endswith("night of 2026-11-23") for one in heard] == [True]
     assert "2026-11-23.html" in heard[0]["message"]
