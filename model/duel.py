@@ -1,8 +1,8 @@
 """Ask two bundles about the same images, in turns.
 
 In:  two `Classifier`s, images that neither learned from. Out: steps, the last with a `Duel`. Next:
-`checks` and `comparison`. Both are shown the same few images, one after the other, so that a PC
-that is busy meanwhile is as slow for the one as for the other.
+`checks` and `comparison`. Both are shown the same few images, one after the other, and a processor
+is asked for its own time, so that a PC that is busy meanwhile slows down neither.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def duelling(
     candidate: Classifier,
     matter: Matter,
     *,
-    clock_s: Callable[[], float] = time.perf_counter,
+    clock_s: Callable[[], float] | None = None,
 ) -> Iterator[Step[Duel]]:
     """Show both the same images.
 
@@ -96,13 +96,15 @@ def duelling(
         current: The bundle at work.
         candidate: The one that would replace it.
         matter: What they are asked about.
-        clock_s: Any clock, in seconds.
+        clock_s: Any clock, in seconds; None: of the processor, or on the wall beside a GPU.
 
     Yields:
         A step per few images, the last with the `Duel`.
     """
     tested = frozenset(key for keys in current.manifest.split.values() for key in keys)
     total = sum(map(len, (matter.examples, matter.corrected, *matter.strange.values())))
+    on_cpu = candidate.engine.device.startswith("cpu")
+    clock_s = clock_s or (time.process_time if on_cpu else time.perf_counter)
     both, done = _Both(current, candidate, clock_s), 0
     pairs: list[Pair] = []
     for example, one, other in both.asked((*matter.examples, *matter.corrected)):
