@@ -152,6 +152,7 @@ def test_every_check_of_the_gate_stands_in_the_candidates_record_with_its_number
     assert lab.agent("models", "why", outcome.current) == 2
 
 
+@pytest.mark.slow
 def test_a_candidate_too_leaves_a_record_of_how_it_was_taught(
     taught_lab, tmp_path, monkeypatch, capsys
 ):

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -16,10 +15,11 @@ import pytest
 from small_lab import Lab
 from test_retrain import import_more
 from test_service import until
+from works import dies, never_ends, quickly, says_no, says_who_it_is
 
 from agent import settings as settings_of
-from agent.errors import BadSettings, WrongUse
-from agent.retrain import Gate, Outcome, Step, every_bundle, sweep
+from agent.errors import BadSettings
+from agent.retrain import Step, every_bundle, sweep
 from agent.service.candidates import (
     Candidates,
     has_enough_new,
@@ -35,7 +35,6 @@ from agent.service.problems import Problems
 from agent.service.retraining import NoRoom, learning, refuse_without_room
 from agent.service.workplace import open_store
 from agent.store import Job
-from model import Finding
 
 
 @pytest.fixture
@@ -56,36 +55,6 @@ def settings(lab):
 def store(settings):
     with open_store(settings) as store:
         yield store
-
-
-# --- works of a child ---------------------------------------------------------------------------
-
-OUTCOME = Outcome(Gate.NOT_RECOMMENDED, Finding.WORSE, "Worse.", "", "b", {"new_labels": 1})
-
-
-def says_who_it_is(_settings):
-    yield os.getpid(), psutil.Process().nice()
-
-
-def says_no(_settings):
-    yield Step("subtype", 1, 9)
-    raise WrongUse("there is nothing to learn from.")
-
-
-def dies(_settings):
-    yield Step("subtype", 1, 9)
-    os.kill(os.getpid(), 9)
-
-
-def never_ends(_settings):
-    yield Step("subtype", 3, 12, "epoch 3")
-    while True:
-        time.sleep(0.05)
-
-
-def quickly(_settings):
-    yield Step("subtype", 1, 1)
-    yield OUTCOME
 
 
 # --- a child ------------------------------------------------------------------------------------
@@ -194,6 +163,7 @@ def test_without_room_nothing_is_begun(settings, disk, memory, what):
         refuse_without_room(bundle, disk_free=lambda _: disk, memory_free=lambda: memory)
 
 
+@pytest.mark.slow
 def test_a_shell_that_is_killed_takes_its_child_with_it(lab, settings, store):
     import_more(lab)
     command = [sys.executable, "-m", "agent", "--config", str(lab.folder / "agent.toml"), "retrain"]
@@ -293,6 +263,7 @@ def test_one_that_failed_is_not_tried_again_within_the_day():
     assert not is_too_soon(job(), SUNDAY + timedelta(hours=3))
 
 
+@pytest.mark.slow
 def test_the_running_agent_teaches_a_candidate_by_itself_and_promotes_nothing(lab, settings, store):
     import_more(lab)
     retrain = settings.retrain.model_copy(

@@ -1,0 +1,37 @@
+"""Works for a child process: it imports them, and so they stand in a module that it finds."""
+
+import os
+import time
+
+import psutil
+
+from agent.errors import WrongUse
+from agent.retrain import Gate, Outcome, Step
+from model import Finding
+
+OUTCOME = Outcome(Gate.NOT_RECOMMENDED, Finding.WORSE, "Worse.", "", "b", {"new_labels": 1})
+
+
+def says_who_it_is(_settings):
+    yield os.getpid(), psutil.Process().nice()
+
+
+def says_no(_settings):
+    yield Step("subtype", 1, 9)
+    raise WrongUse("there is nothing to learn from.")
+
+
+def dies(_settings):
+    yield Step("subtype", 1, 9)
+    os.kill(os.getpid(), 9)
+
+
+def never_ends(_settings):
+    yield Step("subtype", 3, 12, "epoch 3")
+    while True:
+        time.sleep(0.05)
+
+
+def quickly(_settings):
+    yield Step("subtype", 1, 1)
+    yield OUTCOME
