@@ -78,6 +78,18 @@ def taught_lab(tmp_path_factory) -> Lab:
     return lab
 
 
+def copy_of(lab: Lab, folder: Path) -> Lab:
+    """Copy a lab as it lies on the disk; nothing in it knows where it lay."""
+    shutil.copytree(lab.folder, folder)
+    return Lab(folder, lab.labelled)
+
+
+@pytest.fixture
+def own_lab(taught_lab, tmp_path) -> Lab:
+    """A copy of the taught lab, free to be changed."""
+    return copy_of(taught_lab, tmp_path / "lab")
+
+
 def twin_of(bundle: Path, note: str = "a twin") -> Path:
     """Write a second whole bundle beside one: the same answers under another name."""
     document = json.loads((bundle / "bundle.json").read_bytes())

@@ -3,10 +3,9 @@
 import html
 import json
 import re
-import shutil
 
 import pytest
-from small_lab import Lab, twin_of
+from small_lab import twin_of
 
 from agent.retrain import bundle_named, every_bundle, keep_card
 from agent.store import Store, store_url
@@ -14,10 +13,8 @@ from model import read_manifest, verify_bundle
 
 
 @pytest.fixture
-def lab(taught_lab, tmp_path):
-    """A copy of the taught lab, free to be changed."""
-    shutil.copytree(taught_lab.folder, tmp_path / "lab")
-    return Lab(tmp_path / "lab")
+def lab(own_lab):
+    return own_lab
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import zlib
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +10,6 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from lab import DAY, Lab
-from small_lab import Lab as SmallLab
 from small_lab import past, write_labelled
 
 from agent.retrain import Cleaned, collect, send_back
@@ -266,18 +264,16 @@ def test_what_is_doubted_is_said_with_the_reason(lab):
 
 @pytest.mark.slow
 def test_a_foreign_material_under_a_known_code_is_refused_and_waits_for_a_second_look(
-    taught_lab, tmp_path, monkeypatch, capsys
+    own_lab, monkeypatch, capsys
 ):
-    shutil.copytree(taught_lab.folder, tmp_path / "lab")
-    lab = SmallLab(tmp_path / "lab")
     steel = past(5, first_order=5000, seed=11, codes=("G9-10",))
     foreign = [replace(one, strange="cast_iron") for one in steel]
-    manifest = write_labelled(foreign, lab.folder / "more")
+    manifest = write_labelled(foreign, own_lab.folder / "more")
     monkeypatch.setenv("AGENT_RETRAIN__MIN_NEW_LABELS", "5")
-    lab.agent("import", lab.folder / "more", "--manifest", manifest)
+    own_lab.agent("import", own_lab.folder / "more", "--manifest", manifest)
     capsys.readouterr()
 
-    code = lab.agent("retrain", "--json")
+    code = own_lab.agent("retrain", "--json")
 
     said = json.loads(capsys.readouterr().out)
     assert code == 3
@@ -285,6 +281,6 @@ def test_a_foreign_material_under_a_known_code_is_refused_and_waits_for_a_second
     assert "labelled G9-10 are not comparable with the reference images" in said["sentence"]
     doubted = {one["key"] for one in said["numbers"]["doubted"]}
     assert len(doubted) >= 6
-    lab.agent("review", "list", "--reason", "doubted_label", "--json")
+    own_lab.agent("review", "list", "--reason", "doubted_label", "--json")
     waiting = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {one["sha256"] for one in waiting} == doubted

@@ -1,14 +1,13 @@
 """Who signs for a bundle has seen which orders it would judge otherwise; two people may have to."""
 
 import json
-import shutil
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import lab as pages_lab
 import pytest
-from small_lab import Lab, twin_of
+from small_lab import twin_of
 from test_ordering import AT, BUNDLE, Desk
 
 from agent.archive import Archive
@@ -221,12 +220,10 @@ def test_a_signature_has_a_name_and_a_reason(by, reason):
 
 
 @pytest.fixture
-def small(taught_lab, tmp_path):
+def small(own_lab):
     """A copy of the taught lab, and a second bundle that is no one's yet."""
-    shutil.copytree(taught_lab.folder, tmp_path / "lab")
-    copy = Lab(tmp_path / "lab")
-    (first,) = every_bundle(copy.folder / "data")
-    return copy, twin_of(first).name
+    (first,) = every_bundle(own_lab.folder / "data")
+    return own_lab, twin_of(first).name
 
 
 def test_a_promotion_says_what_would_change_and_keeps_what_was_shown(small, capsys):

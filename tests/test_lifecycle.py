@@ -2,12 +2,11 @@
 
 import json
 import os
-import shutil
 import time
 
 import pytest
 from bench.lifecycle import run
-from small_lab import Lab, past, twin_of
+from small_lab import past, twin_of
 
 from agent import settings as settings_of
 from agent.archive import Archive
@@ -24,10 +23,8 @@ BY = ("--by", "E. Meier", "--reason")
 
 
 @pytest.fixture
-def lab(taught_lab, tmp_path):
-    """A copy of the taught lab, free to be changed."""
-    shutil.copytree(taught_lab.folder, tmp_path / "lab")
-    return Lab(tmp_path / "lab")
+def lab(own_lab):
+    return own_lab
 
 
 @pytest.fixture

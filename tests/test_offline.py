@@ -55,11 +55,10 @@ def test_whoever_wants_out_is_counted():
 
 
 @pytest.fixture
-def lab(taught_lab, tmp_path):
+def lab(own_lab):
     """A lab that was taught, as it lies on the disk, with a micrograph to take."""
-    shutil.copytree(taught_lab.folder, tmp_path / "lab")
-    (tmp_path / "lab" / "export" / "1234_01_01_500x.png").write_bytes(picture(3))
-    return tmp_path / "lab"
+    (own_lab.folder / "export" / "1234_01_01_500x.png").write_bytes(picture(3))
+    return own_lab.folder
 
 
 def agent(lab, *words):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from lab import DAY, Lab
-from small_lab import Lab as SmallLab
 
 from agent.retrain.pseudo import Audit, pool_of, stays, within_quotas
 from agent.store import Decision
@@ -101,14 +99,10 @@ def test_an_answer_that_changes_when_the_field_is_turned_is_no_answer():
     assert not stays(shown, "G8", by_corner, lambda subtype, size: subtype + size)
 
 
-def test_without_an_audit_nothing_is_taught_and_the_sentence_says_what_is_missing(
-    taught_lab, tmp_path, capsys
-):
-    shutil.copytree(taught_lab.folder, tmp_path / "lab")
-    lab = SmallLab(tmp_path / "lab")
+def test_without_an_audit_nothing_is_taught_and_the_sentence_says_what_is_missing(own_lab, capsys):
     capsys.readouterr()
 
-    code = lab.agent("retrain", "--pseudo-labels", "--json")
+    code = own_lab.agent("retrain", "--pseudo-labels", "--json")
 
     said = json.loads(capsys.readouterr().out)
     assert code == 3

@@ -1,10 +1,9 @@
 """A candidate learns from what people said; a gate says why or why not; only a person promotes."""
 
 import json
-import shutil
 
 import pytest
-from small_lab import Lab, past, write_labelled
+from small_lab import copy_of, past, write_labelled
 
 from agent.archive import Archive
 from agent.retrain import Gate, bundle_named, bundles_in, collect, every_bundle, plan_of, retrain
@@ -13,12 +12,8 @@ from model import read_manifest
 
 
 @pytest.fixture
-def lab(taught_lab, tmp_path):
-    """A copy of the taught lab, free to be changed."""
-    shutil.copytree(taught_lab.folder, tmp_path / "lab")
-    copy = Lab(tmp_path / "lab")
-    copy.labelled = taught_lab.labelled
-    return copy
+def lab(own_lab):
+    return own_lab
 
 
 @pytest.fixture
@@ -54,12 +49,11 @@ def learn(store, data, *, min_new):
 @pytest.fixture(scope="module")
 def learned(taught_lab, tmp_path_factory):
     """The taught lab after 18 new labels and a retraining; the outcome with it."""
-    folder = tmp_path_factory.mktemp("learned") / "lab"
-    shutil.copytree(taught_lab.folder, folder)
-    lab = Lab(folder)
+    lab = copy_of(taught_lab, tmp_path_factory.mktemp("learned") / "lab")
+    data = lab.folder / "data"
     import_more(lab)
-    with Store.open(store_url(folder / "data"), site="Small lab", agent="test") as store:
-        *_, outcome = learn(store, folder / "data", min_new=5)
+    with Store.open(store_url(data), site="Small lab", agent="test") as store:
+        *_, outcome = learn(store, data, min_new=5)
     return lab, outcome
 
 
@@ -153,11 +147,7 @@ def test_every_check_of_the_gate_stands_in_the_candidates_record_with_its_number
 
 
 @pytest.mark.slow
-def test_a_candidate_too_leaves_a_record_of_how_it_was_taught(
-    taught_lab, tmp_path, monkeypatch, capsys
-):
-    shutil.copytree(taught_lab.folder, tmp_path / "lab")
-    lab = Lab(tmp_path / "lab")
+def test_a_candidate_too_leaves_a_record_of_how_it_was_taught(lab, monkeypatch, capsys):
     import_more(lab)
     monkeypatch.setenv("AGENT_RETRAIN__MIN_NEW_LABELS", "5")
     capsys.readouterr()

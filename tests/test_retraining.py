@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -12,7 +11,6 @@ from functools import partial
 
 import psutil
 import pytest
-from small_lab import Lab
 from test_retrain import import_more
 from test_service import until
 from works import dies, never_ends, quickly, says_no, says_who_it_is
@@ -38,12 +36,8 @@ from agent.store import Job
 
 
 @pytest.fixture
-def lab(taught_lab, tmp_path):
-    """A copy of the taught lab, free to be changed."""
-    shutil.copytree(taught_lab.folder, tmp_path / "lab")
-    copy = Lab(tmp_path / "lab")
-    copy.labelled = taught_lab.labelled
-    return copy
+def lab(own_lab):
+    return own_lab
 
 
 @pytest.fixture

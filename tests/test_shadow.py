@@ -1,14 +1,13 @@
 """A candidate is tried beside the bundle at work, and people see what it would say otherwise."""
 
 import json
-import shutil
 from dataclasses import replace
 from datetime import timedelta
 
 import lab as pages_lab
 import pytest
 from lab import DAY, SETTINGS
-from small_lab import Lab, past, twin_of
+from small_lab import past, twin_of
 
 from agent import settings as settings_of
 from agent.demo.microscope import encoded
@@ -147,18 +146,18 @@ def test_what_came_since_and_has_no_answer_is_news(lab):
 
 
 @pytest.fixture
-def small(taught_lab, tmp_path):
+def small(own_lab):
     """A taught lab with two micrographs of its microscope, and a twin of its bundle."""
-    shutil.copytree(taught_lab.folder, tmp_path / "lab")
-    copy = Lab(tmp_path / "lab")
     for one in past(1, first_order=5000, seed=3, codes=("G7",)):
         drawn = one.drawn((280, 210), border=False)
-        (copy.folder / "export" / one.name).write_bytes(encoded(drawn, one.name.rpartition(".")[2]))
-    settings = settings_of.read(copy.folder / "agent.toml", {})
+        (own_lab.folder / "export" / one.name).write_bytes(
+            encoded(drawn, one.name.rpartition(".")[2])
+        )
+    settings = settings_of.read(own_lab.folder / "agent.toml", {})
     (first,) = every_bundle(settings.store.folder)
     with open_store(settings) as store:
         run_once(settings, store)
-        yield copy, settings, store, twin_of(first).name
+        yield own_lab, settings, store, twin_of(first).name
 
 
 def test_a_shadow_stands_beside_what_counts_and_is_asked_once(small, capsys):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
-from small_lab import PIXELS, Lab, encoded, past
+from small_lab import PIXELS, encoded, past
 
 from model import curve_of, default_taxonomy, diverse
 from model.curve import Curve
@@ -83,21 +82,17 @@ def test_of_a_few_specimens_nobody_draws_a_curve():
     assert curve_of(embeddings, codes, groups, STANDARD) is None
 
 
-def test_the_shell_suggests_what_waits_without_saying_what_the_model_thinks(
-    taught_lab, tmp_path, capsys
-):
-    shutil.copytree(taught_lab.folder, tmp_path / "lab")
-    lab = Lab(tmp_path / "lab")
+def test_the_shell_suggests_what_waits_without_saying_what_the_model_thinks(own_lab, capsys):
     for one in past(2, first_order=4000, seed=9):
         drawn = one.drawn(PIXELS, border=False)
         name = one.name.rpartition(".")[0]
-        (lab.folder / "export" / f"{name}.png").write_bytes(encoded(drawn, "png"))
-    with (lab.folder / "agent.toml").open("a", encoding="utf-8") as settings:
+        (own_lab.folder / "export" / f"{name}.png").write_bytes(encoded(drawn, "png"))
+    with (own_lab.folder / "agent.toml").open("a", encoding="utf-8") as settings:
         settings.write("\n[triage]\nmin_probability = 1.0\n")
-    assert lab.agent("run", "--once") == 0
+    assert own_lab.agent("run", "--once") == 0
     capsys.readouterr()
 
-    assert lab.agent("review", "suggest", "--n", "4", "--json") == 0
+    assert own_lab.agent("review", "suggest", "--n", "4", "--json") == 0
 
     said = json.loads(capsys.readouterr().out)
     assert len({one["id"] for one in said["micrographs"]}) == 4
