@@ -15,6 +15,7 @@ import pytest
 from agent import settings
 from agent.cli.checkup import examine
 from agent.cli.checkup_folders import examine_folders
+from agent.host.owner import leave_to_owner
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another account")
 
@@ -95,6 +96,23 @@ def test_what_root_makes_in_the_services_folder_is_left_to_the_service(lab, tmp_
 
     assert {"martensight.db", "reports/index.html"} <= made.keys()
     assert set(made.values()) == {nobody.pw_uid}
+
+
+@root
+def test_a_link_in_the_services_folder_leads_root_nowhere(tmp_path) -> None:
+    nobody, data, other = pwd.getpwnam("nobody"), tmp_path / "data", tmp_path / "other"
+    for folder in (data, other):
+        folder.mkdir()
+        (folder / "file").touch()
+    os.chown(data, nobody.pw_uid, nobody.pw_gid)
+    (data / "link").symlink_to(other / "file")
+    (data / "folder").symlink_to(other)
+
+    leave_to_owner([data, tmp_path / "not there"], since_s=0.0)
+
+    owners = {p.name: p.lstat().st_uid for p in data.iterdir()}
+    assert owners == dict.fromkeys(("file", "link", "folder"), nobody.pw_uid)
+    assert [other.stat().st_uid, (other / "file").stat().st_uid] == [0, 0]
 
 
 def test_a_share_whose_clock_is_ahead_is_told_by_how_much(lab, tmp_path) -> None:

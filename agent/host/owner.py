@@ -7,12 +7,13 @@ which may write its database only if root did not leave one of its own. POSIX al
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 ROOT = 0
@@ -31,11 +32,10 @@ def hand_over(folder: Path, name: str) -> Iterator[str]:
         raise WrongUse(f"{folder}: belongs to the system; name a folder inside it.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = [one for one in _below(folder) if os.lstat(one).st_uid != user.pw_uid]
-        _give(others, user.pw_uid, user.pw_gid)
+        given = _give(folder, user.pw_uid, user.pw_gid, of=lambda owner: owner != user.pw_uid)
     except OSError as error:
         raise WrongUse(f"{folder}: cannot be handed to {name} ({error.strerror}).") from error
-    if others:
+    if given:
         yield f"{folder} belongs to {name} now"
 
 
@@ -43,29 +43,40 @@ def leave_to_owner(folders: Iterable[Path], *, since_s: float) -> None:
     """Give what root made in somebody else's folders to whom the folder belongs.
 
     Args:
-        folders: Where the agent writes.
+        folders: Where the agent writes; one that cannot be changed is left, `agent doctor` says it.
         since_s: When root began, seconds since the epoch; a folder in which nothing was made since
             then is not looked into, as an archive holds a million files.
     """
     if os.geteuid() != ROOT:
         return
     for folder in folders:
-        if not folder.is_dir():
+        with suppress(OSError):  # no such folder, or a share where root may do nothing
+            owner = folder.stat()
+            if owner.st_uid != ROOT:
+                _give(
+                    folder, owner.st_uid, owner.st_gid, of=lambda uid: uid == ROOT, since_s=since_s
+                )
+
+
+def _give(
+    folder: Path, user: int, group: int, *, of: Callable[[int], bool], since_s: float = 0.0
+) -> int:
+    """Give away a folder and what is in it, where its owner is such; say how much was given.
+
+    Names are resolved in the folder that was opened, so that whoever may write there cannot lead
+    root elsewhere by putting a link in the place of a folder meanwhile.
+    """
+    given = 0
+    for _, folders, files, opened in os.fwalk(folder):
+        status = os.fstat(opened)
+        if of(status.st_uid):
+            os.fchown(opened, user, group)
+            given += 1
+        if status.st_mtime < since_s:
             continue
-        owner = folder.stat()
-        if owner.st_uid != ROOT:
-            made = [one for one in _below(folder, since_s) if os.lstat(one).st_uid == ROOT]
-            _give(made, owner.st_uid, owner.st_gid)
-
-
-def _below(folder: Path, since_s: float = 0.0) -> Iterator[str]:
-    """Name a folder and what is in it, of folders that changed since then."""
-    yield str(folder)
-    for root, folders, files in os.walk(folder):
-        if os.lstat(root).st_mtime >= since_s:
-            yield from (os.path.join(root, name) for name in (*folders, *files))  # noqa: PTH118
-
-
-def _give(paths: Iterable[str], user: int, group: int) -> None:
-    for path in paths:
-        os.chown(path, user, group, follow_symlinks=False)
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):  # a part that was renamed, a file that was pruned
+                if of(os.stat(name, dir_fd=opened, follow_symlinks=False).st_uid):
+                    os.chown(name, user, group, dir_fd=opened, follow_symlinks=False)
+                    given += 1
+    return given

@@ -2,7 +2,7 @@
 
     python tests/bench/soak.py [--minutes 30] [--every-s 10] [--bundle BUNDLE] [--keep FOLDER]
 
-As the unit of `agent service install` starts it: MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=262144.
+glibc keeps its memory as the unit of `agent service install` tells it (deploy/martensight.service).
 
 A pretend microscope exports drawn micrographs; `agent run` takes them, and somebody looks at the
 page. Twice a minute the memory of all its processes, its open files and its threads are counted.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from agent.demo.drawing import draw
 
 PORT = 8795
 SAMPLE_S = 30.0
-UNIT = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144"}
+UNIT = Path(__file__).parents[2] / "deploy" / "martensight.service"
 CODES = ("G7", "G8", "G9-10", "B7", "B8", "B9-10", "M8", "M9-10")
 
 
@@ -61,6 +62,13 @@ def sampled(process: psutil.Process, began_s: float) -> Sample:
         threads=process.num_threads(),
         processes=len(family),
     )
+
+
+def memory_of_unit() -> dict[str, str]:
+    """Say what the unit tells glibc of memory."""
+    unit = UNIT.read_text(encoding="utf-8")
+    (told,) = re.findall(r"^Environment=(MALLOC_.*)$", unit, re.MULTILINE)
+    return dict(one.split("=") for one in told.split())
 
 
 def export(folder: Path, number: int) -> None:
@@ -109,7 +117,9 @@ def run(lab: Path, minutes: float, every_s: float, bundle: Path | None) -> bool:
         promoted = [*agent, "models", "promote", bundle.name, "--by", "bench", "--reason", "soak"]
         subprocess.run(promoted, check=True)
     with (lab / "log").open("wb") as log:
-        process = subprocess.Popen([*agent, "run"], stdout=log, stderr=log, env=os.environ | UNIT)
+        process = subprocess.Popen(
+            [*agent, "run"], stdout=log, stderr=log, env=os.environ | memory_of_unit()
+        )
     began_s, samples, exported = time.monotonic(), [], 0
     try:
         watched = psutil.Process(process.pid)
