@@ -8,33 +8,20 @@ import json
 import re
 
 import pytest
-from lab import Lab, minutes
-
-from agent.cli.app import main
+from lab import minutes
+from shell import Shell
 
 NAME = "MSA-1"
 TRUE = {"S1": "G8", "S2": "G7", "S3": "G9-10", "S4": "G7"}
 
 
-class Shell:
+class PlanningShell(Shell):
     """A lab with its command, and a plan of four specimens."""
 
     def __init__(self, folder, capsys) -> None:
-        self.lab, self.folder, self._capsys = Lab(folder / "data"), folder, capsys
-        (folder / "agent.toml").write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
+        super().__init__(folder, capsys)
         rows = "".join(f"{name},{code}\n" for name, code in TRUE.items())
         self.specimens = self.write("specimens.csv", "specimen,code\n" + rows)
-
-    def agent(self, *words) -> tuple[int, str]:
-        """Run a command; its exit code and everything it said come back."""
-        with pytest.raises(SystemExit) as ended:
-            main(["--config", str(self.folder / "agent.toml"), *map(str, words)])
-        said = self._capsys.readouterr()
-        return int(ended.value.code or 0), said.out + said.err
-
-    def write(self, name, text):
-        (self.folder / name).write_text(text, encoding="utf-8")
-        return self.folder / name
 
     def plan(self, *more) -> list[dict[str, str]]:
         """Make the plan; its runs as the CSV has them."""
@@ -58,7 +45,7 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path, capsys):
-    shell = Shell(tmp_path, capsys)
+    shell = PlanningShell(tmp_path, capsys)
     yield shell
     shell.lab.store.close()
 
@@ -84,12 +71,25 @@ def test_a_plan_is_a_sheet_and_a_csv_without_the_true_codes(shell):
 
 
 def test_the_sheet_speaks_the_labs_language(shell):
-    text = '[site]\nname = "Plant 1"\n\n[report]\nlanguage = "de"\n'
-    (shell.folder / "agent.toml").write_text(text, encoding="utf-8")
+    shell.write("agent.toml", '[site]\nname = "Plant 1"\n\n[report]\nlanguage = "de"\n')
 
     shell.plan()
 
     assert "Präparation 2" in shell.report(f"{NAME}-plan.html")
+
+
+def test_a_second_site_of_one_data_folder_writes_among_its_own_reports(shell):
+    shell.plan()
+    shell.write("agent.toml", '[site]\nname = "Plant 2"\n')
+
+    code, said = shell.agent(
+        "msa", "plan", NAME, "--specimens", shell.specimens, "--operators", "Cem",
+        "--microscopes", "L3",
+    )  # fmt: skip
+
+    own = shell.lab.reports / "site-2" / "msa" / f"{NAME}-plan.html"
+    assert (code, "Cem" in own.read_text("utf-8")) == (0, True), said
+    assert "Ann" in shell.report(f"{NAME}-plan.html")
 
 
 def test_the_report_counts_misses_and_says_what_it_rests_on(shell):
@@ -131,10 +131,10 @@ def test_no_miss_on_two_specimens_shows_nothing_and_the_report_says_so(shell):
 
 
 def test_thresholds_are_settings_and_their_source_stands_in_the_report(shell):
-    text = (
-        '[site]\nname = "Plant 1"\n\n[msa]\nmiss_rate_max = 0.3\nsource = "our QM handbook 7.1"\n'
+    shell.write(
+        "agent.toml",
+        '[site]\nname = "Plant 1"\n\n[msa]\nmiss_rate_max = 0.3\nsource = "our QM handbook 7.1"\n',
     )
-    (shell.folder / "agent.toml").write_text(text, encoding="utf-8")
     play(shell, shell.plan())
 
     _, said = shell.agent("msa", "report", NAME, "--limit", "8 or finer", "--json")

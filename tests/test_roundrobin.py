@@ -5,41 +5,29 @@ from __future__ import annotations
 import json
 
 import pytest
-from lab import Lab, minutes
+from lab import minutes
+from shell import Shell
 
-from agent.cli.app import main
 from agent.roundrobin.campaign import order_of
 from agent.store import Decision
 
 CODES = ("G7", "G8", "B8", "M9-10", "G8", "B7")
 
 
-class Shell:
+class RatingShell(Shell):
     """A lab with six labelled micrographs, and its command."""
 
     def __init__(self, folder, capsys) -> None:
-        self.lab, self.folder, self._capsys = Lab(folder / "data"), folder, capsys
+        super().__init__(folder, capsys)
         self.ids = [self.lab.take("G8", at=minutes(n)) for n in range(len(CODES))]
         for public_id, code in zip(self.ids, CODES, strict=True):
             said = Decision("code", "Ann", code=code)
             self.lab.store.decide(public_id, said, at=minutes(30))
-        (folder / "agent.toml").write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
-
-    def agent(self, *words) -> tuple[int, str]:
-        """Run a command; its exit code and everything it said come back."""
-        with pytest.raises(SystemExit) as ended:
-            main(["--config", str(self.folder / "agent.toml"), *map(str, words)])
-        said = self._capsys.readouterr()
-        return int(ended.value.code or 0), said.out + said.err
-
-    def write(self, name, text):
-        (self.folder / name).write_text(text, encoding="utf-8")
-        return self.folder / name
 
 
 @pytest.fixture
 def shell(tmp_path, capsys):
-    shell = Shell(tmp_path, capsys)
+    shell = RatingShell(tmp_path, capsys)
     yield shell
     shell.lab.store.close()
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path  # noqa: TC003 - Typer reads it
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli.app import app, settings_of, store_of
+from agent.cli.learning import os_user
 from agent.cli.roundrobin import (
-    HIGHEST_SEED,
     By,
     Json,
+    Out,
+    Seed,
+    drawn_seed,
     limits_asked,
     now_utc,
+    page_among_reports,
     rows_with,
-    somebody,
 )
 from agent.cli.say import aside, print_json
 from agent.errors import WrongUse
@@ -24,7 +26,6 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.settings import Settings
 
 msa = typer.Typer(
     name="msa",
@@ -50,10 +51,8 @@ def plan(  # noqa: PLR0917 - each is an option of the command
     preparations: Annotated[
         int, typer.Option(min=1, help="How often each specimen is prepared.")
     ] = 2,
-    seed: Annotated[int | None, typer.Option(min=0, max=HIGHEST_SEED)] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="HTML", help="Where to; else among the reports.")
-    ] = None,
+    seed: Seed = None,
+    out: Out = None,
     by: By = "",
 ) -> None:
     """Write a plan in random order: a sheet to print, and a CSV; no true code is on either."""
@@ -65,8 +64,8 @@ def plan(  # noqa: PLR0917 - each is an option of the command
 
     checked_name(name)
     settings, at = settings_of(context), now_utc()
-    path = out or _place(settings, f"{name}-plan")
     with store_of(settings) as store, reports.speaking(settings.report.language):
+        path = out or page_among_reports(settings, store, FOLDER, f"{name}-plan")
         taxonomy = taxonomy_in_force(settings, store)
         codes = {
             row["specimen"]: taxonomy.code(*taxonomy.parse(row.get("code", "")))
@@ -81,10 +80,10 @@ def plan(  # noqa: PLR0917 - each is an option of the command
             path,
             images=images,
             preparations=preparations,
-            seed=secrets.randbelow(HIGHEST_SEED) if seed is None else seed,
+            seed=drawn_seed() if seed is None else seed,
             site=settings.site.name,
             generated=local_full(at, settings.site.time_zone),
-            by=by or somebody(),
+            by=by or os_user(),
             at=at,
         )
     aside.print(f"{n} runs of {len(codes)} specimens", markup=False)
@@ -103,9 +102,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
         list[str] | None,
         typer.Option(metavar="TEXT", help='As "8 or finer"; else all that the specimens allow.'),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="HTML", help="Where to; else among the reports.")
-    ] = None,
+    out: Out = None,
     as_json: Json = False,
     by: By = "",
 ) -> None:
@@ -116,8 +113,8 @@ def report(  # noqa: PLR0917 - each is an option of the command
     from agent.roundrobin.msa_paper import Thresholds  # noqa: PLC0415
 
     settings, at = settings_of(context), now_utc()
-    path = out or _place(settings, name)
     with store_of(settings) as store:
+        path = out or page_among_reports(settings, store, FOLDER, name)
         taxonomy = taxonomy_in_force(settings, store)
         if codes is None:
             gathered = analysis.gather_results(store, name)
@@ -144,17 +141,13 @@ def report(  # noqa: PLR0917 - each is an option of the command
             ),
             site=settings.site.name,
             generated=local_full(at, settings.site.time_zone),
-            by=by or somebody(),
+            by=by or os_user(),
             at=at,
         )
     if as_json:
         print_json(document)
     else:
         typer.echo(str(path))
-
-
-def _place(settings: Settings, name: str) -> Path:
-    return settings.store.folder / "reports" / FOLDER / f"{name}.html"
 
 
 def _names(text: str, option: str) -> Sequence[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from pathlib import Path  # noqa: TC003 - Typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli.app import app, settings_of, store_of
+from agent.cli.learning import os_user
 from agent.cli.say import aside, console, print_json, table
 from agent.errors import WrongUse
 
@@ -32,7 +33,8 @@ app.add_typer(roundrobin)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the campaign.")]
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this; for the trail.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-HIGHEST_SEED = 2**31 - 1
+Out = Annotated[Path | None, typer.Option(metavar="HTML", help="Where to; else among the reports.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=2**31 - 1)]
 
 
 @roundrobin.command()
@@ -73,7 +75,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
         bool,
         typer.Option("--include-taught", help="Choose also from what the model learned from."),
     ] = False,
-    seed: Annotated[int | None, typer.Option(min=0, max=HIGHEST_SEED)] = None,
+    seed: Seed = None,
     by: By = "",
 ) -> None:
     """Plan a campaign: which micrographs, and who rates them. Nobody can rate yet."""
@@ -82,7 +84,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
 
     checked_name(name)
     settings = settings_of(context)
-    drawn = secrets.randbelow(HIGHEST_SEED) if seed is None else seed
+    drawn = drawn_seed() if seed is None else seed
     with store_of(settings) as store:
         taxonomy = taxonomy_in_force(settings, store)
         if (micrographs is None) == (not stratified):
@@ -111,7 +113,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
             seed=drawn,
             merged=_merged(merge or ()),
             may_go_back=may_go_back,
-            by=by or somebody(),
+            by=by or os_user(),
             at=now_utc(),
         )
     referenced = sum(one.reference is not None for one in images)
@@ -140,16 +142,16 @@ def open_(  # noqa: PLR0917 - each is an option of the command
 ) -> None:
     """Open a campaign and print each rater's link, this once: only its hash is kept."""
     from agent.night import review_url  # noqa: PLC0415 - brings torch
-    from agent.roundrobin.campaign import Invited, invite, links  # noqa: PLC0415
+    from agent.roundrobin.campaign import Invited, campaign_named, invite, links  # noqa: PLC0415
 
     settings = settings_of(context)
-    who, address = by or somebody(), (at or review_url(settings)).rstrip("/")
+    who, address = by or os_user(), (at or review_url(settings)).rstrip("/")
     with store_of(settings) as store:
-        campaign = _campaign(store, name)
+        campaign = campaign_named(store, name)
         wanted = [one for one in campaign.raters if not one.account]
         if rater:
             made = invite(store, campaign, Invited(rater, team=team), by=who, at=now_utc())
-            campaign = _campaign(store, name)
+            campaign = campaign_named(store, name)
             wanted = [one for one in campaign.raters if one.pseudonym == made]
         elif again:
             wanted = [one for one in campaign.raters if one.pseudonym == again]
@@ -172,8 +174,8 @@ def close(context: typer.Context, name: Name, by: By = "") -> None:
     from agent.roundrobin import campaign as campaigns  # noqa: PLC0415 - brings numpy
 
     with store_of(settings_of(context)) as store:
-        disputed = campaigns.close(store, name, by=by or somebody(), at=now_utc())
-        campaign = _campaign(store, name)
+        disputed = campaigns.close(store, name, by=by or os_user(), at=now_utc())
+        campaign = campaigns.campaign_named(store, name)
     whole = len(campaign.images) * len(campaign.raters)
     console.print(
         f"{name} is closed: {campaign.given} of {whole} ratings; {len(disputed)} micrographs are "
@@ -192,9 +194,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
     names: Annotated[
         bool, typer.Option("--names", help="Raters by name; the page goes to --out.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="HTML", help="Where to; else among the reports.")
-    ] = None,
+    out: Out = None,
     as_json: Json = False,
     by: By = "",
 ) -> None:
@@ -206,7 +206,6 @@ def report(  # noqa: PLR0917 - each is an option of the command
     settings, now = settings_of(context), now_utc()
     if (raters or names) and out is None:
         raise WrongUse("--raters and --names write a page of their own: say where with --out HTML.")
-    path = out or settings.store.folder / "reports" / reporting.FOLDER / f"{name}.html"
     wanted = reporting.Wanted(
         site=settings.site.name,
         generated=local_full(now, settings.site.time_zone),
@@ -214,6 +213,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
         names=names,
     )
     with store_of(settings) as store:
+        path = out or page_among_reports(settings, store, reporting.FOLDER, name)
         document = reporting.write(
             store,
             Archive(settings.store.folder),
@@ -221,7 +221,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
             path,
             wanted,
             learned=lambda bundles: learned_by(settings, bundles),
-            by=by or somebody(),
+            by=by or os_user(),
             at=now,
         )
     if as_json:
@@ -388,18 +388,16 @@ def _merged(said: Sequence[str]) -> dict[str, str]:
     return {first.strip(): second.strip() for first, _, second in pairs}
 
 
-def _campaign(store: Store, name: str) -> Campaign:
-    campaign = store.campaigns.find(name)
-    if campaign is None:
-        raise WrongUse(f"there is no campaign {name!r}; agent roundrobin list shows all.")
-    return campaign
+def page_among_reports(settings: Settings, store: Store, folder: str, name: str) -> Path:
+    """Say where a page lies in a folder of this site's reports."""
+    from agent.night import reports_folder  # noqa: PLC0415
+
+    return reports_folder(settings.store.folder, store) / folder / f"{name}.html"
 
 
-def somebody() -> str:
-    """Say who acts where nobody is named."""
-    from agent.cli.learning import os_user  # noqa: PLC0415
-
-    return os_user()
+def drawn_seed() -> int:
+    """Draw a seed where none is given; it is said and kept, so that a draw can be repeated."""
+    return secrets.randbelow(2**31 - 1)
 
 
 def now_utc() -> datetime:

@@ -103,6 +103,14 @@ def set_up(
     )
 
 
+def campaign_named(store: Store, name: str) -> Campaign:
+    """Find a campaign by its name. Raises `WrongUse`."""
+    campaign = store.campaigns.find(name)
+    if campaign is None:
+        raise WrongUse(f"there is no campaign {name!r}; agent roundrobin list shows all.")
+    return campaign
+
+
 def invite(store: Store, campaign: Campaign, one: Invited, *, by: str, at: datetime) -> str:
     """Invite one more rater; the pseudonym comes back. Raises `WrongUse`."""
     if one.account and any(other.account == one.account for other in campaign.raters):
@@ -127,9 +135,7 @@ def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
         WrongUse: No such campaign, or it is not open.
     """
     store.campaigns.close(name, by=by, at=at)
-    campaign = store.campaigns.find(name)
-    if campaign is None:
-        raise WrongUse(f"there is no campaign {name!r}.")
+    campaign = campaign_named(store, name)
     found = image_results(panel_of(campaign, store.campaigns.ratings(name)))
     ids = {image.number: image.micrograph for image in campaign.images}
     disputed = [ids[one.number] for one in found if one.is_disputed]

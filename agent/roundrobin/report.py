@@ -15,7 +15,7 @@ import reports
 from agent import sheet
 from agent.archive import write_whole
 from agent.errors import WrongUse
-from agent.roundrobin.campaign import model_answers, panel_of
+from agent.roundrobin.campaign import campaign_named, model_answers, panel_of
 from agent.roundrobin.panel import study
 from agent.roundrobin.paper import document_of, report_of
 from agent.store import ROUND_ROBIN
@@ -97,9 +97,7 @@ def write(
         WrongUse: No such campaign or rater, or it is not closed: raters must not see what others
             said.
     """
-    campaign = store.campaigns.find(name)
-    if campaign is None:
-        raise WrongUse(f"there is no campaign {name!r}; agent roundrobin list shows all.")
+    campaign = campaign_named(store, name)
     if campaign.closed_at is None:
         raise WrongUse(f"campaign {name!r} is not closed yet: agent roundrobin close {name}.")
     ratings = store.campaigns.ratings(name)

@@ -21,6 +21,7 @@ from agent.errors import WrongUse
 from agent.night import seen_of
 from agent.roundrobin.campaign import NAME as CAMPAIGN_NAME
 from agent.roundrobin.campaign import order_of
+from agent.roundrobin.report import FOLDER
 from agent.store import Opinion
 from agent.web import memory
 from agent.web.desk import LONGEST_COMMENT, Unknown, find, shown
@@ -305,7 +306,7 @@ def _line(desk: Desk, request: Request, campaign: Campaign) -> CampaignLine:
     who, total = who_is(request), len(campaign.images)
     invited = who is not None and any(one.account == who.name for one in campaign.raters)
     done = desk.store.campaigns.progress(campaign.name)
-    report = desk.reports / "roundrobin" / f"{campaign.name}.html"
+    report = desk.reports / FOLDER / f"{campaign.name}.html"
     return CampaignLine(
         name=campaign.name,
         state=states[campaign.state],
@@ -318,7 +319,7 @@ def _line(desk: Desk, request: Request, campaign: Campaign) -> CampaignLine:
         given=campaign.given,
         expected=total * len(campaign.raters),
         rate_href=f"/rate/{campaign.name}" if invited and campaign.is_open else "",
-        report=Link(_("Report"), f"/reports/roundrobin/{campaign.name}.html")
+        report=Link(_("Report"), f"/reports/{FOLDER}/{campaign.name}.html")
         if report.is_file()
         else None,
     )
