@@ -119,7 +119,7 @@ def look_at(
                 classifier,
                 examples,
                 strange=odd,
-                progress=lambda done, total: advance(done, f"of {total}"),
+                progress=lambda done, _: advance(done),
             )
     return evaluation, unusable
 
