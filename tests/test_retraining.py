@@ -11,9 +11,10 @@ from functools import partial
 
 import psutil
 import pytest
+import structlog
 from test_retrain import import_more
 from test_service import until
-from works import dies, never_ends, quickly, says_no, says_who_it_is
+from works import crashes, dies, never_ends, quickly, says_no, says_who_it_is
 
 from agent import settings as settings_of
 from agent.errors import BadSettings
@@ -65,6 +66,18 @@ def test_a_child_is_another_process_behind_everybody(settings):
 def test_a_sentence_of_the_work_is_what_its_end_says(settings):
     with pytest.raises(ChildEnded, match="nothing to learn from"):
         list(in_child(says_no, settings, look_every_s=60))
+
+
+def test_a_bug_in_the_work_is_a_sentence_and_its_traceback_stands_in_the_log(settings):
+    with (
+        structlog.testing.capture_logs() as events,
+        pytest.raises(ChildEnded, match="ZeroDivisionError: a bug"),
+    ):
+        list(in_child(crashes, settings, look_every_s=60))
+
+    (event,) = events
+    assert event["event"] == "job.crashed"
+    assert "works.py" in event["traceback"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

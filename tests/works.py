@@ -21,6 +21,11 @@ def says_no(_settings):
     raise WrongUse("there is nothing to learn from.")
 
 
+def crashes(_settings):
+    yield Step("subtype", 1, 9)
+    raise ZeroDivisionError("a bug")
+
+
 def dies(_settings):
     yield Step("subtype", 1, 9)
     os.kill(os.getpid(), 9)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import traceback
+from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import psutil
+import structlog
 
 from agent.errors import AgentError
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
     Work = Callable[[Settings], Iterator[object]]
 
+log = structlog.get_logger()
+
 ENDS_S = 10.0
 NICE = 10
 
@@ -33,11 +38,12 @@ class ChildEnded(AgentError):  # noqa: N818 - it says what happened
     """The process that worked ended before its work did; the message says how."""
 
 
+@dataclass(frozen=True, slots=True)
 class _Refused:
-    """The work ended with a sentence for a person."""
+    """The work ended with a sentence for a person, and where it was a bug, with its traceback."""
 
-    def __init__(self, sentence: str) -> None:
-        self.sentence = sentence
+    sentence: str
+    traceback: str = ""
 
 
 def in_child(
@@ -70,6 +76,8 @@ def in_child(
             except (EOFError, OSError):  # it says no more, by whichever name a system calls that
                 break
             if isinstance(news, _Refused):
+                if news.traceback:  # said here: the child has neither the log file nor its form
+                    log.error("job.crashed", reason=news.sentence, traceback=news.traceback)
                 raise ChildEnded(news.sentence)
             yield news
         process.join(ENDS_S)
@@ -112,7 +120,7 @@ def _begin(work: Work, settings: Settings, said: Connection, lives: Connection) 
     except MemoryError:
         said.send(_Refused("memory ran out."))
     except Exception as error:  # noqa: BLE001 - it ends here either way, and the parent says it
-        said.send(_Refused(f"{type(error).__name__}: {error}"))
+        said.send(_Refused(f"{type(error).__name__}: {error}", traceback.format_exc()))
 
 
 def _end_with_parent(lives: Connection) -> None:
