@@ -14,7 +14,7 @@ from agent.orders.keys import keys_of, read_note
 from agent.orders.order_list import take_folder
 from agent.pipeline import Pipeline
 from agent.settings import Settings
-from agent.store import Entry, OtherBundle, Store
+from agent.store import Decision, Entry, OtherBundle, Store
 from agent.triage import Policy, Scope
 from agent.watch import Arrival, Provenance
 
@@ -313,6 +313,27 @@ def test_an_urgent_order_goes_first_in_review(bench):
 
     assert before == ["4711", "4712"]
     assert [v.process_data["order"] for v in bench.store.queue()] == ["4712", "4711", "4713"]
+
+
+def test_a_doubted_label_waits_on_whether_its_order_is_urgent_or_not(bench):
+    bench.pipeline = bench.made(sources={"LOM": SOURCE}, policy=Policy(control_share=0))
+    for seed, number in enumerate(("4711", "4712")):
+        bench.export(f"{number}_01_1.png", seed=seed)
+    bench.take()
+    assert bench.store.queue() == [], "all of them are automatic"
+    for view in bench.views():
+        label = Decision(kind="code", by="Ada", code=view.structure_code)
+        label_id = bench.store.decide(view.id, label, at=bench.clock())
+        doubt = {"label_id": label_id, "sentence": "label", "by": "agent", "at": bench.clock()}
+        assert bench.store.doubt(view.id, **doubt)
+
+    def waiting():
+        return [view.process_data["order"] for view in bench.store.queue()]
+
+    bench.store.orders.set_urgent("4712", urgent=True, by="Ada", at=bench.clock())
+    assert waiting() == ["4712", "4711"]
+    bench.store.orders.set_urgent("4712", urgent=False, by="Ada", at=bench.clock())
+    assert sorted(waiting()) == ["4711", "4712"]
 
 
 # --- the drop folder ----------------------------------------------------------------------------

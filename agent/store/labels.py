@@ -259,7 +259,8 @@ def doubt(
     Returns:
         False where somebody decided meanwhile, or it waits for a person already.
     """
-    from agent.store.results import DOUBTED_RANK  # noqa: PLC0415 - results stands above labels
+    from agent.store.results import DOUBTED_RANK, hastened  # noqa: PLC0415 - it stands above labels
+    from agent.store.specimens import is_urgent  # noqa: PLC0415
 
     micrograph = micrograph_of(session, public_id, alone=True)
     result = _current_result(session, micrograph)
@@ -276,7 +277,8 @@ def doubt(
         decided_at=at,
     )
     session.add(row)
-    result.review_rank = DOUBTED_RANK
+    urgent = is_urgent(session, micrograph.site_id, micrograph.order)
+    result.review_rank = hastened(DOUBTED_RANK, urgent=urgent)
     session.add(result)
     session.flush()
     _remember(session, whose, "label.doubted", row, micrograph)

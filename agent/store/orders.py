@@ -625,7 +625,7 @@ def _hasten(session: Session, order: OrderRow) -> None:
         )
     )
     for row in session.exec(asked):
-        row.review_rank = results.rank_of(row, urgent=order.urgent)
+        row.review_rank = results.hastened(row.review_rank or 0, urgent=order.urgent)
         session.add(row)
 
 

@@ -328,7 +328,13 @@ def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
     doubt = row.p_value if reason == Reason.STRANGE else row.probability
     inside = min(max(doubt or 0.0, 0.0), 1.0)
     rank = weight * RANKS_PER_REASON + round(inside * (RANKS_PER_REASON - 1))
-    return rank - URGENT if urgent else rank
+    return hastened(rank, urgent=urgent)
+
+
+def hastened(rank: int, *, urgent: bool) -> int:
+    """Put a place in the queue before all that are not urgent, or back among them."""
+    place = rank % URGENT
+    return place - URGENT if urgent else place
 
 
 def ask_again(session: Session, whose: Whose, public_ids: Sequence[str], reason: Reason) -> None:
