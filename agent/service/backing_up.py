@@ -7,7 +7,6 @@ deleted is no back-up, and a PC that slept makes up for it when it wakes.
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,18 +16,18 @@ import structlog
 from agent import safekeeping
 from agent.errors import AgentError
 from agent.night.period import night_of, period_of
+from agent.store import StoreFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from agent.service.problems import Problems
     from agent.settings import Settings
     from agent.store import Store
 
 log = structlog.get_logger()
 
 OVERDUE = timedelta(hours=48)
-LOOK_AGAIN_S = 1800.0
+BACKUP_EVERY_S = 1800.0
 NAMES = "martensight-*Z.zip"
 
 
@@ -66,77 +65,54 @@ def _began_at(folder: Path) -> datetime | None:
     return datetime.fromtimestamp(min(made), UTC) if made else None
 
 
-class Backups(threading.Thread):
-    """The thread that backs up.
+def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str | None:
+    """Back up if the night's is not there yet; a fault is said and tried again.
 
     Args:
         settings: Of the lab; an empty `backup.folder` asks for nothing.
         store: What is backed up.
-        now: Says the time, aware UTC.
-        problems: Where troubles are said.
+        at: Now, aware UTC.
+
+    Returns:
+        A sentence where it could not be made, "" where it was, None where none is due.
     """
+    if not is_due(settings, at):
+        return None
+    folder = Path(settings.backup.folder)
+    file = folder / f"martensight-{at:%Y%m%dT%H%M%SZ}.zip"
+    try:
+        count = safekeeping.back_up(
+            store,
+            settings.store.folder,
+            file,
+            settings_files=_beside(settings),
+            pixels=False,
+            at=at,
+            progress=lambda _done, _of, _what: None,
+        )
+        safekeeping.examine(file)
+        store.remember(at=at, actor="agent", act="backup.made", subject=file.name)
+        _thin_out(folder, settings.backup.keep)
+    except (AgentError, StoreFault, OSError) as error:
+        log.error("backup.failed", reason=str(error))  # noqa: TRY400 - said in a sentence
+        return f"back-up: {error}"
+    log.info("backup.made", file=str(file), files=count, size_bytes=file.stat().st_size)
+    return ""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        *,
-        now: Callable[[], datetime],
-        problems: Problems,
-    ) -> None:
-        super().__init__(name="back up", daemon=True)
-        self._settings, self._store, self._now = settings, store, now
-        self._problems = problems
-        self._stopping = threading.Event()
 
-    def run(self) -> None:
-        """Look every half hour, until told to stop."""
-        while not self._stopping.is_set():
-            self.look()
-            self._stopping.wait(LOOK_AGAIN_S)
+def is_due(settings: Settings, at: datetime) -> bool:
+    """Say whether the newest back-up is older than the last end of a night."""
+    if not settings.backup.folder:
+        return False
+    last = last_backup_at(Path(settings.backup.folder))
+    ends, zone = settings.night.at, settings.site.time_zone
+    began_at, _ = period_of(night_of(at, ends, zone), ends, zone)
+    return last is None or last < began_at
 
-    def stop(self) -> None:
-        """Ask it to stop; a back-up in hand is whole or not there."""
-        self._stopping.set()
 
-    def look(self) -> None:
-        """Back up if the night's is not there yet; a fault is said and tried again."""
-        if not self._is_due():
-            return
-        folder, at = Path(self._settings.backup.folder), self._now()
-        file = folder / f"martensight-{at:%Y%m%dT%H%M%SZ}.zip"
-        try:
-            count = safekeeping.back_up(
-                self._store,
-                self._settings.store.folder,
-                file,
-                settings_files=self._beside(),
-                pixels=False,
-                at=at,
-                progress=lambda _done, _of, _what: None,
-            )
-            safekeeping.examine(file)
-            self._store.remember(at=at, actor="agent", act="backup.made", subject=file.name)
-            _thin_out(folder, self._settings.backup.keep)
-        except (AgentError, OSError) as error:
-            if self._problems.say("backup", f"back-up: {error}"):
-                log.error("backup.failed", reason=str(error))  # noqa: TRY400 - said in a sentence
-            return
-        self._problems.say("backup", "")
-        log.info("backup.made", file=str(file), files=count, size_bytes=file.stat().st_size)
-
-    def _is_due(self) -> bool:
-        """Say whether the newest back-up is older than the last end of a night."""
-        if not self._settings.backup.folder:
-            return False
-        last = last_backup_at(Path(self._settings.backup.folder))
-        at, zone, now = self._settings.night.at, self._settings.site.time_zone, self._now()
-        began_at, _ = period_of(night_of(now, at, zone), at, zone)
-        return last is None or last < began_at
-
-    def _beside(self) -> list[Path]:
-        """Say which settings files go in: those of the folder that relative paths start from."""
-        return sorted(self._settings.orders.specifications.parent.glob("*.toml"))
+def _beside(settings: Settings) -> list[Path]:
+    """Say which settings files go in: those of the folder that relative paths start from."""
+    return sorted(settings.orders.specifications.parent.glob("*.toml"))
 
 
 def _thin_out(folder: Path, keep: int) -> None:

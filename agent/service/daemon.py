@@ -20,7 +20,7 @@ import structlog
 from agent.archive import Archive
 from agent.errors import AgentError
 from agent.notify import check
-from agent.service.backing_up import Backups
+from agent.service.backing_up import BACKUP_EVERY_S, back_up_when_due
 from agent.service.candidates import Candidates
 from agent.service.checking import InstrumentCheck
 from agent.service.errands import (
@@ -30,7 +30,7 @@ from agent.service.errands import (
     send_notices,
 )
 from agent.service.lock import RunLock
-from agent.service.ordering import OrderLists
+from agent.service.ordering import LISTS_EVERY_S, tend_lists
 from agent.service.place import agent_name, clock
 from agent.service.problems import Problems
 from agent.service.rounds import Rounds
@@ -141,8 +141,6 @@ class Agent:
             for source in settings.sources
         ]
         nights = Nights(settings, store, archive, now=now, problems=self.problems)
-        backups = Backups(settings, store, now=now, problems=self.problems)
-        lists = OrderLists(settings, store, now=now, problems=self.problems)
         candidates = Candidates(settings, store, now=now, problems=self.problems)
         verifier = Verifier(store, archive, now=now, problems=self.problems)
         errands = self._errands(store)
@@ -152,8 +150,6 @@ class Agent:
         for watch in watches:
             watch.start()
         nights.start()
-        lists.start()
-        backups.start()
         candidates.start()
         verifier.start()
         for errand in errands:
@@ -168,8 +164,6 @@ class Agent:
             log.info("service.stopping")
             self._on_stopping()
             nights.stop()
-            lists.stop()
-            backups.stop()
             candidates.stop()
             verifier.stop()
             for errand in errands:
@@ -179,20 +173,16 @@ class Agent:
             log.info("service.stopped")
 
     def _errands(self, store: Store) -> list[Rounds]:
-        settings, now, problems = self._settings, self._now, self.problems
+        settings, now = self._settings, self._now
+        errands: list[tuple[str, Callable[[], str | None], float]] = [
+            ("order lists", lambda: tend_lists(settings, store, at=now()), LISTS_EVERY_S),
+            ("back-up", lambda: back_up_when_due(settings, store, at=now()), BACKUP_EVERY_S),
+            ("outbox", lambda: fill_outbox(settings, store, now=now()), OUTBOX_EVERY_S),
+            ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),
+        ]
         return [
-            Rounds(
-                "outbox",
-                lambda: fill_outbox(settings, store, now=now()),
-                every_s=OUTBOX_EVERY_S,
-                problems=problems,
-            ),
-            Rounds(
-                "notices",
-                lambda: send_notices(settings, store, now=now()),
-                every_s=NOTICES_EVERY_S,
-                problems=problems,
-            ),
+            Rounds(name, errand, every_s=every_s, problems=self.problems)
+            for name, errand, every_s in errands
         ]
 
     def _tools(self, store: Store, bundle: CurrentBundle) -> tuple[CropPool, Pipeline]:

@@ -28,13 +28,14 @@ class Rounds(threading.Thread):
 
     Args:
         name: Of the thread and of its trouble.
-        errand: Does what there is to do; gives back what a person should know, "" for nothing.
+        errand: Does what there is to do; gives back what a person should know, "" for nothing,
+            None where what was said before still holds.
         every_s: Seconds between two rounds.
         problems: Where troubles are said.
     """
 
     def __init__(
-        self, name: str, errand: Callable[[], str], *, every_s: float, problems: Problems
+        self, name: str, errand: Callable[[], str | None], *, every_s: float, problems: Problems
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._errand, self._every_s, self._problems = errand, every_s, problems
@@ -43,6 +44,7 @@ class Rounds(threading.Thread):
     def run(self) -> None:
         """Do it, until told to stop; a fault costs time, never the thread."""
         while not self._stopping.is_set():
+            said: str | None
             try:
                 said = self._errand()
             except (AgentError, ModelError, StoreFault, OSError) as fault:
@@ -50,7 +52,8 @@ class Rounds(threading.Thread):
             except Exception as error:
                 log.exception("errand.crashed", errand=self.name)
                 said = f"{self.name}: {type(error).__name__}: {error}"
-            self._problems.say(self.name, said)
+            if said is not None:
+                self._problems.say(self.name, said)
             self._stopping.wait(self._every_s)
 
     def stop(self) -> None:
