@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 BASELINE_NIGHTS = 25
 SHOWN_NIGHTS = 60
 RULES = 2
-MEASURES = ("brightness", "focus")
 D2 = 1.128
 WORTH = 0.62
 

@@ -72,8 +72,8 @@ def _line(one: SiteSeen, zone: str, *, now: datetime) -> SiteLine:
         headline, tone = _("No night has been reported yet."), Tone.ATTENTION
     else:
         headline, tone = facts.summary.headline, Tone(facts.summary.tone)
-    if one.newest and (now - one.newest.frozen_at).days >= OLD_DAYS:
-        days = (now - one.newest.frozen_at).days
+    days = (now - one.newest.frozen_at).days if one.newest else 0
+    if days >= OLD_DAYS:
         old = ngettext("the report is {n} day old", "the report is {n} days old", days)
         headline, tone = f"{headline}; {old.format(n=days)}", Tone.PROBLEM
     if one.waiting and tone is Tone.CALM:

@@ -52,11 +52,13 @@ def shadowed(store: Store, until: datetime) -> Shadowed | None:
     """
     asked = [job for job in store.ended_jobs(JOB) if job.facts.get("bundle")]
     promotions = store.promotions()
-    if not asked or not promotions or not asked[-1].started_at:
+    if not asked or not promotions:
         return None
     last, current = asked[-1], promotions[0]
     bundle, days = str(last.facts["bundle"]), int(last.facts.get("days") or 0)
-    if bundle == current.bundle or asked[-1].started_at < current.promoted_at or not days:
+    if bundle == current.bundle or not days:
+        return None
+    if last.started_at is None or last.started_at < current.promoted_at:
         return None
     since = until - timedelta(days=days)
     said = {view.id: view for view in store.answers_of(bundle, since=since)}

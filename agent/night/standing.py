@@ -8,10 +8,11 @@ What an order's page says is said here too, by the same rules; nothing is decide
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta  # noqa: TC003 - pydantic reads it
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from agent.orders.assessment import Beside, assess
+from agent.orders.assessment import assess_recent
 from agent.orders.control import CONTROL, GOOD_FOR, chart
 from agent.orders.facts import Conformity
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from agent.orders.control import ControlPoint
     from agent.store import Record, Store
 
-HEARD_WITHIN = timedelta(days=60)
-"""An order that nobody has heard of for longer is not asked about any more."""
 MOST_ORDERS = 500
 OPEN = (Conformity.DOES_NOT_CONFORM, Conformity.UNDECIDED)
 
@@ -88,19 +87,12 @@ def open_orders(store: Store, lab: Lab, *, now: datetime) -> tuple[OpenOrder, ..
 
     An order without any specification limit is none of them.
     """
-    lines = [one for one in store.orders.all() if _is_recent(one.first_seen_at, now)]
-    beside = Beside.of(store) if lines else Beside()
     found = [
-        _open(assessed)
-        for one in lines[:MOST_ORDERS]
-        if (assessed := assess(store, one.number, lab, beside=beside))
-        and assessed.statement.conformity in OPEN
+        _open(one)
+        for one in islice(assess_recent(store, lab, now=now), MOST_ORDERS)
+        if one.statement.conformity in OPEN
     ]
     return tuple(sorted(found, key=lambda one: (_weight(one), one.heard_at or now, one.number)))
-
-
-def _is_recent(heard_at: datetime | None, now: datetime) -> bool:
-    return heard_at is None or now - heard_at <= HEARD_WITHIN
 
 
 def _weight(one: OpenOrder) -> tuple[bool, bool]:

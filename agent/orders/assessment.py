@@ -8,7 +8,7 @@ agent was killed in between: nothing is remembered beside them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -132,6 +132,23 @@ class Beside:
             tuple(store.files(LOST)),
             tuple(store.orders.unassigned()),
         )
+
+
+HEARD_WITHIN = timedelta(days=60)
+"""An order that was first heard of longer ago is not asked about any more."""
+
+
+def assess_recent(store: Store, lab: Lab, *, now: datetime) -> Iterator[Assessed]:
+    """Say what can be said of every order heard of lately: urgent ones first, then the newest."""
+    lines = [one for one in store.orders.all() if _is_recent(one.first_seen_at, now)]
+    beside = Beside.of(store) if lines else Beside()
+    for line in lines:
+        if assessed := assess(store, line.number, lab, beside=beside):
+            yield assessed
+
+
+def _is_recent(heard_at: datetime | None, now: datetime) -> bool:
+    return heard_at is None or now - heard_at <= HEARD_WITHIN
 
 
 def assess(store: Store, number: str, lab: Lab, *, beside: Beside | None = None) -> Assessed | None:

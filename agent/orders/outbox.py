@@ -17,11 +17,10 @@ import io
 import json
 import re
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
-from agent.orders.assessment import Beside, assess
+from agent.orders.assessment import assess_recent
 from agent.orders.document import document_of
 from agent.orders.statement import FINAL, lasting
 
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 OUTBOX, WRITTEN = "outbox", "outbox_written"
-HEARD_WITHIN = timedelta(days=60)
-"""Orders that were first heard of longer ago are not looked at any more."""
 FORMATS = ("json", "csv")
 COLUMNS = (
     "order",
@@ -61,6 +58,7 @@ class Dispatch:
 
     Args:
         number: Of the order. id: of the revision. revision: from 1. at: when it was found.
+        state: Hash of what it says. is_new: it is not on record yet.
         document: As `agent order --json` says it.
     """
 
@@ -68,6 +66,8 @@ class Dispatch:
     id: str
     revision: int
     at: datetime
+    state: str
+    is_new: bool
     document: Mapping[str, Any]
 
     @property
@@ -90,40 +90,43 @@ def _hash(text: str) -> str:
 
 
 def dispatches(store: Store, lab: Lab, *, now: datetime) -> Iterator[Dispatch]:
-    """Say what is to be written; each new state is put on record first.
+    """Say what is to be written.
 
     An order that was never final is left alone; one that was and says something else now is not.
     """
-    beside = Beside.of(store)
     told, written = _latest(store.records.all(OUTBOX)), _latest(store.records.all(WRITTEN))
-    for line in store.orders.all():
-        if line.first_seen_at is not None and now - line.first_seen_at > HEARD_WITHIN:
-            continue
-        assessed = assess(store, line.number, lab, beside=beside)
-        last = told.get(line.number)
-        if assessed is None or (last is None and assessed.statement.conformity not in FINAL):
+    for assessed in assess_recent(store, lab, now=now):
+        number = assessed.view.number
+        last = told.get(number)
+        if last is None and assessed.statement.conformity not in FINAL:
             continue
         document = document_of(assessed)
         state = state_of(document)
         if last is not None and last.facts["state"] == state:
-            done = written.get(line.number)
+            done = written.get(number)
             if done is None or done.facts["id"] != last.facts["id"]:
-                yield _dispatch(last, document)
+                yield _told(last, document)
             continue
         revision = int(last.facts["revision"]) + 1 if last else 1
         # A state that comes back is told again: its revision is in the id.
-        found = _hash(f"{line.number}\n{revision}\n{state}")
-        facts = {"id": found, "revision": revision, "state": state}
-        store.records.add(OUTBOX, line.number, by="agent", at=now, facts=facts)
-        yield Dispatch(line.number, found, revision, now, document)
+        found = _hash(f"{number}\n{revision}\n{state}")
+        yield Dispatch(number, found, revision, now, state, is_new=True, document=document)
 
 
 def _latest(records: Sequence[Record]) -> dict[str, Record]:
     return {one.subject: one for one in records}
 
 
-def _dispatch(told: Record, document: Mapping[str, Any]) -> Dispatch:
-    return Dispatch(told.subject, told.facts["id"], told.facts["revision"], told.at, document)
+def _told(told: Record, document: Mapping[str, Any]) -> Dispatch:
+    return Dispatch(
+        number=told.subject,
+        id=told.facts["id"],
+        revision=told.facts["revision"],
+        at=told.at,
+        state=told.facts["state"],
+        is_new=False,
+        document=document,
+    )
 
 
 def write(
@@ -152,11 +155,15 @@ def write(
         raise FileNotFoundError(f"{folder} is no folder that can be seen")
     names: list[str] = []
     for one in dispatches(store, lab, now=now):
-        held = {
-            "json": lambda one=one: _json(one, site),
-            "csv": lambda one=one: _csv(one, lab.taxonomy),
+        if one.is_new:
+            facts = {"id": one.id, "revision": one.revision, "state": one.state}
+            store.records.add(OUTBOX, one.number, by="agent", at=one.at, facts=facts)
+        files = {
+            folder / f"{one.name}.{kind}": (
+                _json(one, site) if kind == "json" else _csv(one, lab.taxonomy)
+            )
+            for kind in formats
         }
-        files = {folder / f"{one.name}.{kind}": held[kind]() for kind in formats}
         write_whole(files)
         facts = {"id": one.id, "revision": one.revision}
         store.records.add(WRITTEN, one.number, by="agent", at=now, facts=facts)
