@@ -52,6 +52,7 @@ ASSETS = (
     "rate.css",
     "rate.js",
     "viewer.js",
+    "viewing.js",
     "icon.svg",
 )
 """Everything a page may ask its server for."""

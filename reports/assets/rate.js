@@ -1,26 +1,7 @@
 "use strict";
-// Digits, viewing time and the next picture. Everything here also works with finger or mouse alone.
+// Digits and the next picture. Everything here also works with finger or mouse alone.
 (function () {
   const desk = document.querySelector("[data-rate]");
-  const form = desk.querySelector("[data-form]");
-
-  // How long the page was before somebody's eyes, not how long it was open.
-  let watched_ms = 0;
-  let since_ms = document.hidden ? null : performance.now();
-  function viewing_s() {
-    return (watched_ms + (since_ms === null ? 0 : performance.now() - since_ms)) / 1000;
-  }
-  document.addEventListener("visibilitychange", function () {
-    if (document.hidden) { watched_ms = viewing_s() * 1000; since_ms = null; } else { since_ms = performance.now(); }
-  });
-
-  let sent = false;
-  form.addEventListener("submit", function (event) {
-    if (sent) { event.preventDefault(); return; }
-    form.querySelector("[data-viewing]").value = viewing_s().toFixed(1);
-    sent = true;
-  });
-  window.addEventListener("pageshow", function (event) { if (event.persisted) { sent = false; } });
 
   // A digit chooses the subtype; then one chooses the size, coarse to fine. Esc asks for the subtype again.
   let within = null;

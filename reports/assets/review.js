@@ -1,5 +1,5 @@
 "use strict";
-// Keys, viewing time and looking ahead. Everything here also works with the mouse alone.
+// Keys and looking ahead. Everything here also works with the mouse alone.
 (function () {
   const queue = document.querySelector("[data-queue]");
   const desk = document.querySelector("[data-review]");
@@ -44,26 +44,6 @@
   const canvas = desk.querySelector("[data-canvas]");
   const dialog = desk.querySelector("[data-keys]");
   let open = null;
-
-  // How long the page was before somebody's eyes, not how long it was open.
-  let watched_ms = 0;
-  let since_ms = document.hidden ? null : performance.now();
-  function viewing_s() {
-    return (watched_ms + (since_ms === null ? 0 : performance.now() - since_ms)) / 1000;
-  }
-  document.addEventListener("visibilitychange", function () {
-    if (document.hidden) { watched_ms = viewing_s() * 1000; since_ms = null; } else { since_ms = performance.now(); }
-  });
-  let sent = false;
-  for (const one of desk.querySelectorAll("form[method=post]")) {
-    one.addEventListener("submit", function (event) {
-      if (sent) { event.preventDefault(); return; }
-      const field = one.querySelector("[data-viewing]");
-      if (field) { field.value = viewing_s().toFixed(1); }
-      sent = true;
-    });
-  }
-  window.addEventListener("pageshow", function (event) { if (event.persisted) { sent = false; } });
 
   function close() {
     for (const row of subtypes) { row.classList.remove("open"); }
