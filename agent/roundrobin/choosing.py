@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
@@ -118,5 +119,4 @@ def is_near(code: str, limits: Sequence[tuple[str, Limit]], taxonomy: Taxonomy) 
 
 def count_strata(chosen: Sequence[Candidate]) -> Mapping[str, int]:
     """Say stratum → how many were chosen."""
-    strata = sorted({one.stratum for one in chosen})
-    return {stratum: sum(one.stratum == stratum for one in chosen) for stratum in strata}
+    return Counter(sorted(one.stratum for one in chosen))

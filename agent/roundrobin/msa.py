@@ -8,7 +8,6 @@ they come in through the microscopes' folders like any others.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import reports
@@ -17,6 +16,7 @@ from agent.archive import write_whole
 from agent.errors import WrongUse
 from agent.orders.limit import Direction, Limit
 from agent.roundrobin.capability import Measured, at_limit, scatter
+from agent.roundrobin.files import write_study
 from agent.roundrobin.msa_paper import Gathered, document_of, report_of
 from agent.roundrobin.plan import run_from, runs_of
 from reports import PlanRun, PlanSheet
@@ -248,12 +248,6 @@ def write_report(
         {"run": one.run.number, **one.run.as_json(), "true": one.true, "said": one.said or ""}
         for one in gathered.measured
     ]
-    write_whole(
-        {
-            path: reports.render_study(page).encode(),
-            path.with_suffix(".csv"): sheet.csv_of(COLUMNS, rows).encode("utf-8-sig"),
-            path.with_suffix(".json"): json.dumps(document, indent=1, ensure_ascii=False).encode(),
-        }
-    )
+    write_study(path, page, columns=COLUMNS, rows=rows, document=document)
     store.records.add(REPORT, name, by=by, at=at, facts=document)
     return document

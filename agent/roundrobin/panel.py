@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 MODEL = "model"
-REFERENCE = "reference"
-MAJORITY = "majority"
 
 
 class Level(StrEnum):

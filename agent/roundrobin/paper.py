@@ -181,16 +181,16 @@ def _place(panel: Panel, one: ImageResult) -> tuple[int, int]:
 
 
 def _headline(study: Study) -> Iterator[Fact]:
-    yield Fact("Right subtype", in_words(study.accuracy[Level.SUBTYPE]))
-    yield Fact("Right size among those", in_words(study.sizes_right))
-    yield Fact("Right structure code", in_words(study.accuracy[Level.CODE]))
-    yield Fact("Right merged code", in_words(study.accuracy[Level.MERGED]))
+    yield Fact("Right subtype", _in_words(study.accuracy[Level.SUBTYPE]))
+    yield Fact("Right size among those", _in_words(study.sizes_right))
+    yield Fact("Right structure code", _in_words(study.accuracy[Level.CODE]))
+    yield Fact("Right merged code", _in_words(study.accuracy[Level.MERGED]))
     everybody = study.agreement[panels.EVERYBODY]
     for what, name in WHATS.items():
-        yield Fact(f"Kappa, {name}", number_in_words(everybody[what].kappa))
+        yield Fact(f"Kappa, {name}", _number_in_words(everybody[what].kappa))
     if study.model:
         for level, name in LEVELS.items():
-            yield Fact(f"Model, {name}", in_words(study.model.right[level]))
+            yield Fact(f"Model, {name}", _in_words(study.model.right[level]))
     disputed = sum(one.is_disputed for one in study.images)
     yield Fact("Disputed micrographs", f"{disputed} of {len(study.images)}")
 
@@ -210,13 +210,13 @@ def _accuracies(study: Study) -> Table:
     rows = [
         (
             name,
-            in_words(study.accuracy[level]),
-            in_words(study.majority[level]),
-            in_words(study.model.right[level]) if study.model else "–",
+            _in_words(study.accuracy[level]),
+            _in_words(study.majority[level]),
+            _in_words(study.model.right[level]) if study.model else "–",
         )
         for level, name in LEVELS.items()
     ]
-    rows.append(("size, where the subtype is right", in_words(study.sizes_right), "–", "–"))
+    rows.append(("size, where the subtype is right", _in_words(study.sizes_right), "–", "–"))
     columns = ("against the reference", "all ratings", "majority vote", "model")
     return Table("Accuracy", columns, tuple(rows))
 
@@ -228,9 +228,9 @@ def _agreements(study: Study) -> Table:
             str(one.raters),
             WHATS[what],
             str(one.images),
-            percent_in_words(one.raw),
-            number_in_words(one.kappa),
-            number_in_words(one.ac),
+            _percent_in_words(one.raw),
+            _number_in_words(one.kappa),
+            _number_in_words(one.ac),
         )
         for who, found in study.agreement.items()
         for what, one in found.items()
@@ -279,11 +279,11 @@ def _model(model: Individual, raters: Sequence[Individual]) -> Table:
     below = sum(_code_share(one) < own for one in raters)
     rows = (
         *(
-            (f"against the reference, {name}", in_words(model.right[level]))
+            (f"against the reference, {name}", _in_words(model.right[level]))
             for level, name in LEVELS.items()
         ),
-        ("against the reference, within one size", in_words(model.near)),
-        ("against the raters' majority, code", in_words(model.consensus)),
+        ("against the reference, within one size", _in_words(model.near)),
+        ("against the raters' majority, code", _in_words(model.consensus)),
         ("kappa with the reference, subtype", _bare(model.kappa)),
         ("weighted kappa with the reference, size", _bare(model.size_kappa)),
         ("mean kappa with each rater, code", _bare(model.fellows)),
@@ -375,7 +375,7 @@ def _image(
 # --- numbers in words ---------------------------------------------------------------------------
 
 
-def in_words(share: Share) -> str:
+def _in_words(share: Share) -> str:
     """Say "63.9 % (179 of 280; 52.1 to 75.0)"."""
     if share.estimate.value is None:
         return "–"
@@ -385,14 +385,14 @@ def in_words(share: Share) -> str:
     )
 
 
-def number_in_words(found: Estimate) -> str:
+def _number_in_words(found: Estimate) -> str:
     """Say "0.330 (0.198 to 0.452)"."""
     if found.value is None or found.low is None or found.high is None:
         return "–"
     return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
-def percent_in_words(found: Estimate) -> str:
+def _percent_in_words(found: Estimate) -> str:
     """Say "45.2 % (38.0 to 53.1)"."""
     if found.value is None or found.low is None or found.high is None:
         return "–"

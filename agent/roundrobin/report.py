@@ -7,15 +7,12 @@ Next: a person, the nightly report, and `agent roundrobin report`.
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import reports
-from agent import sheet
-from agent.archive import write_whole
 from agent.errors import WrongUse
 from agent.roundrobin.campaign import campaign_named, model_answers, panel_of
+from agent.roundrobin.files import write_study
 from agent.roundrobin.panel import study
 from agent.roundrobin.paper import document_of, report_of
 from agent.store import ROUND_ROBIN
@@ -124,13 +121,7 @@ def write(
         generated=wanted.generated,
     )
     rows = _rows(campaign, panel, ratings, called)
-    write_whole(
-        {
-            path: reports.render_study(page).encode(),
-            path.with_suffix(".csv"): sheet.csv_of(COLUMNS, rows).encode("utf-8-sig"),
-            path.with_suffix(".json"): _encoded(document),
-        }
-    )
+    write_study(path, page, columns=COLUMNS, rows=rows, document=document)
     if not wanted.raters:
         store.records.add(ROUND_ROBIN, name, by=by, at=at, facts=document)
     return document
@@ -230,7 +221,3 @@ def _rows(
             "given_at": one.given_at.isoformat(),
             "revision": one.revision,
         }
-
-
-def _encoded(document: object) -> bytes:
-    return json.dumps(document, indent=1, ensure_ascii=False).encode()
