@@ -199,6 +199,21 @@ def test_where_it_is_allowed_one_can_go_back_and_change(tmp_path):
     played.lab.store.close()
 
 
+def test_who_could_not_tell_the_size_finds_that_again(tmp_path):
+    played = Round(lab_in(tmp_path), raters=1, images=2, may_go_back=True)
+    app = create_app(desk_of(played.lab))
+    with TestClient(app, base_url=HOME, follow_redirects=False, headers=PROMISED) as browser:
+        path, _ = follow(browser, link(played))
+        browser.post(path, data={"answer": "code", "subtype": "G", "size-G": "?"})
+
+        _, again = follow(browser, path)
+
+        assert re.findall(r'name="size-(.)"[^>]*value="([^"]+)" checked', again.text) == [
+            ("G", "?")
+        ]
+    played.lab.store.close()
+
+
 def test_closed_is_closed_also_for_a_page_that_was_open(round_, browser):
     path, _ = follow(browser, link(round_))
     round_.lab.store.campaigns.close(NAME, by="Lea", at=AT)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.orders.limit import Limit
-    from agent.store import Campaign, CampaignRater, MicrographView, Rating, Store
+    from agent.store import Campaign, CampaignRater, MicrographView, Rating, Seat, Store
     from model import Taxonomy
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
@@ -224,6 +224,26 @@ def order_of(campaign: Campaign, pseudonym: str) -> list[int]:
     numbers = [image.number for image in campaign.images]
     random.Random(f"{campaign.seed} {pseudonym}").shuffle(numbers)
     return numbers
+
+
+def image_at(seat: Seat, place: int) -> int | None:
+    """Say the number of the image at a rater's place, from 1; None where there is none."""
+    order = order_of(seat.campaign, seat.rater.pseudonym)
+    return order[place - 1] if 1 <= place <= len(order) else None
+
+
+def next_place(seat: Seat) -> int | None:
+    """Say a rater's first place, from 1, that has no rating; None where all are rated."""
+    order = order_of(seat.campaign, seat.rater.pseudonym)
+    return next((at for at, one in enumerate(order, start=1) if one not in seat.ratings), None)
+
+
+def may_show(seat: Seat, place: int) -> bool:
+    """Say whether a place may be shown: the next one, and those before where one may go back."""
+    image = image_at(seat, place)
+    if not seat.campaign.is_open or image is None:
+        return False
+    return seat.campaign.may_go_back if image in seat.ratings else place == next_place(seat)
 
 
 # --- gathering ----------------------------------------------------------------------------------

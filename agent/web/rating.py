@@ -20,7 +20,7 @@ from agent import accounts, pictures
 from agent.errors import WrongUse
 from agent.night import seen_of
 from agent.roundrobin.campaign import NAME as CAMPAIGN_NAME
-from agent.roundrobin.campaign import order_of
+from agent.roundrobin.campaign import image_at, may_show, next_place
 from agent.roundrobin.report import FOLDER
 from agent.store import Opinion
 from agent.web import memory
@@ -70,14 +70,12 @@ def router(desk: Desk) -> APIRouter:
         seat = _seat(desk, request, key)
         if end := _end(seat, desk.site, key):
             return HTMLResponse(reports.render_rating_end(end))
-        return RedirectResponse(
-            f"/rate/{key}/{_next_place(seat)}{'?again=1' if again else ''}", 303
-        )
+        return RedirectResponse(f"/rate/{key}/{next_place(seat)}{'?again=1' if again else ''}", 303)
 
     @routes.get("/rate/{key}/{place}")
     def show(request: Request, key: str, place: int, again: str = "") -> Response:
         seat = _seat(desk, request, key)
-        if not _may_show(seat, place):
+        if not may_show(seat, place):
             return RedirectResponse(f"/rate/{key}", 303)
         notice = Notice(Tone.ATTENTION, _(TWICE)) if again else None
         return HTMLResponse(reports.render_rating(_page(desk, seat, key, place, notice=notice)))
@@ -143,34 +141,16 @@ def _end(seat: Seat, site: str, key: str) -> RatingEnd | None:
 # --- which micrograph ---------------------------------------------------------------------------
 
 
-def _order(seat: Seat) -> list[int]:
-    return order_of(seat.campaign, seat.rater.pseudonym)
-
-
-def _next_place(seat: Seat) -> int:
-    """Say the first place, from 1, that has no rating."""
-    return next(
-        place for place, number in enumerate(_order(seat), start=1) if number not in seat.ratings
-    )
-
-
-def _is_place(seat: Seat, place: int) -> bool:
-    return 1 <= place <= len(seat.campaign.images)
-
-
-def _may_show(seat: Seat, place: int) -> bool:
-    """Say whether a place may be shown: the next one, and those before where one may go back."""
-    if not seat.campaign.is_open or not _is_place(seat, place):
-        return False
-    rated = _order(seat)[place - 1] in seat.ratings
-    return seat.campaign.may_go_back if rated else place == _next_place(seat)
-
-
 def _view(desk: Desk, seat: Seat, place: int) -> MicrographView:
-    if not _is_place(seat, place):
-        raise Unknown(str(place))
-    number = _order(seat)[place - 1]
+    number = _number(seat, place)
     return find(desk, seat.campaign.images[number - 1].micrograph)
+
+
+def _number(seat: Seat, place: int) -> int:
+    number = image_at(seat, place)
+    if number is None:
+        raise Unknown(str(place))
+    return number
 
 
 # --- rating -------------------------------------------------------------------------------------
@@ -178,14 +158,12 @@ def _view(desk: Desk, seat: Seat, place: int) -> MicrographView:
 
 def _rate(desk: Desk, request: Request, key: str, place: int, form: Mapping[str, str]) -> Response:
     seat = _seat(desk, request, key)
-    if not _is_place(seat, place):
-        raise Unknown(key)
+    number = _number(seat, place)
     try:
         opinion = _opinion(form, taxonomy_from(seat.campaign.taxonomy))
     except WrongUse as wrong:
         page = _page(desk, seat, key, place, form=form, wrong=str(wrong))
         return HTMLResponse(reports.render_rating(page), 422)
-    number = _order(seat)[place - 1]
     revision = memory.number(form.get("revision", "")) or 1
     try:
         kept = desk.store.campaigns.rate(seat, number, opinion, at=desk.now(), revision=revision)
@@ -232,7 +210,7 @@ def _page(
     wrong: str = "",
 ) -> RatingPage:
     view, campaign = _view(desk, seat, place), seat.campaign
-    said = seat.ratings.get(_order(seat)[place - 1])
+    said = seat.ratings.get(_number(seat, place))
     before = _before(seat, place) if form is None else form
     x0, y0, x1, y1 = view.crop or (0, 0, 4, 3)
     total, ahead = len(campaign.images), place + 1
@@ -266,7 +244,7 @@ def _page(
 
 def _before(seat: Seat, place: int) -> dict[str, str]:
     """Give what a rater said of a place as its form would send it."""
-    rating = seat.ratings.get(_order(seat)[place - 1])
+    rating = seat.ratings.get(_number(seat, place))
     if rating is None or rating.said.subtype is None:
         return {"comment": rating.said.comment} if rating else {}
     said = rating.said
@@ -284,10 +262,11 @@ def _subtypes(taxonomy: Taxonomy, before: Mapping[str, str]) -> Iterator[Subtype
     for number, subtype in enumerate(taxonomy.subtypes, start=1):
         chosen = before.get(f"size-{subtype.name}")
         sizes = tuple(
-            Choice(size.name, size.name, size.title, str(at), suggested=size.name == chosen)
+            Choice(size.name, size.name, _(size.title), str(at), suggested=size.name == chosen)
             for at, size in enumerate(subtype.sizes, start=1)
         )
-        yield SubtypeChoice(subtype.name, subtype.title, str(number), sizes)
+        unsure = Choice(UNSURE, _("cannot tell the size"), key="0", suggested=chosen == UNSURE)
+        yield SubtypeChoice(subtype.name, _(subtype.title), str(number), (*sizes, unsure))
 
 
 # --- all campaigns ------------------------------------------------------------------------------
