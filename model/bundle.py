@@ -189,8 +189,11 @@ def read_manifest(bundle: Path) -> Manifest:
 def verify_bundle(bundle: Path) -> Manifest:
     """Check that a bundle is what it was when it was written.
 
+    Only what it names is loaded, so only that is looked at: whatever else lies in the folder, such
+    as the `record` that people write beside it, changes no answer.
+
     Raises:
-        BundleError: A file is missing, added to or changed, or the folder was renamed.
+        BundleError: A file it names is missing or changed, or the folder was renamed.
     """
     manifest = read_manifest(bundle)
     if manifest.name != bundle.name:

@@ -146,6 +146,23 @@ def test_every_check_of_the_gate_stands_in_the_candidates_record_with_its_number
     assert lab.agent("models", "why", outcome.current) == 2
 
 
+def test_two_bundles_are_held_against_each_other_on_the_labels_that_count(
+    learned, monkeypatch, capsys
+):
+    lab, outcome = learned
+    words = ("models", "diff", outcome.current, outcome.candidate)
+    capsys.readouterr()
+
+    assert lab.agent(*words) == 0
+    imported = " ".join(capsys.readouterr().out.split())
+    monkeypatch.setenv("AGENT_RETRAIN__LEARNS_FROM", '["blind"]')
+    assert lab.agent(*words) == 0
+    blind = " ".join(capsys.readouterr().out.split())
+
+    assert f" of {outcome.numbers['n']} test micrographs right" in imported
+    assert " of 0 test micrographs right" in blind
+
+
 @pytest.mark.slow
 def test_a_candidate_too_leaves_a_record_of_how_it_was_taught(lab, monkeypatch, capsys):
     import_more(lab)

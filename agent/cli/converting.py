@@ -28,16 +28,15 @@ def int8(
     What was measured lies beside the bundle, which is not changed. To use it, set
     model.precision to "int8".
     """
-    from agent.archive import Archive  # noqa: PLC0415
-    from agent.retrain import bundle_named, collect  # noqa: PLC0415
+    from agent.retrain import bundle_named  # noqa: PLC0415
+    from agent.service.workplace import cases_of  # noqa: PLC0415
     from model import convert, read_manifest  # noqa: PLC0415 - PyTorch takes seconds
 
     quiet()
     settings = settings_of(context)
     bundle = bundle_named(settings.store.folder, name)
     with store_of(settings) as store:
-        taxonomy = read_manifest(bundle).taxonomy
-        collected = collect(store, Archive(settings.store.folder), taxonomy)
+        collected = cases_of(settings, store, read_manifest(bundle).taxonomy)
     say_collected(collected)
     for step in shown(convert(bundle, collected.examples, may_lose=may_lose / 100)):
         if step.found is None:

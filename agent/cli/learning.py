@@ -317,21 +317,14 @@ def teach(settings: Settings, store: Store, plan: Plan) -> Path:
 
     Test images of the bundle at work stay test images, so that the two can be compared.
     """
-    from agent.archive import Archive  # noqa: PLC0415
     from agent.imaging.crop import RECIPE  # noqa: PLC0415
-    from agent.retrain import bundle_named, bundles_in, collect  # noqa: PLC0415
+    from agent.retrain import bundle_named, bundles_in  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
+    from agent.service.workplace import cases_of  # noqa: PLC0415
     from model import read_manifest  # noqa: PLC0415
     from model import train as teach_bundle  # noqa: PLC0415
 
-    archive = Archive(settings.store.folder)
-    collected = collect(
-        store,
-        archive,
-        plan.taxonomy,
-        group_by=plan.group_by,
-        learns_from=settings.retrain.learns_from,
-    )
+    collected = cases_of(settings, store, plan.taxonomy, group_by=plan.group_by)
     say_collected(collected)
     if not collected.examples:
         raise WrongUse("nothing is labelled yet; name a labelled folder: agent train FOLDER.")

@@ -77,7 +77,7 @@ def _state(row: dict[str, Any]) -> str:
 
 def _summary(path: Path, current: str | None) -> dict[str, Any]:
     from agent.cli.record import share  # noqa: PLC0415
-    from model import ModelError, read_manifest  # noqa: PLC0415
+    from model import read_manifest  # noqa: PLC0415
 
     try:
         manifest = read_manifest(path)
@@ -178,11 +178,10 @@ def _as_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:
 @models.command()
 def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None:
     """Hold two bundles against each other on test images that neither learned from."""
-    from agent.archive import Archive  # noqa: PLC0415
     from agent.cli.learning import end_of, quiet  # noqa: PLC0415
-    from agent.retrain import bundle_named, collect, held_against  # noqa: PLC0415
+    from agent.retrain import bundle_named, held_against, plan_of  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
-    from agent.service.workplace import demands_of  # noqa: PLC0415
+    from agent.service.workplace import cases_of, demands_of  # noqa: PLC0415
     from model import Comparison  # noqa: PLC0415
 
     quiet()
@@ -190,7 +189,8 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
     first, second = (bundle_named(settings.store.folder, name) for name in (one, other))
     manifest = _verified(settings, other)
     with store_of(settings) as store:
-        collected = collect(store, Archive(settings.store.folder), manifest.taxonomy)
+        group_by = plan_of(manifest).group_by
+        collected = cases_of(settings, store, manifest.taxonomy, group_by=group_by)
     demands = demands_of(settings, manifest.taxonomy, now=clock())
     comparison = end_of(held_against(first, second, collected, demands), Comparison)
     say.console.print(comparison.sentence, markup=False)

@@ -17,12 +17,10 @@ from agent.archive import Archive
 from agent.errors import AgentError, WrongUse
 from agent.night.lab import software
 from agent.retrain import (
-    Collected,
     Outcome,
     PseudoLabelled,
     bundle_named,
     bundles_in,
-    collect,
     keep_card,
     keep_record,
     plan_of,
@@ -34,7 +32,7 @@ from agent.retrain import (
 from agent.service.jobs import supervised
 from agent.service.lock import TeachLock
 from agent.service.place import clock
-from agent.service.workplace import demands_of, load_bundle, open_store
+from agent.service.workplace import cases_of, demands_of, load_bundle, open_store
 from model import Doubt, read_manifest
 
 if TYPE_CHECKING:
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from agent.retrain import Step
+    from agent.retrain import Collected, Step
     from agent.settings import Settings
     from agent.store import MicrographView, Store
     from model import Manifest, Plan
@@ -84,14 +82,7 @@ def lesson_of(settings: Settings, store: Store) -> Lesson:
     current = bundle_at_work(settings, store)
     manifest = read_manifest(current)
     plan = plan_of(manifest, epochs=settings.retrain.epochs)
-    archive = Archive(settings.store.folder)
-    collected = collect(
-        store,
-        archive,
-        manifest.taxonomy,
-        group_by=plan.group_by,
-        learns_from=settings.retrain.learns_from,
-    )
+    collected = cases_of(settings, store, manifest.taxonomy, group_by=plan.group_by)
     return Lesson(current, manifest, plan, collected)
 
 

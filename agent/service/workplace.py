@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.pipeline import Judge
-    from agent.retrain import Demands
+    from agent.retrain import Collected, Demands
     from agent.settings import Settings
     from agent.store import Ordered
     from agent.watch import Provenance
@@ -91,6 +91,21 @@ def thresholds_of(settings: Settings) -> dict[str, float]:
         "control_share": settings.triage.control_share,
         "double_share": settings.triage.double_share,
     }
+
+
+def cases_of(
+    settings: Settings, store: Store, taxonomy: Taxonomy, *, group_by: str = ""
+) -> Collected:
+    """Gather the labels that the lab has allowed to count, with their archived crops."""
+    from agent.retrain import collect  # noqa: PLC0415 - PyTorch takes seconds
+
+    return collect(
+        store,
+        Archive(settings.store.folder),
+        taxonomy,
+        group_by=group_by,
+        learns_from=settings.retrain.learns_from,
+    )
 
 
 def demands_of(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Demands:
