@@ -15,7 +15,7 @@ from model.labels import Size, Subtype, Taxonomy, default_taxonomy, load_taxonom
 
 if TYPE_CHECKING:
     from model.bundle import Manifest, read_manifest, verify_bundle
-    from model.checks import Check, Rules
+    from model.checks import Rules
     from model.choosing import diverse
     from model.classify import Classifier, Prediction
     from model.comparison import Comparison, Finding, compare
@@ -43,7 +43,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _WHERE = {
     "NOT_TAUGHT": "metrics",
-    "Check": "checks",
     "Classifier": "classify",
     "Comparison": "comparison",
     "Curve": "curve",
@@ -96,7 +95,6 @@ _WHERE = {
 __all__ = [
     "NOT_TAUGHT",
     "BundleError",
-    "Check",
     "Classifier",
     "Comparison",
     "Curve",

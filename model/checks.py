@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.intervals import (
+    Z95_ONE_SIDED,
     Estimate,
     at_most,
     beta_binomial_tail,
@@ -381,7 +382,7 @@ def most_lost_of(pairs: Sequence[Pair]) -> float | None:
     n, share = len(pairs), (lost - won) / len(pairs)
     off = [sum(a.right - b.right for a, b in some) - share * len(some) for some in groups]
     spread = math.sqrt(len(groups) / (len(groups) - 1) * sum(one**2 for one in off)) / n
-    return max(by_image, share + 1.6448536269514722 * spread)
+    return max(by_image, share + Z95_ONE_SIDED * spread)
 
 
 def change_of(pairs: Sequence[Pair]) -> Estimate:

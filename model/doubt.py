@@ -18,11 +18,10 @@ from model.calibration import temperature
 from model.checks import FEWEST_STRANGERS, MOST_STRANGERS
 from model.dataset import folds
 from model.heads import Seen, fit_head
-from model.leakage import twins
 from model.scheme import CODE, Scheme, softmax
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,6 +55,7 @@ def doubts(
     inspected: Sequence[Inspected],
     taxonomy: Taxonomy,
     *,
+    same_place: Iterable[tuple[int, int]],
     new: Collection[str],
     vouched: Collection[str],
 ) -> list[Doubt]:
@@ -64,12 +64,13 @@ def doubts(
     Args:
         inspected: What was seen of every labelled image, old and new.
         taxonomy: What they can be called.
+        same_place: Places of every two that show the same place, from `twins`.
         new: Keys of those that no bundle has learned from; only they are doubted for their looks.
         vouched: Keys of labels that are not doubted any more.
     """
     found: dict[str, Doubt] = {}
     for one in (
-        *two_codes(inspected),
+        *two_codes(inspected, same_place),
         *strangers(inspected, new, vouched),
         *unlikely(inspected, taxonomy, new),
     ):
@@ -78,9 +79,11 @@ def doubts(
     return list(found.values())
 
 
-def two_codes(inspected: Sequence[Inspected]) -> Iterator[Doubt]:
+def two_codes(
+    inspected: Sequence[Inspected], same_place: Iterable[tuple[int, int]]
+) -> Iterator[Doubt]:
     """Find images of one place with two codes; both are in doubt."""
-    for one, other in twins([o.signature for o in inspected]):
+    for one, other in same_place:
         a, b = inspected[one], inspected[other]
         if a.code != b.code:
             yield Doubt(a.key, "twin", a.code, b.code, b.key)

@@ -87,8 +87,6 @@ def duelling(
     current: Classifier,
     candidate: Classifier,
     matter: Matter,
-    *,
-    clock_s: Callable[[], float] | None = None,
 ) -> Iterator[Step[Duel]]:
     """Show both the same images.
 
@@ -96,7 +94,6 @@ def duelling(
         current: The bundle at work.
         candidate: The one that would replace it.
         matter: What they are asked about.
-        clock_s: Any clock, in seconds; None: of the processor, or on the wall beside a GPU.
 
     Yields:
         A step per few images, the last with the `Duel`.
@@ -104,7 +101,7 @@ def duelling(
     tested = frozenset(key for keys in current.manifest.split.values() for key in keys)
     total = sum(map(len, (matter.examples, matter.corrected, *matter.strange.values())))
     on_cpu = candidate.engine.device.startswith("cpu")
-    clock_s = clock_s or (time.process_time if on_cpu else time.perf_counter)
+    clock_s = time.process_time if on_cpu else time.perf_counter
     both, done = _Both(current, candidate, clock_s), 0
     pairs: list[Pair] = []
     for example, one, other in both.asked((*matter.examples, *matter.corrected)):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Z95 = 1.959963984540054
-_Z95_ONE_SIDED = 1.6448536269514722
+Z95_ONE_SIDED = 1.6448536269514722
 _RESAMPLES = 1000
 
 
@@ -122,7 +122,7 @@ def most_lost(only_first: int, only_second: int, n: int) -> float | None:
         return None
     b, c, m = only_first + 0.5, only_second + 0.5, n + 2.0
     lost = (b - c) / m
-    return lost + _Z95_ONE_SIDED * math.sqrt(max(0.0, (b + c) / m - lost**2) / m)
+    return lost + Z95_ONE_SIDED * math.sqrt(max(0.0, (b + c) / m - lost**2) / m)
 
 
 def beta_binomial_tail(k: int, n: int, a: float, b: float) -> float:

@@ -10,9 +10,9 @@ Nothing here promotes: teaching and judging a candidate change nothing that is a
 from agent.retrain.again import Again, Role, reprocess
 from agent.retrain.bundles import bundle_named, bundles_in, every_bundle, sweep
 from agent.retrain.card import keep_card
-from agent.retrain.cases import LEARNS_FROM, Collected, collect
+from agent.retrain.cases import Collected, collect
 from agent.retrain.hygiene import Cleaned, cleaned, send_back
-from agent.retrain.impact import Changed, Impact, impact
+from agent.retrain.impact import Impact, impact
 from agent.retrain.judging import Demands, Gate, Outcome, held_against, kept
 from agent.retrain.pages import headline_of, keep_impact, sentences_of
 from agent.retrain.progress import Step
@@ -22,9 +22,7 @@ from agent.retrain.suggesting import Suggestion, suggest
 from agent.retrain.teaching import plan_of, retrain
 
 __all__ = [
-    "LEARNS_FROM",
     "Again",
-    "Changed",
     "Cleaned",
     "Collected",
     "Demands",

@@ -90,19 +90,22 @@ def _judged(
     *,
     leave_out: bool,
 ) -> Cleaned:
-    found = doubts(inspected, classifier.taxonomy, new=new, vouched=collected.vouched)
+    same_place = list(twins([one.signature for one in inspected]))
+    found = doubts(
+        inspected,
+        classifier.taxonomy,
+        same_place=same_place,
+        new=new,
+        vouched=collected.vouched,
+    )
     known = {one.key for one in found}
     found += [
         Doubt(example.key, "contested", example.code)
         for example in collected.examples
         if example.key in collected.contested - known
     ]
-    same_place = [
-        (one, other)
-        for one, other in twins([one.signature for one in inspected])
-        if inspected[one].code == inspected[other].code
-    ]
-    examples = joined([one.example for one in inspected], same_place)
+    alike = [(a, b) for a, b in same_place if inspected[a].code == inspected[b].code]
+    examples = joined([one.example for one in inspected], alike)
     out = {one.key for one in found} if leave_out else set()
     if not classifier.manifest.facts["plan"].get("mixed_groups"):
         left = [example for example in examples if example.key not in out]

@@ -108,12 +108,13 @@ def pool_of(views: Sequence[MicrographView], bundle: str) -> tuple[list[Microgra
         bundle: The bundle at work; answers of another one are not asked.
     """
     sure = [view for view in views if _is_sure(view, bundle)]
-    control = [view for view in sure if Reason.CONTROL_SAMPLE in view.reasons]
-    decided = [view.label for view in control if view.label is not None and view.label.blind]
-    said = {view.label.id: view.structure_code for view in control if view.label is not None}
-    right = sum(label.code == said[label.id] for label in decided)
+    is_right = [
+        view.label.code == view.structure_code
+        for view in sure
+        if Reason.CONTROL_SAMPLE in view.reasons and view.label is not None and view.label.blind
+    ]
     pool = [view for view in sure if not view.reasons and view.label is None]
-    return pool, Audit(len(decided), right)
+    return pool, Audit(len(is_right), sum(is_right))
 
 
 def _is_sure(view: MicrographView, bundle: str) -> bool:

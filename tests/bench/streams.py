@@ -8,7 +8,8 @@
              that nothing worse is recommended; once more with the doubted left in.
     foreign  60 new cases of another material labelled G8: refused, with the reason; once more with
              the doubted left in, so that the gate alone has to see it.
-    few      5 new cases: not enough evidence, nothing is taught or recommended.
+    few      5 new cases, taught though a lab asks for more, so that the gate has to see it: not
+             enough evidence, nothing is recommended.
 
 The quick plan (frozen EfficientNet-Lite0). Drawn micrographs are not steel: the table says what the
 gate does, not how good a model is.
