@@ -180,7 +180,7 @@ NIGHT = Night(
             urgent=True,
         ),
     ),
-    orders_left_out="1 more orders are named in the JSON file beside this page.",
+    orders_left_out="1 more order is named in the JSON file beside this page.",
     instruments=(
         InstrumentRow(
             "LOM-07",

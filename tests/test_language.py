@@ -230,6 +230,7 @@ def test_a_german_report_says_nothing_in_english(lab):
 
     assert words.lang == "de"
     assert f"{len(reports.REASONS)} Aufnahmen und 1 Datei sind anzusehen" in words.found
+    assert "unbrauchbare Datei: Abgeschnitten (1)" in words.found
     assert english_in(a_page_of(lab, "index.html")) == []
     assert english_in(a_page_of(lab, f"{DAY.date()}.html")) == []
 

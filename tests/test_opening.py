@@ -125,7 +125,10 @@ def test_what_changed_since_the_last_report_is_said(lab):
     assert (facts.before.broken, facts.before.settled) == (("4713",), ("4712",))
     assert "Orders that do not conform since then: 4713." in page
     assert "Orders that are settled since then: 4712." in page
-    assert "1 micrographs came and 0 need a person; in the report before (24 Nov) 2" in page
+    assert (
+        "1 micrograph came, 0 of them for a person; in the report before (24 Nov) it was "
+        "2 micrographs, 1 of them for one." in page
+    )
 
 
 def test_what_waits_from_an_earlier_night_is_not_forgotten(lab):

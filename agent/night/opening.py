@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import reports
+from agent.night.facts import micrographs
 from agent.night.individuals import BASELINE_NIGHTS
 from agent.night.period import local
 from agent.orders.facts import Conformity
@@ -73,7 +74,11 @@ def open_orders(facts: NightFacts) -> tuple[OpenOrder, ...]:
 def orders_left_out(facts: NightFacts) -> str:
     """Say how many more there are; "" for none."""
     more = len(facts.orders) - ORDERS_SHOWN
-    said = _("{n} more orders are named in the JSON file beside this page.")
+    said = ngettext(
+        "{n} more order is named in the JSON file beside this page.",
+        "{n} more orders are named in the JSON file beside this page.",
+        more,
+    )
     return said.format(n=more) if more > 0 else ""
 
 
@@ -190,13 +195,13 @@ def changes(facts: NightFacts) -> Iterator[str]:
     then, now = facts.before, facts.summary
     if then is None:
         return
-    said = _("{taken} micrographs came and {review} need a person; in the report before ({day}) "
-             "{taken_then} came and {review_then} needed one.")  # fmt: skip
+    said = _("{taken} came, {review} of them for a person; in the report before ({day}) it was "
+             "{taken_then}, {review_then} of them for one.")  # fmt: skip
     yield said.format(
-        taken=now.taken,
+        taken=micrographs(now.taken),
         review=now.review,
         day=reports.short_day(then.night),
-        taken_then=then.taken,
+        taken_then=micrographs(then.taken),
         review_then=then.review,
     )
     for what, numbers in (

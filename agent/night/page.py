@@ -336,7 +336,8 @@ def _reason_lines(facts: NightFacts) -> Iterator[Line]:
 def _file_lines(facts: NightFacts) -> Iterator[Line]:
     if facts.unusable:
         kinds = Counter(_within(reports.file_code(file.code)[0]) for file in facts.unusable)
-        said = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        each = _("{n} {kind}")
+        said = ", ".join(each.format(n=n, kind=kind) for kind, n in kinds.most_common())
         text = ngettext(
             "file that could not be used: {kinds}",
             "files that could not be used: {kinds}",
