@@ -15,7 +15,6 @@ from agent.store.bundles import REFUSED, Promotion, Signature
 from agent.store.campaigns import (
     ROUND_ROBIN,
     Campaign,
-    CampaignImage,
     CampaignRater,
     NewImage,
     NewRater,
@@ -58,7 +57,6 @@ __all__ = [
     "AgentSeen",
     "Answer",
     "Campaign",
-    "CampaignImage",
     "CampaignRater",
     "Claim",
     "Decision",

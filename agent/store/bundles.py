@@ -13,7 +13,7 @@ from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.store import records, trail
-from agent.store.tables import PromotionRow, RecordRow
+from agent.store.tables import PromotionRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,19 +136,10 @@ def proposals(session: Session, whose: Whose, bundle: str) -> list[Signature]:
     """Say who has signed for a bundle since one was last put to work, oldest first."""
     last = select(PromotionRow.promoted_at).order_by(col(PromotionRow.id).desc()).limit(1)
     since = session.exec(last).first()
-    asked = (
-        select(RecordRow)
-        .where(
-            RecordRow.site_id == whose.site_id,
-            RecordRow.kind == PROPOSED,
-            RecordRow.subject == bundle,
-        )
-        .order_by(col(RecordRow.id))
-    )
     return [
-        Signature(row.by, str(row.facts.get("reason", "")), row.at, row.facts.get("shown", {}))
-        for row in session.exec(asked)
-        if since is None or row.at > since
+        Signature(one.by, str(one.facts.get("reason", "")), one.at, one.facts.get("shown", {}))
+        for one in records.every(session, whose.site_id, PROPOSED, bundle)
+        if since is None or one.at > since
     ]
 
 

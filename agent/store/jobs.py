@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlmodel import Session
+    from sqlmodel.sql.expression import SelectOfScalar
 
     from agent.store.sources import Whose
 
@@ -111,27 +112,19 @@ def going_on(session: Session, whose: Whose, *, at: datetime) -> list[Job]:
 
 def ended(session: Session, whose: Whose, name: str) -> list[Job]:
     """Say every piece of work of a name that has ended, oldest first."""
-    asked = (
-        select(JobRow)
-        .where(
-            JobRow.site_id == whose.site_id, JobRow.name == name, col(JobRow.ended_at).is_not(None)
-        )
-        .order_by(col(JobRow.id))
-    )
-    return [_job(row) for row in session.exec(asked)]
+    return [_job(row) for row in session.exec(_ended(whose, name).order_by(col(JobRow.id)))]
 
 
 def last(session: Session, whose: Whose, name: str) -> dict[str, Any]:
     """Say the facts of the last piece of work of this name that ended; empty if none did."""
-    asked = (
-        select(JobRow.facts)
-        .where(
-            JobRow.site_id == whose.site_id, JobRow.name == name, col(JobRow.ended_at).is_not(None)
-        )
-        .order_by(col(JobRow.id).desc())
-        .limit(1)
+    row = session.exec(_ended(whose, name).order_by(col(JobRow.id).desc()).limit(1)).first()
+    return dict(row.facts) if row else {}
+
+
+def _ended(whose: Whose, name: str) -> SelectOfScalar[JobRow]:
+    return select(JobRow).where(
+        JobRow.site_id == whose.site_id, JobRow.name == name, col(JobRow.ended_at).is_not(None)
     )
-    return dict(session.exec(asked).first() or {})
 
 
 def _open(session: Session, whose: Whose) -> list[JobRow]:

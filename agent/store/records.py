@@ -68,6 +68,17 @@ def append(
     return row.id or 0
 
 
+def every(session: Session, site_id: int, kind: str, subject: str | None = None) -> list[Record]:
+    """Say every record of a kind within a transaction, oldest first."""
+    asked = select(RecordRow).where(RecordRow.site_id == site_id, RecordRow.kind == kind)
+    if subject is not None:
+        asked = asked.where(RecordRow.subject == subject)
+    return [
+        Record(row.id or 0, row.kind, row.subject, row.by, row.at, row.facts)
+        for row in session.exec(asked.order_by(col(RecordRow.id)))
+    ]
+
+
 class Records:
     """Every question and act about records; each method is one transaction.
 
@@ -89,18 +100,8 @@ class Records:
 
     def all(self, kind: str, subject: str | None = None) -> list[Record]:
         """Say every record of a kind, oldest first."""
-        asked = (
-            select(RecordRow)
-            .where(RecordRow.site_id == self._whose.site_id, RecordRow.kind == kind)
-            .order_by(col(RecordRow.id))
-        )
-        if subject is not None:
-            asked = asked.where(RecordRow.subject == subject)
         with reading(self._engine) as session:
-            return [
-                Record(row.id or 0, row.kind, row.subject, row.by, row.at, row.facts)
-                for row in session.exec(asked)
-            ]
+            return every(session, self._whose.site_id, kind, subject)
 
     def latest(self, kind: str, subject: str) -> Record | None:
         """Say the newest record of a kind about a subject, or None."""

@@ -470,13 +470,15 @@ def queue_length(session: Session, whose: Whose) -> int:
     return session.exec(asked).one()
 
 
-def waiting_until(session: Session, whose: Whose, until: datetime) -> tuple[int, datetime | None]:
-    """Say how many that were done up to an instant wait for a person, and the oldest one's time."""
+def waiting(
+    session: Session, whose: Whose, *, until: datetime | None = None
+) -> tuple[int, datetime | None]:
+    """Say how many, or of those done up to an instant, wait for a person, and since when."""
     asked = select(func.count(), func.min(col(ResultRow.done_at))).where(
-        ResultRow.site_id == whose.site_id,
-        col(ResultRow.review_rank).is_not(None),
-        col(ResultRow.done_at) <= until,
+        ResultRow.site_id == whose.site_id, col(ResultRow.review_rank).is_not(None)
     )
+    if until is not None:
+        asked = asked.where(col(ResultRow.done_at) <= until)
     return session.exec(asked).one()
 
 

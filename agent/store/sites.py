@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, func, select
 
-from agent.store import nights
+from agent.store import nights, results
 from agent.store.sources import Whose
-from agent.store.tables import AgentRow, NightRow_, ResultRow, SiteRow, SourceRow
+from agent.store.tables import AgentRow, NightRow_, SiteRow, SourceRow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -51,11 +51,7 @@ def every(session: Session) -> list[SiteSeen]:
 def _seen(session: Session, site: SiteRow) -> SiteSeen:
     whose = Whose(site.id or 0, 0)
     night = session.exec(select(func.max(NightRow_.date)).where(NightRow_.site_id == site.id)).one()
-    waiting, since = session.exec(
-        select(func.count(), func.min(col(ResultRow.done_at))).where(
-            ResultRow.site_id == site.id, col(ResultRow.review_rank).is_not(None)
-        )
-    ).one()
+    waiting, since = results.waiting(session, whose)
     offline = select(SourceRow.name).where(
         SourceRow.site_id == site.id, col(SourceRow.online).is_(False)
     )

@@ -431,7 +431,7 @@ class Store:
     def waiting_until(self, until: datetime) -> tuple[int, datetime | None]:
         """Say how many of those done up to an instant wait for a person, and since when."""
         with reading(self._engine) as session:
-            return results.waiting_until(session, self._whose, until)
+            return results.waiting(session, self._whose, until=until)
 
     def between(self, after: datetime, until: datetime) -> list[MicrographView]:
         """Say what the watch brought and was done in (after, until], oldest first."""
