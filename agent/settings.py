@@ -219,8 +219,11 @@ class Triage(_Section):
     )
 
 
+TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+
+
 def _local_time(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+    if isinstance(value, str) and not TIME_OF_DAY.fullmatch(value):
         raise ValueError('write a time of day like "23:30"')
     return value
 
@@ -292,10 +295,11 @@ class Retention(_Section):
 
 
 def _weekly(value: str) -> str:
-    day, _, at = value.strip().lower().partition(" ")
-    if not value or (day in (*WEEKDAYS, "daily") and isinstance(_local_time(at), str)):
-        return value.strip().lower()
-    raise ValueError('write a weekday or "daily" and a time of day, like "sunday 02:00"')
+    said = value.strip().lower()
+    day, _, at = said.partition(" ")
+    if said and not (day in (*WEEKDAYS, "daily") and TIME_OF_DAY.fullmatch(at)):
+        raise ValueError('write a weekday or "daily" and a time of day, like "sunday 02:00"')
+    return said
 
 
 class Retrain(_Section):

@@ -290,9 +290,10 @@ def test_the_running_agent_teaches_a_candidate_by_itself_and_promotes_nothing(la
     assert store.current_bundle() == before
 
 
-def test_a_schedule_that_cannot_be_read_names_what_is_expected(lab):
+@pytest.mark.parametrize("schedule", ["sundays at 2", "sunday 2:00", "sunday"])
+def test_a_schedule_that_cannot_be_read_names_what_is_expected(lab, schedule):
     with (lab.folder / "agent.toml").open("a") as file:
-        file.write('[retrain]\nschedule = "sundays at 2"\n')
+        file.write(f'[retrain]\nschedule = "{schedule}"\n')
 
     with pytest.raises(BadSettings, match="sunday 02:00"):
         settings_of.read(lab.folder / "agent.toml", {})
