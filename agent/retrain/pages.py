@@ -46,6 +46,12 @@ def keep_impact(found: Impact, folder: Path, archive: Archive, *, site: str, at:
     return page
 
 
+def newest_impact(bundle: Path) -> Path | None:
+    """Say where the newest page of what a bundle would change is; None where none was written."""
+    found = (bundle / "record").glob("impact-*.html")
+    return max(found, key=lambda one: one.stat().st_mtime, default=None)
+
+
 def impact_page(found: Impact, archive: Archive, *, site: str, at: str) -> ImpactPage:
     """Say what would change as its page does."""
     return ImpactPage(

@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 import reports
 from agent.night.period import local
 from agent.retrain import bundles_in, every_bundle
+from agent.retrain.pages import newest_impact
 from agent.web import memory
 from agent.web.desk import Unknown
 from agent.web.gate import who_is
@@ -59,7 +60,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/models/{name}/impact")
     def impact(name: str) -> Response:
-        newest = _newest_impact(_folder(desk, name))
+        newest = newest_impact(_folder(desk, name))
         if newest is None:
             raise Unknown(name)
         return _record(newest)
@@ -78,11 +79,6 @@ def _record(path: Path) -> Response:
         raise Unknown(path.name)
     headers = {"Content-Security-Policy": reports.report_policy()}
     return HTMLResponse(path.read_bytes(), headers=headers)
-
-
-def _newest_impact(bundle: Path) -> Path | None:
-    found = sorted((bundle / "record").glob("impact-*.html"), key=lambda one: one.stat().st_mtime)
-    return found[-1] if found else None
 
 
 def _page(desk: Desk, request: Request) -> ModelsPage:
@@ -124,7 +120,7 @@ def _last(desk: Desk) -> str:
 def _bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> BundleLine:
     name = folder.name
     acts = [one for one in promotions if one.bundle == name]
-    newest = _newest_impact(folder)
+    newest = newest_impact(folder)
     has_card = (folder / "record" / "card.html").is_file()
     state, tone = _state(desk, name, promotions)
     return BundleLine(
