@@ -18,7 +18,11 @@ from agent.web.desk import Unknown, find
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from agent.night import Seen
+    from agent.store import MicrographView
     from agent.web.desk import Desk
 
 CROP_PX = 1600
@@ -36,8 +40,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/pictures/{public_id}/crop.jpg")
     def crop(public_id: str) -> Response:
         seen = seen_of(find(desk, public_id))
-        held = held_of(desk.archive.crop_path(seen.sha256, seen.page).read_bytes)
-        full = pictures.decode(held)
+        full = crop_of(desk, seen)
         shown = pictures.fitted(full, CROP_PX)
         if seen.where:
             shown = pictures.place(shown, seen.where, field_width=full.shape[1])
@@ -81,7 +84,7 @@ def _give_compared(routes: APIRouter, desk: Desk) -> None:
         seen = seen_of(find(desk, public_id))
         if not (0 < um <= LARGEST_WINDOW_UM) or not seen.um_per_px:
             raise Unknown(public_id)
-        pixels = pictures.decode(held_of(desk.archive.crop_path(seen.sha256, seen.page).read_bytes))
+        pixels = crop_of(desk, seen)
         x0, y0, x1, y1 = seen.where or (0, 0, pixels.shape[1], pixels.shape[0])
         shown = pictures.window(
             pixels, ((x0 + x1) / 2, (y0 + y1) / 2), um / seen.um_per_px, WINDOW_PX
@@ -100,6 +103,11 @@ def _layer_shape(seen: Seen) -> tuple[int, int]:
     x0, y0, x1, y1 = seen.crop or (0, 0, 1, 1)
     share = min(1.0, LAYER_PX / max(x1 - x0, y1 - y0))
     return max(1, round((y1 - y0) * share)), max(1, round((x1 - x0) * share))
+
+
+def crop_of(desk: Desk, one: Seen | MicrographView) -> NDArray[np.uint8]:
+    """Read a micrograph's crop, (h, w, 3) RGB. Raises `Unknown` where its pixels were deleted."""
+    return pictures.decode(held_of(desk.archive.crop_path(one.sha256, one.page).read_bytes))
 
 
 def held_of(read: Callable[[], bytes]) -> bytes:

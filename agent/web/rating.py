@@ -27,7 +27,7 @@ from agent.web import memory
 from agent.web.desk import LONGEST_COMMENT, Unknown, find, shown
 from agent.web.gate import says_from_where, who_is
 from agent.web.pages import ruler_of, seconds_of
-from agent.web.pictures import CROP_PX, held_of, jpeg
+from agent.web.pictures import CROP_PX, crop_of, jpeg
 from model import TaxonomyError, taxonomy_from
 from reports import (
     CampaignLine,
@@ -91,8 +91,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/rate/{key}/{place}/picture.jpg")
     def picture(request: Request, key: str, place: int) -> Response:
         view = _view(desk, _seat(desk, request, key), place)
-        held = held_of(desk.archive.crop_path(view.sha256, view.page).read_bytes)
-        fitted = pictures.fitted(pictures.decode(held), CROP_PX)
+        fitted = pictures.fitted(crop_of(desk, view), CROP_PX)
         return jpeg(pictures.encode_jpeg(fitted, quality=90))
 
     return routes
