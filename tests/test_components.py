@@ -134,4 +134,4 @@ def test_sources_that_a_plan_cannot_tell_apart_are_named():
 def test_equal_numbers_have_no_variance():
     found = components([8.0] * 6, {"operator": list("AABBCC")})
 
-    assert found.total == 0.0
+    assert sum(found.variance.values()) == 0.0

@@ -259,7 +259,6 @@ def panel_of(
             one.said.size,
             one.said.criterion,
             one.said.comment,
-            one.said.viewing_s,
         )
         for one in ratings
     }

@@ -34,11 +34,6 @@ class Components:
     variance: Mapping[str, float]
     inseparable: Mapping[str, str]
 
-    @property
-    def total(self) -> float:
-        """All of them together."""
-        return sum(self.variance.values())
-
 
 def components(numbers: Sequence[float], sources: Mapping[str, Sequence[object]]) -> Components:
     """Split the variance of numbers by their sources.

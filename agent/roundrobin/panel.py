@@ -48,7 +48,6 @@ class Answer:
     size: str | None
     criterion: str = "unrecorded"
     comment: str = ""
-    viewing_s: float | None = None
 
     @property
     def code(self) -> str | None:
