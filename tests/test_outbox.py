@@ -244,6 +244,23 @@ def test_an_errand_that_crashes_is_said_and_done_again():
     assert problems.all() == []
 
 
+def test_an_errand_without_news_leaves_standing_what_it_said_before():
+    problems, news = Problems(), ["order list 4711.csv is broken", None]
+
+    def errand():
+        said = news.pop(0)
+        if not news:
+            thread.stop()
+        return said
+
+    thread = Rounds("order lists", errand, every_s=0, problems=problems)
+    thread.start()
+    thread.join(60)
+
+    assert news == []
+    assert problems.all() == ["order list 4711.csv is broken"]
+
+
 def notice(lab):
     facts = {"title": "Plant 1, night of 2026-11-24", "text": "3 need a person", "pictures": []}
     lab.store.records.add(errands.NOTICE, "2026-11-24", by="agent", at=DAY, facts=facts)
