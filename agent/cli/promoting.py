@@ -311,7 +311,7 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
     from agent.archive import Archive  # noqa: PLC0415
     from agent.cli.ordering import lab_in  # noqa: PLC0415
     from agent.night.lab import software  # noqa: PLC0415
-    from agent.retrain import bundle_named, impact, keep_impact  # noqa: PLC0415
+    from agent.retrain import bundle_named, impact, keep_impact, record_of  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
 
     archive, now = Archive(settings.store.folder), clock()
@@ -322,7 +322,7 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
         since=now - timedelta(days=days),
         has_crop=lambda view: archive.crop_path(view.sha256, view.page).is_file(),
     )
-    record = bundle_named(settings.store.folder, name) / "record"
+    record = record_of(bundle_named(settings.store.folder, name))
     at = f"{now:%Y-%m-%d %H:%M} UTC with {software()}"
     return found, keep_impact(found, record, archive, site=settings.site.name, at=at)
 

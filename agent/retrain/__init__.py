@@ -8,7 +8,7 @@ Nothing here promotes: teaching and judging a candidate change nothing that is a
 """
 
 from agent.retrain.again import Again, Role, reprocess
-from agent.retrain.bundles import bundle_named, bundles_in, every_bundle, sweep
+from agent.retrain.bundles import bundle_named, bundles_in, every_bundle, record_of, sweep
 from agent.retrain.card import keep_card
 from agent.retrain.cases import Collected, collect
 from agent.retrain.hygiene import Cleaned, cleaned, send_back
@@ -47,6 +47,7 @@ __all__ = [
     "kept",
     "plan_of",
     "pseudo_labelled",
+    "record_of",
     "reprocess",
     "retrain",
     "send_back",

@@ -41,6 +41,11 @@ def bundle_named(store_folder: Path, name: str) -> Path:
     raise BadBundle(f"no bundle is called {name!r}; in {folder} there are: {there}.")
 
 
+def record_of(bundle: Path) -> Path:
+    """Say where what is written about a bundle lies: in its folder, and no part of what it is."""
+    return bundle / "record"
+
+
 def every_bundle(store_folder: Path) -> list[Path]:
     """List the bundles, oldest name first."""
     folder = bundles_in(store_folder)

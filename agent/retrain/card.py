@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import reports
 from agent.archive import write_whole
+from agent.retrain.bundles import record_of
 from agent.retrain.judging import kept
 from model import read_manifest
 from reports import CardSection, Fact, ModelCard, Table, Tone
@@ -74,7 +75,7 @@ def keep_card(
     own = tuple(one for one in promotions if one.bundle == manifest.name)
     current = promotions[0].bundle if promotions else None
     facts = _Facts(manifest, kept(bundle), own, current)
-    page, document = bundle / "record" / "card.html", bundle / "record" / "card.json"
+    page, document = record_of(bundle) / "card.html", record_of(bundle) / "card.json"
     held = json.dumps(document_of(facts), ensure_ascii=False, indent=1, default=str)
     shown = reports.render_card(_page(facts, site=site, at=at))
     write_whole({page: shown.encode(), document: held.encode()})

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
+from agent.retrain.bundles import record_of
 from agent.retrain.progress import Step
 from model import (
     NOT_TAUGHT,
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from agent.retrain.cases import Collected
     from model import Example, Taxonomy
 
-KEPT = "record/gate.json"
-"""Where a bundle's outcome lies in its folder, beside what nobody may change."""
+KEPT = "gate.json"
+"""A bundle's outcome, in its record."""
 
 
 class Gate(StrEnum):
@@ -147,14 +148,14 @@ def _must_be_flagged(
 def keep(bundle: Path, outcome: Outcome) -> None:
     """Write an outcome into the candidate's record."""
     said = json.dumps(asdict(outcome), indent=1, ensure_ascii=False)
-    (bundle / KEPT).parent.mkdir(exist_ok=True)
-    write_whole({bundle / KEPT: said.encode()})
+    record_of(bundle).mkdir(exist_ok=True)
+    write_whole({record_of(bundle) / KEPT: said.encode()})
 
 
 def kept(bundle: Path) -> Outcome | None:
     """Give the outcome in a bundle's record; None where it was never held against another."""
     try:
-        said = json.loads((bundle / KEPT).read_bytes())
+        said = json.loads((record_of(bundle) / KEPT).read_bytes())
     except FileNotFoundError:
         return None
     gate, finding = Gate(said.pop("gate")), Finding(said.pop("finding"))

@@ -14,6 +14,7 @@ from agent.archive import write_whole
 from agent.orders.facts import Conformity
 from agent.orders.flips import flip_card
 from agent.orders.paper import TONES
+from agent.retrain.bundles import record_of
 from reports import ImpactOrder, ImpactPage, Tone
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def keep_impact(found: Impact, folder: Path, archive: Archive, *, site: str, at:
 
 def newest_impact(bundle: Path) -> Path | None:
     """Say where the newest page of what a bundle would change is; None where none was written."""
-    found = (bundle / "record").glob("impact-*.html")
+    found = record_of(bundle).glob("impact-*.html")
     return max(found, key=lambda one: one.stat().st_mtime, default=None)
 
 

@@ -11,6 +11,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
+from agent.retrain.bundles import record_of
 from model import read_manifest
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def keep_record(bundle: Path) -> Path:
         `confusion.svg`, and one per stage, where there were test images.
     """
     manifest = read_manifest(bundle)
-    folder = bundle / "record"
+    folder = record_of(bundle)
     epochs = manifest.facts.get("history", [])
     write_figures(folder, manifest.metrics, f"bundle {bundle.name}", epochs)
     return folder

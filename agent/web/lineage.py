@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 import reports
 from agent.night.period import local
-from agent.retrain import bundles_in, every_bundle
+from agent.retrain import bundles_in, every_bundle, record_of
 from agent.retrain.pages import newest_impact
 from agent.web import memory
 from agent.web.desk import Unknown
@@ -56,7 +56,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/models/{name}/card")
     def card(name: str) -> Response:
-        return _record(_folder(desk, name) / "record" / "card.html")
+        return _record(record_of(_folder(desk, name)) / "card.html")
 
     @routes.get("/models/{name}/impact")
     def impact(name: str) -> Response:
@@ -121,7 +121,7 @@ def _bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> BundleLine
     name = folder.name
     acts = [one for one in promotions if one.bundle == name]
     newest = newest_impact(folder)
-    has_card = (folder / "record" / "card.html").is_file()
+    has_card = (record_of(folder) / "card.html").is_file()
     state, tone = _state(desk, name, promotions)
     return BundleLine(
         name=name,
