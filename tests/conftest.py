@@ -64,6 +64,16 @@ def vendor_files() -> Path:
 
 
 @pytest.fixture
+def lab(tmp_path):
+    """A laboratory without a bundle: a real store and archive, to be filled by hand."""
+    from lab import Lab  # noqa: PLC0415 - brings PyTorch
+
+    lab = Lab(tmp_path / "data")
+    yield lab
+    lab.store.close()
+
+
+@pytest.fixture
 def listener():
     """A real web server that keeps what it is told."""
     heard = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 from agent.archive import Archive
 from agent.imaging.crop import Crop, Scale, SpecimenArea, public_id
 from agent.night import NightSettings
+from agent.orders.specification import Specification
 from agent.store import Finding, Store
 from agent.triage import Handling, Reason, Verdict
 from agent.watch import Arrival
@@ -40,6 +41,17 @@ SETTINGS = NightSettings(
     software="Martensight 0.1.0",
     words=WORDS,
 )
+
+RING_A = Specification(
+    name="ring-a",
+    valid_from=date(2026, 1, 1),
+    approved_by="R. Stahl",
+    material="100Cr6",
+    subtype=("G",),
+    limit="8 or finer",
+    fields=1,
+)
+"""What a ring has to keep, by one field."""
 
 
 def prediction_of(code: str, *, p_value: float = 0.4, probability: float = 0.9) -> Prediction:

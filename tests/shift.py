@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import lab
@@ -25,7 +25,6 @@ from agent.orders import Specifications
 from agent.orders.assessment import Lab, assess
 from agent.orders.document import document_of
 from agent.orders.facts import Allowance
-from agent.orders.specification import Specification
 from agent.pipeline import Pipeline
 from agent.store import Decision, Store
 from agent.triage import Policy, Scope
@@ -44,16 +43,7 @@ SOURCE = Provenance(
     fixed={"material": "100Cr6"},
     pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)(_P(?P<preparation>\d+))?",
 )
-WANTED = Specification(
-    name="ring-a",
-    valid_from=date(2026, 1, 1),
-    approved_by="R. Stahl",
-    material="100Cr6",
-    subtype=("G",),
-    limit="8 or finer",
-    fields=FIELDS,
-    um_per_px=(0.15, 0.25),
-)
+WANTED = lab.RING_A.model_copy(update={"fields": FIELDS, "um_per_px": (0.15, 0.25)})
 KINDS = (
     "plain",
     "over_etched",

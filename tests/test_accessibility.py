@@ -44,13 +44,6 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
-
-
-@pytest.fixture
 def axe():
     pytest.importorskip("axe_playwright_python", reason="no axe-playwright-python")
     from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - of the dev extra

@@ -13,7 +13,6 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import Lab
 from test_web import HOME, PROMISED, desk_of, form_of
 from typer.testing import CliRunner
 
@@ -29,13 +28,6 @@ AT = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
 PASSWORD = "a quite long pass phrase"  # noqa: S105 - of a test's account
 OPEN_TO_WHO_WAS_INVITED = ("/login", "/logout", "/rate/x/x")
 """No role is needed there: whoever rates comes with a link, which `test_rating` holds to."""
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
 
 
 class Clock:

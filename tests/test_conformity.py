@@ -1,11 +1,11 @@
 """A specimen conforms only where every part of it is proved; never by accident."""
 
 from dataclasses import replace
-from datetime import date
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lab import RING_A
 
 from agent.orders import conformity
 from agent.orders.facts import (
@@ -18,21 +18,11 @@ from agent.orders.facts import (
     Superseded,
 )
 from agent.orders.rules import Rules
-from agent.orders.specification import Specification
 from model import default_taxonomy
 
 TAXONOMY = default_taxonomy()
 BUNDLE = "20261101-0badcafe"
-WANTED = Specification(
-    name="ring-a",
-    valid_from=date(2026, 1, 1),
-    approved_by="R. Stahl",
-    material="100Cr6",
-    subtype=("G",),
-    limit="8 or finer",
-    fields=3,
-    area_mm2=0.2,
-)
+WANTED = RING_A.model_copy(update={"fields": 3, "area_mm2": 0.2})
 ON = Allowance("100Cr6", BUNDLE, "8 or finer", "G", 60, 0, 0.049, "R. Stahl")
 RULES = Rules(WANTED, TAXONOMY, material="100Cr6", allowances=(ON,))
 

@@ -8,17 +8,10 @@ import logging
 
 import pytest
 import structlog
-from lab import Lab, minutes
+from lab import minutes
 
 from agent.cli import main
 from agent.store import Decision
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from lab import Lab
 from test_web import NOW, desk_of
 
 from agent import accounts
@@ -23,13 +22,6 @@ from agent.settings import Web
 from agent.web import Inbox, create_app
 
 MACRO = Path(__file__).parents[1] / "deploy" / "integrations" / "grade_in_martensight.ijm"
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
 
 
 @pytest.fixture

@@ -198,13 +198,6 @@ def test_a_sentence_of_no_known_form_stays_as_it_was_kept():
 # --- pages --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
-
-
 def a_night_of_everything(lab: Lab, settings=GERMAN) -> str:
     for number, why in enumerate(reports.REASONS):
         lab.take("G8", reasons=(why,), at=minutes(number), material="100Cr6", order="4711")

@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from test_accounts import AT, browser_of, clock, lab, let_in  # noqa: F401 - fixtures
+from test_accounts import AT, browser_of, clock, let_in  # noqa: F401 - fixtures
 
 from agent.store import Signature
 
@@ -13,7 +13,7 @@ ACCURACY = {"value": 0.913, "low": 0.868, "high": 0.944}
 
 
 @pytest.fixture
-def bundles(lab):  # noqa: F811
+def bundles(lab):
     """Two bundles in the lab's folder, the first one at work."""
     for name in (FIRST, SECOND):
         record = lab.folder / "bundles" / name / "record"

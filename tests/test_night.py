@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import DAY, SETTINGS, TAXONOMY, Lab, minutes
+from lab import DAY, SETTINGS, TAXONOMY, minutes
 
 from agent.night import (
     Seen,
@@ -34,13 +34,6 @@ from agent.triage import Reason
 NIGHT = date(2026, 11, 24)
 AFTERWARDS = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 BERLIN = "Europe/Berlin"
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
 
 
 def write(lab, night=NIGHT, *, now=AFTERWARDS, settings=SETTINGS, refresh=False):

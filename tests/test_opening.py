@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
-from lab import DAY, SETTINGS, TAXONOMY, Lab, minutes
+from lab import DAY, RING_A, SETTINGS, TAXONOMY, minutes
 
 from agent.night import write_report
 from agent.night.facts import from_text
@@ -19,7 +19,6 @@ from agent.night.trends import Tally, drifts, permuted
 from agent.orders import Specifications
 from agent.orders.assessment import Lab as Rules
 from agent.orders.control import CONTROL
-from agent.orders.specification import Specification
 from agent.store import Decision
 from reports import ControlTrend, Tone
 from reports import ControlValue as Value
@@ -27,23 +26,7 @@ from reports.charts import control_chart
 
 NIGHT = date(2026, 11, 24)
 AFTERWARDS = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
-WANTED = Specification(
-    name="ring-a",
-    valid_from=date(2026, 1, 1),
-    approved_by="R. Stahl",
-    material="100Cr6",
-    subtype=("G",),
-    limit="8 or finer",
-    fields=1,
-)
-WITH_ORDERS = dataclasses.replace(SETTINGS, lab=Rules(Specifications((WANTED,)), TAXONOMY))
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
+WITH_ORDERS = dataclasses.replace(SETTINGS, lab=Rules(Specifications((RING_A,)), TAXONOMY))
 
 
 def write(lab, settings=WITH_ORDERS, *, night=NIGHT, now=AFTERWARDS):
@@ -99,7 +82,7 @@ def test_an_order_that_only_waits_for_what_is_to_come_needs_nobody(lab):
 
 
 def _with(**given):
-    return Rules(Specifications((WANTED.model_copy(update=given),)), TAXONOMY)
+    return Rules(Specifications((RING_A.model_copy(update=given),)), TAXONOMY)
 
 
 def test_limits_that_cannot_be_used_are_said_and_the_report_is_written(lab):

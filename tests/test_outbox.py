@@ -6,38 +6,21 @@ import csv
 import json
 import subprocess
 import sys
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from lab import DAY, TAXONOMY, Lab
+from lab import DAY, RING_A, TAXONOMY
 
 from agent.orders import Specifications, outbox
 from agent.orders.assessment import Lab as Rules
-from agent.orders.specification import Specification
 from agent.service import errands
 from agent.service.problems import Problems
 from agent.service.rounds import Rounds
 from agent.settings import read
 from agent.store import Decision
 
-WANTED = Specification(
-    name="ring-a",
-    valid_from=date(2026, 1, 1),
-    approved_by="R. Stahl",
-    material="100Cr6",
-    subtype=("G",),
-    limit="8 or finer",
-    fields=1,
-)
-RULES = Rules(Specifications((WANTED,)), TAXONOMY)
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
+RULES = Rules(Specifications((RING_A,)), TAXONOMY)
 
 
 @pytest.fixture

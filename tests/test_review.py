@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import structlog
 import uvicorn
-from lab import SETTINGS, Lab, minutes
+from lab import SETTINGS, minutes
 
 from agent.cli import main
 from agent.night import write_report
@@ -25,13 +25,6 @@ from model import default_taxonomy
 
 NOW = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
 
 
 # --- from the shell -----------------------------------------------------------------------------

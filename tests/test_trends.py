@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import SETTINGS, Lab
+from lab import SETTINGS
 
 from agent.night import write_report
 from agent.night.facts import from_text, gather, tallies_of
@@ -131,13 +130,6 @@ def test_a_longer_run_is_never_more_likely(bad, sizes):
 
 
 # --- in the report ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
 
 
 def test_a_report_counts_its_specimens_and_a_later_one_finds_the_count(lab):

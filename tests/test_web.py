@@ -30,13 +30,6 @@ PROMISED = {"origin": HOME}
 FORM = ("criterion", "viewing_s", "result_id", "label_id", "blind", "reason", "source", "order")
 
 
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "data")
-    yield lab
-    lab.store.close()
-
-
 def desk_of(lab):
     return Desk(
         store=lab.store,
