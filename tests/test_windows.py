@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -139,8 +140,7 @@ def test_a_share_by_its_unc_name_is_watched(tmp_path) -> None:
     share = os.environ.get("MARTENSIGHT_UNC", "")
     if not share or not Path(share).is_dir():
         pytest.skip("no share: MARTENSIGHT_UNC names none")
-    folder = Path(share) / tmp_path.name
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(dir=share))
     (folder / "a.png").write_bytes(picture())
     lab(tmp_path, str(folder))
 

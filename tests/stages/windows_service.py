@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
 from datetime import datetime
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEADLINE_S = 180.0
-PLACE = Path(os.environ["PROGRAMDATA"]) / "Martensight"
+PLACE = Path(tempfile.mkdtemp(prefix="martensight-stage-", dir=os.environ["PROGRAMDATA"]))
 CONFIG = PLACE / "agent.toml"
-SHARE = Path(os.environ.get("MARTENSIGHT_UNC") or PLACE / "share") / "service-stage"
+SHARE = Path(tempfile.mkdtemp(dir=os.environ.get("MARTENSIGHT_UNC") or PLACE))
 
 
 def agent(*arguments: str, code: int = 0) -> str:
@@ -76,8 +77,6 @@ def figure(what: str, value: str) -> None:
 
 
 def main() -> None:
-    SHARE.mkdir(parents=True, exist_ok=True)
-    PLACE.mkdir(parents=True, exist_ok=True)
     CONFIG.write_text(
         '[store]\nfolder = "data"\n[web]\nport = 0\n[imaging]\nworkers = 1\n[[sources]]\n'
         f"name = \"LOM-07\"\nfolder = '{SHARE}'\nquiet_s = 0.3\nscan_every_s = 5\n",
