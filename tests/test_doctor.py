@@ -30,6 +30,14 @@ def lab(tmp_path) -> Path:
     return file
 
 
+def let_through(folder: Path) -> None:
+    """Let another account come as far as this folder of pytest's."""
+    for one in (folder, *folder.parents):
+        if one == Path("/tmp"):  # noqa: S108 - pytest's own
+            break
+        one.chmod(0o755)
+
+
 def levels(findings) -> dict[str, str]:
     return {one.check: one.level for one in findings}
 
@@ -49,10 +57,7 @@ def test_a_pc_that_is_ready_has_nothing_wrong(lab) -> None:
 
 @root
 def test_root_looks_with_the_eyes_of_the_services_account(lab, tmp_path) -> None:
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder == Path("/tmp"):  # noqa: S108 - pytest's own
-            break
-        folder.chmod(0o755)
+    let_through(tmp_path)
     (tmp_path / "export" / "a.tif").write_bytes(b"x")
     (tmp_path / "export").chmod(0o700)
     (tmp_path / "data").mkdir(mode=0o755)
@@ -69,10 +74,7 @@ def test_root_looks_with_the_eyes_of_the_services_account(lab, tmp_path) -> None
 @root
 def test_a_database_that_the_service_may_not_change_is_wrong(lab, tmp_path) -> None:
     nobody = pwd.getpwnam("nobody")
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder == Path("/tmp"):  # noqa: S108 - pytest's own
-            break
-        folder.chmod(0o755)
+    let_through(tmp_path)
     (tmp_path / "data").mkdir()
     os.chown(tmp_path / "data", nobody.pw_uid, nobody.pw_gid)
     (tmp_path / "data" / "martensight.db").touch(mode=0o644)
@@ -81,6 +83,18 @@ def test_a_database_that_the_service_may_not_change_is_wrong(lab, tmp_path) -> N
 
     assert levels(found)["data folder"] == "wrong"
     assert "martensight.db cannot be changed" in sentences(found)["data folder"]
+
+
+@root
+def test_a_data_folder_that_is_a_disk_of_its_own_is_right(lab, tmp_path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    let_through(tmp_path)
+    (tmp_path / "data" / "lost+found").mkdir(parents=True, mode=0o700)
+    os.chown(tmp_path / "data", nobody.pw_uid, nobody.pw_gid)
+
+    found = examine_folders(settings.read(lab, {}), nobody.pw_name)
+
+    assert levels(found)["data folder"] == "right"
 
 
 @root

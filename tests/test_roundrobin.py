@@ -101,6 +101,7 @@ def test_raters_come_from_a_list_and_their_numbers_give_nobody_away(shell):
         (("new", "a/b", "--stratified", 2), "up to 40 letters"),
         (("new", "x", "--stratified", 2, "--account", "Nobody"), "no account 'Nobody'"),
         (("new", "x", "--stratified", 2, "--merge", "G9"), "written CODE=CODE"),
+        (("new", "x", "--stratified", 2, "--merge", "G7=G88"), "'G88' is no structure code"),
         (("new", "x", "--stratified", 2, "--limit", "fine"), "a limit is written"),
         (("new", "x", "--micrographs", "no.csv"), "cannot be read"),
         (("open", "autumn"), "no campaign 'autumn'"),

@@ -33,6 +33,9 @@ WINDOWS_PATH = 260
 LONGEST_BELOW = 110
 """Characters that the longest path below the data folder adds to it."""
 
+OF_THE_DISK = "lost+found"
+"""Root's own, at the top of every ext4 disk: a data folder that is a disk of its own has it too."""
+
 LOOKED_AT = 200
 
 
@@ -126,7 +129,11 @@ def _data_folder(check: str, folder: Path) -> Iterator[Finding]:
             f"{folder}: cannot be written ({why}); give the account the right to change it.",
         )
         return
-    others = [entry.name for entry in os.scandir(folder) if not os.access(entry, os.W_OK)]
+    others = [
+        entry.name
+        for entry in os.scandir(folder)
+        if entry.name != OF_THE_DISK and not os.access(entry, os.W_OK)
+    ]
     if others:
         yield Finding(
             check,

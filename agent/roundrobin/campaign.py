@@ -95,7 +95,10 @@ def set_up(
         checked,
         _numbered(raters, seed),
         taxonomy=taxonomy.as_json(),
-        merged={known(*taxonomy.parse(one)): other for one, other in (merged or {}).items()},
+        merged={
+            known(*taxonomy.parse(one)): known(*taxonomy.parse(other))
+            for one, other in (merged or {}).items()
+        },
         seed=seed,
         may_go_back=may_go_back,
         by=by,
