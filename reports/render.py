@@ -53,6 +53,7 @@ ASSETS = (
     "rate.js",
     "viewer.js",
     "viewing.js",
+    "onward.js",
     "icon.svg",
 )
 """Everything a page may ask its server for."""

@@ -2,9 +2,8 @@
 // Keys and looking ahead. Everything here also works with the mouse alone.
 (function () {
   const queue = document.querySelector("[data-queue]");
-  const desk = document.querySelector("[data-review]");
-  const words = desk ? JSON.parse(desk.dataset.words) : {};
-  const pressed = {};
+  let desk = document.querySelector("[data-review]");
+  let words = {};
 
   function digit(event) {
     const match = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
@@ -37,12 +36,7 @@
   }
   if (!desk) { return; }
 
-  const form = desk.querySelector("[data-decide]");
-  const subtypes = Array.from(desk.querySelectorAll("[data-subtype]"));
-  const lists = Array.from(desk.querySelectorAll("[data-list]"));
-  const layers = Array.from(desk.querySelectorAll(".stage > input[name=layer]"));
-  const canvas = desk.querySelector("[data-canvas]");
-  const dialog = desk.querySelector("[data-keys]");
+  let form, subtypes, lists, layers, canvas, dialog, slider;
   let open = null;
 
   function close() {
@@ -74,9 +68,6 @@
     close();
     if (wanted && !again) { wanted.open = true; open = wanted; wanted.scrollIntoView({ block: "nearest" }); }
   }
-  for (const one of lists) {
-    one.addEventListener("toggle", function () { if (one.open) { open = one; } else if (open === one) { open = null; } });
-  }
   function show(word) {
     const layer = layers.find(function (one) { return one.value === word; });
     if (layer) { layer.checked = true; shown(); }
@@ -100,13 +91,9 @@
     box.checked = !box.checked;
     say(box.checked ? box.parentElement.textContent.trim().replace(/ A$/, ".") : words.alone);
   }
-  const slider = desk.querySelector("#opacity");
   function shown() {
     slider.closest("[data-opacity]").hidden = current() === "crop" || current() === "field";
   }
-  slider.addEventListener("input", function () { canvas.style.setProperty("--overlay", slider.value / 100); });
-  for (const layer of layers) { layer.addEventListener("change", shown); }
-  shown();
 
   const keys = {
     s: function () { list("s"); },
@@ -140,14 +127,31 @@
     const act = keys[event.key.toLowerCase()];
     if (act) { event.preventDefault(); act(); }
   });
-  const help = desk.querySelector("[data-help]");
-  help.hidden = false;
-  help.addEventListener("click", function () { dialog.showModal(); });
 
-  // The next one is fetched while this one is looked at.
-  window.addEventListener("load", function () {
-    for (const src of desk.dataset.prefetch.split(" ").filter(Boolean)) { pressed[src] = new Image(); pressed[src].src = src; }
-  });
-  const now = desk.querySelector(".strip [aria-current]");
-  if (now) { now.scrollIntoView({ block: "nearest", inline: "nearest" }); window.scrollTo(0, 0); }
+  // Once for every micrograph that is put before the reviewer.
+  function begin() {
+    desk = document.querySelector("[data-review]");
+    words = JSON.parse(desk.dataset.words);
+    form = desk.querySelector("[data-decide]");
+    subtypes = Array.from(desk.querySelectorAll("[data-subtype]"));
+    lists = Array.from(desk.querySelectorAll("[data-list]"));
+    layers = Array.from(desk.querySelectorAll(".stage > input[name=layer]"));
+    canvas = desk.querySelector("[data-canvas]");
+    dialog = desk.querySelector("[data-keys]");
+    slider = desk.querySelector("#opacity");
+    open = null;
+    for (const one of lists) {
+      one.addEventListener("toggle", function () { if (one.open) { open = one; } else if (open === one) { open = null; } });
+    }
+    slider.addEventListener("input", function () { canvas.style.setProperty("--overlay", slider.value / 100); });
+    for (const layer of layers) { layer.addEventListener("change", shown); }
+    shown();
+    const help = desk.querySelector("[data-help]");
+    help.hidden = false;
+    help.addEventListener("click", function () { dialog.showModal(); });
+    const now = desk.querySelector(".strip [aria-current]");
+    if (now) { now.scrollIntoView({ block: "nearest", inline: "nearest" }); window.scrollTo(0, 0); }
+  }
+  begin();
+  document.addEventListener("placed", begin);
 }());
