@@ -19,13 +19,17 @@ from agent.orders.specification import Specification
 from agent.store import Finding, Store
 from agent.triage import Handling, Reason, Verdict
 from agent.watch import Arrival
+from agent.web import Desk
 from model import Prediction, Strangeness, default_taxonomy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+HOME = "http://127.0.0.1:8787"
 DAY = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 """A morning of the night 2026-11-24."""
+NEXT_DAY = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
+"""When that night is reviewed."""
 
 TAXONOMY = default_taxonomy()
 WORDS = {
@@ -176,6 +180,20 @@ class Lab:
         view = self.store.micrograph(of)
         assert view is not None
         self.store.identify(self.arrive(name, at=at), view.sha256, at=at)
+
+
+def desk_of(lab: Lab, *, at: datetime = NEXT_DAY) -> Desk:
+    """Make what is behind the pages of a lab where it is always the same time."""
+    return Desk(
+        store=lab.store,
+        archive=lab.archive,
+        reports=lab.reports,
+        site="Plant 1",
+        zone="Europe/Berlin",
+        taxonomy=default_taxonomy,
+        now=lambda: at,
+        status=lambda: {"running": True},
+    )
 
 
 def _texture(seed: int) -> NDArray[np.uint8]:

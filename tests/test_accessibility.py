@@ -6,10 +6,9 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
-from lab import SETTINGS, Lab
+from lab import SETTINGS, Lab, desk_of
 from rounds import Round
 from test_round_report import play, written
-from test_web import desk_of
 
 from agent import accounts
 from agent.night import write_report

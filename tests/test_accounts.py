@@ -13,7 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
-from test_web import HOME, PROMISED, desk_of, form_of
+from lab import HOME, desk_of
+from test_web import PROMISED, form_of
 from typer.testing import CliRunner
 
 from agent import accounts

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from lab import Lab
-from test_web import NOW, desk_of
+from lab import NEXT_DAY as NOW
+from lab import Lab, desk_of
 
 from agent.web import Inbox, create_app
 

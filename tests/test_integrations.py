@@ -14,7 +14,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_web import NOW, desk_of
+from lab import NEXT_DAY as NOW
+from lab import desk_of
 
 from agent import accounts
 from agent.service import Pages

@@ -11,13 +11,12 @@ from string import Formatter
 import pytest
 from catalogue import LANGUAGES, ROOT, known, said
 from fastapi.testclient import TestClient
-from lab import DAY, SETTINGS, Lab, minutes
+from lab import DAY, SETTINGS, Lab, desk_of, minutes
 from page_facts import NIGHT, QUEUE, REVIEW
 
 import reports
 from agent.night import write_report
-from agent.web import Desk, create_app
-from model import default_taxonomy
+from agent.web import create_app
 from model.defects import DEFECTS
 from model.strangeness import _sentence, rarity
 from reports.retold import FORMS
@@ -254,17 +253,7 @@ def test_what_programs_read_stays_as_it_is_in_every_language(lab):
 
 @pytest.fixture
 def browser(lab):
-    desk = Desk(
-        store=lab.store,
-        archive=lab.archive,
-        reports=lab.reports,
-        site="Plant 1",
-        zone="Europe/Berlin",
-        taxonomy=default_taxonomy,
-        now=lambda: AFTERWARDS,
-        status=dict,
-    )
-    app = create_app(desk, language="de")
+    app = create_app(desk_of(lab, at=AFTERWARDS), language="de")
     with TestClient(app, base_url="http://127.0.0.1:8787") as client:
         yield client
 

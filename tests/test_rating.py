@@ -7,8 +7,9 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
+from lab import HOME, desk_of
 from rounds import AT, NAME, Round, comment, lab_in
-from test_web import HOME, PROMISED, desk_of
+from test_web import PROMISED
 
 from agent import accounts
 from agent.roundrobin.campaign import order_of

@@ -6,25 +6,28 @@ import csv
 import json
 import logging
 import os
+import re
 import shutil
 import statistics
 import threading
 import time
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
 
+import httpx2
 import numpy as np
 import pytest
 import structlog
 import uvicorn
-from lab import SETTINGS, minutes
+from lab import NEXT_DAY as NOW
+from lab import SETTINGS, desk_of, minutes
 
 from agent.cli import main
 from agent.night import write_report
-from agent.web import Desk, create_app
-from model import default_taxonomy
+from agent.store import Decision
+from agent.web import create_app
 
-NOW = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -197,16 +200,7 @@ def served(desk):
 
 @pytest.fixture
 def desk(lab):
-    return Desk(
-        store=lab.store,
-        archive=lab.archive,
-        reports=lab.reports,
-        site="Plant 1",
-        zone="Europe/Berlin",
-        taxonomy=default_taxonomy,
-        now=lambda: NOW,
-        status=dict,
-    )
+    return desk_of(lab)
 
 
 @pytest.fixture
@@ -381,6 +375,130 @@ def test_thirty_images_are_reviewed_by_keyboard_alone(lab, desk, tab):
 
     assert [lab.store.micrograph(one).label.code for one in ids] == ["G8"] * 30
     assert max(looked, decided_) <= 2000  # against a hang; the medians themselves are printed
+
+
+@pytest.mark.slow
+def test_what_somebody_else_decided_meanwhile_is_shown_in_place_and_not_overwritten(lab, desk, tab):
+    ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(3)]
+    page = tab.context.browser.new_page()  # its console says 409, which is what is wanted here
+    with served(desk) as address:
+        page.goto(f"{address}/review/{ids[0]}")
+        page.fill("#by", "Ann")
+        page.locator("h1").click()
+        lab.store.decide(ids[0], Decision(kind="code", by="Bea", code="G7"), at=NOW)
+        lab.store.decide(ids[1], Decision(kind="code", by="Bea", code="G7"), at=NOW)
+
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=decided this micrograph meanwhile")
+        assert lab.store.micrograph(ids[0]).label.by == "Bea"
+        page.click("text=Say G8 all the same")
+        page.wait_for_url(f"**/{ids[2]}")  # the second was fetched ahead, and is decided by now
+
+    assert [lab.store.micrograph(one).label.by for one in ids[:2]] == ["Ann", "Bea"]
+
+
+@pytest.mark.slow
+def test_the_browsers_way_back_leads_to_the_micrograph_before(lab, desk, tab):
+    ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(3)]
+    with served(desk) as address:
+        tab.goto(f"{address}/review/{ids[0]}")
+        for following in ids[1:]:
+            tab.keyboard.press("j")
+            tab.wait_for_url(f"**/{following}")
+
+        tab.go_back()
+        until(tab, f"document.querySelector('.crop img').src.includes('{ids[1]}')")
+        tab.go_forward()
+        until(tab, f"document.querySelector('.crop img').src.includes('{ids[2]}')")
+        tab.locator("[data-help]").click()
+        assert tab.locator("dialog").is_visible()
+
+
+@pytest.mark.slow
+def test_a_decision_that_reaches_no_server_is_said_by_the_browser_and_can_be_sent_again(
+    lab, desk, tab
+):
+    first, second = (lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(2))
+    page = tab.context.browser.new_page()  # its console says what cannot be reached
+    with served(desk) as address:
+        page.goto(f"{address}/review/{first}")
+        page.fill("#by", "Ann")
+        page.locator("h1").click()
+        page.context.set_offline(offline=True)
+
+        with page.expect_event("requestfailed", lambda one: one.is_navigation_request()):
+            page.keyboard.press("Enter")
+        assert lab.store.micrograph(first).label is None
+        page.context.set_offline(offline=False)
+        page.reload()
+        page.wait_for_url(f"**/{second}")
+
+    assert lab.store.micrograph(first).label.code == "G8"
+
+
+@dataclass
+class Reviewer:
+    """Somebody who decides whatever the page leads them to, until it leads them nowhere."""
+
+    browser: httpx2.Client
+    code: str
+    written: list[str] = field(default_factory=list)
+    refused: int = 0
+    misled: int = 0
+
+    def begin(self) -> str:
+        """Say which micrograph the queue begins with, "" for none."""
+        start = re.search(r'class="button" href="/review/([0-9a-f]+)"', self.get("/review"))
+        return start[1] if start else ""
+
+    def get(self, path: str) -> str:
+        answer = self.browser.get(path)
+        assert answer.status_code == 200
+        return answer.text
+
+    def review(self) -> None:
+        """Decide until nothing is left; what is decided already by somebody else is left so."""
+        led, public_id = False, self.begin()
+        while public_id:
+            page = self.get(f"/review/{public_id}")
+            if 'name="label_id" value=""' not in page:
+                self.misled += led
+                led, public_id = False, self.begin()
+                continue
+            result = re.search(r'name="result_id" value="(\d+)"', page)[1]
+            form = {"decision": f"code:{self.code}", "result_id": result, "label_id": ""}
+            answer = self.browser.post(f"/review/{public_id}/decide", data=form)
+            if answer.status_code == HTTPStatus.CONFLICT:
+                self.refused += 1
+                led, public_id = False, self.begin()
+                continue
+            assert answer.status_code == HTTPStatus.SEE_OTHER
+            self.written.append(public_id)
+            led, public_id = True, answer.headers["location"].removeprefix("/review").strip("/")
+
+
+@pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.slow)])
+def test_two_reviewers_share_a_queue_and_none_is_decided_twice_or_skipped(lab, desk, count):
+    ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(count)]
+    two = {}
+    with served(desk) as address, ExitStack() as open_:
+        for name, code in (("Ann", "G8"), ("Bea", "G7")):
+            browser = open_.enter_context(httpx2.Client(base_url=address, timeout=60))
+            browser.post("/review/name", data={"by": name})
+            two[name] = Reviewer(browser, code)
+
+        work = [threading.Thread(target=one.review) for one in two.values()]
+        for thread in work:
+            thread.start()
+        for thread in work:
+            thread.join()
+
+    views = [lab.store.micrograph(one) for one in ids]
+    assert [len(view.labels) for view in views] == [1] * count
+    for name, one in two.items():
+        assert {view.id for view in views if view.label.by == name} == set(one.written)
+        assert one.misled == 0  # nobody is led to what is decided by then
+    print({name: (len(one.written), one.refused) for name, one in two.items()})  # noqa: T201 - the figure
 
 
 @pytest.mark.slow

@@ -10,10 +10,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from lab import DAY, SETTINGS, minutes
+from lab import DAY, HOME, SETTINGS, desk_of, minutes
 from rounds import AT, NAME, Round, lab_in
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
-from test_web import HOME, desk_of
 
 from agent.errors import WrongUse
 from agent.night import write_report

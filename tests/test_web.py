@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab import DAY, Lab, minutes
+from lab import DAY, HOME, Lab, desk_of, minutes
+from lab import NEXT_DAY as NOW
 
 from agent.errors import BadSettings
 from agent.night import write_report
 from agent.settings import Web
 from agent.store import Decision, StoreFault
-from agent.web import Desk, Inbox, create_app, refuse_strangers
+from agent.web import Inbox, create_app, refuse_strangers
 from agent.web.leases import LEASE, Leases
 from agent.web.pages import Linked
-from model import default_taxonomy
 
-NOW = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
-HOME = "http://127.0.0.1:8787"
 PROMISED = {"origin": HOME}
 FORM = ("criterion", "viewing_s", "result_id", "label_id", "blind", "reason", "source", "order")
-
-
-def desk_of(lab):
-    return Desk(
-        store=lab.store,
-        archive=lab.archive,
-        reports=lab.reports,
-        site="Plant 1",
-        zone="Europe/Berlin",
-        taxonomy=default_taxonomy,
-        now=lambda: NOW,
-        status=lambda: {"running": True},
-    )
 
 
 @pytest.fixture
@@ -953,32 +936,3 @@ def test_a_micrograph_left_open_is_free_again_by_itself():
     assert leases.take("a", "Bob", at=NOW) == "Ann"
     assert leases.take("a", "Bob", at=NOW + LEASE) == ""
     assert leases.others("Ann", at=NOW + LEASE) == {"a": "Bob"}
-
-
-def test_two_reviewers_share_a_queue_and_none_is_decided_twice_or_skipped(lab):
-    ids = [lab.take(reasons=("uncertain",), at=minutes(n)) for n in range(12)]
-    told: list[int] = []
-
-    def review(browser):
-        page = browser.get("/review").text
-        href = re.search(r'class="button" href="/review/([0-9a-f-]+)"', page)
-        while href:
-            public_id = href[1].split("/")[-1]
-            browser.get(f"/review/{public_id}")
-            answer = browser.post(
-                f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:G8", label_id="")
-            )
-            told.append(answer.status_code)
-            href = re.search(
-                r'class="button" href="/review/([0-9a-f-]+)"', browser.get("/review").text
-            )
-
-    threads = [threading.Thread(target=review, args=(one,)) for one in two_at_once(lab)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    views = [lab.store.micrograph(one) for one in ids]
-    assert all(len(view.labels) == 1 for view in views)
-    assert told.count(303) == len(ids)

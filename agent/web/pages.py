@@ -202,10 +202,11 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         page_ = _review_page(
             desk, request, find(desk, public_id), conflict, comment=form.get("comment", "")
         )
-        return HTMLResponse(reports.render_review(page_), 409)
-    desk.leases.leave(who)
+        told = HTMLResponse(reports.render_review(page_), 409)
+        memory.keep(told, memory.NAME, who.strip())  # to insist, nobody is asked again
+        return told
     left = [one for one in queue if one.id not in said_of_all or one.id == public_id]
-    onward = _after(left, public_id, _held(desk, who))
+    onward = _open_next(desk, left, public_id, who)
     answer = RedirectResponse(_href(onward.id if onward else "", narrowed), 303)
     memory.keep(answer, memory.NAME, who.strip())
     memory.keep(answer, memory.CRITERION, decision.criterion)
@@ -288,10 +289,29 @@ def _held(desk: Desk, who: str) -> dict[str, str]:
 def _after(
     queue: Sequence[MicrographView], public_id: str, held: Mapping[str, str]
 ) -> MicrographView | None:
+    others = _others(queue, public_id)
+    return next((view for view in others if view.id not in held), None)
+
+
+def _others(queue: Sequence[MicrographView], public_id: str) -> list[MicrographView]:
     ids = [view.id for view in queue]
     at = ids.index(public_id) if public_id in ids else -1
-    others = [*queue[at + 1 :], *queue[: max(at, 0)]]
-    return next((view for view in others if view.id not in held), None)
+    return [*queue[at + 1 :], *queue[: max(at, 0)]]
+
+
+def _open_next(
+    desk: Desk, queue: Sequence[MicrographView], public_id: str, who: str
+) -> MicrographView | None:
+    """Open what comes next for a person, and close what they had open; None: nothing is left."""
+    for view in _others(queue, public_id):
+        if desk.leases.take(view.id, who, at=desk.now()):
+            continue
+        # Whoever had it open until just now may have decided it: seen only once it is ours.
+        now = find(desk, view.id)
+        if now.awaits and not is_done_by(now, who):
+            return now
+    desk.leases.leave(who)
+    return None
 
 
 def _item(

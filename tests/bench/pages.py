@@ -16,12 +16,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fastapi.testclient import TestClient
-from lab import DAY, SETTINGS, Lab, minutes
+from lab import DAY, HOME, SETTINGS, Lab, desk_of, minutes
 
 from agent.demo.drawing import draw
 from agent.night import write_report
-from agent.web import Desk, create_app
-from model import default_taxonomy
+from agent.web import create_app
 
 PAGES = ("/review", "/review/{id}", "/pictures/{id}/crop.jpg", "/pictures/{id}/size.png")
 
@@ -66,17 +65,7 @@ def main(count: int) -> None:
 
 def time_pages(lab: Lab, flagged: list[str]) -> None:
     """Print how long each page takes, median of nine."""
-    desk = Desk(
-        store=lab.store,
-        archive=lab.archive,
-        reports=lab.reports,
-        site="Plant 1",
-        zone="UTC",
-        taxonomy=default_taxonomy,
-        now=lambda: DAY,
-        status=dict,
-    )
-    with TestClient(create_app(desk), base_url="http://127.0.0.1:8787") as browser:
+    with TestClient(create_app(desk_of(lab, at=DAY)), base_url=HOME) as browser:
         for page in PAGES:
             took = []
             for public_id in flagged[:10]:
