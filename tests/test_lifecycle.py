@@ -2,7 +2,9 @@
 
 import json
 import os
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 from bench.lifecycle import run
@@ -94,6 +96,28 @@ def test_a_bundle_changed_by_one_byte_is_refused_by_name_and_the_one_before_serv
     assert not bundle.refresh(), "it is not loaded again and again"
     (record,) = store.records.all("bundle_refused")
     assert (record.subject, record.facts["serves"]) == (second.name, first.name)
+
+
+def test_the_one_before_serves_though_the_database_takes_no_record_of_it(
+    settings, store, two, monkeypatch
+):
+    first, second = two
+    spoil(second)
+    monkeypatch.setattr("agent.store.engine.BUSY_TIMEOUT_MS", 50)
+    with (
+        open_store(settings) as hurried,
+        closing(sqlite3.connect(settings.store.folder / "martensight.db")) as other,
+    ):
+        bundle = CurrentBundle(settings, hurried)
+        other.execute("BEGIN IMMEDIATE")
+
+        assert bundle.refresh()
+
+        assert (bundle.name, hurried.records.all("bundle_refused")) == (first.name, [])
+        other.rollback()
+        assert not bundle.refresh()
+        (record,) = hurried.records.all("bundle_refused")
+        assert (record.subject, record.facts["serves"]) == (second.name, first.name)
 
 
 def test_a_running_agent_keeps_the_bundle_it_has_where_the_promoted_one_cannot_be_loaded(

@@ -81,6 +81,7 @@ class Worker(threading.Thread):
         self._lock = threading.Lock()
         self._pool: CropPool | None = None
         self._pipeline: Pipeline | None = None
+        self._outdated = False
         self._failures = 0
         self._moved_s = time.monotonic()
 
@@ -133,11 +134,12 @@ class Worker(threading.Thread):
         self.abandon()
 
     def _round(self, n: int) -> int:
-        changed = self._bundle.refresh()
+        self._outdated = self._bundle.refresh() or self._outdated
         self._problems.say("bundle", self._bundle.problem)
         pipeline = self._ready()
-        if changed:
+        if self._outdated:
             pipeline.use(self._bundle.classifier, self._bundle.policy())
+            self._outdated = False
         self._moves()
         return pipeline.take(
             n,

@@ -7,6 +7,7 @@ In:  `Settings`. Out: store, archive, pool, pipeline, each given plain values. N
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -249,35 +250,32 @@ class CurrentBundle:
         Returns:
             Whether there is another classifier now.
         """
-        try:
-            current = self.store.current_bundle()
-            if current == self.name:
-                self.problem, self._refused = "", None
-                return False
-            if current == self._refused and time.monotonic() < self._again_s:
-                return False
-            if current is None:
-                self.name = self.classifier = None
-                return True
-            return self._take_up(current)
-        except StoreFault:
-            return False
+        before = self.classifier
+        with suppress(StoreFault):  # the database is away: what serves goes on
+            self._follow(self.store.current_bundle())
+        return self.classifier is not before
 
     def policy(self) -> Policy:
         """Say the triage policy that goes with it."""
         return policy_of(self.settings, self.classifier, self.store)
 
-    def _take_up(self, name: str) -> bool:
+    def _follow(self, current: str | None) -> None:
+        if current == self.name:
+            self.problem, self._refused = "", None
+        elif current is None:
+            self.name = self.classifier = None
+        elif current != self._refused or time.monotonic() >= self._again_s:
+            self._take_up(current)
+
+    def _take_up(self, name: str) -> None:
         try:
             self._serve(name)
         except (ModelError, OSError) as error:
-            before = self.classifier
-            if before is None:
+            if self.classifier is None:
                 self._serve_one_before(name)
             self._refuse(name, str(error))
-            return self.classifier is not before
-        self.problem, self._refused = "", None
-        return True
+        else:
+            self.problem, self._refused = "", None
 
     def _serve(self, name: str) -> None:
         self.classifier = load_bundle(self.settings, name)
@@ -301,7 +299,7 @@ class CurrentBundle:
         self._again_s = time.monotonic() + TRY_AGAIN_S
         if self._refused == name:
             return
-        self._refused = name
         log.error("bundle.refused", bundle=name, reason=reason, serves=self.name)
         facts = {"reason": reason, "serves": self.name, "said": self.problem}
         self.store.records.add(REFUSED, name, by="agent", at=clock(), facts=facts)
+        self._refused = name
