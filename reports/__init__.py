@@ -90,6 +90,7 @@ from reports.language import (
 )
 from reports.render import (
     ASSETS,
+    as_json,
     asset,
     assets_version,
     render_campaigns,
@@ -224,6 +225,7 @@ __all__ = [
     "TrendPoint",
     "Unusable",
     "Verdict",
+    "as_json",
     "asset",
     "assets_version",
     "confusion_svg",

@@ -7,8 +7,12 @@ is the same for the same facts, and a test of the facts is a test of the page.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Tone(StrEnum):
@@ -411,6 +415,7 @@ class Night:
         changes: What is another thing than in the report before, a sentence each.
         groups: Title → how many micrographs each microscope, each order brought.
         control: The control specimens over the nights. drifts: of the mix of codes, a line each.
+        inside: The same night for programs; the page carries it as JSON, unseen.
     """
 
     site: str
@@ -448,6 +453,7 @@ class Night:
     control: tuple[ControlTrend, ...] = ()
     drifts: tuple[Fact, ...] = ()
     shadow: Shadow | None = None
+    inside: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from reports import charts
@@ -185,6 +186,11 @@ def asset(name: str) -> bytes:
     return files("reports").joinpath("assets", name).read_bytes()
 
 
+def as_json(value: object) -> Markup:
+    """Write JSON that may stand between the tags of a page: nothing in it can end its element."""
+    return htmlsafe_json_dumps(value, separators=(",", ":"))
+
+
 @cache
 def report_policy() -> str:
     """Say the content policy of a report: nothing from anywhere, the one script by its hash."""
@@ -228,4 +234,5 @@ def _environment() -> Environment:
     environment.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined] # the extension's
     environment.globals["version"] = assets_version()
     environment.globals["language"] = language
+    environment.globals["as_json"] = as_json
     return environment

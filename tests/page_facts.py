@@ -191,6 +191,7 @@ NIGHT = Night(
     ),
     changes=("Another bundle is at work: 20261101-0badcafe, before 20261001-0badcafe.",),
     groups=(("By order", (GroupCount("4711", "http://127.0.0.1:8787/order/4711", 30, 1),)),),
+    inside={"micrographs": {"columns": ("id", "file"), "rows": (("0123456789abcdef", "odd.tif"),)}},
     control=(
         ControlTrend(
             "Focus of the control specimen, LOM-07",
@@ -282,6 +283,8 @@ REVIEW = ReviewPage(
 
 def with_text(thing: Any, text: str) -> Any:
     """Put a text wherever a person's text can stand; addresses and tones stay."""
+    if isinstance(thing, dict):
+        return {name: with_text(value, text) for name, value in thing.items()}
     if isinstance(thing, Tone) or not isinstance(thing, str | tuple) | dataclasses.is_dataclass(
         thing
     ):

@@ -21,6 +21,7 @@ from agent.night import (
     night_of,
     percent,
     period_of,
+    records,
     seen_of,
     write_report,
 )
@@ -445,6 +446,62 @@ def test_the_json_beside_the_page_is_what_was_frozen(lab):
     frozen = lab.store.night(NIGHT)
 
     assert (lab.reports / "2026-11-24.json").read_text("utf-8") == frozen.facts_json
+
+
+def inside_of(written) -> dict:
+    """What a page carries for programs, found as a browser finds it."""
+    found = re.search(
+        r'<script type="application/json" id="night">(.*?)</script', page_of(written), re.DOTALL
+    )
+    return json.loads(found[1])
+
+
+def rows_of(inside: dict) -> list[dict]:
+    table = inside["micrographs"]
+    return [table["same"] | dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+
+
+def test_the_page_alone_carries_the_night_for_programs_as_the_csv_says_it(lab):
+    lab.take("G9-10", order="4711", name="a.tif")
+    lab.take("M8", reasons=("strange",), name="b.tif")
+    lab.set_aside("cut.tif", "truncated", "It ends at row 3.")
+
+    inside = inside_of(write(lab))
+
+    with (lab.reports / "2026-11-24.csv").open(encoding="utf-8", newline="") as file:
+        beside = list(csv.DictReader(file))
+    for carried, row in zip(rows_of(inside), beside, strict=True):
+        assert {name: "" if row[name] == "" else str(value) for name, value in carried.items()} == {
+            name: "yes" if row[name] == "True" else row[name] for name in carried
+        } | ({"strange": str(carried["strange"])} if "strange" in carried else {})
+    assert (inside["taken"], inside["review"], inside["left_out"]) == (2, 1, 0)
+    assert [one[3] for one in inside["unusable"]] == ["truncated"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["</script><script>alert(1)</script>.tif", "<!--<script>.tif", "\u202egpj.tif", "Ä" * 300],
+)
+def test_no_name_can_break_out_of_what_a_page_carries(lab, name):
+    lab.take(name="plain.tif")
+    scripts = page_of(write(lab)).count("<script")
+    lab.take(name=name, reasons=("uncertain",))
+    lab.set_aside(f"x{name}", "truncated", "It ends at row 3.")
+
+    written = write(lab, refresh=True)
+
+    assert page_of(written).count("<script") == scripts
+    assert rows_of(inside_of(written))[1]["file"].endswith(name)
+
+
+def test_a_night_too_large_to_be_carried_says_how_much_is_left_out(lab, monkeypatch):
+    monkeypatch.setattr(records, "MOST_IN_THE_PAGE", 2)
+    for _ in range(3):
+        lab.take()
+
+    inside = inside_of(write(lab))
+
+    assert (len(rows_of(inside)), inside["left_out"]) == (2, 1)
 
 
 def test_the_index_lists_every_night_newest_first(lab):

@@ -21,6 +21,7 @@ from agent.night.cards import card_of, percent, row_of
 from agent.night.facts import micrographs
 from agent.night.gallery import Embedded, scale_picture
 from agent.night.period import local, local_full, title_of
+from agent.night.records import carried
 from agent.night.shadow import shadow_of
 from agent.night.trends import BASELINE_NIGHTS, BASELINE_SPECIMENS
 from agent.pictures import Palette
@@ -112,6 +113,8 @@ def lay_out(
         on_drawn: Called with how many micrographs are drawn, of how many.
     """
     gallery = Embedded(archive)
+    inside = carried(facts)
+    room = PAGE_BYTES - len(reports.as_json(inside))
     flagged = _by_weight(one for one in facts.micrographs if one.needs_a_person)
     others = [one for one in facts.micrographs if not one.needs_a_person]
 
@@ -125,8 +128,9 @@ def lay_out(
         _card_weight,
         CARDS_PER_PAGE,
         PAGE_BYTES,
+        first_bytes=room,
     )
-    room = PAGE_BYTES - sum(map(_card_weight, cards[0]))
+    room -= sum(map(_card_weight, cards[0]))
     rows = _paged(
         (_row(one, facts, gallery) for one in said(others, len(flagged))),
         _row_weight,
@@ -139,6 +143,7 @@ def lay_out(
     night = replace(
         _night(facts, cards[0], rows[0], more=more, revision=revision, stamp=stamp),
         shadow=shadow_of(facts.shadow, archive),
+        inside=inside,
     )
     return Laid(night, more, tuple(one for one in flagged if one.waits))
 

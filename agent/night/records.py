@@ -1,6 +1,7 @@
-"""Say micrographs as rows for other programs: the columns of the night's CSV and of `agent export`.
+"""Say micrographs as rows for other programs: the night's CSV, `agent export`, and in the page.
 
-In:  `Seen` facts. Out: rows, and CSV text that a spreadsheet neither runs nor misreads.
+In:  `Seen` facts. Out: rows, CSV text that a spreadsheet neither runs nor misreads, and what a
+page of the night carries inside for whoever has only the page.
 Sizes stand as the integers `size_min` and `size_max` beside the code, since a spreadsheet takes
 "9-10" for a date.
 """
@@ -10,15 +11,16 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+import reports
 from agent import sheet
 from agent.night.cards import said_of
 from agent.night.period import local
 from agent.settings import PROCESS_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from agent.night.facts import Seen
+    from agent.night.facts import NightFacts, Seen
 
 COLUMNS = (
     "id",
@@ -50,6 +52,10 @@ COLUMNS = (
     "decided_at",
     *PROCESS_COLUMNS,
 )
+
+IN_THE_PAGE = tuple(name for name in COLUMNS if name not in ("sha256", "page", "done_local"))
+"""The public id says the first two, `done_at` the third."""
+MOST_IN_THE_PAGE = 10_000
 
 
 def record_of(seen: Seen, zone: str) -> dict[str, object]:
@@ -95,3 +101,38 @@ def record_of(seen: Seen, zone: str) -> dict[str, object]:
 def csv_of(records: Iterable[Mapping[str, object]]) -> str:
     """Write rows of `record_of` as CSV."""
     return sheet.csv_of(COLUMNS, records)
+
+
+def carried(facts: NightFacts) -> dict[str, object]:
+    """Say a night as its page carries it inside, for programs: JSON, in English, in few bytes."""
+    shown = facts.micrographs[:MOST_IN_THE_PAGE]
+    with reports.speaking("en"):
+        records = [record_of(seen, facts.zone) for seen in shown]
+    return {
+        "site": facts.site,
+        "night": facts.night.isoformat(),
+        "after": facts.after.astimezone(UTC).isoformat(),
+        "until": facts.until.astimezone(UTC).isoformat(),
+        "taken": facts.summary.taken,
+        "review": facts.summary.review,
+        "unusable": [[one.path, one.source, one.state, one.code] for one in facts.unusable],
+        "micrographs": table_of(records),
+        "left_out": len(facts.micrographs) - len(shown),
+    }
+
+
+def table_of(records: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Say rows of `record_of` in few bytes.
+
+    Returns:
+        `same`: column → the value that all rows have, where they have one; `columns` and `rows`:
+        the columns that differ, and their values.
+    """
+    columns = {name: [record.get(name) for record in records] for name in IN_THE_PAGE}
+    differing = [name for name, held in columns.items() if any(one != held[0] for one in held)]
+    same = {name: held[0] for name, held in columns.items() if held and name not in differing}
+    return {
+        "same": {name: value for name, value in same.items() if value is not None},
+        "columns": differing,
+        "rows": list(zip(*(columns[name] for name in differing), strict=True)),
+    }
