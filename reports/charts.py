@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from reports.content import CodeCount, ControlTrend, Hour, Trend
-    from reports.rounds import RatedImage
+    from reports.content.night import CodeCount, ControlTrend, Hour, Trend
+    from reports.content.rounds import RatedImage
 
 # Stand-ins that matplotlib carries through; the page's own colours take their place.
 INK, LINE, AUTOMATIC, REVIEW, ALARM = "#010101", "#020202", "#030303", "#040404", "#050505"

@@ -21,25 +21,12 @@ from reports import charts
 from reports.language import gettext, language, ngettext
 
 if TYPE_CHECKING:
-    from reports.content import (
-        Experiments,
-        ImpactPage,
-        Index,
-        LoginPage,
-        MessagePage,
-        ModelCard,
-        ModelsPage,
-        MorePage,
-        NamePage,
-        Night,
-        OrderPage,
-        OrdersPage,
-        QueuePage,
-        ReviewPage,
-        SitesPage,
-        TracePage,
-    )
-    from reports.rounds import CampaignsPage, PlanSheet, RatingEnd, RatingPage, StudyReport
+    from reports.content.doors import LoginPage, MessagePage, NamePage
+    from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
+    from reports.content.night import Index, MorePage, Night, SitesPage
+    from reports.content.orders import OrderPage, OrdersPage, TracePage
+    from reports.content.review import QueuePage, ReviewPage
+    from reports.content.rounds import CampaignsPage, PlanSheet, RatingEnd, RatingPage, StudyReport
 
 ASSETS = (
     "base.css",

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.content import Choice, Fact, Link, Notice, Picture, Ruler, SubtypeChoice, Table
+    from reports.content.parts import Fact, Link, Picture, Table
+    from reports.content.review import Choice, Notice, Ruler, SubtypeChoice
 
 
 @dataclass(frozen=True, slots=True)

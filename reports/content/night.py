@@ -1,0 +1,361 @@
+"""What a night's report, its overflow, the list of nights and the page of all sites say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reports.content.card import Card, Row
+    from reports.content.models import FlipCard
+    from reports.content.parts import Fact, Link, Picture, Tone
+
+
+@dataclass(frozen=True, slots=True)
+class CodeCount:
+    """How many micrographs came with one structure code."""
+
+    code: str
+    words: str
+    automatic: int
+    review: int
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.automatic + self.review
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCount:
+    """What one source brought."""
+
+    name: str
+    folder: str
+    taken: int
+    review: int
+    unusable: int
+    duplicates: int
+    last_file: str
+    state: str
+    tone: Tone
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A file that could not be used.
+
+    Args:
+        code: The stable word. title: it in words. sentence: what was found. action: what to do.
+        next: "" if it was set aside, else when it is tried again.
+    """
+
+    path: str
+    source: str
+    at: str
+    code: str
+    title: str
+    sentence: str
+    action: str
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A file whose content was known already."""
+
+    path: str
+    source: str
+    at: str
+    known_as: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a verdict.
+
+    Args:
+        count: Such as "7"; text: what of. href: where on the page it is shown, "" for nowhere.
+    """
+
+    tone: Tone
+    count: str
+    text: str
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What needs a person, before anything else."""
+
+    tone: Tone
+    headline: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """How many micrographs were done in one hour of the night."""
+
+    label: str
+    automatic: int
+    review: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrendPoint:
+    """One night of a trend: `bad` of `n`; more than `limit` is an alarm."""
+
+    label: str
+    n: int
+    bad: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """A share over the nights.
+
+    Args:
+        title: Of what. text: what it says of tonight, and what is usual. tone: of that.
+        points: The newest last; empty as long as nobody knows what is usual.
+        usual: The usual share.
+    """
+
+    title: str
+    text: str
+    tone: Tone
+    points: tuple[TrendPoint, ...]
+    usual: float
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A few words, and how much they want a person."""
+
+    text: str
+    tone: Tone
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """An order that does not conform, or is undecided.
+
+    Args:
+        word: Such as "undecided". said: why, the first few sentences; more: "and 2 more", or "".
+        age: How long it has been known. waits: how long a field of it waits, "" for none.
+    """
+
+    number: str
+    href: str
+    word: str
+    tone: Tone
+    said: tuple[str, ...]
+    more: str
+    age: str
+    waits: str
+    urgent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentRow:
+    """How the checks of one source stand: reference images, control specimen, scale."""
+
+    source: str
+    check: Said
+    control: Said
+    scale: Said
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCount:
+    """How many micrographs one microscope or order brought."""
+
+    name: str
+    href: str
+    taken: int
+    review: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControlValue:
+    """What a control specimen measured in one night."""
+
+    label: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class ControlTrend:
+    """A measure of a control specimen over the nights.
+
+    Args:
+        text: What it says of tonight, and what is usual.
+        points: The newest last; empty as long as nobody knows what is usual.
+        usual: The mean. low, high: the limits.
+    """
+
+    title: str
+    text: str
+    tone: Tone
+    points: tuple[ControlValue, ...]
+    usual: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """One night's report.
+
+    Args:
+        date: ISO, the night's name. title: such as "Tuesday 24 November 2026".
+        period: From when to when, local time, with the zone.
+        running: The night is not over; its facts are not frozen.
+        revision: 1 for the first writing; more were asked for with `--refresh`.
+        verdict: First of all.
+        expected: How many are flagged by chance alone, one sentence; "" with nothing judged.
+        codes: Per structure code, subtype by subtype, coarse to fine.
+        cards: What needs a person, the weightiest first; `more` links to the rest of them.
+        left_out: Says what is not on this page; "" for nothing.
+        rows: The micrographs nobody needs to look at, in order of arrival.
+        trends: Shares over the nights, one a material and kind.
+        agreement: How often people said what the model said; empty as long as nobody decided.
+        p_values: Of every judged micrograph, in [0, 1]. alpha: the alarm rate.
+        provenance: What wrote this, from what.
+        generated: When this page was written, local time. It alone differs between two writings.
+        beside: Files beside the page. older: link to the index.
+        shadow: What a candidate would have answered otherwise, or None where none was asked.
+        orders: Those that are not settled; orders_left_out says what is not shown.
+        instruments: How the checks of each source stand.
+        changes: What is another thing than in the report before, a sentence each.
+        groups: Title → how many micrographs each microscope, each order brought.
+        control: The control specimens over the nights. drifts: of the mix of codes, a line each.
+        inside: The same night for programs; the page carries it as JSON, unseen.
+    """
+
+    site: str
+    date: str
+    title: str
+    period: str
+    running: bool
+    revision: int
+    verdict: Verdict
+    expected: str
+    codes: tuple[CodeCount, ...]
+    hours: tuple[Hour, ...]
+    sources: tuple[SourceCount, ...]
+    cards: tuple[Card, ...]
+    more: tuple[Link, ...]
+    left_out: str
+    rows: tuple[Row, ...]
+    unusable: tuple[Unusable, ...]
+    duplicates: tuple[Duplicate, ...]
+    trends: tuple[Trend, ...]
+    agreement: tuple[Fact, ...]
+    p_values: tuple[float, ...]
+    alpha: float
+    evidence_scale: Picture
+    alarm_scale: Picture
+    provenance: tuple[Fact, ...]
+    generated: str
+    beside: tuple[Link, ...]
+    older: Link
+    orders: tuple[OpenOrder, ...] = ()
+    orders_left_out: str = ""
+    instruments: tuple[InstrumentRow, ...] = ()
+    changes: tuple[str, ...] = ()
+    groups: tuple[tuple[str, tuple[GroupCount, ...]], ...] = ()
+    control: tuple[ControlTrend, ...] = ()
+    drifts: tuple[Fact, ...] = ()
+    shadow: Shadow | None = None
+    inside: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What a candidate would have answered otherwise: one sentence or two, and the gallery."""
+
+    text: str
+    flips: tuple[FlipCard, ...]
+    left_out: str
+
+
+@dataclass(frozen=True, slots=True)
+class MorePage:
+    """The overflow of a night: more cards, or more rows, on a page of their own."""
+
+    site: str
+    date: str
+    title: str
+    heading: str
+    cards: tuple[Card, ...]
+    rows: tuple[Row, ...]
+    evidence_scale: Picture
+    alarm_scale: Picture
+    back: Link
+    previous: Link | None
+    next: Link | None
+    generated: str
+
+
+@dataclass(frozen=True, slots=True)
+class NightLine:
+    """One night in the index; `href` is "" for one that was empty by plan and has no page."""
+
+    date: str
+    title: str
+    href: str
+    tone: Tone
+    headline: str
+    taken: int
+    review: int
+    unusable: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Every night there is, the newest first."""
+
+    site: str
+    nights: tuple[NightLine, ...]
+    newest_at: str
+    newest_epoch_s: int
+    generated: str
+    sites: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteLine:
+    """One of several sites that share a database.
+
+    Args:
+        tone: How much it wants a person. headline: of its newest report, or why there is none.
+        night: Such as "24 Nov", "" for none. href: its report, "" where no page answers.
+        waiting: Such as "7, the oldest since 21 Nov". review: its review page, "" for none.
+        orders: Such as "1 does not conform". sources: Those not reachable. agent: when last heard.
+    """
+
+    name: str
+    tone: Tone
+    headline: str
+    night: str
+    href: str
+    waiting: str
+    review: str
+    orders: str
+    sources: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class SitesPage:
+    """Every site on one page, those that need a person first."""
+
+    site: str
+    lines: tuple[SiteLine, ...]
+    generated: str
+    back: Link

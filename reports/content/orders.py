@@ -1,0 +1,199 @@
+"""What the pages of orders say: all of them, one, and what stands behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.content.parts import Fact, Picture, Tone
+
+
+@dataclass(frozen=True, slots=True)
+class OrderField:
+    """One field of a specimen.
+
+    Args:
+        name: Such as "field 4". code: what holds of it, "" for nothing.
+        state: Who said it, or what it waits for. gone: it no longer counts.
+    """
+
+    name: str
+    code: str
+    state: str
+    tone: Tone
+    href: str
+    thumbnail: Picture
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSpecimen:
+    """One specimen of an order: what is said of it, what is missing, and its fields."""
+
+    name: str
+    word: str
+    tone: Tone
+    sentences: tuple[str, ...]
+    notes: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    fields: tuple[OrderField, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPage:
+    """One order, as it stands at this moment.
+
+    Args:
+        word: Such as "undecided". demand: what is demanded, in words.
+        sentences: What is said of the order itself; a specimen's own stand with it.
+        unusable: Files that could not be used. loose: fields that belong to no specimen.
+        queue_href: Where its waiting fields are decided, "" if none waits. waiting: how many do.
+        generated: When this page was written, local time.
+    """
+
+    site: str
+    reviewer: str
+    number: str
+    word: str
+    tone: Tone
+    demand: str
+    sentences: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    specimens: tuple[OrderSpecimen, ...]
+    unusable: tuple[str, ...]
+    loose: tuple[str, ...]
+    queue_href: str
+    waiting: int
+    generated: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """One order in the list of all: its number, what is known of it, how many fields wait."""
+
+    number: str
+    href: str
+    urgent: bool
+    said: str
+    specimens: int
+    fields: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class LooseField:
+    """A field that belongs to no specimen, why, and what is known already of its place."""
+
+    id: str
+    name: str
+    why: str
+    href: str
+    thumbnail: Picture
+    action: str
+    order: str
+    specimen: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersPage:
+    """Every order, urgent ones first, and the fields that belong to none.
+
+    Args:
+        more: How many orders are not shown. may_assign: the reader may give a field its place.
+    """
+
+    site: str
+    reviewer: str
+    orders: tuple[OrderRow, ...]
+    more: int
+    loose: tuple[LooseField, ...]
+    may_assign: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TraceList:
+    """A few lines under one title, such as the decisions on a field."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceField:
+    """One field and what stands behind its result.
+
+    Args:
+        id: Public id. name: such as "field 4". place: specimen and preparation, in words.
+        code: What holds of it, and who said so. gone: why it no longer counts, "" where it does.
+        again: What judging its archived crop once more gave. picture: of the crop, or None.
+    """
+
+    id: str
+    name: str
+    place: str
+    code: str
+    gone: str
+    again: str
+    again_tone: Tone
+    picture: Picture | None
+    facts: tuple[Fact, ...]
+    lists: tuple[TraceList, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStatement:
+    """One statement as it was made.
+
+    Args:
+        title: "First statement" or "Amendment 2". word: such as "conforms". said: when and by whom.
+        reason: Why it was amended. changed: what it says otherwise than the one before it.
+        sentences: What it said beside the word. file: where all of it stands.
+    """
+
+    title: str
+    word: str
+    tone: Tone
+    said: str
+    reason: str
+    changed: tuple[str, ...]
+    sentences: tuple[str, ...]
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOrder:
+    """One order as it stands, every statement made of it, and its fields.
+
+    Args:
+        word: Such as "conforms". demand: what is demanded, in words. sentences: what is said of it.
+        acts: What people did to it, a line each.
+    """
+
+    number: str
+    word: str
+    tone: Tone
+    demand: str
+    sentences: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    statements: tuple[TraceStatement, ...]
+    acts: tuple[str, ...]
+    fields: tuple[TraceField, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TracePage:
+    """Everything that stands behind what was said of an order, a heat or one micrograph.
+
+    Args:
+        title: What was asked about. zone: of every time on it.
+        loose: Fields that belong to no order. generated: when and by whom it was written.
+    """
+
+    site: str
+    title: str
+    zone: str
+    orders: tuple[TraceOrder, ...]
+    loose: tuple[TraceField, ...]
+    generated: str
