@@ -121,6 +121,9 @@ def test_what_waits_from_an_earlier_night_is_not_forgotten(lab):
     page, facts = write(lab)
 
     assert (facts.waits_before, facts.summary.tone) == (1, "attention")
+    assert facts.summary.headline == (
+        "Nothing new needs a person; 1 micrograph of an earlier night waits"
+    )
     assert "micrograph of an earlier night waits, since 21 Nov" in page
 
 

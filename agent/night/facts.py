@@ -676,7 +676,7 @@ def _summary(
         tone=tone,
         headline=_empty(zone, newest, away, free=free)
         if empty and not needing
-        else _headline(seen, waiting, unusable, needing),
+        else _headline(seen, waiting, unusable, needing, waits_before),
         taken=len(seen),
         review=sum(one.needs_a_person for one in seen),
         unusable=len(unusable),
@@ -706,6 +706,7 @@ def _headline(
     waiting: list[Seen],
     unusable: tuple[Failed, ...],
     orders: Sequence[OpenOrder],
+    waits_before: int,
 ) -> str:
     if waiting or unusable or orders:
         parts = [
@@ -725,6 +726,12 @@ def _headline(
             len(waiting) + len(unusable) + len(orders),
         )
         return some.format(what=subject)
+    if waits_before:
+        return ngettext(
+            "Nothing new needs a person; {n} micrograph of an earlier night waits",
+            "Nothing new needs a person; {n} micrographs of earlier nights wait",
+            waits_before,
+        ).format(n=waits_before)
     return _("Nothing needs a person: {micrographs}, all settled").format(
         micrographs=micrographs(len(seen))
     )
