@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from model.runtime import choose_engine
     from model.strangeness import Strangeness
     from model.training import Progress, train
+    from model.world import ALONE, World, together
 
 # Threads that wait for each other give the core back instead of spinning: on a PC that does other
 # things too, two spinning threads took four times the processor time and wall time (measured). It
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _WHERE = {
+    "ALONE": "world",
     "NOT_TAUGHT": "metrics",
     "Classifier": "classify",
     "Comparison": "comparison",
@@ -62,6 +64,7 @@ _WHERE = {
     "Rules": "checks",
     "Split": "dataset",
     "Strangeness": "strangeness",
+    "World": "world",
     "alarm_rate_in_words": "conformal",
     "alarm_rate_warnings": "conformal",
     "at_most": "intervals",
@@ -85,6 +88,7 @@ _WHERE = {
     "quick_plan": "plan",
     "read_manifest": "bundle",
     "split": "dataset",
+    "together": "world",
     "train": "training",
     "twins": "leakage",
     "two_subtypes": "doubt",
@@ -93,6 +97,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "ALONE",
     "NOT_TAUGHT",
     "BundleError",
     "Classifier",
@@ -121,6 +126,7 @@ __all__ = [
     "TaxonomyError",
     "TrainingError",
     "WeightsError",
+    "World",
     "alarm_rate_in_words",
     "alarm_rate_warnings",
     "at_most",
@@ -147,6 +153,7 @@ __all__ = [
     "size_kappa",
     "split",
     "taxonomy_from",
+    "together",
     "train",
     "twins",
     "two_subtypes",

@@ -66,6 +66,7 @@ class Aside:
         eye: The network.
         layers: Its heads.
         solver: What changes both, with what it remembers.
+        writes: Whether the state is also written; of several processes one writes.
     """
 
     def __init__(
@@ -75,9 +76,12 @@ class Aside:
         eye: Eye,
         layers: nn.ModuleDict,
         solver: torch.optim.Optimizer,
+        *,
+        writes: bool = True,
     ) -> None:
         self._stem = folder / name.replace(":", "_").replace(".", "_")
         self._eye, self._layers, self._solver = eye, layers, solver
+        self._writes = writes
         self._best: dict[str, Tensor] | None = None
 
     def take_up(self, epochs: list[Epoch]) -> tuple[int, float, int]:
@@ -99,9 +103,11 @@ class Aside:
 
     def keep(self, epochs: Sequence[Epoch], best_loss: float, waited: int) -> None:
         """Write the state after an epoch; the JSON comes last, so half a state is no state."""
-        last = self._get() | self._get_solver()
         if epochs[-1].best or self._best is None:
             self._best = {name: tensor.clone() for name, tensor in self._get().items()}
+        if not self._writes:
+            return
+        last = self._get() | self._get_solver()
         facts = {
             "epochs": [epoch.as_json() for epoch in epochs],
             "best_loss": best_loss,

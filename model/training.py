@@ -34,7 +34,8 @@ from model.runtime import choose_engine
 from model.saliency import evidence, evidence_limit
 from model.scheme import CODE, SUBTYPE, Head, Scheme, softmax
 from model.survey import Survey
-from model.taught import Step, learning
+from model.taught import learning
+from model.world import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from model.labels import Taxonomy
     from model.plan import Plan
     from model.strangeness import Known
+    from model.world import World
 
 
 _FOLDS = 5
@@ -86,6 +88,7 @@ def train(
     test_keys: frozenset[str] | None = None,
     kept: Mapping[str, Sequence[str]] | None = None,
     known: Callable[[Sequence[Example]], Known] | None = None,
+    world: World = ALONE,
     recipe: str,
     now: datetime,
 ) -> Iterator[Progress]:
@@ -99,6 +102,8 @@ def train(
         kept: Sides of an earlier split to be kept, per side; `test_keys` is the short form.
         known: Learns what is ordinary from the examples that were learned from; None: `taught`
             does, with the frozen network of the installation.
+        world: The processes that teach whole networks together. Only the first one makes the
+            bundle; the others end with the last network.
         recipe: Version of the crop recipe of the examples.
         now: Aware UTC, for the name and the record.
 
@@ -118,6 +123,7 @@ def train(
         seed=plan.seed,
     )
     _enough(sides, taxonomy)
+    _one_plan(plan, sides, world)
     for note in notes:
         yield Progress("labels", len(examples), len(examples), note)
     yield Progress(
@@ -158,22 +164,19 @@ def train(
         if plan.frozen:
             yield from _fit_frozen(lesson, plan, heads, blind)
         else:
-            for epoch in fit_whole(lesson, plan, aside):
+            for epoch in fit_whole(lesson, plan, aside, world):
                 yield Progress(name, epoch.number, plan.epochs, epoch.sentence())
             history += [{"eye": name, **epoch.as_json()} for epoch in lesson.epochs]
             heads.update(lesson.found)
         eyes[name] = eye.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
+    if not world.leads:
+        return
     engine = choose_engine(plan.device)
     gaze = Gaze(framing, eyes, engine)
     said, limits, seen = yield from _looked_at(sides.validation, scheme, heads, gaze)
     doubted = (*sides.train, *sides.validation) if blind else sides.validation
     heads, level = _calibrated(doubted, scheme, heads, blind or said)
-    ordinary: Known | None = None
-    for step in _ordinary((*sides.train, *sides.validation), taxonomy, known):
-        ordinary = step.known
-        yield Progress("strangeness", step.done, step.total)
-    if ordinary is None:
-        raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
+    ordinary = yield from _ordinary((*sides.train, *sides.validation), taxonomy, known)
     notes += yield from _alarm_rate(ordinary, plan.alpha)
     classifier = Classifier(
         name="",
@@ -240,6 +243,27 @@ def _enough(sides: Split, taxonomy: Taxonomy) -> None:
                 f"No micrograph of {lacking[0]} is left to {side}: its images are of too few "
                 "specimens; label images of more specimens, or list it as untrained."
             )
+
+
+def _one_plan(plan: Plan, sides: Split, world: World) -> None:
+    """Refuse what several processes cannot teach together."""
+    if world.size == 1:
+        return
+    if plan.frozen:
+        raise TrainingError(
+            "The heads of a frozen network are taught by one process: start without torchrun, or "
+            "teach the whole network (--arch resnet18, without --frozen)."
+        )
+    if plan.batch < world.size:
+        raise TrainingError(
+            f"A step shows {plan.batch} images and there are {world.size} processes; give torchrun "
+            f"--nproc-per-node {plan.batch} or less."
+        )
+    world.agree(
+        _digest(plan, sides),
+        "it would teach something else than the first one; start the same command on the same "
+        "labels everywhere.",
+    )
 
 
 def _eyes(plan: Plan, scheme: Scheme) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -389,12 +413,16 @@ def _ordinary(
     examples: Sequence[Example],
     taxonomy: Taxonomy,
     known: Callable[[Sequence[Example]], Known] | None,
-) -> Iterator[Step]:
+) -> Generator[Progress, None, Known]:
     """Learn what is ordinary, or take what somebody else learned of it."""
     if known is not None:
-        yield Step(len(examples), len(examples), known(examples))
-        return
-    yield from learning(examples, subtype_of=lambda code: taxonomy.parse(code)[0])
+        yield Progress("strangeness", len(examples), len(examples))
+        return known(examples)
+    for step in learning(examples, subtype_of=lambda code: taxonomy.parse(code)[0]):
+        yield Progress("strangeness", step.done, step.total)
+        if step.known is not None:
+            return step.known
+    raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
 
 
 def _alarm_rate(known: Known, alpha: float) -> Generator[Progress, None, list[str]]:

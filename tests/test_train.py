@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from model import (
+    ALONE,
     BundleError,
     Classifier,
     Example,
@@ -27,7 +29,7 @@ from model import (
     train,
     verify_bundle,
 )
-from model.fitting import Lesson, _Batch, _Desk, _learned, _Shown, _Targets
+from model.fitting import Lesson, _Batch, _Desk, _learned, _Order, _Shown, _Targets
 from model.frame import Framing
 from model.network import Eye, bare_backbone
 from model.scheme import Scheme
@@ -289,6 +291,22 @@ def test_out_of_memory_halves_a_batch_and_learns_the_same(tmp_path):
         learned(0)
 
 
+def test_heads_that_share_a_network_are_shown_as_much_as_networks_of_their_own_would_be():
+    given = tuple(examples(10))
+
+    def shown(*heads):
+        lesson = Lesson(None, "s", heads, Scheme("multi-head", TAXONOMY), Framing(), given, ())
+        asked = lesson.asked(given)
+        picked = _Order(asked, _Targets(lesson, PLAN), PLAN).pick(1)
+        return Counter(asked[at].code for at in picked)
+
+    subtypes, sizes, both = shown("subtype"), shown("size:G"), shown("subtype", "size:G")
+    assert (subtypes.total(), sizes.total(), both.total()) == (30, 20, 50)
+    assert subtypes["B8"] == pytest.approx(15, abs=1)
+    assert sizes["G7"] == pytest.approx(10, abs=1)
+    assert both["B8"] == pytest.approx(15, abs=1)
+
+
 def lesson_of(eye):
     one = tuple(examples(2))
     return Lesson(eye, "s", ("subtype",), Scheme("two-stage", TAXONOMY), Framing(), one, one)
@@ -297,10 +315,12 @@ def lesson_of(eye):
 def desk_of(eye, layers, lesson):
     targets = _Targets(lesson, PLAN)
     cpu = torch.device("cpu")
-    return _Desk(eye, layers, cpu, low=False, shown=_Shown(Framing()), targets=targets)
+    shown = _Shown(Framing())
+    return _Desk(eye, layers, cpu, low=False, shown=shown, targets=targets, world=ALONE)
 
 
 def batch_of(given):
     fields = [example.load() for example in given]
     pixels, valid = np.stack([f.pixels for f in fields]), np.stack([f.valid for f in fields])
-    return _Batch(pixels, valid, tuple(e.code for e in given), (1.0,) * len(given))
+    codes = tuple(e.code for e in given)
+    return _Batch(pixels, valid, codes, (1.0,) * len(given), of=len(given))

@@ -22,13 +22,13 @@ from agent.cli.record import share
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from agent.labelled_folder import Imported, Unusable
     from agent.retrain import Collected, Outcome, Role
     from agent.settings import Settings
     from agent.store import Store
-    from model import Example, Plan
+    from model import Example, Plan, Progress, World
 
 SIDES = ("train", "validate", "test")
 
@@ -243,7 +243,10 @@ def train(
         Path | None, typer.Option(help="A file with ImageNet weights (.pth or .safetensors).")
     ] = None,
 ) -> None:
-    """Teach a bundle; the very first one is also put to work."""
+    """Teach a bundle; the very first one is also put to work.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m agent train, then as without.
+    """
     settings = settings_of(context)
     asked: dict[str, Any] = {
         "arch": arch,
@@ -261,18 +264,25 @@ def train(
     from agent.retrain import keep_record, sweep  # noqa: PLC0415
     from agent.service.lock import TeachLock  # noqa: PLC0415
     from agent.service.retraining import write_card  # noqa: PLC0415
+    from model import together  # noqa: PLC0415
 
-    with store_of(settings) as store:
-        imported = take_in(settings, store, folder, manifest) if folder else None
-        if imported:
-            say_imported(imported)
-        plan = make_plan(settings, store, {"scheme": scheme, "seed": seed, **given(asked)})
-        with TeachLock(settings.store.folder):
-            sweep(settings.store.folder)
-            bundle = teach(settings, store, plan)
-        put_to_work(store, bundle)
-        say.console.print(f"how it was taught and tested: {keep_record(bundle)}", markup=False)
-        say.console.print(f"model card: {write_card(settings, store, bundle.name)}", markup=False)
+    plan_of = partial(make_plan, asked={"scheme": scheme, "seed": seed, **given(asked)})
+    with together(settings.model.device) as world:
+        if not world.leads:
+            help_teach(settings, plan_of, world)
+            return
+        with store_of(settings) as store:
+            imported = take_in(settings, store, folder, manifest) if folder else None
+            if imported:
+                say_imported(imported)
+            with TeachLock(settings.store.folder):
+                sweep(settings.store.folder)
+                world.wait()
+                bundle = teach(settings, store, plan_of(settings, store), world)
+            put_to_work(store, bundle)
+            record, card = keep_record(bundle), write_card(settings, store, bundle.name)
+    say.console.print(f"how it was taught and tested: {record}", markup=False)
+    say.console.print(f"model card: {card}", markup=False)
     if imported and imported.unusable:
         raise typer.Exit(SOME_FAILED)
 
@@ -312,8 +322,30 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Plan:
     return quick_plan(**general, **asked)
 
 
-def teach(settings: Settings, store: Store, plan: Plan) -> Path:
-    """Teach a bundle from everything that is labelled, under progress bars.
+def teach(settings: Settings, store: Store, plan: Plan, world: World | None = None) -> Path:
+    """Teach a bundle from everything that is labelled, under progress bars."""
+    bundle: Path | None = None
+    for step in shown(teaching(settings, store, plan, world)):
+        bundle = step.bundle or bundle
+    if bundle is None:
+        raise RuntimeError("training ended without a bundle")
+    return bundle
+
+
+def help_teach(
+    settings: Settings, plan_of: Callable[[Settings, Store], Plan], world: World
+) -> None:
+    """Do this process's share of what the first one teaches; say and write nothing."""
+    world.wait()  # until the first one has imported
+    with say.hushed(), store_of(settings) as store:
+        for _ in teaching(settings, store, plan_of(settings, store), world):
+            pass
+
+
+def teaching(
+    settings: Settings, store: Store, plan: Plan, world: World | None
+) -> Iterator[Progress]:
+    """Teach from everything that is labelled, step by step.
 
     Test images of the bundle at work stay test images, so that the two can be compared.
     """
@@ -321,7 +353,7 @@ def teach(settings: Settings, store: Store, plan: Plan) -> Path:
     from agent.retrain import bundle_named, bundles_in  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
     from agent.service.workplace import cases_of  # noqa: PLC0415
-    from model import read_manifest  # noqa: PLC0415
+    from model import ALONE, read_manifest  # noqa: PLC0415
     from model import train as teach_bundle  # noqa: PLC0415
 
     collected = cases_of(settings, store, plan.taxonomy, group_by=plan.group_by)
@@ -331,20 +363,15 @@ def teach(settings: Settings, store: Store, plan: Plan) -> Path:
     say_groups(collected.examples, plan.group_by)
     current = store.current_bundle()
     manifest = read_manifest(bundle_named(settings.store.folder, current)) if current else None
-    bundle: Path | None = None
-    steps = teach_bundle(
+    return teach_bundle(
         collected.for_training(manifest),
         plan,
         bundles_in(settings.store.folder),
         kept=collected.sides(manifest),
+        world=world or ALONE,
         recipe=RECIPE,
         now=clock(),
     )
-    for step in shown(steps):
-        bundle = step.bundle or bundle
-    if bundle is None:
-        raise RuntimeError("training ended without a bundle")
-    return bundle
 
 
 def say_collected(collected: Collected) -> None:

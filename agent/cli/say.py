@@ -31,6 +31,16 @@ aside = Console(stderr=True, highlight=False, soft_wrap=True)
 """What is said beside the answer: progress, warnings, errors."""
 
 
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Say nothing inside; an error that leaves it is said."""
+    console.quiet = aside.quiet = True
+    try:
+        yield
+    finally:
+        console.quiet = aside.quiet = False
+
+
 def print_json(document: object) -> None:
     """Print one JSON document on one line of stdout."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")

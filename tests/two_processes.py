@@ -1,0 +1,53 @@
+"""What each process does that `test_world` starts through torchrun, with a folder for bundles."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from test_train import NOW, PLAN, batch_of, desk_of, examples, lesson_of, ordinary
+
+from model import ALONE, World, read_manifest, together, train
+from model.fitting import _from_all, _learned
+from model.network import Eye, bare_backbone
+
+WHOLE = replace(PLAN, frozen=False, epochs=2, batch=7, learning_rate=1e-4, scheme="multi-head")
+
+
+def furthest_apart(world: World) -> float:
+    """Say how far the gradients of all processes together are from those of one alone."""
+    torch.manual_seed(0)
+    eye = Eye(bare_backbone("tiny")).eval()
+    layers = torch.nn.ModuleDict({"subtype": torch.nn.Linear(eye.channels, 2)})
+    given = examples(1)  # three: the second process gets one, the first two
+
+    def gradients(of: World) -> tuple[float, list[torch.Tensor]]:
+        eye.zero_grad()
+        layers.zero_grad()
+        desk = replace(desk_of(eye, layers, lesson_of(eye)), world=of)
+        share = replace(batch_of(given[of.rank :: of.size]), of=len(given))
+        loss = _from_all(desk, _learned(desk, share, 1)[0])
+        return loss, [w.grad.clone() for w in (*eye.parameters(), *layers.parameters())]
+
+    alone_loss, alone = gradients(ALONE)
+    loss, joined = gradients(world)
+    apart = [float((a - b).abs().max()) for a, b in zip(alone, joined, strict=True)]
+    return max(abs(loss - alone_loss), *apart)
+
+
+def main(folder: Path) -> None:
+    with together("cpu") as world:
+        apart = furthest_apart(world)
+        steps = list(
+            train(examples(), WHOLE, folder, known=ordinary, world=world, recipe="1", now=NOW)
+        )
+    told = [step.note for step in steps if step.stage == "shared"]
+    bundle = steps[-1].bundle
+    history = read_manifest(bundle).facts["history"] if bundle else None
+    fact = {"rank": world.rank, "size": world.size, "apart": apart, "told": told}
+    (folder / f"{world.rank}.json").write_text(json.dumps({**fact, "history": history}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
