@@ -215,22 +215,20 @@ def augmented(frame: Frame, rng: Generator, *, rotate: bool = True) -> Frame:
 def _turned(
     pixels: torch.Tensor, valid: torch.Tensor, degrees: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    from torchvision.transforms.v2 import functional as pictures  # noqa: PLC0415 - over a second
-
+    """Turn (3, h, w) pixels and their (1, h, w) mask; mirrored steel comes into the corners."""
     height, width = pixels.shape[1:]
-    angle = math.radians(abs(degrees))
-    wider = width * math.cos(angle) + height * math.sin(angle) - width
-    taller = width * math.sin(angle) + height * math.cos(angle) - height
-    across = (max(0, math.ceil(wider / 2)) + 1,) * 2
-    down = (max(0, math.ceil(taller / 2)) + 1,) * 2
-    wide = torch.from_numpy(np.pad(pixels.numpy(), ((0, 0), down, across), mode="symmetric"))
-    mask = torch.from_numpy(np.pad(valid.numpy(), ((0, 0), down, across), mode="symmetric"))
-    turned = pictures.rotate(wide, degrees, pictures.InterpolationMode.BILINEAR)
-    seen = pictures.rotate(mask.to(torch.uint8), degrees)
-    return (
-        pictures.center_crop(turned, [height, width]),
-        pictures.center_crop(seen, [height, width]).bool(),
-    )
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    # The grid counts in half sides, which are not equally long.
+    turn = [[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]]
+    grid = functional.affine_grid(torch.tensor([turn]), [1, 1, height, width], align_corners=False)
+
+    def turned(picture: torch.Tensor, mode: str) -> torch.Tensor:
+        return functional.grid_sample(
+            picture[None].float(), grid, mode, padding_mode="reflection", align_corners=False
+        )[0]
+
+    seen = valid if valid.all() else turned(valid, "nearest").bool()
+    return turned(pixels, "bilinear").round().to(torch.uint8), seen
 
 
 def _relit(pixels: torch.Tensor, rng: Generator) -> torch.Tensor:

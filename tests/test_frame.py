@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.frame import FRAMINGS, Field, Framing, augmented, filled
+from model.frame import FRAMINGS, Field, Framing, _turned, augmented, filled
 
 
 def field(height: int, width: int, um_per_px: float | None = 0.2) -> Field:
@@ -105,6 +106,23 @@ def test_augmentation_keeps_shape_and_is_the_same_for_the_same_chance():
     assert not np.array_equal(first.pixels, other.pixels)
     assert first.pixels.shape == frame.pixels.shape
     assert first.pixels.dtype == np.uint8
+
+
+def test_a_turned_picture_is_turned_about_its_middle_with_steel_in_its_corners():
+    pixels = torch.from_numpy(field(64, 96).pixels).permute(2, 0, 1)
+    square, steel = pixels[..., :64], torch.ones((1, 64, 64), dtype=torch.bool)
+    hole = steel.clone()
+    hole[:, 10:30, 10:30] = False
+
+    quarter, everywhere = _turned(square, steel, 90.0)
+    half, _ = _turned(pixels, torch.ones((1, 64, 96), dtype=torch.bool), 180.0)
+    grey, _ = _turned(torch.full((3, 64, 96), 200, dtype=torch.uint8), steel, 33.0)
+
+    assert torch.equal(quarter, torch.rot90(square, 1, (1, 2)))
+    assert torch.equal(half, pixels.flip(1, 2))
+    assert everywhere.all()
+    assert torch.equal(_turned(square, hole, 90.0)[1], torch.rot90(hole, 1, (1, 2)))
+    assert (grey == 200).all()
 
 
 def test_augmentation_does_not_change_the_scale():
