@@ -1,6 +1,6 @@
 """Train the paper's rows on drawn micrographs with the paper's class counts; not steel.
 
-    OMP_NUM_THREADS=1 python tests/bench/paper.py FOLDER [--rows TEXT] [--share 1.0] [--epochs 30]
+    OMP_NUM_THREADS=1 python tests/bench/paper.py FOLDER [--rows TEXT] [--folds 5] [--epochs 30]
 
 1625 images of 160 px in the counts of Durmaz et al. 2023, one label in ten moved to a neighbouring
 size, as raters do; so an answer that is right about every drawing reaches about 90 %. A finished
@@ -8,6 +8,10 @@ row is kept in FOLDER, and an unfinished one goes on after its last epoch. Witho
 ResNets start from scratch where no ImageNet weights can be had, and their "fw" rows then look
 through an untrained network: a lower bound, not the paper's. EfficientNet-Lite0 has its ImageNet
 weights, so its "fw" rows are the ones to compare with the paper's.
+
+With `--folds` every image is tested once, by networks that never saw it. The intervals then count
+the images of all folds as independent, though those of one fold share their networks: what
+multi-head loses is therefore said per fold too, beside what chance alone would spread it.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import argparse
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -24,9 +29,9 @@ import numpy as np
 import torch
 
 from agent.demo.drawing import draw
-from model import Example, Field, Plan, default_taxonomy
+from model import Example, Field, Plan, default_taxonomy, folds
 from model.experiments import run
-from model.tables import Result, as_json, as_markdown
+from model.tables import Result, as_json, as_markdown, compared
 
 ROWS = (
     "ResNet-18 global",
@@ -42,6 +47,8 @@ ROWS = (
 )
 """In the order they are trained: what is compared most comes first."""
 
+PAIR = ("ResNet-18 2S", "ResNet-18 multi-head")
+
 COUNTS = {
     "G7": 48, "G8": 196, "G9-10": 985, "M8": 31, "M9-10": 39, "B7": 40, "B8": 137, "B9-10": 149,
 }  # fmt: skip
@@ -56,13 +63,14 @@ def drawn(code: str, seed: int, px: int = PX) -> Field:
     return Field(pixels, np.ones((px, px), bool), UM_PER_PX)
 
 
-def examples(share: float) -> list[Example]:
-    taxonomy, rng = default_taxonomy(), np.random.default_rng(0)
+def examples(share: float, *, after: int = 0) -> list[Example]:
+    """Draw the paper's counts, or a share of them; `after` so many of a code, others."""
+    taxonomy, rng = default_taxonomy(), np.random.default_rng(after)
     found = []
     for code, count in COUNTS.items():
         subtype, size = taxonomy.parse(code)
         sizes = [z.name for z in taxonomy.subtype(subtype).trained_sizes]
-        for number in range(max(6, round(count * share))):
+        for number in range(after, after + max(6, round(count * share))):
             label = code
             if rng.random() < NOISE:
                 at = sizes.index(size)
@@ -79,6 +87,7 @@ def main() -> None:
     ask.add_argument("folder", type=Path)
     ask.add_argument("--rows", default="", help="only rows whose name contains this")
     ask.add_argument("--share", type=float, default=1.0, help="of the paper's counts")
+    ask.add_argument("--folds", type=int, default=0, help="leave every image out once, in so many")
     ask.add_argument("--epochs", type=int, default=30)
     ask.add_argument("--batch", type=int, default=16)
     ask.add_argument("--learning-rate", type=float, default=5e-4, help="from scratch")
@@ -96,12 +105,37 @@ def main() -> None:
         views=2,
         weights=given.weights,
     )
-    results = [trained(name, labelled, base, given.folder) for name in ROWS if given.rows in name]
+    results = [
+        trained(name, labelled, base, given.folder, given.folds)
+        for name in ROWS
+        if given.rows in name
+    ]
     (given.folder / "paper.json").write_text(json.dumps(as_json(results)), encoding="utf-8")
     print(as_markdown(results))
+    pair = [result for result in results if result.name in PAIR]
+    if given.folds and len(pair) == len(PAIR):
+        print(per_fold(pair[0], pair[1], labelled, given.folds))
 
 
-def trained(name: str, labelled: list[Example], base: Plan, folder: Path) -> Result:
+def per_fold(first: Result, second: Result, labelled: list[Example], count: int) -> str:
+    """Say what the second row loses in each fold, and how far chance alone spreads that."""
+    lost, chance = [], []
+    for _, held in folds(labelled, count):
+        keys = {example.key for example in held}
+        a, b = (replace(r, right={k: r.right[k] for k in keys}) for r in (first, second))
+        found = compared(a, b)
+        lost.append(-100 * found["gain"])
+        chance.append(100 * (found["only_first"] + found["only_second"]) ** 0.5 / len(keys))
+    told = ", ".join(f"{points:.1f}" for points in lost)
+    return (
+        f"{second.name} loses against {first.name}, points per fold: {told} (standard deviation "
+        f"{np.std(lost, ddof=1):.1f}; by chance {np.mean(chance):.1f})"
+    )
+
+
+def trained(
+    name: str, labelled: list[Example], base: Plan, folder: Path, fold_count: int
+) -> Result:
     """Train one row, or take its result up, and say how it did."""
     started, result = time.process_time(), None
     for step in run(
@@ -109,13 +143,16 @@ def trained(name: str, labelled: list[Example], base: Plan, folder: Path) -> Res
         base,
         folder,
         only=lambda row: row.name == name,
+        fold_count=fold_count,
         recipe="drawn",
         now=datetime.now(UTC),
     ):
         if isinstance(step, Result):
             result = step
         elif step[1].note:
-            print(f"{datetime.now(UTC):%H:%M} {name}, {step[1].stage}: {step[1].note}", flush=True)
+            print(
+                f"{datetime.now(UTC):%H:%M} {step[0]}, {step[1].stage}: {step[1].note}", flush=True
+            )
     assert result is not None
     used = time.process_time() - started
     print(f"{name}: {sum(result.right.values())} of {len(result.right)} right, {used:.0f} s of CPU")
