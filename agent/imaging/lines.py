@@ -45,6 +45,7 @@ class Line:
         gap: Where a broken line leaves room for its label. core: the line without its ticks.
         ticks: (outer x, inner x, top, bottom) of what stands up at its left and right end.
         plane: In which of the planes it was found. rank: how much it looks like a bar.
+        even: Share of its columns that are as thick and lie as high as most; see `evenness`.
     """
 
     box: Box
@@ -59,6 +60,7 @@ class Line:
     ticks: tuple[Box | None, Box | None] = (None, None)
     plane: int = 0
     rank: float = 0.0
+    even: float = 0.0
 
     @property
     def width(self) -> int:
@@ -374,6 +376,42 @@ def _of_one_colour(pixels: NDArray[np.uint8], one: Line, other: Line) -> bool:
     return bool(np.abs(inks[0] - inks[1]).max() < 50)
 
 
+def colour_of(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
+    """Say the colour (3,) that most of a line has."""
+    x0, y0, x1, y1 = line.core
+    rows = pixels[y0:y1, x0:x1]
+    if line.gap is not None:
+        rows = rows[:, : max(1, line.gap[0] - x0)]
+    if line.kind == "comb":
+        rows = rows[-3:, :1]
+    colour: NDArray[Any] = np.median(rows.reshape(-1, 3), axis=0)
+    return colour
+
+
+def evenness(pixels: NDArray[np.uint8], line: Line) -> float:
+    """Say in which share of its columns a line has the upper and lower edge that most have.
+
+    What a program drew keeps its two edges to the pixel from one end to the other, also where a
+    needle crosses it; a needle tapers and lies askew, and a grain boundary wanders.
+    """
+    x0, y0, x1, y1 = line.core
+    top = max(0, y0 - 4)
+    ink = colour_of(pixels, line)
+    rows = pixels[top : y1 + 4, x0:x1]
+    if line.gap is not None:
+        rows = np.hstack([rows[:, : line.gap[0] - x0], rows[:, line.gap[2] - x0 :]])
+    off = cv2.absdiff(rows, np.full_like(rows, np.rint(ink))).max(axis=2)
+    drawn = off < min(75.0, 0.5 * line.contrast)
+    middle = (y0 + y1) // 2 - top
+    above, below = _run_from_top(drawn[: middle + 1][::-1]), _run_from_top(drawn[middle:])
+    return float(np.bincount(above * len(rows) + below).max() / above.size)
+
+
+def _run_from_top(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Say for every column how many flags are set from the top on."""
+    return np.where(flags.all(axis=0), len(flags), np.argmin(flags, axis=0))
+
+
 def with_broken(lines: list[Line], pixels: NDArray[np.uint8]) -> list[Line]:
     """Add lines that their label breaks in two."""
     joined = []
@@ -424,7 +462,7 @@ def true_length(pixels: NDArray[np.uint8], line: Line) -> float:
     if line.kind != "plain" or line.ticks != (None, None):
         return line.line_px
     x0, y0, x1, y1 = line.core
-    if any(_has_head(pixels, line.core, end) for end in ((x0, 1), (x1 - 1, -1))):
+    if any(_heads(pixels, line)):
         return line.line_px  # the point of an arrow has less ink than its shaft
     rows = pixels[y0:y1].astype(np.float32)
     ink = np.median(rows[:, x0:x1].reshape(-1, 3), axis=0)
@@ -433,6 +471,16 @@ def true_length(pixels: NDArray[np.uint8], line: Line) -> float:
     start = x0 if left is None else x0 + 8 - left
     end = x1 if right is None else x1 - 8 + right
     return float(end - start)
+
+
+def is_arrow(pixels: NDArray[np.uint8], line: Line) -> bool:
+    """Say whether a line has the head of an arrow at either end."""
+    return line.kind == "plain" and all(_heads(pixels, line))
+
+
+def _heads(pixels: NDArray[np.uint8], line: Line) -> tuple[bool, bool]:
+    x0, _, x1, _ = line.core
+    return _has_head(pixels, line.core, (x0, 1)), _has_head(pixels, line.core, (x1 - 1, -1))
 
 
 def _has_head(pixels: NDArray[np.uint8], core: Box, end: tuple[int, int]) -> bool:

@@ -24,8 +24,11 @@ from agent.imaging.lines import (
     COLOUR_PLANE,
     Line,
     are_cells,
+    colour_of,
     distinct,
+    evenness,
     find_lines,
+    is_arrow,
     planes_of,
     true_length,
     with_broken,
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_LOOKED_AT = 2.5  # rank above which a candidate's edges are followed
+_MIDDLING = 0.6  # evenness between that of needles (half of them below 0.35) and of bars
+_EVEN = 0.85  # nine needles in ten are less even, three bars in four more
+_OF_ONE_RUN = ("plain", "caps", "ruler", "broken")  # kinds that have two edges to follow
 _MOST_READ = 6  # candidates whose surroundings are read, the best first …
 _LEADS = 1.0  # what the line that words were looked for around has before others there
 _MOST_DETECTED = 2  # … and those for which the detector of words is asked
@@ -96,12 +103,12 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     lines = [line for line in lines if not _is_paper(pixels, line, band)]
     lines = _without_cells([_chequered(pixels, line) for line in lines])
     lines = with_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
-    bars = _read(pixels, _ranked(lines, band, pixels.shape), band)
+    bars = _read(pixels, _ranked(pixels, lines, band), band)
     if not any(bar.um is not None for bar in bars):
         bars = _blocks(pixels, planes, lines) or bars
     if not any(bar.um is not None for bar in bars):
         combs = distinct([comb for plane in planes for comb in find_combs(plane)])
-        bars = _read(pixels, _ranked(combs, band, pixels.shape), band) or bars
+        bars = _read(pixels, _ranked(pixels, combs, band), band) or bars
     boxes = tuple(bar.bbox for bar in bars)
     return Graphics(bars=tuple(bars), band=band, boxes=boxes)
 
@@ -129,7 +136,7 @@ def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
     if band is None or line.box[3] <= band[1] - 2 or line.box[1] >= band[3] + 2:
         return False
     rows = pixels[band[1] : band[3], ::8].reshape(-1, 3)
-    return _alike(_colour(pixels, line), np.median(rows, axis=0), 40)
+    return _alike(colour_of(pixels, line), np.median(rows, axis=0), 40)
 
 
 def _chequered(pixels: NDArray[np.uint8], line: Line) -> Line:
@@ -169,8 +176,15 @@ def _is_written_on(pixels: NDArray[np.uint8], line: Line) -> bool:
     return float(np.mean(off > 60)) > 0.03
 
 
-def _ranked(lines: list[Line], band: Box | None, shape: Sequence[int]) -> list[Line]:
-    ranked = [replace(line, rank=_rank(line, band, shape)) for line in lines]
+def _ranked(pixels: NDArray[np.uint8], lines: list[Line], band: Box | None) -> list[Line]:
+    """Sort candidates, the best first; the even ones, which no needle is, before the others."""
+    ranked = []
+    for line in lines:
+        rank = _rank(line, band, pixels.shape)
+        even = (
+            evenness(pixels, line) if rank > _LOOKED_AT and line.kind in _OF_ONE_RUN else _MIDDLING
+        )
+        ranked.append(replace(line, even=even, rank=rank + 1.5 * (even - _MIDDLING)))
     return sorted(ranked, key=lambda line: line.rank, reverse=True)
 
 
@@ -202,7 +216,7 @@ def _read(pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None) -> li
     for line in ranked:
         if len(tried) >= _MOST_READ:
             break
-        colour = _colour(pixels, line)
+        colour = colour_of(pixels, line)
         done = (within(line.box, place) and _alike(colour, ink, 70) for place, ink in tried)
         if not _worth_reading(line) or any(done):
             continue
@@ -211,7 +225,7 @@ def _read(pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None) -> li
         inside = [line, *(o for o in ranked if o is not line and within(o.box, region))]
         bar = _labelled(pixels, inside, region, detect=False)
         if bar is None and detected < _MOST_DETECTED and _is_convincing(line):
-            detected += 1 if line.exact else _MOST_DETECTED
+            detected += 1 if line.exact or line.even > _EVEN else _MOST_DETECTED
             bar = _labelled(pixels, inside, region, detect=True)
         if bar is None or _is_parted(bar, band):
             continue
@@ -249,6 +263,8 @@ def _is_the_same(bar: FoundBar, known: FoundBar) -> bool:
 
 def _is_convincing(line: Line) -> bool:
     """Say whether a line is so like a bar that its label is worth looking for at length."""
+    if line.even > _EVEN and line.contrast >= 80 and line.width >= 16:
+        return True
     if line.exact:
         return line.crisp >= 0.7 and line.contrast >= 80 and line.width >= 16
     if line.kind in ("caps", "ruler"):
@@ -262,10 +278,11 @@ def _worth_reading(line: Line) -> bool:
     """Say whether a candidate is sharp enough to spend time on its surroundings."""
     if line.framed or line.rank < 3.2:
         return False
+    crisp = max(line.crisp, line.even if line.even > _EVEN else 0.0)
     if line.exact:
-        return line.crisp >= 0.6 and line.contrast >= 50
+        return crisp >= 0.6 and line.contrast >= 50
     least = 0.55 if line.kind == "caps" and line.contrast > 120 else 0.75
-    return line.crisp >= least and line.crisp * line.contrast >= 68
+    return crisp >= least and crisp * line.contrast >= 68
 
 
 def _surroundings(line: Line, shape: Sequence[int], band: Box | None) -> Box:
@@ -325,7 +342,7 @@ def _best_pair(
     """
     x0, y0, x1, _ = region
     views = _views(pixels, lines[0], region)
-    picture, ink = views[0], _colour(pixels, lines[0])
+    picture, ink = views[0], colour_of(pixels, lines[0])
     found = labels.texts(picture) if detect else _letters(picture, lines[0], pixels, x0)
     found = [labels.with_lost_digits(picture, box) for box in found]
     places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in found]
@@ -351,7 +368,7 @@ def _best_pair(
             left, right = (round(at * (box[2] - box[0])) for at in (length.start, length.end))
             lengths.append((length, (around[0] + left, around[1], around[0] + right, around[3])))
     if not detect:  # letters were looked for in the first line's ink
-        lines = [line for line in lines if _alike(_colour(pixels, line), ink, 90)]
+        lines = [line for line in lines if _alike(colour_of(pixels, line), ink, 90)]
     return _paired(pixels, lines, lengths), cut
 
 
@@ -399,7 +416,11 @@ def _cost(
         return None
     if _alike(colour, paper, 40) or _runs_on(pixels, line, colour):
         return None
-    if _is_rim(pixels, line, place, paper) or _is_half(line, place) or _is_strip(line, place):
+    if (
+        _is_rim(pixels, line, place, paper)
+        or _is_half(pixels, line, colour, place)
+        or _is_strip(line, place)
+    ):
         return None
     written = _is_written_in(pixels, place, colour, paper)
     if not written and not line.exact:
@@ -422,19 +443,29 @@ def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> boo
     return False
 
 
-def _is_half(line: Line, place: Box) -> bool:
-    """Say whether a line is but the half of one that its label breaks: it has no tick there."""
+def _is_half(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box) -> bool:
+    """Say whether a line is but the half of one that its label breaks: it goes on beyond that."""
     left, right = line.ticks
     if line.kind != "plain" or (left is None) == (right is None):
         return False
-    x0, _, x1, _ = line.box
-    return place[0] >= x1 - 3 if right is None else place[2] <= x0 + 3
+    x0, y0, x1, y1 = line.core
+    room = round(1.5 * (place[3] - place[1]))
+    if right is None:
+        beyond = pixels[y0:y1, place[2] : place[2] + room] if place[0] >= x1 - 3 else None
+    else:
+        beyond = pixels[y0:y1, max(0, place[0] - room) : place[0]] if place[2] <= x0 + 3 else None
+    if beyond is None or not beyond.size:
+        return False
+    ink = np.abs(beyond.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
+    return bool(np.count_nonzero(ink.mean(axis=0) >= 0.5) > 0.3 * room)
 
 
 def _is_strip(line: Line, place: Box) -> bool:
     """Say whether a line is a strip of the paper that words were found on."""
     wide = line.width > 0.9 * (place[2] - place[0])
-    return line.gap is None and wide and overlap(line.box, place) > 0.5
+    margin = (place[3] - place[1]) // 4  # a bar may touch the box of its words
+    middle = (place[0], place[1] + margin, place[2], place[3] - margin)
+    return line.gap is None and wide and overlap(line.box, middle) > 0.5
 
 
 def _is_rim(pixels: NDArray[np.uint8], line: Line, place: Box, paper: NDArray[Any]) -> bool:
@@ -541,21 +572,10 @@ def _is_written_in(
     return within > max(0.06, 1.4 * around)
 
 
-def _colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
-    x0, y0, x1, y1 = line.core
-    rows = pixels[y0:y1, x0:x1]
-    if line.gap is not None:
-        rows = rows[:, : max(1, line.gap[0] - x0)]
-    if line.kind == "comb":
-        rows = rows[-3:, :1]
-    colour: NDArray[Any] = np.median(rows.reshape(-1, 3), axis=0)
-    return colour
-
-
 def _inks(pixels: NDArray[np.uint8], line: Line) -> list[NDArray[Any]]:
     """Say the colour of a line, or the two colours of a chequered one."""
     if line.kind != "checker":
-        return [_colour(pixels, line)]
+        return [colour_of(pixels, line)]
     x0, y0, x1, y1 = line.core
     row = pixels[(y0 + y1) // 2, x0:x1]
     tone = row.sum(axis=1, dtype=np.int32)
@@ -633,9 +653,14 @@ def _is_bar_without_label(line: Line, pixels: NDArray[np.uint8]) -> bool:
     drawn = not line.framed and line.width >= 30
     if line.kind in ("caps", "ruler"):
         sure = line.exact and line.contrast > 80
-        return drawn and cornered and line.crisp > 0.85 and (sure or line.contrast > 160)
+        crisp = max(line.crisp, line.even) > _EVEN
+        return drawn and cornered and crisp and (sure or line.contrast > 160)
     if line.kind == "comb":
         return drawn and cornered and line.contrast > 120 and line.width > 8 * line.height / 2
-    solid = line.height >= 3 and line.width >= 4 * line.height and line.crisp > 0.95
+    if drawn and cornered and line.even > _EVEN and line.contrast > 100 and is_arrow(pixels, line):
+        return True
+    solid = line.height >= 3 and line.width >= 4 * line.height
+    solid = solid and (line.crisp > 0.95 or line.even > 0.9)
     sure = line.exact and (cornered or line.contrast > 150)
-    return drawn and low and solid and (sure or (cornered and line.contrast > 220))
+    faint = line.contrast <= (150 if line.even > 0.9 else 220)
+    return drawn and low and solid and (sure or (cornered and not faint))
