@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from agent.imaging.boxes import Box
+
     Plane = NDArray[Any]  # (h, w) grey
     Ticks = NDArray[Any]  # (n, 5): x, y, width, height, area
 
 _LEAST_TICKS = 5
+_MOST_TICKS = 60
 _TALLEST = 70  # pixels
 _NEAR = 0.25  # share of the height, from the top and from the bottom, where rulers are drawn
 
@@ -50,20 +53,19 @@ def find_combs(plane: Plane) -> Iterator[Line]:
 
 def _on_one_row(plane: Plane, ticks: Ticks) -> Line | None:
     """Find the ruler among ticks that begin or end on one row, or None."""
-    run = _between_alike(_even(ticks))
-    while len(run) >= _LEAST_TICKS:
-        comb = _comb(plane, run)
-        if comb is not None or np.median(np.diff(run[:, 0])) < 8:
-            return comb
-        # A letter's stroke may stand as far beyond it as the next tick would.
-        run = _between_alike(run[:-1])
-    return None
+    run = _even(ticks)
+    return _comb(plane, run) if len(run) >= _LEAST_TICKS else None
 
 
 def _lowered(comb: Line, by: int) -> Line:
     x0, y0, x1, y1 = comb.box
     box = (x0, y0 + by, x1, y1 + by)
-    return replace(comb, box=box, core=box)
+    first, last = comb.ticks
+    return replace(comb, box=box, core=box, ticks=(_lower(first, by), _lower(last, by)))
+
+
+def _lower(tick: Box | None, by: int) -> Box | None:
+    return tick and (tick[0], tick[1], tick[2] + by, tick[3] + by)
 
 
 def _uprights(plane: Plane) -> Plane:
@@ -152,49 +154,107 @@ def _run(centres: NDArray[Any], first: int, second: int) -> list[int]:
             return run if len(run) > 0.75 * count else []
 
 
-def _between_alike(run: Ticks) -> Ticks:
-    """Leave off what stands beyond the outer ticks of a ruler, which are as tall as each other."""
-    while len(run) >= _LEAST_TICKS:
-        left, right = int(run[0, 3]), int(run[-1, 3])
-        gaps = np.diff(run[:, 0])
-        if gaps[-1] > 1.5 * np.median(gaps):
-            run = run[:-1]
-        elif gaps[0] > 1.5 * np.median(gaps):
-            run = run[1:]
-        elif abs(left - right) <= max(2, 0.1 * max(left, right)):
-            break
-        else:
-            run = run[1:] if left < right else run[:-1]
-    return run
-
-
 def _comb(plane: Plane, run: Ticks) -> Line | None:
-    """Measure a run of ticks, or refuse it: something stands between them, or it goes on."""
-    centres = run[:, 0] + (run[:, 2] - 1) / 2
-    x0, y0, x1 = int(run[0, 0]), int(run[:, 1].min()), int(run[-1, 0] + run[-1, 2])
+    """Measure the ruler that a run of ticks belongs to, or refuse it.
+
+    The run gives the places where ticks stand; each of them is looked at in the plane, since one
+    that touches a grain or a letter was not found alone.
+    """
     top, foot = int(run[:, 1].max()), int((run[:, 1] + run[:, 3]).min())
-    y1 = int((run[:, 1] + run[:, 3]).max())
-    step = float(np.median(np.diff(centres)))
-    if x1 - x0 <= 20 or foot - top < 4:
+    if foot - top < 4:
         return None
-    rows = plane[top:foot].astype(np.int16)
-    drawn = float(np.median(rows[:, np.rint(centres).astype(int)]))
-    gaps = [rows[:, a[0] + a[2] + 1 : b[0] - 1] for a, b in pairwise(run)]
-    if not all(gap.size for gap in gaps):
+    rows = plane[top:foot]
+    wide = round(float(np.median(run[:, 2])))
+    places = _places(run)
+    drawn = float(np.median(rows[:, run[:, 0] + (run[:, 2] - 1) // 2]))
+    paper = float(np.median(rows[:, run[0, 0] : run[-1, 0]]))
+    if drawn - paper < 50:
         return None
-    paper = float(np.median(np.concatenate([gap.ravel() for gap in gaps])))
+    least = (drawn + paper) / 2
+    step = places[1] - places[0]
+    if not _is_whole(run):
+        while len(places) <= _MOST_TICKS and _is_tick(rows, places[0] - step, wide, least):
+            places = np.insert(places, 0, places[0] - step)
+        while len(places) <= _MOST_TICKS and _is_tick(rows, places[-1] + step, wide, least):
+            places = np.append(places, places[-1] + step)
+    ticks = [_tick_at(plane, x, wide, (top, foot), least) for x in places]
+    first, last = _alike_ends([tick[3] - tick[2] for tick in ticks])
+    ticks = ticks[first : last + 1]
+    if len(ticks) < _LEAST_TICKS or sum(tick[3] > tick[2] for tick in ticks) < 0.8 * len(ticks):
+        return None
+    x0, x1 = ticks[0][0], ticks[-1][1] + 1
+    if x1 - x0 <= 20 or _is_filled(rows, ticks, least):
+        return None
+    box = (x0, min(tick[2] for tick in ticks), x1, max(tick[3] for tick in ticks))
+    length = (ticks[-1][0] + ticks[-1][1] - ticks[0][0] - ticks[0][1]) / 2
+    ends = (ticks[0], ticks[-1])
     contrast = drawn - paper
-    filled = [float(np.mean(gap > paper + 0.5 * contrast)) for gap in gaps]
-    if contrast < 50 or float(np.mean(filled)) > 0.14 or np.median(filled) > 0.1:
-        return None
-    if max(filled[0], filled[-1]) > 0.3:
-        return None
-    least = paper + 0.5 * contrast
-    for x in (round(centres[0] - step), round(centres[-1] + step)):
-        if 6 <= x < plane.shape[1] - 6:
-            through = plane[top:foot, x - 6 : x + 7].min(axis=0)
-            if through[4:9].max() > least and max(through[0], through[-1]) < least:
-                return None  # it goes on: it was not seen whole
-    box = (x0, y0, x1, y1)
-    length = float(centres[-1] - centres[0])
-    return Line(box, length, exact=True, contrast=contrast, kind="comb", core=box)
+    return Line(box, length, exact=True, contrast=contrast, kind="comb", core=box, ticks=ends)
+
+
+def _is_whole(run: Ticks) -> bool:
+    """Say whether a run begins and ends in tall ticks: what stands beyond is a letter."""
+    left, right = int(run[0, 3]), int(run[-1, 3])
+    return abs(left - right) <= 2 and min(left, right) > 1.2 * float(np.median(run[:, 3]))
+
+
+def _places(run: Ticks) -> NDArray[Any]:
+    """Say where the ticks of an evenly spaced run stand, the lost ones too: x of each."""
+    centres = run[:, 0] + (run[:, 2] - 1) / 2
+    gaps = np.diff(centres)
+    step = float(np.median(gaps[gaps < 1.5 * gaps.min()]))
+    count = np.append(0, np.cumsum(np.rint(gaps / step)))
+    step, start = np.polyfit(count, centres, 1)
+    return np.asarray(start + step * np.arange(int(count[-1]) + 1))
+
+
+def _is_tick(rows: Plane, x: float, wide: int, least: float) -> bool:
+    """Say whether a tick stands at x: full to the ends, and no wider than the others."""
+    aside = wide + 2
+    middle = round(x)
+    if not aside < middle < rows.shape[1] - aside - 1:
+        return False
+    columns = rows[:, middle - 1 : middle + 2] >= least
+    beside = rows[:, [middle - aside, middle + aside]].max(axis=1) < least
+    return bool(columns.mean(axis=0).max() > 0.85 and beside.mean() > 0.6)
+
+
+def _tick_at(plane: Plane, x: float, wide: int, rows: tuple[int, int], least: float) -> Box:
+    """Measure the tick at x: (left, right, top, foot), right inclusive; without height: none is."""
+    top, foot = rows
+    from_x = max(0, round(x) - 1 - wide // 2)
+    share = (plane[top:foot, from_x : round(x) + 2 + wide // 2] >= least).mean(axis=0)
+    full = np.flatnonzero(share > 0.7)
+    if not full.size or full[-1] - full[0] > wide + 1:  # it touches something: where it should be
+        left = round(x - (wide - 1) / 2)
+        return (left, left + wide - 1, top, foot if full.size else top)
+    left, right = from_x + int(full[0]), from_x + int(full[-1])
+    column = plane[:, (left + right) // 2] >= least
+    while top > 0 and column[top - 1] and foot - top < _TALLEST:
+        top -= 1
+    while foot < len(column) and column[foot] and foot - top < _TALLEST:
+        foot += 1
+    return (left, right, top, foot)
+
+
+def _alike_ends(heights: list[int]) -> tuple[int, int]:
+    """Say between which ticks a ruler lies: its outer ones are as tall as each other."""
+    first, last = 0, len(heights) - 1
+    while last > first:
+        left, right = heights[first], heights[last]
+        if abs(left - right) <= max(2, 0.1 * max(left, right)):
+            break
+        first, last = (first + 1, last) if left < right else (first, last - 1)
+    return first, last
+
+
+def _is_filled(rows: Plane, ticks: list[Box], least: float) -> bool:
+    """Say whether so much stands between the ticks that they are stripes of something else."""
+    gaps = [rows[:, a[1] + 2 : b[0] - 1] for a, b in pairwise(ticks)]
+    if not all(gap.size for gap in gaps):
+        return True
+    filled = [float(np.mean(gap > least)) for gap in gaps]
+    few = len(ticks) < 9
+    return float(np.mean(filled)) > (0.14 if few else 0.3) or np.median(filled) > (
+        0.1 if few else 0.3
+    )

@@ -33,7 +33,12 @@ _NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
 # What texture before a number is read as; letters that name a measurement (d, L, R) are not here.
 _TEXTURE = r"(?:[AEFGHJKMNTUVWY\u4e00-\u9fff]{1,2}(?=\d))?"
 _ALONE = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_TEXTURE}{_NUMBER}\s*{_UNIT}[|\-–—_\[\]<>←→.\s]*$")
+# A unit with a letter misread or lost: believed only where another reading sees it whole.
+_DOUBTFUL = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_NUMBER}\s?[^\W\d_]{{0,2}}[mn][|\-–—_\[\].\s]*$")
 _AMONG = re.compile(rf"(?<![\w.,=]){_NUMBER}\s?{_UNIT}(?![\w=/])")
+_NAMES_A_BAR = re.compile(
+    r"((scale\s?)?bar|scale|balken|ma(ß|ss|b)stab|[ée]chelle|escala)\s*[=:]?\s*$", re.IGNORECASE
+)
 _LOOKALIKE = str.maketrans({"O": "0", "o": "0", "Q": "0", "l": "1", "I": "1", "S": "5", "B": "8"})
 _DIGITS = re.compile(r"^[|\-–—_\s]*([0-9OoQlISB][0-9OoQlISB.,]*)(?=\s*\D)")
 
@@ -58,15 +63,17 @@ class Length:
     """A length as a label states it.
 
     Args:
-        um: In µm.
-        words: Number and unit as read, put into their usual form: "2.5 µm".
+        um: In µm; None where a number and a unit stand that could not be read surely.
+        words: Number and unit as read, put into their usual form: "2.5 µm"; "" with um None.
         start, end: Where it stands, as shares of the words it was found in; 0 and 1 when alone.
+        number: Without its unit.
     """
 
-    um: float
+    um: float | None
     words: str
     start: float
     end: float
+    number: float = 0.0
 
 
 def parse_length(words: str) -> Length | None:
@@ -98,8 +105,10 @@ def lengths_in(words: str) -> list[Length]:
     found = []
     for match in _AMONG.finditer(words):
         of = len(words)
-        length = _length(match, match.start() / of, match.end() / of)
-        if length is not None and not _names_something(words[: match.start()]):
+        named = _NAMES_A_BAR.search(words[: match.start()])
+        start = match.start() if named is None else named.start()
+        length = _length(match, start / of, match.end() / of)
+        if length is not None and (named or not _names_something(words[: match.start()])):
             found.append(length)
     return found
 
@@ -112,9 +121,21 @@ def _length(found: re.Match[str], start: float, end: float) -> Length | None:
     unit = _unit(found["unit"])
     value = float(found["number"].replace(",", "."))
     lost_point = re.match(r"0\d", found["number"]) is not None  # "02 mm" was "0,2 mm"
-    if lost_point or not _is_nice(value):
+    other_unit = unit == "µm" and value > 1000  # "5000 nm" or "5 mm": nobody writes "5000 µm"
+    if lost_point or other_unit or not _is_nice(value):
         return None
-    return Length(value * _UM[unit], f"{value:g} {unit}", start, end)
+    return Length(value * _UM[unit], f"{value:g} {unit}", start, end, value)
+
+
+def _half_read(words: str) -> Length | None:
+    """Read a number that people put on bars where its unit or its point was not seen well."""
+    found = _DOUBTFUL.match(_digits_repaired(_points_repaired(words)))
+    if found is None:
+        return None
+    number = found["number"].replace(",", ".")
+    lost_point = re.match(r"0\d", number) is not None and "." not in number
+    value = float(f"0.{number[1:]}" if lost_point else number)
+    return Length(None, "", 0.0, 1.0, value) if _is_nice(value) else None
 
 
 def texts(picture: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
@@ -165,6 +186,7 @@ def rows_of_ink(ink: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
     if letters.sum() > 150:
         return []
     boxes = np.stack([x, y, x + w, y + h], axis=1)[letters]
+    boxes = boxes[~_frames(boxes)]
     boxes = boxes[np.argsort(boxes[:, 0])]
     rows: list[list[int]] = []
     for box in boxes.tolist():
@@ -187,6 +209,13 @@ def rows_of_ink(ink: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
         and 2 <= letters_in <= 40
         and not _cut_off(ink, (x0, y0, x1, y1))
     ]
+
+
+def _frames(boxes: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Say which boxes hold two others or more: they are frames around words, not letters."""
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    held = (low < boxes[None, :, :2]).all(axis=2) & (high > boxes[None, :, 2:]).all(axis=2)
+    return np.asarray(held.sum(axis=1) >= 2)
 
 
 def with_lost_digits(
@@ -260,14 +289,15 @@ def _joined(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int,
 
 
 def read_lengths(pictures: list[NDArray[np.uint8]], box: tuple[int, int, int, int]) -> list[Length]:
-    """Read the lengths inside one box, twice; believe them only if both readings agree.
+    """Read the lengths inside one box, twice or more; believe them only if the readings agree.
 
     Args:
         pictures: (h, w, 3) uint8, RGB: the same place seen in one or two ways.
         box: Where the words are, in pixels of the pictures.
 
     Returns:
-        The lengths of the first reading that states any, if no other states others.
+        The lengths that were read, none where no words state any. Where a single length stands
+        there that no two readings agree on, it is given with `um` None.
     """
     views = [(pictures[0], 1.0), (pictures[-1], 0.7 if len(pictures) == 1 else 1.0)]
     stated: list[tuple[NDArray[np.uint8], list[Length]]] = []
@@ -276,18 +306,36 @@ def read_lengths(pictures: list[NDArray[np.uint8]], box: tuple[int, int, int, in
         stated += [(picture, found)] if found else []
         if not stated and len(pictures) == 1:
             return []
-    if len(stated) == 1:  # the other reading saw no length: a third has to
+    agreed = _agreed([lengths for _, lengths in stated])
+    if stated and agreed is None:  # a third reading has to say the same as one of them
         picture, _ = stated[0]
-        stated.append((picture, _stated(picture, box, 0.85)))
-    agreed = {tuple(length.um for length in lengths) for _, lengths in stated}
-    return stated[0][1] if len(agreed) == 1 else []
+        third = _stated(picture, box, 0.85)
+        stated += [(picture, third)] if third else []
+        agreed = _agreed([lengths for _, lengths in stated])
+    if agreed is not None:
+        return agreed
+    alone = all((one.start, one.end) == (0.0, 1.0) for _, lengths in stated for one in lengths)
+    return [Length(None, "", 0.0, 1.0)] if alone and len(stated) > 1 else []
+
+
+def _agreed(readings: list[list[Length]]) -> list[Length] | None:
+    """Give what all of two readings or more state; one of them at least has to read the unit."""
+    sure = [lengths for lengths in readings if all(length.um is not None for length in lengths)]
+    if len(readings) < 2 or not sure:
+        return None
+    numbers = {tuple(length.number for length in lengths) for lengths in readings}
+    units = {tuple(length.um for length in lengths) for lengths in sure}
+    return sure[0] if len(numbers) == len(units) == 1 else None
 
 
 def _stated(
     picture: NDArray[np.uint8], box: tuple[int, int, int, int], zoom: float
 ) -> list[Length]:
     words = read_words(picture, box, zoom)
-    return lengths_in(words.words) if words else []
+    if words is None:
+        return []
+    half = _half_read(words.words)
+    return lengths_in(words.words) or ([half] if half else [])
 
 
 def read_words(
@@ -335,10 +383,6 @@ def _digits_repaired(words: str) -> str:
 def _names_something(before: str) -> bool:
     """Say whether the words before a length say what it is: an aperture, a distance."""
     near = before.rstrip()[-14:]
-    if re.search(
-        r"(bar|scale|balken|ma(ß|ss|b)stab|[ée]chelle|escala)\s*[=:]?$", near, re.IGNORECASE
-    ):
-        return False
     named = r"([=:]|size|wd|hfw|field|width|dist\.?|\bpa\s?\d?|\bpb\s?\d?|aperture|spot)$"
     return re.search(named, near, re.IGNORECASE) is not None
 

@@ -383,8 +383,20 @@ def colour_of(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
     if line.gap is not None:
         rows = rows[:, : max(1, line.gap[0] - x0)]
     if line.kind == "comb":
-        rows = rows[-3:, :1]
+        return _colour_of_ticks(pixels, line)
     colour: NDArray[Any] = np.median(rows.reshape(-1, 3), axis=0)
+    return colour
+
+
+def _colour_of_ticks(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
+    """Say the colour of the ticks at a ruler's ends, of their fullest columns."""
+    inks = []
+    for left, right, top, foot in (tick for tick in line.ticks if tick is not None):
+        columns = np.median(pixels[top:foot, left : right + 1], axis=0)
+        beside = [max(0, left - 3), min(pixels.shape[1] - 1, right + 3)]
+        paper = np.median(pixels[top:foot, beside], axis=(0, 1))
+        inks.append(columns[int(np.argmax(np.abs(columns - paper).max(axis=1)))])
+    colour: NDArray[Any] = np.mean(inks, axis=0)
     return colour
 
 

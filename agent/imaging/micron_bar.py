@@ -17,7 +17,7 @@ import numpy as np
 
 from agent.imaging import label as labels
 from agent.imaging.blocks import find_blocks
-from agent.imaging.boxes import Box, overlap, union, within
+from agent.imaging.boxes import Box, overlap, stretches, union, within
 from agent.imaging.combs import find_combs
 from agent.imaging.info_band import find_band
 from agent.imaging.lines import (
@@ -42,9 +42,10 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 2.5  # rank above which a candidate's edges are followed
 _MIDDLING = 0.6  # evenness between that of needles (half of them below 0.35) and of bars
-_EVEN = 0.85  # nine needles in ten are less even, three bars in four more
+_EVEN = 0.8  # of twenty needles one is as even, of five bars four
 _OF_ONE_RUN = ("plain", "caps", "ruler", "broken")  # kinds that have two edges to follow
 _MOST_READ = 6  # candidates whose surroundings are read, the best first …
+_UNREAD = 2.0  # what words cost whose length could not be read surely
 _LEADS = 1.0  # what the line that words were looked for around has before others there
 _MOST_DETECTED = 2  # … and those for which the detector of words is asked
 
@@ -108,7 +109,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
         bars = _blocks(pixels, planes, lines) or bars
     if not any(bar.um is not None for bar in bars):
         combs = distinct([comb for plane in planes for comb in find_combs(plane)])
-        bars = _read(pixels, _ranked(pixels, combs, band), band) or bars
+        bars = _read(pixels, _ranked(pixels, _widest(combs), band), band) or bars
     boxes = tuple(bar.bbox for bar in bars)
     return Graphics(bars=tuple(bars), band=band, boxes=boxes)
 
@@ -163,6 +164,15 @@ def _without_cells(lines: list[Line]) -> list[Line]:
         or not any(
             overlap(line.box, bar) > 0.8 and line.width < bar[2] - bar[0] - 4 for bar in bars
         )
+    ]
+
+
+def _widest(combs: list[Line]) -> list[Line]:
+    """Leave out rulers that are a part of a wider one."""
+    return [
+        comb
+        for comb in combs
+        if not any(o.width > comb.width and overlap(comb.box, o.box) > 0.8 for o in combs)
     ]
 
 
@@ -224,16 +234,18 @@ def _read(pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None) -> li
         tried.append((region, colour))
         inside = [line, *(o for o in ranked if o is not line and within(o.box, region))]
         bar = _labelled(pixels, inside, region, detect=False)
-        if bar is None and detected < _MOST_DETECTED and _is_convincing(line):
+        unread = bar is None or bar.um is None
+        if unread and detected < _MOST_DETECTED and _is_convincing(line):
             detected += 1 if line.exact or line.even > _EVEN else _MOST_DETECTED
-            bar = _labelled(pixels, inside, region, detect=True)
+            bar = _labelled(pixels, inside, region, detect=True) or bar
         if bar is None or _is_parted(bar, band):
             continue
         if any(_goes_on_beyond(bar, line) or _is_next_cell(bar, line) for line in ranked):
             continue
         same = [known for known in bars if _is_the_same(bar, known)]
-        if not same or _is_clearer(bar, same[0]):
+        if not same or (same[0].um is None and bar.um is not None) or _is_clearer(bar, same[0]):
             bars = [bar if known in same else known for known in bars] if same else [*bars, bar]
+    bars.sort(key=lambda bar: bar.um is None)
     if not bars:
         alone = [line for line in ranked[:1] if _is_bar_without_label(line, pixels)]
         bars = [FoundBar(line.box, None, true_length(pixels, line), "", None) for line in alone]
@@ -390,6 +402,8 @@ def _paired(
                 cost = min((cost for cost in costs if cost is not None), default=None)
                 if cost is not None and line is lines[0]:
                     cost -= _LEADS
+                if cost is not None and length.um is None:
+                    cost += _UNREAD
                 if cost is not None and (best is None or cost < best[0]):
                     bar = FoundBar(
                         line=line.box,
@@ -414,7 +428,7 @@ def _cost(
     cost = _distance(line, place)
     if cost is None or _is_too_short(line, place):
         return None
-    if _alike(colour, paper, 40) or _runs_on(pixels, line, colour):
+    if line.framed or _alike(colour, paper, 40) or _runs_on(pixels, line, colour):
         return None
     if (
         _is_rim(pixels, line, place, paper)
@@ -449,15 +463,16 @@ def _is_half(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place:
     if line.kind != "plain" or (left is None) == (right is None):
         return False
     x0, y0, x1, y1 = line.core
-    room = round(1.5 * (place[3] - place[1]))
+    high = place[3] - place[1]
     if right is None:
-        beyond = pixels[y0:y1, place[2] : place[2] + room] if place[0] >= x1 - 3 else None
+        rows = pixels[y0:y1, x1 + 2 : place[2] + 2 * high] if place[0] >= x1 - 3 else None
     else:
-        beyond = pixels[y0:y1, max(0, place[0] - room) : place[0]] if place[2] <= x0 + 3 else None
-    if beyond is None or not beyond.size:
+        rows = pixels[y0:y1, max(0, place[0] - 2 * high) : x0 - 2] if place[2] <= x0 + 3 else None
+    if rows is None or not rows.size:
         return False
-    ink = np.abs(beyond.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
-    return bool(np.count_nonzero(ink.mean(axis=0) >= 0.5) > 0.3 * room)
+    ink = np.abs(rows.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
+    runs = stretches(ink.mean(axis=0) >= 0.5)
+    return any(end - start > 0.8 * high for start, end in runs)  # longer than a letter's stroke
 
 
 def _is_strip(line: Line, place: Box) -> bool:
@@ -625,7 +640,7 @@ def _distance(line: Line, place: Box) -> float | None:
     if line.width < 0.7 * high:
         return None
     middle_x, middle_y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
-    penalty = (0.0 if line.exact else 0.3) + (1.5 if line.framed else 0.0) + (1 - line.crisp)
+    penalty = (0.0 if line.exact else 0.3) + (1 - line.crisp)
     if line.gap is not None:
         room = 0.35 * high  # words are boxed with some room around them
         inside = line.gap[0] - room <= place[0] and place[2] <= line.gap[2] + room
@@ -656,7 +671,7 @@ def _is_bar_without_label(line: Line, pixels: NDArray[np.uint8]) -> bool:
         crisp = max(line.crisp, line.even) > _EVEN
         return drawn and cornered and crisp and (sure or line.contrast > 160)
     if line.kind == "comb":
-        return drawn and cornered and line.contrast > 120 and line.width > 8 * line.height / 2
+        return drawn and cornered and line.contrast > 80 and line.width > 2 * line.height
     if drawn and cornered and line.even > _EVEN and line.contrast > 100 and is_arrow(pixels, line):
         return True
     solid = line.height >= 3 and line.width >= 4 * line.height
