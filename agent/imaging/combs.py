@@ -172,13 +172,20 @@ def _comb(plane: Plane, run: Ticks) -> Line | None:
         return None
     least = (drawn + paper) / 2
     step = places[1] - places[0]
-    if not _is_whole(run):
-        while len(places) <= _MOST_TICKS and _is_tick(rows, places[0] - step, wide, least):
-            places = np.insert(places, 0, places[0] - step)
-        while len(places) <= _MOST_TICKS and _is_tick(rows, places[-1] + step, wide, least):
-            places = np.append(places, places[-1] + step)
-    ticks = [_tick_at(plane, x, wide, (top, foot), least) for x in places]
-    first, last = _alike_ends([tick[3] - tick[2] for tick in ticks])
+
+    def tick_at(x: float) -> Box:
+        return _tick_at(plane, x, wide, (top, foot), least)
+
+    def goes_on(x: float) -> bool:
+        room = len(places) <= _MOST_TICKS and not _is_whole(run)
+        return room and _is_tick(rows, x, wide, least) and _is_like(tick_at(x), run)
+
+    while goes_on(places[0] - step):
+        places = np.insert(places, 0, places[0] - step)
+    while goes_on(places[-1] + step):
+        places = np.append(places, places[-1] + step)
+    ticks = [tick_at(x) for x in places]
+    first, last = _alike_ends(ticks)
     ticks = ticks[first : last + 1]
     if len(ticks) < _LEAST_TICKS or sum(tick[3] > tick[2] for tick in ticks) < 0.8 * len(ticks):
         return None
@@ -196,6 +203,13 @@ def _is_whole(run: Ticks) -> bool:
     """Say whether a run begins and ends in tall ticks: what stands beyond is a letter."""
     left, right = int(run[0, 3]), int(run[-1, 3])
     return abs(left - right) <= 2 and min(left, right) > 1.2 * float(np.median(run[:, 3]))
+
+
+def _is_like(tick: Box, run: Ticks) -> bool:
+    """Say whether what stands beyond a run is a tick as well: as tall as one, or a taller outer."""
+    tops, feet = np.abs(run[:, 1] - tick[2]) <= 1, np.abs(run[:, 1] + run[:, 3] - tick[3]) <= 1
+    taller = tick[3] - tick[2] > 1.2 * float(np.median(run[:, 3]))
+    return bool((tops & feet).any() or (taller and (tops.any() or feet.any())))
 
 
 def _places(run: Ticks) -> NDArray[Any]:
@@ -237,12 +251,14 @@ def _tick_at(plane: Plane, x: float, wide: int, rows: tuple[int, int], least: fl
     return (left, right, top, foot)
 
 
-def _alike_ends(heights: list[int]) -> tuple[int, int]:
-    """Say between which ticks a ruler lies: its outer ones are as tall as each other."""
-    first, last = 0, len(heights) - 1
+def _alike_ends(ticks: list[Box]) -> tuple[int, int]:
+    """Say between which ticks a ruler lies: its outer ones begin, end and are as tall alike."""
+    first, last = 0, len(ticks) - 1
     while last > first:
-        left, right = heights[first], heights[last]
-        if abs(left - right) <= max(2, 0.1 * max(left, right)):
+        (_, _, top, foot), (_, _, other_top, other_foot) = ticks[first], ticks[last]
+        left, right = foot - top, other_foot - other_top
+        room = max(1, 0.1 * max(left, right))
+        if max(abs(top - other_top), abs(foot - other_foot), abs(left - right)) <= room:
             break
         first, last = (first + 1, last) if left < right else (first, last - 1)
     return first, last
@@ -254,7 +270,5 @@ def _is_filled(rows: Plane, ticks: list[Box], least: float) -> bool:
     if not all(gap.size for gap in gaps):
         return True
     filled = [float(np.mean(gap > least)) for gap in gaps]
-    few = len(ticks) < 9
-    return float(np.mean(filled)) > (0.14 if few else 0.3) or np.median(filled) > (
-        0.1 if few else 0.3
-    )
+    most, usual = (0.14, 0.1) if len(ticks) < 9 else (0.3, 0.3)
+    return float(np.mean(filled)) > most or float(np.median(filled)) > usual
