@@ -9,6 +9,7 @@ from drawn import draw
 from drawn_graphics import font, fonts
 from PIL import Image, ImageDraw
 
+from agent.imaging.lines import Line, evenness
 from agent.imaging.micron_bar import find_graphics
 
 SIZE = (480, 640)
@@ -162,3 +163,72 @@ def test_steel_as_pale_as_the_paper_hides_no_band():
         cv2.putText(pixels, "EHT 5", (x, 445), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1)
 
     assert find_graphics(pixels).band == (0, 420, 640, 460)
+
+
+def test_a_double_arrow_in_a_corner_is_a_bar_also_without_label():
+    pixels = _steel(3)
+    pixels[455:457, 482:618] = 255
+    for tip, back in ((480, 486), (619, 613)):
+        cv2.fillPoly(pixels, [np.array([[tip, 455], [back, 452], [back, 458]])], (255, 255, 255))
+
+    [found] = find_graphics(pixels).bars
+
+    assert found.line_px == pytest.approx(140, abs=2)
+    assert (found.um, found.label) == (None, "")
+
+
+def test_a_bar_stands_beside_words_that_name_it():
+    pixels = _steel(3)
+    pixels[440:444, 330:420] = 255
+
+    [found] = find_graphics(_written(pixels, "Scale: 80 µm", (490, 442), (255, 255, 255))).bars
+
+    assert (found.line_px, found.um) == (90, 80.0)
+
+
+def test_a_bar_whose_label_lost_its_point_is_found_and_states_nothing():
+    pixels = _steel(3)
+    pixels[430:434, 420:560] = 255
+
+    [found] = find_graphics(_written(pixels, "02 mm", (490, 455), (255, 255, 255))).bars
+
+    assert (found.line_px, found.um, found.label) == (140, None, "")
+
+
+def _ruler(pixels, x0=400, step=16):
+    for i in range(11):
+        top = 420 if i in (0, 10) else 428
+        pixels[top:440, x0 + i * step : x0 + i * step + 2] = 255
+    return pixels
+
+
+def test_a_digit_beside_a_ruler_of_ticks_is_no_tick_of_it():
+    pixels = _ruler(_steel(3))
+
+    [found] = find_graphics(_written(pixels, "10 µm", (595, 430), (255, 255, 255))).bars
+
+    assert (found.line_px, found.um) == (160, 10.0)
+
+
+def test_a_ruler_of_ticks_is_measured_whole_where_a_grain_lies_across_a_tick():
+    pixels = _steel(3)
+    pixels[410:470, 380:590] //= 2
+    cv2.circle(pixels, (400 + 3 * 16, 432), 7, (230, 230, 230), -1)
+
+    ruler = _written(_ruler(pixels), "10 µm", (480, 455), (255, 255, 255))
+    [found] = find_graphics(ruler).bars
+
+    assert (found.line_px, found.um) == (160, 10.0)
+
+
+def test_a_drawn_line_is_even_and_a_needle_is_not():
+    pixels = np.full((60, 200, 3), 90, np.uint8)
+    pixels[30:33, 40:160] = 250
+    cv2.line(pixels, (90, 5), (110, 55), (230, 230, 230), 6)  # a needle across it
+    askew = np.full((60, 200, 3), 90, np.uint8)
+    cv2.fillPoly(askew, [np.array([[40, 31], [100, 27], [160, 32], [100, 35]])], (250, 250, 250))
+
+    line = Line((40, 30, 160, 33), 120.0, exact=False, contrast=160.0, core=(40, 30, 160, 33))
+
+    assert evenness(pixels, line) > 0.8
+    assert evenness(askew, line) < 0.6
