@@ -122,6 +122,7 @@ from reports.render import (
 )
 from reports.retold import retold
 from reports.words import (
+    CORRECTION_WHYS,
     CRITERIA,
     REASONS,
     STRANGE_KINDS,
@@ -136,6 +137,7 @@ from reports.words import (
 
 __all__ = [
     "ASSETS",
+    "CORRECTION_WHYS",
     "CRITERIA",
     "LANGUAGES",
     "REASONS",

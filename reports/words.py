@@ -161,6 +161,15 @@ UNUSABLE_WHYS: dict[str, str] = {
 }
 """Why a micrograph cannot be judged."""
 
+CORRECTION_WHYS: tuple[str, ...] = (
+    marked("a slip of the hand"),
+    marked("looked again, more closely"),
+    marked("other fields of the specimen say otherwise"),
+    marked("agreed with a colleague"),
+    marked("new facts about the specimen"),
+)
+"""Why somebody decides otherwise than was decided before; anything else can be typed."""
+
 CRITERIA: dict[str, str] = {
     "mean": marked("mean: overall impression"),
     "max": marked("max: coarse regions decide"),

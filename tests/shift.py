@@ -70,7 +70,7 @@ FINAL = {
 }
 """Kind → what has to be said at the end, and the reason that has to be named."""
 MIDWAY = {
-    "over_etched": "4 of 5 fields; field 2 is unusable (over etched): shoot it again",
+    "over_etched": "4 of 5 fields; field 2 is unusable (over etched): prepare the specimen again",
     "coarse": "field 4 could be 7",
     "offline": "3 of 5 fields",
 }

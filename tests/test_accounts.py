@@ -23,7 +23,7 @@ from agent.errors import BadSettings, WrongUse
 from agent.service import Pages
 from agent.settings import Web
 from agent.web import create_app
-from agent.web.gate import Tries, needed
+from agent.web.gate import OPEN, Tries, needed
 
 AT = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
 PASSWORD = "a quite long pass phrase"  # noqa: S105 - of a test's account
@@ -286,6 +286,41 @@ def test_a_viewer_is_refused_by_every_route_that_changes_something(lab, browser_
 
     assert len(answers) >= 6
     assert set(answers.values()) == {403}
+
+
+FOR_REVIEWERS = re.compile(r"/(logout|review/.+|api/v1/micrographs(/x/(decisions|undo))?)")
+
+
+def test_a_reviewer_is_refused_by_every_route_that_is_a_leads(lab, browser_of):
+    let_in(lab, "Rob", "reviewer")
+    reviewer = browser_of("Rob")
+    for_leads = {
+        (method, path)
+        for method, path in routes_of(create_app(desk_of(lab)))
+        if method not in ("GET", "HEAD", "OPTIONS")
+        and path not in OPEN_TO_WHO_WAS_INVITED
+        and not FOR_REVIEWERS.fullmatch(path)
+    }
+
+    answers = {path: reviewer.request(method, path).status_code for method, path in for_leads}
+
+    assert answers
+    assert set(answers.values()) == {403}
+
+
+def test_who_is_not_logged_in_is_shown_nothing_by_any_route(lab, browser_of):
+    lab.take(reasons=("uncertain",), name="secret.tif")
+    let_in(lab, "Vic", "viewer")
+    stranger = browser_of()
+    shown = {
+        path: stranger.get(path)
+        for method, path in routes_of(create_app(desk_of(lab)))
+        if method == "GET" and not OPEN.fullmatch(path)
+    }
+
+    assert len(shown) >= 20
+    assert {answer.status_code for answer in shown.values()} <= {303, 401}
+    assert all("/login" in one.headers["location"] for one in shown.values() if one.is_redirect)
 
 
 def test_a_path_nobody_thought_of_needs_a_lead():

@@ -142,7 +142,7 @@ def test_an_unusable_field_does_not_count_and_is_asked_for_again():
 
     assert judge([field(1), field(2), over_etched]).missing[:2] == (
         "2 of 3 fields",
-        "field 3 is unusable (over etched): shoot it again",
+        "field 3 is unusable (over etched): prepare the specimen again",
     )
     assert judge([field(1), field(2), over_etched, again]).conformity == "conforms"
 

@@ -153,7 +153,7 @@ def test_what_somebody_decided_meanwhile_is_not_sent_back(lab):
     public_id = lab.take("G8")
     says(lab, public_id, "G8", blind=True)
     told = doubt_of(lab, public_id)
-    says(lab, public_id, "G7", blind=True)
+    says(lab, public_id, "G7", blind=True, comment="looked again")
 
     assert send_back(lab.store, *told, by="agent retrain", at=LATER) == 0
 

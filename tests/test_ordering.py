@@ -89,8 +89,8 @@ class Desk:
         facts = {"passed": passed, "sources": ["LOM-07"], "software": "1", "findings": []}
         self.store.records.add(CONTROL, "PC", by="Ada", at=at, facts=facts)
 
-    def confirm(self, public_id, code="G8"):
-        self.store.decide(public_id, Decision("code", "Ada", code=code), at=AT)
+    def confirm(self, public_id, code="G8", why=""):
+        self.store.decide(public_id, Decision("code", "Ada", code=code, comment=why), at=AT)
 
 
 @pytest.fixture

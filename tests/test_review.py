@@ -291,6 +291,25 @@ def test_every_key_does_what_the_help_says(lab, desk, tab):
         assert decided(lab, ids[3]).kind == "cannot_tell"
 
 
+@pytest.mark.slow
+def test_a_correction_by_keyboard_is_asked_for_its_reason_first(lab, desk, tab):
+    first, second = (lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(2))
+    lab.store.decide(first, Decision(kind="code", by="Bea", code="G7"), at=NOW)
+    with served(desk) as address:
+        tab.goto(f"{address}/review/{first}")
+        tab.fill("#by", "Ann")
+        tab.locator("h1").click()
+
+        tab.keyboard.press("t")
+        assert tab.locator("[data-say]").inner_text().startswith("It is decided already")
+        tab.keyboard.press("2")
+        tab.keyboard.press("t")
+        tab.wait_for_url(f"**/{second}")
+
+    label = lab.store.micrograph(first).label
+    assert (label.kind, label.comment) == ("cannot_tell", "looked again, more closely")
+
+
 STOPWATCH = """
 window.took_ms = [];
 performance.setResourceTimingBufferSize(10000);
@@ -302,6 +321,8 @@ new MutationObserver(() => {
   if (!image || image === shown) { return; }
   shown = image;
   const began_ms = pressed_ms;
+  pressed_ms = null;
+  if (began_ms === null) { return; }
   image.decode().then(() => requestAnimationFrame(() => setTimeout(() => {
     window.took_ms.push(performance.now() - began_ms);
   })));
@@ -391,6 +412,7 @@ def test_what_somebody_else_decided_meanwhile_is_shown_in_place_and_not_overwrit
         page.keyboard.press("Enter")
         page.wait_for_selector("text=decided this micrograph meanwhile")
         assert lab.store.micrograph(ids[0]).label.by == "Bea"
+        page.fill("#all-the-same", "looked again")
         page.click("text=Say G8 all the same")
         page.wait_for_url(f"**/{ids[2]}")  # the second was fetched ahead, and is decided by now
 

@@ -771,7 +771,8 @@ def test_a_decision_is_a_row_and_leaves_the_queue(store) -> None:
 def test_a_later_decision_holds_and_the_earlier_one_stays(store) -> None:
     taken(store, "a.tif", finding())
     first = store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
-    store.decide(SHA[:16], Decision("strange", "Bob", strange_kind="scratch"), at=AT)
+    again = Decision("strange", "Bob", strange_kind="scratch", comment="looked again")
+    store.decide(SHA[:16], again, at=AT)
 
     view = store.micrograph(SHA[:16])
 
@@ -786,7 +787,7 @@ def test_a_later_decision_holds_and_the_earlier_one_stays(store) -> None:
 def test_an_undo_takes_back_one_decision_and_then_the_queue_has_it_again(store) -> None:
     taken(store, "a.tif", finding())
     store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
-    store.decide(SHA[:16], Decision("code", "Bob", code="G7"), at=AT)
+    store.decide(SHA[:16], Decision("code", "Bob", code="G7", comment="looked again"), at=AT)
 
     store.undo(SHA[:16], by="Bob", at=AT)
     (after_one,) = store.labelled()
@@ -845,12 +846,25 @@ def test_a_decision_on_the_label_that_was_seen_is_written(store) -> None:
     taken(store, "a.tif", finding())
     first = store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT, expected=None)
 
-    second = store.decide(SHA[:16], Decision("code", "Bob", code="G7"), at=AT, expected=first)
+    again = Decision("code", "Bob", code="G7", comment="looked again")
+    second = store.decide(SHA[:16], again, at=AT, expected=first)
 
     with pytest.raises(Overtaken, match="Bob decided meanwhile"):
         store.decide(SHA[:16], Decision("code", "Eve", code="G7"), at=AT, expected=first)
     (view,) = store.micrographs()
     assert view.label.id == second
+
+
+def test_who_decides_otherwise_than_was_decided_says_why(store) -> None:
+    taken(store, "a.tif", finding())
+    store.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
+
+    with pytest.raises(WrongUse, match="Ada decided this already"):
+        store.decide(SHA[:16], Decision("code", "Bob", code="G7", comment="  "), at=AT)
+    store.decide(SHA[:16], Decision("code", "Bob", code="G8"), at=AT)  # the same corrects nothing
+
+    (view,) = store.micrographs()
+    assert [(label.by, label.code) for label in view.labels] == [("Ada", "G8"), ("Bob", "G8")]
 
 
 def test_a_decision_on_nothing_is_refused(store) -> None:

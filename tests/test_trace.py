@@ -135,7 +135,7 @@ def test_a_failed_check_of_that_day_is_in_the_trace(desk):
 def test_a_correction_is_an_amendment_and_the_earlier_statement_stays_readable(desk):
     (first, *_) = conforming(desk)
     trace(desk, "4711", folder="first")
-    desk.confirm(first, "G7")
+    desk.confirm(first, "G7", "looked again")
     silent, _, _ = trace(desk, "4711", folder="silent")
     refusal = desk.err
 

@@ -234,15 +234,20 @@ def test_somebody_elses_decision_is_shown_not_overwritten(lab, ann):
     assert lab.store.micrograph(public_id).label.code == "G8"
 
 
-def test_a_reviewer_may_insist_once_the_other_decision_was_seen(lab, ann):
+def test_a_reviewer_may_insist_with_a_reason_once_the_other_decision_was_seen(lab, ann):
     public_id = lab.take(reasons=("uncertain",))
     lab.store.decide(public_id, Decision("code", "Bea", code="G8"), at=minutes(9))
 
-    ann.post(f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:G9-10"))
+    page = ann.get(f"/review/{public_id}").text
+    form = form_of(lab, public_id, "code:G9-10")
+    silent = ann.post(f"/review/{public_id}/decide", data=form)
+    ann.post(f"/review/{public_id}/decide", data=form | {"comment": "a slip of the hand"})
 
     view = lab.store.micrograph(public_id)
+    assert 'name="comment" required' in page
+    assert (silent.status_code, "says why" in silent.text) == (422, True)
     assert [label.code for label in view.labels] == ["G8", "G9-10"]
-    assert view.label.supersedes == view.labels[0].id
+    assert (view.label.supersedes, view.label.comment) == (view.labels[0].id, "a slip of the hand")
 
 
 def test_undo_is_a_row_of_its_own_and_the_micrograph_waits_again(lab, ann):

@@ -141,7 +141,9 @@ def label(  # noqa: PLR0917 - each is an option of the command
     criterion: Annotated[
         str, typer.Option(metavar="mean|max", help="Needle-length criterion that was used.")
     ] = "unrecorded",
-    comment: Annotated[str, typer.Option(help="Free text.")] = "",
+    comment: Annotated[
+        str, typer.Option(help="Free text; where it corrects a decision: why, and needed.")
+    ] = "",
     strange: Annotated[
         str | None, typer.Option(metavar="KIND", help="It is strange, of this kind.")
     ] = None,

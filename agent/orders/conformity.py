@@ -92,9 +92,12 @@ def still_to_be_read(n: int) -> str:
 def _to_shoot_again(facts: SpecimenFacts, there: Mapping[str, float]) -> Iterator[str]:
     for one in facts.fields:
         if one.decided and _is_unusable(one) and not one.superseded and one.name not in there:
-            yield _("{field} is unusable ({why}): shoot it again").format(
-                field=one.called, why=_said_of(one.decided)
+            said = (
+                _("{field} is unusable ({why}): prepare the specimen again")
+                if one.decided.said in PREPARATION_DEFECTS
+                else _("{field} is unusable ({why}): shoot it again")
             )
+            yield said.format(field=one.called, why=_said_of(one.decided))
 
 
 def _said_of(decided: Decided) -> str:

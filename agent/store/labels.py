@@ -164,7 +164,7 @@ def decide(
 
     Raises:
         Overtaken: Another label holds than the expected one.
-        WrongUse: No such micrograph, or the decision is incomplete.
+        WrongUse: No such micrograph, or the decision is incomplete, or a correction without a why.
     """
     _refuse_incomplete(decision)
     micrograph = micrograph_of(session, public_id, alone=True)
@@ -174,6 +174,11 @@ def decide(
     before = votes.holding(standing, two=two)
     if expected not in ("any", before.id if before else None):
         raise Overtaken(f"{public_id}: {before.by if before else 'somebody'} decided meanwhile.")
+    if before and _needs_a_reason(session, decision, before):
+        raise WrongUse(
+            f"{public_id}: {before.by} decided this already; whoever decides otherwise says why, "
+            "in the comment."
+        )
     row = LabelRow(
         micrograph_id=micrograph.id or 0,
         result_id=decision.result_seen or (result.id if result else None),
@@ -199,6 +204,20 @@ def decide(
     session.flush()
     _remember(session, whose, "label.given", row, micrograph)
     return row.id or 0
+
+
+def _needs_a_reason(session: Session, decision: Decision, before: LabelRow) -> bool:
+    """Say whether a decision corrects another one without saying why.
+
+    A doubted label is decided again by somebody who has not seen it, so nothing is corrected.
+    """
+    same = all(
+        getattr(decision, said) == getattr(before, said)
+        for said in ("kind", "code", "strange_kind", "why", "criterion")
+    )
+    if same or decision.comment.strip() or decision.origin == "import":
+        return False
+    return before.micrograph_id not in open_doubts(session, [before.micrograph_id])
 
 
 def undo(session: Session, whose: Whose, public_id: str, *, by: str, at: datetime) -> int:

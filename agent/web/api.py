@@ -78,7 +78,11 @@ class DecisionIn(BaseModel):
         bool, WithJsonSchema({"const": True, "description": "The person cannot tell."})
     ] = False
     criterion: Literal["mean", "max", "unrecorded"] = "unrecorded"
-    comment: str = Field("", max_length=acts.LONGEST_COMMENT)
+    comment: str = Field(
+        "",
+        max_length=acts.LONGEST_COMMENT,
+        description="Needed where another decision holds: why it is corrected (else 422).",
+    )
     viewing_s: float | None = Field(None, ge=0, lt=86_400, description="Looked for how long (s).")
     result_seen: int | None = Field(None, description="`result` of the answer that was seen.")
     label_seen: int | None = Field(

@@ -21,6 +21,7 @@ from agent.night.agreement import still_needed
 from agent.night.cards import maps_said
 from agent.night.facts import Said
 from agent.night.gallery import limit_of, map_over, outlined, place_of
+from agent.orders.facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
 from agent.web import desk as acts
 from agent.web import memory, specimen
 from agent.web.desk import Meanwhile, find
@@ -495,7 +496,7 @@ def _review_page(
         confirm=_confirm(seen) if not blind else None,
         subtypes=tuple(_subtypes(desk, None if blind else seen.structure_code)),
         strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS, reports.strange_kind)),
-        unusable_whys=tuple(_choices("unusable", reports.UNUSABLE_WHYS, reports.unusable_why)),
+        unusable_whys=tuple(_unusable_whys()),
         criteria=tuple(
             Choice(word, reports.criterion(word), suggested=word == memory.criterion_of(request))
             for word in reports.CRITERIA
@@ -517,6 +518,9 @@ def _review_page(
         all_href=_href("", narrowed),
         notice=notice if conflict is None else None,
         conflict=conflict,
+        corrects=tuple(_(why) for why in reports.CORRECTION_WHYS)
+        if view.label and not blind
+        else (),
     )
 
 
@@ -662,6 +666,17 @@ def _subtypes(desk: Desk, suggested: str | None) -> Iterator[SubtypeChoice]:
 def _choices(kind: str, words: Iterable[str], say: Callable[[str], str]) -> Iterator[Choice]:
     for number, word in enumerate(words, start=1):
         yield Choice(f"{kind}:{word}", say(word), key=str(number))
+
+
+def _unusable_whys() -> Iterator[Choice]:
+    for choice in _choices("unusable", reports.UNUSABLE_WHYS, reports.unusable_why):
+        why = choice.value.removeprefix("unusable:")
+        if why in PREPARATION_DEFECTS:
+            yield replace(choice, words=_("prepare again"))
+        elif why in IMAGE_DEFECTS:
+            yield replace(choice, words=_("shoot again"))
+        else:
+            yield choice
 
 
 def message(desk: Desk, title: str, sentence: str) -> str:

@@ -49,6 +49,7 @@
     if (!button) { return; }
     const name = desk.querySelector("#by");
     if (name && !name.value.trim()) { name.focus(); say(words.name_first); return; }
+    if (button.name && form && form.comment.required && !form.comment.value.trim()) { list("r"); say(words.why_first); return; }
     button.click();
   }
   function choose(n) {
@@ -98,6 +99,7 @@
   const keys = {
     s: function () { list("s"); },
     u: function () { list("u"); },
+    r: function () { list("r"); },
     t: function () { press(desk.querySelector("[data-cannot]")); },
     a: together,
     m: criterion,
@@ -146,6 +148,9 @@
     slider.addEventListener("input", function () { canvas.style.setProperty("--overlay", slider.value / 100); });
     for (const layer of layers) { layer.addEventListener("change", shown); }
     shown();
+    for (const why of desk.querySelectorAll("[data-why]")) {
+      why.addEventListener("click", function () { form.comment.value = why.querySelector("span").textContent; close(); });
+    }
     const help = desk.querySelector("[data-help]");
     help.hidden = false;
     help.addEventListener("click", function () { dialog.showModal(); });

@@ -175,6 +175,7 @@ class ReviewPage:
         all_href: The whole queue.
         window: A part of it, as wide as the known micrographs beside it; None without a scale.
         window_width: How wide, such as "80 µm".
+        corrects: Why one decides otherwise than is decided, to choose from; () where nothing is.
     """
 
     site: str
@@ -206,6 +207,7 @@ class ReviewPage:
     conflict: Conflict | None
     window: Picture | None = None
     window_width: str = ""
+    corrects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
