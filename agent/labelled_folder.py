@@ -21,7 +21,7 @@ from agent.errors import BadStore, FileError, WrongUse
 from agent.store import Decision, State
 from agent.watch import Arrival, Kind, Provenance, kind_of, locate, look_up
 from agent.watch.listing import list_folder
-from model import Example, Field, TaxonomyError
+from model import Example, TaxonomyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from agent.pipeline import Pipeline
     from agent.store import FileFate, LabelView, MicrographView, Store
     from agent.watch import Facts
-    from model import Taxonomy
+    from model import Field, Taxonomy
 
 CRITERIA = ("mean", "max", "unrecorded")
 OWN_COLUMNS = frozenset({"file", "code", "subtype", "size", "um_per_px", "criterion", "rater"})
@@ -609,6 +609,8 @@ def loader(
     """Say how an archived crop becomes a field when it is asked for; then it may be `BadStore`."""
 
     def load() -> Field:
+        from model import Field  # noqa: PLC0415 - PyTorch takes seconds
+
         try:
             pixels, valid = archive.field(sha256, page)
         except (OSError, ValueError) as error:

@@ -14,7 +14,7 @@ from agent.archive import Archive
 from agent.errors import WrongUse
 from agent.orders import validation
 from agent.orders.lab import lab_of
-from agent.retrain import bundle_named, every_bundle, impact, keep_impact
+from agent.retrain import bundle_named, every_bundle, impact_of, keep_impact
 from agent.retrain.pages import MOST
 from agent.settings import read
 from agent.store import Finding, Signature, Store, store_url
@@ -54,7 +54,7 @@ def answer(desk, public_id, code, *reasons, role="shadow"):
 def found(desk, *, has_crop=lambda _: True):
     settings = read(desk.folder / "agent.toml")
     lab = lab_of(settings, desk.store, default_taxonomy(), now=AT)
-    return impact(desk.store, lab, NEW, since=SINCE, has_crop=has_crop)
+    return impact_of(desk.store, lab, NEW, since=SINCE, has_crop=has_crop)
 
 
 def test_an_order_that_would_not_conform_any_more_is_named_with_its_field(desk):

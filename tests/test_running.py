@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 from test_service import Lab, picture, until
@@ -70,11 +71,14 @@ def test_the_daemon_serves_takes_and_ends_when_it_is_asked(lab):
     with urllib.request.urlopen(f"{url}/healthz", timeout=10) as answer:  # noqa: S310 - ours
         healthy = answer.status
     until(lambda: json.loads(agent(lab, "status", "--json").stdout)["running"])
+    maps = Path(f"/proc/{process.pid}/maps")
+    loaded = maps.read_text() if maps.is_file() else ""
 
     process.send_signal(signal.SIGTERM)
     code = process.wait(timeout=60)  # ten seconds on a PC that is not starved; the stress run asks
 
     assert healthy == 200
+    assert "libtorch" not in loaded, "without a bundle nothing needs PyTorch"
     assert code == 0
     assert json.loads(agent(lab, "status", "--json").stdout)["running"] is False
 

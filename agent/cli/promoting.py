@@ -311,11 +311,11 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
     from agent.archive import Archive  # noqa: PLC0415
     from agent.cli.ordering import lab_in  # noqa: PLC0415
     from agent.night.lab import software  # noqa: PLC0415
-    from agent.retrain import bundle_named, impact, keep_impact, record_of  # noqa: PLC0415
+    from agent.retrain import bundle_named, impact_of, keep_impact, record_of  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
 
     archive, now = Archive(settings.store.folder), clock()
-    found = impact(
+    found = impact_of(
         store,
         lab_in(settings, store),
         name,

@@ -5,21 +5,66 @@
 `bundles` finds them by name, `record` writes down how one was taught, `suggesting` says what to
 label next, `pseudo` takes the model's own answers where that was asked for and audited.
 Nothing here promotes: teaching and judging a candidate change nothing that is at work.
+
+The front door. Its names are fetched when first used: whoever only asks which bundles there are,
+and an agent without one, does not wait for PyTorch.
 """
 
-from agent.retrain.again import Again, Role, reprocess
-from agent.retrain.bundles import bundle_named, bundles_in, every_bundle, record_of, sweep
-from agent.retrain.card import keep_card
-from agent.retrain.cases import Collected, collect
-from agent.retrain.hygiene import Cleaned, cleaned, send_back
-from agent.retrain.impact import Impact, impact
-from agent.retrain.judging import Demands, Gate, Outcome, held_against, kept
-from agent.retrain.pages import headline_of, keep_impact, sentences_of
-from agent.retrain.progress import Step
-from agent.retrain.pseudo import PseudoLabelled, pseudo_labelled
-from agent.retrain.record import keep_record, write_figures
-from agent.retrain.suggesting import Suggestion, suggest
-from agent.retrain.teaching import plan_of, retrain
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent.retrain.again import Again, Role, reprocess
+    from agent.retrain.bundles import bundle_named, bundles_in, every_bundle, record_of, sweep
+    from agent.retrain.card import keep_card
+    from agent.retrain.cases import Collected, collect
+    from agent.retrain.hygiene import Cleaned, cleaned, send_back
+    from agent.retrain.impact import Impact, impact_of
+    from agent.retrain.judging import Demands, Gate, Outcome, held_against, kept
+    from agent.retrain.pages import headline_of, keep_impact, sentences_of
+    from agent.retrain.progress import Step
+    from agent.retrain.pseudo import PseudoLabelled, pseudo_labelled
+    from agent.retrain.record import keep_record, write_figures
+    from agent.retrain.suggesting import Suggestion, suggest
+    from agent.retrain.teaching import plan_of, retrain
+
+_WHERE = {
+    "Again": "again",
+    "Cleaned": "hygiene",
+    "Collected": "cases",
+    "Demands": "judging",
+    "Gate": "judging",
+    "Impact": "impact",
+    "Outcome": "judging",
+    "PseudoLabelled": "pseudo",
+    "Role": "again",
+    "Step": "progress",
+    "Suggestion": "suggesting",
+    "bundle_named": "bundles",
+    "bundles_in": "bundles",
+    "cleaned": "hygiene",
+    "collect": "cases",
+    "every_bundle": "bundles",
+    "headline_of": "pages",
+    "held_against": "judging",
+    "impact_of": "impact",
+    "keep_card": "card",
+    "keep_impact": "pages",
+    "keep_record": "record",
+    "kept": "judging",
+    "plan_of": "teaching",
+    "pseudo_labelled": "pseudo",
+    "record_of": "bundles",
+    "reprocess": "again",
+    "retrain": "teaching",
+    "send_back": "hygiene",
+    "sentences_of": "pages",
+    "suggest": "suggesting",
+    "sweep": "bundles",
+    "write_figures": "record",
+}
 
 __all__ = [
     "Again",
@@ -40,7 +85,7 @@ __all__ = [
     "every_bundle",
     "headline_of",
     "held_against",
-    "impact",
+    "impact_of",
     "keep_card",
     "keep_impact",
     "keep_record",
@@ -56,3 +101,11 @@ __all__ = [
     "sweep",
     "write_figures",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'agent.retrain' has no attribute {name!r}")
+    found = getattr(import_module(f"agent.retrain.{_WHERE[name]}"), name)
+    globals()[name] = found
+    return found

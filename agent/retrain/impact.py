@@ -89,7 +89,7 @@ class Impact:
         }
 
 
-def impact(
+def impact_of(
     store: Store,
     lab: Lab,
     bundle: str,

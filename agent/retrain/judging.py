@@ -17,7 +17,6 @@ from agent.retrain.bundles import record_of
 from agent.retrain.progress import Step
 from model import (
     NOT_TAUGHT,
-    Classifier,
     Comparison,
     Finding,
     Matter,
@@ -115,6 +114,8 @@ def held_against(
     Yields:
         `Step`s, last a `Comparison`.
     """
+    from model import Classifier  # noqa: PLC0415 - PyTorch takes seconds
+
     demands = demands or Demands()
     one, other = (Classifier.load(folder, alpha=demands.alpha) for folder in (current, candidate))
     tested = set(other.manifest.split["test"]) - one.learned_from

@@ -16,24 +16,11 @@ import psutil
 from agent.archive import Archive
 from agent.errors import AgentError, WrongUse
 from agent.night.lab import software
-from agent.retrain import (
-    Outcome,
-    PseudoLabelled,
-    bundle_named,
-    bundles_in,
-    keep_card,
-    keep_record,
-    plan_of,
-    pseudo_labelled,
-    retrain,
-    send_back,
-    sweep,
-)
+from agent.retrain import Outcome, PseudoLabelled, bundle_named, bundles_in, sweep
 from agent.service.jobs import supervised
 from agent.service.lock import TeachLock
 from agent.service.place import clock
 from agent.service.workplace import cases_of, demands_of, load_bundle, open_store
-from model import Doubt, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -79,6 +66,9 @@ class Lesson:
 
 def lesson_of(settings: Settings, store: Store) -> Lesson:
     """Say what would be learned from. Raises `WrongUse` where there is no bundle yet."""
+    from agent.retrain import plan_of  # noqa: PLC0415 - brings PyTorch; a lab may start without
+    from model import read_manifest  # noqa: PLC0415
+
     current = bundle_at_work(settings, store)
     manifest = read_manifest(current)
     plan = plan_of(manifest, epochs=settings.retrain.epochs)
@@ -104,6 +94,8 @@ def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step |
     Yields:
         `Step`s, last an `Outcome`.
     """
+    from agent.retrain import keep_record, retrain  # noqa: PLC0415 - the child's alone
+
     bundles = bundles_in(settings.store.folder)
     sweep(settings.store.folder)
     with open_store(settings) as store:
@@ -139,6 +131,8 @@ def learn(settings: Settings, *, pseudo_labels: bool = False) -> Iterator[Step |
 def _pseudo_labelled(
     settings: Settings, lesson: Lesson, views: Sequence[MicrographView]
 ) -> Iterator[Step | PseudoLabelled]:
+    from agent.retrain import pseudo_labelled  # noqa: PLC0415
+
     classifier = load_bundle(settings, lesson.manifest.name)
     archive = Archive(settings.store.folder)
     return pseudo_labelled(views, lesson.collected.examples, classifier, archive)
@@ -146,12 +140,17 @@ def _pseudo_labelled(
 
 def _send_back(store: Store, collected: Collected, outcome: Outcome) -> None:
     """Have labels that are in doubt looked at again."""
+    from agent.retrain import send_back  # noqa: PLC0415
+    from model import Doubt  # noqa: PLC0415
+
     doubted = [Doubt(**one) for one in outcome.numbers.get("doubted", ())]
     send_back(store, collected, doubted, by="agent retrain", at=clock())
 
 
 def write_card(settings: Settings, store: Store, name: str) -> Path:
     """Write a bundle's model card as things stand now; where the page is."""
+    from agent.retrain import keep_card  # noqa: PLC0415
+
     at = f"{clock():%Y-%m-%d %H:%M} UTC with {software()}"
     bundle = bundle_named(settings.store.folder, name)
     page, _ = keep_card(bundle, store.promotions(), site=settings.site.name, at=at)
