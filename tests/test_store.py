@@ -668,6 +668,21 @@ def test_the_queue_has_the_weightiest_first_and_can_be_narrowed(store) -> None:
     assert store.queue_length() == 5
 
 
+def test_what_was_drawn_has_one_place_in_ten_however_much_else_waits(store) -> None:
+    drawn = (Reason.CONTROL_SAMPLE, Reason.UNLIKE_TAUGHT, Reason.CONTROL_SAMPLE)
+    for number, reason in enumerate((*drawn, *[Reason.STRANGE] * 25)):
+        found = finding(f"{number:064x}"[::-1], reasons=(reason,), probability=0.9 - number / 100)
+        taken(store, str(number), found)
+
+    whole, first = store.queue(), store.queue(limit=20)
+
+    at = [n for n, view in enumerate(whole) if view.reasons != ("strange",)]
+    assert at == [9, 19, 27]  # the last one behind the seven that are left
+    assert [whole[n].id[0] for n in at] == ["0", "2", "1"]  # samples as they came
+    assert [view.id for view in first] == [view.id for view in whole[:20]]
+    assert len({view.id for view in whole}) == 28
+
+
 def test_a_night_has_what_was_done_after_its_beginning_and_until_its_end(store) -> None:
     for hour, letter in enumerate("abc"):
         taken(store, letter, finding(letter * 64), at=AT + timedelta(hours=hour))

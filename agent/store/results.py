@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
-from sqlalchemy import Text, cast, func, literal_column, update
+from sqlalchemy import Text, cast, func, literal_column, or_, update
 from sqlmodel import col, select
 
 from agent.settings import PROCESS_COLUMNS
@@ -35,6 +35,9 @@ CHUNK = 400
 RANKS_PER_REASON = 1_000_000
 URGENT = 1_000_000_000  # more than all reasons together
 DOUBTED_RANK = list(Reason).index(Reason.DOUBTED_LABEL) * RANKS_PER_REASON
+DRAWN = (Reason.CONTROL_SAMPLE, Reason.UNLIKE_TAUGHT)
+"""Reasons that say nothing is wrong: what they pick would wait as long as anything else comes."""
+ONE_IN = 10
 LIVE = "live"
 RESULT, MICROGRAPH = "r_", "m_"
 """How columns of the two tables are told apart in one row."""
@@ -326,6 +329,8 @@ def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
     reason = row.reasons[0]
     weight = list(Reason).index(Reason(reason))
     doubt = row.p_value if reason == Reason.STRANGE else row.probability
+    if reason == Reason.CONTROL_SAMPLE:
+        doubt = 0.0  # in order of arrival: the doubtful ones first would not be a random sample
     inside = min(max(doubt or 0.0, 0.0), 1.0)
     rank = weight * RANKS_PER_REASON + round(inside * (RANKS_PER_REASON - 1))
     return hastened(rank, urgent=urgent)
@@ -432,7 +437,10 @@ def queue(
     order: str | None,
     limit: int | None,
 ) -> list[MicrographView]:
-    """Say which micrographs wait for a person, the weightiest reason first."""
+    """Say which micrographs wait for a person, the weightiest reason first.
+
+    One place in ten goes to what was drawn (`DRAWN`), whatever else waits.
+    """
     asked = _asked().where(ResultRow.site_id == whose.site_id)
     if reason == Reason.DOUBTED_LABEL:
         asked = asked.where(col(ResultRow.micrograph_id).in_(labels.doubted()))
@@ -445,9 +453,34 @@ def queue(
     asked = asked.where(col(ResultRow.review_rank).is_not(None)).order_by(
         col(ResultRow.review_rank), col(ResultRow.done_at), col(ResultRow.id)
     )
-    if limit is not None:
-        asked = asked.limit(limit)
-    return list(_views(session, session.execute(asked).all()))
+    rows = session.execute(asked.limit(limit)).all()
+    if reason is None:
+        drawn = session.execute(asked.where(_is_drawn()).limit(limit and limit // ONE_IN)).all()
+        rows = mixed(rows, drawn)[: len(rows)]
+    return list(_views(session, rows))
+
+
+def _is_drawn() -> Any:
+    starts = [list(Reason).index(reason) * RANKS_PER_REASON for reason in DRAWN]
+    rank = col(ResultRow.review_rank)
+    return or_(*(rank.between(start, start + RANKS_PER_REASON - 1) for start in starts))
+
+
+def mixed(rows: Sequence[Any], drawn: Sequence[Any]) -> list[Any]:
+    """Give every tenth place behind what is urgent to what was drawn.
+
+    Args:
+        rows: The weightiest that wait, in order; some of the drawn may be among them.
+        drawn: Those that were drawn and are not urgent, in order.
+    """
+    taken = {row.r_id for row in drawn}
+    urgent = [row for row in rows if row.r_review_rank < 0]
+    weighty = [row for row in rows[len(urgent) :] if row.r_id not in taken]
+    left, found = list(drawn), list(urgent)
+    for start in range(0, len(weighty), ONE_IN - 1):
+        found += [*weighty[start : start + ONE_IN - 1], *left[:1]]
+        left = left[1:]
+    return found + left
 
 
 def _of_order(session: Session, whose: Whose, asked: Any, order: str) -> list[Any]:
