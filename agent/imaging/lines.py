@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Plane = NDArray[Any]  # (h, w) grey
 
 _STEP = 4  # columns: lines are looked for in every fourth, and measured in all
+_FURTHER, _SHORTER = 0.35, 2.5  # pixels that a line may end beyond where it was found to, or before
 _OTHER_INK = 1.4  # on the way from paper to ink, so far beyond the ink is an outline's
 ROWS = 128  # worked on at a time: so many stay in the processor's cache
 COLOUR_PLANE = 2  # the plane of coloured lines
@@ -336,6 +337,8 @@ def _upright(
     if not found or len(found) > max(5, thick + 3):
         return None
     highs = [b - t for _, t, b in found]
+    if len(highs) > 2 and highs[0] < 0.75 * max(highs) <= 0.85 * highs[1]:
+        found, highs = found[1:], highs[1:]  # a column that blur has left half of the ink
     if highs[0] < 0.75 * max(highs):
         return None  # it rises from a point: the head of an arrow
     top = max(0, y0 - reach) + int(np.median([t for _, t, _ in found]))
@@ -474,15 +477,35 @@ def true_length(pixels: NDArray[np.uint8], line: Line) -> float:
     if line.kind != "plain" or line.ticks != (None, None):
         return line.line_px
     x0, y0, x1, y1 = line.core
-    if any(_heads(pixels, line)):
-        return line.line_px  # the point of an arrow has less ink than its shaft
-    rows = pixels[y0:y1].astype(np.float32)
-    ink = np.median(rows[:, x0:x1].reshape(-1, 3), axis=0)
-    left = _end_at(rows[:, max(0, x0 - 12) : x0 + 8][:, ::-1], ink)
-    right = _end_at(rows[:, x1 - 8 : x1 + 12], ink)
-    start = x0 if left is None else x0 + 8 - left
-    end = x1 if right is None else x1 - 8 + right
-    return float(end - start)
+    rows = pixels[max(0, y0 - 1) : y1 + 1].astype(np.float32)
+    ink = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
+    beyond = (rows[:, max(0, x0 - 16) : x0 + 8][:, ::-1], rows[:, x1 - 8 : x1 + 16])
+    height = slice(min(y0, 1), min(y0, 1) + y1 - y0)
+    left, right = (
+        _further(_tip_at(out, ink) if head else _end_at(out[height, :20], ink), head=head)
+        for out, head in zip(beyond, _heads(pixels, line), strict=True)
+    )
+    return float(x1 - x0 + left + right)
+
+
+def _further(end: float | None, *, head: bool) -> float:
+    """Say by how many pixels a line goes on beyond where it was found to end, of which are 8.
+
+    A tip may be lost by some pixels; of other ends that is not believed.
+    """
+    if end is None:
+        return 0.0
+    least, most = (-8.0, 8.0) if head else (-_SHORTER, _FURTHER)
+    return min(end - 8, most) if end - 8 >= least else 0.0
+
+
+def _tip_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> int | None:
+    """Say where rows that run out of an arrow end: a tip has some ink, in one of its rows."""
+    off = np.abs(rows - ink).max(axis=2)
+    paper = float(np.median(off[:, -6:]))
+    bare = off.min(axis=0) > 0.6 * paper
+    end = int(np.argmax(bare))
+    return end if off.shape[1] >= 16 and paper > 40 and 3 <= end <= 13 else None
 
 
 def is_arrow(pixels: NDArray[np.uint8], line: Line) -> bool:
@@ -503,7 +526,7 @@ def _has_head(pixels: NDArray[np.uint8], core: Box, end: tuple[int, int]) -> boo
     paper = np.median(rows[[0, -1], x0:x1].reshape(-1, 3), axis=0)
     least = 0.5 * float(np.abs(ink - paper).max())
     x, inwards = end
-    columns = np.clip(x + inwards * np.array([0, 2, 3, 4, 5, 14]), 0, rows.shape[1] - 1)
+    columns = np.clip(x + inwards * np.array([0, *range(2, 10), 18]), 0, rows.shape[1] - 1)
     tip, *head, shaft = (np.abs(rows[:, columns] - ink).max(axis=2) < least).sum(axis=0).tolist()
     return bool(max(head) >= max(tip, shaft) + 2)
 
