@@ -230,12 +230,15 @@ def with_lost_digits(
     Returns:
         The box with what stands before it at a letter's distance.
     """
-    box = _with_lost_rows(picture, box)
     x0, y0, x1, y1 = box
     high = y1 - y0
     start = max(0, x0 - 3 * high)
     words = picture[y0:y1, start:x1].astype(np.int16)
-    ink, paper, contrast = _tones(picture, box)
+    known = words[:, x0 - start :].reshape(-1, 3)
+    paper = np.median(known, axis=0)
+    off = np.abs(known - paper).max(axis=1)
+    ink = np.median(known[off >= np.percentile(off, 92)], axis=0)
+    contrast = float(np.abs(ink - paper).max())
     like_ink = (np.abs(words - ink).max(axis=2) < 0.5 * contrast).mean(axis=0)
     like_paper = (np.abs(words - paper).max(axis=2) < 0.3 * contrast).mean(axis=0)
     left = sure = x0
@@ -251,36 +254,6 @@ def with_lost_digits(
         elif left - x > 0.45 * high:
             break
     return (left, y0, x1, y1)
-
-
-def _tones(
-    picture: NDArray[np.uint8], box: tuple[int, int, int, int]
-) -> tuple[NDArray[Any], NDArray[Any], float]:
-    """Say the colours of the ink and of the paper of words, (3,) each, and how far they differ."""
-    x0, y0, x1, y1 = box
-    known = picture[y0:y1, x0:x1].astype(np.int16).reshape(-1, 3)
-    paper = np.median(known, axis=0)
-    off = np.abs(known - paper).max(axis=1)
-    ink = np.median(known[off >= np.percentile(off, 92)], axis=0)
-    return ink, paper, float(np.abs(ink - paper).max())
-
-
-def _with_lost_rows(
-    picture: NDArray[np.uint8], box: tuple[int, int, int, int]
-) -> tuple[int, int, int, int]:
-    """Heighten a box while its letters go on above or below it, up to a row without any."""
-    x0, y0, x1, y1 = box
-    room = round(0.8 * (y1 - y0))
-    top, foot = max(0, y0 - room), min(len(picture), y1 + room)
-    ink, _, contrast = _tones(picture, box)
-    rows = picture[top:foot, x0:x1].astype(np.int16)
-    written = (np.abs(rows - ink).max(axis=2) < 0.5 * contrast).mean(axis=1) > 0.03
-    above, below = ~written[: y0 - top][::-1], ~written[y1 - top :]
-    if above.any():
-        y0 -= int(np.argmax(above))
-    if below.any():
-        y1 += int(np.argmax(below))
-    return (x0, y0, x1, y1)
 
 
 def _cut_off(ink: NDArray[np.bool_], box: tuple[int, int, int, int]) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Plane = NDArray[Any]  # (h, w) grey
 
 _STEP = 4  # columns: lines are looked for in every fourth, and measured in all
-_FURTHER, _SHORTER = 0.35, 2.5  # pixels that a line may end beyond where it was found to, or before
+_FURTHER = 0.35  # of a pixel: so much may a line end beyond where it was found to
 _OTHER_INK = 1.4  # on the way from paper to ink, so far beyond the ink is an outline's
 ROWS = 128  # worked on at a time: so many stay in the processor's cache
 COLOUR_PLANE = 2  # the plane of coloured lines
@@ -440,7 +440,7 @@ def with_broken(lines: list[Line], pixels: NDArray[np.uint8]) -> list[Line]:
             (_, a0, _, a1), (_, b0, _, b1) = one.box, other.box
             alike = abs(one.width - other.width) <= max(6, 0.25 * one.width)
             level = abs((a0 + a1) - (b0 + b1)) <= 4 and abs((a1 - a0) - (b1 - b0)) <= 4
-            long = min(one.width, other.width) >= max(18, 8 * (a1 - a0))
+            long = min(one.width, other.width) >= max(18, 5 * (a1 - a0))
             if alike and level and long and _of_one_colour(pixels, one, other):
                 box = (one.box[0], min(a0, b0), other.box[2], max(a1, b1))
                 length = float(box[2] - box[0])
@@ -482,21 +482,12 @@ def true_length(pixels: NDArray[np.uint8], line: Line) -> float:
     beyond = (rows[:, max(0, x0 - 16) : x0 + 8][:, ::-1], rows[:, x1 - 8 : x1 + 16])
     height = slice(min(y0, 1), min(y0, 1) + y1 - y0)
     left, right = (
-        _further(_tip_at(out, ink) if head else _end_at(out[height, :20], ink), head=head)
+        _tip_at(out, ink) if head else _end_at(out[height, :20], ink)
         for out, head in zip(beyond, _heads(pixels, line), strict=True)
     )
-    return float(x1 - x0 + left + right)
-
-
-def _further(end: float | None, *, head: bool) -> float:
-    """Say by how many pixels a line goes on beyond where it was found to end, of which are 8.
-
-    A tip may be lost by some pixels; of other ends that is not believed.
-    """
-    if end is None:
-        return 0.0
-    least, most = (-8.0, 8.0) if head else (-_SHORTER, _FURTHER)
-    return min(end - 8, most) if end - 8 >= least else 0.0
+    if line.plane != COLOUR_PLANE:  # JPEG keeps light to the pixel, colour only to two or three
+        left, right = (end and min(end, 8 + _FURTHER) for end in (left, right))
+    return float(x1 - x0 + sum(end - 8 for end in (left, right) if end is not None))
 
 
 def _tip_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> int | None:
@@ -541,7 +532,8 @@ def _end_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> float | None:
     half = _half_at(rows, ink)
     off = np.abs(rows - ink).max(axis=2)
     drawn = off[:, :4].mean(axis=1) < 60
-    other = (off[drawn] > 90).mean(axis=0) > 0.5 if drawn.any() else np.zeros(1, bool)
+    other = (off[drawn] > 90).mean(axis=0) > 0.5 if drawn.any() else np.zeros(3, bool)
+    other = other[:-2] & other[1:-1] & other[2:]  # of one column there may be an outline's corner
     begins = int(np.argmax(other))
     if not 4 <= begins <= 12 or (half is not None and half <= begins + 0.6):
         return half

@@ -9,6 +9,7 @@ image without graphics costs no reading.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -247,8 +248,11 @@ def _read(pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None) -> li
             bars = [bar if known in same else known for known in bars] if same else [*bars, bar]
     bars.sort(key=lambda bar: bar.um is None)
     if not bars:
-        alone = [line for line in ranked[:1] if _is_bar_without_label(line, pixels)]
-        bars = [FoundBar(line.box, None, true_length(pixels, line), "", None) for line in alone]
+        alone = (line for line in ranked[:_MOST_READ] if _is_bar_without_label(line, pixels))
+        bars = [
+            FoundBar(line.box, None, true_length(pixels, line), "", None)
+            for line in itertools.islice(alone, 1)
+        ]
     return bars
 
 
@@ -292,8 +296,10 @@ def _worth_reading(line: Line) -> bool:
         return False
     crisp = max(line.crisp, line.even if line.even > _EVEN else 0.0)
     if line.exact:
-        return crisp >= 0.6 and line.contrast >= 50
+        return crisp >= 0.5 and line.contrast >= 50
     least = 0.55 if line.kind == "caps" and line.contrast > 120 else 0.75
+    if line.rank >= 4.8 and line.contrast > 150:
+        least = 0.6
     return crisp >= least and crisp * line.contrast >= 68
 
 
@@ -402,15 +408,18 @@ def _paired(
                 cost = min((cost for cost in costs if cost is not None), default=None)
                 if cost is not None and line is lines[0]:
                     cost -= _LEADS
-                if cost is not None and length.um is None:
-                    cost += _UNREAD
-                if cost is not None and (best is None or cost < best[0]):
+                if cost is None:
+                    continue
+                # What the line's ink runs on into hides where the line ends.
+                states = length.um is not None and not _runs_on(pixels, line, colour)
+                cost += 0.0 if states else _UNREAD
+                if best is None or cost < best[0]:
                     bar = FoundBar(
                         line=line.box,
                         label_box=place,
                         line_px=true_length(pixels, line),
-                        label=length.words,
-                        um=length.um,
+                        label=length.words if states else "",
+                        um=length.um if states else None,
                         contrast=line.contrast,
                     )
                     best = (cost, bar)
@@ -428,7 +437,7 @@ def _cost(
     cost = _distance(line, place)
     if cost is None or _is_too_short(line, place):
         return None
-    if line.framed or _alike(colour, paper, 40) or _runs_on(pixels, line, colour):
+    if line.framed or _alike(colour, paper, 40):
         return None
     if (
         _is_rim(pixels, line, place, paper)
@@ -672,10 +681,10 @@ def _is_bar_without_label(line: Line, pixels: NDArray[np.uint8]) -> bool:
         return drawn and cornered and crisp and (sure or line.contrast > 160)
     if line.kind == "comb":
         return drawn and cornered and line.contrast > 80 and line.width > 2 * line.height
-    if drawn and cornered and line.even > _EVEN and line.contrast > 100 and is_arrow(pixels, line):
+    if drawn and cornered and line.even > 0.7 and line.contrast > 100 and is_arrow(pixels, line):
         return True
     solid = line.height >= 3 and line.width >= 4 * line.height
-    solid = solid and (line.crisp > 0.95 or line.even > 0.9)
+    solid = solid and (line.crisp > 0.95 or line.even > 0.85)
     sure = line.exact and (cornered or line.contrast > 150)
-    faint = line.contrast <= (150 if line.even > 0.9 else 220)
+    faint = line.contrast <= (150 if line.even > 0.85 else 220)
     return drawn and low and solid and (sure or (cornered and not faint))
