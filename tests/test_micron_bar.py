@@ -232,3 +232,26 @@ def test_a_drawn_line_is_even_and_a_needle_is_not():
 
     assert evenness(pixels, line) > 0.8
     assert evenness(askew, line) < 0.6
+
+
+def test_a_thick_line_that_its_label_leaves_short_halves_of_is_one_bar():
+    pixels = np.full((*SIZE, 3), 255, np.uint8)
+    pixels[:380] = _steel(3)[:380]
+    for left, right in ((420, 450), (540, 570)):
+        pixels[428:433, left:right] = 0
+    for tick in (420, 567):
+        pixels[420:441, tick : tick + 3] = 0
+
+    [found] = find_graphics(_written(pixels, "40 µm", (495, 430), (0, 0, 0))).bars
+
+    assert (found.line_px, found.um) == (147, 40.0)
+
+
+def test_a_bar_that_runs_into_a_needle_of_its_colour_is_found_and_states_nothing():
+    pixels = np.full((*SIZE, 3), 70, np.uint8)
+    pixels[430:434, 420:540] = 255
+    pixels[430:434, 540:560] = 205
+
+    bars = find_graphics(_written(pixels, "50 µm", (490, 455), (255, 255, 255))).bars
+
+    assert [bar.um for bar in bars] == [None]
