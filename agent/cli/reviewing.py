@@ -179,7 +179,7 @@ def _decision(
     settings: Settings, store: Store, said: str, *, by: str, criterion: str, comment: str
 ) -> Decision:
     from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
-    from agent.web.desk import read_decision  # noqa: PLC0415
+    from agent.web.acts import read_decision  # noqa: PLC0415
 
     return read_decision(
         said,

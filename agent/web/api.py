@@ -17,10 +17,9 @@ from starlette.concurrency import run_in_threadpool
 from agent.errors import AgentError
 from agent.settings import PROCESS_COLUMNS
 from agent.store import StoreFault
-from agent.web import desk as acts
-from agent.web import ordering
+from agent.web import acts, ordering
 from agent.web.answers import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
-from agent.web.desk import find
+from agent.web.desk import LONGEST_NAME, find
 from agent.web.gate import may_undo_any, who_is
 from agent.web.inbox import LONGEST_VALUE
 
@@ -69,7 +68,7 @@ class DecisionIn(BaseModel):
     )
 
     by: str = Field(
-        min_length=1, max_length=acts.LONGEST_NAME, pattern=r"\S", description="Who decides."
+        min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who decides."
     )
     code: Annotated[str | None, _text('Structure code, such as "G9-10".')] = None
     strange: Annotated[str | None, _text("What kind of strange.")] = None
@@ -108,7 +107,7 @@ class UndoIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: str = Field(min_length=1, max_length=acts.LONGEST_NAME, pattern=r"\S")
+    by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S")
 
 
 def router(desk: Desk) -> APIRouter:
@@ -201,7 +200,7 @@ def _by(request: Request, said: str) -> str:
     if who is None:
         return said
     if who.is_program:
-        return f"{said} (by {who.name})"[: acts.LONGEST_NAME]
+        return f"{said} (by {who.name})"[:LONGEST_NAME]
     if said != who.name:
         raise HTTPException(403, f"you are logged in as {who.name}, not as {said}")
     return who.name

@@ -17,7 +17,8 @@ import reports
 from agent.errors import SetupError
 from agent.store import StoreFault
 from agent.web import api, lineage, login, ordering, pages, pictures, rating
-from agent.web.desk import Meanwhile, NotYours, Unknown
+from agent.web.acts import Meanwhile, NotYours
+from agent.web.desk import Unknown
 from agent.web.gate import Gate
 from agent.web.guard import Guard
 from agent.web.spoken import Spoken

@@ -20,7 +20,8 @@ from agent.orders import Specifications
 from agent.orders.assessment import Lab, assess
 from agent.orders.document import document_of
 from agent.orders.paper import TONES
-from agent.web.desk import LONGEST_WORD, find
+from agent.web.acts import LONGEST_WORD
+from agent.web.desk import find
 from agent.web.gate import may_decide
 from agent.web.memory import NAME, decides, keep, name_of, wrong_name
 from reports import (

@@ -22,9 +22,9 @@ from agent.night.cards import maps_said
 from agent.night.facts import Said
 from agent.night.gallery import limit_of, map_over, outlined, place_of
 from agent.orders.facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
-from agent.web import desk as acts
-from agent.web import memory, specimen
-from agent.web.desk import Meanwhile, find
+from agent.web import acts, memory, specimen
+from agent.web.acts import Meanwhile
+from agent.web.desk import ID, find
 from agent.web.gate import may_decide, may_undo_any
 from agent.web.specimen import is_blind, is_done_by
 from reports import (
@@ -162,7 +162,7 @@ def router(desk: Desk) -> APIRouter:
         if not who:
             return RedirectResponse(f"/review/name?then=/review/{public_id}", 303)
         view = find(desk, public_id)
-        count = specimen.undo_together(desk, view, by=who, any_ones=may_undo_any(request))
+        count = acts.undo_together(desk, view, by=who, any_ones=may_undo_any(request))
         answer = RedirectResponse(f"/review/{public_id}?undone={count}", 303)
         answer.delete_cookie(memory.LAST)
         left = max(0, memory.count_of(request) - count)
@@ -224,7 +224,7 @@ def _write(
     """Write a decision down; the ids of all that it was said of come back."""
     seen = memory.number(form.get("label_id", ""))
     if form.get("together") == "1":
-        return specimen.decide_together(desk, view, decision, label_seen=seen)
+        return acts.decide_together(desk, view, decision, label_seen=seen)
     acts.decide(desk, view.id, decision, label_seen=seen)
     return {view.id}
 
@@ -415,7 +415,7 @@ def _notice(desk: Desk, request: Request) -> Notice | None:
         text = TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK
         return Notice(Tone.CALM, _(text))
     last = request.cookies.get(memory.LAST, "")
-    view = desk.store.micrograph(last) if acts.ID.fullmatch(last) else None
+    view = desk.store.micrograph(last) if ID.fullmatch(last) else None
     label = _last_of(view, memory.name_of(request)) if view else None
     if view is None or label is None:
         return None

@@ -24,7 +24,8 @@ from agent.roundrobin.campaign import image_at, may_show, next_place
 from agent.roundrobin.report import FOLDER
 from agent.store import Opinion
 from agent.web import memory
-from agent.web.desk import LONGEST_COMMENT, Unknown, find, shown
+from agent.web.acts import LONGEST_COMMENT, shown
+from agent.web.desk import Unknown, find
 from agent.web.gate import says_from_where, who_is
 from agent.web.pages import ruler_of, seconds_of
 from agent.web.pictures import CROP_PX, crop_of, jpeg

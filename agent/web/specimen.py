@@ -1,24 +1,19 @@
-"""Say which fields belong together, and let one decision hold for all of them.
+"""Say which fields belong together, and which of them one decision is for.
 
-In:  a micrograph. Out: its specimen's fields, and decisions on them. Next: `pages`.
+In:  a micrograph. Out: its specimen's fields, and which of them wait. Next: `acts`, `pages`.
 A metallographer judges a specimen, not a file: the fields stand side by side at one scale, and
-what is said once can hold for every one that still waits. Each gets a decision of its own, marked
-as given in bulk, so that one of them can be changed later, and all of them be taken back at once.
+what is said once can hold for every one that still waits.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from agent.store import Overtaken
-from agent.web import desk as acts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
-    from agent.store import Decision, MicrographView
+    from agent.store import MicrographView
     from agent.web.desk import Desk
 
 MOST_FIELDS = 1000
@@ -77,47 +72,12 @@ def is_done_by(view: MicrographView, who: str) -> bool:
     return view.label is None and any(vote.by == who for vote in view.votes)
 
 
-def decide_together(
-    desk: Desk, view: MicrographView, decision: Decision, *, label_seen: int | None
-) -> set[str]:
-    """Say the same of a field and of every other field of its specimen that waits.
-
-    Returns:
-        Ids of those it was said of; one that somebody decides meanwhile keeps what they said.
-
-    Raises:
-        Meanwhile: Another label holds for the field that was looked at; nothing was written.
-    """
-    at, others = desk.now(), waiting(fields_of(desk, view), view)
-    given = replace(decision, bulk=bool(others))
-    acts.decide(desk, view.id, given, label_seen=label_seen, at=at)
-    said = {view.id}
-    for one in others:
-        unseen = replace(given, result_seen=one.result_id, viewing_s=None)
-        with suppress(Overtaken):
-            desk.store.decide(one.id, unseen, at=at, expected=None)
-            said.add(one.id)
-    return said
+def given_together(fields: Sequence[MicrographView], view: MicrographView) -> list[MicrographView]:
+    """Say which fields were given their decision in one act with a field's, itself among them."""
+    act = _bulk_act(view)
+    return [view, *(one for one in fields if act and one.id != view.id and _bulk_act(one) == act)]
 
 
-def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) -> int:
-    """Take a decision back, and with it all that were given in the same act; how many.
-
-    Raises:
-        NotYours: Somebody else decided, and `by` may not take that back.
-        WrongUse: There is nothing to take back, or nobody is named.
-    """
-    together = [view.id]
-    if view.label is not None and view.label.bulk:
-        act = (view.label.by, view.label.at)
-        together += [
-            one.id
-            for one in fields_of(desk, view)
-            if one.id != view.id
-            and one.label is not None
-            and one.label.bulk
-            and (one.label.by, one.label.at) == act
-        ]
-    for public_id in together:
-        acts.undo(desk, public_id, by=by, any_ones=any_ones)
-    return len(together)
+def _bulk_act(view: MicrographView) -> tuple[str, datetime] | None:
+    label = view.label
+    return (label.by, label.at) if label is not None and label.bulk else None
