@@ -532,19 +532,31 @@ def test_nights_that_passed_while_the_pc_slept_are_found(lab):
     lab.store.started(at=DAY)
     write(lab)
 
-    missed = missing_nights(lab.store, SETTINGS, now=AFTERWARDS + timedelta(days=3))
+    missed = missing_nights(lab.store, lab.reports, SETTINGS, now=AFTERWARDS + timedelta(days=3))
 
     assert missed == [date(2026, 11, n) for n in (25, 26, 27)]
+
+
+def test_a_night_whose_page_is_not_there_is_missing_though_its_facts_are_frozen(lab):
+    lab.store.started(at=DAY)
+    free = dataclasses.replace(SETTINGS, free_days=("2026-11-25",))
+    page = write(lab).path
+    write(lab, date(2026, 11, 25), now=AFTERWARDS + timedelta(days=1), settings=free)
+    page.unlink()
+
+    missed = missing_nights(lab.store, lab.reports, free, now=AFTERWARDS + timedelta(days=1))
+
+    assert missed == [NIGHT]  # the one that was empty by plan has no page
 
 
 def test_the_night_that_runs_is_not_missing(lab):
     lab.store.started(at=DAY)
 
-    assert missing_nights(lab.store, SETTINGS, now=DAY + timedelta(hours=1)) == []
+    assert missing_nights(lab.store, lab.reports, SETTINGS, now=DAY + timedelta(hours=1)) == []
 
 
 def test_a_store_that_was_never_used_misses_no_night(lab):
-    assert missing_nights(lab.store, SETTINGS, now=AFTERWARDS) == []
+    assert missing_nights(lab.store, lab.reports, SETTINGS, now=AFTERWARDS) == []
 
 
 # --- words --------------------------------------------------------------------------------------

@@ -341,6 +341,26 @@ def test_nights_that_a_sleeping_pc_missed_are_written_when_it_wakes(lab):
     assert written == ["2026-11-22.html", "2026-11-23.html"]
 
 
+def test_a_report_that_cannot_be_written_is_said_and_stops_nothing(lab):
+    woke = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    folder, problems = lab.settings.store.folder, Problems()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "reports").write_text("a file where the folder should be", encoding="utf-8")
+    with lab.store() as store:
+        store.started(at=woke - timedelta(days=1))
+        nights = Nights(lab.settings, store, Archive(folder), now=lambda: woke, problems=problems)
+
+        nights.catch_up()
+        said = problems.all()
+        (folder / "reports").unlink()
+        nights.catch_up()
+
+    assert len(said) == 1
+    assert "the night's report could not be written" in said[0]
+    assert problems.all() == []
+    assert (folder / "reports" / "2026-11-23.html").is_file()
+
+
 def test_somebody_is_told_that_a_report_is_there(lab, listener):
     pytest.importorskip("apprise", reason="the notify extra is not installed")
     port, heard = listener

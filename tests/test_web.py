@@ -18,7 +18,7 @@ from agent.errors import BadSettings
 from agent.night import write_report
 from agent.settings import Web
 from agent.store import Decision, StoreFault
-from agent.web import Inbox, create_app, refuse_strangers
+from agent.web import Inbox, api, create_app, refuse_strangers
 from agent.web.leases import LEASE, Leases
 from agent.web.pages import Linked
 
@@ -859,6 +859,30 @@ def test_a_file_with_unknown_process_data_is_refused(lab, inbox, query):
 
     assert answer.status_code == 422
     assert lab.store.counts()["queued"] == 0
+
+
+MEGABYTE = b"x" * 1_000_000
+
+
+@pytest.mark.parametrize("path", ["/login", "/review/name", "/review/{id}/decide"])
+@pytest.mark.parametrize("says_how_long", [True, False])
+def test_a_form_too_large_is_refused_whether_it_says_so_or_not(still, path, says_how_long):
+    body = b"by=" + MEGABYTE if says_how_long else iter([b"by=", MEGABYTE])
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+
+    answer = still.browser.post(path.format(id=still.public_id), content=body, headers=kind)
+
+    assert answer.status_code == 413
+    assert still.unchanged()
+
+
+def test_a_file_too_large_is_refused_and_not_kept(lab, inbox, monkeypatch):
+    monkeypatch.setattr(api, "LARGEST_FILE_BYTES", 100)
+
+    answer = inbox.post("/api/v1/micrographs?name=a.tif", content=iter([b"x" * 60] * 2))
+
+    assert answer.status_code == 413
+    assert [path for path in (lab.folder / "inbox").rglob("*") if path.is_file()] == []
 
 
 def test_an_empty_body_is_refused(inbox):

@@ -197,18 +197,22 @@ def _night_line(summary: Summary, note: str) -> NightLine:
     )
 
 
-def missing_nights(store: Store, settings: NightSettings, *, now: datetime) -> list[date]:
-    """Say which nights are over and were never reported, oldest first.
+def missing_nights(
+    store: Store, folder: Path, settings: NightSettings, *, now: datetime
+) -> list[date]:
+    """Say which nights are over and have no page, oldest first.
 
     From the night this site's agent first started on, at most `LONGEST_CATCH_UP` of them: a PC
-    that slept writes them when it wakes.
+    that slept writes them when it wakes, and a page that could not be written, though its facts
+    were frozen, is written as soon as it can be.
     """
     starts = [
         agent.started_at
         for agent in store.agents()
         if agent.started_at is not None and agent.site == settings.site
     ]
-    frozen = {row.date for row in store.nights()}
+    heads = store.nights()
+    frozen = {row.date for row in heads}
     if not starts and not frozen:
         return []
     nights = frozen | {night_of(start, settings.at, settings.zone) for start in starts}
@@ -217,4 +221,9 @@ def missing_nights(store: Store, settings: NightSettings, *, now: datetime) -> l
     first = max(first, last - timedelta(days=LONGEST_CATCH_UP))
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     over = [day for day in days if end_of(day, settings.at, settings.zone) <= now]
-    return [day for day in over if day not in frozen]
+    pageless = {row.date for row in heads if summary_of(row.head).planned}
+    return [
+        day
+        for day in over
+        if day not in frozen or not (day in pageless or (folder / f"{day}.html").is_file())
+    ]

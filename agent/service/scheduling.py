@@ -93,11 +93,13 @@ class Nights:
         try:
             lab = night_settings(self._settings, self._store, now=self._now())
             folder = reports_folder(self._settings.store.folder, self._store)
-            for night in missing_nights(self._store, lab, now=self._now()):
+            for night in missing_nights(self._store, folder, lab, now=self._now()):
+                is_new = self._store.night(night) is None
                 written = write_report(
                     self._store, self._archive, folder, night, lab, now=self._now()
                 )
-                self._ask_for_diversity(night, lab)
+                if is_new:
+                    self._ask_for_diversity(night, lab)
                 plan_notice(self._settings, self._store, self._archive, written, now=self._now())
         except (AgentError, ModelError, OSError) as error:
             self._problems.say("night", f"the night's report could not be written: {error}")

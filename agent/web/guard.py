@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 LARGEST_BODY_BYTES = 300_000_000
+LARGEST_FORM_BYTES = 1_000_000
+FOR_FILES = "/api/v1/micrographs"
+TOO_LARGE = "That is too large."
 
 PAGE_POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
@@ -55,21 +59,22 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refusal = self._refusal(scope["method"], headers)
+        most = LARGEST_BODY_BYTES if scope["path"] == FOR_FILES else LARGEST_FORM_BYTES
+        refusal = self._refusal(scope["method"], headers, most)
         if refusal is not None:
             await _said(scope["path"], *refusal)(scope, receive, _with_headers(send))
             return
-        await self._app(scope, receive, _with_headers(send))
+        await self._app(scope, _counted(receive, most), _with_headers(send))
 
-    def _refusal(self, method: str, headers: Headers) -> tuple[str, int] | None:
+    def _refusal(self, method: str, headers: Headers, most: int) -> tuple[str, int] | None:
         host = headers.get("host", "")
         if _name_of(host) not in self._hosts:
             return "This page does not answer to that name.", 421
         if method not in SAFE_METHODS and not _from_here(headers, host):
             return "That did not come from this page, so nothing was changed.", 403
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > LARGEST_BODY_BYTES:
-            return "That is too large.", 413
+        if not length.isdecimal() or int(length) > most:
+            return TOO_LARGE, 413
         return None
 
 
@@ -92,6 +97,21 @@ def _from_here(headers: Headers, host: str) -> bool:
         return False
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+
+
+def _counted(receive: Receive, most: int) -> Receive:
+    # A sender need not say how long a body is, and need not tell the truth.
+    left = most
+
+    async def receiving() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413, TOO_LARGE)
+        return message
+
+    return receiving
 
 
 def _with_headers(send: Send) -> Send:
