@@ -11,9 +11,12 @@ from rounds import Round
 from test_round_report import play, written
 
 from agent import accounts
+from agent.night import page as night_page
 from agent.night import write_report
+from agent.night.rollup import write_sites
 from agent.service import Pages
 from agent.settings import Web
+from agent.store import Decision, Store
 from agent.web import create_app
 from reports import (
     CardSection,
@@ -81,19 +84,31 @@ def grave(axe, tab) -> list[str]:
     ]
 
 
-def test_a_night_and_the_list_of_nights_have_no_grave_fault(lab, axe, tab):
+def test_a_night_and_the_lists_beside_it_have_no_grave_fault(lab, axe, tab, monkeypatch):
+    monkeypatch.setattr(night_page, "CARDS_PER_PAGE", 1)
     for reasons in ((), ("strange", "uncertain"), ("scale_unknown",)):
         lab.take(reasons=reasons)
     lab.set_aside("cut.tif", "truncated", "it ends in the middle of the picture")
     written = write_report(lab.store, lab.archive, lab.reports, NIGHT, SETTINGS, now=WRITTEN)
 
-    for path in (written.path, lab.reports / "index.html"):
+    sites = lab.reports / "sites.html"
+    with Store.open(f"sqlite:///{lab.folder}/martensight.db", site="Plant 2", agent="PC") as other:
+        assert write_sites(other, lab.reports, SETTINGS, now=WRITTEN) == sites
+
+    for path in (
+        written.path,
+        next(lab.reports.glob("*/page-2.html")),
+        lab.reports / "index.html",
+        sites,
+    ):
         tab.goto(path.as_uri())
         assert grave(axe, tab) == [], path.name
 
 
 def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
-    flagged = lab.take(reasons=("strange", "uncertain"))
+    named = {"order": "4711", "specimen": "1", "field": "1"}
+    flagged = lab.take(reasons=("strange", "uncertain"), **named)
+    lab.take("G8", order="4711", specimen="1", field="2")
     blind = lab.take(reasons=("control_sample",))
     decided = lab.take(reasons=("uncertain",))
     pages = [
@@ -103,9 +118,13 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         "/review/name",
         "/nowhere",
         "/orders",
+        "/order/4711",
+        "/order/none",
+        "/roundrobin",
         "/models",
     ]
 
+    lab.store.decide(decided, Decision("code", "Ann", code="G8"), at=WRITTEN)
     for path in [*pages, f"/review/{decided}"]:
         tab.goto(address + path)
         assert grave(axe, tab) == [], path

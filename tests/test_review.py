@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 import httpx2
@@ -24,7 +25,8 @@ from lab import NEXT_DAY as NOW
 from lab import SETTINGS, desk_of, minutes
 
 from agent.cli import main
-from agent.night import write_report
+from agent.night import page as night_page
+from agent.night import write_index, write_report
 from agent.store import Decision
 from agent.web import create_app
 
@@ -524,24 +526,48 @@ def test_two_reviewers_share_a_queue_and_none_is_decided_twice_or_skipped(lab, d
 
 
 @pytest.mark.slow
-def test_a_report_opens_offline_without_a_complaint(lab, tab):
-    lab.take(reasons=("strange",), name="odd.tif")
-    lab.take(reasons=("uncertain",), name="unsure.tif")
-    lab.take(name="fine.tif")
-    lab.set_aside("cut.tif", "truncated", "It ends at row 3.")
+def test_a_report_is_sorted_searched_and_followed_offline_without_a_complaint(
+    lab, tab, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(night_page, "CARDS_PER_PAGE", 2)
+    for name in ("odd.tif", "unsure.tif", "\u202efit.exe</script>.tif"):
+        lab.take(reasons=("uncertain",), name=name)
+    for name in ("b.tif", "a.tif", "c.tif"):
+        lab.set_aside(name, "truncated", "It ends at row 3.")
     written = write_report(
-        lab.store, lab.archive, lab.reports, minutes(0).date(), SETTINGS, now=NOW
+        lab.store, lab.archive, lab.reports, minutes(0).date(), SETTINGS, now=minutes(1200)
     )
     asked = []
     tab.context.set_offline(offline=True)
     tab.on("request", lambda request: asked.append(request.url))
 
     tab.goto(written.path.as_uri())
-    tab.fill("#find", "odd")
-
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    tab.fill("#find", "unsure.tif")
     assert tab.locator("article:visible").count() == 1
     assert tab.locator("[data-found]").inner_text().startswith("1 of")
+    tab.fill("#find", "")
+    files = tab.locator("section[aria-labelledby=unusable]")
+    for first in ("a.tif", "c.tif"):
+        files.get_by_role("button", name="File").click()
+        assert files.locator("tbody tr").first.inner_text().split()[0].endswith(first)
+    assert tab.screenshot(path=tmp_path / "night.png", full_page=True)
+    tab.get_by_role("link", name="page 2").click()
+    tab.wait_for_url("**/page-2.html")
+    assert tab.locator("article").count() == 1
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("days", "said"), [(0, ""), (1, "1 day old"), (3, "3 days old")])
+def test_the_list_of_nights_says_by_itself_how_old_the_last_report_is(lab, tab, days, said):
+    written_at = datetime.now(UTC) - timedelta(days=days, hours=1)
+    write_index(lab.store, lab.reports, SETTINGS, now=written_at)
+
+    tab.goto((lab.reports / "index.html").as_uri())
+
+    hint = tab.locator("[data-newest]")
+    assert hint.is_visible() == bool(said)
+    assert said in hint.inner_text()
 
 
 @pytest.mark.slow

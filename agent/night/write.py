@@ -93,9 +93,8 @@ def write_report(
     with reports.speaking(facts.language):  # as it was first reported, whatever is set by now
         laid = lay_out(facts, archive, revision=revision, generated=now, on_drawn=on_drawn)
         page = reports.render_night(laid.night)
-        more = [reports.render_more(one) for one in laid.more]
-    for number, text_of_page in enumerate(more, start=1):
-        write_whole({beside / page_name(number): text_of_page.encode()})
+        for number, one in enumerate(laid.more, start=1):  # one at a time: a night may have 200 MB
+            write_whole({beside / page_name(number): reports.render_more(one).encode()})
     write_whole(
         {
             folder / f"{night}.json": text.encode(),
