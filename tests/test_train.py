@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -253,6 +254,43 @@ def test_a_disk_that_refuses_is_said(tmp_path):
 
     with pytest.raises(BundleError, match="nothing was left behind"):
         trained(tmp_path / "bundles")
+
+
+@contextmanager
+def disk_that_takes(size_bytes):
+    """Let the system refuse every write beyond so many bytes of a file, as a full disk does."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_while_training_leaves_no_bundle_and_training_goes_on(tmp_path):
+    plan = replace(PLAN, frozen=False, epochs=2, scheme="multi-head")
+
+    with (
+        disk_that_takes(20_000),
+        pytest.raises(TrainingError, match="make room and start again, it goes on"),
+    ):
+        trained(tmp_path, plan)
+    left = [p for p in tmp_path.iterdir() if not p.name.startswith(".training-")]
+    bundle = trained(tmp_path, plan)[-1].bundle
+
+    assert left == []
+    assert verify_bundle(bundle)
+    assert list(tmp_path.iterdir()) == [bundle]
+
+
+def test_a_device_that_does_not_answer_while_training_is_said():
+    eye = Eye(bare_backbone("tiny"))
+    desk = desk_of(eye, torch.nn.ModuleDict(), lesson_of(eye))
+    nowhere = replace(desk, device=torch.device("meta"))  # it takes tensors and computes nothing
+
+    with pytest.raises(TrainingError, match=r"does not answer any more .* goes on from the last"):
+        _learned(nowhere, batch_of(examples(2)), 1)
 
 
 def test_out_of_memory_halves_a_batch_and_learns_the_same(tmp_path):
