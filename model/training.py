@@ -254,6 +254,11 @@ def _one_plan(plan: Plan, sides: Split, world: World) -> None:
             "The heads of a frozen network are taught by one process: start without torchrun, or "
             "teach the whole network (--arch resnet18, without --frozen)."
         )
+    if plan.device.startswith("cuda:"):
+        raise TrainingError(
+            f"The device {plan.device} is one GPU and there are {world.size} processes; set "
+            "model.device to auto, and every process takes its own."
+        )
     if plan.batch < world.size:
         raise TrainingError(
             f"A step shows {plan.batch} images and there are {world.size} processes; give torchrun "
