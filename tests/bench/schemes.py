@@ -40,9 +40,11 @@ def main() -> None:
     given = ask.parse_args()
     torch.set_num_threads(1)
     labelled, more = examples(given.share), examples(given.share, after=MORE)
+    has_weights = given.arch == "efficientnet-lite0"
     plan = Plan(
         arch=given.arch,
-        taps=(2,) if given.arch == "efficientnet-lite0" else None,
+        taps=(2,) if has_weights else None,
+        start="probe" if has_weights else "random",
         framing="scale",
         frame_px=PX,
         um_per_px=UM_PER_PX,
