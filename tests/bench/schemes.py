@@ -12,6 +12,7 @@ long. What a scheme said is kept in FOLDER, and an unfinished training goes on.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from dataclasses import replace
@@ -68,7 +69,8 @@ def main() -> None:
 
 def asked(plan: Plan, labelled: list[Example], more: list[Example], folder: Path) -> Result:
     """Teach a scheme, or take up what it said, and say which test images it has right."""
-    place = folder / f"{plan.arch}-{plan.scheme}-{plan.epochs}-{plan.seed}-{len(labelled)}.json"
+    told = json.dumps([plan.as_json(), len(labelled)]).encode()
+    place = folder / f"{plan.arch}-{plan.scheme}-{hashlib.sha256(told).hexdigest()[:8]}.json"
     if not place.is_file():
         bundle = taught(plan, labelled, folder)
         classifier = Classifier.load(bundle)
