@@ -558,6 +558,19 @@ def test_a_report_is_sorted_searched_and_followed_offline_without_a_complaint(
 
 
 @pytest.mark.slow
+def test_an_order_of_four_specimens_prints_on_one_page(lab, desk, tab):
+    for specimen in "1234":
+        for number in range(5):
+            lab.take("G8", order="4711", specimen=specimen, field=str(number), heat="H1")
+    with served(desk) as address:
+        tab.goto(f"{address}/order/4711")
+        tab.wait_for_load_state("networkidle")
+        printed = tab.pdf(prefer_css_page_size=True)
+
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("days", "said"), [(0, ""), (1, "1 day old"), (3, "3 days old")])
 def test_the_list_of_nights_says_by_itself_how_old_the_last_report_is(lab, tab, days, said):
     written_at = datetime.now(UTC) - timedelta(days=days, hours=1)
