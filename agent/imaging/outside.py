@@ -29,34 +29,34 @@ if TYPE_CHECKING:
 
 WITNESSES = (
     "smoother",
-    "mistaken_in",
-    "mistaken_out",
+    "finer",
+    "softer",
+    "coarse",
+    "gap_light",
+    "gap_fine",
+    "gap_coarse",
+    "gap_colour",
+    "step_light",
+    "step_fine",
+    "doubted",
+    "between",
+    "kin",
     "size",
     "large",
-    "sides",
-    "step",
-    "uneven",
-    "colour",
+    "little_left",
     "long_edge",
-    "bent",
-    "kin",
-    "flat",
-    "grain",
-    "smooth_grain",
-    "large_edge",
 )
 """What speaks for a region or against it, as `witnesses` gives it."""
 WEIGHTS = np.array([
-    1.56, -2.61, -4.19, 1.23, -7.62, 0.08, 0.54, -0.4,
-    0.25, -2.44, -0.76, -1.2, -1.29, 2.42, -3.55, 0.53,
+    1.06, -0.92, -0.46, 0.10, 0.08, 0.22, -0.07, 0.32, 0.33, -1.07,
+    0.30, -4.55, -3.30, 1.28, -6.26, 0.23, -3.35,
 ])  # fmt: skip
-CONSTANT = 4.28
-BELIEVED = 1.2
-"""Logarithm of the odds from which a region is believed: wrong on 2 of 250 drawn fields."""
+CONSTANT = 3.46
+BELIEVED = 0.8
+"""Logarithm of the odds from which a region is believed."""
 
-KIN_AT_MOST, KIN_COSTS = 0.15, 15.0
-"""Root of the share of the rest that a mount may look like (of true ones, 99 % do less), and what
-each more takes from the belief: a coarse grain at the frame has its like inside."""
+ROUGH_SPOT = OCTAVE * float(np.log2(7.0 + 0.5))
+"""Roughness of pores, particles and cracks, 7 grey values; scratches have less."""
 
 KNOWN_KIND = 2.0
 """What a region gains by being of the kind of an outside that was found already."""
@@ -64,8 +64,7 @@ KNOWN_KIND = 2.0
 
 def belief_in(said: NDArray[np.float64]) -> float:
     """Say the logarithm of the odds that a region is outside, given what `witnesses` said of it."""
-    kin = float(said[WITNESSES.index("kin")])
-    return float(said @ WEIGHTS + CONSTANT) - KIN_COSTS * max(0.0, kin - KIN_AT_MOST)
+    return float(said @ WEIGHTS + CONSTANT)
 
 
 def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
@@ -109,13 +108,13 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
 def _is_material(cells: Cells, region: Mask) -> bool:
     """Say whether a large region has pores, particles or cracks of its own, as no resin has.
 
-    Grains of a filler come near to that, so a small region is not asked.
+    Grains of a filler come near to that, so a small region is not asked; scratches are fainter.
     """
     if region.sum() <= 0.35 * cells.usable.sum():
         return False
     rough = np.sort(cells.sharp_coarse[thinned(shrunk(region, 2))])
-    last = len(rough) - 1
-    return float(rough[int(0.95 * last)] - rough[last // 2]) > 1.8 * OCTAVE
+    usual, rough_spots = float(_at(rough, 0.5)), float(_at(rough, 0.95))
+    return rough_spots > max(usual + 1.8 * OCTAVE, ROUGH_SPOT)
 
 
 def _with_its_kind(cells: Cells, outside: Mask) -> Mask:
@@ -139,8 +138,8 @@ def _with_its_kind(cells: Cells, outside: Mask) -> Mask:
 def candidates(cells: Cells) -> Iterator[tuple[Mask, Mask]]:
     """Yield regions that could be the outside, each with what may be outside beside it."""
     seen: list[Mask] = []
-    for number in range(cells.looks.shape[-1]):
-        for mask in _cuts(cells.looks[:, :, number], cells.usable):
+    for plane in _planes(cells):
+        for mask in _cuts(plane, cells.usable):
             parts = list(_parts(mask, cells))
             if not parts:
                 continue
@@ -149,6 +148,19 @@ def candidates(cells: Cells) -> Iterator[tuple[Mask, Mask]]:
                 if not any(_same(part, one) for one in seen):
                     seen.append(part)
                     yield part, together & ~part
+
+
+def _planes(cells: Cells) -> Iterator[Plane]:
+    """Yield what cells are told apart by: each look, focus, and what the looks say together."""
+    yield from np.moveaxis(cells.looks, -1, 0)
+    yield cells.coarse - cells.fine
+    values = cells.looks[cells.usable]
+    if len(values) < 2:
+        return
+    scaled = (cells.looks - values.mean(axis=0)) / np.maximum(NOISE, values.std(axis=0))
+    _, axes = np.linalg.eigh(np.cov(scaled[cells.usable].T))
+    for axis in (-1, -2):
+        yield 20 * (scaled @ axes[:, axis].astype(np.float32))
 
 
 def _cuts(plane: Plane, usable: Mask) -> Iterator[Mask]:
@@ -214,23 +226,7 @@ def _same(one: Mask, other: Mask) -> bool:
 # ------------------------------------------------------------------------------------ evidence
 
 
-_SUMMED_UP = (0.16, 0.5, 0.84, 0.9)
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How the cells of a region look: middle, spread and upper tenth of each plane of `looks`."""
-
-    middle: NDArray[Any]
-    spread: NDArray[Any]
-    upper: NDArray[Any]
-
-    @classmethod
-    def of(cls, values: Plane) -> Look:
-        """Sum up looks, (n, 5)."""
-        ordered = np.sort(values, axis=0)
-        low, middle, high, upper = (ordered[int(q * (len(ordered) - 1))] for q in _SUMMED_UP)
-        return cls(middle, (high - low) / 2, upper)
+_LOW, _MIDDLE, _HIGH = 0.1, 0.5, 0.9
 
 
 def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] | None:
@@ -250,47 +246,59 @@ def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] |
     if inside.sum() < 0.04 * usable.sum() or min(deep_out.sum(), deep_in.sum()) < 12:
         return None
     out, into = (Look.of(cells.looks[thinned(deep)]) for deep in (deep_out, deep_in))
-    apart = np.abs(out.middle - into.middle) / np.maximum(
-        [2.0, 3.0, 3.0, 1.0, 1.0], 0.5 * (out.spread + into.spread)
-    )
-    like_out = told_apart(cells.looks, deep_out, deep_in) > 0
-    mistaken_in = deep_in & like_out
-    kernel = np.ones((3, 3), np.uint8)
-    kin = cv2.morphologyEx(mistaken_in.astype(np.uint8), cv2.MORPH_OPEN, kernel)
-    flat = deep_in & (cells.coarse <= out.upper[2])
-    flat_share = (
-        cv2.morphologyEx(flat.astype(np.uint8), cv2.MORPH_OPEN, kernel).sum() / deep_in.sum()
+    light, fine, coarse, *_ = out.middle - into.middle
+    gap = np.clip(np.maximum(out.low - into.high, into.low - out.high) / GAPS, -6.0, 6.0)
+    step_light, step_fine = _steps(cells.looks[:, :, :2], region, inside)
+    odds = told_apart(cells.looks, deep_out, deep_in)
+    kin = cv2.morphologyEx(
+        (deep_in & (odds > 0)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)
     )
     area = float(region.sum() / usable.sum())
-    contact = int(region[cells.frame].sum())
-    sides = (region[:2], region[-2:], region[:, :2], region[:, -2:])
-    smoother = np.clip((into.upper[2] - out.upper[2]) / OCTAVE, -2.0, 2.5)
-    grain = np.sqrt(flat_share) * max(0.0, 1 - area / 0.15)
-    long_edge = _edge_length(region, usable) / max(1, contact)
     return np.array(
         [
-            smoother,
-            np.sqrt(mistaken_in.sum() / deep_in.sum()),
-            np.sqrt((deep_out & ~like_out).sum() / deep_out.sum()),
+            np.clip((into.high[2] - out.high[2]) / OCTAVE, -2.0, 2.5),
+            np.clip(fine / OCTAVE, -3.0, 3.0),
+            np.clip((coarse - fine) / OCTAVE, -3.0, 3.0),
+            out.middle[2] / OCTAVE,
+            *gap[:3],
+            gap[3:].max(),
+            step_light,
+            step_fine,
+            _at(np.sort(odds[deep_out]), 0.05) / 4,
+            (np.abs(odds[usable]) < 1.5).mean(),
+            np.sqrt(kin.sum() / deep_in.sum()),
             np.log(area),
             area**2,
-            sum(bool(side.any()) for side in sides),
-            min(4.0, _step(cells.light, region, inside)),
-            min(3.0, out.spread[0] / max(2.0, into.spread[0])),
-            min(4.0, apart[3:].max()),
-            long_edge,
-            min(1.5, _bent(region, usable)),
-            np.sqrt(kin.sum() / deep_in.sum()),
-            np.sqrt(flat_share),
-            grain,
-            smoother * grain,
-            area**2 * long_edge,
+            np.log(deep_in.sum() / usable.sum()),
+            _edge_length(region, usable) / max(1, int(region[cells.frame].sum())),
         ]
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the cells of a region look: middle and both tenths of each plane of `looks`."""
+
+    low: NDArray[Any]
+    middle: NDArray[Any]
+    high: NDArray[Any]
+
+    @classmethod
+    def of(cls, values: Plane) -> Look:
+        """Sum up looks, (n, 5)."""
+        ordered = np.sort(values, axis=0)
+        return cls(*(_at(ordered, share) for share in (_LOW, _MIDDLE, _HIGH)))
+
+
+def _at(ordered: Plane, share: float) -> Plane:
+    value: Plane = ordered[int(share * (len(ordered) - 1))]
+    return value
+
+
 NOISE = np.array([2.0, 3.0, 3.0, 1.0, 1.0])
 """Differences in light, roughness and colour that are not trusted."""
+GAPS = np.array([8.0, 12.0, 12.0, 2.0, 2.0])
+"""What a gap between two regions' looks is counted in."""
 
 
 def told_apart(looks: Plane, out: Mask, into: Mask, limit: float = 12.0) -> Plane:
@@ -374,20 +382,26 @@ def shading(light: Plane, kind: Mask) -> Plane:
     return held
 
 
-def _step(light: Plane, outside: Mask, inside: Mask) -> float:
-    """Say how much the light steps at the edge itself, in spreads: a shaded mount has no tone."""
-    out, into = outside.astype(np.float32), inside.astype(np.float32)
-    size = (5, 5)
-    out_weight, in_weight = cv2.blur(out, size), cv2.blur(into, size)
-    out_mean = cv2.blur(light * out, size) / np.maximum(out_weight, 1e-3)
-    in_mean = cv2.blur(light * into, size) / np.maximum(in_weight, 1e-3)
-    edge = (out_weight > 0.3) & (in_weight > 0.3)
+def _steps(looks: Plane, outside: Mask, inside: Mask) -> tuple[float, float]:
+    """Say how much light and fine roughness step at the edge itself: a shaded mount has no tone.
+
+    The light is counted in spreads, the roughness in octaves.
+    """
+    weights = [cv2.blur(mask.astype(np.float32), (5, 5)) for mask in (outside, inside)]
+    edge = (weights[0] > 0.3) & (weights[1] > 0.3)
     if edge.sum() < 10:
-        return 0.0
-    rest_out = (light - out_mean)[thinned(outside)]
-    rest_in = (light - in_mean)[thinned(inside)]
-    spread = max(2.0, 0.5 * (spread_of(rest_out) + spread_of(rest_in)))
-    return float(np.percentile(np.abs(out_mean - in_mean)[edge], 40)) / spread
+        return 0.0, 0.0
+    means = [
+        cv2.blur(looks * mask[:, :, None], (5, 5)) / np.maximum(weight, 1e-3)[:, :, None]
+        for mask, weight in zip((outside, inside), weights, strict=True)
+    ]
+    rest = [
+        spread_of((looks - mean)[thinned(mask)][:, 0])
+        for mask, mean in zip((outside, inside), means, strict=True)
+    ]
+    steps = np.percentile(np.abs(means[0] - means[1])[edge], 40, axis=0)
+    light = steps[0] / max(2.0, 0.5 * sum(rest))
+    return min(4.0, float(light)), min(3.0, float(steps[1]) / OCTAVE)
 
 
 def spread_of(values: Plane) -> float:
@@ -397,28 +411,10 @@ def spread_of(values: Plane) -> float:
     return float(ordered[int(0.84 * last)] - ordered[int(0.16 * last)]) / 2
 
 
-def _bent(region: Mask, usable: Mask) -> float:
-    """Say how far the edge strays from a straight line or a circle, for its length."""
-    kernel = np.ones((3, 3), np.uint8)
-    beside = cv2.dilate((usable & ~region).astype(np.uint8), kernel) > 0
-    seen = cv2.erode(usable.astype(np.uint8), kernel, borderValue=1) > 0
-    near = (cv2.dilate(region.astype(np.uint8), kernel) > 0) & beside & seen
-    y, x = np.nonzero(near)
-    if len(x) <= 8:
-        return 9.0
-    points = np.stack([x, y], axis=1).astype(np.float64)
-    centred = points - points.mean(axis=0)
-    straight = np.sqrt(max(0.0, float(np.linalg.eigvalsh(centred.T @ centred / len(x))[0])))
-    design = np.column_stack([2 * centred, np.ones(len(x))])
-    (cx, cy, _), *_ = np.linalg.lstsq(design, (centred**2).sum(axis=1), rcond=None)
-    round_ = float(np.hypot(centred[:, 0] - cx, centred[:, 1] - cy).std())
-    return min(float(straight), round_) / float(np.sqrt(len(x)))
-
-
 def _alike(cells: Cells, part: Mask, outside: Mask) -> bool:
     """Say whether a second region is a mount of the same kind as the first, if shaded."""
     one, other = (Look.of(cells.looks[thinned(mask)]) for mask in (part, outside))
-    room = np.maximum([25.0, 24.0, 24.0, 8.0, 8.0], 2.0 * (one.spread + other.spread))
+    room = np.maximum([25.0, 24.0, 24.0, 8.0, 8.0], one.high - one.low + other.high - other.low)
     return bool((np.abs(one.middle - other.middle) <= room).all())
 
 

@@ -61,7 +61,8 @@ def find_border(pixels: NDArray[np.uint8], covered: Mask | None = None) -> Borde
         The border on a grid of `grid_shape(h, w)` cells.
     """
     shape = grid_shape(pixels.shape[0], pixels.shape[1])
-    usable = np.ones(shape, bool) if covered is None else ~covered
+    # What an info band cuts off from the field, as a sliver beyond it, is no field.
+    usable = np.ones(shape, bool) if covered is None else largest(~covered)
     cells = look(pixels, usable)
     nothing = np.zeros(shape, bool)
     if structureless(cells):

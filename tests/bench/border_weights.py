@@ -1,16 +1,20 @@
 """Print the weights by which `agent/imaging/outside.py` believes a region, fitted anew.
 
-    python tests/bench/border_weights.py --n 400 --first 100
+    python tests/bench/border_weights.py --keep FOLDER
 
-Draws so many fields with a border and as many without, half of them layered, takes every candidate
-that covers an outside well or hardly at all, and fits a logistic regression. What is printed goes
-into the module by hand, after the tables of `imaging.py` were looked at.
+Draws 1200 fields, every other one with a border, takes every candidate that covers an outside
+well or hardly at all, and fits a logistic regression. Four fields of ten are of the two other
+drawing programs; fields without a border are layered, or look different from place to place as
+steel does under a tilted stage, an uneven lamp, in bands, or with a second phase. `--keep` keeps
+what cells look like, so that a new witness needs no new drawing. What is printed goes into the
+module by hand, after the tables of `imaging.py` were looked at.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -18,52 +22,164 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from drawn import draw
+import other_drawing
+import third_drawing
+from drawn import _photographed, draw
+from drawn_border import mounted
+from drawn_graphics import as_jpeg
+from drawn_steel import soft_noise
 
-from agent.imaging.cells import grid_shape, look
+from agent.imaging.cells import Cells, grid_shape, look
 from agent.imaging.outside import WITNESSES, candidates, witnesses
 
 RIDGE = 1.0
-NO_BORDER = 5_000  # where the seeds of fields without a border begin
+LAYERED = 0.3
+"""What a layered field counts: its second material is no outside, but often looks like one."""
+WITH_WORDS = range(5000, 5400)
+"""Fields in which texts, boxes and cross hairs are drawn."""
+SIZES = ((480, 640), (600, 800), (768, 1024), (600, 600))
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a drawn field looks like; beyond is (gh, gw), the share of a cell outside."""
+
+    cells: Cells
+    beyond: np.ndarray
+    layered: bool
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=400)
-    parser.add_argument("--first", type=int, default=100)
-    parser.add_argument("--keep", type=Path, help="an .npz to keep what was gathered in")
+    parser.add_argument("--keep", type=Path, help="a folder to keep what cells look like")
     asked = parser.parse_args()
-    rows, right, fields = [], [], []
-    for seed in range(asked.first, asked.first + asked.n):
-        add(seed, draw(seed, bar=False, border=True, distractors=False), rows, right, fields)
-    for seed in range(asked.first + NO_BORDER, asked.first + NO_BORDER + asked.n):
-        # every other one is a layered specimen: its second material is no outside
-        border = "layered" if seed % 2 else False
-        add(-seed, draw(seed, bar=False, border=border, distractors=False), rows, right, fields)
-    said, true, field = np.array(rows), np.array(right), np.array(fields)
-    if asked.keep:
-        np.savez(asked.keep, said=said, true=true, field=field)
-    weights, constant = fitted(said, true)
-    for name, weight in zip(WITNESSES, weights, strict=True):
-        print(f"{name:14} {weight:6.2f}")
+    cv2.setNumThreads(1)
+    said, true, seeds, weight = [], [], [], []
+    for seed in (*range(3000, 3800), *WITH_WORDS):
+        field = kept(seed, asked.keep) if asked.keep else drawn(seed)
+        for one, good in said_of(field):
+            said.append(one)
+            true.append(good)
+            seeds.append(seed if field.beyond.any() else -seed)
+            weight.append(LAYERED if field.layered else 1.0)
+    said, true, seeds, weight = (np.array(column) for column in (said, true, seeds, weight))
+    weights, constant = fitted(said, true, weight)
+    for name, one in zip(WITNESSES, weights, strict=True):
+        print(f"{name:14} {one:6.2f}")
     print(f"{'constant':14} {constant:6.2f}")
-    print_recall(left_out(said, true, field), true, field, asked.n)
+    steel = (seeds > 0) | (weight == 1.0)  # of layered fields, more may be wrong
+    print_recall(left_out(said, true, seeds, weight)[steel], true[steel], seeds[steel])
 
 
-def add(seed, drawn, rows, right, fields) -> None:
-    """Gather what is said of every candidate of one field, and whether it is an outside."""
-    for said, good in said_of(drawn.pixels, drawn.outside):
-        rows.append(said)
-        right.append(good)
-        fields.append(seed)
+def kept(seed, folder) -> Field:
+    """Read a field from the folder, or draw it and keep it there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{seed}.npz"
+    if not file.exists():
+        field = drawn(seed)
+        np.savez(file, **asdict(field.cells), beyond=field.beyond, layered=field.layered)
+        return field
+    with np.load(file) as read:
+        planes = dict(read)
+    beyond, layered = planes.pop("beyond"), planes.pop("layered")
+    return Field(Cells(**planes), beyond, bool(layered))
 
 
-def said_of(pixels, outside):
-    shape = grid_shape(*pixels.shape[:2])
-    cells = look(pixels, np.ones(shape, bool)).halved()
+# ---------------------------------------------------------------------------------- the fields
+
+
+def drawn(seed) -> Field:
+    rng = np.random.default_rng([seed, 555])
+    pixels, outside, layered = _own(seed, rng) if seed % 10 < 6 else _foreign(seed, rng)
+    cells = look(pixels, np.ones(grid_shape(*pixels.shape[:2]), bool))
     size = cells.usable.shape[::-1]
-    share = cv2.resize(outside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    beyond = share > 0.5
+    beyond = cv2.resize(outside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return Field(cells, beyond, layered)
+
+
+def _own(seed, rng):
+    """Draw a field as the benches do, at times without a border but uneven."""
+    border = seed % 2 == 0
+    uneven = not border and rng.random() >= 0.65
+    layered = not border and not uneven and rng.random() < 0.4
+    field = draw(
+        seed,
+        size=SIZES[seed % 4],
+        bar=False,
+        band=False,
+        distractors=seed in WITH_WORDS,
+        border="layered" if layered else border,
+    )
+    if not uneven:
+        return field.pixels, field.outside, layered
+    return _taken(_uneven(field.pixels.astype(np.float32), rng), rng), field.outside, False
+
+
+def _foreign(seed, rng):
+    """Draw a field of another program's steel, and mount it."""
+    program = other_drawing if rng.random() < 0.5 else third_drawing
+    height, width = SIZES[seed % 4]
+    um_per_px = float(rng.choice([0.1, 0.2, 0.4]))
+    kinds = [kind for kind in program.WHOLE if kind != "empty"]
+    strange = "" if rng.random() < 0.75 else str(rng.choice(kinds))
+    code = str(rng.choice(other_drawing.CODES + other_drawing.COARSE))
+    steel = program.draw(
+        code, seed=seed, strange=strange, um_per_px=um_per_px, size=(width, height)
+    ).pixels.astype(np.float32)
+    outside, words = np.zeros((height, width), bool), {}
+    colour = bool(rng.random() < 0.5)
+    if seed % 2 == 0:
+        steel, outside, _ = mounted(steel, rng, "any", words, colour=colour)
+    elif rng.random() < 0.4:
+        steel = _uneven(steel, rng)
+    elif rng.random() < 0.25:
+        steel, outside, _ = mounted(steel, rng, "layered", words, colour=colour)
+    return _taken(steel, rng), outside, "layered" in words
+
+
+def _taken(rgb, rng):
+    pixels = _photographed(rgb, rng)
+    if rng.random() < 0.6:
+        pixels = as_jpeg(pixels, int(rng.integers(60, 101)), halved=True)
+    return np.ascontiguousarray(pixels)
+
+
+def _uneven(rgb, rng):
+    """Make steel look different from place to place, as it does without any border."""
+    height, width = rgb.shape[:2]
+    kind = str(rng.choice(["tilt", "lamp", "bands", "segregation", "phase"]))
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    along = (x * np.cos(angle) + y * np.sin(angle))[:, :, None]
+    if kind == "lamp":
+        return rgb * (1 + rng.uniform(0.15, 0.45) * along)
+    if kind == "bands":
+        pitch = rng.uniform(4, 18)
+        wave = np.sin(along * pitch + 0.8 * soft_noise(rng, height, width, 0.3 * width)[:, :, None])
+        return rgb * (1 + rng.uniform(0.08, 0.25) * np.tanh(3 * wave))
+    if kind == "tilt":
+        share = np.clip(along + rng.uniform(-0.5, 0.5), 0, 1)
+        other = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(2, 6))
+    elif kind == "segregation":
+        cloud = soft_noise(rng, height, width, rng.uniform(0.1, 0.4) * width)[:, :, None]
+        share = 0.35 * np.clip(0.5 + 2 * cloud, 0, 1)
+        other = cv2.GaussianBlur(rgb, (0, 0), 4) * rng.uniform(0.6, 1.2)
+    else:
+        cloud = soft_noise(rng, height, width, rng.uniform(0.06, 0.2) * width)
+        phase = (cloud > rng.uniform(0.4, 1.2)).astype(np.float32)
+        share = cv2.GaussianBlur(phase, (0, 0), 1.5)[:, :, None]
+        tone, spread = rng.uniform(30, 230), rng.uniform(2, 15)
+        other = tone + spread * rng.normal(0, 1, (height, width, 1))
+    return rgb * (1 - share) + other * share
+
+
+# ---------------------------------------------------------------------------------- the evidence
+
+
+def said_of(field):
+    cells = field.cells.halved()
+    size = cells.usable.shape[::-1]
+    beyond = cv2.resize(field.beyond, size, interpolation=cv2.INTER_AREA) > 0.5
     count, marks = cv2.connectedComponents(beyond.astype(np.uint8), connectivity=4)
     true = [beyond, *(marks == mark for mark in range(1, count))]
     for region, rivals in candidates(cells):
@@ -78,41 +194,44 @@ def said_of(pixels, outside):
             yield said, False
 
 
-def fitted(said, true):
+def fitted(said, true, weight):
     """Fit a logistic regression by Newton's steps, with a small ridge."""
     design = np.column_stack([said, np.ones(len(said))])
     weights = np.zeros(design.shape[1])
     for _ in range(30):
         odds = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        slope = design.T @ (true - odds) - RIDGE * weights
-        bend = (design * (odds * (1 - odds))[:, None]).T @ design + RIDGE * np.eye(len(weights))
-        weights += np.linalg.solve(bend, slope)
+        slope = design.T @ (weight * (true - odds)) - RIDGE * weights
+        bend = (design * (weight * odds * (1 - odds))[:, None]).T @ design
+        weights += np.linalg.solve(bend + RIDGE * np.eye(len(weights)), slope)
     return weights[:-1], weights[-1]
 
 
-def left_out(said, true, field):
+def left_out(said, true, seeds, weight):
     """Say the belief in every candidate, from weights fitted without its field."""
     beliefs = np.zeros(len(true))
-    fold = np.abs(field) % 5
+    fold = np.abs(seeds) // 2 % 5
     for one in range(5):
-        weights, constant = fitted(said[fold != one], true[fold != one])
+        others = fold != one
+        weights, constant = fitted(said[others], true[others], weight[others])
         beliefs[fold == one] = said[fold == one] @ weights + constant
     return beliefs
 
 
-def print_recall(beliefs, true, field, without) -> None:
+def print_recall(beliefs, true, seeds) -> None:
     best = {}
-    for one, belief in zip(field[~true], beliefs[~true], strict=True):
+    for one, belief in zip(seeds[~true], beliefs[~true], strict=True):
         if one < 0:
             best[one] = max(best.get(one, -99.0), belief)
     wrong = np.sort([*best.values()])[::-1]
     found = {}
-    for one, belief in zip(field[true], beliefs[true], strict=True):
+    for one, belief in zip(seeds[true], beliefs[true], strict=True):
         found[one] = max(found.get(one, -99.0), belief)
     found = np.array([*found.values()])
     for allowed in (0, 1, 2, 4, 8):
         share = (found > wrong[allowed]).mean()
-        print(f"{allowed} of {without} fields of steel wrong above {wrong[allowed]:5.2f}: ", end="")
+        print(
+            f"{allowed} of {len(wrong)} fields of steel wrong above {wrong[allowed]:5.2f}: ", end=""
+        )
         print(f"an outside is found in {100 * share:.1f} % of {len(found)}")
 
 
