@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from agent.imaging.cells import Cells, Mask, Plane
 
-WITNESSES = (
+AT_A_GLANCE = (
     "smoother",
     "finer",
     "softer",
@@ -36,20 +36,17 @@ WITNESSES = (
     "gap_fine",
     "gap_coarse",
     "gap_colour",
-    "step_light",
-    "step_fine",
-    "doubted",
-    "between",
-    "kin",
     "size",
     "large",
     "little_left",
     "long_edge",
 )
+CLOSELY = ("step_light", "step_fine", "doubted", "between", "kin")
+WITNESSES = AT_A_GLANCE + CLOSELY
 """What speaks for a region or against it, as `witnesses` gives it."""
 WEIGHTS = np.array([
-    1.06, -0.92, -0.46, 0.10, 0.08, 0.22, -0.07, 0.32, 0.33, -1.07,
-    0.30, -4.55, -3.30, 1.28, -6.26, 0.23, -3.35,
+    1.06, -0.92, -0.46, 0.10, 0.08, 0.22, -0.07, 0.32, 1.28, -6.26, 0.23, -3.35,
+    0.33, -1.07, 0.30, -4.55, -3.30,
 ])  # fmt: skip
 CONSTANT = 3.46
 BELIEVED = 0.8
@@ -58,13 +55,36 @@ BELIEVED = 0.8
 ROUGH_SPOT = OCTAVE * float(np.log2(7.0 + 0.5))
 """Roughness of pores, particles and cracks, 7 grey values; scratches have less."""
 
+CLOSELY_AT_MOST = float(
+    np.maximum([0, 0, -3, 0, 0] * WEIGHTS[-5:], [4, 3, 3, 1, 1] * WEIGHTS[-5:]).sum()
+)
+"""What a close look can add to a belief, from the least and the most that each witness can say."""
+
 KNOWN_KIND = 2.0
 """What a region gains by being of the kind of an outside that was found already."""
 
 
-def belief_in(said: NDArray[np.float64]) -> float:
-    """Say the logarithm of the odds that a region is outside, given what `witnesses` said of it."""
-    return float(said @ WEIGHTS + CONSTANT)
+def belief_in(cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEVED) -> float | None:
+    """Say the logarithm of the odds that a region is outside.
+
+    Args:
+        cells: What they look like.
+        region: (gh, gw) bool.
+        rivals: Cells that may be outside too: they say nothing of the steel.
+        least: Lower odds than that are of no use.
+
+    Returns:
+        None where the region or the rest is too small to be judged, or the odds are too low.
+    """
+    sides = Sides.of(cells, region, rivals)
+    if sides is None:
+        return None
+    half = len(AT_A_GLANCE)
+    glance = CONSTANT + float(at_a_glance(cells, sides) @ WEIGHTS[:half])
+    if glance + CLOSELY_AT_MOST <= least:
+        return None
+    belief = glance + float(closely(cells, sides) @ WEIGHTS[half:])
+    return belief if belief > least else None
 
 
 def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
@@ -80,13 +100,13 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
     cells = cells.halved()
     scored, second = [], False
     for region, rivals in candidates(cells):
-        said = witnesses(cells, region, rivals)
-        if said is not None:
-            belief = belief_in(said)
-            if belief > BELIEVED and _is_material(cells, region):
-                second = True
-            elif belief > BELIEVED:
-                scored.append((belief, region))
+        belief = belief_in(cells, region, rivals)
+        if belief is None:
+            continue
+        if _is_material(cells, region):
+            second = True
+        else:
+            scored.append((belief, region))
     outside = np.zeros(cells.usable.shape, bool)
     for _, region in sorted(scored, key=lambda pair: -pair[0]):
         shared = (region & outside).sum()
@@ -94,9 +114,7 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
             outside = region  # the same outside, with its darker or smoother half
         elif shared < 0.1 * region.sum():
             own = region & ~outside
-            said = witnesses(cells, own, outside)
-            likely = said is not None and belief_in(said) > BELIEVED
-            if likely and _alike(cells, own, outside):
+            if belief_in(cells, own, outside) is not None and _alike(cells, own, outside):
                 outside = outside | own
     if not outside.any() or outside.sum() > 0.95 * cells.usable.sum():
         return None, second
@@ -126,8 +144,7 @@ def _with_its_kind(cells: Cells, outside: Mask) -> Mask:
     alike = told_apart(cells.looks, deep_out, deep_in) > 0
     found = outside.copy()
     for part in _parts(alike & inside, cells, least=0.06):
-        said = witnesses(cells, part, outside)
-        if said is not None and belief_in(said) > BELIEVED - KNOWN_KIND:
+        if belief_in(cells, part, outside, least=BELIEVED - KNOWN_KIND) is not None:
             found |= part
     return found if found.sum() <= 0.95 * cells.usable.sum() else outside
 
@@ -204,7 +221,10 @@ def _parts(mask: Mask, cells: Cells, least: float = 0.12) -> Iterator[Mask]:
     for mark in range(1, count):
         contact = int(contacts[mark])
         area = int(stats[mark, cv2.CC_STAT_AREA])
-        if contact < least * min(mask.shape) or not 0.004 <= area / max(1, usable.sum()) <= 0.93:
+        if (
+            contact < least * min(mask.shape)
+            or not 0.004 <= area / max(1, count_of(usable)) <= 0.93
+        ):
             continue
         part = filled(marks == mark, below=0.04 * usable.size) & usable
         if _edge_length(part, usable) <= 1.35 * contact:
@@ -220,7 +240,10 @@ def _edge_length(part: Mask, usable: Mask) -> float:
 
 
 def _same(one: Mask, other: Mask) -> bool:
-    return bool((one ^ other).sum() < 0.03 * one.sum())
+    area = count_of(one)
+    if abs(area - count_of(other)) >= 0.03 * area:
+        return False
+    return count_of(one ^ other) < 0.03 * area
 
 
 # ------------------------------------------------------------------------------------ evidence
@@ -229,31 +252,45 @@ def _same(one: Mask, other: Mask) -> bool:
 _LOW, _MIDDLE, _HIGH = 0.1, 0.5, 0.9
 
 
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A region and the rest, each (gh, gw) bool, and what surely is of either."""
+
+    region: Mask
+    rest: Mask
+    deep_out: Mask
+    deep_in: Mask
+
+    @classmethod
+    def of(cls, cells: Cells, region: Mask, rivals: Mask) -> Sides | None:
+        """Tell the sides, as for `belief_in`; None where one is too small to be judged."""
+        rest = cells.usable & ~region & ~rivals
+        if count_of(rest) < 0.04 * count_of(cells.usable):
+            return None
+        deep_out, deep_in = shrunk(region, 2), shrunk(rest, 2)
+        if min(count_of(deep_out), count_of(deep_in)) < 12:
+            return None
+        return cls(region, rest, deep_out, deep_in)
+
+
 def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] | None:
-    """Say what speaks for a region being the outside.
+    """Say what speaks for a region being the outside: one number for each of `WITNESSES`.
 
-    Args:
-        cells: What they look like.
-        region: (gh, gw) bool.
-        rivals: Cells that may be outside too: they say nothing of the steel.
-
-    Returns:
-        One number for each of `WITNESSES`; None where region or rest is too small to be judged.
+    None where the region or the rest is too small to be judged.
     """
-    usable = cells.usable
-    inside = usable & ~region & ~rivals
-    deep_out, deep_in = shrunk(region, 2), shrunk(inside, 2)
-    if inside.sum() < 0.04 * usable.sum() or min(deep_out.sum(), deep_in.sum()) < 12:
+    sides = Sides.of(cells, region, rivals)
+    if sides is None:
         return None
-    out, into = (Look.of(cells.looks[thinned(deep)]) for deep in (deep_out, deep_in))
-    light, fine, coarse, *_ = out.middle - into.middle
+    return np.concatenate([at_a_glance(cells, sides), closely(cells, sides)])
+
+
+def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
+    """Say what is quickly seen: how both sides look, size and shape."""
+    out, into = (Look.of(cells.looks[thinned(deep)]) for deep in (sides.deep_out, sides.deep_in))
+    _, fine, coarse, *_ = out.middle - into.middle
     gap = np.clip(np.maximum(out.low - into.high, into.low - out.high) / GAPS, -6.0, 6.0)
-    step_light, step_fine = _steps(cells.looks[:, :, :2], region, inside)
-    odds = told_apart(cells.looks, deep_out, deep_in)
-    kin = cv2.morphologyEx(
-        (deep_in & (odds > 0)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)
-    )
-    area = float(region.sum() / usable.sum())
+    usable = count_of(cells.usable)
+    area = count_of(sides.region) / usable
     return np.array(
         [
             np.clip((into.high[2] - out.high[2]) / OCTAVE, -2.0, 2.5),
@@ -262,15 +299,27 @@ def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] |
             out.middle[2] / OCTAVE,
             *gap[:3],
             gap[3:].max(),
-            step_light,
-            step_fine,
-            _at(np.sort(odds[deep_out]), 0.05) / 4,
-            (np.abs(odds[usable]) < 1.5).mean(),
-            np.sqrt(kin.sum() / deep_in.sum()),
             np.log(area),
             area**2,
-            np.log(deep_in.sum() / usable.sum()),
-            _edge_length(region, usable) / max(1, int(region[cells.frame].sum())),
+            np.log(count_of(sides.deep_in) / usable),
+            _edge_length(sides.region, cells.usable) / max(1, count_of(sides.region & cells.frame)),
+        ]
+    )
+
+
+def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
+    """Say what costs more: steps at the edge itself, and cell by cell who looks like whom."""
+    step_light, step_fine = _steps(cells.looks[:, :, :2], sides.region, sides.rest)
+    odds = told_apart(cells.looks, sides.deep_out, sides.deep_in)
+    mistaken = (sides.deep_in & (odds > 0)).astype(np.uint8)
+    kin = cv2.morphologyEx(mistaken, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return np.array(
+        [
+            step_light,
+            step_fine,
+            _at(np.sort(odds[sides.deep_out]), 0.05) / 4,
+            (np.abs(odds[cells.usable]) < 1.5).mean(),
+            np.sqrt(cv2.countNonZero(kin) / count_of(sides.deep_in)),
         ]
     )
 
@@ -341,7 +390,7 @@ def _strange(looks: Plane, kind: Mask) -> Plane:
 
 def thinned(mask: Mask, to: int = 1500) -> Mask:
     """Leave about so many cells of a mask, enough for a median: the same ones in a turned field."""
-    share = int(mask.sum()) // to
+    share = count_of(mask) // to
     return mask & (_scattered(*mask.shape) % share == 0) if share > 1 else mask
 
 
@@ -419,6 +468,11 @@ def _alike(cells: Cells, part: Mask, outside: Mask) -> bool:
 
 
 # ---------------------------------------------------------------------------- shapes of regions
+
+
+def count_of(mask: Mask) -> int:
+    """Say how many cells are in a mask."""
+    return int(np.count_nonzero(mask))
 
 
 def shrunk(mask: Mask, by: int = 3) -> Mask:
