@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from drawn import draw
+from drawn_steel import steel as grey_steel
 
 from agent.imaging.cells import grid_shape
 from agent.imaging.specimen_area import find_border
@@ -83,6 +85,79 @@ def test_a_coating_beside_the_steel_is_left_out(tone):
 def test_a_bright_coating_is_a_warning_and_resin_alone_is_none():
     assert "second_material" in find_border(mounted_by_hand(layer=235)).warnings
     assert find_border(mounted_by_hand()).warnings == ()
+
+
+def noise(spread, seed=1):
+    return np.random.default_rng(seed).normal(0, spread, (450, 600)).astype(np.float32)
+
+
+def as_rgb(grey):
+    return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def looks_of(kind, seed=3):
+    return grey_steel(np.random.default_rng(seed), 450, 600, {}, kind=kind).astype(np.float32)
+
+
+def is_cut_at(border, column):
+    """Whether the steel ends within 3 % of the width of this column, and is all right of it."""
+    columns = border.steel.shape[1]
+    at, by = column * columns // 600, round(0.03 * columns)
+    return not border.steel[:, :at].any() and bool(border.steel[:, at + 2 * by :].all())
+
+
+def test_resin_that_fills_most_of_the_field_is_left_out_for_all_its_scratches():
+    resin = 90 + noise(1.5)
+    for x in range(-300, 700, 45):
+        cv2.line(resin, (x, 0), (x + 160, 450), 112 if x % 2 else 70, 2, cv2.LINE_AA)
+    field = looks_of("needles") + noise(2, seed=2)
+    field[:, :380] = resin[:, :380]
+
+    assert is_cut_at(find_border(as_rgb(field)), 380)
+
+
+def test_a_bright_side_wall_as_rough_as_the_steel_is_left_out():
+    rough = cv2.GaussianBlur(noise(1), (0, 0), 3, sigmaY=7)
+    field = looks_of("needles") + noise(2, seed=2)
+    field[:, :200] = (200 + 28 * rough / rough.std())[:, :200]
+
+    assert is_cut_at(find_border(as_rgb(field)), 200)
+
+
+def test_a_layer_with_pores_of_its_own_stays_in_and_is_a_warning():
+    field = looks_of("needles") + noise(2, seed=2)
+    layer = 200 + noise(2)
+    rng = np.random.default_rng(5)
+    for x, y in zip(rng.integers(0, 300, 120), rng.integers(0, 450, 120), strict=True):
+        cv2.circle(layer, (int(x), int(y)), int(rng.integers(2, 7)), 40, -1, cv2.LINE_AA)
+    field[:, :300] = layer[:, :300]
+
+    border = find_border(as_rgb(field))
+
+    assert border.steel.all()
+    assert "second_material" in border.warnings
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_cross_hair_over_pale_steel_parts_no_field_in_two(seed):
+    y, x = np.mgrid[-1:1:450j, -1:1:600j]
+    field = looks_of("pale", seed) * (1 - 0.1 * (x**2 + y**2) / 2 + 0.05 * x) + noise(2, seed)
+    field[225:227], field[:, 300:302] = 235, 235
+
+    assert find_border(as_rgb(field)).steel.all()
+
+
+def test_a_mount_against_an_info_band_is_seen_where_the_band_leaves_a_sliver_beyond_it():
+    drawn = steel(1, border="straight")
+    pixels = np.rot90(drawn.pixels, 2) if drawn.outside[-1].any() else drawn.pixels
+    covered = np.zeros(grid_shape(*SIZE), bool)
+    covered[3:25] = True
+
+    border = find_border(np.ascontiguousarray(pixels), covered)
+
+    assert border.outside.any()
+    assert not border.outside[:25].any()
+    assert not border.steel[:3].any()
 
 
 @pytest.mark.parametrize("tint", [(1.0, 0.8, 0.55), (0.6, 0.8, 1.0)])
