@@ -42,7 +42,8 @@ def find_combs(plane: Plane) -> Iterator[Line]:
     for top, foot in ((0, near), (height - near, height)):
         part = plane[top:foot]
         mask = _uprights(part)
-        tops, feet = len(part) - 1 - _feet(part[::-1], mask[::-1]), _feet(part, mask) + 1
+        tops = len(part) - 1 - _feet(cv2.flip(part, 0), cv2.flip(mask, 0))
+        feet = _feet(part, mask) + 1
         ticks = _ticks(mask, tops, feet)
         for ends, rows in ((ticks[:, 1], tops), (ticks[:, 1] + ticks[:, 3], feet)):
             for y in rows:
@@ -190,7 +191,7 @@ def _comb(plane: Plane, run: Ticks) -> Line | None:
     if len(ticks) < _LEAST_TICKS or sum(tick[3] > tick[2] for tick in ticks) < 0.8 * len(ticks):
         return None
     x0, x1 = ticks[0][0], ticks[-1][1] + 1
-    if x1 - x0 <= 20 or _is_filled(rows, ticks, least):
+    if x1 - x0 <= 20 or _is_filled(rows, ticks, least) or _has_line(plane, ticks, least):
         return None
     box = (x0, min(tick[2] for tick in ticks), x1, max(tick[3] for tick in ticks))
     length = (ticks[-1][0] + ticks[-1][1] - ticks[0][0] - ticks[0][1]) / 2
@@ -262,6 +263,14 @@ def _alike_ends(ticks: list[Box]) -> tuple[int, int]:
             break
         first, last = (first + 1, last) if left < right else (first, last - 1)
     return first, last
+
+
+def _has_line(plane: Plane, ticks: list[Box], least: float) -> bool:
+    """Say whether the ticks stand on a line, or hang from one: that line is found by itself."""
+    x0, x1 = ticks[0][0], ticks[-1][1] + 1
+    tops, feet = ([tick[i] for tick in ticks] for i in (2, 3))
+    rows = plane[max(0, min(tops) - 1) : max(feet) + 1, x0:x1]
+    return bool((rows >= least).mean(axis=1).max() > 0.9)
 
 
 def _is_filled(rows: Plane, ticks: list[Box], least: float) -> bool:

@@ -148,10 +148,13 @@ def parts_of(mask: Plane) -> NDArray[Any]:
 def _measured(plane: Plane, box: Box, number: int) -> Line | None:
     """Measure a candidate to the pixel, or refuse it."""
     tone = _one_tone(plane, box)
-    contrast = 0.0 if tone is None else _contrast(plane, box, tone[0])
-    if tone is None or contrast < _CONTRAST:
+    if tone is None:
         return None
     level, exact = tone
+    box = _without_needles(plane, box, level)
+    contrast = _contrast(plane, box, level)
+    if contrast < _CONTRAST:
+        return None
     x0, y0, x1, y1 = box
     least = level - 0.55 * contrast
     filled = _share(plane[(y0 + y1) // 2, x0:x1] >= least)
@@ -171,6 +174,18 @@ def _measured(plane: Plane, box: Box, number: int) -> Line | None:
         return None
     line = Line(box, float(ends[1] - ends[0]), exact, contrast, crisp, core=box, plane=number)
     return _with_ticks(plane, line, level)
+
+
+def _without_needles(plane: Plane, box: Box, level: float) -> Box:
+    """Leave off rows that hold only what lies against a line: three or more, so no blur."""
+    x0, y0, x1, y1 = box
+    if y1 - y0 < 4:
+        return box
+    full = np.flatnonzero((plane[y0:y1, x0:x1:3] >= level - 50).mean(axis=1) > 0.5)
+    if not full.size:
+        return box
+    above, below = int(full[0]), y1 - y0 - 1 - int(full[-1])
+    return (x0, y0 + above * (above > 2), x1, y1 - below * (below > 2))
 
 
 def _one_tone(plane: Plane, box: Box) -> tuple[float, bool] | None:
@@ -476,13 +491,16 @@ def true_length(pixels: NDArray[np.uint8], line: Line) -> float:
     """
     if line.kind != "plain" or line.ticks != (None, None):
         return line.line_px
+    between = _between_ticks(pixels, line)
+    if between is not None:
+        return between
     x0, y0, x1, y1 = line.core
     rows = pixels[max(0, y0 - 1) : y1 + 1].astype(np.float32)
     ink = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
     beyond = (rows[:, max(0, x0 - 16) : x0 + 8][:, ::-1], rows[:, x1 - 8 : x1 + 16])
     height = slice(min(y0, 1), min(y0, 1) + y1 - y0)
     left, right = (
-        _tip_at(out, ink) if head else _end_at(out[height, :20], ink)
+        _tip_at(out, ink) if head else _end_at(out[height, :20], ink, line)
         for out, head in zip(beyond, _heads(pixels, line), strict=True)
     )
     if line.plane != COLOUR_PLANE:  # JPEG keeps light to the pixel, colour only to two or three
@@ -490,13 +508,46 @@ def true_length(pixels: NDArray[np.uint8], line: Line) -> float:
     return float(x1 - x0 + sum(end - 8 for end in (left, right) if end is not None))
 
 
+def _between_ticks(pixels: NDArray[np.uint8], line: Line) -> float | None:
+    """Measure a ruler whose ticks are paler than its line: from centre to centre of the outer ones.
+
+    Returns:
+        The length in pixels; None where no row beside the line shows ticks at even distances,
+        the outer ones at the line's ends.
+    """
+    x0, y0, x1, y1 = line.core
+    left, right = max(0, x0 - 3), min(pixels.shape[1], x1 + 3)
+    ink = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
+    for beside in (pixels[max(0, y0 - 6) : max(0, y0 - 3)], pixels[y1 + 3 : y1 + 6]):
+        rows = beside[:, left:right].astype(np.float32)
+        if not rows.size:
+            continue
+        paper = np.median(rows.reshape(-1, 3), axis=0)
+        way = ink - paper
+        share = ((rows - paper) @ way / max(1.0, float(way @ way))).min(axis=0)
+        ticks = stretches(share > 0.25)
+        centres = np.array(
+            [a + np.average(np.arange(b - a), weights=share[a:b]) for a, b in ticks if b - a <= 6]
+        )
+        if len(centres) < 5 or len(centres) < len(ticks):
+            continue
+        steps = np.diff(centres)
+        even = np.abs(steps - np.median(steps)).max() <= max(1.5, 0.1 * float(np.median(steps)))
+        ends = (centres[0] + left - x0, x1 - 1 - left - centres[-1])
+        if even and max(np.abs(ends)) <= 3:
+            return float(centres[-1] - centres[0])
+    return None
+
+
 def _tip_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> int | None:
     """Say where rows that run out of an arrow end: a tip has some ink, in one of its rows."""
-    off = np.abs(rows - ink).max(axis=2)
-    paper = float(np.median(off[:, -6:]))
-    bare = off.min(axis=0) > 0.6 * paper
-    end = int(np.argmax(bare))
-    return end if off.shape[1] >= 16 and paper > 40 and 3 <= end <= 13 else None
+    paper = np.median(rows[:, -6:].reshape(-1, 3), axis=0)
+    way = ink - paper
+    if rows.shape[1] < 16 or np.abs(way).max() < 40:
+        return None
+    share = (rows - paper) @ way / float(way @ way)
+    end = int(np.argmax(share.max(axis=0) < 0.4))
+    return min(end, 10) if end >= 3 else None
 
 
 def is_arrow(pixels: NDArray[np.uint8], line: Line) -> bool:
@@ -522,26 +573,39 @@ def _has_head(pixels: NDArray[np.uint8], core: Box, end: tuple[int, int]) -> boo
     return bool(max(head) >= max(tip, shaft) + 2)
 
 
-def _end_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> float | None:
+def _end_at(rows: NDArray[np.float32], ink: NDArray[Any], line: Line) -> float | None:
     """Say where rows that run out of a line end: where half its ink is gone, or another begins.
 
     An outline, or a grain as light as the line, keeps the light and changes the colour.
     """
     if rows.shape[1] < 16:
         return None
-    half = _half_at(rows, ink)
+    half = _half_at(rows, ink, mean=line.plane == COLOUR_PLANE)
     off = np.abs(rows - ink).max(axis=2)
     drawn = off[:, :4].mean(axis=1) < 60
     other = (off[drawn] > 90).mean(axis=0) > 0.5 if drawn.any() else np.zeros(3, bool)
     other = other[:-2] & other[1:-1] & other[2:]  # of one column there may be an outline's corner
     begins = int(np.argmax(other))
-    if not 4 <= begins <= 12 or (half is not None and half <= begins + 0.6):
-        return half
-    return float(begins)
+    if 4 <= begins <= 12:
+        return half if half is not None and half <= begins + 0.6 else float(begins)
+    changes = _tone_changes_at(rows, line)
+    if changes is not None and (half is None or half - changes > 1.2):
+        return min(changes + 0.5, 8.0)
+    return half
 
 
-def _half_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> float | None:
-    """Say where rows that run out of a line lose half their ink, the longest row's way."""
+def _tone_changes_at(rows: NDArray[np.float32], line: Line) -> int | None:
+    """Say where an exact line loses its tone for good, whatever is nearly as light beyond."""
+    if not line.exact or line.plane == COLOUR_PLANE:
+        return None
+    tone = rows.max(axis=2) if line.plane == 0 else rows.min(axis=2)
+    same = (np.abs(tone - np.median(tone[:, :4])) <= 12).mean(axis=0) >= 0.5
+    changes = int(np.flatnonzero(same[:8]).max(initial=-1)) + 1
+    return changes if changes >= 3 else None
+
+
+def _half_at(rows: NDArray[np.float32], ink: NDArray[Any], *, mean: bool) -> float | None:
+    """Say where rows that run out of a line lose half their ink, the longest or the mean row."""
     paper = np.median(rows[:, -6:].reshape(-1, 3), axis=0)
     off = ink - paper
     if not off.any():
@@ -553,7 +617,10 @@ def _half_at(rows: NDArray[np.float32], ink: NDArray[Any]) -> float | None:
         return None  # on a restless ground the line's own colour is the better witness
     at = []
     drawn = share[:, :5].mean(axis=1)
-    for row in share[(drawn > 0.7) & (drawn < _OTHER_INK)]:
+    drawn_rows = share[(drawn > 0.7) & (drawn < _OTHER_INK)]
+    if mean and len(drawn_rows):
+        drawn_rows = drawn_rows.mean(axis=0, keepdims=True)
+    for row in drawn_rows:
         beyond = np.flatnonzero((row < 0.5) | (row > _OTHER_INK))
         if beyond.size and beyond[0]:
             x = int(beyond[0])

@@ -44,8 +44,10 @@ if TYPE_CHECKING:
 _LOOKED_AT = 2.5  # rank above which a candidate's edges are followed
 _MIDDLING = 0.6  # evenness between that of needles (half of them below 0.35) and of bars
 _EVEN = 0.8  # of twenty needles one is as even, of five bars four
+_UNEVEN = 0.5  # three needles in four are less even, one bar in twenty
 _OF_ONE_RUN = ("plain", "caps", "ruler", "broken")  # kinds that have two edges to follow
 _MOST_READ = 6  # candidates whose surroundings are read, the best first …
+_UM_PER_PX = (1e-5, 50.0)  # µm: from an atom's to what no longer shows a structure
 _UNREAD = 2.0  # what words cost whose length could not be read surely
 _LEADS = 1.0  # what the line that words were looked for around has before others there
 _MOST_DETECTED = 2  # … and those for which the detector of words is asked
@@ -231,6 +233,8 @@ def _read(pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None) -> li
         done = (within(line.box, place) and _alike(colour, ink, 70) for place, ink in tried)
         if not _worth_reading(line) or any(done):
             continue
+        if any(bar.um is not None for bar in bars) and not _is_convincing(line):
+            continue  # a second panel's bar is as clear as the first
         region = _surroundings(line, pixels.shape, band)
         tried.append((region, colour))
         inside = [line, *(o for o in ranked if o is not line and within(o.box, region))]
@@ -283,6 +287,8 @@ def _is_convincing(line: Line) -> bool:
         return True
     if line.exact:
         return line.crisp >= 0.7 and line.contrast >= 80 and line.width >= 16
+    if line.even < _UNEVEN:
+        return False
     if line.kind in ("caps", "ruler"):
         least = 0.7 if line.kind == "caps" else 0.85
         return line.crisp >= least and line.contrast >= 100 and line.rank >= 5 and line.width >= 28
@@ -411,7 +417,7 @@ def _paired(
                 if cost is None:
                     continue
                 # What the line's ink runs on into hides where the line ends.
-                states = length.um is not None and not _runs_on(pixels, line, colour)
+                states = not _runs_on(pixels, line, colour) and _is_believable(length, line)
                 cost += 0.0 if states else _UNREAD
                 if best is None or cost < best[0]:
                     bar = FoundBar(
@@ -424,6 +430,12 @@ def _paired(
                     )
                     best = (cost, bar)
     return None if best is None else best[1]
+
+
+def _is_believable(length: labels.Length, line: Line) -> bool:
+    """Say whether a length can be a micrograph's: a pixel of 50 µm shows no structure."""
+    low, high = _UM_PER_PX
+    return length.um is not None and low <= length.um / max(1.0, line.line_px) <= high
 
 
 def _is_too_short(line: Line, place: Box) -> bool:
@@ -638,7 +650,10 @@ def _is_stroke(line: Line, place: Box) -> bool:
     """Say whether a line is a stroke of a letter, or the paper between letters."""
     if line.gap is not None or line.kind == "comb":
         return False
-    high = place[3] - place[1]
+    wide, high = place[2] - place[0], place[3] - place[1]
+    around = (place[0] - 2, place[1] - 2, place[2] + 2, place[3] + 2)
+    if line.height <= 2 and overlap(line.box, around) > 0.9 and line.width < 0.6 * wide:
+        return True
     return overlap(line.box, place) > 0.6 and line.width < 1.1 * high
 
 
