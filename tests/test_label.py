@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from agent.imaging.label import lengths_in, parse_length, read_words, texts, with_lost_digits
+from agent.imaging.label import (
+    lengths_in,
+    parse_length,
+    read_lengths,
+    read_words,
+    texts,
+    with_lost_digits,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,7 @@ def test_a_label_is_read_in_every_writing(words, um):
         "Pa 1 = 2.680 µm",
         "13.47 µm",
         "7 µm",
+        "5000 µm",
         "02 mm",
         "x500",
         "5.00 kV",
@@ -141,3 +149,22 @@ def test_a_box_that_lost_a_digit_gets_it_back():
 @pytest.mark.parametrize("words", [".500 µm", "R10 µm", "d5 µm", "x20 µm"])
 def test_a_number_that_may_be_another_states_nothing(words):
     assert parse_length(words) is None
+
+
+def test_words_that_name_a_bar_belong_to_its_label():
+    [length] = lengths_in("EHT 5 kV Scale bar = 20 µm")
+
+    assert (length.um, length.start) == (20.0, 9 / 26)
+
+
+def test_two_readings_that_differ_state_a_length_that_is_not_known():
+    one, other = (_written(words) for words in ("20 µm", "50 µm"))
+
+    assert [length.um for length in read_lengths([one, one], (25, 10, 125, 48))] == [20.0]
+    assert [length.um for length in read_lengths([one, other], (25, 10, 125, 48))] == [None]
+
+
+def _written(words):
+    image = Image.new("RGB", (160, 60), "white")
+    ImageDraw.Draw(image).text((30, 15), words, fill="black", font=font(fonts()[0], 26))
+    return np.array(image)

@@ -255,3 +255,34 @@ def test_a_bar_that_runs_into_a_needle_of_its_colour_is_found_and_states_nothing
     bars = find_graphics(_written(pixels, "50 µm", (490, 455), (255, 255, 255))).bars
 
     assert [bar.um for bar in bars] == [None]
+
+
+def test_a_ruler_is_measured_between_its_outer_ticks_where_they_are_paler_than_its_line():
+    pixels = np.full((*SIZE, 3), 40, np.uint8)
+    pixels[430:438, 420:481] = 255
+    for x in range(420, 481, 10):
+        pixels[438:450, x] = 130
+
+    [found] = find_graphics(_written(pixels, "30 µm", (450, 415), (255, 255, 255))).bars
+
+    assert (found.line_px, found.um) == (pytest.approx(60, abs=0.2), 30.0)
+
+
+def test_a_bar_ends_where_its_tone_does_though_a_needle_beyond_is_nearly_as_light():
+    pixels = np.full((*SIZE, 3), 70, np.uint8)
+    pixels[430:434, 420:560] = 225
+    for i, tone in enumerate((200, 190, 175, 150, 110)):
+        pixels[430:434, 560 + i] = tone
+
+    [found] = find_graphics(_written(pixels, "50 µm", (490, 455), (225, 225, 225))).bars
+
+    assert (found.line_px, found.um) == (pytest.approx(140, abs=1), 50.0)
+
+
+def test_a_label_that_no_micrograph_can_have_states_nothing():
+    pixels = _steel(3)
+    pixels[430:434, 420:560] = 255
+
+    bars = find_graphics(_written(pixels, "15 mm", (490, 455), (255, 255, 255))).bars
+
+    assert [bar.um for bar in bars] in ([], [None])
