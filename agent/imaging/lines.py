@@ -586,8 +586,8 @@ def _end_at(rows: NDArray[np.float32], ink: NDArray[Any], line: Line) -> float |
     other = (off[drawn] > 90).mean(axis=0) > 0.5 if drawn.any() else np.zeros(3, bool)
     other = other[:-2] & other[1:-1] & other[2:]  # of one column there may be an outline's corner
     begins = int(np.argmax(other))
-    if 4 <= begins <= 12:
-        return half if half is not None and half <= begins + 0.6 else float(begins)
+    if 4 <= begins <= 12 and (half is None or half > begins + 0.6):
+        return float(begins)
     changes = _tone_changes_at(rows, line)
     if changes is not None and (half is None or half - changes > 1.2):
         return min(changes + 0.5, 8.0)
