@@ -558,7 +558,7 @@ def _ink(picture: NDArray[np.uint8], line: Line, pixels: NDArray[np.uint8]) -> N
         x0, y0, x1, y1 = line.core
         drawn = pixels[y0:y1, x0:x1].reshape(-1, 3)
         ink = 255.0 - float(np.median(drawn.max(axis=1) - drawn.min(axis=1)))
-        return np.asarray(picture[:, :, 0] < (paper + ink) / 2)
+        return np.asarray(picture[:, :, 0] < 0.6 * paper + 0.4 * ink)  # JPEG pales thin strokes
     x0, y0, x1, y1 = line.core
     colour = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
     off = cv2.absdiff(picture, np.full_like(picture, colour.astype(np.uint8))).max(axis=2)
