@@ -286,3 +286,17 @@ def test_a_label_that_no_micrograph_can_have_states_nothing():
     bars = find_graphics(_written(pixels, "15 mm", (490, 455), (255, 255, 255))).bars
 
     assert [bar.um for bar in bars] in ([], [None])
+
+
+def test_the_outline_of_a_ruler_is_not_measured_in_its_place():
+    pixels = np.full((*SIZE, 3), 110, np.uint8)
+    drawn = np.zeros(SIZE, np.uint8)
+    drawn[430:436, 420:501] = 1
+    for x in range(420, 501, 20):
+        drawn[418:430, x] = 1
+    pixels[cv2.dilate(drawn, np.ones((3, 3), np.uint8)) > 0] = 0
+    pixels[drawn > 0] = (255, 255, 0)
+
+    [found] = find_graphics(_written(pixels, "6 µm", (460, 452), (255, 255, 0))).bars
+
+    assert (found.line_px, found.um) == (80, 6.0)

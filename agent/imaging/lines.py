@@ -370,10 +370,19 @@ def distinct(lines: list[Line]) -> list[Line]:
         reverse=True,
     )
     for line in order[:400]:
-        same = (overlap(line.box, k.box) > 0.6 and overlap(k.box, line.box) > 0.6 for k in kept)
-        if not any(same):
+        if not any(_are_the_same(line, known) for known in kept):
             kept.append(line)
     return [line for line in kept if not any(_is_halo(line, other) for other in kept)]
+
+
+def _are_the_same(line: Line, other: Line) -> bool:
+    """Say whether two candidates are one; a ruler and its outline, or its frame, are two."""
+    if min(overlap(line.box, other.box), overlap(other.box, line.box)) <= 0.6:
+        return False
+    if line.framed != other.framed and {line.kind, other.kind} & {"caps", "ruler"}:
+        return False
+    thin, thick = sorted(one.core[3] - one.core[1] for one in (line, other))
+    return (line.plane == 1) == (other.plane == 1) or thin > 2 or thick < 3 * thin
 
 
 def _is_halo(line: Line, other: Line) -> bool:

@@ -105,6 +105,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     band = find_band(pixels)
     lines = distinct([line for number in range(len(planes)) for line in find_lines(planes, number)])
     lines = [line for line in lines if not _is_paper(pixels, line, band)]
+    lines = [line for line in lines if not any(_outlines(pixels, line, o) for o in lines)]
     lines = _without_cells([_chequered(pixels, line) for line in lines])
     lines = with_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
     bars = _read(pixels, _ranked(pixels, lines, band), band)
@@ -141,6 +142,23 @@ def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
         return False
     rows = pixels[band[1] : band[3], ::8].reshape(-1, 3)
     return _alike(colour_of(pixels, line), np.median(rows, axis=0), 40)
+
+
+def _outlines(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
+    """Say whether a thin line is the outline of a thicker one: its colour lies on both sides."""
+    (x0, y0, x1, y1), (a0, b0, a1, b1) = line.core, bar.core
+    if y1 - y0 > 2 or b1 - b0 < 3 or bar.crisp < 0.8 or (bar.plane == 1) == (line.plane == 1):
+        return False
+    if not (-1 <= y0 - b1 <= 1 or -1 <= b0 - y1 <= 1):
+        return False
+    around = x0 <= a0 + 2 and x1 >= a1 - 2 and x1 - x0 <= a1 - a0 + 8
+    if not around and not (x0 >= a0 and x1 <= a1 and is_arrow(pixels, bar)):
+        return False
+    far = b0 - 1 if y0 >= b1 - 1 else b1
+    if not 0 <= far < len(pixels):
+        return False
+    beyond = np.median(pixels[far, max(x0, a0) : min(x1, a1)], axis=0)
+    return _alike(beyond, colour_of(pixels, line), 60)
 
 
 def _chequered(pixels: NDArray[np.uint8], line: Line) -> Line:
