@@ -1,13 +1,12 @@
 """How long a night's report takes and weighs, and how long a page of the review.
 
 Run it: `python tests/bench/pages.py [MICROGRAPHS]`; a fifth of them is flagged. The report is
-written by a process of its own, as `agent report` does, so that its memory is no one else's.
+written by `agent report`, so that its time and memory are those of the command.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,11 +19,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, SETTINGS, Lab, desk_of, minutes
+from lab import DAY, HOME, Lab, desk_of, minutes
 
 from agent.archive import Archive
 from agent.demo.drawing import draw
-from agent.night import write_report
 from agent.web import create_app
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 PAGES = ("/review", "/review/{id}", "/pictures/{id}/crop.jpg", "/pictures/{id}/size.png")
 CODES = ("G7", "G8", "G9-10", "B7", "B8", "B9-10", "M8", "M9-10")
-REPORT = "--report"
 
 
 class Linking(Archive):
@@ -71,24 +68,22 @@ def fill(lab: Lab, count: int) -> list[str]:
     return flagged
 
 
-def report(folder: Path) -> None:
-    """Write the night's report and print what that took."""
-    lab = Lab(folder)
-    idle_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    began_s, cpu_s = time.perf_counter(), time.process_time()
-    written = write_report(
-        lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=minutes(1200)
-    )
-    took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sizes_mb = [page.stat().st_size / 1e6 for page in lab.reports.rglob("2026*/*.html")]
-    print(f"  {written.summary.headline}: {took_s:.1f} s, {cpu_s:.1f} s of CPU")
-    print(f"  peak memory {peak_mb:.0f} MB, of which {idle_mb:.0f} MB before it began")
+def report(lab: Lab) -> None:
+    """Write the night's report by its command and print what that took, start and all."""
+    settings = lab.folder / "agent.toml"
+    settings.write_text('[site]\nname = "Plant 1"\n[store]\nfolder = "."\n', encoding="utf-8")
+    command = (sys.executable, "-m", "agent", "--config", str(settings), "report", "--date")
+    began_s = time.perf_counter()
+    _, status, used = os.wait4(subprocess.Popen([*command, f"{DAY:%Y-%m-%d}"]).pid, 0)
+    took_s = time.perf_counter() - began_s
+    first, more = lab.reports / f"{DAY:%Y-%m-%d}.html", list(lab.reports.rglob("*/page-*.html"))
+    sizes_mb = [page.stat().st_size / 1e6 for page in more]
+    print(f"  {took_s:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of CPU, exit code {status}")
+    print(f"  peak memory {used.ru_maxrss / 1024:.0f} MB")
     print(
-        f"  first page {written.path.stat().st_size / 1e6:.2f} MB; {len(sizes_mb)} overflow pages, "
-        f"the heaviest {max(sizes_mb, default=0):.2f} MB, together {sum(sizes_mb):.0f} MB"
+        f"  first page {first.stat().st_size / 1e6:.2f} MB; {len(more)} overflow pages, the "
+        f"heaviest {max(sizes_mb, default=0):.2f} MB, together {sum(sizes_mb):.0f} MB"
     )
-    lab.store.close()
 
 
 def main(count: int) -> None:
@@ -97,7 +92,7 @@ def main(count: int) -> None:
         lab = Lab(Path(folder))
         flagged = fill(lab, count)
         print(f"report of {count} micrographs, {len(flagged)} flagged", flush=True)
-        subprocess.run([sys.executable, __file__, REPORT, folder], check=True)
+        report(lab)
         time_pages(lab, flagged)
         lab.store.close()
 
@@ -115,7 +110,4 @@ def time_pages(lab: Lab, flagged: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == [REPORT]:
-        report(Path(sys.argv[2]))
-    else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 500)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 500)
