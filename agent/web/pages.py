@@ -62,6 +62,8 @@ if TYPE_CHECKING:
 
 QUEUE_SHOWN = 200
 STRIP_SHOWN = 40
+AROUND_SHOWN = 60
+"""How much of the queue is read to go from one to the next: reading all of it takes longer."""
 FILTERS = ("reason", "source", "order")
 ROUND = (1, 2, 5)
 OPEN = marked("{who} has this one open. Whoever decides first counts, and the second is told.")
@@ -195,7 +197,8 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         blind=form.get("blind") == "1",
         result_seen=memory.number(form.get("result_id", "")),
     )
-    queue = _queue(desk, narrowed, who)  # as it was: what comes next is said from here
+    # As it was: what comes next is said from here.
+    queue = _queue(desk, narrowed, who, limit=AROUND_SHOWN)
     try:
         said_of_all = _write(desk, view, decision, form)
     except Meanwhile as meanwhile:
@@ -267,13 +270,15 @@ def _narrowed(request: Request) -> dict[str, str]:
     return {key: value for key in FILTERS if (value := request.query_params.get(key, ""))}
 
 
-def _queue(desk: Desk, narrowed: Mapping[str, str], who: str) -> list[MicrographView]:
+def _queue(
+    desk: Desk, narrowed: Mapping[str, str], who: str, *, limit: int = QUEUE_SHOWN
+) -> list[MicrographView]:
     """Say what waits for this person: not what waits for another one to judge it too."""
     waiting = desk.store.queue(
         reason=narrowed.get("reason"),
         source=narrowed.get("source"),
         order=narrowed.get("order"),
-        limit=QUEUE_SHOWN,
+        limit=limit,
     )
     return [view for view in waiting if not is_done_by(view, who)]
 
@@ -467,7 +472,7 @@ def _review_page(
 ) -> ReviewPage:
     narrowed = _narrowed(request)
     who = memory.name_of(request)
-    queue, held = _queue(desk, narrowed, who), _held(desk, who)
+    queue, held = _queue(desk, narrowed, who, limit=AROUND_SHOWN), _held(desk, who)
     seen, blind = seen_of(view), is_blind(view)
     fields = specimen.fields_of(desk, view)
     words = words_of(desk.taxonomy())

@@ -27,6 +27,7 @@
   }
   function place(page, url) {
     const next = page.querySelector("[data-review]");
+    take(next);
     document.title = page.title;
     document.querySelector("header.top").replaceWith(page.querySelector("header.top"));
     main().replaceWith(next);
@@ -34,9 +35,22 @@
     at = location.pathname + location.search;
     const heading = next.querySelector("h1");
     heading.tabIndex = -1;
-    heading.focus({ preventScroll: true }); // so that a screen reader begins here
     document.dispatchEvent(new Event("placed"));
-    look();
+    heading.focus({ preventScroll: true }); // so that a screen reader begins here
+    const shown = next.querySelector(".crop img");
+    (shown ? shown.decode() : Promise.resolve()).catch(function () {}).then(look); // first what is looked at
+  }
+  // Pictures that are here already are taken along: they are decoded, and a new one would be anew.
+  function take(next) {
+    const here = new Map([...main().querySelectorAll("img"), ...ahead].map(function (one) { return [one.src, one]; }));
+    for (const image of next.querySelectorAll("img")) {
+      const one = here.get(image.src);
+      if (!one) { continue; }
+      here.delete(image.src);
+      for (const name of one.getAttributeNames()) { if (!image.hasAttribute(name)) { one.removeAttribute(name); } }
+      for (const held of image.attributes) { if (held.name !== "src") { one.setAttribute(held.name, held.value); } }
+      image.replaceWith(one);
+    }
   }
   function look() {
     ahead = main().dataset.prefetch.split(" ").filter(Boolean).map(function (src) {
