@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from reports.charts import codes_chart, hours_chart, strangeness_chart
-from reports.content import CodeCount, Hour
+from reports.content.night import CodeCount, Hour
 
 CODES = (CodeCount("G8", "fine", 20, 1), CodeCount("G9-10", "very fine", 7, 0))
 HOURS = tuple(Hour(f"{hour:02d}:30", hour, 1) for hour in range(24))
