@@ -151,14 +151,15 @@ def _outlines(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
         return False
     if not (-1 <= y0 - b1 <= 1 or -1 <= b0 - y1 <= 1):
         return False
-    around = x0 <= a0 + 2 and x1 >= a1 - 2 and x1 - x0 <= a1 - a0 + 8
+    around = a0 - 4 <= x0 <= a0 and a1 <= x1 <= a1 + 4
     if not around and not (x0 >= a0 and x1 <= a1 and is_arrow(pixels, bar)):
         return False
-    far = b0 - 1 if y0 >= b1 - 1 else b1
-    if not 0 <= far < len(pixels):
+    far, beyond = (b0 - 1, b0 - 4) if y0 >= b1 - 1 else (b1, b1 + 3)
+    if not (beyond >= 0 and far < len(pixels) and beyond < len(pixels)):
         return False
-    beyond = np.median(pixels[far, max(x0, a0) : min(x1, a1)], axis=0)
-    return _alike(beyond, colour_of(pixels, line), 60)
+    ink, columns = colour_of(pixels, line), slice(max(x0, a0), min(x1, a1))
+    there, paper = (np.median(pixels[y, columns], axis=0) for y in (far, beyond))
+    return _alike(there, ink, 60) and not _alike(paper, ink, 60)
 
 
 def _chequered(pixels: NDArray[np.uint8], line: Line) -> Line:
