@@ -160,6 +160,43 @@ def test_a_mount_against_an_info_band_is_seen_where_the_band_leaves_a_sliver_bey
     assert not border.steel[:3].any()
 
 
+def beside_resin(grey):
+    """Put steel beside 150 columns of smooth dark resin."""
+    field = grey + noise(2, seed=2)
+    field[:, :150] = (60 + noise(2))[:, :150]
+    return field
+
+
+def in_zone(cells, start, end):
+    """Say which share of the cells between two columns of the picture is set."""
+    columns = cells.shape[1]
+    return float(cells[:, start * columns // 600 : end * columns // 600].mean())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_bleeding_between_coarse_carbides_is_left_out_and_a_warning(seed):
+    field = beside_resin(looks_of("spheres", seed))
+    field[:, 150:230] *= np.linspace(0.5, 1, 80, dtype=np.float32)
+
+    border = find_border(as_rgb(field))
+
+    assert in_zone(border.steel, 150, 200) == 0
+    assert "bleeding" in border.warnings
+
+
+def test_what_hugs_the_edge_and_looks_unlike_the_steel_is_left_out_and_its_like_inside_is_kept():
+    field = beside_resin(looks_of("spheres"))
+    y, x = np.mgrid[:450, :600]
+    against, inside = np.hypot(y - 200, x - 160) < 38, np.hypot(y - 200, x - 420) < 38
+    field[against | inside] *= 0.55
+
+    border = find_border(as_rgb(field))
+
+    patch = on_grid(against & (x > 150))
+    assert (border.steel & patch).sum() < 0.1 * patch.sum()
+    assert border.steel[on_grid(inside)].all()
+
+
 @pytest.mark.parametrize("tint", [(1.0, 0.8, 0.55), (0.6, 0.8, 1.0)])
 def test_a_stain_away_from_the_edge_is_kept_and_reported(tint):
     pixels = steel(4, border=False).pixels

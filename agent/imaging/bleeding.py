@@ -1,7 +1,7 @@
 # ruff: noqa: PLR2004 - cells and spreads, measured on drawn and real borders
 """Follow what the edge does to the steel beside it: bleeding, and layers of another material.
 
-In:  `Cells`, the outside, the steel. Out: `Along`. Next: `specimen_area`.
+In:  `Cells`, the outside, the steel. Out: `Along`, and what is doubted. Next: `specimen_area`.
 Piece by piece along the edge, tone and colour are followed inwards until they are what they are
 further in. Bleeding fades out; a zone that ends in a step is a layer of its own, such as a
 coating. How much pieces of clean steel differ from each other is measured further in, so that
@@ -16,13 +16,18 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.imaging.outside import shading, spread_of
+from agent.imaging.outside import count_of, shading, spread_of
 
 if TYPE_CHECKING:
     from agent.imaging.cells import Cells, Mask, Plane
 
 PIECE = 16  # cells of the edge that are followed inwards together
 RIM = 4  # cells that the edge itself may darken or brighten
+DOUBTED = 16
+"""Cells from the edge within which steel is doubted that does not look like the rest …"""
+NOT_DOUBTED = 97.0
+"""… by more than so many per cent of the steel further in do."""
+_PATCH = 1.5  # cells, standard deviation of the blur before cells are doubted
 _TONES = (("light", 2.0, 4.0), ("red", 0.8, 3.0), ("blue", 0.8, 3.0))
 """What is followed; the least spread, since smaller differences are not trusted; and how many
 spreads off clean steel is discoloured: more for light, since grains differ in it by themselves."""
@@ -124,18 +129,24 @@ def _zones(cells: Cells, steel: Mask, strip: _Strip) -> tuple[list[_Zone], _Zone
     for name, least, spreads in _TONES:
         plane = _tone(cells, name)
         plane = plane - shading(plane, deep)
-        profiles = _profiles(plane, steel, strip)
-        clean = profiles[:, strip.reach :]
-        spread = max(least, spread_of(clean[np.isfinite(clean)]))
-        zones = [
-            _surer(zone, _zone(profile, spreads * spread, strip.reach))
-            for zone, profile in zip(zones, profiles, strict=True)
-        ]
-        [together] = _profiles(plane, steel, replace(strip, piece=np.zeros_like(strip.piece)))
-        error = max(least, _error_of_all(clean, spread))
-        found = _zone(together, spreads * error, strip.reach)
-        whole = _surer(whole, found)
+        of_pieces = _profiles(plane, steel, strip)
+        of_all = _profiles(plane, steel, replace(strip, piece=np.zeros_like(strip.piece)))
+        seen, together = zones, whole
+        for profiles, [profile] in zip(of_pieces, of_all, strict=True):
+            clean = profiles[:, strip.reach :]
+            spread = max(least, spread_of(clean[np.isfinite(clean)]))
+            zones = [
+                _deeper(zone, _surer(before, _zone(one, spreads * spread, strip.reach)))
+                for zone, before, one in zip(zones, seen, profiles, strict=True)
+            ]
+            error = max(least, _error_of_all(clean, spread))
+            found = _zone(profile, spreads * error, strip.reach)
+            whole = _deeper(whole, _surer(together, found))
     return zones, whole
+
+
+def _deeper(one: _Zone, other: _Zone) -> _Zone:
+    return max(one, other, key=lambda zone: zone.depth)
 
 
 def _surer(seen: _Zone, coloured: _Zone) -> _Zone:
@@ -149,16 +160,23 @@ def _tone(cells: Cells, name: str) -> Plane:
     return plane if name == "light" else (plane - 128) * (128 / np.maximum(cells.light, 32))
 
 
-def _profiles(plane: Plane, steel: Mask, strip: _Strip) -> Plane:
-    """Say how a plane changes from the edge inwards, (pieces, steps), 0 where steel is clean."""
+def _profiles(plane: Plane, steel: Mask, strip: _Strip) -> tuple[Plane, Plane]:
+    """Say how a plane changes from the edge inwards, each (pieces, steps), 0 where steel is clean.
+
+    By means, and by medians, which coarse particles do not move.
+    """
     steps = 2 * strip.reach + 1
     where = strip.piece[steel] * steps + strip.step[steel]
     size = (int(strip.piece.max()) + 1) * steps
-    count = np.bincount(where, minlength=size)
-    total = np.bincount(where, weights=plane[steel], minlength=size)
-    means = np.where(count >= 4, total / np.maximum(count, 1), np.nan).reshape(-1, steps)
-    profiles: Plane = means - np.nanmedian(means[:, strip.reach :])
-    return profiles
+    values, count = plane[steel], np.bincount(where, minlength=size)
+    ordered = values[np.lexsort((values, where))]
+    middle = np.minimum(np.cumsum(count) - count + count // 2, len(ordered) - 1)
+    means = np.bincount(where, weights=values, minlength=size) / np.maximum(count, 1)
+    each = [
+        np.where(count >= 4, tones, np.nan).reshape(-1, steps) for tones in (means, ordered[middle])
+    ]
+    mean, median = (tones - np.nanmedian(tones[:, strip.reach :]) for tones in each)
+    return mean, median
 
 
 def _error_of_all(clean: Plane, spread: float) -> float:
@@ -195,3 +213,32 @@ def _ends_sharply(profile: Plane, depth: int) -> bool:
     height = float(np.nanmedian(np.abs(within)))
     around = profile[max(1, depth - 2) : depth + 3]
     return float(np.nanmax(around) - np.nanmin(around)) > 0.6 * height
+
+
+def doubtful(cells: Cells, beyond: Mask, steel: Mask) -> Mask:
+    """Find what lies against the edge and does not look like the steel further in.
+
+    It may be a gap, or bleeding too faint or too patchy to be followed; a little steel is lost
+    with it. The tone of single cells is compared, where `along_edge` compares pieces of the edge.
+
+    Args:
+        cells: What they look like.
+        beyond: (gh, gw) bool, one side of the edge, bleeding included.
+        steel: (gh, gw) bool, the other side.
+    """
+    distance = cv2.distanceTransform((~beyond).astype(np.uint8), cv2.DIST_L2, 5)
+    deep = steel & (distance > min(DOUBTED, 0.5 * float(distance[steel].max(initial=0))))
+    if count_of(deep) < 100:
+        return np.zeros(steel.shape, bool)
+    weight = steel.astype(np.float32)
+    share = np.maximum(cv2.GaussianBlur(weight, (0, 0), _PATCH), 1e-3)
+    off = np.zeros(steel.shape, np.float32)
+    for name, least, _ in _TONES:
+        plane = _tone(cells, name)
+        plane = plane - shading(plane, deep)
+        smooth = cv2.GaussianBlur(plane * weight, (0, 0), _PATCH) / share
+        usual = smooth[deep]
+        off = np.maximum(off, np.abs(smooth - np.median(usual)) / max(least, spread_of(usual)))
+    odd = steel & (off > np.percentile(off[deep], NOT_DOUBTED)) & (distance <= DOUBTED)
+    _, marks = cv2.connectedComponents((odd | beyond).astype(np.uint8), connectivity=4)
+    return odd & np.isin(marks, np.unique(marks[beyond]))

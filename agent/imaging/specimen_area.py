@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.imaging.bleeding import along_edge
+from agent.imaging.bleeding import along_edge, doubtful
 from agent.imaging.cells import grid_shape, look
 from agent.imaging.outside import filled, largest, outside_of, shrunk, told_apart
 from agent.imaging.stain import stained, structureless
@@ -77,8 +77,9 @@ def find_border(pixels: NDArray[np.uint8], covered: Mask | None = None) -> Borde
     outside = usable & ~steel_side
     along = along_edge(cells, outside, steel_side)
     outside |= along.layer
-    unclean = (outside | along.bleeding).astype(np.uint8)
-    margin = cv2.dilate(unclean, np.ones((7, 7), np.uint8)) > 0
+    unclean = outside | along.bleeding
+    unclean |= doubtful(cells, unclean, steel_side & ~unclean)
+    margin = cv2.dilate(unclean.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     steel = steel_side & ~margin
     stain = stained(cells, steel)
     return Border(
