@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 PIECE = 16  # cells of the edge that are followed inwards together
 RIM = 4  # cells that the edge itself may darken or brighten
-DOUBTED = 16
+DOUBTED = 10
 """Cells from the edge within which steel is doubted that does not look like the rest …"""
 NOT_DOUBTED = 97.0
 """… by more than so many per cent of the steel further in do."""
+APART = 1e4  # more than any two tones differ
 _PATCH = 1.5  # cells, standard deviation of the blur before cells are doubted
 _TONES = (("light", 2.0, 4.0), ("red", 0.8, 3.0), ("blue", 0.8, 3.0))
 """What is followed; the least spread, since smaller differences are not trusted; and how many
@@ -129,20 +130,25 @@ def _zones(cells: Cells, steel: Mask, strip: _Strip) -> tuple[list[_Zone], _Zone
     for name, least, spreads in _TONES:
         plane = _tone(cells, name)
         plane = plane - shading(plane, deep)
-        of_pieces = _profiles(plane, steel, strip)
-        of_all = _profiles(plane, steel, replace(strip, piece=np.zeros_like(strip.piece)))
-        seen, together = zones, whole
-        for profiles, [profile] in zip(of_pieces, of_all, strict=True):
-            clean = profiles[:, strip.reach :]
-            spread = max(least, spread_of(clean[np.isfinite(clean)]))
+        means, medians = _profiles(plane, steel, strip)
+        seen = zones
+        for profiles in (means, medians):
+            limit = spreads * _spread_of_clean(profiles, strip, least)
             zones = [
-                _deeper(zone, _surer(before, _zone(one, spreads * spread, strip.reach)))
-                for zone, before, one in zip(zones, seen, profiles, strict=True)
+                _deeper(zone, _surer(before, _zone(profile, limit, strip.reach)))
+                for zone, before, profile in zip(zones, seen, profiles, strict=True)
             ]
-            error = max(least, _error_of_all(clean, spread))
-            found = _zone(profile, spreads * error, strip.reach)
-            whole = _deeper(whole, _surer(together, found))
+        together, _ = _profiles(plane, steel, replace(strip, piece=np.zeros_like(strip.piece)))
+        spread = _spread_of_clean(means, strip, least)
+        error = max(least, _error_of_all(means[:, strip.reach :], spread))
+        whole = _surer(whole, _zone(together[0], spreads * error, strip.reach))
     return zones, whole
+
+
+def _spread_of_clean(profiles: Plane, strip: _Strip, least: float) -> float:
+    """Say how much pieces of clean steel differ, further in."""
+    clean = profiles[:, strip.reach :]
+    return max(least, spread_of(clean[np.isfinite(clean)]))
 
 
 def _deeper(one: _Zone, other: _Zone) -> _Zone:
@@ -169,12 +175,12 @@ def _profiles(plane: Plane, steel: Mask, strip: _Strip) -> tuple[Plane, Plane]:
     where = strip.piece[steel] * steps + strip.step[steel]
     size = (int(strip.piece.max()) + 1) * steps
     values, count = plane[steel], np.bincount(where, minlength=size)
-    ordered = values[np.lexsort((values, where))]
+    # One sort for all medians: each place has values of its own, far from the next one's.
+    ordered = np.sort(APART * where + values)
     middle = np.minimum(np.cumsum(count) - count + count // 2, len(ordered) - 1)
+    medians = ordered[middle] - APART * np.arange(size)
     means = np.bincount(where, weights=values, minlength=size) / np.maximum(count, 1)
-    each = [
-        np.where(count >= 4, tones, np.nan).reshape(-1, steps) for tones in (means, ordered[middle])
-    ]
+    each = [np.where(count >= 4, tones, np.nan).reshape(-1, steps) for tones in (means, medians)]
     mean, median = (tones - np.nanmedian(tones[:, strip.reach :]) for tones in each)
     return mean, median
 
