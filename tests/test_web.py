@@ -665,6 +665,7 @@ def test_a_program_that_saw_an_older_label_is_told_of_the_newer_one(lab, browser
         {"by": "x", "code": "G8", "criterion": "median"},
         {"by": "x", "code": "G8", "unknown": 1},
         {"by": "x", "code": "G8", "viewing_s": -1},
+        {"by": "x", "code": "G8", "viewing_s": "1"},
     ],
 )
 def test_a_decision_that_does_not_hold_together_is_refused(still, body):

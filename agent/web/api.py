@@ -64,7 +64,9 @@ class DecisionIn(BaseModel):
     """One decision: exactly one of `code`, `strange`, `unusable`, `cannot_tell`."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"oneOf": [{"required": [word]} for word in KINDS]}
+        strict=True,  # "0" is no number, as the document says
+        extra="forbid",
+        json_schema_extra={"oneOf": [{"required": [word]} for word in KINDS]},
     )
 
     by: str = Field(
@@ -105,7 +107,7 @@ class DecisionIn(BaseModel):
 class UndoIn(BaseModel):
     """Who takes a decision back."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid")
 
     by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S")
 
