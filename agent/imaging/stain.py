@@ -32,8 +32,10 @@ def stained(cells: Cells, steel: Mask) -> Mask:
     total = int(steel.sum())
     if total < 400:  # noqa: PLR2004 - cells, too few to say what is usual
         return found
+    weight = steel.astype(np.float32)
+    share = np.maximum(cv2.GaussianBlur(weight, (0, 0), _PATCH), 1e-3)
     for name, least in _LEAST.items():
-        off = _off_the_usual(getattr(cells, name), steel)
+        off = _off_the_usual(getattr(cells, name), steel, weight, share)
         limit = max(least, _SPREADS * spread_of(off[thinned(steel)]))
         for strange in (off > limit, off < -limit):
             patch = cv2.morphologyEx((strange & steel).astype(np.uint8), cv2.MORPH_OPEN, _OPEN)
@@ -44,12 +46,10 @@ def stained(cells: Cells, steel: Mask) -> Mask:
     return found if found.sum() <= _LARGEST * total else np.zeros(steel.shape, bool)
 
 
-def _off_the_usual(plane: Plane, steel: Mask) -> Plane:
+def _off_the_usual(plane: Plane, steel: Mask, weight: Plane, share: Plane) -> Plane:
     """Say how far each patch is off the steel's tone, slow shading left out."""
-    weight = steel.astype(np.float32)
     level = plane - shading(plane, steel)
-    share = cv2.GaussianBlur(weight, (0, 0), _PATCH)
-    smooth: Plane = cv2.GaussianBlur(level * weight, (0, 0), _PATCH) / np.maximum(share, 1e-3)
+    smooth: Plane = cv2.GaussianBlur(level * weight, (0, 0), _PATCH) / share
     return smooth - float(np.median(smooth[steel]))
 
 
