@@ -302,10 +302,11 @@ def _is_the_same(bar: FoundBar, known: FoundBar) -> bool:
 
 def _is_convincing(line: Line) -> bool:
     """Say whether a line is so like a bar that its label is worth looking for at length."""
-    if line.even > _EVEN and line.contrast >= 80 and line.width >= 16:
-        return True
     if line.exact:
-        return line.crisp >= 0.7 and line.contrast >= 80 and line.width >= 16
+        sharp = max(line.crisp, line.even) >= 0.7
+        return sharp and line.contrast >= 80 and line.width >= 16
+    if line.even > _EVEN:
+        return line.rank >= 5 and line.contrast >= 80 and line.width >= 16
     if line.even < _UNEVEN:
         return False
     if line.kind in ("caps", "ruler"):
