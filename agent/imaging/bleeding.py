@@ -130,7 +130,7 @@ def _zones(cells: Cells, steel: Mask, strip: _Strip) -> tuple[list[_Zone], _Zone
     for name, least, spreads in _TONES:
         plane = _tone(cells, name)
         plane = plane - shading(plane, deep)
-        means, medians = _profiles(plane, steel, strip)
+        means, medians = (seen_by(plane, steel, strip) for seen_by in (_means, _medians))
         seen = zones
         for profiles in (means, medians):
             limit = spreads * _spread_of_clean(profiles, strip, least)
@@ -138,7 +138,7 @@ def _zones(cells: Cells, steel: Mask, strip: _Strip) -> tuple[list[_Zone], _Zone
                 _deeper(zone, _surer(before, _zone(profile, limit, strip.reach)))
                 for zone, before, profile in zip(zones, seen, profiles, strict=True)
             ]
-        together, _ = _profiles(plane, steel, replace(strip, piece=np.zeros_like(strip.piece)))
+        together = _means(plane, steel, replace(strip, piece=np.zeros_like(strip.piece)))
         spread = _spread_of_clean(means, strip, least)
         error = max(least, _error_of_all(means[:, strip.reach :], spread))
         whole = _surer(whole, _zone(together[0], spreads * error, strip.reach))
@@ -166,23 +166,34 @@ def _tone(cells: Cells, name: str) -> Plane:
     return plane if name == "light" else (plane - 128) * (128 / np.maximum(cells.light, 32))
 
 
-def _profiles(plane: Plane, steel: Mask, strip: _Strip) -> tuple[Plane, Plane]:
-    """Say how a plane changes from the edge inwards, each (pieces, steps), 0 where steel is clean.
+def _means(plane: Plane, steel: Mask, strip: _Strip) -> Plane:
+    """Say how a plane changes from the edge inwards, (pieces, steps), 0 where steel is clean."""
+    where, count = _places(steel, strip)
+    sums = np.bincount(where, weights=plane[steel], minlength=count.size)
+    return _profiles(sums / np.maximum(count, 1), count, strip)
 
-    By means, and by medians, which coarse particles do not move.
-    """
+
+def _medians(plane: Plane, steel: Mask, strip: _Strip) -> Plane:
+    """Say the same by medians, which coarse particles do not move."""
+    where, count = _places(steel, strip)
+    # One sort for all medians: each place has values of its own, far from the next one's.
+    ordered = np.sort(APART * where + plane[steel])
+    middle = np.minimum(np.cumsum(count) - count + count // 2, len(ordered) - 1)
+    return _profiles(ordered[middle] - APART * np.arange(count.size), count, strip)
+
+
+def _places(steel: Mask, strip: _Strip) -> tuple[Plane, Plane]:
+    """Number the places of the strip, piece by piece; say where each cell is, and how many are."""
     steps = 2 * strip.reach + 1
     where = strip.piece[steel] * steps + strip.step[steel]
-    size = (int(strip.piece.max()) + 1) * steps
-    values, count = plane[steel], np.bincount(where, minlength=size)
-    # One sort for all medians: each place has values of its own, far from the next one's.
-    ordered = np.sort(APART * where + values)
-    middle = np.minimum(np.cumsum(count) - count + count // 2, len(ordered) - 1)
-    medians = ordered[middle] - APART * np.arange(size)
-    means = np.bincount(where, weights=values, minlength=size) / np.maximum(count, 1)
-    each = [np.where(count >= 4, tones, np.nan).reshape(-1, steps) for tones in (means, medians)]
-    mean, median = (tones - np.nanmedian(tones[:, strip.reach :]) for tones in each)
-    return mean, median
+    return where, np.bincount(where, minlength=(int(strip.piece.max()) + 1) * steps)
+
+
+def _profiles(tones: Plane, count: Plane, strip: _Strip) -> Plane:
+    """Lay tones of places out as (pieces, steps), measured against the clean steel's."""
+    rows = np.where(count >= 4, tones, np.nan).reshape(-1, 2 * strip.reach + 1)
+    profiles: Plane = rows - np.nanmedian(rows[:, strip.reach :])
+    return profiles
 
 
 def _error_of_all(clean: Plane, spread: float) -> float:
