@@ -608,7 +608,9 @@ def _tone_changes_at(rows: NDArray[np.float32], line: Line) -> int | None:
     if not line.exact or line.plane == COLOUR_PLANE:
         return None
     tone = rows.max(axis=2) if line.plane == 0 else rows.min(axis=2)
-    same = (np.abs(tone - np.median(tone[:, :4])) <= 12).mean(axis=0) >= 0.5
+    drawn, beyond = float(np.median(tone[:, :4])), float(np.median(tone[:, -6:]))
+    room = max(12.0, 0.15 * abs(drawn - beyond))  # what JPEG makes of the last pixels
+    same = (np.abs(tone - drawn) <= room).mean(axis=0) >= 0.5
     changes = int(np.flatnonzero(same[:8]).max(initial=-1)) + 1
     return changes if changes >= 3 else None
 
