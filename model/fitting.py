@@ -122,7 +122,7 @@ def fit_whole(lesson: Lesson, plan: Plan, aside: Path, world: World = ALONE) -> 
     place = Aside(aside, lesson.name, eye, layers, solver, writes=world.leads)
     done, best, waited = place.take_up(lesson.epochs)
     world.agree(str(done), "it does not see the state that the first one goes on from.")
-    if not done and plan.start == "probe":
+    if not done and plan.start == "probe" and eye.backbone.pretrained:
         _probe(desk, lesson, train, plan)
     step, parts = done * steps, 1
     for number in range(done + 1, plan.epochs + 1):

@@ -45,7 +45,11 @@ class Backbone(nn.Module):
     Args:
         arch: One of `ARCHITECTURES`.
         channels: Channels of the four maps, fine to coarse.
+
+    `pretrained` says whether it brings weights that somebody taught it.
     """
+
+    pretrained = False
 
     def __init__(self, arch: str, channels: Sequence[int]) -> None:
         super().__init__()
@@ -384,6 +388,7 @@ def _fill(network: Backbone, state: Mapping[str, Tensor], source: str) -> None:
                 f"expected {tuple(own[name].shape)}."
             )
     network.load_state_dict({n: t for n, t in state.items() if n in own}, strict=False)
+    network.pretrained = True
 
 
 def _read_weights(path: Path) -> Mapping[str, Tensor]:

@@ -47,7 +47,7 @@ class Plan:
         learning_rate: Of the backbone; heads learn ten times faster.
         schedule: "cosine" or "step".
         start: "probe": heads are first fitted on the untouched network, so that the first steps
-            do not spoil what it knows; "random": as in the paper.
+            do not spoil what it knows, if it knows anything; "random": as in the paper.
         imbalance: "oversample", "weighted", "sqrt" or "none".
         loss: "ce" or "ordinal" (for sizes: some doubt between neighbours).
         views: With a frozen backbone, how many ways each training image is shown.

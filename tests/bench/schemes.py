@@ -45,7 +45,6 @@ def main() -> None:
     plan = Plan(
         arch=given.arch,
         taps=(2,) if has_weights else None,
-        start="probe" if has_weights else "random",
         framing="scale",
         frame_px=PX,
         um_per_px=UM_PER_PX,
