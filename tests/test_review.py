@@ -264,12 +264,15 @@ def test_every_key_does_what_the_help_says(lab, desk, tab):
         assert decided(lab, ids[2]).strange_kind == "pearlite"
 
         tab.keyboard.press("m")
+        tab.keyboard.press("n")
         tab.keyboard.press("u")
         tab.keyboard.press("1")
         tab.wait_for_url(f"**/{ids[4]}")
         label = decided(lab, ids[3])
         assert (label.why, label.by) == ("out_of_focus", "Ann")
         assert label.viewing_s >= 0
+        assert label.unsure
+        assert not decided(lab, ids[2]).unsure
 
         tab.keyboard.press("z")
         tab.wait_for_url(f"**/{ids[3]}?undone=1")

@@ -23,7 +23,17 @@ from agent.web.leases import LEASE, Leases
 from agent.web.pages import Linked
 
 PROMISED = {"origin": HOME}
-FORM = ("criterion", "viewing_s", "result_id", "label_id", "blind", "reason", "source", "order")
+FORM = (
+    "criterion",
+    "unsure",
+    "viewing_s",
+    "result_id",
+    "label_id",
+    "blind",
+    "reason",
+    "source",
+    "order",
+)
 
 
 @pytest.fixture
@@ -165,7 +175,13 @@ def test_a_decision_is_kept_with_who_and_when_and_the_next_one_shown(lab, ann):
     answer = ann.post(
         f"/review/{first}/decide",
         data=form_of(
-            lab, first, "code:G9-10", criterion="max", comment=" fine needles ", viewing_s="12.5"
+            lab,
+            first,
+            "code:G9-10",
+            criterion="max",
+            unsure="1",
+            comment=" fine needles ",
+            viewing_s="12.5",
         ),
         headers=PROMISED,
     )
@@ -174,6 +190,8 @@ def test_a_decision_is_kept_with_who_and_when_and_the_next_one_shown(lab, ann):
     assert (answer.status_code, answer.headers["location"]) == (303, f"/review/{second}")
     assert (label.kind, label.code, label.by, label.at) == ("code", "G9-10", "Ann", NOW)
     assert (label.criterion, label.comment, label.viewing_s) == ("max", "fine needles", 12.5)
+    assert label.unsure
+    assert "not sure" in ann.get(f"/review/{first}").text
 
 
 @pytest.mark.parametrize(
@@ -683,7 +701,17 @@ anything = st.one_of(
     st.text(max_size=90),
     st.sampled_from(["G8", "median", "", "x" * 600, "\x00", "\ud7ff"]),
 )
-FIELDS = ("by", "code", "strange", "unusable", "cannot_tell", "criterion", "comment", "viewing_s")
+FIELDS = (
+    "by",
+    "code",
+    "strange",
+    "unusable",
+    "cannot_tell",
+    "criterion",
+    "unsure",
+    "comment",
+    "viewing_s",
+)
 bodies = st.dictionaries(st.sampled_from([*FIELDS, "result_seen", "label_seen", "x"]), anything)
 
 

@@ -36,7 +36,7 @@ KINDS = {
     **dict.fromkeys(("page", "size_min", "size_max", "size_bytes", "attempts"), "int64"),
     **dict.fromkeys(("label", "result_seen", "supersedes", "number", "duplicate_of"), "int64"),
     **dict.fromkeys(("probability", "p_value", "um_per_px", "viewing_s"), "float64"),
-    **dict.fromkeys(("strange", "blind", "bulk", "undone"), "bool_"),
+    **dict.fromkeys(("strange", "blind", "bulk", "undone", "unsure"), "bool_"),
 }
 """Columns of a table that are no text: the same in every batch, also where the first is empty."""
 
@@ -137,6 +137,7 @@ def _labels(views: Iterable[MicrographView]) -> Iterator[Row]:
                 "strange_kind": label.strange_kind,
                 "why": label.why,
                 "criterion": label.criterion,
+                "unsure": label.unsure,
                 "comment": label.comment,
                 "by": label.by,
                 "at": label.at.isoformat(),

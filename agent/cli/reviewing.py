@@ -151,6 +151,7 @@ def label(  # noqa: PLR0917 - each is an option of the command
         str | None, typer.Option(metavar="WHY", help="It cannot be judged, and why.")
     ] = None,
     cannot_tell: Annotated[bool, typer.Option(help="You cannot tell.")] = False,
+    unsure: Annotated[bool, typer.Option("--unsure", help="You are not sure of it.")] = False,
 ) -> None:
     """Decide one micrograph; an earlier decision stays in the trail."""
     said = [
@@ -165,7 +166,13 @@ def label(  # noqa: PLR0917 - each is an option of the command
     settings = settings_of(context)
     with store_of(settings) as store:
         decision = _decision(
-            settings, store, chosen[0], by=by, criterion=criterion, comment=comment
+            settings,
+            store,
+            chosen[0],
+            by=by,
+            criterion=criterion,
+            unsure=unsure,
+            comment=comment,
         )
         store.decide(public_id, decision, at=datetime.now(UTC))
         waiting = store.queue_length()
@@ -176,7 +183,14 @@ def label(  # noqa: PLR0917 - each is an option of the command
 
 
 def _decision(
-    settings: Settings, store: Store, said: str, *, by: str, criterion: str, comment: str
+    settings: Settings,
+    store: Store,
+    said: str,
+    *,
+    by: str,
+    criterion: str,
+    unsure: bool,
+    comment: str,
 ) -> Decision:
     from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
     from agent.web.acts import read_decision  # noqa: PLC0415
@@ -186,6 +200,7 @@ def _decision(
         taxonomy=lambda: taxonomy_in_force(settings, store),
         by=by,
         criterion=criterion,
+        unsure=unsure,
         comment=comment,
     )
 

@@ -402,4 +402,5 @@ def decision_of(said: Said, zone: str) -> Decision:
         comment=said.comment,
         criterion=said.criterion if said.criterion != "unrecorded" else "",
         undone=said.undone,
+        unsure=said.unsure,
     )

@@ -106,6 +106,7 @@ class Said:
     by: str
     at: datetime
     undone: bool = False
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,6 +549,7 @@ def _said(view: MicrographView) -> Said | None:
         strange_kind=label.strange_kind,
         why=label.why,
         criterion=label.criterion,
+        unsure=label.unsure,
         comment=label.comment,
         by=label.by,
         at=label.at,

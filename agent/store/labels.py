@@ -48,6 +48,7 @@ class Decision:
         strange_kind: What kind of strange, with kind "strange".
         why: Why it is unusable, with kind "unusable".
         criterion: "mean", "max" or "unrecorded": which needle-length criterion was used.
+        unsure: The person says that they are not sure.
         comment: Free text.
         viewing_s: How long the person looked, in seconds, or None.
         blind: The model's answer was hidden until the decision.
@@ -62,6 +63,7 @@ class Decision:
     strange_kind: str | None = None
     why: str | None = None
     criterion: str = "unrecorded"
+    unsure: bool = False
     comment: str = ""
     viewing_s: float | None = None
     blind: bool = False
@@ -85,6 +87,7 @@ class LabelView:
     strange_kind: str | None
     why: str | None
     criterion: str
+    unsure: bool
     comment: str
     by: str
     at: datetime
@@ -187,6 +190,7 @@ def decide(
         strange_kind=decision.strange_kind,
         why=decision.why,
         criterion=decision.criterion,
+        unsure=decision.unsure,
         comment=decision.comment,
         by=decision.by,
         decided_at=at,
@@ -382,6 +386,7 @@ def _remember(
         "strange_kind": row.strange_kind,
         "why": row.why,
         "criterion": row.criterion,
+        "unsure": row.unsure or None,
         "comment": row.comment,
         "supersedes": row.supersedes,
         "result": row.result_id,
@@ -443,6 +448,7 @@ def _view(row: LabelRow, *, undone: bool) -> LabelView:
         strange_kind=row.strange_kind,
         why=row.why,
         criterion=row.criterion,
+        unsure=row.unsure,
         comment=row.comment,
         by=row.by,
         at=row.decided_at,

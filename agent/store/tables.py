@@ -418,6 +418,7 @@ class LabelRow(Row, table=True):
     strange_kind: str | None = None
     why: str | None = None
     criterion: str = "unrecorded"
+    unsure: bool = False
     comment: str = ""
     by: str
     decided_at: datetime = _instant(index=True)

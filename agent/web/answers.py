@@ -34,6 +34,7 @@ class Label(_Answer):
     strange: str | None
     unusable: str | None
     criterion: Literal["mean", "max", "unrecorded"]
+    unsure: bool
     comment: str
     by: str
     at: str = Field(description="ISO 8601, UTC.")

@@ -79,6 +79,7 @@ class DecisionIn(BaseModel):
         bool, WithJsonSchema({"const": True, "description": "The person cannot tell."})
     ] = False
     criterion: Literal["mean", "max", "unrecorded"] = "unrecorded"
+    unsure: bool = Field(default=False, strict=True, description="The person is not sure.")
     comment: str = Field(
         "",
         max_length=acts.LONGEST_COMMENT,
@@ -155,6 +156,7 @@ def router(desk: Desk) -> APIRouter:
             taxonomy=desk.taxonomy,
             by=_by(request, body.by),
             criterion=body.criterion,
+            unsure=body.unsure,
             comment=body.comment,
             viewing_s=body.viewing_s,
             result_seen=body.result_seen,
@@ -305,6 +307,7 @@ def label_json(label: LabelView) -> dict[str, Any]:
         "strange": label.strange_kind,
         "unusable": label.why,
         "criterion": label.criterion,
+        "unsure": label.unsure,
         "comment": label.comment,
         "by": label.by,
         "at": label.at.isoformat(),

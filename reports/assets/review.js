@@ -86,6 +86,11 @@
     next.checked = true;
     say(words.criterion + " " + next.parentElement.textContent.trim());
   }
+  function unsure() {
+    const box = form.querySelector("[data-unsure]");
+    box.checked = !box.checked;
+    say(box.checked ? words.unsure : words.sure);
+  }
   function together() {
     const box = desk.querySelector("[data-together]");
     if (!box) { say(words.no_other); return; }
@@ -103,6 +108,7 @@
     t: function () { press(desk.querySelector("[data-cannot]")); },
     a: together,
     m: criterion,
+    n: unsure,
     z: undo,
     j: function () { go("[data-next]"); },
     k: function () { go("[data-previous]"); },

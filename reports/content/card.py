@@ -76,6 +76,7 @@ class Decision:
     comment: str = ""
     criterion: str = ""
     undone: bool = False
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
