@@ -66,9 +66,8 @@ def import_more(lab, specimens=3):
 
 def test_everything_labelled_is_collected_and_what_is_not_is_counted(lab, store, data):
     one, other = store.labelled()[:2]
-    store.decide(
-        one.id, Decision(kind="unusable", by="E. Meier", why="blurred"), at=one.labelled_at
-    )
+    blurred = Decision(kind="unusable", by="E. Meier", why="blurred", comment="seen again")
+    store.decide(one.id, blurred, at=one.labelled_at)
     Archive(data).crop_path(other.sha256, other.page).unlink()
 
     collected = collect(store, Archive(data), read_manifest(current(store, data)).taxonomy)

@@ -87,9 +87,10 @@ def test_a_child_that_was_killed_is_said_to_be(settings):
 
 
 def test_who_stops_listening_ends_the_child(settings):
+    others = multiprocessing.active_children()
     news = in_child(never_ends, settings, look_every_s=60)
     next(news)
-    (child,) = multiprocessing.active_children()
+    (child,) = set(multiprocessing.active_children()).difference(others)
 
     news.close()
 
@@ -116,10 +117,10 @@ def test_how_far_it_is_stands_in_the_status_and_anybody_may_end_it(lab, settings
 
 
 def test_an_agent_that_stops_ends_its_child_and_says_that_it_was_interrupted(settings, store):
-    stop = threading.Event()
+    stop, others = threading.Event(), multiprocessing.active_children()
     steps = learning(settings, store, by="agent", work=never_ends, should_stop=stop.is_set)
     next(steps)
-    (child,) = multiprocessing.active_children()
+    (child,) = set(multiprocessing.active_children()).difference(others)
 
     stop.set()
 

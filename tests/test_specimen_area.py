@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from drawn import draw
 from drawn_steel import steel as grey_steel
+from small_lab import past
 
+from agent.demo.microscope import encoded
 from agent.imaging.cells import grid_shape
 from agent.imaging.specimen_area import find_border
 
@@ -241,3 +243,15 @@ def test_covered_cells_are_neither_steel_nor_outside():
 
     assert (border.steel == ~covered).all()
     assert not border.outside.any()
+
+
+def test_what_paper_is_left_around_a_micron_bar_is_never_the_specimen():
+    (picture,) = (p for p in past(2, first_order=3000, seed=9) if p.name.startswith("3001_02_02"))
+    held = encoded(picture.drawn((280, 210), border=False), "jpg")
+    pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(held, np.uint8), 1), cv2.COLOR_BGR2RGB)
+    covered = np.zeros(grid_shape(210, 280), bool)
+    covered[107:136, 143:182] = True
+
+    border = find_border(pixels, covered)
+
+    assert border.steel.mean() > 0.85

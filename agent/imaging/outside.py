@@ -217,6 +217,10 @@ def _otsu(values: Plane) -> int:
     return int(cut)
 
 
+_MOST = 0.88
+"""Larger, and what is left is rather the paper around a micron bar than a specimen."""
+
+
 def _parts(mask: Mask, cells: Cells, least: float = 0.12) -> Iterator[Mask]:
     """Yield the parts of a mask that touch the frame and have an edge no longer than that.
 
@@ -235,7 +239,7 @@ def _parts(mask: Mask, cells: Cells, least: float = 0.12) -> Iterator[Mask]:
         area = int(stats[mark, cv2.CC_STAT_AREA])
         if (
             contact < least * min(mask.shape)
-            or not 0.004 <= area / max(1, count_of(usable)) <= 0.93
+            or not 0.004 <= area / max(1, count_of(usable)) <= _MOST
         ):
             continue
         part = filled(marks == mark, below=0.04 * usable.size) & usable
