@@ -174,7 +174,7 @@ def run(
                     plan,
                     folder,
                     kept=part.sides,
-                    known=_once(ordinary, row),
+                    known=learn_once(ordinary, row),
                     recipe=recipe,
                     now=now,
                 )
@@ -238,7 +238,7 @@ def _kept(place: Path) -> list[Case]:
     ]
 
 
-def _once(ordinary: list[Known], row: Row) -> Callable[[Sequence[Example]], Known]:
+def learn_once(ordinary: list[Known], row: Row) -> Callable[[Sequence[Example]], Known]:
     """Learn what is ordinary once for all rows, from a few images: no table is about it."""
     from model.taught import learn as learn_ordinary  # noqa: PLC0415 - seconds of import
 

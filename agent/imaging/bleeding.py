@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.imaging.outside import count_of, shading, spread_of
+from agent.imaging.outside import count_of, off_the_usual, shading, spread_of
 
 if TYPE_CHECKING:
     from agent.imaging.cells import Cells, Mask, Plane
@@ -247,15 +247,10 @@ def doubtful(cells: Cells, beyond: Mask, steel: Mask) -> Mask:
     deep = steel & (distance > min(DOUBTED, 0.5 * float(distance[steel].max(initial=0))))
     if count_of(deep) < 100:
         return np.zeros(steel.shape, bool)
-    weight = steel.astype(np.float32)
-    share = np.maximum(cv2.GaussianBlur(weight, (0, 0), _PATCH), 1e-3)
     off = np.zeros(steel.shape, np.float32)
     for name, least, _ in _TONES:
-        plane = _tone(cells, name)
-        plane = plane - shading(plane, deep)
-        smooth = cv2.GaussianBlur(plane * weight, (0, 0), _PATCH) / share
-        usual = smooth[deep]
-        off = np.maximum(off, np.abs(smooth - np.median(usual)) / max(least, spread_of(usual)))
+        own = off_the_usual(_tone(cells, name), steel, deep, _PATCH)
+        off = np.maximum(off, np.abs(own) / max(least, spread_of(own[deep])))
     odd = steel & (off > np.percentile(off[deep], NOT_DOUBTED)) & (distance <= DOUBTED)
     _, marks = cv2.connectedComponents((odd | beyond).astype(np.uint8), connectivity=4)
     return odd & np.isin(marks, np.unique(marks[beyond]))

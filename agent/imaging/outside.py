@@ -445,6 +445,22 @@ def shading(light: Plane, kind: Mask) -> Plane:
     return held
 
 
+def off_the_usual(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
+    """Say how far each patch of steel is off the tone of a kind, slow shading left out.
+
+    Args:
+        plane: (gh, gw), a tone.
+        steel: (gh, gw) bool, what is averaged over.
+        kind: (gh, gw) bool, whose tone is the usual one.
+        patch: Cells, standard deviation of the blur.
+    """
+    weight = steel.astype(np.float32)
+    share = np.maximum(cv2.GaussianBlur(weight, (0, 0), patch), 1e-3)
+    level = plane - shading(plane, kind)
+    smooth: Plane = cv2.GaussianBlur(level * weight, (0, 0), patch) / share
+    return smooth - float(np.median(smooth[kind]))
+
+
 def _steps(looks: Plane, outside: Mask, inside: Mask) -> tuple[float, float]:
     """Say how much light and fine roughness step at the edge itself: a shaded mount has no tone.
 

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from agent.imaging.cells import OCTAVE
-from agent.imaging.outside import shading, spread_of, thinned
+from agent.imaging.outside import off_the_usual, spread_of, thinned
 
 if TYPE_CHECKING:
-    from agent.imaging.cells import Cells, Mask, Plane
+    from agent.imaging.cells import Cells, Mask
 
 _SPREADS = 7.0
 _LEAST = {"light": 16.0, "red": 5.0, "blue": 5.0}
@@ -32,10 +32,8 @@ def stained(cells: Cells, steel: Mask) -> Mask:
     total = int(steel.sum())
     if total < 400:  # noqa: PLR2004 - cells, too few to say what is usual
         return found
-    weight = steel.astype(np.float32)
-    share = np.maximum(cv2.GaussianBlur(weight, (0, 0), _PATCH), 1e-3)
     for name, least in _LEAST.items():
-        off = _off_the_usual(getattr(cells, name), steel, weight, share)
+        off = off_the_usual(getattr(cells, name), steel, steel, _PATCH)
         limit = max(least, _SPREADS * spread_of(off[thinned(steel)]))
         for strange in (off > limit, off < -limit):
             patch = cv2.morphologyEx((strange & steel).astype(np.uint8), cv2.MORPH_OPEN, _OPEN)
@@ -44,13 +42,6 @@ def stained(cells: Cells, steel: Mask) -> Mask:
             large[0] = False
             found |= large[marks]
     return found if found.sum() <= _LARGEST * total else np.zeros(steel.shape, bool)
-
-
-def _off_the_usual(plane: Plane, steel: Mask, weight: Plane, share: Plane) -> Plane:
-    """Say how far each patch is off the steel's tone, slow shading left out."""
-    level = plane - shading(plane, steel)
-    smooth: Plane = cv2.GaussianBlur(level * weight, (0, 0), _PATCH) / share
-    return smooth - float(np.median(smooth[steel]))
 
 
 def structureless(cells: Cells) -> bool:

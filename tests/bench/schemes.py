@@ -23,7 +23,7 @@ import torch
 from paper import PX, UM_PER_PX, examples
 
 from model import Classifier, Example, Plan, default_taxonomy, split, train
-from model.experiments import _once, rows
+from model.experiments import learn_once, rows
 from model.tables import Result, compared
 
 MORE = 1000
@@ -85,7 +85,7 @@ def asked(plan: Plan, labelled: list[Example], more: list[Example], folder: Path
 
 def taught(plan: Plan, labelled: list[Example], folder: Path) -> Path:
     started, bundle = time.process_time(), None
-    known = _once([], rows(plan)[0])
+    known = learn_once([], rows(plan)[0])
     for step in train(labelled, plan, folder, known=known, recipe="drawn", now=datetime.now(UTC)):
         bundle = step.bundle or bundle
         if step.note:
