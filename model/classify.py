@@ -16,10 +16,10 @@ from model.calibration import prediction_set
 from model.companions import SEEN_BY_CLASSIFIER, of_answer, second_opinion
 from model.errors import BundleError
 from model.gaussian import unit
-from model.gaze import Gaze, Sight, over_whole
+from model.gaze import Gaze, Shown, Sight, ahead, over_whole
 from model.int8 import eight_of, quantised
 from model.runtime import Engine, choose_engine
-from model.saliency import coarser_than, contrast, evidence, logits_by_cell
+from model.saliency import coarser_than, contrast, evidence
 from model.scheme import CODE, size_head
 from model.strangeness import Known
 
@@ -41,7 +41,7 @@ ENGINE_DIFFERENCE = 0.02
 """How far probabilities of two engines may lie apart; a closer decision is made again in fp32."""
 
 _TOGETHER = 16
-"""Fields whose feature maps are in memory at once."""
+"""Fields that are framed and judged at once; two batches of a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Classifier:
         self._framing, self._eyes = framing, eyes
         self._difference = eight.difference if eight else ENGINE_DIFFERENCE
         ready = {n: quantised(eye, eight.ranges[n]) for n, eye in eyes.items()} if eight else eyes
-        self._gaze = Gaze(framing, ready, engine, cache)
+        self._gaze = Gaze(framing, ready, engine, cache, heads.values())
         self._exact: Gaze | None = None
         self._second = second_opinion(seen) if seen is not None and len(seen) else {}
 
@@ -255,19 +255,15 @@ class Classifier:
         Returns:
             A prediction each, in the same order.
         """
-        predictions = []
-        for start in range(0, len(fields), _TOGETHER):
-            some = fields[start : start + _TOGETHER]
+        predictions: list[Prediction] = []
+        for some, judged in zip(_groups(fields), self._by_group(fields), strict=True):
             strange = self._known.judge(some, self.alpha)
-            predictions += [
-                self._told(*judged, strangeness)
-                for judged, strangeness in zip(self._judged(some), strange, strict=True)
-            ]
+            predictions += map(self._told, some, judged, strange)
         return predictions
 
     def answers(self, fields: Sequence[Field]) -> list[Answer]:
         """Answer for every field, without maps and without strangeness."""
-        return [judged.answer for _, judged in self._judged(fields)]
+        return [judged.answer for group in self._by_group(fields) for judged in group]
 
     def sizes_given(self, fields: Sequence[Field], subtype: str) -> list[dict[str, float]]:
         """Say each size's probability if fields were of a subtype that need not be the predicted.
@@ -290,8 +286,12 @@ class Classifier:
         ]
         return [{size: share / sum(one.values()) for size, share in one.items()} for one in inside]
 
-    def _judged(self, fields: Sequence[Field]) -> Iterator[tuple[Field, _Judged]]:
-        framed = self._gaze.frames(fields)
+    def _by_group(self, fields: Sequence[Field]) -> Iterator[list[_Judged]]:
+        """Judge fields group by group; a GPU has the next one framed, and the last one used."""
+        each = ahead if self.engine.on_gpu else map
+        return iter(each(self._judged, each(self._gaze.frames, _groups(fields))))
+
+    def _judged(self, framed: Sequence[Sequence[Shown]]) -> list[_Judged]:
         judged = self._answers(framed, self._gaze)
         close = [
             at
@@ -300,17 +300,18 @@ class Classifier:
         ]
         if close:
             exact = self._exactly()
-            again = self._answers([framed[at] for at in close], exact)
-            for at, one in zip(close, again, strict=True):
+            shown = [[exact.shown(one.frame) for one in framed[at]] for at in close]
+            for at, one in zip(close, self._answers(shown, exact), strict=True):
                 judged[at] = one
-        yield from zip(fields, judged, strict=True)
+        return judged
 
     def _exactly(self) -> Gaze:
         if self._exact is None:
-            self._exact = Gaze(self._framing, self._eyes, choose_engine("cpu", "fp32"))
+            engine = choose_engine("cpu", "fp32")
+            self._exact = Gaze(self._framing, self._eyes, engine, heads=self._heads.values())
         return self._exact
 
-    def _answers(self, framed: Sequence[Sequence[Frame]], gaze: Gaze) -> list[_Judged]:
+    def _answers(self, framed: Sequence[Sequence[Shown]], gaze: Gaze) -> list[_Judged]:
         asked = _Asked(framed, gaze)
         for head in self._scheme.first_stage():
             asked.ask(self._heads[head], range(len(framed)))
@@ -318,8 +319,8 @@ class Classifier:
             for head, places in self._second_stage(asked).items():
                 asked.ask(self._heads[head], places)
         return [
-            _Judged(self._scheme.answer(shares), tuple(frames), sights, gaze.engine)
-            for shares, frames, sights in zip(asked.shares, framed, asked.sights, strict=True)
+            _Judged(self._scheme.answer(shares), [one.frame for one in shown], sights, gaze.engine)
+            for shares, shown, sights in zip(asked.shares, framed, asked.sights, strict=True)
         ]
 
     def _second_stage(self, asked: _Asked) -> dict[str, list[int]]:
@@ -377,7 +378,7 @@ class Classifier:
 
     def _map(self, shown: Field, judged: _Judged, which: tuple[str, int]) -> NDArray[np.float16]:
         head, index = self._heads[which[0]], which[1]
-        return self._drawn(shown, judged, head, lambda features: evidence(features, head, index))
+        return self._drawn(shown, judged, head, lambda by_cell: evidence(by_cell, head, index))
 
     def _drawn(
         self,
@@ -387,7 +388,7 @@ class Classifier:
         draw: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     ) -> NDArray[np.float16]:
         """Draw a map of each frame as a head sees it, and join them over the field."""
-        maps = [draw(features) for features in judged.sights[head.eye].features]
+        maps = [draw(by_cell) for by_cell in judged.sights[head.eye].by_cell[head.name]]
         return over_whole(shown, judged.frames, maps, self._gaze.stride(head.eye))
 
     def _sizes(self, subtype: str) -> tuple[Head, dict[str, int]] | None:
@@ -418,7 +419,7 @@ class Classifier:
                 shown,
                 judged,
                 head,
-                lambda features: coarser_than(logits_by_cell(features, head, indices), at),
+                lambda by_cell: coarser_than(by_cell[indices], at),
             )
             if at
             else None,
@@ -426,10 +427,14 @@ class Classifier:
                 shown,
                 judged,
                 head,
-                lambda features: contrast(features, head, classes[size], classes[near]),
+                lambda by_cell: contrast(by_cell, head, classes[size], classes[near]),
             ),
             near,
         )
+
+
+def _groups(fields: Sequence[Field]) -> Iterator[Sequence[Field]]:
+    return (fields[start : start + _TOGETHER] for start in range(0, len(fields), _TOGETHER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,9 +447,9 @@ class _Looks:
 
 def _coarser_shares(sight: Sight, head: Head, classes: Mapping[str, int]) -> dict[str, float]:
     """Say per size, coarse to fine, which share of the steel looks coarser."""
-    features = np.concatenate([f.reshape(len(f), -1) for f in sight.features], axis=1)
+    by_cell = np.concatenate([c.reshape(len(c), -1) for c in sight.by_cell[head.name]], axis=1)
     weights = np.concatenate([w.ravel() for w in sight.weights])
-    looks = logits_by_cell(features[:, None], head, list(classes.values()))[:, 0].argmax(axis=0)
+    looks = by_cell[list(classes.values())].argmax(axis=0)
     total = float(weights.sum())
     return {
         size: float(weights[looks < at].sum()) / total if total else 0.0
@@ -455,7 +460,7 @@ def _coarser_shares(sight: Sight, head: Head, classes: Mapping[str, int]) -> dic
 class _Asked:
     """Fields being asked one head after another; each network sees each field once."""
 
-    def __init__(self, framed: Sequence[Sequence[Frame]], gaze: Gaze) -> None:
+    def __init__(self, framed: Sequence[Sequence[Shown]], gaze: Gaze) -> None:
         self._framed, self._gaze = framed, gaze
         self.sights: list[dict[str, Sight]] = [{} for _ in framed]
         self.shares: list[dict[str, NDArray[np.float64]]] = [{} for _ in framed]
@@ -473,6 +478,6 @@ class _Asked:
 @dataclass(frozen=True, slots=True)
 class _Judged:
     answer: Answer
-    frames: tuple[Frame, ...]
+    frames: list[Frame]
     sights: dict[str, Sight]
     engine: Engine

@@ -1,30 +1,54 @@
 """Look at fields through networks: frames of one shape together, and one sight per field.
 
 In:  `Field`s, and networks made ready. Out: a `Sight` each. Next: `classify` and `training`.
+Where a GPU looks, the next fields are framed, and the last ones judged, while it does (`ahead`).
 """
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 
+from model.gpu import GpuRunner, uploader
 from model.network import cells
-from model.runtime import runner
-from model.saliency import over_field
+from model.runtime import OneByOne, runner
+from model.saliency import Layer, over_field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from model.frame import Field, Frame, Framing
     from model.network import Eye
-    from model.runtime import Engine, Runner
+    from model.runtime import Engine, Glimpse, Runner
+    from model.scheme import Head
+
+_HANDS = min(8, os.cpu_count() or 1)
+"""Threads that frame fields for a GPU and copy them to it."""
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One frame, and its pixels where the networks run.
+
+    Args:
+        frame: What is shown of a field.
+        picture: (h, w, 3) uint8.
+    """
+
+    frame: Frame
+    picture: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +56,14 @@ class Sight:
     """What one network saw of one field.
 
     Args:
-        features: One (c, rows, columns) float32 map per frame.
+        by_cell: Per head that looks through it one (k, rows, columns) float32 per frame: the logits
+            that every cell would have as a field of its own.
         weights: One (rows, columns) float32 per frame: how much each cell counts.
         embedding: (c,) float32, the mean over all cells that count.
     """
 
-    features: tuple[NDArray[np.float32], ...]
-    weights: tuple[NDArray[np.float32], ...]
+    by_cell: Mapping[str, Sequence[NDArray[np.float32]]]
+    weights: Sequence[NDArray[np.float32]]
     embedding: NDArray[np.float32]
 
 
@@ -50,46 +75,94 @@ class Gaze:
         eyes: Networks by name.
         engine: What runs them.
         cache: Folder for compiled forms, or None.
+        heads: What is asked of what they see; none where only embeddings are wanted.
     """
 
     def __init__(
-        self, framing: Framing, eyes: Mapping[str, Eye], engine: Engine, cache: Path | None = None
+        self,
+        framing: Framing,
+        eyes: Mapping[str, Eye],
+        engine: Engine,
+        cache: Path | None = None,
+        heads: Collection[Head] = (),
     ) -> None:
         self.engine = engine
         self._framing = framing
         self._strides = {name: eye.stride for name, eye in eyes.items()}
-        self._runners: dict[str, Runner] = {
-            name: runner(eye, engine, cache) for name, eye in eyes.items()
+        self._layers = {
+            name: Layer.of([head for head in heads if head.eye == name], eye.channels)
+            for name, eye in eyes.items()
         }
+        self._runners: dict[str, Runner] = {
+            name: GpuRunner(eye, engine, self._layers[name])
+            if engine.on_gpu
+            else OneByOne(runner(eye, engine, cache), self._layers[name])
+            for name, eye in eyes.items()
+        }
+        self._upload = uploader(engine.device) if engine.on_gpu else torch.from_numpy
 
     @property
     def eyes(self) -> tuple[str, ...]:
         """Names of the networks."""
         return tuple(self._runners)
 
-    def frames(self, fields: Sequence[Field]) -> list[list[Frame]]:
-        """Frame every field."""
-        return [self._framing.frames(field) for field in fields]
+    def frames(self, fields: Sequence[Field]) -> list[list[Shown]]:
+        """Frame every field, and bring it to where the networks run."""
+        if not self.engine.on_gpu:
+            return [self._framed(field) for field in fields]
+        with ThreadPoolExecutor(_HANDS) as hands:
+            return list(hands.map(self._framed, fields))
 
-    def look(self, eye: str, framed: Sequence[Sequence[Frame]]) -> list[Sight]:
+    def _framed(self, field: Field) -> list[Shown]:
+        return [self.shown(frame) for frame in self._framing.frames(field)]
+
+    def shown(self, frame: Frame) -> Shown:
+        """Bring a frame to where the networks run."""
+        return Shown(frame, self._upload(np.require(frame.pixels, requirements=["C", "W"])))
+
+    def look(self, eye: str, framed: Sequence[Sequence[Shown]]) -> list[Sight]:
         """See every field through one network, frames of one shape together."""
+        weights = [[_weights(one.frame, self._strides[eye]) for one in shown] for shown in framed]
         by_shape: dict[tuple[int, ...], list[tuple[int, int]]] = defaultdict(list)
-        for at, frames in enumerate(framed):
-            for number, frame in enumerate(frames):
-                by_shape[frame.valid.shape].append((at, number))
-        found: dict[tuple[int, int], NDArray[np.float32]] = {}
+        for at, shown in enumerate(framed):
+            for number, one in enumerate(shown):
+                by_shape[one.frame.valid.shape].append((at, number))
+        found: dict[tuple[int, int], Glimpse] = {}
         for places in by_shape.values():
-            pixels = np.stack([framed[at][number].pixels for at, number in places])
-            maps = self._runners[eye].features(pixels)
-            found.update(zip(places, maps, strict=True))
+            glimpses = self._runners[eye].look(
+                [framed[at][number].picture for at, number in places],
+                [weights[at][number] for at, number in places],
+            )
+            found.update(zip(places, glimpses, strict=True))
         return [
-            _sight([found[at, number] for number in range(len(frames))], frames, self._strides[eye])
-            for at, frames in enumerate(framed)
+            self._sight(eye, [found[at, number] for number in range(len(own))], own)
+            for at, own in enumerate(weights)
         ]
+
+    def _sight(
+        self, eye: str, glimpses: Sequence[Glimpse], weights: Sequence[NDArray[np.float32]]
+    ) -> Sight:
+        counted = sum(float(weight.sum()) for weight in weights)
+        total = np.sum([glimpse.total for glimpse in glimpses], axis=0)
+        per_frame = [self._layers[eye].of_each(glimpse.by_cell) for glimpse in glimpses]
+        by_cell = {head: [one[head] for one in per_frame] for head in per_frame[0]}
+        return Sight(by_cell, weights, np.asarray(total / counted, dtype=np.float32))
 
     def stride(self, eye: str) -> int:
         """Pixels of a frame per cell of a network's map."""
         return self._strides[eye]
+
+
+def ahead(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
+    """Do what `map` does, each item being worked at while the one before it is used."""
+    with ThreadPoolExecutor(1) as hand:
+        coming: Future[Made] | None = None
+        for item in items:
+            before, coming = coming, hand.submit(work, item)
+            if before is not None:
+                yield before.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def over_whole(
@@ -111,11 +184,8 @@ def over_whole(
     return whole
 
 
-def _sight(maps: Sequence[NDArray[np.float32]], frames: Sequence[Frame], stride: int) -> Sight:
-    weights = [cells(torch.from_numpy(f.valid)[None], stride)[0].numpy() for f in frames]
-    total = sum(float(w.sum()) for w in weights)
-    summed = sum(
-        np.einsum("chw,hw->c", m, w, dtype=np.float64) for m, w in zip(maps, weights, strict=True)
-    )
-    embedding = np.asarray(summed / total, dtype=np.float32)
-    return Sight(tuple(maps), tuple(weights), embedding)
+def _weights(frame: Frame, stride: int) -> NDArray[np.float32]:
+    if frame.valid.all():
+        return np.ones([side // stride for side in frame.valid.shape], np.float32)
+    found: NDArray[np.float32] = cells(torch.from_numpy(frame.valid)[None], stride)[0].numpy()
+    return found

@@ -1,9 +1,9 @@
 """Run a network on this machine's best engine, with the same answer for the same picture.
 
-In:  an `Eye` and frames of one shape. Out: its feature maps, float32. Next: `classify`, `train`.
+In:  an `Eye` and frames of one shape. Out: a `Glimpse` of each. Next: `gaze`.
 On a CPU OpenVINO answers, one picture at a time, so a batch cannot change an answer; its
 precision is always said explicitly, since its own default differs between processors. Without
-OpenVINO, and on a GPU, PyTorch answers.
+OpenVINO PyTorch answers, and on a GPU too (`gpu`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -22,17 +22,17 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.errors import ModelError
+from model.saliency import logits_by_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from model.network import Eye
-
-_GPU_BATCH = 16
+    from model.saliency import Layer
 
 _CONVERTING = Lock()
 
@@ -61,18 +61,36 @@ class Engine:
         """What is stored with a result, such as "openvino cpu"."""
         return f"{self.name} {self.device}"
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it is a GPU."""
+        return self.device.startswith("cuda")
+
+
+class Glimpse(NamedTuple):
+    """What a network saw of one picture.
+
+    Args:
+        total: (c,) float64, its features summed over all cells, each as much as it counts.
+        by_cell: (k, rows, columns) float32, the logits that every cell would have as a field of its
+            own, of all heads that look through it.
+    """
+
+    total: NDArray[np.float64]
+    by_cell: NDArray[np.float32]
+
 
 class Runner(Protocol):
     """Runs one network."""
 
-    def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the feature maps of a batch of frames.
+    def look(
+        self, pictures: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
+    ) -> list[Glimpse]:
+        """Look at pictures of one shape.
 
         Args:
-            pixels: (n, h, w, 3) uint8, RGB, sides multiples of 32.
-
-        Returns:
-            (n, c, rows, columns) float32.
+            pictures: (h, w, 3) uint8 each, RGB, sides multiples of 32, from `uploader`.
+            weights: (rows, columns) float32 each: how much its cells count.
         """
         ...
 
@@ -129,8 +147,8 @@ def multiplies_bf16() -> bool:
     return bool(check is not None and check())
 
 
-def runner(eye: Eye, engine: Engine, cache: Path | None = None) -> Runner:
-    """Make a network ready to run.
+def runner(eye: Eye, engine: Engine, cache: Path | None = None) -> TorchRunner | OpenVinoRunner:
+    """Make a network ready to run on a CPU.
 
     Args:
         eye: The network, in eval mode.
@@ -142,56 +160,46 @@ def runner(eye: Eye, engine: Engine, cache: Path | None = None) -> Runner:
     return TorchRunner(eye, engine)
 
 
+class OneByOne:
+    """A CPU's way: one picture after the other, so that company changes no answer."""
+
+    def __init__(self, network: TorchRunner | OpenVinoRunner, layer: Layer) -> None:
+        self.network, self._layer = network, layer
+
+    def look(
+        self, pictures: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
+    ) -> list[Glimpse]:
+        """Look at pictures of one shape."""
+        return [
+            self._seen(one.numpy(), weight) for one, weight in zip(pictures, weights, strict=True)
+        ]
+
+    def _seen(self, picture: NDArray[np.uint8], weight: NDArray[np.float32]) -> Glimpse:
+        (features,) = self.network.features(picture[None])
+        total = np.einsum("chw,hw->c", features, weight, dtype=np.float64)
+        return Glimpse(total, logits_by_cell(features, self._layer))
+
+
 class TorchRunner:
-    """PyTorch; on a CPU one picture at a time, on a GPU in batches of one fixed size."""
+    """PyTorch on a CPU."""
 
     def __init__(self, eye: Eye, engine: Engine) -> None:
-        self._engine = engine
         self._low = engine.precision == "bf16"
-        self._kind = "cuda" if engine.device.startswith("cuda") else "cpu"
-        self._batch = 1 if self._kind == "cpu" else _GPU_BATCH
-        self._eye: Callable[[Tensor], Tensor]
-        if self._kind == "cpu":
-            self._eye = _on_cpu(eye, low=self._low)
-        else:
-            ready = eye.to(engine.device).eval()
-            ready.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._eye = ready
-
-    def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the feature maps of a batch; out of memory, the batch is halved.
-
-        Raises:
-            ModelError: The GPU does not answer any more.
-        """
-        parts, start = [], 0
-        while start < len(pixels):
-            try:
-                parts.append(self._run(pixels[start : start + self._batch]))
-            except torch.OutOfMemoryError:
-                if self._batch == 1:
-                    raise
-                self._batch //= 2
-                torch.cuda.empty_cache()
-            except RuntimeError as error:
-                if self._kind == "cpu":
-                    raise
-                raise ModelError(
-                    f"The GPU {self._engine.device} does not answer any more ({error}); start the "
-                    "agent again, or set model.device to cpu."
-                ) from error
-            else:
-                start += len(parts[-1])
-        return np.concatenate(parts)
+        self._eye = _on_cpu(eye, low=self._low)
 
     @torch.inference_mode()
-    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        short = self._batch - len(pixels)
-        batch = np.concatenate([pixels, np.repeat(pixels[-1:], short, axis=0)]) if short else pixels
-        given = torch.from_numpy(np.ascontiguousarray(batch)).to(self._engine.device)
-        with torch.autocast(self._kind, torch.bfloat16, enabled=self._low):
-            features = self._eye(given)
-        found: NDArray[np.float32] = features[: len(pixels)].float().cpu().numpy()
+    def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give the feature maps, one picture at a time.
+
+        Args:
+            pixels: (n, h, w, 3) uint8, RGB, sides multiples of 32.
+
+        Returns:
+            (n, c, rows, columns) float32.
+        """
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._low):
+            maps = [self._eye(torch.from_numpy(np.ascontiguousarray(one[None]))) for one in pixels]
+        found: NDArray[np.float32] = torch.cat(maps).float().numpy()
         return found
 
 

@@ -1,12 +1,14 @@
 """Show what a network looked at, as a by-product of the pass that gave the answer.
 
-In:  a feature map and the head that judged its mean. Out: signed evidence per cell.
+In:  the logits of every cell, and the head that judged their mean. Out: signed evidence per cell.
 Next: `classify` keeps it. The answer is a mean over cells followed by a linear head, so the
-gradient that Grad-CAM averages is the head's weight itself: no backward pass, nothing approximate.
+gradient that Grad-CAM averages is the head's weight itself: no backward pass, nothing approximate,
+and a handful of logits per cell is all that has to leave the place where a network runs.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +21,58 @@ if TYPE_CHECKING:
     from model.scheme import Head
 
 
-def evidence(features: NDArray[np.float32], head: Head, index: int) -> NDArray[np.float32]:
-    """Say how much every cell speaks for a class.
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The linear layers of all heads that look through one network, one below the other.
+
+    Args:
+        heads: Whose.
+        weight: (k, c) float64, k classes in all.
+        offset: (k,) float64; logits are `weight @ features + offset`.
+    """
+
+    heads: tuple[Head, ...]
+    weight: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, heads: Sequence[Head], channels: int) -> Layer:
+        """Join heads, or none, that look at a map of so many channels."""
+        weights = [head.weight.astype(np.float64) for head in heads]
+        offsets = [head.bias - w @ head.centre for head, w in zip(heads, weights, strict=True)]
+        return cls(
+            tuple(heads),
+            np.concatenate([np.zeros((0, channels)), *weights]),
+            np.concatenate([np.zeros(0), *offsets]),
+        )
+
+    def of_each(self, by_cell: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Give each head its own of (k, rows, columns) logits."""
+        ends = np.cumsum([len(head.classes) for head in self.heads])[:-1]
+        parts = np.split(by_cell, ends) if self.heads else []
+        return {head.name: part for head, part in zip(self.heads, parts, strict=True)}
+
+
+def logits_by_cell(features: NDArray[np.float32], layer: Layer) -> NDArray[np.float32]:
+    """Give the logits that every cell would have as a field of its own.
 
     Args:
         features: (c, rows, columns) float32, one field's feature map.
-        head: The head that judges it.
+        layer: Of the heads that judge it.
+
+    Returns:
+        (k, rows, columns) float32; the mean over valid cells is the field's logits.
+    """
+    found = np.tensordot(layer.weight, features, axes=1) + layer.offset[:, None, None]
+    return found.astype(np.float32)
+
+
+def evidence(by_cell: NDArray[np.float32], head: Head, index: int) -> NDArray[np.float32]:
+    """Say how much every cell speaks for a class.
+
+    Args:
+        by_cell: (k, rows, columns) float32, the logits of every cell.
+        head: The head that gave them.
         index: The class.
 
     Returns:
@@ -36,48 +84,32 @@ def evidence(features: NDArray[np.float32], head: Head, index: int) -> NDArray[n
         arXiv:1610.02391) before its ReLU for a network that ends in mean and linear layer. Ours
         subtracts the training mean of the features, which moves a constant into the bias.
     """
-    weight = head.weight[index].astype(np.float64)
-    offset = float(weight @ head.centre.astype(np.float64))
-    return (np.tensordot(weight, features, axes=1) - offset).astype(np.float32)
+    found: NDArray[np.float32] = by_cell[index] - head.bias[index]
+    return found
 
 
 def contrast(
-    features: NDArray[np.float32], head: Head, index: int, other: int
+    by_cell: NDArray[np.float32], head: Head, index: int, other: int
 ) -> NDArray[np.float32]:
     """Say how much every cell speaks for one class and against another: "why 8 and not 7".
 
     Args:
-        features: (c, rows, columns) float32.
-        head: The head that judges it.
+        by_cell: (k, rows, columns) float32, the logits of every cell.
+        head: The head that gave them.
         index: The class spoken for.
         other: The class spoken against.
 
     Returns:
         (rows, columns) float32; its mean plus the difference of biases is that of the logits.
     """
-    return evidence(features, head, index) - evidence(features, head, other)
+    return evidence(by_cell, head, index) - evidence(by_cell, head, other)
 
 
-def grad_cam(features: NDArray[np.float32], head: Head, index: int) -> NDArray[np.float32]:
+def grad_cam(by_cell: NDArray[np.float32], head: Head, index: int) -> NDArray[np.float32]:
     """Give the map the paper shows: Grad-CAM after its ReLU, (rows, columns) float32, >= 0."""
-    raw = np.tensordot(head.weight[index].astype(np.float64), features, axes=1)
+    offset = float(head.weight[index].astype(np.float64) @ head.centre)
+    raw = evidence(by_cell, head, index) + offset
     return np.maximum(raw / raw.size, 0.0).astype(np.float32)
-
-
-def logits_by_cell(
-    features: NDArray[np.float32], head: Head, classes: Sequence[int]
-) -> NDArray[np.float32]:
-    """Give the logits that every cell would have as a field of its own.
-
-    Args:
-        features: (c, rows, columns) float32.
-        head: The head that judges it.
-        classes: Indices of the classes that are asked for.
-
-    Returns:
-        (len(classes), rows, columns) float32; the mean over valid cells is the field's logits.
-    """
-    return np.stack([evidence(features, head, i) + head.bias[i] for i in classes])
 
 
 def coarser_than(by_cell: NDArray[np.float32], at: int) -> NDArray[np.float32]:

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.dataset import Example
-    from model.frame import Frame
     from model.gaze import Sight
     from model.labels import Taxonomy
     from model.plan import Plan
@@ -172,7 +171,7 @@ def train(
     if not world.leads:
         return
     engine = choose_engine(plan.device)
-    gaze = Gaze(framing, eyes, engine)
+    gaze = Gaze(framing, eyes, engine, heads=heads.values())
     said, limits, seen = yield from _looked_at(sides.validation, scheme, heads, gaze)
     doubted = (*sides.train, *sides.validation) if blind else sides.validation
     heads, level = _calibrated(doubted, scheme, heads, blind or said)
@@ -327,11 +326,10 @@ def _folds_of(examples: Sequence[Example], seed: int) -> NDArray[np.intp]:
 
 def _views(example: Example, gaze: Gaze, eye: str, plan: Plan) -> NDArray[np.float32]:
     """Give (views, c) embeddings of one example: as it is, and otherwise."""
-    (frames,) = gaze.frames([example.load()])
+    (plain,) = gaze.frames([example.load()])
     rng = np.random.default_rng(_seed(plan, example.key))
-    shown: list[list[Frame]] = [frames]
-    shown += [
-        [augmented(frame, rng, rotate=plan.rotate) for frame in frames]
+    shown = [plain] + [
+        [gaze.shown(augmented(one.frame, rng, rotate=plan.rotate)) for one in plain]
         for _ in range(plan.views - 1)
     ]
     return np.stack([sight.embedding for sight in gaze.look(eye, shown)])
@@ -399,8 +397,8 @@ class _Shown:
             if head.eye != eye or self._scheme.target(name, code) is None:
                 continue
             best = int(head.logits(sight.embedding[None])[0].argmax())
-            maps = zip(sight.features, sight.weights, strict=True)
-            values = [evidence(features, head, best)[weights > 0] for features, weights in maps]
+            maps = zip(sight.by_cell[name], sight.weights, strict=True)
+            values = [evidence(by_cell, head, best)[weights > 0] for by_cell, weights in maps]
             for stage in self._stages(name):
                 self._values[stage] += values
 

@@ -11,7 +11,7 @@ import torch
 
 from model import ModelError
 from model.network import Eye, bare_backbone, cells
-from model.runtime import Engine, TorchRunner, choose_engine, runner
+from model.runtime import Engine, choose_engine, runner
 
 PYTORCH = Engine("pytorch", "cpu", "fp32")
 
@@ -59,35 +59,6 @@ def test_bf16_on_a_cpu_stays_near_fp32(eye):
 
     exact = runner(eye, PYTORCH).features(pixels)
     assert np.abs(low - exact).max() < 0.02 * np.abs(exact).max()
-
-
-def test_out_of_memory_halves_the_batch_and_loses_no_picture(eye):
-    class Small:
-        """A network on a card that holds three pictures."""
-
-        def __call__(self, given):
-            if len(given) > 3:
-                raise torch.OutOfMemoryError
-            return eye(given)
-
-    run = TorchRunner(eye, PYTORCH)
-    run._eye, run._batch = Small(), 16
-    pixels = pictures(5)
-
-    found = run.features(pixels)
-
-    assert run._batch == 2
-    assert np.allclose(found, runner(eye, PYTORCH).features(pixels), atol=1e-4)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_a_gpu_and_the_cpu_agree(eye):
-    pixels = pictures(20)
-
-    gpu = runner(eye, choose_engine("cuda")).features(pixels)
-
-    exact = runner(eye, PYTORCH).features(pixels)
-    assert np.abs(gpu - exact).max() < 0.02 * np.abs(exact).max()
 
 
 @with_openvino

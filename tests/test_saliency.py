@@ -9,6 +9,7 @@ from torch import nn
 
 from model.network import Eye, bare_backbone
 from model.saliency import (
+    Layer,
     coarser_than,
     contrast,
     evidence,
@@ -26,6 +27,10 @@ def head_of(layer: nn.Linear, centre: np.ndarray) -> Head:
     weight = layer.weight.detach().numpy()
     bias = layer.bias.detach().numpy() + weight @ centre
     return Head("size:G", "eye", CLASSES, weight, bias.astype(np.float32), centre)
+
+
+def by_cell_of(features: np.ndarray, head: Head) -> np.ndarray:
+    return logits_by_cell(features, Layer.of((head,), len(features)))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,8 @@ def test_the_mean_of_the_map_plus_the_bias_is_the_logit(seen):
         logits = layer(features.mean((2, 3)))[0].numpy()
 
     for index in range(3):
-        total = evidence(features[0].numpy(), head, index).mean() + head.bias[index]
+        by_cell = by_cell_of(features[0].numpy(), head)
+        total = evidence(by_cell, head, index).mean() + head.bias[index]
         assert total == pytest.approx(logits[index], abs=1e-4)
 
 
@@ -71,7 +77,7 @@ def test_it_equals_the_grad_cam_package(seen):
                 kept.activations[0].cpu().data.numpy(),
                 kept.gradients[0].cpu().data.numpy(),
             )[0]
-            array = features[0].numpy()
+            array = by_cell_of(features[0].numpy(), head)
             offset = float(head.weight[index] @ head.centre)
             signed = (evidence(array, head, index) + offset) / theirs.size
             scale = np.abs(theirs).max()
@@ -83,7 +89,7 @@ def test_the_contrast_of_two_sizes_adds_up_to_the_difference_of_their_logits(see
     _, _, _, features, head = seen
     array = features[0].numpy()
 
-    difference = contrast(array, head, 1, 0).mean() + head.bias[1] - head.bias[0]
+    difference = contrast(by_cell_of(array, head), head, 1, 0).mean() + head.bias[1] - head.bias[0]
 
     logits = head.logits(array.mean((1, 2))[None])[0]
     assert difference == pytest.approx(logits[1] - logits[0], abs=1e-4)
@@ -95,7 +101,7 @@ def test_a_random_head_shows_another_map(seen):
     random_head = head_of(nn.Linear(512, 3), head.centre)
 
     array = features[0].numpy()
-    true, other = evidence(array, head, 0).ravel(), evidence(array, random_head, 0).ravel()
+    true, other = (evidence(by_cell_of(array, h), h, 0).ravel() for h in (head, random_head))
 
     assert abs(np.corrcoef(true.argsort().argsort(), other.argsort().argsort())[0, 1]) < 0.7
 
@@ -106,8 +112,9 @@ def test_a_random_network_shows_another_map(seen):
     with torch.no_grad():
         others = Eye(bare_backbone("resnet18")).eval()(pixels)
 
-    true = evidence(features[0].numpy(), head, 0).ravel()
-    other = evidence(others[0].numpy(), head, 0).ravel()
+    true, other = (
+        evidence(by_cell_of(f[0].numpy(), head), head, 0).ravel() for f in (features, others)
+    )
 
     assert abs(np.corrcoef(true.argsort().argsort(), other.argsort().argsort())[0, 1]) < 0.7
 
@@ -121,7 +128,7 @@ def test_the_map_finds_the_coarse_band():
         "h", "e", ("coarse", "fine"), weight, np.zeros(2, np.float32), features.mean((1, 2))
     )
 
-    speaks = contrast(features, head, 0, 1)
+    speaks = contrast(by_cell_of(features, head), head, 0, 1)
 
     assert set(speaks.ravel().argsort()[-16:] // 8) == {2, 3}
 
@@ -129,7 +136,7 @@ def test_the_map_finds_the_coarse_band():
 def test_a_cell_looks_coarser_exactly_where_a_coarser_size_has_the_largest_logit(seen):
     _, _, _, features, head = seen
 
-    by_cell = logits_by_cell(features[0].numpy(), head, (0, 1, 2))
+    by_cell = by_cell_of(features[0].numpy(), head)
 
     assert np.allclose(by_cell.mean((1, 2)), head.logits(features[0].numpy().mean((1, 2))[None])[0])
     assert np.array_equal(coarser_than(by_cell, 1) > 0, by_cell.argmax(0) == 0)

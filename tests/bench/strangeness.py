@@ -219,8 +219,9 @@ def told_cost(known: Known, shelf: Shelf) -> None:
         )
         print(f"1994 px at {um} µm per pixel: strangeness {ours:.3f} s, gates {gates:.3f} s")
         for precision in ("bf16", "fp32") if multiplies_bf16() else ("fp32",):
-            gaze = Gaze(Framing("mirror", 1994), eyes, choose_engine("cpu", precision))
-            step = spent_s(lambda f=field, g=gaze: two_stages(eyes, heads, g, f), 2)
+            engine = choose_engine("cpu", precision)
+            gaze = Gaze(Framing("mirror", 1994), eyes, engine, heads=heads.values())
+            step = spent_s(lambda f=field, g=gaze: two_stages(heads.values(), g, f), 2)
             print(
                 f"  of the two-stage ResNet-18 step in {precision} ({step:.3f} s): "
                 f"strangeness {ours / step:.0%}, with gates {(ours + gates) / step:.0%}",

@@ -1,0 +1,177 @@
+"""A GPU's way of looking gives a CPU's answers; most of it runs on any device."""
+
+from __future__ import annotations
+
+from threading import Event
+
+import numpy as np
+import pytest
+import torch
+
+from model import ModelError
+from model.frame import Field, Framing
+from model.gaze import Gaze, ahead
+from model.gpu import BATCH, GpuRunner, uploader
+from model.network import Eye, bare_backbone
+from model.runtime import Engine, OneByOne, choose_engine, runner
+from model.saliency import Layer
+from model.scheme import Head
+
+CPU = Engine("pytorch", "cpu", "fp32")
+WAIT_S = 30
+
+with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+
+
+@pytest.fixture(scope="module")
+def eye() -> Eye:
+    torch.manual_seed(0)
+    return Eye(bare_backbone("tiny"), (1, 3)).eval().requires_grad_(requires_grad=False)
+
+
+def heads(channels: int) -> list[Head]:
+    rng = np.random.default_rng(3)
+    return [
+        Head(
+            name,
+            "shared",
+            classes,
+            rng.normal(0, 1, (len(classes), channels)).astype(np.float32),
+            rng.normal(0, 1, len(classes)).astype(np.float32),
+            rng.normal(0, 1, channels).astype(np.float32),
+        )
+        for name, classes in (("subtype", ("B", "G", "M")), ("size:G", ("7", "8")))
+    ]
+
+
+@pytest.fixture(scope="module")
+def layer(eye: Eye) -> Layer:
+    return Layer.of(heads(eye.channels), eye.channels)
+
+
+def pictures(n: int) -> list[torch.Tensor]:
+    pixels = np.random.default_rng(n).integers(0, 255, (n, 64, 96, 3)).astype(np.uint8)
+    return list(torch.from_numpy(pixels))
+
+
+def weights(n: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(n).random((n, 2, 3)).astype(np.float32))
+
+
+def close(ours, theirs, tolerance: float = 1e-4) -> bool:
+    return all(
+        np.allclose(a.total, b.total, atol=tolerance * np.abs(b.total).max())
+        and np.allclose(a.by_cell, b.by_cell, atol=tolerance * np.abs(b.by_cell).max())
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def test_batches_see_what_a_cpu_sees_one_by_one(eye, layer):
+    n = BATCH + 3
+
+    together = GpuRunner(eye, CPU, layer).look(pictures(n), weights(n))
+
+    assert close(together, OneByOne(runner(eye, CPU), layer).look(pictures(n), weights(n)))
+
+
+def test_company_changes_not_a_bit(eye, layer):
+    run = GpuRunner(eye, CPU, layer)
+
+    together = run.look(pictures(5), weights(5))
+    alone = [run.look([p], [w])[0] for p, w in zip(pictures(5), weights(5), strict=True)]
+
+    for one, other in zip(together, alone, strict=True):
+        assert np.array_equal(one.total, other.total)
+        assert np.array_equal(one.by_cell, other.by_cell)
+
+
+def test_out_of_memory_halves_the_batch_and_loses_no_picture(eye, layer):
+    class Small:
+        """A network on a card that holds three pictures."""
+
+        def __call__(self, given):
+            if len(given) > 3:
+                raise torch.OutOfMemoryError
+            return eye(given)
+
+    run = GpuRunner(eye, CPU, layer)
+    run._eye = Small()
+
+    found = run.look(pictures(5), weights(5))
+
+    assert run._batch == 2
+    assert close(found, OneByOne(runner(eye, CPU), layer).look(pictures(5), weights(5)))
+
+
+def test_a_gpu_that_is_gone_is_named(eye, layer):
+    def gone(_):
+        raise RuntimeError("device-side assert triggered")
+
+    run = GpuRunner(eye, CPU, layer)
+    run._eye = gone
+
+    with pytest.raises(ModelError, match=r"does not answer any more.*device-side assert"):
+        run.look(pictures(2), weights(2))
+
+
+def test_work_goes_ahead_by_one_and_keeps_its_order():
+    begun = [Event() for _ in range(4)]
+
+    def work(item: int) -> int:
+        begun[item].set()
+        return 10 * item
+
+    seen = []
+    for made in ahead(work, range(4)):
+        at = made // 10
+        assert all(event.wait(WAIT_S) for event in begun[: at + 2])
+        assert not any(event.is_set() for event in begun[at + 2 :])
+        seen.append(made)
+
+    assert seen == [0, 10, 20, 30]
+    assert list(ahead(work, [])) == []
+
+
+def test_what_goes_wrong_ahead_is_heard_where_it_is_used():
+    def work(item: int) -> float:
+        return 1 / item
+
+    made = ahead(work, [1, 0, 2])
+
+    assert next(made) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(made)
+
+
+@with_gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gpu_and_the_cpu_agree(eye, layer, precision):
+    upload, n = uploader("cuda"), 20
+
+    found = GpuRunner(eye, choose_engine("cuda", precision), layer).look(
+        [upload(picture.numpy()) for picture in pictures(n)], weights(n)
+    )
+
+    exact = OneByOne(runner(eye, CPU), layer).look(pictures(n), weights(n))
+    assert close(found, exact, 1e-3 if precision == "fp32" else 0.03)
+
+
+@with_gpu
+def test_a_gpu_sees_fields_of_many_shapes_as_the_cpu_does(eye):
+    rng = np.random.default_rng(0)
+    fields = []
+    for at in range(2 * BATCH):
+        valid = np.ones((64 + 7 * (at % 3), 96), bool)
+        valid[:8, : 4 * at] = False
+        pixels = rng.integers(0, 255, (*valid.shape, 3)).astype(np.uint8)
+        fields.append(Field(pixels, valid, 0.2))
+    framing, eyes = Framing("scale", 1994, 0.2, 0.2), {"shared": eye}
+
+    gpu, cpu = (
+        Gaze(framing, eyes, engine, heads=heads(eye.channels))
+        for engine in (choose_engine("cuda", "fp32"), CPU)
+    )
+    found, exact = (gaze.look("shared", gaze.frames(fields)) for gaze in (gpu, cpu))
+
+    for one, other in zip(found, exact, strict=True):
+        assert np.allclose(one.embedding, other.embedding, atol=1e-3)
