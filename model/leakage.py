@@ -2,23 +2,29 @@
 
 In:  fields with their keys, groups and sides. Out: pairs that show the same place.
 Next: `training` says so. A re-exported or slightly brightened copy has another content hash, so
-the hash alone does not find it; its fine texture does.
+the hash alone does not find it; its fine texture does, before anything is taught. One that is
+turned, mirrored, cropped or shifted is found after the test: among the known images whose
+embeddings are nearest to it, by laying both upon each other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model import overlap
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from model.dataset import Example
     from model.frame import Field
+    from model.metrics import Case
 
 _FINE, _BROAD = 64, 8
 """Cells per side of the fine texture, and of the broad light that is taken out of it."""
@@ -72,6 +78,40 @@ def near_duplicates(looked: Sequence[Looked]) -> list[tuple[str, str]]:
         return []
     likeness = np.stack([o.signature for o in tested]) @ np.stack([o.signature for o in learned]).T
     return [(learned[j].key, tested[i].key) for i, j in np.argwhere(likeness >= SAME)]
+
+
+def overlapping(
+    cases: Iterable[Case], tested: Mapping[str, Example], learned: Mapping[str, Example]
+) -> Iterator[list[tuple[str, str]]]:
+    """Lay tested images upon the known ones that look most like them.
+
+    Args:
+        cases: What was said of the tested images.
+        tested: The images tested on, by key.
+        learned: The images learned from or validated on, by key.
+
+    Yields:
+        After each case its pairs (learned from, tested on) that show the same place.
+    """
+    texture = cache(lambda key: overlap.texture_of(learned[key].load()))
+    for case in cases:
+        own = overlap.texture_of(tested[case.key].load())
+        near = [key for key in case.nearest if key in learned]
+        yield [
+            (key, case.key) for key in near if overlap.likeness(own, texture(key)) >= overlap.SAME
+        ]
+
+
+def too_easy(pairs: Sequence[tuple[str, str]]) -> str:
+    """Say which test images show the same place as one that is learned from, or ""."""
+    if not pairs:
+        return ""
+    learned, tested = pairs[0]
+    return (
+        f"{len({t for _, t in pairs})} test micrographs show the same place as one that is "
+        f"learned from ({tested[:16]} and {learned[:16]} first): the test is too easy by "
+        "them; give both the same specimen."
+    )
 
 
 def twins(signatures: Sequence[NDArray[np.float32]]) -> Iterator[tuple[int, int]]:

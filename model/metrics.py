@@ -67,6 +67,7 @@ class Case:
         p_value: Of its strangeness. flagged: whether it was called strange.
         slices: Where known: microscope, magnification, material, criterion.
         score: Of its strangeness; tells images of one p-value apart.
+        nearest: Keys of the known images of those codes that look most like it.
     """
 
     key: str
@@ -80,6 +81,7 @@ class Case:
     flagged: bool
     slices: Mapping[str, str]
     score: float = 0.0
+    nearest: tuple[str, ...] = ()
 
     @property
     def alarm(self) -> Alarm:
@@ -408,6 +410,7 @@ def case_of(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Cas
     """Set what was said of an image beside what is true of it."""
     true = taxonomy.code(*taxonomy.parse(example.code))
     slices = {**example.slices, "criterion": example.criterion}
+    near = prediction.strangeness.nearest
     return Case(
         key=example.key,
         group=example.group,
@@ -420,6 +423,11 @@ def case_of(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Cas
         flagged=prediction.strangeness.flagged,
         slices=slices,
         score=prediction.strangeness.score,
+        nearest=tuple(
+            key
+            for code in dict.fromkeys((true, prediction.structure_code))
+            for key in near.get(code, ())
+        ),
     )
 
 

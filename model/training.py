@@ -28,6 +28,7 @@ from model.fitting import Lesson, fit_whole
 from model.frame import augmented
 from model.gaze import Gaze
 from model.heads import Seen, fit_head
+from model.leakage import overlapping, too_easy
 from model.metrics import Alarm, Case, Evaluation, alarms_of, cases_of, not_taught
 from model.network import Eye, backbone
 from model.runtime import choose_engine
@@ -38,7 +39,7 @@ from model.taught import learning
 from model.world import ALONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -136,9 +137,9 @@ def train(
     for done in survey.look():
         yield Progress("labels", done, len(examples))
     framing, scope, doubled = survey.framing(plan), survey.scope(), survey.doubled()
-    if doubled:
-        notes.append(doubled)
-        yield Progress("labels", len(examples), len(examples), doubled)
+    if sentence := too_easy(doubled):
+        notes.append(sentence)
+        yield Progress("labels", len(examples), len(examples), sentence)
     scheme = Scheme(plan.scheme, taxonomy)
     eyes: dict[str, Eye] = {}
     heads: dict[str, Head] = {}
@@ -190,6 +191,7 @@ def train(
         seen=seen,
     )
     evaluation = yield from _evaluated(classifier, sides.test, untaught)
+    notes += yield from _seen_before(evaluation, sides, doubled)
     bundle = write_bundle(
         Contents(
             recipe=recipe,
@@ -457,6 +459,22 @@ def _evaluated(
             yield Progress("evaluation", done := done + 1, total)
         strange[kind] = tuple(alarms)
     return Evaluation("", classifier.taxonomy, tuple(cases), 0, classifier.alpha, strange)
+
+
+def _seen_before(
+    evaluation: Evaluation, sides: Split, copies: Collection[tuple[str, str]]
+) -> Generator[Progress, None, list[str]]:
+    """Say which more test images show a place that was learned from, turned or cropped."""
+    learned = {example.key: example for example in (*sides.train, *sides.validation)}
+    tested = {example.key: example for example in sides.test}
+    pairs: list[tuple[str, str]] = []
+    n = len(tested)
+    for done, found in enumerate(overlapping(evaluation.cases, tested, learned), 1):
+        pairs += [pair for pair in found if pair not in copies]
+        yield Progress("evaluation", done, n)
+    if said := too_easy(pairs):
+        yield Progress("evaluation", n, n, said)
+    return [said] if said else []
 
 
 # ------------------------------------------------------------------ the record

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from model import Field
-from model.leakage import Looked, near_duplicates, signature
+from model import Example, Field
+from model.leakage import Looked, near_duplicates, overlapping, signature
+from model.metrics import Case
+from model.overlap import SAME, likeness, texture_of
 
 
 def field(seed: int, light: float = 1.0, shift: float = 0.0) -> Field:
@@ -44,3 +47,65 @@ def test_an_even_picture_is_like_nothing():
     even = Field(np.full((50, 40, 3), 90, np.uint8), np.ones((50, 40), bool), None)
 
     assert near_duplicates([looked("a", "train", even), looked("b", "test", even)]) == []
+
+
+def steel(seed: int, side: int = 480) -> Field:
+    """Blobs of some µm, unlike anywhere else."""
+    rng = np.random.default_rng(seed)
+    grey = np.kron(rng.normal(128, 40, (side // 8, side // 8)), np.ones((8, 8)))
+    return of(grey + rng.normal(0, 6, grey.shape))
+
+
+def of(grey: np.ndarray, um_per_px: float = 0.2) -> Field:
+    pixels = np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    return Field(pixels, np.ones(grey.shape, bool), um_per_px)
+
+
+CLOTHES = {
+    "turned": np.rot90,
+    "turned and mirrored": lambda x: np.rot90(x[:, ::-1], 3),
+    "cropped": lambda x: x[35:420, 61:],
+    "cropped to a corner": lambda x: x[:300, 180:],
+    "brightened unevenly": lambda x: x * np.linspace(0.6, 1.2, x.shape[1]) + 20,
+}
+
+
+@pytest.mark.parametrize("clothes", CLOTHES)
+def test_the_same_place_in_other_clothes_lies_upon_itself(clothes):
+    grey = steel(1).pixels[..., 0].astype(float)
+
+    assert likeness(texture_of(steel(1)), texture_of(of(CLOTHES[clothes](grey)))) > SAME
+
+
+def test_the_same_place_in_pixels_twice_as_large_lies_upon_itself():
+    grey = steel(1).pixels[..., 0].astype(float)
+    coarse = of(grey.reshape(240, 2, 240, 2).mean(axis=(1, 3)), um_per_px=0.4)
+
+    assert likeness(texture_of(steel(1)), texture_of(coarse)) > SAME
+
+
+def test_other_places_do_not_lie_upon_each_other():
+    textures = [texture_of(steel(seed)) for seed in range(6)]
+
+    for at, one in enumerate(textures):
+        assert max(likeness(one, other) for other in textures[:at] or [one * 0]) < 0.7 * SAME
+
+
+def test_too_little_to_be_sure_says_nothing():
+    assert likeness(texture_of(steel(1, 96)), texture_of(steel(1, 96))) == 0
+    assert likeness(texture_of(of(np.full((480, 480), 90))), texture_of(steel(1))) == 0
+
+
+def test_a_turned_crop_of_what_was_learned_from_is_found_among_the_nearest():
+    def example(key: str, shown: Field) -> Example:
+        return Example(key, "G8", key, lambda: shown)
+
+    crop = of(np.rot90(steel(2).pixels[40:440, 100:, 0]).astype(float))
+    learned = {f"l{i}": example(f"l{i}", steel(i)) for i in range(4)}
+    tested = {"copy": example("copy", crop), "fresh": example("fresh", steel(9))}
+    cases = [
+        Case(key, key, "G8", "G8", 0.9, 0.9, ("G8",), 0.5, flagged=False, slices={}, nearest=near)
+        for key, near in (("copy", ("l0", "l2")), ("fresh", ("l1", "not learned from", "l2")))
+    ]
+
+    assert list(overlapping(cases, tested, learned)) == [[("l2", "copy")], []]

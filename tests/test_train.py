@@ -158,6 +158,31 @@ def test_a_subtype_with_one_size_needs_no_second_stage(bundle):
     assert prediction.coarser_share == {}
 
 
+def test_a_test_image_that_is_a_turned_crop_of_a_taught_one_is_named(tmp_path):
+    rng = np.random.default_rng(1)
+    grey = np.kron(rng.normal(128, 40, (60, 60)), np.ones((8, 8))).clip(0, 255).astype(np.uint8)
+    pixels = np.repeat(grey[..., None], 3, axis=2)
+    shown = {"G7-00": pixels, "G7-copy": np.ascontiguousarray(np.rot90(pixels[40:, :400]))}
+    given = [
+        replace(e, load=lambda p=shown[e.key]: Field(p, np.ones(p.shape[:2], bool), 0.2))
+        if e.key in shown
+        else e
+        for e in [*examples(), Example("G7-copy", "G7", "another specimen", lambda: None)]
+    ]
+
+    steps = trained(
+        tmp_path,
+        given=given,
+        known=lambda learned: learn(learned, subtype_of=lambda code: code[0]),
+        test_keys=["G7-copy", "G7-05", "G8-05", "B8-05"],
+    )
+
+    (said,) = [step.note for step in steps if step.stage == "evaluation" and step.note]
+    assert said.startswith("1 test micrographs show the same place")
+    assert "(G7-copy and G7-00 first)" in said
+    assert said in read_manifest(steps[-1].bundle).facts["notes"]
+
+
 @pytest.mark.parametrize("scheme", ["global", "multi-head"])
 def test_every_scheme_answers_in_the_same_words(tmp_path, scheme):
     bundle = trained(tmp_path, replace(PLAN, scheme=scheme))[-1].bundle
