@@ -38,6 +38,10 @@ from agent.imaging.label import (
         ("l0 µm", 10.0),
         ("O.5 µm", 0.5),
         ("2/5 µm", 2.5),
+        ("5U μm", 50.0),
+        ("1UUµm", 100.0),
+        ("500 Hm", 500.0),
+        ("1wm", 1.0),
     ],
 )
 def test_a_label_is_read_in_every_writing(words, um):
@@ -66,6 +70,8 @@ def test_a_label_is_read_in_every_writing(words, um):
         "µm",
         "0 µm",
         "20 cm",
+        "5U m",
+        "5 Mm",
         "",
     ],
 )

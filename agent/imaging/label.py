@@ -26,8 +26,8 @@ _DETECTOR_AREA_PX = 100_000  # its time goes with the area: about 60 ms on one c
 _MIN_SCORE = 0.6
 _NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.5, 8.0)  # × 10ⁿ: what bars are labelled with
 _UM = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "in": 25400.0, "mil": 25.4}
-# What OCR makes of "µm": the two code points, the Latin letters that resemble it, a lost leg.
-_MICRO = r"(?:[µμuúùûüūyjpνvƒ]\s?y?[mnrhM]{1,2}|[µμ]|microns?|micrometers?|micrometres?)"
+# What OCR makes of "µm": both code points, letters like it where it is small, a lost leg.
+_MICRO = r"(?:[µμuúùûüūyjpνvƒwWH]\s?y?[mnrhM]{1,2}|[µμ]|microns?|micrometers?|micrometres?)"
 _UNIT = rf"(?P<unit>{_MICRO}|nm|mm|inches|inch|in|mils?)"
 _NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
 # What texture before a number is read as; letters that name a measurement (d, L, R) are not here.
@@ -41,6 +41,7 @@ _NAMES_A_BAR = re.compile(
 )
 _LOOKALIKE = str.maketrans({"O": "0", "o": "0", "Q": "0", "l": "1", "I": "1", "S": "5", "B": "8"})
 _DIGITS = re.compile(r"^[|\-–—_\s]*([0-9OoQlISB][0-9OoQlISB.,]*)(?=\s*\D)")
+_ZERO_BEFORE_UNIT = re.compile(r"(?<=\d)U{1,2}(?=\s?[µμ]m)")  # a zero whose top is lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +374,7 @@ def _resized(picture: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
 
 def _digits_repaired(words: str) -> str:
     """Turn letters that stand where a number must be into the digits they resemble."""
+    words = _ZERO_BEFORE_UNIT.sub(lambda lost: "0" * len(lost[0]), words)
     found = _DIGITS.match(words)
     if found is None:
         return words
