@@ -35,7 +35,9 @@ _TEXTURE = r"(?:[AEFGHJKMNTUVWY\u4e00-\u9fff]{1,2}(?=\d))?"
 _ALONE = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_TEXTURE}{_NUMBER}\s*{_UNIT}[|\-–—_\[\]<>←→.\s]*$")
 # A unit with a letter misread or lost: believed only where another reading sees it whole.
 _DOUBTFUL = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_NUMBER}\s?[^\W\d_]{{0,2}}[mn][|\-–—_\[\].\s]*$")
-_AMONG = re.compile(rf"(?<![\w.,=]){_NUMBER}\s?{_UNIT}(?![\w=/])")
+# A number of which a digit was not seen: "/5 µm" was 75, or 15, which another reading may say.
+_SPOILT = re.compile(r"^\W*\d*\W\d*\s?[µμ]m\W*$")
+_AMONG = re.compile(rf"(?<![\w.,=/]){_NUMBER}\s?{_UNIT}(?![\w=/])")
 _NAMES_A_BAR = re.compile(
     r"((scale\s?)?bar|scale|balken|ma(ß|ss|b)stab|[ée]chelle|escala)\s*[=:]?\s*$", re.IGNORECASE
 )
@@ -129,10 +131,13 @@ def _length(found: re.Match[str], start: float, end: float) -> Length | None:
 
 
 def _half_read(words: str) -> Length | None:
-    """Read a number that people put on bars where its unit or its point was not seen well."""
+    """Read a number that people put on bars where its unit or its point was not seen well.
+
+    One that was not seen whole is 0 here, and contradicts every other reading.
+    """
     found = _DOUBTFUL.match(_digits_repaired(_points_repaired(words)))
     if found is None:
-        return None
+        return Length(None, "", 0.0, 1.0) if _SPOILT.match(words) else None
     number = found["number"].replace(",", ".")
     lost_point = re.match(r"0\d", number) is not None and "." not in number
     value = float(f"0.{number[1:]}" if lost_point else number)
