@@ -125,6 +125,11 @@ def test_a_ruler_that_reaches_the_edge_of_the_image_is_no_crash():
     assert all(bar.um is None for bar in find_graphics(pixels).bars)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 40), (10, 13), (40, 3)])
+def test_an_image_of_a_few_pixels_has_no_bar_and_is_no_crash(height, width):
+    assert find_graphics(_steel(3)[:height, :width].copy()).bars == ()
+
+
 def _labelled(draw_line):
     """Put a white box into steel, a line into that, and "20 µm" under it in red."""
     pixels = _steel(3)

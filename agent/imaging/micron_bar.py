@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_SMALLEST_PX = 16  # an image with a shorter side has no room for a bar
 _LOOKED_AT = 2.5  # rank above which a candidate's edges are followed
 _MIDDLING = 0.6  # evenness between that of needles (half of them below 0.35) and of bars
 _EVEN = 0.8  # of twenty needles one is as even, of five bars four
@@ -101,6 +102,8 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     Returns:
         What was burned in; an image without graphics gives no bars, no band and no boxes.
     """
+    if min(pixels.shape[:2]) < _SMALLEST_PX:
+        return Graphics((), None, ())
     planes = planes_of(pixels)
     band = find_band(pixels)
     lines = distinct([line for number in range(len(planes)) for line in find_lines(planes, number)])
