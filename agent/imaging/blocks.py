@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agent.imaging.boxes import Box
 
 _STEP = 2  # blocks are looked for in every second row and column
+_STRAIGHT = 37  # columns along which a block begins on one row
 _FULL = 215  # grey value of a drawn block in the plane where it is bright
 _MOST = 8  # blocks whose words are read
 
@@ -70,7 +71,9 @@ def _under_straight_tops(plane: NDArray[np.uint8], tallest: int) -> Iterator[tup
     """Yield what is full and begins along a straight row: x, y, width, height, area in pixels."""
     full = cv2.inRange(plane[::_STEP], _FULL, 255)
     begins = cv2.subtract(full[1:], full[:-1])
-    straight = cv2.morphologyEx(begins, cv2.MORPH_OPEN, np.ones((1, 37), np.uint8))
+    if cv2.reduce(begins, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).max() < 255 * _STRAIGHT:
+        return
+    straight = cv2.morphologyEx(begins, cv2.MORPH_OPEN, np.ones((1, _STRAIGHT), np.uint8))
     for x, y, wide, _, _ in parts_of(straight).tolist():
         left, top = max(0, x - 2 * _STEP) // _STEP * _STEP, y + 1
         below = full[top : top + tallest // _STEP + 2, left : x + wide + 2 * _STEP : _STEP]

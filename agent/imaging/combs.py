@@ -44,6 +44,8 @@ def find_combs(plane: Plane) -> Iterator[Line]:
         mask = _uprights(part)
         tops = len(part) - 1 - _feet(cv2.flip(part, 0), cv2.flip(mask, 0))
         feet = _feet(part, mask) + 1
+        if not tops.size and not feet.size:
+            continue
         ticks = _ticks(mask, tops, feet)
         for ends, rows in ((ticks[:, 1], tops), (ticks[:, 1] + ticks[:, 3], feet)):
             for y in rows:
@@ -54,7 +56,7 @@ def find_combs(plane: Plane) -> Iterator[Line]:
 
 def _on_one_row(plane: Plane, ticks: Ticks) -> Line | None:
     """Find the ruler among ticks that begin or end on one row, or None."""
-    run = _even(ticks)
+    run = _even(ticks) if len(ticks) >= _LEAST_TICKS else ticks
     return _comb(plane, run) if len(run) >= _LEAST_TICKS else None
 
 
@@ -78,10 +80,25 @@ def _uprights(plane: Plane) -> Plane:
 
 def _feet(plane: Plane, mask: Plane) -> NDArray[np.intp]:
     """Say in which rows so many uprights end at once as a ruler has ticks, and abruptly."""
-    falls = cv2.inRange(cv2.subtract(plane[:-2], plane[2:]), 51, 255)
-    ends = cv2.bitwise_and(cv2.subtract(mask[:-2], mask[1:-1]), falls)
-    count = np.count_nonzero(ends[:, 1:] > ends[:, :-1], axis=1)
-    level = np.append(count[1:] + count[:-1] >= _LEAST_TICKS, [False])  # within two rows
+    ends = cv2.subtract(mask[:-2], mask[1:-1])
+    count = _set_in(ends)
+    rows = _enough(count)  # most images have few or none where anything ends
+    if rows.size:
+        falls = cv2.inRange(cv2.subtract(plane[rows], plane[rows + 2]), 51, 255)
+        ends = cv2.bitwise_and(ends[rows], falls)
+        count[:] = 0
+        count[rows] = _set_in(cv2.subtract(ends[:, 1:], ends[:, :-1]))
+    return _enough(count)
+
+
+def _set_in(mask: Plane) -> NDArray[np.int32]:
+    """Say how many pixels of each row are set."""
+    return np.asarray(cv2.reduce(mask, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0] // 255, np.int32)
+
+
+def _enough(count: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Say which rows have, together with the next or the last, as many as a ruler has ticks."""
+    level = np.append(count[1:] + count[:-1] >= _LEAST_TICKS, [False])
     return np.flatnonzero((level | np.roll(level, 1)) & (count > 0))
 
 
@@ -118,6 +135,8 @@ def _even(ticks: Ticks) -> Ticks:
     best = ticks[:0]
     for width in np.unique(ticks[:, 2]):
         alike = ticks[np.abs(ticks[:, 2] - width) <= 1]
+        if len(alike) <= len(best):
+            continue
         centres = alike[:, 0] + (alike[:, 2] - 1) / 2
         last = len(alike) - 1
         runs = [_longest(centres), [last - i for i in reversed(_longest(-centres[::-1]))]]
@@ -129,6 +148,8 @@ def _even(ticks: Ticks) -> Ticks:
 def _longest(centres: NDArray[Any]) -> list[int]:
     best: list[int] = []
     for first in range(len(centres) - _LEAST_TICKS + 1):
+        if len(centres) - first <= len(best):
+            break
         for second in range(first + 1, min(first + 3, len(centres))):
             step = centres[second] - centres[first]
             run = _run(centres, first, second) if 3.5 <= step <= 150 else []

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from agent.imaging.channels import largest
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -239,14 +241,15 @@ def with_lost_digits(
     x0, y0, x1, y1 = box
     high = y1 - y0
     start = max(0, x0 - 3 * high)
-    words = picture[y0:y1, start:x1].astype(np.int16)
-    known = words[:, x0 - start :].reshape(-1, 3)
-    paper = np.median(known, axis=0)
-    off = np.abs(known - paper).max(axis=1)
+    if start == x0:
+        return box
+    before, known = (picture[y0:y1, a:b].astype(np.int16) for a, b in ((start, x0), (x0, x1)))
+    paper = np.median(known.reshape(-1, 3), axis=0)
+    off = largest(np.abs(known - paper))
     ink = np.median(known[off >= np.percentile(off, 92)], axis=0)
     contrast = float(np.abs(ink - paper).max())
-    like_ink = (np.abs(words - ink).max(axis=2) < 0.5 * contrast).mean(axis=0)
-    like_paper = (np.abs(words - paper).max(axis=2) < 0.3 * contrast).mean(axis=0)
+    like_ink = (largest(np.abs(before - ink)) < 0.5 * contrast).mean(axis=0)
+    like_paper = (largest(np.abs(before - paper)) < 0.3 * contrast).mean(axis=0)
     left = sure = x0
     bare = 0  # columns without paper: more of them than a letter's stem has are its end
     for x in range(x0 - 1, start - 1, -1):

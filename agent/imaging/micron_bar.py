@@ -19,6 +19,7 @@ import numpy as np
 from agent.imaging import label as labels
 from agent.imaging.blocks import find_blocks
 from agent.imaging.boxes import Box, overlap, stretches, union, within
+from agent.imaging.channels import largest, smallest
 from agent.imaging.combs import find_combs
 from agent.imaging.info_band import find_band
 from agent.imaging.lines import (
@@ -558,7 +559,7 @@ def _views(pixels: NDArray[np.uint8], line: Line, region: Box) -> list[NDArray[n
         _paint_over(picture, (line.gap[2] - 2 - x0, ay - head - y0, bx + 1 - x0, by + head - y0))
     if line.plane != COLOUR_PLANE:
         return [picture]
-    ink = cv2.bitwise_not(cv2.subtract(picture.max(axis=2), picture.min(axis=2)))
+    ink = cv2.bitwise_not(cv2.subtract(largest(picture), smallest(picture)))
     return [np.asarray(cv2.merge([ink, ink, ink]), np.uint8), picture]
 
 
@@ -584,7 +585,7 @@ def _ink(picture: NDArray[np.uint8], line: Line, pixels: NDArray[np.uint8]) -> N
         return np.asarray(picture[:, :, 0] < 0.6 * paper + 0.4 * ink)  # JPEG pales thin strokes
     x0, y0, x1, y1 = line.core
     colour = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
-    off = cv2.absdiff(picture, np.full_like(picture, colour.astype(np.uint8))).max(axis=2)
+    off = largest(cv2.absdiff(picture, np.full_like(picture, colour.astype(np.uint8))))
     return np.asarray(off < 0.42 * max(60.0, float(np.median(off))))
 
 
