@@ -72,6 +72,13 @@ class Cells:
         )
 
     @cached_property
+    def amid(self) -> Mask:
+        """Which usable cells have none beside them that is not."""
+        usable = self.usable.astype(np.uint8)
+        amid: Mask = cv2.erode(usable, np.ones((3, 3), np.uint8), borderValue=1) > 0
+        return amid
+
+    @cached_property
     def frame(self) -> Mask:
         """Which cells lie at the image's edge or against an info band."""
         rows, columns = self.usable.shape

@@ -347,6 +347,6 @@ def _preview(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     factor = PREVIEW_PX / max(height, width)
     if factor >= 1:
-        return pixels.copy()
+        return pixels
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return np.ascontiguousarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))

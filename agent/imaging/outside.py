@@ -232,27 +232,21 @@ def _parts(mask: Mask, cells: Cells, least: float = 0.12) -> Iterator[Mask]:
     usable = cells.usable
     cleaned = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     cleaned = cv2.morphologyEx(cleaned, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    count, marks, stats, _ = cv2.connectedComponentsWithStats(cleaned, connectivity=4)
-    contacts = np.bincount(marks[cells.frame], minlength=count)
-    for mark in range(1, count):
-        contact = int(contacts[mark])
-        area = int(stats[mark, cv2.CC_STAT_AREA])
-        if (
-            contact < least * min(mask.shape)
-            or not 0.004 <= area / max(1, count_of(usable)) <= _MOST
-        ):
-            continue
+    marks, areas = parted(cleaned)
+    contacts = np.bincount(marks[cells.frame], minlength=len(areas))
+    shares = areas / max(1, count_of(usable))
+    likely = (contacts >= least * min(mask.shape)) & (shares >= 0.004) & (shares <= _MOST)
+    for mark in np.flatnonzero(likely[1:]) + 1:
         part = filled(marks == mark, below=0.04 * usable.size) & usable
-        if _edge_length(part, usable) <= 1.35 * contact:
+        if _edge_length(part, cells) <= 1.35 * contacts[mark]:
             yield part
 
 
-def _edge_length(part: Mask, usable: Mask) -> float:
+def _edge_length(part: Mask, cells: Cells) -> float:
     """Say how long (cells) the edge between a part and the rest is, smoothed over 3 cells."""
     soft = cv2.GaussianBlur(part.astype(np.float32), (0, 0), 1.0)
     across, down = (cv2.Sobel(soft, cv2.CV_32F, dx, 1 - dx, ksize=1, scale=0.5) for dx in (1, 0))
-    seen = cv2.erode(usable.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)
-    return float(cv2.magnitude(across, down)[seen > 0].sum())
+    return float(cv2.magnitude(across, down)[cells.amid].sum())
 
 
 def _same(one: Mask, area: int, other_area: int, other: Mask) -> bool:
@@ -315,14 +309,14 @@ def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
             np.log(area),
             area**2,
             np.log(count_of(sides.deep_in) / usable),
-            _edge_length(sides.region, cells.usable) / max(1, count_of(sides.region & cells.frame)),
+            _edge_length(sides.region, cells) / max(1, count_of(sides.region & cells.frame)),
         ]
     )
 
 
 def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
     """Say what costs more: steps at the edge itself, and cell by cell who looks like whom."""
-    step_light, step_fine = _steps(cells.looks[:, :, :2], sides.region, sides.rest)
+    step_light, step_fine = _steps(cells.light, cells.fine, sides.region, sides.rest)
     odds = told_apart(cells.looks, sides.deep_out, sides.deep_in)
     mistaken = (sides.deep_in & (odds > 0)).astype(np.uint8)
     kin = cv2.morphologyEx(mistaken, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
@@ -404,15 +398,17 @@ def _strange(looks: Plane, kind: Mask) -> Plane:
 def thinned(mask: Mask, to: int = 1500) -> Mask:
     """Leave about so many cells of a mask, enough for a median: the same ones in a turned field."""
     share = count_of(mask) // to
-    return mask & (_scattered(*mask.shape) % share == 0) if share > 1 else mask
+    return mask & _scattered(*mask.shape, share) if share > 1 else mask
 
 
 @cache
-def _scattered(rows: int, columns: int) -> Plane:
-    """Give every cell a number as if by chance, the same when the field is turned or mirrored."""
+def _scattered(rows: int, columns: int, share: int) -> Mask:
+    """Choose one cell in so many as if by chance, the same when the field is turned or mirrored."""
     y, x = np.minimum(np.arange(rows), np.arange(rows)[::-1])[:, None], np.arange(columns)
     x = np.minimum(x, x[::-1])
-    return ((x + y) * 73856093 ^ (x * y) * 19349663) >> 4
+    numbers = ((x + y) * 73856093 ^ (x * y) * 19349663) >> 4
+    chosen: Mask = numbers % share == 0
+    return chosen
 
 
 def _middle(values: Plane) -> Plane:
@@ -461,7 +457,7 @@ def off_the_usual(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
     return smooth - float(np.median(smooth[kind]))
 
 
-def _steps(looks: Plane, outside: Mask, inside: Mask) -> tuple[float, float]:
+def _steps(light: Plane, fine: Plane, outside: Mask, inside: Mask) -> tuple[float, float]:
     """Say how much light and fine roughness step at the edge itself: a shaded mount has no tone.
 
     The light is counted in spreads, the roughness in octaves.
@@ -470,17 +466,18 @@ def _steps(looks: Plane, outside: Mask, inside: Mask) -> tuple[float, float]:
     edge = (weights[0] > 0.3) & (weights[1] > 0.3)
     if count_of(edge) < 10:
         return 0.0, 0.0
+    each = list(zip((outside, inside), weights, strict=True))
     means = [
-        cv2.blur(looks * mask[:, :, None], (5, 5)) / np.maximum(weight, 1e-3)[:, :, None]
-        for mask, weight in zip((outside, inside), weights, strict=True)
+        [cv2.blur(plane * mask, (5, 5)) / np.maximum(weight, 1e-3) for mask, weight in each]
+        for plane in (light, fine)
     ]
+    steps = [np.percentile(np.abs(out - into)[edge], 40) for out, into in means]
     rest = [
-        spread_of((looks - mean)[thinned(mask)][:, 0])
-        for mask, mean in zip((outside, inside), means, strict=True)
+        spread_of((light - mean)[thinned(mask)])
+        for mask, mean in zip((outside, inside), means[0], strict=True)
     ]
-    steps = np.percentile(np.abs(means[0] - means[1])[edge], 40, axis=0)
-    light = steps[0] / max(2.0, 0.5 * sum(rest))
-    return min(4.0, float(light)), min(3.0, float(steps[1]) / OCTAVE)
+    step_light = steps[0] / max(2.0, 0.5 * sum(rest))
+    return min(4.0, float(step_light)), min(3.0, float(steps[1]) / OCTAVE)
 
 
 def spread_of(values: Plane) -> float:
@@ -512,21 +509,26 @@ def shrunk(mask: Mask, by: int = 3) -> Mask:
     return eroded > 0
 
 
+def parted(mask: Plane, connectivity: int = 4) -> tuple[Plane, NDArray[np.intp]]:
+    """Number the connected parts of a mask from 1; say of which each cell is, and their areas."""
+    _, marks = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
+    return marks, np.bincount(marks.ravel())
+
+
 def filled(mask: Mask, below: float = np.inf) -> Mask:
     """Fill the holes of a mask, of fewer cells than that: what is enclosed belongs to it."""
-    _, marks, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    closed = stats[:, cv2.CC_STAT_AREA] < below
+    marks, areas = parted(~mask)
+    closed = areas < below
     closed[0] = False
     for rim in (marks[0], marks[-1], marks[:, 0], marks[:, -1]):
         closed[rim] = False
-    whole: Mask = mask | closed[marks]
-    return whole
+    return mask | closed.take(marks) if closed.any() else mask
 
 
 def largest(mask: Mask) -> Mask:
     """Leave the largest connected part of a mask."""
-    count, marks, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    if count <= 2:
+    marks, areas = parted(mask)
+    if len(areas) <= 2:
         return mask
-    best: Mask = marks == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    best: Mask = marks == 1 + int(np.argmax(areas[1:]))
     return best

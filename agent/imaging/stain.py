@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from agent.imaging.cells import OCTAVE
-from agent.imaging.outside import off_the_usual, spread_of, thinned
+from agent.imaging.outside import count_of, off_the_usual, parted, spread_of, thinned
 
 if TYPE_CHECKING:
     from agent.imaging.cells import Cells, Mask
@@ -36,9 +36,11 @@ def stained(cells: Cells, steel: Mask) -> Mask:
         off = off_the_usual(getattr(cells, name), steel, steel, _PATCH)
         limit = max(least, _SPREADS * spread_of(off[thinned(steel)]))
         for strange in (off > limit, off < -limit):
+            if count_of(strange) < _SMALLEST * total:
+                continue
             patch = cv2.morphologyEx((strange & steel).astype(np.uint8), cv2.MORPH_OPEN, _OPEN)
-            _, marks, stats, _ = cv2.connectedComponentsWithStats(patch, connectivity=8)
-            large = stats[:, cv2.CC_STAT_AREA] >= _SMALLEST * total
+            marks, areas = parted(patch, connectivity=8)
+            large = areas >= _SMALLEST * total
             large[0] = False
             found |= large[marks]
     return found if found.sum() <= _LARGEST * total else np.zeros(steel.shape, bool)
