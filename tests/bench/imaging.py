@@ -2,6 +2,7 @@
 """Print how well micrographs are read: bars, scale, border, kept rectangle, time.
 
     python tests/bench/imaging.py FOLDER          real images with a MANIFEST.json
+    python tests/bench/imaging.py FOLDER --burnt 5    … each five times with a bar written into it
     python tests/bench/imaging.py --drawn 1000    drawn ones with exact truth
     python tests/bench/imaging.py --timing 20     CPU time of 2000 × 1500 px files, reading to crop
 
@@ -26,12 +27,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from drawn import draw, draw_panels
+from overlays import burnt
 
 from agent.errors import FileError
 from agent.imaging import crop
 from agent.imaging.crop import _largest_rectangle
 from agent.imaging.read import Micrograph, read
 
+LEAST_PX = 300  # of a side that is left above the graphics of a real image
 UM_PER_PX = (0.001, 50.0)  # wide, so that the reader itself is measured and not the range
 
 
@@ -85,6 +88,7 @@ class Truth:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--burnt", type=int, default=0, metavar="N")
     parser.add_argument("--drawn", type=int, default=0, metavar="N")
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
     parser.add_argument("--timing", type=int, default=0, metavar="N")
@@ -93,7 +97,12 @@ def main() -> None:
     asked = parser.parse_args()
     cv2.setNumThreads(1)
     _warm_up()
-    if asked.folder:
+    if asked.folder and asked.burnt:
+        tally = Tally()
+        for name, micrograph, truth in _burnt(asked.folder, asked.burnt, asked.first):
+            _measure(tally, name, micrograph, truth, 0.0, asked.failures)
+        _print(f"{asked.folder.name}, bars written into real images, {tally.n}", tally)
+    elif asked.folder:
         tally = Tally()
         for name, path, truth in _real(asked.folder):
             if asked.only in name:
@@ -197,6 +206,25 @@ def _real(folder: Path):
                 border=border["present"] if border else None,
             ),
         )
+
+
+def _burnt(folder: Path, rounds: int, first: int):
+    """Write bars into the part of each real image that shows no graphics; border and all stay."""
+    manifest = json.loads((folder / "MANIFEST.json").read_text("utf-8"))
+    for number, image in enumerate(manifest.get("images") or manifest["files"]):
+        [micrograph, *_] = read(folder / image["file"])
+        pixels = micrograph.pixels
+        drawn = [image[key] for key in ("scale_bar_bbox", "info_band_bbox") if image.get(key)]
+        pixels = pixels[: min([box[1] - 4 for box in drawn], default=len(pixels))]
+        if min(pixels.shape[:2]) < LEAST_PX or _crop(_as_read(pixels)).micron_bar is not None:
+            continue  # a second bar was left
+        for at in range(first, first + rounds):
+            one = burnt(pixels, (at, number))
+            yield (
+                f"{at} {image['file']} {one.style} '{one.label}' {one.line_px:g}px",
+                _as_read(one.pixels),
+                Truth((Bar(one.line, one.line_px, one.um),), None, None),
+            )
 
 
 def _real_bars(image) -> tuple[Bar, ...]:
