@@ -65,8 +65,8 @@ class Progress:
     """How far training is.
 
     Args:
-        stage: "labels", "images", "subtype", "size:G", "calibration", "strangeness", "evaluation"
-            or "bundle".
+        stage: "labels", "images", "subtype", "size:G", "calibration", "strangeness", "evaluation",
+            "leakage" or "bundle".
         done: Steps done of this stage.
         total: Steps of this stage; it may end earlier.
         note: A sentence for a person, or "".
@@ -471,9 +471,9 @@ def _seen_before(
     n = len(tested)
     for done, found in enumerate(overlapping(evaluation.cases, tested, learned), 1):
         pairs += [pair for pair in found if pair not in copies]
-        yield Progress("evaluation", done, n)
+        yield Progress("leakage", done, n)
     if said := too_easy(pairs):
-        yield Progress("evaluation", n, n, said)
+        yield Progress("leakage", n, n, said)
     return [said] if said else []
 
 

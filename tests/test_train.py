@@ -177,7 +177,7 @@ def test_a_test_image_that_is_a_turned_crop_of_a_taught_one_is_named(tmp_path):
         test_keys=["G7-copy", "G7-05", "G8-05", "B8-05"],
     )
 
-    (said,) = [step.note for step in steps if step.stage == "evaluation" and step.note]
+    (said,) = [step.note for step in steps if step.stage == "leakage" and step.note]
     assert said.startswith("1 test micrographs show the same place")
     assert "(G7-copy and G7-00 first)" in said
     assert said in read_manifest(steps[-1].bundle).facts["notes"]

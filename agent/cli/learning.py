@@ -110,6 +110,7 @@ TITLES = {
     "calibration": "Calibrating probabilities",
     "strangeness": "Learning what is ordinary",
     "evaluation": "Testing",
+    "leakage": "Looking for places that were learned from",
     "comparison": "Comparing",
     "hygiene": "Looking at the labels",
     "pool": "Looking at what waits",
