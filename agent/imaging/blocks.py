@@ -71,9 +71,11 @@ def _under_straight_tops(plane: NDArray[np.uint8], tallest: int) -> Iterator[tup
     """Yield what is full and begins along a straight row: x, y, width, height, area in pixels."""
     full = cv2.inRange(plane[::_STEP], _FULL, 255)
     begins = cv2.subtract(full[1:], full[:-1])
-    if cv2.reduce(begins, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).max() < 255 * _STRAIGHT:
+    rows = cv2.reduce(begins, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0] >= 255 * _STRAIGHT
+    if not rows.any():
         return
-    straight = cv2.morphologyEx(begins, cv2.MORPH_OPEN, np.ones((1, _STRAIGHT), np.uint8))
+    straight, along = np.zeros_like(begins), np.ones((1, _STRAIGHT), np.uint8)
+    straight[rows] = cv2.morphologyEx(begins[rows], cv2.MORPH_OPEN, along)
     for x, y, wide, _, _ in parts_of(straight).tolist():
         left, top = max(0, x - 2 * _STEP) // _STEP * _STEP, y + 1
         below = full[top : top + tallest // _STEP + 2, left : x + wide + 2 * _STEP : _STEP]

@@ -42,8 +42,8 @@ def find_combs(plane: Plane) -> Iterator[Line]:
     for top, foot in ((0, near), (height - near, height)):
         part = plane[top:foot]
         mask = _uprights(part)
-        tops = len(part) - 1 - _feet(cv2.flip(part, 0), cv2.flip(mask, 0))
-        feet = _feet(part, mask) + 1
+        tops = _ends(mask[2:], mask[1:-1], part[2:], part[:-2])[::-1] + 2
+        feet = _ends(mask[:-2], mask[1:-1], part[:-2], part[2:]) + 1
         if not tops.size and not feet.size:
             continue
         ticks = _ticks(mask, tops, feet)
@@ -78,13 +78,20 @@ def _uprights(plane: Plane) -> Plane:
     return np.asarray(cv2.inRange(thin, 61, 255))
 
 
-def _feet(plane: Plane, mask: Plane) -> NDArray[np.intp]:
-    """Say in which rows so many uprights end at once as a ruler has ticks, and abruptly."""
-    ends = cv2.subtract(mask[:-2], mask[1:-1])
+def _ends(mask: Plane, next_row: Plane, plane: Plane, beyond: Plane) -> NDArray[np.intp]:
+    """Say in which rows so many uprights end at once as a ruler has ticks, and abruptly.
+
+    Args:
+        mask: (h, w), where uprights are.
+        next_row: The same a row on.
+        plane: (h, w), how bright it is.
+        beyond: The same two rows on.
+    """
+    ends = cv2.subtract(mask, next_row)
     count = _set_in(ends)
     rows = _enough(count)  # most images have few or none where anything ends
     if rows.size:
-        falls = cv2.inRange(cv2.subtract(plane[rows], plane[rows + 2]), 51, 255)
+        falls = cv2.inRange(cv2.subtract(plane[rows], beyond[rows]), 51, 255)
         ends = cv2.bitwise_and(ends[rows], falls)
         count[:] = 0
         count[rows] = _set_in(cv2.subtract(ends[:, 1:], ends[:, :-1]))

@@ -148,15 +148,15 @@ def parts_of(mask: Plane) -> NDArray[Any]:
     packed = cv2.copyMakeBorder(mask[rows], 0, 0, 1, 1, cv2.BORDER_CONSTANT)
     _, marks = cv2.connectedComponents(packed, connectivity=4)
     flat = packed.ravel()
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    y, x = np.divmod(changes.reshape(-1, 2), packed.shape[1])
-    part = marks[y[:, 0], x[:, 0]]
+    before, last = np.flatnonzero(flat[1:] != flat[:-1]).reshape(-1, 2).T
+    part = marks.ravel()[last]
     order = np.argsort(part, kind="stable")
-    top, (left, beyond) = rows[y[order, 0]], x[order].T - 1
     first = np.flatnonzero(np.diff(part[order], prepend=0))
-    x0, x1 = np.minimum.reduceat(left, first), np.maximum.reduceat(beyond, first)
+    y, left = np.divmod(before[order], packed.shape[1])
+    top, length = rows[y], (last - before)[order]
+    x0, x1 = np.minimum.reduceat(left, first), np.maximum.reduceat(left + length, first)
     y0, y1 = top[first], np.maximum.reduceat(top, first) + 1
-    area = np.add.reduceat(beyond - left, first)
+    area = np.add.reduceat(length, first)
     return np.stack([x0, y0, x1 - x0, y1 - y0, area], axis=1, dtype=np.int32, casting="same_kind")
 
 
