@@ -381,14 +381,14 @@ def told_apart(looks: Plane, out: Mask, into: Mask, limit: float = 12.0) -> Plan
 
 def _strange(looks: Plane, kind: Mask) -> Plane:
     """Say how unlike a kind every cell is: squared distance, and how wide the kind is."""
-    values = looks[thinned(kind)]
-    middle = _middle(values)
-    width = np.maximum(NOISE, 1.5 * _middle(np.abs(values - middle)))
-    ordinary = values[(np.abs(values - middle) <= 3.5 * width).all(axis=1)]
-    if len(ordinary) < 0.5 * len(values) or len(ordinary) < 16:
+    values = np.ascontiguousarray(looks[thinned(kind)].T)  # (5, n), twice as quick as (n, 5)
+    apart = np.abs(values - _middle(values))
+    width = np.maximum(NOISE[:, None], 1.5 * _middle(apart))
+    ordinary = values[:, (apart <= 3.5 * width).all(axis=0)]
+    if ordinary.shape[1] < max(16, 0.5 * values.shape[1]):
         ordinary = values
-    centre = ordinary.mean(axis=0)
-    spread = np.cov(ordinary.T) + np.diag(NOISE**2)
+    centre = ordinary.mean(axis=1)
+    spread = np.cov(ordinary) + np.diag(NOISE**2)
     half = np.linalg.cholesky(np.linalg.inv(spread)).astype(np.float32)
     off = (looks - centre.astype(np.float32)) @ half
     distance: Plane = np.einsum("...i,...i", off, off) + np.linalg.slogdet(spread)[1]
@@ -412,8 +412,8 @@ def _scattered(rows: int, columns: int, share: int) -> Mask:
 
 
 def _middle(values: Plane) -> Plane:
-    ordered: Plane = np.sort(values, axis=0)
-    middle: Plane = ordered[len(values) // 2]
+    """Say the median of each row, (rows, 1)."""
+    middle: Plane = np.sort(values)[:, values.shape[1] // 2, None]
     return middle
 
 
@@ -429,16 +429,18 @@ def shading(light: Plane, kind: Mask) -> Plane:
     terms = _terms(*light.shape)
     some = thinned(kind)
     known, values = terms[some], light[some]
-    for _ in range(2):
-        bend = known.T @ known + np.diag([1e-3, 1, 1, 1, 1, 1]) * 0.002 * len(known)
-        found = np.linalg.solve(bend, known.T @ values)
-        off = np.abs(known @ found - values)
-        near = off <= max(3.0, 3 * float(np.median(off)))
-        known, values = known[near], values[near]
-    surface = terms @ found.astype(np.float32)
+    off = np.abs(known @ _fitted(known, values) - values)
+    near = off <= max(3.0, 3 * float(np.median(off)))
+    surface = terms @ _fitted(known[near], values[near]).astype(np.float32)
     of_kind = surface[kind]
     held: Plane = np.clip(surface, of_kind.min(), of_kind.max())
     return held
+
+
+def _fitted(terms: Plane, values: Plane) -> Plane:
+    """Fit a surface to the values, (n,), of cells with such terms, (n, 6), hardly bent by noise."""
+    bend = terms.T @ terms + np.diag([1e-3, 1, 1, 1, 1, 1]) * 0.002 * len(terms)
+    return np.linalg.solve(bend, terms.T @ values)
 
 
 def off_the_usual(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
