@@ -100,15 +100,21 @@ def find_lines(planes: list[Plane], number: int) -> Iterator[Line]:
     height, width = plane.shape
     thick = int(np.clip(0.04 * height, 12, 60)) | 1
     runs = _long_runs(plane, max(13, round(0.017 * width)) | 1)  # odd: an even one shifts a pixel
-    broad = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
-    thin = cv2.subtract(runs, broad)
-    stands_out, surely = (cv2.inRange(thin, n * _CONTRAST, 255) for n in (1, 3))
-    full = cv2.bitwise_and(stands_out, cv2.inRange(runs, _FULL, 255))
-    for mask in (stands_out, surely, full):
+    for mask in _masks(runs, thick):
         for x, y, wide, high in _likely(parts_of(mask), thick, plane.shape):
             line = _measured(plane, (x, y, min(width, x + wide - _STEP + 1), y + high), number)
             if line is not None:
                 yield line
+
+
+def _masks(runs: Plane, thick: int) -> Iterator[Plane]:
+    """Yield what is thin and stands out, what surely does, what does and is full: one at a time."""
+    upright = np.ones((thick, 1), np.uint8)
+    thin = cv2.subtract(runs, cv2.morphologyEx(runs, cv2.MORPH_OPEN, upright))
+    stands_out = cv2.inRange(thin, _CONTRAST, 255)
+    yield stands_out
+    yield cv2.inRange(thin, 3 * _CONTRAST, 255)
+    yield cv2.bitwise_and(stands_out, cv2.inRange(runs, _FULL, 255))
 
 
 def _likely(parts: NDArray[Any], thick: int, shape: tuple[int, ...]) -> list[list[int]]:
@@ -146,9 +152,9 @@ def parts_of(mask: Plane) -> NDArray[Any]:
     if not rows.size:
         return np.empty((0, 5), np.int32)
     packed = cv2.copyMakeBorder(mask[rows], 0, 0, 1, 1, cv2.BORDER_CONSTANT)
-    _, marks = cv2.connectedComponents(packed, connectivity=4)
     flat = packed.ravel()
     before, last = np.flatnonzero(flat[1:] != flat[:-1]).reshape(-1, 2).T
+    _, marks = cv2.connectedComponents(packed, connectivity=4)
     part = marks.ravel()[last]
     order = np.argsort(part, kind="stable")
     first = np.flatnonzero(np.diff(part[order], prepend=0))
