@@ -305,3 +305,63 @@ def test_the_outline_of_a_ruler_is_not_measured_in_its_place():
     [found] = find_graphics(_written(pixels, "6 µm", (460, 452), (255, 255, 0))).bars
 
     assert (found.line_px, found.um) == (80, 6.0)
+
+
+@pytest.mark.parametrize("seed", [94695, 94778, 94203])
+def test_a_bar_that_is_hard_to_see_on_its_ground_is_found_by_its_label(seed):
+    drawn = draw(seed)
+    [true] = drawn.bars
+
+    [found] = find_graphics(drawn.pixels).bars
+
+    assert (found.line_px, found.um) == (pytest.approx(true.line_px, rel=0.01), true.um)
+
+
+def test_a_line_that_its_label_breaks_is_measured_whole_though_a_letter_touches_one_half():
+    pixels = np.full((*SIZE, 3), 90, np.uint8)
+    for left, right in ((400, 470), (530, 600)):
+        pixels[439:442, left:right] = 225
+    for tick in (400, 598):
+        pixels[430:451, tick : tick + 2] = 225
+    pixels[434:447, 468:474] = 225
+
+    [found] = find_graphics(_written(pixels, "5 µm", (500, 440), (225, 225, 225))).bars
+
+    assert (found.line_px, found.um) == (pytest.approx(198, abs=2), 5.0)
+
+
+def test_a_grain_boundary_that_lies_level_is_no_bar():
+    pixels = np.full((*SIZE, 3), 180, np.uint8)
+    network = [[(20, 20), (90, 40)], [(90, 40), (170, 40)], [(170, 40), (230, 15)]]
+    for start, end in [*network, [(90, 40), (80, 200)], [(170, 40), (180, 220)]]:
+        cv2.line(pixels, start, end, (40, 40, 40), 3)
+
+    assert find_graphics(pixels).bars == ()
+
+
+def test_a_needle_that_goes_on_beyond_the_image_is_no_bar():
+    pixels = np.full((*SIZE, 3), 80, np.uint8)
+    pixels[40:44, :95] = 240
+
+    assert find_graphics(pixels).bars == ()
+
+
+def test_a_bar_with_ticks_and_no_label_is_found_in_the_middle_of_the_foot():
+    pixels = _steel(3)
+    pixels[430:470, 240:400] = 255
+    pixels[449:451, 255:385] = 0
+    for tick in (255, 383):
+        pixels[440:460, tick : tick + 2] = 0
+
+    [found] = find_graphics(pixels).bars
+
+    assert (found.line_px, found.um) == (128, None)
+
+
+def test_where_a_label_was_read_and_no_bar_found_its_surroundings_are_not_kept():
+    pixels = _written(_steel(3), "50 µm", (560, 450), (255, 255, 0))
+
+    graphics = find_graphics(pixels)
+
+    assert graphics.bars == ()
+    assert any(x0 < 560 < x1 and y0 < 450 < y1 for x0, y0, x1, y1 in graphics.boxes)

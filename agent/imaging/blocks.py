@@ -91,7 +91,7 @@ def _to_the_pixel(plane: NDArray[np.uint8], box: Box) -> Box | None:
     x0, y0, x1, y1 = box
     x0, x1 = (_last(plane[y0 + 3 : y1 - 3], x, by) for x, by in ((x0 + 2, -1), (x1 - 3, 1)))
     y0, y1 = (_last(plane[:, x0 + 3 : x1 - 3].T, y, by) for y, by in ((y0 + 2, -1), (y1 - 3, 1)))
-    block = plane[y0 + 1 : y1, x0 + 1 : x1] >= _FULL  # the outermost pixels may be half a pixel's
+    block = plane[y0 + 3 : y1 - 2, x0 + 3 : x1 - 2] >= _FULL  # JPEG blurs what lies further out
     rim = (block[0], block[-1], block[:, 0], block[:, -1])
     if min(block.shape) < 10 or min(float(side.mean()) for side in rim) < 0.9:
         return None

@@ -6,14 +6,13 @@ In:  the planes of an image. Out: `Line`s of the kind "comb". Next: `micron_bar`
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from agent.imaging.lines import Line, parts_of
+from agent.imaging.lines import Line, moved, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,15 +30,16 @@ _TALLEST = 70  # pixels
 _NEAR = 0.25  # share of the height, from the top and from the bottom, where rulers are drawn
 
 
-def find_combs(plane: Plane) -> Iterator[Line]:
+def find_combs(plane: Plane, *, near: float = _NEAR) -> Iterator[Line]:
     """Yield rulers that have ticks and no line, near the top or the bottom of a plane.
 
     Args:
         plane: (h, w) uint8, in which the ticks are bright.
+        near: How far from the top and from the bottom they are looked for, as a share.
     """
     height = plane.shape[0]
-    near = round(_NEAR * height)
-    for top, foot in ((0, near), (height - near, height)):
+    deep = round(near * height)
+    for top, foot in sorted({(0, deep), (height - deep, height)}):
         part = plane[top:foot]
         mask = _uprights(part)
         tops = _ends(mask[2:], mask[1:-1], part[2:], part[:-2])[::-1] + 2
@@ -51,24 +51,13 @@ def find_combs(plane: Plane) -> Iterator[Line]:
             for y in rows:
                 comb = _on_one_row(part, ticks[np.abs(ends - y) <= 1])
                 if comb is not None:
-                    yield _lowered(comb, top)
+                    yield moved(comb, 0, top)
 
 
 def _on_one_row(plane: Plane, ticks: Ticks) -> Line | None:
     """Find the ruler among ticks that begin or end on one row, or None."""
     run = _even(ticks) if len(ticks) >= _LEAST_TICKS else ticks
     return _comb(plane, run) if len(run) >= _LEAST_TICKS else None
-
-
-def _lowered(comb: Line, by: int) -> Line:
-    x0, y0, x1, y1 = comb.box
-    box = (x0, y0 + by, x1, y1 + by)
-    first, last = comb.ticks
-    return replace(comb, box=box, core=box, ticks=(_lower(first, by), _lower(last, by)))
-
-
-def _lower(tick: Box | None, by: int) -> Box | None:
-    return tick and (tick[0], tick[1], tick[2] + by, tick[3] + by)
 
 
 def _uprights(plane: Plane) -> Plane:

@@ -37,8 +37,9 @@ _TEXTURE = r"(?:[AEFGHJKMNTUVWY\u4e00-\u9fff]{1,2}(?=\d))?"
 _ALONE = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_TEXTURE}{_NUMBER}\s*{_UNIT}[|\-–—_\[\]<>←→.\s]*$")
 # A unit with a letter misread or lost: believed only where another reading sees it whole.
 _DOUBTFUL = re.compile(rf"^[|\-–—_\[\]<>←→\s]*{_NUMBER}\s?[^\W\d_]{{0,2}}[mn][|\-–—_\[\].\s]*$")
-# A number of which a digit was not seen: "/5 µm" was 75, or 15, which another reading may say.
-_SPOILT = re.compile(r"^\W*\d*\W\d*\s?[µμ]m\W*$")
+# A number of which a digit was not seen: "/5 µm" was 75, or 15, which another reading may say;
+# "d = 13.47 µm" is measured, and no label.
+_SPOILT = re.compile(r"^[^\w=:]*\d*[^\w=:]\d*\s?[µμ]m[^\w=:]*$")
 _AMONG = re.compile(rf"(?<![\w.,=/]){_NUMBER}\s?{_UNIT}(?![\w=/])")
 _NAMES_A_BAR = re.compile(
     r"((scale\s?)?bar|scale|balken|ma(ß|ss|b)stab|[ée]chelle|escala)\s*[=:]?\s*$", re.IGNORECASE

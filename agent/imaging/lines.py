@@ -94,12 +94,22 @@ def planes_of(pixels: NDArray[np.uint8]) -> list[Plane]:
     return [light, dark, *coloured]
 
 
-def find_lines(planes: list[Plane], number: int) -> Iterator[Line]:
-    """Yield the straight bright lines of one plane."""
+def find_lines(
+    planes: list[Plane], number: int, *, thick_px: int | None = None, least_px: int | None = None
+) -> Iterator[Line]:
+    """Yield the straight bright lines of one plane.
+
+    Args:
+        planes: (h, w) uint8 each, in which what is drawn is bright.
+        number: Which of them.
+        thick_px: A line is thinner; None: by the height of the plane.
+        least_px: A line is longer; None: by its width.
+    """
     plane = planes[number]
     height, width = plane.shape
-    thick = int(np.clip(0.04 * height, 12, 60)) | 1
-    runs = _long_runs(plane, max(13, round(0.017 * width)) | 1)  # odd: an even one shifts a pixel
+    thick = thickest(height) if thick_px is None else thick_px
+    least = max(13, round(0.017 * width)) if least_px is None else least_px
+    runs = _long_runs(plane, least | 1)  # odd: an even one shifts a pixel
     for mask in _masks(runs, thick):
         for x, y, wide, high in _likely(parts_of(mask), thick, plane.shape):
             line = _measured(plane, (x, y, min(width, x + wide - _STEP + 1), y + high), number)
@@ -115,6 +125,11 @@ def _masks(runs: Plane, thick: int) -> Iterator[Plane]:
     yield stands_out
     yield cv2.inRange(thin, 3 * _CONTRAST, 255)
     yield cv2.bitwise_and(stands_out, cv2.inRange(runs, _FULL, 255))
+
+
+def thickest(height: int) -> int:
+    """Say how thick a line can be in an image of some height, in pixels."""
+    return int(np.clip(0.04 * height, 12, 60)) | 1
 
 
 def _likely(parts: NDArray[Any], thick: int, shape: tuple[int, ...]) -> list[list[int]]:
@@ -483,7 +498,7 @@ def with_broken(lines: list[Line], pixels: NDArray[np.uint8]) -> list[Line]:
             gap = other.box[0] - one.box[2]
             if not 8 < gap < 4 * (one.width + other.width):
                 continue
-            (_, a0, _, a1), (_, b0, _, b1) = one.box, other.box
+            (_, a0, _, a1), (_, b0, _, b1) = one.core, other.core
             alike = abs(one.width - other.width) <= max(6, 0.25 * one.width)
             level = abs((a0 + a1) - (b0 + b1)) <= 4 and abs((a1 - a0) - (b1 - b0)) <= 4
             long = min(one.width, other.width) >= max(18, 5 * (a1 - a0))
@@ -660,3 +675,49 @@ def _half_at(rows: NDArray[np.float32], ink: NDArray[Any], *, mean: bool) -> flo
             part = (row[x - 1] - 0.5) / (row[x - 1] - row[x])
             at.append(x if row[x] > 1 else x - 0.5 + float(part))
     return max(at) if at and abs(max(at) - 8) <= 3 else None
+
+
+def moved(line: Line, right: int, down: int) -> Line:
+    """Give a line that was found in a part of an image its place in the whole."""
+    first, last = line.ticks
+    return replace(
+        line,
+        box=_shifted(line.box, right, down),
+        core=_shifted(line.core, right, down),
+        gap=line.gap and _shifted(line.gap, right, down),
+        ticks=(_with_tick(first, right, down), _with_tick(last, right, down)),
+    )
+
+
+def _shifted(box: Box, right: int, down: int) -> Box:
+    return (box[0] + right, box[1] + down, box[2] + right, box[3] + down)
+
+
+def _with_tick(tick: Box | None, right: int, down: int) -> Box | None:
+    return tick and (tick[0] + right, tick[1] + right, tick[2] + down, tick[3] + down)
+
+
+def distance(line: Line, place: Box) -> float | None:
+    """Say how far a label is from being where this line's label would be, or None."""
+    x0, y0, x1, y1 = line.box
+    high = max(8, place[3] - place[1])
+    if line.width < 0.7 * high:
+        return None
+    middle_x, middle_y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
+    penalty = (0.0 if line.exact else 0.3) + (1 - line.crisp)
+    if line.gap is not None:
+        room = 0.35 * high  # words are boxed with some room around them
+        inside = line.gap[0] - room <= place[0] and place[2] <= line.gap[2] + room
+        return 0.2 * penalty if inside and place[1] <= (y0 + y1) / 2 <= place[3] else None
+    shared = min(x1, place[2]) - max(x0, place[0])
+    beside = not x0 < middle_x < x1 and shared < 0.5 * (place[2] - place[0])
+    if shared > 0.3 * high and not (beside and y0 - 0.3 * high <= middle_y <= y1 + 0.3 * high):
+        through = min(y1, place[3] - 0.2 * high) - max(y0, place[1] + 0.2 * high)
+        away = max(place[1] - y1, y0 - place[3], 0) / high
+        if away > 2.5 or through > 0.15 * high:
+            return None
+        return away + 0.3 * abs(middle_x - (x0 + x1) / 2) / max(x1 - x0, 1) + penalty
+    if y0 - 0.7 * high <= middle_y <= y1 + 0.7 * high:
+        away = max(0, -shared) / high
+        return 0.3 + away + penalty if away < 3 else None
+    return None

@@ -19,6 +19,7 @@ import numpy as np
 from agent.imaging import label as labels
 from agent.imaging.blocks import find_blocks
 from agent.imaging.boxes import Box, overlap, stretches, union, within
+from agent.imaging.by_label import Label, Labelled, bar_of, find_labels, label_at
 from agent.imaging.channels import largest, smallest
 from agent.imaging.combs import find_combs
 from agent.imaging.info_band import find_band
@@ -27,6 +28,7 @@ from agent.imaging.lines import (
     Line,
     are_cells,
     colour_of,
+    distance,
     distinct,
     evenness,
     find_lines,
@@ -51,6 +53,9 @@ _OF_ONE_RUN = ("plain", "caps", "ruler", "broken")  # kinds that have two edges 
 _MOST_READ = 6  # candidates whose surroundings are read, the best first …
 _UM_PER_PX = (1e-5, 50.0)  # µm: from an atom's to what no longer shows a structure
 _UNREAD = 2.0  # what words cost whose length could not be read surely
+_TELLS_INK = 4  # pixels: of a thinner line JPEG leaves no pixel the ink it had
+_SAME = 0.02  # lengths that differ by less are one
+_ALONE = 8  # pixels around a line in which its ink must have ended
 _LEADS = 1.0  # what the line that words were looked for around has before others there
 _MOST_DETECTED = 2  # … and those for which the detector of words is asked
 
@@ -72,6 +77,8 @@ class FoundBar:
     label: str
     um: float | None
     contrast: float = 0.0
+    ink: tuple[float, ...] = ()
+    kind: str = "plain"
 
     @property
     def bbox(self) -> Box:
@@ -86,7 +93,8 @@ class Graphics:
     Args:
         bars: Best first; two panels have two.
         band: The full-width info band, or None.
-        boxes: Every box that holds graphics and no specimen: bars, labels, text boxes.
+        boxes: Every box that holds graphics and no specimen: bars, labels, and where the bar of
+            a label must lie that was read but not found.
     """
 
     bars: tuple[FoundBar, ...]
@@ -107,19 +115,119 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
         return Graphics((), None, ())
     planes = planes_of(pixels)
     band = find_band(pixels)
+    lines = _lines(pixels, planes, band)
+    bars, heard = _read(pixels, _ranked(pixels, lines, band), band)
+    bars = [_remeasured(pixels, bar) for bar in bars]
+    if not _state_a_length(bars):
+        bars = _blocks(pixels, planes, lines) or bars
+    read: list[Label] = []
+    if not _state_a_length(bars):
+        read = [label_at(pixels, place, length) for length, place in heard]
+        read += find_labels(pixels, planes)
+        bars = _by_labels(pixels, read) or bars
+    if not _state_a_length(bars):
+        bars = _by_ticks(pixels, planes, band) or bars
+    boxes = [bar.bbox for bar in bars]
+    if not _state_a_length(bars):
+        boxes += [_around(label.box, pixels.shape) for label in read]
+    return Graphics(bars=tuple(bars), band=band, boxes=tuple(boxes))
+
+
+def _state_a_length(bars: list[FoundBar]) -> bool:
+    return any(bar.um is not None for bar in bars)
+
+
+def _lines(
+    pixels: NDArray[np.uint8], planes: list[NDArray[np.uint8]], band: Box | None
+) -> list[Line]:
+    """Find what may be the line of a bar."""
     lines = distinct([line for number in range(len(planes)) for line in find_lines(planes, number)])
     lines = [line for line in lines if not _is_paper(pixels, line, band)]
     lines = [line for line in lines if not any(_outlines(pixels, line, o) for o in lines)]
     lines = _without_cells([_chequered(pixels, line) for line in lines])
-    lines = with_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
-    bars = _read(pixels, _ranked(pixels, lines, band), band)
-    if not any(bar.um is not None for bar in bars):
-        bars = _blocks(pixels, planes, lines) or bars
-    if not any(bar.um is not None for bar in bars):
-        combs = distinct([comb for plane in planes for comb in find_combs(plane)])
-        bars = _read(pixels, _ranked(pixels, _widest(combs), band), band) or bars
-    boxes = tuple(bar.bbox for bar in bars)
-    return Graphics(bars=tuple(bars), band=band, boxes=boxes)
+    return with_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
+
+
+def _by_ticks(
+    pixels: NDArray[np.uint8], planes: list[NDArray[np.uint8]], band: Box | None
+) -> list[FoundBar]:
+    """Find rulers that have ticks and no line."""
+    combs = distinct([comb for plane in planes for comb in find_combs(plane)])
+    bars, _ = _read(pixels, _ranked(pixels, _widest(combs), band), band)
+    return [_remeasured(pixels, bar) for bar in bars]
+
+
+def _around(words: Box, shape: Sequence[int]) -> Box:
+    """Say where the bar of a label lies that was not found: above, below or beside it."""
+    x0, y0, x1, y1 = words
+    aside, beyond = x1 - x0, 2 * (y1 - y0)
+    right, foot = min(shape[1], x1 + aside), min(shape[0], y1 + beyond)
+    return (max(0, x0 - aside), max(0, y0 - beyond), right, foot)
+
+
+def _by_labels(pixels: NDArray[np.uint8], read: list[Label]) -> list[FoundBar]:
+    """Find the bar of one of the labels that were read; best one that states a length."""
+    found = [(label, bar_of(pixels, label)) for label in _agreeing(read)]
+    bars = [_stated(label, labelled) for label, labelled in found if labelled is not None]
+    return sorted(bars, key=lambda bar: bar.um is None)[:1]
+
+
+def _agreeing(read: list[Label]) -> list[Label]:
+    """Take one of the labels read in each place, if all that was read there is one length."""
+    kept: list[Label] = []
+    for label in read:
+        there = [one for one in read if overlap(label.box, one.box) > 0.3]
+        surely = {one.length.um for one in there} == {label.length.um} != {None}
+        if surely and not any(one in kept for one in there):
+            kept.append(label)
+    return kept
+
+
+def _stated(label: Label, found: Labelled) -> FoundBar:
+    states = found.sure and _is_believable(label.length, found.line)
+    return FoundBar(
+        line=found.line.box,
+        label_box=label.box,
+        line_px=found.length_px,
+        label=label.length.words if states else "",
+        um=label.length.um if states else None,
+        contrast=found.line.contrast,
+        ink=tuple(label.ink),
+    )
+
+
+def _remeasured(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
+    """Measure a bar once more, by what around its label has the label's ink.
+
+    Where the two differ and neither is a part of the other, the bar states nothing.
+    """
+    if bar.label_box is None or bar.um is None:
+        return bar
+    length, ink = labels.Length(bar.um, bar.label, 0.0, 1.0), np.array(bar.ink)
+    label = label_at(pixels, bar.label_box, length, ink)
+    of_line = replace(label, ink=ink)
+    if bar.line[3] - bar.line[1] >= _TELLS_INK:
+        label = of_line
+    found = bar_of(pixels, label) or bar_of(pixels, of_line)
+    return _stated(label, found) if found is not None and _is_better(found, bar) else bar
+
+
+def _is_better(found: Labelled, bar: FoundBar) -> bool:
+    """Say whether what has a label's ink is measured better than what was taken for its bar.
+
+    Ticks say where a bar ends. Without any, the longer of two is it: what is seen of a line breaks
+    off where it is paler, or where its label stands, and nowhere goes on.
+    """
+    line = found.line
+    longer = found.length_px / bar.line_px
+    ticked = line.ticks[0] is not None and line.ticks[1] is not None
+    if overlap(line.box, bar.line) == 0:
+        return found.sure and longer > 0.5 and bar.kind == "plain"
+    if overlap(line.core, bar.line) == 0 or longer < 0.85:
+        return False
+    if longer < 1 + _SAME:
+        return ticked
+    return bar.kind in ("plain", "broken", line.kind)
 
 
 def _blocks(
@@ -137,7 +245,7 @@ def _lies_along(line: Line, block: Box) -> bool:
     x0, y0, x1, y1 = line.box
     beside = -2 <= y0 - block[3] <= 3 or -2 <= block[1] - y1 <= 3
     long = min(x1, block[2]) - max(x0, block[0]) > 0.7 * (block[2] - block[0])
-    return beside and long and not line.framed and line.crisp >= 0.8
+    return beside and long and not line.framed and line.crisp >= 0.8 and line.contrast >= 100
 
 
 def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
@@ -240,13 +348,16 @@ def _rank(line: Line, band: Box | None, shape: Sequence[int]) -> float:
     return score + min(line.width, 100) / 100
 
 
-def _read(pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None) -> list[FoundBar]:
+def _read(
+    pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None
+) -> tuple[list[FoundBar], list[tuple[labels.Length, Box]]]:
     """Read around the best candidates; keep those whose label makes them bars.
 
     Letters in the line's own ink are tried first; the detector, which costs as much as all
     else together, only where the line alone is convincing.
     """
     bars: list[FoundBar] = []
+    heard: list[tuple[labels.Length, Box]] = []
     tried: list[tuple[Box, NDArray[Any]]] = []
     detected = 0
     for line in ranked:
@@ -261,31 +372,42 @@ def _read(pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None) -> li
         region = _surroundings(line, pixels.shape, band)
         tried.append((region, colour))
         inside = [line, *(o for o in ranked if o is not line and within(o.box, region))]
-        bar = _labelled(pixels, inside, region, detect=False)
+        bar, words = _labelled(pixels, inside, region, detect=False)
+        heard += words
         unread = bar is None or bar.um is None
         if unread and detected < _MOST_DETECTED and _is_convincing(line):
             detected += 1 if line.exact or line.even > _EVEN else _MOST_DETECTED
-            bar = _labelled(pixels, inside, region, detect=True) or bar
+            seen, words = _labelled(pixels, inside, region, detect=True)
+            bar = seen or bar
+            heard += words
         if bar is None or _is_parted(bar, band):
             continue
         if any(_goes_on_beyond(bar, line) or _is_next_cell(bar, line) for line in ranked):
             continue
         same = [known for known in bars if _is_the_same(bar, known)]
-        if not same or (same[0].um is None and bar.um is not None) or _is_clearer(bar, same[0]):
+        clearer = same and (_is_clearer(bar, same[0]) or _is_more(bar, same[0]))
+        if not same or (same[0].um is None and bar.um is not None) or clearer:
             bars = [bar if known in same else known for known in bars] if same else [*bars, bar]
     bars.sort(key=lambda bar: bar.um is None)
     if not bars:
-        alone = (line for line in ranked[:_MOST_READ] if _is_bar_without_label(line, pixels))
+        alone = (line for line in ranked[:_MOST_READ] if _is_bar_without_label(line, pixels, band))
         bars = [
             FoundBar(line.box, None, true_length(pixels, line), "", None)
             for line in itertools.islice(alone, 1)
         ]
-    return bars
+    return bars, heard
 
 
 def _is_clearer(bar: FoundBar, known: FoundBar) -> bool:
     """Say whether of two lines for one label this is the bar: not a part of the other."""
     return bar.contrast > 1.1 * known.contrast and overlap(bar.line, known.line) < 0.5
+
+
+def _is_more(bar: FoundBar, known: FoundBar) -> bool:
+    """Say whether a bar is the whole line of which another is a part."""
+    (x0, y0, x1, y1), (a0, b0, a1, b1) = bar.line, known.line
+    level = y0 - 2 <= b0 and b1 <= y1 + 2
+    return level and x0 <= a0 + 2 and a1 <= x1 + 2 and x1 - x0 > 1.1 * (a1 - a0)
 
 
 def _is_parted(bar: FoundBar, band: Box | None) -> bool:
@@ -300,8 +422,13 @@ def _is_the_same(bar: FoundBar, known: FoundBar) -> bool:
     """Say whether two are one bar, or share one label: then the first, the better one, is it."""
     if overlap(bar.line, known.line) > 0.3:
         return True
-    both = bar.label_box is not None and known.label_box is not None
-    return both and overlap(bar.label_box, known.label_box) > 0.5  # type: ignore[arg-type]
+    one, other = bar.label_box, known.label_box
+    return one is not None and other is not None and _share(one, other) > 0.5
+
+
+def _share(one: Box, other: Box) -> float:
+    """Say which share of the smaller of two boxes lies in the other."""
+    return max(overlap(one, other), overlap(other, one))
 
 
 def _is_convincing(line: Line) -> bool:
@@ -356,12 +483,12 @@ def _labelled(
     region: Box,
     *,
     detect: bool,
-) -> FoundBar | None:
+) -> tuple[FoundBar | None, list[tuple[labels.Length, Box]]]:
     """Read around a line; read wider where the region's edge cut words in two."""
-    bar, cut = _best_pair(pixels, lines, region, detect=detect)
+    bar, cut, heard = _best_pair(pixels, lines, region, detect=detect)
     if bar is None and cut is not None:
-        bar, _ = _best_pair(pixels, lines, _beyond(cut, pixels.shape), detect=detect)
-    return bar
+        bar, _, heard = _best_pair(pixels, lines, _beyond(cut, pixels.shape), detect=detect)
+    return bar, heard
 
 
 def _beyond(words: Box, shape: Sequence[int]) -> Box:
@@ -382,7 +509,7 @@ def _best_pair(
     region: Box,
     *,
     detect: bool,
-) -> tuple[FoundBar | None, Box | None]:
+) -> tuple[FoundBar | None, Box | None, list[tuple[labels.Length, Box]]]:
     """Read the words around the first of some lines; pair a length with the line it labels.
 
     Returns:
@@ -397,7 +524,7 @@ def _best_pair(
     lines = [line for line in lines if not any(_is_stroke(line, place) for place in places)]
     if not detect:
         near = [
-            min((c for c in (_distance(ln, p) for ln in lines) if c is not None), default=9.0)
+            min((c for c in (distance(ln, p) for ln in lines) if c is not None), default=9.0)
             for p in places
         ]
         order = np.argsort(near, kind="stable")[:2]
@@ -405,7 +532,7 @@ def _best_pair(
     cut: Box | None = None
     lengths: list[tuple[labels.Length, Box]] = []
     for box, around in zip(found, places, strict=True):
-        if all(_distance(line, around) is None for line in lines):
+        if all(distance(line, around) is None for line in lines):
             continue
         near_edge = 0.4 * (box[3] - box[1])
         goes_on = (x0 and box[0] <= near_edge, x1 < pixels.shape[1] and around[2] >= x1 - near_edge)
@@ -417,7 +544,7 @@ def _best_pair(
             lengths.append((length, (around[0] + left, around[1], around[0] + right, around[3])))
     if not detect:  # letters were looked for in the first line's ink
         lines = [line for line in lines if _alike(colour_of(pixels, line), ink, 90)]
-    return _paired(pixels, lines, lengths), cut
+    return _paired(pixels, lines, lengths), cut, lengths
 
 
 def _paired(
@@ -427,7 +554,7 @@ def _paired(
     best: tuple[float, FoundBar] | None = None
     for length, place in lengths:
         x0, y0, x1, y1 = place
-        if lines and _is_too_short(lines[0], place) and _distance(lines[0], place) is not None:
+        if lines and _is_too_short(lines[0], place) and distance(lines[0], place) is not None:
             continue  # texture was boxed with the words: which line is theirs cannot be said
         # Bold words cover more than half of their box; a box may reach beyond their paper.
         seen = (_rim(pixels, place, 0), pixels[y0:y1, x0:x1].reshape(-1, 3))
@@ -451,6 +578,8 @@ def _paired(
                         label=length.words if states else "",
                         um=length.um if states else None,
                         contrast=line.contrast,
+                        ink=tuple(colour),
+                        kind=line.kind,
                     )
                     best = (cost, bar)
     return None if best is None else best[1]
@@ -470,7 +599,7 @@ def _cost(
     pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box, paper: NDArray[Any]
 ) -> float | None:
     """Say how little a line looks like the one that a label belongs to; None: not at all."""
-    cost = _distance(line, place)
+    cost = distance(line, place)
     if cost is None or _is_too_short(line, place):
         return None
     if line.framed or _alike(colour, paper, 40):
@@ -681,49 +810,39 @@ def _is_stroke(line: Line, place: Box) -> bool:
     return overlap(line.box, place) > 0.6 and line.width < 1.1 * high
 
 
-def _distance(line: Line, place: Box) -> float | None:
-    """Say how far a label is from being where this line's label would be, or None."""
-    x0, y0, x1, y1 = line.box
-    high = max(8, place[3] - place[1])
-    if line.width < 0.7 * high:
-        return None
-    middle_x, middle_y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
-    penalty = (0.0 if line.exact else 0.3) + (1 - line.crisp)
-    if line.gap is not None:
-        room = 0.35 * high  # words are boxed with some room around them
-        inside = line.gap[0] - room <= place[0] and place[2] <= line.gap[2] + room
-        return 0.2 * penalty if inside and place[1] <= (y0 + y1) / 2 <= place[3] else None
-    shared = min(x1, place[2]) - max(x0, place[0])
-    beside = not x0 < middle_x < x1 and shared < 0.5 * (place[2] - place[0])
-    if shared > 0.3 * high and not (beside and y0 - 0.3 * high <= middle_y <= y1 + 0.3 * high):
-        through = min(y1, place[3] - 0.2 * high) - max(y0, place[1] + 0.2 * high)
-        away = max(place[1] - y1, y0 - place[3], 0) / high
-        if away > 2.5 or through > 0.15 * high:
-            return None
-        return away + 0.3 * abs(middle_x - (x0 + x1) / 2) / max(x1 - x0, 1) + penalty
-    if y0 - 0.7 * high <= middle_y <= y1 + 0.7 * high:
-        away = max(0, -shared) / high
-        return 0.3 + away + penalty if away < 3 else None
-    return None
-
-
-def _is_bar_without_label(line: Line, pixels: NDArray[np.uint8]) -> bool:
+def _is_bar_without_label(line: Line, pixels: NDArray[np.uint8], band: Box | None) -> bool:
     """Believe a bar that has no label only if nothing else can look like it."""
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = line.box
     low = min(y0, height - y1) < 0.15 * height
     cornered = low and min(x0, width - x1) < 0.15 * width
-    drawn = not line.framed and line.width >= 30
+    drawn = low and not line.framed and line.width >= 30 and line.contrast >= 80
+    if not drawn or not _stands_alone(pixels, line):
+        return False
     if line.kind in ("caps", "ruler"):
-        sure = line.exact and line.contrast > 80
-        crisp = max(line.crisp, line.even) > _EVEN
-        return drawn and cornered and crisp and (sure or line.contrast > 160)
-    if line.kind == "comb":
-        return drawn and cornered and line.contrast > 80 and line.width > 2 * line.height
-    if drawn and cornered and line.even > 0.7 and line.contrast > 100 and is_arrow(pixels, line):
-        return True
+        return max(line.crisp, line.even) > _EVEN and (line.exact or line.contrast > 100)
+    if line.kind in ("comb", "checker"):
+        return cornered and line.width > 2 * line.height
+    clear = line.contrast > 100
+    if clear and line.width > 50 and line.even > (0.9 if line.exact else 0.97):
+        return cornered or (band is not None and within(line.box, band))
     solid = line.height >= 3 and line.width >= 4 * line.height
     solid = solid and (line.crisp > 0.95 or line.even > 0.85)
     sure = line.exact and (cornered or line.contrast > 150)
     faint = line.contrast <= (150 if line.even > 0.85 else 220)
-    return drawn and low and solid and (sure or (cornered and not faint))
+    arrow = cornered and clear and line.even > 0.7 and is_arrow(pixels, line)
+    return arrow or (solid and (sure or (cornered and not faint)))
+
+
+def _stands_alone(pixels: NDArray[np.uint8], line: Line) -> bool:
+    """Say whether a line's ink ends with it all around; a grain boundary's goes on."""
+    x0, y0, x1, y1 = line.box
+    left, top, right, foot = x0 - _ALONE, y0 - _ALONE, x1 + _ALONE, y1 + _ALONE
+    left, top = max(0, left), max(0, top)
+    picture = pixels[top:foot, left:right]
+    off = cv2.absdiff(picture, np.full_like(picture, np.rint(colour_of(pixels, line))))
+    ink = cv2.inRange(off.max(axis=2), 0, 0.5 * line.contrast)
+    _, marks, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    core = marks[line.core[1] - top : line.core[3] - top, line.core[0] - left : line.core[2] - left]
+    x, y, w, h = stats[np.bincount(core[core > 0], minlength=1).argmax()][:4]
+    return bool(x > 0 and y > 0 and x + w < picture.shape[1] and y + h < len(picture))
