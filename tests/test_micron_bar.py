@@ -365,3 +365,14 @@ def test_where_a_label_was_read_and_no_bar_found_its_surroundings_are_not_kept()
 
     assert graphics.bars == ()
     assert any(x0 < 560 < x1 and y0 < 450 < y1 for x0, y0, x1, y1 in graphics.boxes)
+
+
+def test_a_ruler_whose_halves_are_rulers_too_states_its_length():
+    pixels = _steel(3)
+    pixels[425:470, 380:600] = 255
+    for i in range(11):
+        pixels[430 + 4 * (i % 5 > 0) : 446, 400 + 18 * i : 402 + 18 * i] = 0
+
+    [found] = find_graphics(_written(pixels, "15 µm", (490, 458), (0, 0, 0))).bars
+
+    assert (found.line_px, found.um) == (180, 15.0)

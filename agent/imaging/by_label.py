@@ -253,6 +253,7 @@ def _has_rivals(near: list[_Candidate]) -> bool:
     return any(
         one.cost < best.cost + _RIVALS
         and abs(one.line.line_px - best.line.line_px) > room
+        and not (best.line.kind == "comb" and within(one.line.box, best.line.box))
         and (one.line.kind == best.line.kind or overlap(one.line.box, best.line.box) == 0)
         for one in near[1:]
     )

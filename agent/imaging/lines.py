@@ -517,6 +517,7 @@ def with_broken(lines: list[Line], pixels: NDArray[np.uint8]) -> list[Line]:
                         exact=one.exact or other.exact,
                         contrast=min(one.contrast, other.contrast),
                         kind="broken",
+                        ticks=(left, right),
                         framed=False,
                         gap=(one.box[2], box[1], other.box[0], box[3]),
                         core=(one.box[0], a0, other.box[2], a1),

@@ -209,7 +209,11 @@ def _remeasured(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     if bar.line[3] - bar.line[1] >= _TELLS_INK:
         label = of_line
     found = bar_of(pixels, label) or bar_of(pixels, of_line)
-    return _stated(label, found) if found is not None and _is_better(found, bar) else bar
+    if found is None or not _is_better(found, bar):
+        return bar
+    if abs(found.length_px / bar.line_px - 1) < _SAME:  # two ways have found one bar
+        return replace(bar, line=found.line.box, line_px=found.length_px)
+    return _stated(label, found)
 
 
 def _is_better(found: Labelled, bar: FoundBar) -> bool:
