@@ -3,10 +3,10 @@
 
 In:  `Cells`. Out: the outside, or None. Next: `specimen_area`, which draws the edge exactly.
 Every way of cutting the cells in two is tried. A region is a candidate if it touches the frame
-and its edge is hardly longer than that contact; it is believed by how smooth and how sharp it is,
-how well its look can be told from the rest, how that steps at the edge, and its size. A dark phase
-fails that by its shape, by its kin or by its own structure, so it stays in. The weights are
-fitted, not guessed: `python tests/bench/border_weights.py` fits them anew on drawn fields.
+and its edge is hardly longer than that contact; it is believed by how smooth and how even it is,
+how well its look can be told from the rest, how that steps at the edge, its size and its shape. A
+dark phase fails that by its shape, by its kin or by its own structure, so it stays in. How much
+each of these counts is fitted, not guessed: see `belief`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from agent.imaging import belief
 from agent.imaging.cells import OCTAVE
 
 if TYPE_CHECKING:
@@ -27,47 +28,18 @@ if TYPE_CHECKING:
 
     from agent.imaging.cells import Cells, Mask, Plane
 
-AT_A_GLANCE = (
-    "smoother",  # than the rest, between the rough tenths of both
-    "finer",  # fine roughness, less the rest's
-    "softer",  # coarse roughness against fine, less the rest's: out of focus
-    "coarse",  # its own roughness
-    "gap_light",  # between the tenths of both that come nearest; below 0 they overlap
-    "gap_fine",
-    "gap_coarse",
-    "gap_colour",
-    "size",
-    "large",
-    "little_left",
-    "long_edge",  # for its contact with the frame
-)
-CLOSELY = (
-    "step_light",  # at the edge itself
-    "step_fine",
-    "doubted",  # how surely its least likely cells are its own
-    "between",  # cells that look like neither
-    "kin",  # patches of the rest that look like it
-)
-WITNESSES = AT_A_GLANCE + CLOSELY
-"""What speaks for a region or against it, as `witnesses` gives it."""
-WEIGHTS = np.array([
-    1.06, -0.92, -0.46, 0.10, 0.08, 0.22, -0.07, 0.32, 1.28, -6.26, 0.23, -3.35,
-    0.33, -1.07, 0.30, -4.55, -3.30,
-])  # fmt: skip
-CONSTANT = 3.46
 BELIEVED = 0.8
-"""Logarithm of the odds from which a region is believed: wrong on 5 of 414 drawn fields."""
-
-ROUGH_SPOT = OCTAVE * float(np.log2(7.0 + 0.5))
-"""Roughness of pores, particles and cracks, 7 grey values; scratches have less."""
-
-_LEAST_SAID, _MOST_SAID = np.array([0, 0, -3, 0, 0]), np.array([4, 3, 3, 1, 1])
-_CLOSE_WEIGHTS = WEIGHTS[len(AT_A_GLANCE) :]
-CLOSELY_AT_MOST = float(np.maximum(_LEAST_SAID * _CLOSE_WEIGHTS, _MOST_SAID * _CLOSE_WEIGHTS).sum())
-"""What a close look can add to a belief at most."""
+"""Logarithm of the odds from which a region is believed …"""
+DOUBTED = -0.5
+"""… and from which it is a second material, whatever its structure says."""
 
 KNOWN_KIND = 2.0
 """What a region gains by being of the kind of an outside that was found already."""
+OWN_STRUCTURE, STRUCTURE_BESIDE = -5.0, 1.0
+"""What pores, particles or cracks say of a large region that has them, as layers do, and of one
+that has none beside them. Set by hand: drawn layers are too few and too regular to teach it."""
+ROUGH_SPOT = OCTAVE * float(np.log2(7.0 + 0.5))
+"""Roughness of pores, particles and cracks, 7 grey values; scratches have less."""
 
 
 def belief_in(cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEVED) -> float | None:
@@ -85,11 +57,11 @@ def belief_in(cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEV
     sides = Sides.of(cells, region, rivals)
     if sides is None:
         return None
-    glance = CONSTANT + float(at_a_glance(cells, sides) @ WEIGHTS[: len(AT_A_GLANCE)])
-    if glance + CLOSELY_AT_MOST <= least:
+    glance = belief.CONSTANT + belief.said(belief.AT_A_GLANCE, at_a_glance(cells, sides))
+    if glance + belief.CLOSELY_AT_MOST <= least:
         return None
-    belief = glance + float(closely(cells, sides) @ _CLOSE_WEIGHTS)
-    return belief if belief > least else None
+    odds = glance + belief.said(belief.CLOSELY, closely(cells, sides))
+    return odds if odds > least else None
 
 
 def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
@@ -98,26 +70,23 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
     Half as many cells each way are enough to know what is outside, and four times as fast.
 
     Returns:
-        The outside, or None where the field is specimen throughout; and whether a second
-        material was seen, which would be an outside but for its own structure.
+        The outside, or None where the field is specimen throughout; and whether there is then
+        a second material, which may as well be outside.
     """
     shape = cells.usable.shape
     cells = cells.halved()
-    scored, second = [], False
-    for region, rivals in candidates(cells):
-        belief = belief_in(cells, region, rivals)
-        if belief is None:
-            continue
-        if _is_material(cells, region):
-            second = True
-        else:
-            scored.append((belief, region))
-    outside = _joined(cells, [region for _, region in sorted(scored, key=lambda pair: -pair[0])])
+    judged = [
+        (odds + _structure(cells, region, rivals), region)
+        for region, rivals in candidates(cells)
+        if (odds := belief_in(cells, region, rivals, least=DOUBTED)) is not None
+    ]
+    judged.sort(key=lambda pair: -pair[0])
+    outside = _joined(cells, [region for odds, region in judged if odds > BELIEVED])
     if not outside.any() or count_of(outside) > 0.95 * count_of(cells.usable):
-        return None, second
+        return None, bool(judged)
     outside = _with_its_kind(cells, outside)
     large = cv2.resize(outside.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
-    return large > 0, second
+    return large > 0, False
 
 
 def _joined(cells: Cells, regions: list[Mask]) -> Mask:
@@ -132,18 +101,6 @@ def _joined(cells: Cells, regions: list[Mask]) -> Mask:
             if belief_in(cells, own, outside) is not None and _alike(cells, own, outside):
                 outside = outside | own
     return outside
-
-
-def _is_material(cells: Cells, region: Mask) -> bool:
-    """Say whether a large region has pores, particles or cracks of its own, as no resin has.
-
-    Grains of a filler come near to that, so a small region is not asked; scratches are fainter.
-    """
-    if count_of(region) <= 0.35 * count_of(cells.usable):
-        return False
-    rough = np.sort(cells.sharp_coarse[thinned(shrunk(region, 2))])
-    usual, rough_spots = float(_at(rough, 0.5)), float(_at(rough, 0.95))
-    return rough_spots > max(usual + 1.8 * OCTAVE, ROUGH_SPOT)
 
 
 def _with_its_kind(cells: Cells, outside: Mask) -> Mask:
@@ -281,7 +238,7 @@ class Sides:
 
 
 def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] | None:
-    """Say what speaks for a region being the outside: one number for each of `WITNESSES`.
+    """Say what speaks for a region being outside: a number for each of `belief.WITNESSES`.
 
     None where the region or the rest is too small to be judged.
     """
@@ -292,43 +249,64 @@ def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] |
 
 
 def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Say what is quickly seen: how both sides look, size and shape."""
+    """Say what is quickly seen, as `belief.AT_A_GLANCE` names it: looks, size and shape."""
     out, into = (Look.of(cells.looks[thinned(deep)]) for deep in (sides.deep_out, sides.deep_in))
-    _, fine, coarse, *_ = out.middle - into.middle
-    gap = np.clip(np.maximum(out.low - into.high, into.low - out.high) / GAPS, -6.0, 6.0)
+    gap = max(out.low[2] - into.high[2], into.low[2] - out.high[2])
     usable = count_of(cells.usable)
-    area = count_of(sides.region) / usable
+    edge = _edge_length(sides.region, cells)
     return np.array(
         [
-            np.clip((into.high[2] - out.high[2]) / OCTAVE, -2.0, 2.5),
-            np.clip(fine / OCTAVE, -3.0, 3.0),
-            np.clip((coarse - fine) / OCTAVE, -3.0, 3.0),
-            out.middle[2] / OCTAVE,
-            *gap[:3],
-            gap[3:].max(),
-            np.log(area),
-            area**2,
+            (into.high[2] - out.high[2]) / OCTAVE,
+            out.middle[0] - into.middle[0],
+            gap / OCTAVE,
+            out.middle[1] / OCTAVE,
+            out.high[0] - out.low[0],
+            (out.high[1] - out.low[1]) / OCTAVE,
+            np.log(count_of(sides.region) / usable),
             np.log(count_of(sides.deep_in) / usable),
-            _edge_length(sides.region, cells) / max(1, count_of(sides.region & cells.frame)),
+            edge / max(1, count_of(sides.region & cells.frame)),
+            convexity(largest(sides.rest)),
         ]
     )
 
 
 def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Say what costs more: steps at the edge itself, and cell by cell who looks like whom."""
-    step_light, step_fine = _steps(cells.light, cells.fine, sides.region, sides.rest)
+    """Say what costs more, as `belief.CLOSELY` names it: the edge, and who looks like whom."""
+    brighter, rougher = _steps(cells, sides.region, sides.rest)
     odds = told_apart(cells.looks, sides.deep_out, sides.deep_in)
     mistaken = (sides.deep_in & (odds > 0)).astype(np.uint8)
     kin = cv2.morphologyEx(mistaken, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    own = odds[sides.deep_out]
+    rim = shrunk(sides.region, 1) & ~shrunk(sides.region)
     return np.array(
         [
-            step_light,
-            step_fine,
-            _at(np.sort(odds[sides.deep_out]), 0.05) / 4,
+            brighter,
+            rougher / OCTAVE,
+            (own > 0).mean(),
+            _at(np.sort(own), 0.05),
             (np.abs(odds[cells.usable]) < 1.5).mean(),
             np.sqrt(cv2.countNonZero(kin) / count_of(sides.deep_in)),
+            (odds[rim] < 0).mean() if rim.any() else 0.0,
         ]
     )
+
+
+def _structure(cells: Cells, region: Mask, rivals: Mask) -> float:
+    """Say what pores, particles or cracks say, which no resin has.
+
+    Grains of a filler come near to that, so a small region is not asked; scratches are fainter.
+    """
+    rest = cells.usable & ~region & ~rivals
+    own, beside = (np.sort(cells.sharp_coarse[thinned(shrunk(mask, 2))]) for mask in (region, rest))
+    if _has_rough_spots(own):
+        return OWN_STRUCTURE if count_of(region) > 0.35 * count_of(cells.usable) else 0.0
+    even = _at(own, 0.95) - _at(own, 0.5) < OCTAVE
+    return STRUCTURE_BESIDE if even and _has_rough_spots(beside) else 0.0
+
+
+def _has_rough_spots(rough: Plane) -> bool:
+    """Say whether some cells are much rougher than most; their roughness is given in order."""
+    return bool(_at(rough, 0.95) > max(_at(rough, 0.5) + 1.8 * OCTAVE, ROUGH_SPOT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,27 +437,24 @@ def off_the_usual(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
     return smooth - float(np.median(smooth[kind]))
 
 
-def _steps(light: Plane, fine: Plane, outside: Mask, inside: Mask) -> tuple[float, float]:
-    """Say how much light and fine roughness step at the edge itself: a shaded mount has no tone.
-
-    The light is counted in spreads, the roughness in octaves.
-    """
+def _steps(cells: Cells, outside: Mask, inside: Mask) -> tuple[float, float]:
+    """Say how light and coarse roughness step at the edge itself: a shaded mount has no tone."""
     weights = [cv2.blur(mask.astype(np.float32), (5, 5)) for mask in (outside, inside)]
-    edge = (weights[0] > 0.3) & (weights[1] > 0.3)
+    edge = (weights[0] > 0.25) & (weights[1] > 0.25)
     if count_of(edge) < 10:
         return 0.0, 0.0
-    each = list(zip((outside, inside), weights, strict=True))
-    means = [
-        [cv2.blur(plane * mask, (5, 5)) / np.maximum(weight, 1e-3) for mask, weight in each]
-        for plane in (light, fine)
-    ]
-    steps = [np.percentile(np.abs(out - into)[edge], 40) for out, into in means]
-    rest = [
-        spread_of((light - mean)[thinned(mask)])
-        for mask, mean in zip((outside, inside), means[0], strict=True)
-    ]
-    step_light = steps[0] / max(2.0, 0.5 * sum(rest))
-    return min(4.0, float(step_light)), min(3.0, float(steps[1]) / OCTAVE)
+    light, coarse = (
+        float(
+            np.subtract(
+                *(
+                    (cv2.blur(plane * mask, (5, 5))[edge] / weight[edge]).mean()
+                    for mask, weight in zip((outside, inside), weights, strict=True)
+                )
+            )
+        )
+        for plane in (cells.light, cells.coarse)
+    )
+    return light, coarse
 
 
 def spread_of(values: Plane) -> float:
@@ -502,6 +477,16 @@ def _alike(cells: Cells, part: Mask, outside: Mask) -> bool:
 def count_of(mask: Mask) -> int:
     """Say how many cells are in a mask."""
     return int(np.count_nonzero(mask))
+
+
+def convexity(mask: Mask) -> float:
+    """Say which share of its convex hull a mask fills, holes counted as filled."""
+    outlines, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    area = sum(cv2.contourArea(outline) for outline in outlines)
+    hull = cv2.contourArea(cv2.convexHull(np.concatenate(outlines)))
+    return float((area + 1) / (hull + 1))
 
 
 def shrunk(mask: Mask, by: int = 3) -> Mask:
