@@ -35,6 +35,8 @@ DOUBTED = -0.5
 
 KNOWN_KIND = 2.0
 """What a region gains by being of the kind of an outside that was found already."""
+AS_LIKELY = 2.0
+"""A larger region takes a smaller one's place if its odds are no lower than by that."""
 OWN_STRUCTURE, STRUCTURE_BESIDE = -5.0, 1.0
 """What pores, particles or cracks say of a large region that has them, as layers do, and of one
 that has none beside them. Set by hand: drawn layers are too few and too regular to teach it."""
@@ -81,7 +83,7 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
         if (odds := belief_in(cells, region, rivals, least=DOUBTED)) is not None
     ]
     judged.sort(key=lambda pair: -pair[0])
-    outside = _joined(cells, [region for odds, region in judged if odds > BELIEVED])
+    outside = _joined(cells, [(odds, region) for odds, region in judged if odds > BELIEVED])
     if not outside.any() or count_of(outside) > 0.95 * count_of(cells.usable):
         return None, bool(judged)
     outside = _with_its_kind(cells, outside)
@@ -89,12 +91,13 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
     return large > 0, False
 
 
-def _joined(cells: Cells, regions: list[Mask]) -> Mask:
-    """Join regions, the most believed first, to one outside."""
+def _joined(cells: Cells, judged: list[tuple[float, Mask]]) -> Mask:
+    """Join regions, each after its odds, the most believed first, to one outside."""
     outside = np.zeros(cells.usable.shape, bool)
-    for region in regions:
+    for odds, region in judged:
         shared, area = count_of(region & outside), count_of(outside)
-        if not area or (shared > 0.8 * area and count_of(region) > area):
+        as_likely = odds > judged[0][0] - AS_LIKELY
+        if not area or (as_likely and shared > 0.8 * area and count_of(region) > area):
             outside = region  # the same outside, with its darker or smoother half
         elif shared < 0.1 * count_of(region):
             own = region & ~outside
