@@ -10,6 +10,7 @@ from drawn_steel import steel as grey_steel
 from small_lab import past
 
 from agent.demo.microscope import encoded
+from agent.imaging import belief
 from agent.imaging.cells import grid_shape
 from agent.imaging.specimen_area import find_border
 
@@ -124,6 +125,21 @@ def test_a_bright_side_wall_as_rough_as_the_steel_is_left_out():
     field[:, :200] = (200 + 28 * rough / rough.std())[:, :200]
 
     assert is_cut_at(find_border(as_rgb(field)), 200)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_a_grainy_mount_beside_hardly_etched_steel_is_left_out(seed):
+    field = looks_of("pale", seed) + noise(2, seed=2)
+    field[:, :200] = (90 + 28 * cv2.GaussianBlur(noise(1, seed), (0, 0), 1.2))[:, :200]
+
+    assert is_cut_at(find_border(as_rgb(field)), 200)
+
+
+def test_every_witness_says_something_at_every_value_it_may_see():
+    assert set(belief.TABLES) == set(belief.WITNESSES)
+    for nodes, says in belief.TABLES.values():
+        assert len(nodes) == len(says)
+        assert (np.diff(nodes) > 0).all()
 
 
 def test_a_layer_with_pores_of_its_own_stays_in_and_is_a_warning():
