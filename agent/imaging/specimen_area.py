@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from agent.imaging.cells import Cells, Mask
 
 
+SURELY_STEEL = 7.0
+"""Logarithm of the odds from which a cell well within the outside is given back to the steel: a
+bubble, a coating or a scratch there may look a little like it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Border:
     """Where the steel is, cell by cell.
@@ -113,12 +118,13 @@ def _refined(cells: Cells, outside: Mask) -> Mask:
         return outside
     sharp = [cv2.blur(plane, (3, 3)) for plane in (cells.sharp_fine, cells.sharp_coarse)]
     looks = np.stack([cells.light, *sharp, cells.red, cells.blue], axis=-1)
+    within = shrunk(outside, 4)
     for _ in range(2):
         odds = told_apart(looks, deep_out, deep_in)
         smooth = cv2.GaussianBlur(np.where(usable, odds, 0).astype(np.float32), (0, 0), 1.5)
         near = cv2.dilate(outside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
         redrawn = cv2.morphologyEx(
-            (near & usable & (smooth > 0)).astype(np.uint8),
+            (near & usable & (smooth > np.where(within, -SURELY_STEEL, 0))).astype(np.uint8),
             cv2.MORPH_OPEN,
             np.ones((3, 3), np.uint8),
         )
