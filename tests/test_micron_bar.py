@@ -376,3 +376,12 @@ def test_a_ruler_whose_halves_are_rulers_too_states_its_length():
     [found] = find_graphics(_written(pixels, "15 µm", (490, 458), (0, 0, 0))).bars
 
     assert (found.line_px, found.um) == (180, 15.0)
+
+
+def test_a_line_that_jpeg_paled_is_traced_under_its_label():
+    drawn = draw(94460)  # a red line of one pixel on needles, saved twice
+    [true] = drawn.bars
+
+    [found] = find_graphics(drawn.pixels).bars
+
+    assert (found.line_px, found.um) == (pytest.approx(true.line_px, rel=0.01), true.um)

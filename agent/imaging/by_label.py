@@ -9,7 +9,7 @@ is dark, and one of what is on the way to it from the paper, since JPEG pales wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -21,6 +21,7 @@ from agent.imaging.channels import largest
 from agent.imaging.combs import find_combs
 from agent.imaging.letters import rows_of_letters
 from agent.imaging.lines import (
+    Line,
     colour_of,
     distance,
     distinct,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from agent.imaging.boxes import Box
     from agent.imaging.letters import Row
-    from agent.imaging.lines import Line
 
     Plane = NDArray[Any]  # (h, w) grey
 
@@ -47,6 +47,10 @@ _MOST_READ = 6  # rows of letters, the most believed first
 _LEAST_CONTRAST = 40  # between ink and paper, in grey values
 _LEAST_PX = 13  # of a line, or of a cell of a chequered one
 _SHOWS = 90  # of 255: how far a line stands out in the plane of its ink
+_FAINT = 0.13  # share of the way from paper to ink that the palest line still has
+_TRACED = 12.0  # such shares, added up along a line
+_LONG_PX = 125  # of which two per cent are more than blur and unseen ticks add to a traced line
+_TICKS_PX = 4  # half the ticks at both ends; thicker lines JPEG does not pale
 _RIVALS = 0.5  # costs that are nearer than this leave two lines to choose from
 _KINDS = {"plain": 0.0, "comb": 0.3}  # what a kind is worth; the others have more to be known by
 
@@ -63,11 +67,12 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A line with a label, how long it is, and whether no other can be meant."""
+    """A line with a label, how long it is, whether no other can be meant, and whether traced."""
 
     line: Line
     length_px: float
     sure: bool
+    traced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +161,15 @@ def bar_of(pixels: NDArray[np.uint8], label: Label) -> Labelled | None:
         return None
     near = [one for one in _candidates(pixels, label) if one.line.crisp >= 0.55]
     near = [one for one in near if not any(_belongs_to(one.line, o.line) for o in near)]
+    traced = _traced(pixels, label)
     if not near:
-        return None
+        return traced
     near.sort(key=lambda one: one.cost)
     line = near[0].line
+    same = traced is not None and overlap(traced.line.box, line.box) > 0
+    if traced is not None and traced.sure and same and line.kind == "plain":
+        goes_on = near[0].just_ink and traced.length_px > 1.02 * line.line_px + 1
+        return replace(traced, sure=not goes_on)  # in another ink, such as a needle's
     sure = (
         _is_seen_well(pixels, near[0], near, label)
         and not _has_rivals(near)
@@ -167,6 +177,73 @@ def bar_of(pixels: NDArray[np.uint8], label: Label) -> Labelled | None:
         and not _goes_on_before(pixels, label, line)
     )
     return Labelled(line, _length(pixels, line), sure)
+
+
+def _traced(pixels: NDArray[np.uint8], label: Label) -> Labelled | None:
+    """Trace a thin line row by row: the run of columns that adds up to most ink above paper.
+
+    Ink is what is nearer to the label's than three rows above and below; so a grain that lies
+    across it, or noise, costs a column and ends nothing.
+    """
+    x0, y0, x1, y1 = label.box
+    picture, left, top = _around(pixels, label.box)
+    way = (label.ink - label.paper).astype(np.float32)
+    gone = (picture.astype(np.float32) - label.paper.astype(np.float32)) @ (way / float(way @ way))
+    ink = np.clip(gone[3:-3] - np.maximum(gone[:-6], gone[6:]), -0.4, 0.5)
+    top += 3
+    rim = round(0.15 * (y1 - y0))  # a line may touch the box of its words
+    ink[max(0, y0 + rim - top) : max(0, y1 - rim - top), x0 - left : x1 - left] = -0.4
+    sums, starts, ends = _best_runs(ink - _FAINT)
+    row = int(np.argmax(sums))
+    elsewhere = np.delete(sums, slice(max(0, row - 3), row + 4))
+    start, end = int(starts[row]), int(ends[row])
+    clear = sums[row] >= _TRACED and sums[row] > 3 * elsewhere.max(initial=0.0)
+    if not clear or float(np.mean(ink[row, start:end] > _FAINT)) < 0.85:
+        return None
+    first, last = _half_inked(gone[row + 3], start, end)
+    box = (left + round(first), top + row, left + round(last), top + row + 1)
+    line = Line(box, float(last - first), exact=False, contrast=float(_SHOWS), core=box)
+    if distance(line, label.box) is None or last - first < 0.5 * (x1 - x0):
+        return None
+    long = last - first >= _LONG_PX
+    sure = long and _is_centred(box, label.box) and not _goes_on_before(pixels, label, line)
+    return Labelled(line, float(last - first), sure, traced=True)
+
+
+def _is_centred(line: Box, words: Box) -> bool:
+    """Say whether words stand above or below the middle of a line, as most programs put them."""
+    off = abs(line[0] + line[2] - words[0] - words[2]) / 2
+    return off <= max(3.0, 0.02 * (line[2] - line[0]))
+
+
+def _half_inked(ink: NDArray[Any], start: int, end: int) -> tuple[float, float]:
+    """Say to a part of a pixel between where a run of columns has half of its usual ink."""
+    half = 0.5 * float(np.median(ink[start:end]))
+    full = start + np.flatnonzero(ink[start:end] >= half)
+    if not full.size:
+        return float(start), float(end)
+    first, last = int(full[0]), int(full[-1])
+    before, after = ink[max(0, first - 1)], ink[min(len(ink) - 1, last + 1)]
+    ahead = (ink[first] - half) / max(1e-3, float(ink[first] - before))
+    behind = (ink[last] - half) / max(1e-3, float(ink[last] - after))
+    return first + 0.5 - min(ahead, 1.0), last + 0.5 + min(behind, 1.0)
+
+
+def _best_runs(gains: Plane) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Say for every row which run of columns adds up to most: the sum, its first column, its end.
+
+    Source:
+        Kadane's algorithm (Bentley, Programming Pearls, CACM 27, 1984), for all rows at once.
+    """
+    sums, here = np.zeros((2, len(gains)), np.float32)
+    starts, ends, begun = np.zeros((3, len(gains)), int)
+    for x, column in enumerate(gains.T):
+        begun = np.where(here <= 0, x, begun)
+        here = np.maximum(here, 0) + column
+        better = here > sums
+        sums = np.where(better, here, sums)
+        starts, ends = np.where(better, begun, starts), np.where(better, x + 1, ends)
+    return sums, starts, ends
 
 
 def _candidates(pixels: NDArray[np.uint8], label: Label) -> Iterator[_Candidate]:
@@ -177,6 +254,7 @@ def _candidates(pixels: NDArray[np.uint8], label: Label) -> Iterator[_Candidate]
         centred = abs(line.box[0] + line.box[2] - label.box[0] - label.box[2]) < 0.2 * wide
         long = line.width >= (0.15 if centred else 0.32) * wide
         stroke = line.gap is None and overlap(line.box, label.box) > 0.5
+        stroke = stroke or (line.kind == "comb" and overlap(label.box, line.box) > 0.1)
         if away is not None and long and not stroke and not line.framed and line.contrast >= _SHOWS:
             cost = away - 0.5 * line.contrast / 255 - _KINDS.get(line.kind, 0.5)
             yield _Candidate(line, just_ink, float(cost) + 0.15 * (not just_ink))
@@ -185,17 +263,22 @@ def _candidates(pixels: NDArray[np.uint8], label: Label) -> Iterator[_Candidate]
 def _lines_in_ink(pixels: NDArray[np.uint8], label: Label) -> Iterator[tuple[Line, bool]]:
     """Yield lines and rulers around a label in its ink; with each whether it is just that."""
     x0, y0, x1, y1 = label.box
-    height, width = pixels.shape[:2]
-    aside, beyond = round(0.4 * width), round(2.6 * (y1 - y0)) + 40
-    left, top = max(0, x0 - aside), max(0, y0 - beyond)
-    picture = pixels[top : y1 + beyond, left : x1 + aside]
+    picture, left, top = _around(pixels, label.box)
     for just_ink in (True, False):
         plane = _close_to(picture, label) if just_ink else _on_the_way_to(picture, label)
         combs = distinct([*find_combs(plane, near=1.0)])
         _blot_out_letters(plane[y0 - top : y1 - top, x0 - left : x1 - left])
-        lines = find_lines([plane], 0, thick_px=thickest(height), least_px=_LEAST_PX)
+        lines = find_lines([plane], 0, thick_px=thickest(len(pixels)), least_px=_LEAST_PX)
         for line in [*combs, *with_broken(distinct([*lines]), picture)]:
             yield moved(line, left, top), just_ink
+
+
+def _around(pixels: NDArray[np.uint8], words: Box) -> tuple[NDArray[np.uint8], int, int]:
+    """Cut out where the bar of a label lies, and say from which column and row."""
+    x0, y0, x1, y1 = words
+    aside, beyond = round(0.4 * pixels.shape[1]), round(2.6 * (y1 - y0)) + 40
+    left, top = max(0, x0 - aside), max(0, y0 - beyond)
+    return pixels[top : y1 + beyond, left : x1 + aside], left, top
 
 
 def _in_gap(words: Box, line: Line) -> Box:
@@ -242,8 +325,15 @@ def _is_seen_well(
     """Say whether a line that was only seen paled has other marks of what was drawn."""
     if one.line.kind == "comb":
         return any(o.just_ink and _end_alike(o.line, one.line) for o in near)
-    known = one.just_ink or one.line.kind in ("caps", "ruler", "broken")
-    return known or _is_paled(pixels, one.line, label)
+    line = one.line
+    if line.ticks != (None, None) and line.line_px < line.width - _TICKS_PX:
+        return False
+    if line.kind == "plain" and not (
+        _is_beside(line, label.box) or _is_centred(line.box, label.box)
+    ):
+        return False
+    known = one.just_ink or line.kind in ("caps", "ruler", "broken")
+    return known or (line.height >= _TICKS_PX and _is_paled(pixels, line, label))
 
 
 def _has_rivals(near: list[_Candidate]) -> bool:
@@ -259,11 +349,16 @@ def _has_rivals(near: list[_Candidate]) -> bool:
     )
 
 
+def _is_beside(line: Line, words: Box) -> bool:
+    """Say whether a line and words share rows: then it is to the left or the right of them."""
+    return line.box[1] < words[3] and words[1] < line.box[3]
+
+
 def _runs_into(line: Line, words: Box) -> bool:
-    """Say whether a line ends just where the box of its label begins, which may hide the rest."""
-    return (
-        line.kind == "plain" and min(abs(line.box[2] - words[0]), abs(line.box[0] - words[2])) <= 1
-    )
+    """Say whether a line ends at a side of the box of its label, which may hide the rest of it."""
+    x0, _, x1, _ = line.box
+    at_a_side = x0 < words[0] - 1 <= x1 <= words[2] or words[0] <= x0 <= words[2] + 1 < x1
+    return line.kind in ("plain", "caps") and _is_beside(line, words) and at_a_side
 
 
 def _belongs_to(line: Line, other: Line) -> bool:

@@ -55,6 +55,7 @@ _UM_PER_PX = (1e-5, 50.0)  # µm: from an atom's to what no longer shows a struc
 _UNREAD = 2.0  # what words cost whose length could not be read surely
 _TELLS_INK = 4  # pixels: of a thinner line JPEG leaves no pixel the ink it had
 _SAME = 0.02  # lengths that differ by less are one
+_PART = 1.025  # what is so much longer was seen in part; what is a little longer runs into a needle
 _ALONE = 8  # pixels around a line in which its ink must have ended
 _LEADS = 1.0  # what the line that words were looked for around has before others there
 _MOST_DETECTED = 2  # … and those for which the detector of words is asked
@@ -168,7 +169,7 @@ def _around(words: Box, shape: Sequence[int]) -> Box:
 def _by_labels(pixels: NDArray[np.uint8], read: list[Label]) -> list[FoundBar]:
     """Find the bar of one of the labels that were read; best one that states a length."""
     found = [(label, bar_of(pixels, label)) for label in _agreeing(read)]
-    bars = [_stated(label, labelled) for label, labelled in found if labelled is not None]
+    bars = [_stated(label, one) for label, one in found if one is not None]
     return sorted(bars, key=lambda bar: bar.um is None)[:1]
 
 
@@ -227,6 +228,8 @@ def _is_better(found: Labelled, bar: FoundBar) -> bool:
     ticked = line.ticks[0] is not None and line.ticks[1] is not None
     if overlap(line.box, bar.line) == 0:
         return found.sure and longer > 0.5 and bar.kind == "plain"
+    if found.traced and found.sure:
+        return longer < 1 - _SAME or longer > _PART
     if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
     if longer < 1 + _SAME:
