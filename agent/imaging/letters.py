@@ -30,6 +30,8 @@ _COLOUR = (90,)  # … and in the plane of colours, which JPEG pales
 _NEAR = (0.25, 0.7)  # shares of the height: labels stand above the first or below the second
 _MOST_INK = 0.2  # share of full pixels above which the steel itself is so light, or so dark
 _MOST_LETTERS = 600
+_TALLEST_PX = 80  # of a row
+_FARTHEST = 1.6  # heights between two letters of a row
 LOOKS = (
     "three letters or more",
     "share of letters at least half as tall as the row",
@@ -83,22 +85,25 @@ def _rows(letters: NDArray[Any]) -> list[NDArray[Any]]:
     if len(letters) > _MOST_LETTERS:
         return []
     rows: list[list[Any]] = []
+    near: list[list[Any]] = []  # rows that a letter this far to the right may go on with
     for letter in letters[np.argsort(letters[:, 0])].tolist():
         x, y, w, h, _ = letter
-        for row in rows:
+        near = [row for row in near if x - row[2] <= _FARTHEST * _TALLEST_PX]
+        for row in near:
             tall = row[3] - row[1]
             shared = min(row[3], y + h) - max(row[1], y)
-            near = x - row[2] <= 1.6 * max(tall, h)
-            if near and shared >= 0.5 * min(tall, h) and 0.4 * tall <= h <= 2.2 * tall:
+            follows = x - row[2] <= _FARTHEST * max(tall, h)
+            if follows and shared >= 0.5 * min(tall, h) and 0.4 * tall <= h <= 2.2 * tall:
                 row[:4] = (min(row[0], x), min(row[1], y), max(row[2], x + w), max(row[3], y + h))
                 row[4].append(letter)
                 break
         else:
             rows.append([x, y, x + w, y + h, [letter]])
+            near.append(rows[-1])
     return [
         np.array(row[4])
         for row in rows
-        if 7 <= row[3] - row[1] <= 80
+        if 7 <= row[3] - row[1] <= _TALLEST_PX
         and 2 <= len(row[4]) <= 30
         and 1.3 * (row[3] - row[1]) <= row[2] - row[0] <= 30 * (row[3] - row[1])
     ]
