@@ -385,3 +385,26 @@ def test_a_line_that_jpeg_paled_is_traced_under_its_label():
     [found] = find_graphics(drawn.pixels).bars
 
     assert (found.line_px, found.um) == (pytest.approx(true.line_px, rel=0.01), true.um)
+
+
+def test_the_paper_around_a_bar_is_left_out_to_its_edge():
+    pixels = np.array(_steel(21))
+    pixels[330:460, 380:600] = 255
+    pixels[430:434, 400:580] = 0
+    pixels = _written(pixels, "50 µm", (490, 395), (0, 0, 0))
+
+    [box] = find_graphics(pixels).boxes
+
+    assert np.abs(np.array(box) - (380, 330, 600, 460)).max() <= 1
+
+
+def test_even_steel_around_a_bar_is_not_taken_for_its_paper():
+    noise = np.random.default_rng(0).normal(0, 3, (*SIZE, 1))
+    pixels = np.repeat(np.full((*SIZE, 1), 170) + noise, 3, axis=2).astype(np.uint8)
+    pixels[430:434, 400:580] = 0
+    pixels = _written(pixels, "50 µm", (490, 410), (0, 0, 0))
+
+    [box] = find_graphics(pixels).boxes
+
+    assert box[0] >= 395
+    assert box[1] >= 395

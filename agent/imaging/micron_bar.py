@@ -56,6 +56,10 @@ _UNREAD = 2.0  # what words cost whose length could not be read surely
 _TELLS_INK = 4  # pixels: of a thinner line JPEG leaves no pixel the ink it had
 _SAME = 0.02  # lengths that differ by less are one
 _PART = 1.025  # what is so much longer was seen in part; what is a little longer runs into a needle
+_PAPER_PX = 40  # around a bar that its paper may reach, or as far as the bar is high
+_BLUR_PX = 3  # around letters, of JPEG
+_LEFT_OUT_PX = 8  # of letters, that a box of words may leave out
+_OF_PAPER = 14  # grey values that one colour has room for after JPEG
 _ALONE = 8  # pixels around a line in which its ink must have ended
 _LEADS = 1.0  # what the line that words were looked for around has before others there
 _MOST_DETECTED = 2  # … and those for which the detector of words is asked
@@ -128,7 +132,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
         bars = _by_labels(pixels, read) or bars
     if not _state_a_length(bars):
         bars = _by_ticks(pixels, planes, band) or bars
-    boxes = [bar.bbox for bar in bars]
+    boxes = [_with_paper(pixels, bar.bbox) for bar in bars]
     if not _state_a_length(bars):
         boxes += [_around(label.box, pixels.shape) for label in read]
     return Graphics(bars=tuple(bars), band=band, boxes=tuple(boxes))
@@ -164,6 +168,34 @@ def _around(words: Box, shape: Sequence[int]) -> Box:
     aside, beyond = x1 - x0, 2 * (y1 - y0)
     right, foot = min(shape[1], x1 + aside), min(shape[0], y1 + beyond)
     return (max(0, x0 - aside), max(0, y0 - beyond), right, foot)
+
+
+def _with_paper(pixels: NDArray[np.uint8], box: Box) -> Box:
+    """Widen a box to the paper it is printed on: one colour around it, which ends on every side."""
+    x0, y0, x1, y1 = box
+    reach = max(_PAPER_PX, y1 - y0)
+    left, top = max(0, x0 - reach), max(0, y0 - reach)
+    part = pixels[top : y1 + reach, left : x1 + reach].astype(np.float32)
+    inside = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+    paper = np.median(_rim(pixels, box, _BLUR_PX), axis=0)
+    like = largest(np.abs(part - paper.astype(np.float32))) <= _OF_PAPER
+    rows, columns = like[:, inside[1]].mean(axis=1) > 0.85, like[inside[0]].mean(axis=0) > 0.85
+    sides = [rows[: inside[0].start][::-1], columns[: inside[1].start][::-1]]
+    sides += [rows[inside[0].stop :], columns[inside[1].stop :]]
+    if any(len(side) == reach and side[_LEFT_OUT_PX:].all() for side in sides):
+        return box  # it has no end: the specimen itself is so even
+    up, before, down, after = (_goes_on_for(side) for side in sides)
+    return (x0 - before, y0 - up, x1 + after, y1 + down)
+
+
+def _goes_on_for(side: NDArray[np.bool_]) -> int:
+    """Say for how many rows outwards paper goes on, beyond letters' blur or what boxes left out."""
+    ends = [
+        skipped + int(np.argmin([*side[skipped:], False]))
+        for skipped in (_BLUR_PX, _LEFT_OUT_PX)
+        if len(side) > skipped and side[skipped]
+    ]
+    return max(ends, default=0)
 
 
 def _by_labels(pixels: NDArray[np.uint8], read: list[Label]) -> list[FoundBar]:
@@ -578,10 +610,12 @@ def _paired(
                 states = not _runs_on(pixels, line, colour) and _is_believable(length, line)
                 cost += 0.0 if states else _UNREAD
                 if best is None or cost < best[0]:
+                    line_px = true_length(pixels, line)
+                    states = states and _has_sure_ends(line, line_px)
                     bar = FoundBar(
                         line=line.box,
                         label_box=place,
-                        line_px=true_length(pixels, line),
+                        line_px=line_px,
                         label=length.words if states else "",
                         um=length.um if states else None,
                         contrast=line.contrast,
@@ -590,6 +624,12 @@ def _paired(
                     )
                     best = (cost, bar)
     return None if best is None else best[1]
+
+
+def _has_sure_ends(line: Line, length_px: float) -> bool:
+    """Say whether a line without ticks is as long by its colours as where it was found."""
+    room = max(1.0, _SAME * line.line_px)
+    return line.kind != "plain" or abs(length_px - line.line_px) <= room
 
 
 def _is_believable(length: labels.Length, line: Line) -> bool:
