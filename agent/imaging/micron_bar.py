@@ -56,7 +56,7 @@ _UNREAD = 2.0  # what words cost whose length could not be read surely
 _TELLS_INK = 4  # pixels: of a thinner line JPEG leaves no pixel the ink it had
 _SAME = 0.02  # lengths that differ by less are one
 _PART = 1.025  # what is so much longer was seen in part; what is a little longer runs into a needle
-_PAPER_PX = 40  # around a bar that its paper may reach, or as far as the bar is high
+_PAPER_PX = 40  # around a bar that its paper may reach, or twice the height of bar and words
 _BLUR_PX = 3  # around letters, of JPEG
 _LEFT_OUT_PX = 8  # of letters, that a box of words may leave out
 _OF_PAPER = 14  # grey values that one colour has room for after JPEG
@@ -173,7 +173,7 @@ def _around(words: Box, shape: Sequence[int]) -> Box:
 def _with_paper(pixels: NDArray[np.uint8], box: Box) -> Box:
     """Widen a box to the paper it is printed on: one colour around it, which ends on every side."""
     x0, y0, x1, y1 = box
-    reach = max(_PAPER_PX, y1 - y0)
+    reach = max(_PAPER_PX, 2 * (y1 - y0))
     left, top = max(0, x0 - reach), max(0, y0 - reach)
     part = pixels[top : y1 + reach, left : x1 + reach].astype(np.float32)
     inside = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
