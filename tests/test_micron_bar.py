@@ -408,3 +408,18 @@ def test_even_steel_around_a_bar_is_not_taken_for_its_paper():
 
     assert box[0] >= 395
     assert box[1] >= 395
+
+
+def test_particles_that_lie_at_even_distances_are_no_ruler():
+    assert find_graphics(draw(96222).pixels).bars == ()
+
+
+def test_a_ruler_of_ticks_alone_is_a_bar_without_a_length():
+    pixels = np.full((*SIZE, 3), 60, np.uint8)
+    for x in range(40, 300, 20):
+        pixels[30:40, x] = 220
+
+    [bar] = find_graphics(pixels).bars
+
+    assert bar.um is None
+    assert bar.line_px == 240

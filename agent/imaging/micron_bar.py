@@ -869,7 +869,7 @@ def _is_bar_without_label(line: Line, pixels: NDArray[np.uint8], band: Box | Non
     if line.kind in ("caps", "ruler"):
         return max(line.crisp, line.even) > _EVEN and (line.exact or line.contrast > 100)
     if line.kind in ("comb", "checker"):
-        return cornered and line.width > 2 * line.height
+        return cornered and line.width > 2 * line.height and _ticks_alike(line)
     clear = line.contrast > 100
     if clear and line.width > 50 and line.even > (0.9 if line.exact else 0.97):
         return cornered or (band is not None and within(line.box, band))
@@ -879,6 +879,12 @@ def _is_bar_without_label(line: Line, pixels: NDArray[np.uint8], band: Box | Non
     faint = line.contrast <= (150 if line.even > 0.85 else 220)
     arrow = cornered and clear and line.even > 0.7 and is_arrow(pixels, line)
     return arrow or (solid and (sure or (cornered and not faint)))
+
+
+def _ticks_alike(line: Line) -> bool:
+    """Say whether the outer ticks of a ruler are equally wide, as drawn ones are."""
+    first, last = line.ticks
+    return first is None or last is None or abs(first[1] - first[0] - last[1] + last[0]) <= 1
 
 
 def _stands_alone(pixels: NDArray[np.uint8], line: Line) -> bool:
