@@ -233,7 +233,7 @@ def _keep(plan: Plan, bundle: Path, examples: Sequence[Example], place: Path) ->
 def _kept(place: Path) -> list[Case]:
     """Read what a row's bundle said."""
     return [
-        Case(**{**case, **{name: tuple(case[name]) for name in ("prediction_set", "nearest")}})
+        Case(**{**case, **{n: tuple(case.get(n, ())) for n in ("prediction_set", "nearest")}})
         for case in json.loads(place.read_bytes())
     ]
 

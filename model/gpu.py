@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from model.errors import ModelError
@@ -20,7 +21,6 @@ from model.runtime import Glimpse, folded
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -82,38 +82,46 @@ class GpuRunner:
         """Look at pictures of one shape; out of memory, the batch is halved.
 
         Raises:
-            ModelError: The GPU does not answer any more.
+            ModelError: The GPU does not answer any more, or has no room for one picture.
         """
+        try:
+            # Both ends wait for the GPU: nothing is copied between them.
+            counts = torch.from_numpy(np.stack(weights)).to(self._device)
+            seen = self._in_batches(pictures, counts)
+            return [Glimpse(total.cpu().numpy(), cells.cpu().numpy()) for total, cells in seen]
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"The GPU {self._device} has no room for one picture of {pictures[0].shape[1]} × "
+                f"{pictures[0].shape[0]} px; end what else runs on it, or set model.device to cpu."
+            ) from error
+        except RuntimeError as error:  # what went wrong on a GPU is heard of when it is waited for
+            raise _lost(str(self._device), error) from error
+
+    def _in_batches(
+        self, pictures: Sequence[Tensor], counts: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
         found: list[tuple[Tensor, Tensor]] = []
         while len(found) < len(pictures):
             some = slice(len(found), len(found) + self._batch)
             try:
-                found += self._seen(pictures[some], weights[some])
+                found += self._seen(pictures[some], counts[some])
             except torch.OutOfMemoryError:
                 if self._batch == 1:
                     raise
                 self._batch //= 2
                 torch.cuda.empty_cache()
-            except RuntimeError as error:
-                raise _lost(str(self._device), error) from error
-        # Only now is the GPU waited for, and for all batches at once.
-        return [Glimpse(total.cpu().numpy(), cells.cpu().numpy()) for total, cells in found]
+        return found
 
-    def _seen(
-        self, pictures: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
-    ) -> list[tuple[Tensor, Tensor]]:
+    def _seen(self, pictures: Sequence[Tensor], counts: Tensor) -> list[tuple[Tensor, Tensor]]:
         given = torch.stack([*pictures, *[pictures[-1]] * (self._batch - len(pictures))])
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._low):
-            maps = self._eye(given)
-        return [
-            self._judged(one, torch.from_numpy(weight).to(self._device))
-            for one, weight in zip(maps, weights, strict=False)  # without what fills the batch
-        ]
+            maps = self._eye(given)[: len(pictures)]
+        return [self._judged(one, count) for one, count in zip(maps, counts, strict=True)]
 
-    def _judged(self, features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def _judged(self, features: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         flat = features.flatten(1).double()  # (c, cells)
         by_cell = (self._weight @ flat + self._offset[:, None]).float()
-        total = flat @ weight.flatten().double()
+        total = flat @ count.flatten().double()
         return total, by_cell.view(len(by_cell), *features.shape[1:])
 
 

@@ -10,7 +10,7 @@ embeddings are nearest to it, by laying both upon each other.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +37,7 @@ SAME = 0.9
 
 
 _TOGETHER = 512
-"""Signatures that are compared with all others at a time."""
+"""Signatures that are compared with all others at a time, and textures that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def overlapping(
     Yields:
         After each case its pairs (learned from, tested on) that show the same place.
     """
-    texture = cache(lambda key: overlap.texture_of(learned[key].load()))
+    texture = lru_cache(_TOGETHER)(lambda key: overlap.texture_of(learned[key].load()))
     for case in cases:
         own = overlap.texture_of(tested[case.key].load())
         near = [key for key in case.nearest if key in learned]

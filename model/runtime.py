@@ -89,7 +89,7 @@ class Runner(Protocol):
         """Look at pictures of one shape.
 
         Args:
-            pictures: (h, w, 3) uint8 each, RGB, sides multiples of 32, from `uploader`.
+            pictures: (h, w, 3) uint8 each, RGB, sides multiples of 32, where the network runs.
             weights: (rows, columns) float32 each: how much its cells count.
         """
         ...

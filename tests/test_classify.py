@@ -126,6 +126,18 @@ def test_the_map_adds_up_to_the_logit():
     assert others <= 0
 
 
+def test_fields_of_several_groups_get_the_answers_they_get_alone():
+    judge, many = classifier(), [*fields(), *fields(), *fields()]
+
+    together = judge.classify(many)
+
+    assert len(together) == 18
+    for one, field in zip(together[::5], many[::5], strict=True):
+        (alone,) = judge.classify([field])
+        assert one.probabilities == alone.probabilities
+        assert np.array_equal(one.subtype_map, alone.subtype_map)
+
+
 def test_the_map_covers_the_whole_field():
     large = Field(np.zeros((100, 150, 3), np.uint8), np.ones((100, 150), bool), 0.2)
 

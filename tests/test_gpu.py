@@ -114,6 +114,17 @@ def test_a_gpu_that_is_gone_is_named(eye, layer):
         run.look(pictures(2), weights(2))
 
 
+def test_a_gpu_without_room_for_one_picture_is_named(eye, layer):
+    def full(_):
+        raise torch.OutOfMemoryError
+
+    run = GpuRunner(eye, CPU, layer)
+    run._eye = full
+
+    with pytest.raises(ModelError, match="no room for one picture of 96 × 64 px"):
+        run.look(pictures(2), weights(2))
+
+
 def test_work_goes_ahead_by_one_and_keeps_its_order():
     begun = [Event() for _ in range(4)]
 

@@ -9,7 +9,7 @@ from drawn import draw
 from drawn_graphics import font, fonts
 from PIL import Image, ImageDraw
 
-from agent.imaging.lines import Line, evenness
+from agent.imaging.lines import Line, evenness, parts_of
 from agent.imaging.micron_bar import find_graphics
 
 SIZE = (480, 640)
@@ -423,3 +423,14 @@ def test_a_ruler_of_ticks_alone_is_a_bar_without_a_length():
 
     assert bar.um is None
     assert bar.line_px == 240
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 1.0])
+def test_parts_of_a_mask_are_those_that_opencv_counts(share):
+    rng = np.random.default_rng(int(100 * share))
+    mask = (rng.random((80, 120)) < share).astype(np.uint8) * 255
+    mask[20:30] = 0
+
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+
+    assert sorted(parts_of(mask).tolist()) == sorted(stats[1:].tolist())

@@ -286,8 +286,8 @@ def _in_gap(words: Box, line: Line) -> Box:
     if line.gap is None:
         return words
     left, right = max(words[0], line.gap[0]), min(words[2], line.gap[2])
-    within = right - left > 0.6 * (words[2] - words[0])
-    return (left, words[1], right, words[3]) if within else words
+    inside = right - left > 0.6 * (words[2] - words[0])
+    return (left, words[1], right, words[3]) if inside else words
 
 
 def _blot_out_letters(words: Plane) -> None:

@@ -70,7 +70,6 @@ class Burnt:
     Args:
         pixels: (h, w, 3) uint8, RGB. style: its name in `STYLES`. label: as written.
         line: Box of the bar. line_px: what stands for the label. um: the label in µm.
-        graphics: (h, w) bool, where anything was written.
     """
 
     pixels: np.ndarray
@@ -79,7 +78,6 @@ class Burnt:
     line: tuple[int, int, int, int]
     line_px: float
     um: float
-    graphics: np.ndarray
 
 
 def burnt(pixels: np.ndarray, seed: tuple[int, ...]) -> Burnt:
@@ -97,13 +95,12 @@ def burnt(pixels: np.ndarray, seed: tuple[int, ...]) -> Burnt:
     pen = _Pen(before, rng, style=style, words=words, long=long, high=high)
     line = pen.band() if style.place == "band" else pen.corner()
     after = np.asarray(pen.picture)
-    marked = (after != before).any(axis=2)
     if rng.random() < 0.5:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 97))]
         _, data = cv2.imencode(".jpg", after[:, :, ::-1], quality)
         after = cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1]
     length = line[2] - line[0] - (style.line != "solid")  # of ticks: from centre to centre
-    return Burnt(np.ascontiguousarray(after), name, words, line, float(length), um, marked)
+    return Burnt(np.ascontiguousarray(after), name, words, line, float(length), um)
 
 
 def _label(rng: np.random.Generator, style: Style, um: float) -> str:
