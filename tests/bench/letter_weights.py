@@ -1,6 +1,6 @@
 """Print the weights by which `agent/imaging/letters.py` believes a row of letters, fitted anew.
 
-    python tests/bench/letter_weights.py 400
+    python tests/bench/letter_weights.py 300
 
 Draws so many fields, takes every row of ink that may be letters, and fits a logistic regression
 that tells rows of a bar's label from all others. Fields of even seeds are fitted to; on the others
@@ -27,12 +27,12 @@ from agent.imaging.lines import planes_of
 
 FIRST = 4000
 RIDGE = 0.01
-BELIEFS = (0.05, 0.1, 0.15, 0.2, 0.3)
+BELIEFS = (0.05, 0.15, 0.3, 0.5, 0.7)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("fields", type=int, nargs="?", default=400)
+    parser.add_argument("fields", type=int, nargs="?", default=300)
     cv2.setNumThreads(1)
     looks, labels, seeds, barred = [], [], [], {}
     for seed in range(FIRST, FIRST + parser.parse_args().fields):
