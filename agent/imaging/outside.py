@@ -28,20 +28,24 @@ if TYPE_CHECKING:
 
     from agent.imaging.cells import Cells, Mask, Plane
 
-BELIEVED = 0.8
-"""Logarithm of the odds from which a region is believed …"""
-DOUBTED = -0.5
-"""… and from which it is a second material, whatever its structure says."""
+BELIEVED = 0.6
+"""Logarithm of the odds from which a region is believed to be outside."""
+SECOND_MATERIAL = 2.6
+"""Logarithm of the odds from which a field without an outside is said to show two materials."""
 
 KNOWN_KIND = 2.0
 """What a region gains by being of the kind of an outside that was found already."""
 AS_LIKELY = 2.0
 """A larger region takes a smaller one's place if its odds are no lower than by that."""
-OWN_STRUCTURE, STRUCTURE_BESIDE = -5.0, 1.0
-"""What pores, particles or cracks say of a large region that has them, as layers do, and of one
-that has none beside them. Set by hand: drawn layers are too few and too regular to teach it."""
-ROUGH_SPOT = OCTAVE * float(np.log2(7.0 + 0.5))
-"""Roughness of pores, particles and cracks, 7 grey values; scratches have less."""
+OWN_STRUCTURE = -5.0
+"""What pores, particles or cracks say of a large region that has them, as layers do. Set by hand,
+for real layers: drawn ones are too few and too regular to teach it."""
+GATHERED = 0.9
+"""How uneven their density has to be; that of a filler, drawn, is 0.6 to 0.85, of real layers'
+pores, particles and cracks 1.0 to 1.5."""
+ROUGH_SPOT, HARD_SPOT = (OCTAVE * float(np.log2(grey + 0.5)) for grey in (7.0, 18.0))
+"""Roughness of pores, particles and cracks in grey values: scratches have less than the first,
+and the grains of a filler, which lie below the focus, less than the second."""
 
 
 def belief_in(cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEVED) -> float | None:
@@ -57,12 +61,15 @@ def belief_in(cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEV
         None where the region or the rest is too small to be judged, or the odds are too low.
     """
     sides = Sides.of(cells, region, rivals)
-    if sides is None:
-        return None
-    glance = belief.CONSTANT + belief.said(belief.AT_A_GLANCE, at_a_glance(cells, sides))
+    return None if sides is None else _odds(cells, sides, at_a_glance(cells, sides), least)
+
+
+def _odds(cells: Cells, sides: Sides, seen: NDArray[np.float64], least: float) -> float | None:
+    """Look closely where what was seen at a glance leaves it open."""
+    glance = belief.CONSTANT + belief.said(belief.TABLES, belief.AT_A_GLANCE, seen)
     if glance + belief.CLOSELY_AT_MOST <= least:
         return None
-    odds = glance + belief.said(belief.CLOSELY, closely(cells, sides))
+    odds = glance + belief.said(belief.TABLES, belief.CLOSELY, closely(cells, sides))
     return odds if odds > least else None
 
 
@@ -77,15 +84,20 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
     """
     shape = cells.usable.shape
     cells = cells.halved()
-    judged = [
-        (odds + _structure(cells, region, rivals), region)
-        for region, rivals in candidates(cells)
-        if (odds := belief_in(cells, region, rivals, least=DOUBTED)) is not None
-    ]
+    judged, second = [], False
+    for region, rivals in candidates(cells):
+        sides = Sides.of(cells, region, rivals)
+        if sides is None:
+            continue
+        seen = at_a_glance(cells, sides)
+        second = second or belief.in_second_material(seen) > SECOND_MATERIAL
+        odds = _odds(cells, sides, seen, BELIEVED)
+        if odds is not None:
+            judged.append((odds + _structure(cells, region), region))
     judged.sort(key=lambda pair: -pair[0])
     outside = _joined(cells, [(odds, region) for odds, region in judged if odds > BELIEVED])
     if not outside.any() or count_of(outside) > 0.95 * count_of(cells.usable):
-        return None, bool(judged)
+        return None, second or bool(judged)
     outside = _with_its_kind(cells, outside)
     large = cv2.resize(outside.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
     return large > 0, False
@@ -281,6 +293,8 @@ def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
     kin = cv2.morphologyEx(mistaken, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     own = odds[sides.deep_out]
     rim = shrunk(sides.region, 1) & ~shrunk(sides.region)
+    spots, fineness = _spots(cells, sides.deep_out)
+    spots_beside, _ = _spots(cells, sides.deep_in)
     return np.array(
         [
             brighter,
@@ -290,26 +304,52 @@ def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
             (np.abs(odds[cells.usable]) < 1.5).mean(),
             np.sqrt(cv2.countNonZero(kin) / count_of(sides.deep_in)),
             (odds[rim] < 0).mean() if rim.any() else 0.0,
+            spots,
+            spots_beside,
+            fineness,
         ]
     )
 
 
-def _structure(cells: Cells, region: Mask, rivals: Mask) -> float:
+def _structure(cells: Cells, region: Mask) -> float:
     """Say what pores, particles or cracks say, which no resin has.
 
-    Grains of a filler come near to that, so a small region is not asked; scratches are fainter.
+    The grains of a filler come near to that, but they are softer or, as it is mixed, lie as
+    densely everywhere, while pores and cracks gather. A small region does not show which.
     """
-    rest = cells.usable & ~region & ~rivals
-    own, beside = (np.sort(cells.sharp_coarse[thinned(shrunk(mask, 2))]) for mask in (region, rest))
-    if _has_rough_spots(own):
-        return OWN_STRUCTURE if count_of(region) > 0.35 * count_of(cells.usable) else 0.0
-    even = _at(own, 0.95) - _at(own, 0.5) < OCTAVE
-    return STRUCTURE_BESIDE if even and _has_rough_spots(beside) else 0.0
+    if count_of(region) <= 0.35 * count_of(cells.usable):
+        return 0.0
+    deep = shrunk(region, 2)
+    own = np.sort(cells.sharp_coarse[thinned(deep)])
+    rough = _at(own, 0.95)
+    if rough <= max(_at(own, _MIDDLE) + 1.8 * OCTAVE, ROUGH_SPOT):
+        return 0.0
+    gather = _unevenness(deep & (cells.sharp_coarse >= rough), deep) > GATHERED
+    return OWN_STRUCTURE if gather or rough > HARD_SPOT else 0.0
 
 
-def _has_rough_spots(rough: Plane) -> bool:
-    """Say whether some cells are much rougher than most; their roughness is given in order."""
-    return bool(_at(rough, 0.95) > max(_at(rough, 0.5) + 1.8 * OCTAVE, ROUGH_SPOT))
+def _unevenness(spots: Mask, among: Mask, block: int = 8) -> float:
+    """Say how much the density of spots differs from block to block: deviation over mean."""
+    size = tuple(max(1, round(cells / block)) for cells in among.shape[::-1])
+    held, of_spots = (
+        cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        for mask in (among, spots)
+    )
+    density = of_spots[held > 0.5] / held[held > 0.5]
+    return float(density.std() / max(1e-6, float(density.mean()))) if density.size else 0.0
+
+
+def _spots(cells: Cells, deep: Mask) -> tuple[float, float]:
+    """Say how much rougher the roughest cells of a side are than most, and how fine they are.
+
+    Pores, particles and lines are such cells; where the side is out of focus they are not fine.
+    """
+    some = thinned(deep)
+    fine, coarse = cells.sharp_fine[some], cells.sharp_coarse[some]
+    ordered = np.sort(coarse)
+    fineness = np.sort((fine - coarse)[coarse >= _at(ordered, _HIGH)])
+    stand_out = _at(ordered, 0.95) - _at(ordered, _MIDDLE)
+    return float(stand_out) / OCTAVE, float(_at(fineness, _MIDDLE)) / OCTAVE
 
 
 @dataclass(frozen=True, slots=True)

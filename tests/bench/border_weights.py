@@ -2,7 +2,7 @@
 
     python tests/bench/border_weights.py --keep FOLDER
 
-Draws 1746 fields, every other one with a border, takes every candidate that covers an outside
+Draws 2632 fields, every other one with a border, takes every candidate that covers an outside
 well or hardly at all, and fits an additive logistic model. Of 1200 fields, four of ten are of the
 two other drawing programs; the rest are drawn as `imaging.py` draws them, bars and all. Fields
 without a border are layered, or look different from place to place as steel does under a tilted
@@ -30,7 +30,7 @@ from drawn_border import mounted
 from drawn_graphics import as_jpeg
 from drawn_steel import soft_noise
 
-from agent.imaging.belief import WITNESSES
+from agent.imaging.belief import AT_A_GLANCE, WITNESSES
 from agent.imaging.cells import Cells, grid_shape, look
 from agent.imaging.crop import _covered
 from agent.imaging.micron_bar import find_graphics
@@ -40,12 +40,19 @@ SHARES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)
 """Of the candidates below each node of a table."""
 STIFF, SHRUNK = 3.0, 0.05
 """How much steps between neighbouring nodes and what is said at each are held back."""
-LAYERED = 0.3
+LAYERED = 0.6
 """What a layered field counts: its second material is no outside, but often looks like one."""
 WITH_WORDS = range(5000, 5400)
 """Fields in which texts, boxes and cross hairs are drawn."""
-AS_THEY_COME = [seed for seed in (*range(82000, 82400), *range(88000, 88160)) if seed % 40 != 39]
+AS_THEY_COME = [
+    seed
+    for first, after in ((82000, 82400), (84000, 84300), (88000, 88160), (89000, 89300))
+    for seed in range(first, after)
+    if seed % 40 != 39
+]
 """Fields of the bench `imaging.py`, which judges with other ones."""
+LAYERS = range(90000, 90300)
+"""The same, but of two materials each."""
 SIZES = ((480, 640), (600, 800), (768, 1024), (600, 600))
 
 
@@ -64,7 +71,7 @@ def main() -> None:
     asked = parser.parse_args()
     cv2.setNumThreads(1)
     said, true, seeds, weight = [], [], [], []
-    for seed in (*range(3000, 3800), *WITH_WORDS, *AS_THEY_COME):
+    for seed in (*range(3000, 3800), *WITH_WORDS, *AS_THEY_COME, *LAYERS):
         field = kept(seed, asked.keep) if asked.keep else drawn(seed)
         for one, good in said_of(field):
             said.append(one)
@@ -72,14 +79,25 @@ def main() -> None:
             seeds.append(seed if field.beyond.any() else -seed)
             weight.append(LAYERED if field.layered else 1.0)
     said, true, seeds, weight = (np.array(column) for column in (said, true, seeds, weight))
+    print_tables("TABLES", "CONSTANT", said, true, weight)
+    layered = weight != 1.0
+    steel = (seeds > 0) | ~layered  # of layered fields, more may be wrong
+    print_recall(left_out(said, true, seeds, weight)[steel], true[steel], seeds[steel])
+    whole, seen = seeds < 0, said[:, : len(AT_A_GLANCE)]
+    of_whole = seen[whole], layered[whole], np.ones(whole.sum())
+    print_tables("SECOND", "SECOND_CONSTANT", *of_whole)
+    beliefs = left_out(of_whole[0], of_whole[1], seeds[whole], of_whole[2])
+    print_warned(beliefs, layered[whole], seeds[whole])
+
+
+def print_tables(name, constant, said, true, weight) -> None:
     nodes = nodes_of(said)
     says = fitted(said, true, weight, nodes)
     parts = np.split(says, np.cumsum([len(at) for at in nodes]))
-    for name, at, one in zip(WITNESSES, nodes, parts, strict=False):
-        print(f'    "{name}": ({_row(at, 3)}, {_row(one, 2)}),')
-    print(f"CONSTANT = {says[-1]:.2f}")
-    steel = (seeds > 0) | (weight == 1.0)  # of layered fields, more may be wrong
-    print_recall(left_out(said, true, seeds, weight)[steel], true[steel], seeds[steel])
+    print(f"{name}: Tables = {{")
+    for witness, at, one in zip(WITNESSES, nodes, parts, strict=False):
+        print(f'    "{witness}": ({_row(at, 3)}, {_row(one, 2)}),')
+    print(f"}}\n{constant} = {says[-1]:.2f}")
 
 
 def _row(values, places) -> str:
@@ -106,6 +124,8 @@ def kept(seed, folder) -> Field:
 def drawn(seed) -> Field:
     if seed in AS_THEY_COME:
         return _as_it_comes(draw(seed))
+    if seed in LAYERS:
+        return _as_it_comes(draw(seed, border="layered"))
     rng = np.random.default_rng([seed, 555])
     pixels, outside, layered = _own(seed, rng) if seed % 10 < 6 else _foreign(seed, rng)
     cells = look(pixels, np.ones(grid_shape(*pixels.shape[:2]), bool))
@@ -285,6 +305,18 @@ def print_recall(beliefs, true, seeds) -> None:
             f"{allowed} of {len(wrong)} fields of steel wrong above {wrong[allowed]:5.2f}: ", end=""
         )
         print(f"an outside is found in {100 * share:.1f} % of {len(found)}")
+
+
+def print_warned(beliefs, layered, seeds) -> None:
+    best = {}
+    for seed, belief, two in zip(seeds, beliefs, layered, strict=True):
+        best[seed] = max(best.get(seed, (-99.0, two)), (belief, two))
+    two = np.array([belief for belief, is_two in best.values() if is_two])
+    one = np.sort([belief for belief, is_two in best.values() if not is_two])
+    for share in (0.005, 0.01, 0.02, 0.05):
+        limit = one[int((1 - share) * len(one))]
+        print(f"{100 * share} % of {len(one)} fields of one material above {limit:.2f}: ", end="")
+        print(f"of {len(two)} of two, {100 * (two > limit).mean():.1f} %")
 
 
 if __name__ == "__main__":
