@@ -32,19 +32,21 @@ AT_A_GLANCE = (
     "long_edge",  # for its contact with the frame
     "rest_convex",
 )
-CLOSELY = (
+AT_THE_EDGE = (
     "brighter_there",  # at the edge itself
     "rougher_there",
+    "spots",  # its roughest cells, pores and particles, against most
+    "spots_beside",  # those of the rest
+    "spots_fine",  # how fine its own are: out of focus they are not
+)
+CLOSELY = (
     "own",  # cells that look like its own
     "doubted",  # how surely its least likely cells are its own
     "between",  # cells that look like neither
     "kin",  # patches of the rest that look like it
     "frayed",  # cells along its rim that look like the rest
-    "spots",  # its roughest cells, pores and particles, against most
-    "spots_beside",  # those of the rest
-    "spots_fine",  # how fine its own are: out of focus they are not
 )
-WITNESSES = AT_A_GLANCE + CLOSELY
+WITNESSES = AT_A_GLANCE + AT_THE_EDGE + CLOSELY
 """What speaks for a region or against it, as `outside.witnesses` gives it."""
 
 Tables = dict[str, tuple[tuple[float, ...], tuple[float, ...]]]
@@ -108,9 +110,6 @@ TABLES: Tables = {
 """What each says of a region being outside."""
 CONSTANT = -5.58
 
-CLOSELY_AT_MOST = sum(max(TABLES[name][1]) for name in CLOSELY)
-"""What a close look can add at most."""
-
 SECOND: Tables = {
     "smoother": (
         (-2.688, -0.220, 0.146, 0.499, 1.493, 4.337),
@@ -151,6 +150,11 @@ SECOND_CONSTANT = 0.20
 def said(tables: Tables, names: Sequence[str], seen: NDArray[np.float64]) -> float:
     """Add up what witnesses say of what they have seen."""
     return float(sum(np.interp(one, *tables[name]) for name, one in zip(names, seen, strict=True)))
+
+
+def at_most(names: Sequence[str]) -> float:
+    """Say what witnesses can say of a region being outside at most."""
+    return sum(max(TABLES[name][1]) for name in names)
 
 
 def in_second_material(seen: NDArray[np.float64]) -> float:

@@ -65,11 +65,14 @@ def belief_in(cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEV
 
 
 def _odds(cells: Cells, sides: Sides, seen: NDArray[np.float64], least: float) -> float | None:
-    """Look closely where what was seen at a glance leaves it open."""
-    glance = belief.CONSTANT + belief.said(belief.TABLES, belief.AT_A_GLANCE, seen)
-    if glance + belief.CLOSELY_AT_MOST <= least:
+    """Look closer as long as what was seen, first at a glance, leaves it open."""
+    odds = belief.CONSTANT + belief.said(belief.TABLES, belief.AT_A_GLANCE, seen)
+    if odds + belief.at_most(belief.AT_THE_EDGE + belief.CLOSELY) <= least:
         return None
-    odds = glance + belief.said(belief.TABLES, belief.CLOSELY, closely(cells, sides))
+    odds += belief.said(belief.TABLES, belief.AT_THE_EDGE, at_the_edge(cells, sides))
+    if odds + belief.at_most(belief.CLOSELY) <= least:
+        return None
+    odds += belief.said(belief.TABLES, belief.CLOSELY, closely(cells, sides))
     return odds if odds > least else None
 
 
@@ -260,7 +263,7 @@ def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] |
     sides = Sides.of(cells, region, rivals)
     if sides is None:
         return None
-    return np.concatenate([at_a_glance(cells, sides), closely(cells, sides)])
+    return np.concatenate([look(cells, sides) for look in (at_a_glance, at_the_edge, closely)])
 
 
 def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
@@ -285,28 +288,28 @@ def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
     )
 
 
-def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Say what costs more, as `belief.CLOSELY` names it: the edge, and who looks like whom."""
+def at_the_edge(cells: Cells, sides: Sides) -> NDArray[np.float64]:
+    """Say what is seen soon, as `belief.AT_THE_EDGE` names it: steps, and what stands out."""
     brighter, rougher = _steps(cells, sides.region, sides.rest)
+    spots, fineness = _spots(cells, sides.deep_out)
+    spots_beside, _ = _spots(cells, sides.deep_in)
+    return np.array([brighter, rougher / OCTAVE, spots, spots_beside, fineness])
+
+
+def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
+    """Say what costs most, as `belief.CLOSELY` names it: which cell looks like which side."""
     odds = told_apart(cells.looks, sides.deep_out, sides.deep_in)
     mistaken = (sides.deep_in & (odds > 0)).astype(np.uint8)
     kin = cv2.morphologyEx(mistaken, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     own = odds[sides.deep_out]
     rim = shrunk(sides.region, 1) & ~shrunk(sides.region)
-    spots, fineness = _spots(cells, sides.deep_out)
-    spots_beside, _ = _spots(cells, sides.deep_in)
     return np.array(
         [
-            brighter,
-            rougher / OCTAVE,
             (own > 0).mean(),
             _at(np.sort(own), 0.05),
             (np.abs(odds[cells.usable]) < 1.5).mean(),
             np.sqrt(cv2.countNonZero(kin) / count_of(sides.deep_in)),
             (odds[rim] < 0).mean() if rim.any() else 0.0,
-            spots,
-            spots_beside,
-            fineness,
         ]
     )
 
