@@ -29,6 +29,7 @@ _FURTHER = 0.35  # of a pixel: so much may a line end beyond where it was found 
 _OTHER_INK = 1.4  # on the way from paper to ink, so far beyond the ink is an outline's
 ROWS = 64  # worked on at a time: so many stay in the processor's cache
 COLOUR_PLANE = 2  # the plane of coloured lines
+EVEN = 0.8  # an evenness that one needle of twenty has, and four bars of five
 _MOST = 160  # candidates of one mask that are measured, the longest first
 _CONTRAST = 40  # grey values between a line and what is above and below it
 _FULL = 220  # grey value that most lines have in the plane where they are bright
@@ -449,6 +450,11 @@ def colour_of(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
         return _colour_of_ticks(pixels, line)
     colour: NDArray[Any] = np.median(rows.reshape(-1, 3), axis=0)
     return colour
+
+
+def alike(one: NDArray[Any], other: NDArray[Any], within: float) -> bool:
+    """Say whether two colours (3,) differ by less than so many grey values in every channel."""
+    return bool(np.abs(one - other).max() < within)
 
 
 def _colour_of_ticks(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:

@@ -18,14 +18,16 @@ import numpy as np
 
 from agent.imaging import label as labels
 from agent.imaging.blocks import find_blocks
-from agent.imaging.boxes import Box, overlap, stretches, union, within
+from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.by_label import Label, Labelled, bar_of, find_labels, label_at
 from agent.imaging.channels import largest, smallest
 from agent.imaging.combs import find_combs
 from agent.imaging.info_band import find_band
 from agent.imaging.lines import (
     COLOUR_PLANE,
+    EVEN,
     Line,
+    alike,
     are_cells,
     colour_of,
     distance,
@@ -37,6 +39,9 @@ from agent.imaging.lines import (
     true_length,
     with_broken,
 )
+from agent.imaging.pairing import SAME, FoundBar, is_believable, is_stroke, paired
+from agent.imaging.paper import with_paper
+from agent.imaging.unlabelled import is_bar_without_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,48 +52,12 @@ if TYPE_CHECKING:
 _SMALLEST_PX = 16  # an image with a shorter side has no room for a bar
 _LOOKED_AT = 2.5  # rank above which a candidate's edges are followed
 _MIDDLING = 0.6  # evenness between that of needles (half of them below 0.35) and of bars
-_EVEN = 0.8  # of twenty needles one is as even, of five bars four
 _UNEVEN = 0.5  # three needles in four are less even, one bar in twenty
 _OF_ONE_RUN = ("plain", "caps", "ruler", "broken")  # kinds that have two edges to follow
 _MOST_READ = 6  # candidates whose surroundings are read, the best first …
-_UM_PER_PX = (1e-5, 50.0)  # µm: from an atom's to what no longer shows a structure
-_UNREAD = 2.0  # what words cost whose length could not be read surely
 _TELLS_INK = 4  # pixels: of a thinner line JPEG leaves no pixel the ink it had
-_SAME = 0.02  # lengths that differ by less are one
 _PART = 1.025  # what is so much longer was seen in part; what is a little longer runs into a needle
-_PAPER_PX = 40  # around a bar that its paper may reach, or twice the height of bar and words
-_BLUR_PX = 3  # around letters, of JPEG
-_LEFT_OUT_PX = 8  # of letters, that a box of words may leave out
-_OF_PAPER = 14  # grey values that one colour has room for after JPEG
-_ALONE = 8  # pixels around a line in which its ink must have ended
-_LEADS = 1.0  # what the line that words were looked for around has before others there
 _MOST_DETECTED = 2  # … and those for which the detector of words is asked
-
-
-@dataclass(frozen=True, slots=True)
-class FoundBar:
-    """A bar with what its label says.
-
-    Args:
-        line: The line with its ticks. label_box: the words, or None.
-        line_px: The length that stands for the label, in pixels.
-        label: "20 µm", or "". um: the label in µm, or None.
-        contrast: Of the line to what is around it, in grey values.
-    """
-
-    line: Box
-    label_box: Box | None
-    line_px: float
-    label: str
-    um: float | None
-    contrast: float = 0.0
-    ink: tuple[float, ...] = ()
-    kind: str = "plain"
-
-    @property
-    def bbox(self) -> Box:
-        """The box around line and label."""
-        return self.line if self.label_box is None else union(self.line, self.label_box)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +101,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
         bars = _by_labels(pixels, read) or bars
     if not _state_a_length(bars):
         bars = _by_ticks(pixels, planes, band) or bars
-    boxes = [_with_paper(pixels, bar.bbox) for bar in bars]
+    boxes = [with_paper(pixels, bar.bbox) for bar in bars]
     if not _state_a_length(bars):
         boxes += [_around(label.box, pixels.shape) for label in read]
     return Graphics(bars=tuple(bars), band=band, boxes=tuple(boxes))
@@ -170,34 +139,6 @@ def _around(words: Box, shape: Sequence[int]) -> Box:
     return (max(0, x0 - aside), max(0, y0 - beyond), right, foot)
 
 
-def _with_paper(pixels: NDArray[np.uint8], box: Box) -> Box:
-    """Widen a box to the paper it is printed on: one colour around it, which ends on every side."""
-    x0, y0, x1, y1 = box
-    reach = max(_PAPER_PX, 2 * (y1 - y0))
-    left, top = max(0, x0 - reach), max(0, y0 - reach)
-    part = pixels[top : y1 + reach, left : x1 + reach].astype(np.float32)
-    inside = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-    paper = np.median(_rim(pixels, box, _BLUR_PX), axis=0)
-    like = largest(np.abs(part - paper.astype(np.float32))) <= _OF_PAPER
-    rows, columns = like[:, inside[1]].mean(axis=1) > 0.85, like[inside[0]].mean(axis=0) > 0.85
-    sides = [rows[: inside[0].start][::-1], columns[: inside[1].start][::-1]]
-    sides += [rows[inside[0].stop :], columns[inside[1].stop :]]
-    if any(len(side) == reach and side[_LEFT_OUT_PX:].all() for side in sides):
-        return box  # it has no end: the specimen itself is so even
-    up, before, down, after = (_goes_on_for(side) for side in sides)
-    return (x0 - before, y0 - up, x1 + after, y1 + down)
-
-
-def _goes_on_for(side: NDArray[np.bool_]) -> int:
-    """Say for how many rows outwards paper goes on, beyond letters' blur or what boxes left out."""
-    ends = [
-        skipped + int(np.argmin([*side[skipped:], False]))
-        for skipped in (_BLUR_PX, _LEFT_OUT_PX)
-        if len(side) > skipped and side[skipped]
-    ]
-    return max(ends, default=0)
-
-
 def _by_labels(pixels: NDArray[np.uint8], read: list[Label]) -> list[FoundBar]:
     """Find the bar of one of the labels that were read; best one that states a length."""
     found = [(label, bar_of(pixels, label)) for label in _agreeing(read)]
@@ -217,7 +158,7 @@ def _agreeing(read: list[Label]) -> list[Label]:
 
 
 def _stated(label: Label, found: Labelled) -> FoundBar:
-    states = found.sure and _is_believable(label.length, found.line)
+    states = found.sure and is_believable(label.length, found.line)
     return FoundBar(
         line=found.line.box,
         label_box=label.box,
@@ -244,7 +185,7 @@ def _remeasured(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     found = bar_of(pixels, label) or bar_of(pixels, of_line)
     if found is None or not _is_better(found, bar):
         return bar
-    if abs(found.length_px / bar.line_px - 1) < _SAME:  # two ways have found one bar
+    if abs(found.length_px / bar.line_px - 1) < SAME:  # two ways have found one bar
         return replace(bar, line=found.line.box, line_px=found.length_px)
     return _stated(label, found)
 
@@ -261,10 +202,10 @@ def _is_better(found: Labelled, bar: FoundBar) -> bool:
     if overlap(line.box, bar.line) == 0:
         return found.sure and longer > 0.5 and bar.kind == "plain"
     if found.traced and found.sure:
-        return longer < 1 - _SAME or longer > _PART
+        return longer < 1 - SAME or longer > _PART
     if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
-    if longer < 1 + _SAME:
+    if longer < 1 + SAME:
         return ticked
     return bar.kind in ("plain", "broken", line.kind)
 
@@ -292,7 +233,7 @@ def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
     if band is None or line.box[3] <= band[1] - 2 or line.box[1] >= band[3] + 2:
         return False
     rows = pixels[band[1] : band[3], ::8].reshape(-1, 3)
-    return _alike(colour_of(pixels, line), np.median(rows, axis=0), 40)
+    return alike(colour_of(pixels, line), np.median(rows, axis=0), 40)
 
 
 def _outlines(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
@@ -310,7 +251,7 @@ def _outlines(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
         return False
     ink, columns = colour_of(pixels, line), slice(max(x0, a0), min(x1, a1))
     there, paper = (np.median(pixels[y, columns], axis=0) for y in (far, beyond))
-    return _alike(there, ink, 60) and not _alike(paper, ink, 60)
+    return alike(there, ink, 60) and not alike(paper, ink, 60)
 
 
 def _chequered(pixels: NDArray[np.uint8], line: Line) -> Line:
@@ -403,7 +344,7 @@ def _read(
         if len(tried) >= _MOST_READ:
             break
         colour = colour_of(pixels, line)
-        done = (within(line.box, place) and _alike(colour, ink, 70) for place, ink in tried)
+        done = (within(line.box, place) and alike(colour, ink, 70) for place, ink in tried)
         if not _worth_reading(line) or any(done):
             continue
         if any(bar.um is not None for bar in bars) and not _is_convincing(line):
@@ -415,7 +356,7 @@ def _read(
         heard += words
         unread = bar is None or bar.um is None
         if unread and detected < _MOST_DETECTED and _is_convincing(line):
-            detected += 1 if line.exact or line.even > _EVEN else _MOST_DETECTED
+            detected += 1 if line.exact or line.even > EVEN else _MOST_DETECTED
             seen, words = _labelled(pixels, inside, region, detect=True)
             bar = seen or bar
             heard += words
@@ -429,7 +370,7 @@ def _read(
             bars = [bar if known in same else known for known in bars] if same else [*bars, bar]
     bars.sort(key=lambda bar: bar.um is None)
     if not bars:
-        alone = (line for line in ranked[:_MOST_READ] if _is_bar_without_label(line, pixels, band))
+        alone = (line for line in ranked[:_MOST_READ] if is_bar_without_label(line, pixels, band))
         bars = [
             FoundBar(line.box, None, true_length(pixels, line), "", None)
             for line in itertools.islice(alone, 1)
@@ -475,7 +416,7 @@ def _is_convincing(line: Line) -> bool:
     if line.exact:
         sharp = max(line.crisp, line.even) >= 0.7
         return sharp and line.contrast >= 80 and line.width >= 16
-    if line.even > _EVEN:
+    if line.even > EVEN:
         return line.rank >= 5 and line.contrast >= 80 and line.width >= 16
     if line.even < _UNEVEN:
         return False
@@ -490,7 +431,7 @@ def _worth_reading(line: Line) -> bool:
     """Say whether a candidate is sharp enough to spend time on its surroundings."""
     if line.framed or line.rank < 3.2:
         return False
-    crisp = max(line.crisp, line.even if line.even > _EVEN else 0.0)
+    crisp = max(line.crisp, line.even if line.even > EVEN else 0.0)
     if line.exact:
         return crisp >= 0.5 and line.contrast >= 50
     least = 0.55 if line.kind == "caps" and line.contrast > 120 else 0.75
@@ -560,7 +501,7 @@ def _best_pair(
     found = labels.texts(picture) if detect else _letters(picture, lines[0], pixels, x0)
     found = [labels.with_lost_digits(picture, box) for box in found]
     places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in found]
-    lines = [line for line in lines if not any(_is_stroke(line, place) for place in places)]
+    lines = [line for line in lines if not any(is_stroke(line, place) for place in places)]
     if not detect:
         near = [
             min((c for c in (distance(ln, p) for ln in lines) if c is not None), default=9.0)
@@ -582,141 +523,8 @@ def _best_pair(
             left, right = (round(at * (box[2] - box[0])) for at in (length.start, length.end))
             lengths.append((length, (around[0] + left, around[1], around[0] + right, around[3])))
     if not detect:  # letters were looked for in the first line's ink
-        lines = [line for line in lines if _alike(colour_of(pixels, line), ink, 90)]
-    return _paired(pixels, lines, lengths), cut, lengths
-
-
-def _paired(
-    pixels: NDArray[np.uint8], lines: list[Line], lengths: list[tuple[labels.Length, Box]]
-) -> FoundBar | None:
-    """Pair a length with the line it labels: near it, in its colour, not in its paper's."""
-    best: tuple[float, FoundBar] | None = None
-    for length, place in lengths:
-        x0, y0, x1, y1 = place
-        if lines and _is_too_short(lines[0], place) and distance(lines[0], place) is not None:
-            continue  # texture was boxed with the words: which line is theirs cannot be said
-        # Bold words cover more than half of their box; a box may reach beyond their paper.
-        seen = (_rim(pixels, place, 0), pixels[y0:y1, x0:x1].reshape(-1, 3))
-        papers = [np.median(colours, axis=0) for colours in seen]
-        for line in lines:
-            for colour in _inks(pixels, line):
-                costs = [_cost(pixels, line, colour, place, paper) for paper in papers]
-                cost = min((cost for cost in costs if cost is not None), default=None)
-                if cost is not None and line is lines[0]:
-                    cost -= _LEADS
-                if cost is None:
-                    continue
-                # What the line's ink runs on into hides where the line ends.
-                states = not _runs_on(pixels, line, colour) and _is_believable(length, line)
-                cost += 0.0 if states else _UNREAD
-                if best is None or cost < best[0]:
-                    line_px = true_length(pixels, line)
-                    states = states and _has_sure_ends(line, line_px)
-                    bar = FoundBar(
-                        line=line.box,
-                        label_box=place,
-                        line_px=line_px,
-                        label=length.words if states else "",
-                        um=length.um if states else None,
-                        contrast=line.contrast,
-                        ink=tuple(colour),
-                        kind=line.kind,
-                    )
-                    best = (cost, bar)
-    return None if best is None else best[1]
-
-
-def _has_sure_ends(line: Line, length_px: float) -> bool:
-    """Say whether a line without ticks is as long by its colours as where it was found."""
-    room = max(1.0, _SAME * line.line_px)
-    return line.kind != "plain" or abs(length_px - line.line_px) <= room
-
-
-def _is_believable(length: labels.Length, line: Line) -> bool:
-    """Say whether a length can be a micrograph's: a pixel of 50 µm shows no structure."""
-    low, high = _UM_PER_PX
-    return length.um is not None and low <= length.um / max(1.0, line.line_px) <= high
-
-
-def _is_too_short(line: Line, place: Box) -> bool:
-    return line.width < 0.32 * (place[2] - place[0])
-
-
-def _cost(
-    pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box, paper: NDArray[Any]
-) -> float | None:
-    """Say how little a line looks like the one that a label belongs to; None: not at all."""
-    cost = distance(line, place)
-    if cost is None or _is_too_short(line, place):
-        return None
-    if line.framed or _alike(colour, paper, 40):
-        return None
-    if (
-        _is_rim(pixels, line, place, paper)
-        or _is_half(pixels, line, colour, place)
-        or _is_strip(line, place)
-    ):
-        return None
-    written = _is_written_in(pixels, place, colour, paper)
-    if not written and not line.exact:
-        return None
-    return cost + (0.0 if written else 0.4) - 0.15 * line.rank
-
-
-def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> bool:
-    """Say whether a line's ink goes on beyond one of its ends: then it is a part of something."""
-    if line.kind != "plain":
-        return False
-    x0, y0, x1, y1 = line.core
-    for beyond in (
-        pixels[y0:y1, max(0, x0 - 10) : max(0, x0 - 1)],
-        pixels[y0:y1, x1 + 1 : x1 + 10],
-    ):
-        ink = np.abs(beyond.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
-        if ink.shape[1] and float(ink.mean(axis=0).min()) >= 0.5:
-            return True
-    return False
-
-
-def _is_half(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box) -> bool:
-    """Say whether a line is but the half of one that its label breaks: it goes on beyond that."""
-    left, right = line.ticks
-    if line.kind != "plain" or (left is None) == (right is None):
-        return False
-    x0, y0, x1, y1 = line.core
-    high = place[3] - place[1]
-    if right is None:
-        rows = pixels[y0:y1, x1 + 2 : place[2] + 2 * high] if place[0] >= x1 - 3 else None
-    else:
-        rows = pixels[y0:y1, max(0, place[0] - 2 * high) : x0 - 2] if place[2] <= x0 + 3 else None
-    if rows is None or not rows.size:
-        return False
-    ink = np.abs(rows.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
-    runs = stretches(ink.mean(axis=0) >= 0.5)
-    return any(end - start > 0.8 * high for start, end in runs)  # longer than a letter's stroke
-
-
-def _is_strip(line: Line, place: Box) -> bool:
-    """Say whether a line is a strip of the paper that words were found on."""
-    wide = line.width > 0.9 * (place[2] - place[0])
-    margin = (place[3] - place[1]) // 4  # a bar may touch the box of its words
-    middle = (place[0], place[1] + margin, place[2], place[3] - margin)
-    return line.gap is None and wide and overlap(line.box, middle) > 0.5
-
-
-def _is_rim(pixels: NDArray[np.uint8], line: Line, place: Box, paper: NDArray[Any]) -> bool:
-    """Say whether a line is the edge of a label's paper: that paper is on one side of it only."""
-    x0, y0, x1, y1 = line.core
-    if line.kind != "plain" or not (place[1] >= y1 or place[3] <= y0):
-        return False
-    above, below = pixels[max(0, y0 - 3) : max(0, y0 - 1), x0:x1], pixels[y1 + 1 : y1 + 3, x0:x1]
-    near, far = (below, above) if place[1] >= y1 else (above, below)
-    if not near.size or not far.size:
-        return False
-    share = [
-        float(np.mean(np.abs(s.astype(np.int16) - paper).max(axis=2) < 30)) for s in (near, far)
-    ]
-    return share[0] > 0.9 and share[1] < 0.3
+        lines = [line for line in lines if alike(colour_of(pixels, line), ink, 90)]
+    return paired(pixels, lines, lengths), cut, lengths
 
 
 def _views(pixels: NDArray[np.uint8], line: Line, region: Box) -> list[NDArray[np.uint8]]:
@@ -776,53 +584,6 @@ def _letters(
     return labels.rows_of_ink(ink)
 
 
-def _rim(pixels: NDArray[np.uint8], place: Box, by: int) -> NDArray[np.int16]:
-    """Give the colours along the rim of a box, so many pixels further out, or in, (n, 3)."""
-    x0, y0, x1, y1 = place
-    left, top = max(0, x0 - by), max(0, y0 - by)
-    right, foot = min(pixels.shape[1], x1 + by) - 1, min(len(pixels), y1 + by) - 1
-    rows, columns = pixels[[top, foot], left : right + 1], pixels[top : foot + 1, [left, right]]
-    return np.concatenate([rows.reshape(-1, 3), columns.reshape(-1, 3)]).astype(np.int16)
-
-
-def _is_written_in(
-    pixels: NDArray[np.uint8], place: Box, colour: NDArray[Any], paper: NDArray[Any]
-) -> bool:
-    """Say whether words have a line's colour, or what JPEG makes of it, and what is around not.
-
-    It spreads the colour of a thin stroke, be it the line's or a letter's, over its paper: the
-    paler one lies on the way from the paper's colour to the other's.
-    """
-    way = colour - paper
-    widest = float(np.abs(way).max())
-
-    def written(some: NDArray[np.int16]) -> float:
-        gone = (some - paper) @ way / float(way @ way)
-        aside = np.abs(some - paper - gone[:, None] * way).max(axis=1)
-        near = aside < np.maximum(50.0, 0.6 * np.maximum(1.0, gone) * widest)
-        return float(np.mean((gone > 0.4) & (gone < 3.0) & near))
-
-    x0, y0, x1, y1 = place
-    within = written(pixels[y0:y1, x0:x1].reshape(-1, 3).astype(np.int16))
-    around = min(written(_rim(pixels, place, by)) for by in (-3, 0, 2))
-    return within > max(0.06, 1.4 * around)
-
-
-def _inks(pixels: NDArray[np.uint8], line: Line) -> list[NDArray[Any]]:
-    """Say the colour of a line, or the two colours of a chequered one."""
-    if line.kind != "checker":
-        return [colour_of(pixels, line)]
-    x0, y0, x1, y1 = line.core
-    row = pixels[(y0 + y1) // 2, x0:x1]
-    tone = row.sum(axis=1, dtype=np.int32)
-    dark = tone < (int(tone.max()) + int(tone.min())) / 2
-    return [np.median(cells, axis=0) for cells in (row[dark], row[~dark]) if len(cells)]
-
-
-def _alike(one: NDArray[Any], other: NDArray[Any], within: float) -> bool:
-    return bool(np.abs(one - other).max() < within)
-
-
 def _goes_on_beyond(bar: FoundBar, other: Line) -> bool:
     """Say whether a bar is but the half of one that its label breaks, of which this is more."""
     if bar.label_box is None or other.gap is not None:
@@ -844,58 +605,3 @@ def _is_next_cell(bar: FoundBar, other: Line) -> bool:
     level = abs(b0 - y0) <= 2 and abs(b1 - y1) <= 2
     gap = max(a0 - x1, x0 - a1)
     return level and abs(a1 - a0 - wide) <= 0.2 * wide and 0.5 * wide <= gap <= 1.5 * wide
-
-
-def _is_stroke(line: Line, place: Box) -> bool:
-    """Say whether a line is a stroke of a letter, or the paper between letters."""
-    if line.gap is not None or line.kind == "comb":
-        return False
-    wide, high = place[2] - place[0], place[3] - place[1]
-    around = (place[0] - 2, place[1] - 2, place[2] + 2, place[3] + 2)
-    if line.height <= 2 and overlap(line.box, around) > 0.9 and line.width < 0.6 * wide:
-        return True
-    return overlap(line.box, place) > 0.6 and line.width < 1.1 * high
-
-
-def _is_bar_without_label(line: Line, pixels: NDArray[np.uint8], band: Box | None) -> bool:
-    """Believe a bar that has no label only if nothing else can look like it."""
-    height, width = pixels.shape[:2]
-    x0, y0, x1, y1 = line.box
-    low = min(y0, height - y1) < 0.15 * height
-    cornered = low and min(x0, width - x1) < 0.15 * width
-    drawn = low and not line.framed and line.width >= 30 and line.contrast >= 80
-    if not drawn or not _stands_alone(pixels, line):
-        return False
-    if line.kind in ("caps", "ruler"):
-        return max(line.crisp, line.even) > _EVEN and (line.exact or line.contrast > 100)
-    if line.kind in ("comb", "checker"):
-        return cornered and line.width > 2 * line.height and _ticks_alike(line)
-    clear = line.contrast > 100
-    if clear and line.width > 50 and line.even > (0.9 if line.exact else 0.97):
-        return cornered or (band is not None and within(line.box, band))
-    solid = line.height >= 3 and line.width >= 4 * line.height
-    solid = solid and (line.crisp > 0.95 or line.even > 0.85)
-    sure = line.exact and (cornered or line.contrast > 150)
-    faint = line.contrast <= (150 if line.even > 0.85 else 220)
-    arrow = cornered and clear and line.even > 0.7 and is_arrow(pixels, line)
-    return arrow or (solid and (sure or (cornered and not faint)))
-
-
-def _ticks_alike(line: Line) -> bool:
-    """Say whether the outer ticks of a ruler are equally wide, as drawn ones are."""
-    first, last = line.ticks
-    return first is None or last is None or abs(first[1] - first[0] - last[1] + last[0]) <= 1
-
-
-def _stands_alone(pixels: NDArray[np.uint8], line: Line) -> bool:
-    """Say whether a line's ink ends with it all around; a grain boundary's goes on."""
-    x0, y0, x1, y1 = line.box
-    left, top, right, foot = x0 - _ALONE, y0 - _ALONE, x1 + _ALONE, y1 + _ALONE
-    left, top = max(0, left), max(0, top)
-    picture = pixels[top:foot, left:right]
-    off = cv2.absdiff(picture, np.full_like(picture, np.rint(colour_of(pixels, line))))
-    ink = cv2.inRange(off.max(axis=2), 0, 0.5 * line.contrast)
-    _, marks, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
-    core = marks[line.core[1] - top : line.core[3] - top, line.core[0] - left : line.core[2] - left]
-    x, y, w, h = stats[np.bincount(core[core > 0], minlength=1).argmax()][:4]
-    return bool(x > 0 and y > 0 and x + w < picture.shape[1] and y + h < len(picture))
