@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -37,12 +37,13 @@ KNOWN_KIND = 2.0
 """What a region gains by being of the kind of an outside that was found already."""
 AS_LIKELY = 2.0
 """A larger region takes a smaller one's place if its odds are no lower than by that."""
-OWN_STRUCTURE = -5.0
-"""What pores, particles or cracks say of a large region that has them, as layers do. Set by hand,
-for real layers: drawn ones are too few and too regular to teach it."""
 GATHERED = 0.9
-"""How uneven their density has to be; that of a filler, drawn, is 0.6 to 0.85, of real layers'
-pores, particles and cracks 1.0 to 1.5."""
+"""How unevenly pores, particles and cracks have to lie for a large region to be material. Set by
+hand, for real layers, where it is 1.0 to 1.5: drawn ones are too few and too regular to teach it.
+In a drawn filler it is 0.6 to 0.85."""
+STREWN = 2.0
+"""What a region with other spots comes behind by: of two sides that could be the outside, the one
+without any is it."""
 ROUGH_SPOT, HARD_SPOT = (OCTAVE * float(np.log2(grey + 0.5)) for grey in (7.0, 18.0))
 """Roughness of pores, particles and cracks in grey values: scratches have less than the first,
 and the grains of a filler, which lie below the focus, less than the second."""
@@ -87,7 +88,8 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
     """
     shape = cells.usable.shape
     cells = cells.halved()
-    judged, second = [], False
+    judged: list[tuple[float, Mask]] = []
+    second = False
     for region, rivals in candidates(cells):
         sides = Sides.of(cells, region, rivals)
         if sides is None:
@@ -95,10 +97,15 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
         seen = at_a_glance(cells, sides)
         second = second or belief.in_second_material(seen) > SECOND_MATERIAL
         odds = _odds(cells, sides, seen, BELIEVED)
-        if odds is not None:
-            judged.append((odds + _structure(cells, region), region))
+        if odds is None:
+            continue
+        spots = _spots_lie(cells, region)
+        if spots == "gathered":
+            second = True  # it is material, however much it looks like a mount otherwise
+        else:
+            judged.append((odds - (STREWN if spots else 0.0), region))
     judged.sort(key=lambda pair: -pair[0])
-    outside = _joined(cells, [(odds, region) for odds, region in judged if odds > BELIEVED])
+    outside = _joined(cells, judged)
     if not outside.any() or count_of(outside) > 0.95 * count_of(cells.usable):
         return None, second or bool(judged)
     outside = _with_its_kind(cells, outside)
@@ -314,21 +321,21 @@ def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
     )
 
 
-def _structure(cells: Cells, region: Mask) -> float:
-    """Say what pores, particles or cracks say, which no resin has.
+def _spots_lie(cells: Cells, region: Mask) -> Literal["", "strewn", "gathered"]:
+    """Say how pores, particles or cracks lie in a large region; "" where nothing stands out.
 
-    The grains of a filler come near to that, but they are softer or, as it is mixed, lie as
-    densely everywhere, while pores and cracks gather. A small region does not show which.
+    Scratches and the grains of a filler come near to that. But scratches are faint, and the
+    grains are soft and, as a filler is mixed, lie as densely everywhere; pores and cracks gather.
     """
     if count_of(region) <= 0.35 * count_of(cells.usable):
-        return 0.0
+        return ""
     deep = shrunk(region, 2)
     own = np.sort(cells.sharp_coarse[thinned(deep)])
     rough = _at(own, 0.95)
-    if rough <= max(_at(own, _MIDDLE) + 1.8 * OCTAVE, ROUGH_SPOT):
-        return 0.0
+    if rough <= _at(own, _MIDDLE) + 1.8 * OCTAVE:
+        return ""
     gather = _unevenness(deep & (cells.sharp_coarse >= rough), deep) > GATHERED
-    return OWN_STRUCTURE if gather or rough > HARD_SPOT else 0.0
+    return "gathered" if rough > (ROUGH_SPOT if gather else HARD_SPOT) else "strewn"
 
 
 def _unevenness(spots: Mask, among: Mask, block: int = 8) -> float:
