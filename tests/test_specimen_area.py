@@ -136,8 +136,9 @@ def test_a_grainy_mount_beside_hardly_etched_steel_is_left_out(seed):
 
 
 def test_every_witness_says_something_at_every_value_it_may_see():
-    assert set(belief.TABLES) == set(belief.WITNESSES)
-    for nodes, says in belief.TABLES.values():
+    assert set(belief.OUTSIDE) == set(belief.WITNESSES)
+    assert set(belief.SECOND) == set(belief.AT_A_GLANCE)
+    for nodes, says in (*belief.OUTSIDE.values(), *belief.SECOND.values()):
         assert len(nodes) == len(says)
         assert (np.diff(nodes) > 0).all()
 
@@ -154,6 +155,22 @@ def test_a_layer_with_pores_of_its_own_stays_in_and_is_a_warning():
 
     assert border.steel.all()
     assert "second_material" in border.warnings
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_filler_strewn_evenly_is_no_structure_of_steel(seed):
+    rng = np.random.default_rng(seed)
+    resin = np.full((450, 600), 120, np.float32)
+    for x, y in zip(rng.integers(0, 600, 700), rng.integers(0, 450, 700), strict=True):
+        cv2.circle(resin, (int(x), int(y)), int(rng.integers(2, 5)), 160, -1, cv2.LINE_AA)
+    field = looks_of("needles", seed)
+    field[:, :300] = cv2.GaussianBlur(resin, (0, 0), 1.5)[:, :300]
+
+    outside = find_border(as_rgb(field + noise(2, seed))).outside
+
+    half = outside.shape[1] // 2
+    assert outside[:, : half - 2].mean() > 0.97
+    assert outside[:, half + 2 :].mean() < 0.03
 
 
 @pytest.mark.parametrize("seed", range(4))

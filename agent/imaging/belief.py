@@ -52,7 +52,7 @@ WITNESSES = AT_A_GLANCE + AT_THE_EDGE + CLOSELY
 Tables = dict[str, tuple[tuple[float, ...], tuple[float, ...]]]
 """Of each witness: the nodes, and what it says there."""
 
-TABLES: Tables = {
+OUTSIDE: Tables = {
     "smoother": (
         (-3.943, -0.155, 0.367, 1.400, 3.437, 4.745),
         (-4.16, -0.39, -0.20, 0.95, 1.52, 2.28),
@@ -108,7 +108,7 @@ TABLES: Tables = {
     "frayed": ((0.000, 0.041, 0.171, 0.360, 0.861), (0.15, -0.32, -0.32, -0.67, 1.16)),
 }
 """What each says of a region being outside."""
-CONSTANT = -5.59
+OUTSIDE_CONSTANT = -5.59
 
 SECOND: Tables = {
     "smoother": (
@@ -154,7 +154,7 @@ def said(tables: Tables, names: Sequence[str], seen: NDArray[np.float64]) -> flo
 
 def at_most(names: Sequence[str]) -> float:
     """Say what witnesses can say of a region being outside at most."""
-    return sum(max(TABLES[name][1]) for name in names)
+    return sum(max(OUTSIDE[name][1]) for name in names)
 
 
 def in_second_material(seen: NDArray[np.float64]) -> float:

@@ -67,13 +67,13 @@ def belief_in(cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEV
 
 def _odds(cells: Cells, sides: Sides, seen: NDArray[np.float64], least: float) -> float | None:
     """Look closer as long as what was seen, first at a glance, leaves it open."""
-    odds = belief.CONSTANT + belief.said(belief.TABLES, belief.AT_A_GLANCE, seen)
+    odds = belief.OUTSIDE_CONSTANT + belief.said(belief.OUTSIDE, belief.AT_A_GLANCE, seen)
     if odds + belief.at_most(belief.AT_THE_EDGE + belief.CLOSELY) <= least:
         return None
-    odds += belief.said(belief.TABLES, belief.AT_THE_EDGE, at_the_edge(cells, sides))
+    odds += belief.said(belief.OUTSIDE, belief.AT_THE_EDGE, at_the_edge(cells, sides))
     if odds + belief.at_most(belief.CLOSELY) <= least:
         return None
-    odds += belief.said(belief.TABLES, belief.CLOSELY, closely(cells, sides))
+    odds += belief.said(belief.OUTSIDE, belief.CLOSELY, closely(cells, sides))
     return odds if odds > least else None
 
 

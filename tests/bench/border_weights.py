@@ -2,7 +2,7 @@
 
     python tests/bench/border_weights.py --keep FOLDER
 
-Draws 2632 fields, every other one with a border, takes every candidate that covers an outside
+Draws 2632 fields, two in five with a border, takes every candidate that covers an outside
 well or hardly at all, and fits an additive logistic model. Of 1200 fields, four of ten are of the
 two other drawing programs; the rest are drawn as `imaging.py` draws them, bars and all. Fields
 without a border are layered, or look different from place to place as steel does under a tilted
@@ -79,7 +79,7 @@ def main() -> None:
             seeds.append(seed if field.beyond.any() else -seed)
             weight.append(LAYERED if field.layered else 1.0)
     said, true, seeds, weight = (np.array(column) for column in (said, true, seeds, weight))
-    print_tables("TABLES", "CONSTANT", said, true, weight)
+    print_tables("OUTSIDE", "OUTSIDE_CONSTANT", said, true, weight)
     layered = weight != 1.0
     steel = (seeds > 0) | ~layered  # of layered fields, more may be wrong
     print_recall(left_out(said, true, seeds, weight)[steel], true[steel], seeds[steel])
