@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 BELIEVED = 0.6
 """Logarithm of the odds from which a region is believed to be outside."""
-SECOND_MATERIAL = 2.6
+SECOND_MATERIAL = 2.0
 """Logarithm of the odds from which a field without an outside is said to show two materials."""
 
 KNOWN_KIND = 2.0
