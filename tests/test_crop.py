@@ -85,6 +85,26 @@ def test_witnesses_that_disagree_are_a_conflict_and_no_scale():
     assert cut.warnings == ("scale_conflict",)
 
 
+def test_two_bars_that_contradict_each_other_are_a_conflict_and_no_scale():
+    from drawn_graphics import font, fonts  # noqa: PLC0415
+    from PIL import Image, ImageDraw  # noqa: PLC0415
+
+    pixels = plain(3, (480, 640))
+    pixels[420:] = 0
+    for left, ink in ((60, (255, 255, 255)), (400, (255, 0, 0))):
+        pixels[440:443, left : left + 100] = ink
+        pixels[434:449, [left, left + 1, left + 98, left + 99]] = ink
+    image = Image.fromarray(pixels)
+    pen, letters = ImageDraw.Draw(image), font(fonts()[0], 20)
+    pen.text((110, 462), "30 µm", fill=(255, 255, 255), font=letters, anchor="mm")
+    pen.text((450, 462), "3 µm", fill=(255, 0, 0), font=letters, anchor="mm")
+
+    cut = crop(taken(np.array(image)), um_per_px_range=RANGE)
+
+    assert len(cut.scales) == 2
+    assert (cut.um_per_px, cut.warnings) == (None, ("scale_conflict",))
+
+
 def test_the_table_of_objectives_is_a_witness():
     cut = crop(taken(barred()), um_per_px_range=RANGE, settings_scale=0.4)
 

@@ -80,20 +80,6 @@ def test_an_aperture_in_the_band_is_not_taken_for_the_label():
     assert [bar.um for bar in bars] in ([], [None])
 
 
-def test_two_lengths_of_one_info_band_that_contradict_each_other_state_nothing():
-    pixels = _steel(3)
-    pixels[420:] = 0
-    for left, words, ink in ((60, "3 mm", (255, 255, 255)), (400, "3 µm", (255, 0, 0))):
-        pixels[440:443, left : left + 100] = ink
-        pixels[434:449, [left, left + 1, left + 98, left + 99]] = ink
-        pixels = _written(pixels, words, (left + 50, 462), ink)
-
-    bars = find_graphics(pixels).bars
-
-    assert bars
-    assert [bar.um for bar in bars] == [None] * len(bars)
-
-
 def test_a_bar_without_label_is_found_and_states_nothing():
     pixels = draw(3, size=SIZE, bar=False, border=False, band=False, distractors=False).pixels
     pixels[440:468, 480:632] = 255

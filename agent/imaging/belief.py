@@ -32,7 +32,7 @@ AT_A_GLANCE = (
     "long_edge",  # for its contact with the frame
     "rest_convex",
 )
-AT_THE_EDGE = (
+AT_SECOND_SIGHT = (
     "brighter_there",  # at the edge itself
     "rougher_there",
     "spots",  # its roughest cells, pores and particles, against most
@@ -46,7 +46,7 @@ CLOSELY = (
     "kin",  # patches of the rest that look like it
     "frayed",  # cells along its rim that look like the rest
 )
-WITNESSES = AT_A_GLANCE + AT_THE_EDGE + CLOSELY
+WITNESSES = AT_A_GLANCE + AT_SECOND_SIGHT + CLOSELY
 """What speaks for a region or against it, as `outside.witnesses` gives it."""
 
 Tables = dict[str, tuple[tuple[float, ...], tuple[float, ...]]]
@@ -157,7 +157,7 @@ def at_most(names: Sequence[str]) -> float:
     return sum(max(OUTSIDE[name][1]) for name in names)
 
 
-def in_second_material(seen: NDArray[np.float64]) -> float:
+def of_two_materials(seen: NDArray[np.float64]) -> float:
     """Say the logarithm of the odds that a field of such a region shows two materials.
 
     Args:

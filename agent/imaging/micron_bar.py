@@ -56,7 +56,6 @@ _UNEVEN = 0.5  # three needles in four are less even, one bar in twenty
 _OF_ONE_RUN = ("plain", "caps", "ruler", "broken")  # kinds that have two edges to follow
 _MOST_READ = 6  # candidates whose surroundings are read, the best first …
 _TELLS_INK = 4  # pixels: of a thinner line JPEG leaves no pixel the ink it had
-_CONFLICT = 0.05  # scales that differ by more contradict each other
 _PART = 1.025  # what is so much longer was seen in part; what is a little longer runs into a needle
 _MOST_DETECTED = 2  # … and those for which the detector of words is asked
 
@@ -102,7 +101,6 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
         bars = _by_labels(pixels, read) or bars
     if not _state_a_length(bars):
         bars = _by_ticks(pixels, planes, band) or bars
-    bars = _agreed(bars, band)
     boxes = [with_paper(pixels, bar.bbox) for bar in bars]
     if not _state_a_length(bars):
         boxes += [_around(label.box, pixels.shape) for label in read]
@@ -111,20 +109,6 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
 
 def _state_a_length(bars: list[FoundBar]) -> bool:
     return any(bar.um is not None for bar in bars)
-
-
-def _agreed(bars: list[FoundBar], band: Box | None) -> list[FoundBar]:
-    """Let bars of one info band, which has one scale, state nothing where they contradict."""
-    if band is None:
-        return bars
-    scales = [
-        bar.um / bar.line_px for bar in bars if bar.um is not None and overlap(bar.line, band) > 0.5
-    ]
-    if not scales or max(scales) <= (1 + _CONFLICT) * min(scales):
-        return bars
-    return [
-        replace(bar, label="", um=None) if overlap(bar.line, band) > 0.5 else bar for bar in bars
-    ]
 
 
 def _lines(
@@ -386,7 +370,7 @@ def _read(
             bars = [bar if known in same else known for known in bars] if same else [*bars, bar]
     bars.sort(key=lambda bar: bar.um is None)
     if not bars:
-        alone = (line for line in ranked[:_MOST_READ] if is_bar_without_label(line, pixels, band))
+        alone = (line for line in ranked[:_MOST_READ] if is_bar_without_label(pixels, line, band))
         bars = [
             FoundBar(line.box, None, true_length(pixels, line), "", None)
             for line in itertools.islice(alone, 1)

@@ -40,7 +40,7 @@ AS_LIKELY = 2.0
 GATHERED = 0.9
 """How unevenly pores, particles and cracks have to lie for a large region to be material. Set by
 hand, for real layers, where it is 1.0 to 1.5: drawn ones are too few and too regular to teach it.
-In a drawn filler it is 0.6 to 0.85."""
+In a drawn filler it is mostly 0.6 to 0.85."""
 STREWN = 2.0
 """What a region with other spots comes behind by: of two sides that could be the outside, the one
 without any is it."""
@@ -68,9 +68,9 @@ def belief_in(cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEV
 def _odds(cells: Cells, sides: Sides, seen: NDArray[np.float64], least: float) -> float | None:
     """Look closer as long as what was seen, first at a glance, leaves it open."""
     odds = belief.OUTSIDE_CONSTANT + belief.said(belief.OUTSIDE, belief.AT_A_GLANCE, seen)
-    if odds + belief.at_most(belief.AT_THE_EDGE + belief.CLOSELY) <= least:
+    if odds + belief.at_most(belief.AT_SECOND_SIGHT + belief.CLOSELY) <= least:
         return None
-    odds += belief.said(belief.OUTSIDE, belief.AT_THE_EDGE, at_the_edge(cells, sides))
+    odds += belief.said(belief.OUTSIDE, belief.AT_SECOND_SIGHT, at_second_sight(cells, sides))
     if odds + belief.at_most(belief.CLOSELY) <= least:
         return None
     odds += belief.said(belief.OUTSIDE, belief.CLOSELY, closely(cells, sides))
@@ -83,8 +83,8 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
     Half as many cells each way are enough to know what is outside, and four times as fast.
 
     Returns:
-        The outside, or None where the field is specimen throughout; and whether there is then
-        a second material, which may as well be outside.
+        The outside, or None where the field is specimen throughout; and whether that then shows
+        a second material.
     """
     shape = cells.usable.shape
     cells = cells.halved()
@@ -95,11 +95,11 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
         if sides is None:
             continue
         seen = at_a_glance(cells, sides)
-        second = second or belief.in_second_material(seen) > SECOND_MATERIAL
+        second = second or belief.of_two_materials(seen) > SECOND_MATERIAL
         odds = _odds(cells, sides, seen, BELIEVED)
         if odds is None:
             continue
-        spots = _spots_lie(cells, region)
+        spots = _spots_lie(cells, sides)
         if spots == "gathered":
             second = True  # it is material, however much it looks like a mount otherwise
         else:
@@ -270,7 +270,7 @@ def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] |
     sides = Sides.of(cells, region, rivals)
     if sides is None:
         return None
-    return np.concatenate([look(cells, sides) for look in (at_a_glance, at_the_edge, closely)])
+    return np.concatenate([look(cells, sides) for look in (at_a_glance, at_second_sight, closely)])
 
 
 def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
@@ -295,8 +295,8 @@ def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
     )
 
 
-def at_the_edge(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Say what is seen soon, as `belief.AT_THE_EDGE` names it: steps, and what stands out."""
+def at_second_sight(cells: Cells, sides: Sides) -> NDArray[np.float64]:
+    """Say what is seen soon, as `belief.AT_SECOND_SIGHT` names it: steps, and what stands out."""
     brighter, rougher = _steps(cells, sides.region, sides.rest)
     spots, fineness = _spots(cells, sides.deep_out)
     spots_beside, _ = _spots(cells, sides.deep_in)
@@ -321,15 +321,15 @@ def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
     )
 
 
-def _spots_lie(cells: Cells, region: Mask) -> Literal["", "strewn", "gathered"]:
+def _spots_lie(cells: Cells, sides: Sides) -> Literal["", "strewn", "gathered"]:
     """Say how pores, particles or cracks lie in a large region; "" where nothing stands out.
 
     Scratches and the grains of a filler come near to that. But scratches are faint, and the
     grains are soft and, as a filler is mixed, lie as densely everywhere; pores and cracks gather.
     """
-    if count_of(region) <= 0.35 * count_of(cells.usable):
+    if count_of(sides.region) <= 0.35 * count_of(cells.usable):
         return ""
-    deep = shrunk(region, 2)
+    deep = sides.deep_out
     own = np.sort(cells.sharp_coarse[thinned(deep)])
     rough = _at(own, 0.95)
     if rough <= _at(own, _MIDDLE) + 1.8 * OCTAVE:

@@ -82,10 +82,9 @@ def paired(
             for colour in _inks(pixels, line):
                 costs = [_cost(pixels, line, colour, place, paper) for paper in papers]
                 cost = min((cost for cost in costs if cost is not None), default=None)
-                if cost is not None and line is lines[0]:
-                    cost -= _LEADS
                 if cost is None:
                     continue
+                cost -= _LEADS if line is lines[0] else 0.0
                 # What the line's ink runs on into hides where the line ends.
                 states = not _runs_on(pixels, line, colour) and is_believable(length, line)
                 cost += 0.0 if states else _UNREAD

@@ -1,7 +1,7 @@
 # ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars and said where they stand
 """Believe a micron bar that has no label only if nothing else can look like it.
 
-In:  a line, the pixels, the info band. Out: yes or no. Next: `micron_bar`.
+In:  the pixels, a line, the info band. Out: yes or no. Next: `micron_bar`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 _ALONE = 8  # pixels around a line in which its ink must have ended
 
 
-def is_bar_without_label(line: Line, pixels: NDArray[np.uint8], band: Box | None) -> bool:
+def is_bar_without_label(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
     """Say whether a line without a label is a bar: clear, whole, alone, and where bars stand.
 
     Args:
-        line: The candidate.
         pixels: (h, w, 3) uint8, RGB.
+        line: The candidate.
         band: The info band, or None.
     """
     height, width = pixels.shape[:2]

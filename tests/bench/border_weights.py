@@ -70,17 +70,17 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder to keep what cells look like")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    said, true, seeds, weight = [], [], [], []
+    said, true, seeds, layered = [], [], [], []
     for seed in (*range(3000, 3800), *WITH_WORDS, *AS_THEY_COME, *LAYERS):
         field = kept(seed, asked.keep) if asked.keep else drawn(seed)
         for one, good in said_of(field):
             said.append(one)
             true.append(good)
             seeds.append(seed if field.beyond.any() else -seed)
-            weight.append(LAYERED if field.layered else 1.0)
-    said, true, seeds, weight = (np.array(column) for column in (said, true, seeds, weight))
+            layered.append(field.layered)
+    said, true, seeds, layered = (np.array(column) for column in (said, true, seeds, layered))
+    weight = np.where(layered, LAYERED, 1.0)
     print_tables("OUTSIDE", "OUTSIDE_CONSTANT", said, true, weight)
-    layered = weight != 1.0
     steel = (seeds > 0) | ~layered  # of layered fields, more may be wrong
     print_recall(left_out(said, true, seeds, weight)[steel], true[steel], seeds[steel])
     whole, seen = seeds < 0, said[:, : len(AT_A_GLANCE)]
