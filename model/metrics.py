@@ -531,18 +531,34 @@ def auroc_interval(value: float | None, strange: int, ordinary: int) -> list[flo
     """Give the 95 % interval of an `auroc` from so many images.
 
     Source:
-        Hanley and McNeil 1982, Radiology 143:29, the standard error; ours is cut at 0 and 1.
+        Hanley and McNeil 1982, Radiology 143:29, the standard error; ours is taken at the ends of
+        the interval, as Wilson's is, so that four strange images that all stand out are no proof.
     """
     if value is None:
         return [None, None]
+
+    def beyond(end: float) -> bool:
+        return abs(value - end) > 1.96 * _auroc_error(end, strange, ordinary)
+
+    return [_edge(value, 0.0, beyond), _edge(value, 1.0, beyond)]
+
+
+def _auroc_error(value: float, strange: int, ordinary: int) -> float:
     both_strange, both_ordinary = value / (2 - value), 2 * value**2 / (1 + value)
     variance = (
         value * (1 - value)
         + (strange - 1) * (both_strange - value**2)
         + (ordinary - 1) * (both_ordinary - value**2)
     ) / (strange * ordinary)
-    reach = 1.96 * math.sqrt(max(variance, 0.0))
-    return [max(0.0, value - reach), min(1.0, value + reach)]
+    return math.sqrt(max(variance, 0.0))
+
+
+def _edge(inside: float, outside: float, beyond: Callable[[float], bool]) -> float:
+    """Find where something begins to lie beyond, by halving."""
+    for _ in range(50):
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if beyond(middle) else (middle, outside)
+    return inside
 
 
 def fpr95(strange: Sequence[float], ordinary: NDArray[np.float64]) -> float | None:
