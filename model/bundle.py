@@ -74,6 +74,16 @@ class Manifest:
         """Keys of every micrograph that shaped it: trained on, chosen by or calibrated with."""
         return frozenset(self.split.get("train", ())) | frozenset(self.split.get("validation", ()))
 
+    @property
+    def network(self) -> str:
+        """Its architecture, or both where the stages have one each; "" where none is recorded."""
+        plan = self.facts.get("plan", {})
+        arch = plan.get("arch") or ""
+        subtype, sizes = (plan.get(stage) or arch for stage in ("subtype_arch", "size_arch"))
+        if self.scheme != "two-stage":
+            return str(arch)
+        return str(subtype) if subtype == sizes else f"{subtype} (subtype), {sizes} (sizes)"
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:

@@ -150,7 +150,8 @@ def train(
         torch.manual_seed(_seed(plan, name))
         network, sentence = backbone(arch, plan.weights_of(arch))
         yield Progress("images", 0, len(sides.train), sentence)
-        notes.append(sentence)
+        if sentence not in notes:
+            notes.append(sentence)
         eye = Eye(network, plan.taps_of(arch))
         lesson = Lesson(
             eye=eye,

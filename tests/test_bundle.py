@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -53,6 +54,18 @@ def contents() -> Contents:
 @pytest.fixture
 def bundle(tmp_path):
     return write_bundle(contents(), tmp_path)
+
+
+def test_a_bundle_of_two_architectures_names_both(tmp_path):
+    mixed = {"arch": "resnet18", "subtype_arch": "resnet50", "size_arch": None}
+    alone = {"arch": "resnet18", "subtype_arch": "resnet50", "size_arch": "resnet50"}
+
+    names = [
+        read_manifest(write_bundle(replace(contents(), facts={"plan": plan}), tmp_path)).network
+        for plan in (mixed, alone, {})
+    ]
+
+    assert names == ["resnet50 (subtype), resnet18 (sizes)", "resnet50", ""]
 
 
 def test_what_was_written_comes_back(bundle):

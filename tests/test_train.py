@@ -214,6 +214,7 @@ def test_whole_networks_learn_and_stop_when_they_no_longer_improve(tmp_path):
     assert 2 <= [step.stage for step in steps].count("subtype") <= 12
     assert manifest.facts["history"][0]["eye"] == "subtype"
     assert manifest.metrics["accuracy"]["value"] > 0.6
+    assert len(set(manifest.facts["notes"])) == len(manifest.facts["notes"])
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".training")]
 
 

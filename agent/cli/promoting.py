@@ -90,7 +90,7 @@ def _summary(path: Path, current: str | None) -> dict[str, Any]:
         "current": manifest.name == current,
         "created_at": manifest.created_at.isoformat(timespec="seconds"),
         "scheme": manifest.scheme,
-        "arch": manifest.facts.get("plan", {}).get("arch", ""),
+        "arch": manifest.network,
         "learned_from": len(manifest.learned_from),
         "n": n,
         "accuracy": manifest.metrics.get("accuracy"),
