@@ -58,6 +58,17 @@ def test_every_share_on_the_card_has_its_interval_and_how_many_it_rests_on(bundl
     ]
 
 
+def test_calibration_stands_on_the_card_with_its_intervals(bundle):
+    page, document = card(bundle)
+
+    metrics = document["metrics"]
+    for title, key in (("NLL", "nll"), ("ECE", "ece")):
+        row = re.search(rf"<td[^>]*>[^<]*\({title}\)</td>(.*?)</tr>", page)[1]
+        low, high = metrics[f"{key}_interval"]
+        said = re.findall(r">([^<]+)</td>", row)
+        assert said[:2] == [f"{metrics[key]:.2f}", f"{low:.2f} to {high:.2f}"]
+
+
 def test_the_card_says_what_the_bundle_is_not_for(bundle):
     _, document = card(bundle)
 

@@ -152,6 +152,26 @@ def test_people_read_an_evaluation_limits_first(evaluated, capsys):
     assert re.search(r"\d+\.\d % \(\d+\.\d to \d+\.\d %", said)
 
 
+def test_people_read_every_number_with_its_interval(evaluated, capsys):
+    say_evaluation(evaluated[1])
+
+    said = capsys.readouterr().out
+    interval = r"-?\d+\.\d\d \(-?\d+\.\d\d to \d+\.\d\d\)"
+    for measure in ("quadratic kappa", "NLL", "ECE"):
+        assert re.search(rf"{measure}\)\s+\S\s+{interval}", said), measure
+    share = r"100\.0 % \(34\.2 to 100\.0 %\)"  # 2 of 2
+    assert re.search(rf"cast_iron\s+\S\s+2\s+\S\s+{share}\s+\S\s+{interval}", said)
+
+
+def test_the_bar_of_an_evaluation_counts_the_strange_ones_too(evaluated, capfd, taught_lab, exams):
+    code = taught_lab.agent("evaluate", exams, "--strange", taught_lab.folder / "strange")
+
+    steps = re.findall(r"Judging with \S+ (\d+)/(\d+)", capfd.readouterr().err)
+    assert code == 0
+    assert {total for _, total in steps} == {"16"}  # 12 and 4
+    assert steps[-1] == ("16", "16")
+
+
 def test_people_read_each_stage_and_what_tells_images_apart(evaluated, capsys):
     document = evaluated[1]
     same = document["slices"]["criterion"]["unrecorded"]

@@ -114,7 +114,9 @@ def look_at(
             for kind, files in kinds.items()
             if strange
         }
-        with say.progress(f"Judging with {name}", len(examples)) as advance:
+        total = sum(e.key not in classifier.learned_from for e in examples)
+        total += sum(map(len, odd.values()))
+        with say.progress(f"Judging with {name}", total) as advance:
             evaluation = evaluate_bundle(
                 classifier,
                 examples,

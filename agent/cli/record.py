@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+NUMBERS = {
+    "kappa": "agreement of the sizes beyond chance (quadratic kappa)",
+    "nll": "surprise at the true code (NLL)",
+    "ece": "probability against share right (ECE)",
+}
+
+
 def share(estimate: dict[str, float | None], n: int | None = None) -> str:
     """Say a share with its 95 % interval: "91.3 % (86.8 to 94.4 %, n = 160)"."""
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
@@ -24,6 +31,8 @@ def share(estimate: dict[str, float | None], n: int | None = None) -> str:
 
 def say_evaluation(document: dict[str, Any]) -> None:
     """Say an evaluation to people: the limits first, since parts are judged by them."""
+    from agent.retrain import estimate  # noqa: PLC0415
+
     n = document["n"]
     left_out = document["seen_in_training"]
     told = f" ({left_out} more were left out: it learned from them)" if left_out else ""
@@ -39,8 +48,10 @@ def say_evaluation(document: dict[str, Any]) -> None:
         "accuracy": "structure code right",
         "within_one_size": "within one size",
         "macro_f1": "macro-F1",
+        "coverage": "prediction sets that hold the true code",
     }
     rows = [(title, share(document[key])) for key, title in names.items()]
+    rows += [(title, _with_interval(estimate(document, key))) for key, title in NUMBERS.items()]
     rows += [
         ("subtype right", share(document["per_stage"]["subtype"])),
         *(
@@ -57,9 +68,14 @@ def say_evaluation(document: dict[str, Any]) -> None:
     _say_slices(document["slices"])
     if document["strange"]:
         say.table(
-            ("strange kind", "n", "flagged", "AUROC"),
+            ("strange kind", "n", "flagged (95 % interval)", "AUROC (95 % interval)"),
             [
-                (kind, found["n"], _number(found["tpr_at_alpha"]), _number(found["auroc"]))
+                (
+                    kind,
+                    found["n"],
+                    share(_estimate(found["tpr_at_alpha"], found["tpr_interval"])),
+                    _with_interval(_estimate(found["auroc"], found["auroc_interval"])),
+                )
                 for kind, found in document["strange"].items()
             ],
         )
@@ -71,8 +87,18 @@ def _bound(found: dict[str, Any]) -> str:
     return f"{found['wrong']} of {found['n']}{at_most}"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _estimate(value: float | None, interval: Sequence[float | None]) -> dict[str, float | None]:
+    return {"value": value, "low": interval[0], "high": interval[1]}
+
+
+def _with_interval(found: Mapping[str, float | None]) -> str:
+    """Say a number that is no share: "0.91 (0.86 to 0.95)"."""
+    value, low, high = found["value"], found["low"], found["high"]
+    if value is None:
+        return "nothing to count"
+    return (
+        f"{value:.2f}" if low is None or high is None else f"{value:.2f} ({low:.2f} to {high:.2f})"
+    )
 
 
 def _say_confusion(classes: Sequence[str], rows: Sequence[Sequence[int]]) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agent.retrain.again import Again, Role, reprocess
     from agent.retrain.bundles import bundle_named, bundles_in, every_bundle, record_of, sweep
-    from agent.retrain.card import keep_card
+    from agent.retrain.card import estimate, keep_card
     from agent.retrain.cases import Collected, collect
     from agent.retrain.hygiene import Cleaned, cleaned, send_back
     from agent.retrain.impact import Impact, impact_of
@@ -46,6 +46,7 @@ _WHERE = {
     "bundles_in": "bundles",
     "cleaned": "hygiene",
     "collect": "cases",
+    "estimate": "card",
     "every_bundle": "bundles",
     "headline_of": "pages",
     "held_against": "judging",
@@ -82,6 +83,7 @@ __all__ = [
     "bundles_in",
     "cleaned",
     "collect",
+    "estimate",
     "every_bundle",
     "headline_of",
     "held_against",

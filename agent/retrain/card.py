@@ -35,6 +35,8 @@ MEASURES = (
     ("within one size", "within_one_size", SHARE),
     ("macro-F1", "macro_f1", NUMBER),
     ("agreement beyond chance (kappa)", "kappa", NUMBER),
+    ("surprise at the true code (NLL)", "nll", NUMBER),
+    ("probability against share right (ECE)", "ece", NUMBER),
     ("prediction sets that hold the true code", "coverage", SHARE),
     ("ordinary test images called strange", "false_alarm_rate", SHARE),
 )
@@ -163,7 +165,7 @@ def _what(manifest: Manifest) -> Iterator[Fact]:
     said = {
         "Taught": f"{manifest.created_at:%Y-%m-%d %H:%M} UTC",
         "Scheme": manifest.scheme,
-        "Network": str(plan.get("arch", "")),
+        "Network": manifest.network,
         "Learned": "the heads alone" if plan.get("frozen") else "the networks whole",
         "Shown a field": str(plan.get("framing", "")),
         "Crop recipe": manifest.recipe,
@@ -219,8 +221,9 @@ def _how_good(manifest: Manifest) -> CardSection:
             "How good it is", ("It was not tested: no micrograph was left to test.",)
         )
     rows = tuple(
-        (title, _value(metrics[key], form), _interval(metrics[key], form), str(n))
+        (title, _value(found, form), _interval(found, form), str(n))
         for title, key, form in MEASURES
+        for found in [estimate(metrics, key)]
     )
     told = Table("On its own test images", ("measure", "value", "95 % interval", "n"), rows)
     only = (
@@ -229,6 +232,15 @@ def _how_good(manifest: Manifest) -> CardSection:
     )
     tables = (told, _limit_table(metrics), _recalls(metrics), *_slices(metrics))
     return CardSection("How good it is", (only,), tables=tables)
+
+
+def estimate(metrics: Mapping[str, Any], key: str) -> Mapping[str, float | None]:
+    """Give a number with its interval, also where both stand apart, as NLL and ECE do."""
+    found = metrics[key]
+    if isinstance(found, dict):
+        return found
+    low, high = metrics.get(f"{key}_interval") or (None, None)
+    return {"value": found, "low": low, "high": high}
 
 
 def _value(found: Mapping[str, float | None], form: str = SHARE) -> str:
