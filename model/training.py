@@ -116,23 +116,11 @@ def train(
     examples, taxonomy, notes = accepted(offered, plan.taxonomy, mixed_groups=plan.mixed_groups)
     untaught = not_taught(offered, plan.taxonomy)
     asked_of, plan = plan.taxonomy, replace(plan, taxonomy=taxonomy)
-    sides = split(
-        examples,
-        shares=plan.shares,
-        kept=kept if kept is not None else {"test": test_keys or ()},
-        seed=plan.seed,
-    )
-    _enough(sides, taxonomy)
+    kept = kept if kept is not None else {"test": tuple(test_keys or ())}
+    sides = split(examples, shares=plan.shares, kept=kept, seed=plan.seed)
+    _enough(sides, taxonomy, plan.group_by, frozenset(kept.get("test", ())))
     _one_plan(plan, sides, world)
-    for note in notes:
-        yield Progress("labels", len(examples), len(examples), note)
-    yield Progress(
-        "labels",
-        len(examples),
-        len(examples),
-        f"{len(sides.train)} micrographs to train, {len(sides.validation)} to validate, "
-        f"{len(sides.test)} to test.",
-    )
+    yield from _labels(notes, sides, len(examples))
     survey = Survey(sides)
     for done in survey.look():
         yield Progress("labels", done, len(examples))
@@ -235,16 +223,43 @@ def train(
 # ------------------------------------------------------------------ steps
 
 
-def _enough(sides: Split, taxonomy: Taxonomy) -> None:
+def _labels(notes: Sequence[str], sides: Split, n: int) -> Iterator[Progress]:
+    """Say what is left out, and how the rest is split."""
+    split_as = (
+        f"{len(sides.train)} micrographs to train, {len(sides.validation)} to validate, "
+        f"{len(sides.test)} to test."
+    )
+    yield from (Progress("labels", n, n, said) for said in (*notes, split_as))
+
+
+def _enough(sides: Split, taxonomy: Taxonomy, group_by: str, tested: frozenset[str]) -> None:
+    """Refuse a split that leaves a code nowhere to be learned from."""
     for side, examples in (("train", sides.train), ("validate", sides.validation)):
         counts = Counter(e.code for e in examples)
         if lacking := [code for code in taxonomy.trained_codes if not counts[code]]:
             if side == "validate" and len(lacking) < len(taxonomy.trained_codes):
                 continue  # calibrating without a rare code is possible
             raise TrainingError(
-                f"No micrograph of {lacking[0]} is left to {side}: its images are of too few "
-                "specimens; label images of more specimens, or list it as untrained."
+                f"No micrograph of {lacking[0]} is left to {side}: "
+                f"{_why_none(lacking[0], sides, group_by, tested)}"
             )
+
+
+def _why_none(code: str, sides: Split, group_by: str, tested: frozenset[str]) -> str:
+    """Say why a code is tested on alone, and what can be done."""
+    groups = f"groups by {group_by}" if group_by else "specimens"
+    held = {e.group for e in sides.test if e.key in tested}
+    own = [e.group for e in sides.test if e.code == code]
+    if own and held.issuperset(own):
+        return (
+            f"all are of {groups} with images that were tested on before, and what was tested on "
+            f"stays a test; label images of other {groups}, or group them as they were grouped "
+            "when the bundle at work was taught."
+        )
+    return (
+        f"its images are of too few {groups}; label images of more, or list it as untrained in "
+        "taxonomy.toml."
+    )
 
 
 def _one_plan(plan: Plan, sides: Split, world: World) -> None:

@@ -245,6 +245,20 @@ def test_a_test_set_stays_the_test_set(bundle, tmp_path):
     assert set(before) <= set(read_manifest(more).split["test"])
 
 
+def test_orders_that_were_tested_on_before_leave_nothing_to_learn_from_and_that_is_said(tmp_path):
+    given = [replace(e, group=f"order {i % 3}") for i, e in enumerate(examples(9))]
+    plan = replace(PLAN, group_by="order", mixed_groups=True)
+
+    with pytest.raises(
+        TrainingError, match="groups by order with images that were tested on"
+    ) as no:
+        trained(tmp_path, plan, given, test_keys=frozenset({"G7-00", "G7-01", "G7-02"}))
+
+    assert "too few" not in str(no.value)
+    with pytest.raises(TrainingError, match="of too few groups by order; label images of more"):
+        trained(tmp_path, plan, [replace(e, group=f"order {e.code}") for e in given])
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
