@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 ENGINE_DIFFERENCE = 0.02
 """How far probabilities of two engines may lie apart; a closer decision is made again in fp32."""
 
+COMPILED = ".compiled"
+"""Folder beside the bundles for compiled forms; it may be deleted at any time."""
+
 _TOGETHER = 16
 """Fields that are framed and judged at once; two batches of a GPU."""
 
@@ -195,7 +198,7 @@ class Classifier:
             ),
             alpha=alpha,
             manifest=loaded.manifest,
-            cache=bundle.parent / ".compiled" / bundle.name,
+            cache=bundle.parent / COMPILED / bundle.name,
             seen=loaded.known_tensors.get(SEEN_BY_CLASSIFIER),
             eight=(eight or eight_of(bundle)) if precision == "int8" else None,
         )

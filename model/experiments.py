@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from model.classify import Classifier
+from model.classify import COMPILED, Classifier
 from model.dataset import accepted, folds, split
 from model.errors import ModelError
 from model.frame import Field, resampled
@@ -228,6 +228,7 @@ def _keep(plan: Plan, bundle: Path, examples: Sequence[Example], place: Path) ->
     part.write_text(json.dumps([asdict(case) for case in evaluation.cases]), encoding="utf-8")
     part.replace(place)
     shutil.rmtree(bundle)
+    shutil.rmtree(bundle.parent / COMPILED, ignore_errors=True)  # tens of megabytes per network
 
 
 def _kept(place: Path) -> list[Case]:

@@ -14,7 +14,7 @@ import numpy as np
 from model.intervals import mcnemar, most_lost
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PAPER_TABLE_2 = {
     "ResNet-18 global (fw)": 0.7608,
@@ -155,8 +155,8 @@ def _accuracies(table: str, results: Sequence[Result]) -> Table:
                 f"{sum(result.right.values())} of {numbers['n']}",
                 _percent(accuracy["value"]),
                 f"{_percent(accuracy['low'])} to {_percent(accuracy['high'])}",
-                _percent(numbers["macro_f1"]["value"]),
-                _percent(numbers["within_one_size"]["value"]),
+                _with_interval(numbers["macro_f1"]),
+                _with_interval(numbers["within_one_size"]),
                 _percent(paper) if paper else "",
             )[: len(columns)]
         )
@@ -169,11 +169,7 @@ def _per_stage(results: Sequence[Result]) -> Table:
     for result in results:
         stages = result.numbers["per_stage"]
         shares = [stages["subtype"], *(stages["size"][s] for s in subtypes)]
-        cells = [
-            f"{_percent(s['value'])} ({_percent(s['low'])} to {_percent(s['high'])})"
-            for s in shares
-        ]
-        rows.append((result.name, *cells))
+        rows.append((result.name, *map(_with_interval, shares)))
     columns = ("row", "subtype", *(f"size {s}" for s in subtypes))
     return Table("Table 3: accuracy per stage", columns, tuple(rows))
 
@@ -254,6 +250,13 @@ def _pairs(results: Sequence[Result]) -> list[tuple[Result, Result]]:
     if reference is not None:
         paired += [(reference, result) for result in results if result.table != "table 2"]
     return paired
+
+
+def _with_interval(share: Mapping[str, float | None]) -> str:
+    value, low, high = share["value"], share["low"], share["high"]
+    if value is None or low is None or high is None:
+        return "–"
+    return f"{_percent(value)} ({100 * low:.1f} to {_percent(high)})"
 
 
 def _points(share: float | None) -> str:

@@ -32,8 +32,8 @@ def result(name: str, right: str, table: str = "table 2") -> Result:
     numbers = {
         "n": len(right),
         "accuracy": {"value": 0.5, "low": 0.4, "high": 0.6},
-        "macro_f1": {"value": 0.5},
-        "within_one_size": {"value": 0.9},
+        "macro_f1": {"value": 0.5, "low": 0.3, "high": 0.7},
+        "within_one_size": {"value": 0.9, "low": 0.8, "high": 1.0},
         "per_stage": {
             "subtype": {"value": 0.9, "low": 0.8, "high": 1.0},
             "size": {"G": {"value": 0.9, "low": 0.8, "high": 1.0}},
@@ -68,7 +68,8 @@ def test_the_page_has_the_tables_and_the_papers_orientation():
     page = as_markdown([result("ResNet-18 global", "++-+"), result("ResNet-18 2S", "+-++")])
 
     assert (
-        "| ResNet-18 2S | 3 of 4 | 50.0 % | 40.0 % to 60.0 % | 50.0 % | 90.0 % | 90.5 % |" in page
+        "| ResNet-18 2S | 3 of 4 | 50.0 % | 40.0 % to 60.0 % | 50.0 % (30.0 to 70.0 %) | "
+        "90.0 % (80.0 to 100.0 %) | 90.5 % |" in page
     )
     assert "## Figure 4: ResNet-18 2S" in page
     assert "| G7 | 3 (100 %) | 1 (33 %) |" in page
@@ -81,8 +82,8 @@ def small(monkeypatch):
     known = learn(examples()[:4], subtype_of=lambda code: code[0])
     monkeypatch.setattr("model.taught.learn", lambda *_, **__: known)
 
-    def steps(folder, **how):
-        plan = Plan(taxonomy=default_taxonomy(), views=1, device="pytorch")
+    def steps(folder, device="pytorch", **how):
+        plan = Plan(taxonomy=default_taxonomy(), views=1, device=device)
         return list(run(examples(), plan, folder, only=lite, recipe="1", now=NOW, **how))
 
     return steps
@@ -99,6 +100,12 @@ def test_a_finished_row_is_not_trained_again(small, tmp_path):
     assert len(again) == 1
     assert first[-1] == again[0]
     assert as_json([again[0]])["rows"][0]["n"] == len(again[0].right)
+
+
+def test_of_a_finished_row_only_what_it_said_is_kept(small, tmp_path):
+    small(tmp_path, device="cpu")
+
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 
 
 def test_a_quick_run_and_a_whole_one_are_not_taken_for_each_other(small, tmp_path):
