@@ -185,7 +185,9 @@ class ModelSection(_Section):
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
         "auto", description="Arithmetic of the networks."
     )
-    taxonomy: str = Field("", description="A taxonomy.toml; empty: the bundle's own.")
+    taxonomy: str = Field(
+        "", description="A taxonomy.toml, relative to this file; empty: the bundle's own."
+    )
     batch: int = Field(8, ge=1, description="How many micrographs are classified together.")
 
 
@@ -536,6 +538,12 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
     return settings.model_copy(
         update={
             "store": settings.store.model_copy(update={"folder": absolute(settings.store.folder)}),
+            "model": settings.model.model_copy(
+                update={
+                    "taxonomy": settings.model.taxonomy
+                    and str(absolute(Path(settings.model.taxonomy)))
+                }
+            ),
             "orders": settings.orders.model_copy(
                 update={
                     "specifications": absolute(settings.orders.specifications),

@@ -174,7 +174,8 @@ def accepted(
     if few := [code for code in present if counts[code] < MIN_IMAGES]:
         raise TrainingError(
             f"{few[0]} has {counts[few[0]]} images and needs at least {MIN_IMAGES}, one each to "
-            "train, validate and test; label more, or list it as untrained in taxonomy.toml."
+            "train, validate and test; label more, or list it as untrained in the file that "
+            "[model] taxonomy names."
         )
     if len(present) < 2:  # noqa: PLR2004 - one class is nothing to tell apart
         raise TrainingError(

@@ -258,7 +258,7 @@ def _why_none(code: str, sides: Split, group_by: str, tested: frozenset[str]) ->
         )
     return (
         f"its images are of too few {groups}; label images of more, or list it as untrained in "
-        "taxonomy.toml."
+        "the file that [model] taxonomy names."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,17 @@ def test_the_default_taxonomy_teaches_the_eight_codes_of_the_paper():
     assert STANDARD.trained_codes == ("B7", "B8", "B9-10", "G7", "G8", "G9-10", "M8", "M9-10")
     assert len(STANDARD.codes) == 15
     assert STANDARD.size_bounds("9-10") == (9, 10)
+
+
+def test_the_sample_for_a_lab_of_other_steels_holds_together():
+    operations = (Path(__file__).parents[1] / "deploy" / "OPERATIONS.md").read_text("utf-8")
+    sample = operations.partition("<!-- taxonomy -->")[2].split("```")[1].removeprefix("toml")
+
+    ours = taxonomy_from(tomllib.loads(sample))
+
+    assert ours.codes == ("G7", "G8", "G9-10", "P")
+    assert ours.trained_codes == ("G8", "G9-10", "P")
+    assert ours.size_bounds("9-10") == (9, 10)
 
 
 @pytest.mark.parametrize("written", ["G9-10", "g9-10", "G 9-10", "G9–10", "G9_10", "G9/10"])

@@ -63,10 +63,14 @@ def test_the_environment_stands_above_the_file(tmp_path, monkeypatch) -> None:
 
 
 def test_paths_are_relative_to_the_file(tmp_path) -> None:
-    file = written(tmp_path, '[[sources]]\nname = "a"\nfolder = "export"')
+    file = written(
+        tmp_path,
+        '[model]\ntaxonomy = "ours.toml"\n[[sources]]\nname = "a"\nfolder = "export"',
+    )
 
     read = settings.read(file, {})
 
+    assert read.model.taxonomy == str(tmp_path / "ours.toml")
     assert read.store.folder == tmp_path / "data"
     assert read.sources[0].folder == tmp_path / "export"
 
