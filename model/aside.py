@@ -1,12 +1,15 @@
 """Keep a training's state after every epoch, so that an interrupted one goes on exactly.
 
 In:  a network, its heads and its solver. Out: the same, as they were after the last whole epoch.
-Next: `fitting`. The JSON is written last and names the tensors by hash: half a state is none.
+Next: `fitting`. Every epoch writes files of its own; the JSON comes last and names them, with their
+hashes, and only then the files of the epoch before go: whenever the power or the disk fails, there
+is one whole state.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -83,6 +86,7 @@ class Aside:
         self._eye, self._layers, self._solver = eye, layers, solver
         self._writes = writes
         self._best: dict[str, Tensor] | None = None
+        self._best_file = ""
 
     def take_up(self, epochs: list[Epoch]) -> tuple[int, float, int]:
         """Go on where an interrupted training stopped; epochs done, best loss, epochs waited.
@@ -91,40 +95,63 @@ class Aside:
         """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):
             facts = json.loads(self._file("json").read_bytes())
-            last = load_file(self._file("last.safetensors"))
-            best = load_file(self._file("best.safetensors"))
+            last, best = (load_file(self._file(name)) for name in facts["files"])
             if _sum(last) == facts["last"] and _sum(best) == facts["best"]:
                 self._put(last)
                 self._put_solver(last)
-                self._best = best
+                self._best = {name: tensor.clone() for name, tensor in best.items()}
+                self._best_file = facts["files"][1]
                 epochs[:] = [Epoch(**epoch) for epoch in facts["epochs"]]
                 return len(epochs), float(facts["best_loss"]), int(facts["waited"])
         return 0, float("inf"), 0
 
     def keep(self, epochs: Sequence[Epoch], best_loss: float, waited: int) -> None:
-        """Write the state after an epoch; the JSON comes last, so half a state is no state."""
-        if epochs[-1].best or self._best is None:
+        """Write the state after an epoch; until it is whole the one before counts.
+
+        Raises:
+            TrainingError: It could not be written; the state before is as it was.
+        """
+        number, is_best = epochs[-1].number, epochs[-1].best or self._best is None
+        if is_best or self._best is None:
             self._best = {name: tensor.clone() for name, tensor in self._get().items()}
+            self._best_file = f"{number}.best.safetensors"
         if not self._writes:
             return
-        last = self._get() | self._get_solver()
+        last, last_file = self._get() | self._get_solver(), f"{number}.last.safetensors"
         facts = {
             "epochs": [epoch.as_json() for epoch in epochs],
             "best_loss": best_loss,
             "waited": waited,
+            "files": [last_file, self._best_file],
             "last": _sum(last),
             "best": _sum(self._best),
         }
         try:
             self._stem.parent.mkdir(parents=True, exist_ok=True)
-            self._write("last.safetensors", save(last))
-            self._write("best.safetensors", save(self._best))
-            self._write("json", json.dumps(facts).encode())
+            self._file(last_file).write_bytes(save(last))
+            if is_best:
+                self._file(self._best_file).write_bytes(save(self._best))
+            part = self._file("json.part")
+            part.write_text(json.dumps(facts), encoding="utf-8")
+            part.replace(self._file("json"))
         except OSError as error:
             raise TrainingError(
-                f"The training could not be kept in {self._stem.parent.name}: {error.strerror}; "
+                f"The training could not be kept in {self._stem.parent}: {error.strerror}; "
                 "make room and start again, it goes on from the last epoch."
             ) from error
+        finally:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Delete what the JSON does not name: an earlier epoch, or half a state on a full disk."""
+        named = {self._file("json")}
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            facts = json.loads(self._file("json").read_bytes())
+            named |= {self._file(name) for name in facts["files"]}
+        for file in self._stem.parent.glob(f"{glob.escape(self._stem.name)}.*"):
+            if file not in named:
+                with contextlib.suppress(OSError):
+                    file.unlink()
 
     def restore_best(self) -> None:
         """Make the best epoch's network the one that counts."""
@@ -170,11 +197,6 @@ class Aside:
 
     def _file(self, ending: str) -> Path:
         return self._stem.with_name(f"{self._stem.name}.{ending}")
-
-    def _write(self, ending: str, data: bytes) -> None:
-        part = self._file(f"{ending}.part")
-        part.write_bytes(data)
-        part.replace(self._file(ending))
 
 
 def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:

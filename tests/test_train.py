@@ -30,6 +30,7 @@ from model import (
     train,
     verify_bundle,
 )
+from model.aside import Aside, Epoch
 from model.fitting import Lesson, _Batch, _Desk, _learned, _Order, _Shown, _Targets
 from model.frame import Framing
 from model.network import Eye, bare_backbone
@@ -322,6 +323,36 @@ def test_a_disk_that_fills_while_training_leaves_no_bundle_and_training_goes_on(
     assert left == []
     assert verify_bundle(bundle)
     assert list(tmp_path.iterdir()) == [bundle]
+
+
+def state_of(folder, seed):
+    """A tiny network whose state is kept in a folder."""
+    torch.manual_seed(seed)
+    eye, layers = Eye(bare_backbone("tiny")), torch.nn.ModuleDict()
+    weights = torch.nn.utils.parameters_to_vector(eye.parameters()).detach()
+    return Aside(folder, "size:G", eye, layers, torch.optim.SGD(eye.parameters())), eye, weights
+
+
+def test_an_epoch_that_the_disk_does_not_take_leaves_the_one_before_and_no_crumbs(tmp_path):
+    def gone(number, best):
+        return Epoch(number, 1.0, 1.0, 0.5, best=best)
+
+    folder = tmp_path / ".training-1"
+    place, eye, first = state_of(folder, 1)
+    place.keep([gone(1, best=True)], 1.0, 0)
+    with torch.no_grad():
+        for weight in eye.parameters():
+            weight.add_(1.0)
+    sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
+
+    with disk_that_takes(20_000), pytest.raises(TrainingError, match=r"\.training-1: File too"):
+        place.keep([gone(1, best=True), gone(2, best=True)], 0.5, 0)
+
+    assert {file.name: file.stat().st_size for file in folder.iterdir()} == sizes
+    (folder / "size_G.2.last.safetensors").write_bytes(b"the power failed here")
+    again, other, _ = state_of(folder, 2)
+    assert again.take_up([]) == (1, 1.0, 0)
+    assert torch.equal(torch.nn.utils.parameters_to_vector(other.parameters()), first)
 
 
 def test_a_device_that_does_not_answer_while_training_is_said():
