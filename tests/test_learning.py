@@ -10,6 +10,7 @@ import cv2
 import pytest
 from small_lab import CODES, PIXELS, past, write_labelled
 
+from agent.cli.learning import titled
 from agent.cli.record import say_evaluation
 from agent.demo.drawing import draw
 from agent.retrain import write_figures
@@ -141,6 +142,19 @@ def test_strange_folders_are_told_apart_by_kind(evaluated):
     assert said["strange"].keys() == {"cast_iron", "pearlite"}
     assert said["strange"]["cast_iron"]["n"] == 2
     assert said["strange"]["cast_iron"]["auroc"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("stage", "title"),
+    [
+        ("shared", "Learning structure codes"),
+        ("size:G", "Learning sizes of G"),
+        ("table 2, ResNet-18 2S: size:G", "table 2, ResNet-18 2S: Learning sizes of G"),
+        ("table 2, ResNet-18 2S: images", "table 2, ResNet-18 2S: Looking at images"),
+    ],
+)
+def test_a_bar_says_in_words_what_is_being_done(stage, title):
+    assert titled(stage) == title
 
 
 def test_people_read_an_evaluation_limits_first(evaluated, capsys):

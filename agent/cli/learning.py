@@ -81,10 +81,15 @@ def shown(steps: Iterable[P]) -> Iterator[P]:
             if bar != (step.stage, step.total) or advance is None:
                 stack.pop_all().close()
                 bar = step.stage, step.total
-                title = TITLES.get(step.stage) or step.stage.replace("size:", "Learning sizes of ")
-                advance = stack.enter_context(say.progress(title, step.total or None))
+                advance = stack.enter_context(say.progress(titled(step.stage), step.total or None))
             advance(step.done, step.note)
             yield step
+
+
+def titled(stage: str) -> str:
+    """Say in words what is being done; an experiment's row stands before it."""
+    row, colon, what = stage.rpartition(": ")
+    return row + colon + (TITLES.get(what) or what.replace("size:", "Learning sizes of "))
 
 
 def end_of(steps: Iterable[Any], kind: type[E]) -> E:
@@ -107,6 +112,7 @@ TITLES = {
     "labels": "Labels",
     "images": "Looking at images",
     "subtype": "Learning subtypes",
+    "shared": "Learning structure codes",
     "calibration": "Calibrating probabilities",
     "strangeness": "Learning what is ordinary",
     "evaluation": "Testing",
