@@ -10,10 +10,11 @@ import cv2
 import pytest
 from small_lab import CODES, PIXELS, past, write_labelled
 
-from agent.cli.learning import titled
+from agent.cli.learning import say_notes, titled
 from agent.cli.record import say_evaluation
 from agent.demo.drawing import draw
-from agent.retrain import write_figures
+from agent.retrain import every_bundle, write_figures
+from model import read_manifest
 
 
 def picture(path, code="G8", seed=0, **how):
@@ -96,6 +97,16 @@ def test_what_cannot_be_is_one_sentence_and_2(empty_lab, capsys, words, complain
     assert complaint in errors[-1]
     assert errors[-1].startswith("agent: ")
     assert "Traceback" not in "".join(errors)
+
+
+def test_what_was_noted_while_teaching_is_said_below_the_bars(taught_lab, capsys):
+    (bundle,) = every_bundle(taught_lab.folder / "data")
+
+    say_notes(bundle)
+
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == len(read_manifest(bundle).facts["notes"])
+    assert "note: No micrograph of B7, B8, B9-10, G8, M8; the bundle will not know them." in said
 
 
 def test_the_first_bundle_is_put_to_work_and_that_is_recorded(taught_lab, capsys):

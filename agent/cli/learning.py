@@ -286,6 +286,7 @@ def train(
                 sweep(settings.store.folder)
                 world.wait()
                 bundle = teach(settings, store, plan_of(settings, store), world)
+            say_notes(bundle)
             put_to_work(store, bundle)
             record, card = keep_record(bundle), write_card(settings, store, bundle.name)
     say.console.print(f"how it was taught and tested: {record}", markup=False)
@@ -398,6 +399,14 @@ def say_groups(examples: Sequence[Example], column: str) -> None:
             f"{len(SIDES)} are needed, one each to train, validate and test."
         )
     say.aside.print(f"{len(groups)} groups by {column}, each on one side", markup=False)
+
+
+def say_notes(bundle: Path) -> None:
+    """Say again, below the bars, what was noted on the way: codes left out, a test too easy."""
+    from model import read_manifest  # noqa: PLC0415
+
+    for sentence in read_manifest(bundle).facts.get("notes", ()):
+        say.aside.print(f"note: {sentence}", markup=False)
 
 
 def put_to_work(store: Store, bundle: Path) -> None:
