@@ -10,11 +10,11 @@ import cv2
 import pytest
 from small_lab import CODES, PIXELS, past, write_labelled
 
-from agent.cli.learning import say_notes, titled
+from agent.cli.learning import plan_in_words, say_notes, titled
 from agent.cli.record import say_evaluation
 from agent.demo.drawing import draw
 from agent.retrain import every_bundle, write_figures
-from model import read_manifest
+from model import Plan, read_manifest
 
 
 def picture(path, code="G8", seed=0, **how):
@@ -85,6 +85,7 @@ def test_import_names_what_it_could_not_use_and_ends_with_1(empty_lab, tmp_path,
         (("models", "show", "20260101-00000000"), "no bundle is called"),
         (("models", "rollback", "--by", "E. Meier", "--reason", "r"), "no bundle before"),
         (("train", "--weights", "nowhere.pth"), "nowhere.pth"),
+        (("train", "--scheme", "global", "--size-arch", "resnet18"), "global has one: --arch"),
         (("models", "int8", "20260101-00000000"), "no bundle is called"),
         (("experiments", ".", "--folds", "1"), "leaves nothing to learn from"),
     ],
@@ -166,6 +167,16 @@ def test_strange_folders_are_told_apart_by_kind(evaluated):
 )
 def test_a_bar_says_in_words_what_is_being_done(stage, title):
     assert titled(stage) == title
+
+
+def test_how_will_be_taught_is_said_in_a_line():
+    mixed = Plan(subtype_arch="resnet50", epochs=5)
+    heads = Plan(scheme="global", arch="efficientnet-lite0", frozen=True, framing="scale")
+
+    assert plan_in_words(mixed) == (
+        "two-stage, resnet50 and resnet18, whole, at most 5 epochs; mirror at 1994 px."
+    )
+    assert plan_in_words(heads) == "global, efficientnet-lite0, heads alone; scale at 1994 px."
 
 
 def test_people_read_an_evaluation_limits_first(evaluated, capsys):

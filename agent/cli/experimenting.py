@@ -15,10 +15,13 @@ from agent.cli import say
 from agent.cli.app import SOME_FAILED, app, settings_of, store_of
 from agent.cli.evaluating import Crops
 from agent.cli.learning import (
+    EpochsOption,
     FolderArgument,
+    FrameOption,
     GroupOption,
     JsonOption,
     ManifestOption,
+    SeedOption,
     given,
     grouped_by,
     quiet,
@@ -58,9 +61,9 @@ def experiments(
         int, typer.Option(min=1, help="Do everything on so many splits of the images.")
     ] = 1,
     group_by: GroupOption = "",
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    frame: Annotated[int | None, typer.Option(min=32, help="Side of a frame in pixels.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    epochs: EpochsOption = None,
+    frame: FrameOption = None,
+    seed: SeedOption = 0,
     weights: Annotated[Path | None, typer.Option(help="A file with ImageNet weights.")] = None,
     json: JsonOption = False,
 ) -> None:

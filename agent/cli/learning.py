@@ -46,6 +46,17 @@ GroupOption = Annotated[
         "the manifest; without it the specimen.",
     ),
 ]
+FrameOption = Annotated[
+    int | None, typer.Option(min=32, help="Side of a frame in pixels, 1994 by default.")
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="At most so many passes over the images, 40 by default; heads alone need none.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option(help="Of everything drawn by chance, the split too.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
@@ -234,23 +245,43 @@ def train(
     arch: Annotated[
         str | None, typer.Option(help="resnet18, resnet50 or efficientnet-lite0.")
     ] = None,
-    subtype_arch: Annotated[str | None, typer.Option(help="Of the subtype network alone.")] = None,
-    size_arch: Annotated[str | None, typer.Option(help="Of the size networks alone.")] = None,
-    frozen: Annotated[bool, typer.Option("--frozen", help="Learn only the heads.")] = False,
-    framing: Annotated[str | None, typer.Option(help="mirror, resize, tile or scale.")] = None,
-    frame: Annotated[int | None, typer.Option(min=32, help="Side of a frame in pixels.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    imbalance: Annotated[
-        str | None, typer.Option(help="oversample, weighted, sqrt or none.")
+    subtype_arch: Annotated[
+        str | None, typer.Option(help="Of the subtype network of two-stage alone.")
     ] = None,
-    loss: Annotated[str | None, typer.Option(help="ce or ordinal.")] = None,
+    size_arch: Annotated[
+        str | None, typer.Option(help="Of the size networks of two-stage alone.")
+    ] = None,
+    frozen: Annotated[bool, typer.Option("--frozen", help="Learn only the heads.")] = False,
+    framing: Annotated[
+        str | None,
+        typer.Option(
+            help="mirror: padded or cut to the frame, as in the paper; resize: to the frame; tile: "
+            "many frames, averaged; scale: to one size of pixels in µm."
+        ),
+    ] = None,
+    frame: FrameOption = None,
+    epochs: EpochsOption = None,
+    imbalance: Annotated[
+        str | None,
+        typer.Option(help="How rare codes count: oversample, weighted, sqrt or none."),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="ce, or ordinal: some doubt between neighbouring sizes (not with global)."
+        ),
+    ] = None,
     group_by: GroupOption = "",
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: SeedOption = 0,
     weights: Annotated[
         Path | None, typer.Option(help="A file with ImageNet weights (.pth or .safetensors).")
     ] = None,
 ) -> None:
     """Teach a bundle; the very first one is also put to work.
+
+    Without a GPU, and as long as none of --arch, --framing, --frame, --epochs or --weights is
+    given, only heads on EfficientNet-Lite0 are taught: minutes. Else ResNet-18 is taught whole by
+    default, which without a GPU takes hours or days at 1994 px.
 
     On several GPUs: torchrun --nproc-per-node 4 -m agent train, then as without.
     """
@@ -313,6 +344,11 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Plan:
     weights = asked.get("weights")
     if weights is not None and not weights.is_file():
         raise WrongUse(f"--weights {weights}: there is no such file.")
+    scheme = asked.get("scheme", "two-stage")
+    if scheme != "two-stage" and {"subtype_arch", "size_arch"} & asked.keys():
+        raise WrongUse(
+            f"--subtype-arch and --size-arch are for two networks; {scheme} has one: --arch."
+        )
     general: dict[str, Any] = {
         "taxonomy": taxonomy_in_force(settings, store),
         "alpha": settings.strangeness.alpha,
@@ -321,13 +357,25 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Plan:
     particular = {"arch", "subtype_arch", "size_arch", "framing", "frame_px", "weights", "epochs"}
     has_gpu = choose_engine(settings.model.device).device.startswith("cuda")
     if has_gpu or particular & asked.keys():
-        return Plan(**general, **asked)
+        plan = Plan(**general, **asked)
+        say.aside.print(plan_in_words(plan), markup=False)
+        return plan
     say.aside.print(
         "No GPU here: the quick plan is taken (EfficientNet-Lite0 as it comes, every field at "
         "0.2 µm per pixel). For the paper's: --arch resnet18 --framing mirror.",
         markup=False,
     )
     return quick_plan(**general, **asked)
+
+
+def plan_in_words(plan: Plan) -> str:
+    """Say in a line how will be taught, so that nobody waits a day for what was not meant."""
+    archs = dict.fromkeys(plan.arch_of(head) for head in ("subtype", "size:"))
+    return (
+        f"{plan.scheme}, {' and '.join(archs)}, "
+        f"{'heads alone' if plan.frozen else f'whole, at most {plan.epochs} epochs'}; "
+        f"{plan.framing} at {plan.frame_px} px."
+    )
 
 
 def teach(settings: Settings, store: Store, plan: Plan, world: World | None = None) -> Path:
