@@ -169,6 +169,18 @@ def test_a_bar_says_in_words_what_is_being_done(stage, title):
     assert titled(stage) == title
 
 
+def test_an_answer_says_how_much_of_the_field_looks_coarser_per_size(taught_lab, tmp_path, capsys):
+    field = picture(tmp_path / "field.png", code="G9-10")
+
+    taught_lab.agent("classify", field, "--json")
+
+    said = json.loads(capsys.readouterr().out)
+    assert said["structure_code"] == "G9-10"
+    assert list(said["coarser_share"]) == ["7", "9-10"]
+    assert said["coarser_share"]["7"] == 0.0  # nothing is coarser than the coarsest
+    assert 0.0 <= said["coarser_share"]["9-10"] < 0.5
+
+
 def test_how_will_be_taught_is_said_in_a_line():
     mixed = Plan(subtype_arch="resnet50", epochs=5)
     heads = Plan(scheme="global", arch="efficientnet-lite0", frozen=True, framing="scale")

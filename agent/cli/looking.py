@@ -351,6 +351,7 @@ def answer_of(said: Prediction, verdict: Verdict) -> dict[str, object]:
         "probability": said.probability,
         "probabilities": said.probabilities,
         "prediction_set": list(said.prediction_set),
+        "coarser_share": said.coarser_share,
         "strangeness": {
             "p_value": strange.p_value,
             "flagged": strange.flagged,
