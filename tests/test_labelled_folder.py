@@ -189,6 +189,7 @@ def test_any_column_of_the_manifest_may_group(tmp_path, take, store):
     cases = collect(store, Archive(tmp_path / "data"), default_taxonomy(), group_by="furnace")
 
     assert sorted(case.group for case in cases.examples) == ["/3", "O3", "O3"]
+    assert cases.columns["furnace"] == 2
 
 
 def test_an_archived_crop_that_is_damaged_is_one_sentence(tmp_path, take, store):

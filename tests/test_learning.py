@@ -10,7 +10,7 @@ import cv2
 import pytest
 from small_lab import CODES, PIXELS, past, write_labelled
 
-from agent.cli.learning import plan_in_words, say_notes, titled
+from agent.cli.learning import column_of, plan_in_words, say_notes, titled
 from agent.cli.record import say_evaluation
 from agent.demo.drawing import draw
 from agent.retrain import every_bundle, write_figures
@@ -303,6 +303,25 @@ def test_a_column_of_one_value_is_nothing_to_split_by(taught_lab, exams, capsys)
 
     assert code == 2
     assert "at least 3 are needed, one each" in capsys.readouterr().err
+
+
+def test_a_column_that_no_micrograph_has_groups_nothing_and_is_refused(taught_lab, exams, capsys):
+    manifest = exams / "manifest.csv"
+
+    taught = taught_lab.agent("train", "--group-by", "ordr")
+    first = capsys.readouterr().err.splitlines()[-1]
+    tried = taught_lab.agent("experiments", exams, "--manifest", manifest, "--group-by", "ordr")
+    second = capsys.readouterr().err.splitlines()[-1]
+
+    assert (taught, tried) == (2, 2)
+    for said in (first, second):
+        assert said.startswith("agent: --group-by ordr: no labelled micrograph has it; columns")
+        assert "order" in said.partition("there are: ")[2]
+
+
+def test_specimens_group_as_they_do_anyway_and_not_across_orders():
+    assert column_of("specimen") == column_of("") == ""
+    assert column_of("order") == "order"
 
 
 def test_rows_that_are_not_there_are_named(taught_lab, exams, capsys):

@@ -6,6 +6,7 @@ it. Nothing at work is changed; what was trained already is taken up.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path  # noqa: TC003 - Typer reads it
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ from agent.cli.learning import (
     JsonOption,
     ManifestOption,
     SeedOption,
+    column_of,
     given,
     grouped_by,
     quiet,
@@ -75,7 +77,7 @@ def experiments(
     from model.experiments import rows as every_row  # noqa: PLC0415 - PyTorch takes seconds
 
     quiet()
-    settings = settings_of(context)
+    settings, group_by = settings_of(context), column_of(group_by)
     if weights is not None and not weights.is_file():
         raise WrongUse(f"--weights {weights}: there is no such file.")
     if folds == 1:
@@ -93,7 +95,10 @@ def experiments(
     crops = Crops(settings, place / "crops", frozenset(), group_by)
     with crops.pool:
         examples = crops.of(listing.folder, listing.files, f"Cropping {folder.name}", unusable)
-    say_groups(examples, group_by)
+    known = Counter(
+        name for one in listing.files for name, value in one.process_data.items() if value
+    )
+    say_groups(examples, group_by, known)
     results: list[Result] = []
     asked_for = {
         "quick": quick,

@@ -22,7 +22,7 @@ from agent.cli.record import share
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agent.labelled_folder import Imported, Unusable
     from agent.retrain import Collected, Outcome, Role
@@ -297,7 +297,7 @@ def train(
         "frozen": frozen or None,
         "imbalance": imbalance,
         "loss": loss,
-        **grouped_by(group_by),
+        **grouped_by(column_of(group_by)),
     }
     from agent.retrain import keep_record, sweep  # noqa: PLC0415
     from agent.service.lock import TeachLock  # noqa: PLC0415
@@ -328,7 +328,12 @@ def train(
 
 def grouped_by(column: str) -> dict[str, Any]:
     """Say what a plan is told of a column that groups; any but the specimen mixes subtypes."""
-    return {"group_by": column, "mixed_groups": column != "specimen"} if column else {}
+    return {"group_by": column, "mixed_groups": True} if column else {}
+
+
+def column_of(asked: str) -> str:
+    """Say which column groups: the specimen is what groups anyway, as one of its order."""
+    return "" if asked == "specimen" else asked
 
 
 def given(asked: dict[str, Any]) -> dict[str, Any]:
@@ -416,7 +421,7 @@ def teaching(
     say_collected(collected)
     if not collected.examples:
         raise WrongUse("nothing is labelled yet; name a labelled folder: agent train FOLDER.")
-    say_groups(collected.examples, plan.group_by)
+    say_groups(collected.examples, plan.group_by, collected.columns)
     current = store.current_bundle()
     manifest = read_manifest(bundle_named(settings.store.folder, current)) if current else None
     return teach_bundle(
@@ -436,17 +441,30 @@ def say_collected(collected: Collected) -> None:
         say.aside.print(f"left out: {count} labelled micrographs: {reason}", markup=False)
 
 
-def say_groups(examples: Sequence[Example], column: str) -> None:
-    """Say how many groups a column makes; with fewer than three there is nothing to split."""
+def say_groups(examples: Sequence[Example], column: str, known: Mapping[str, int]) -> None:
+    """Say how many groups a column makes; with fewer than three there is nothing to split.
+
+    Args:
+        examples: Labelled micrographs.
+        column: What groups them; "" says nothing.
+        known: Column → how many micrographs have it.
+    """
     if not column:
         return
+    if not known.get(column):
+        there = ", ".join(sorted(known)) or "none"
+        raise WrongUse(
+            f"--group-by {column}: no labelled micrograph has it; columns there are: {there}."
+        )
     groups = {example.group for example in examples}
     if len(groups) < len(SIDES):
         raise WrongUse(
             f"--group-by {column}: all labelled micrographs are of {len(groups)} groups; at least "
             f"{len(SIDES)} are needed, one each to train, validate and test."
         )
-    say.aside.print(f"{len(groups)} groups by {column}, each on one side", markup=False)
+    lacking = len(examples) - known[column]
+    beside = f"; {lacking} micrographs without it are grouped by specimen" if lacking > 0 else ""
+    say.aside.print(f"{len(groups)} groups by {column}, each on one side{beside}", markup=False)
 
 
 def say_notes(bundle: Path) -> None:

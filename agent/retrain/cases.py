@@ -48,6 +48,7 @@ class Collected:
         contested: Keys of those whose import says otherwise than somebody had said.
         strange: Kind → micrographs that people called strange.
         labels: Key → public id and number of the label.
+        columns: Process data → how many of the examples have it.
     """
 
     examples: tuple[Example, ...]
@@ -59,6 +60,7 @@ class Collected:
     contested: frozenset[str] = frozenset()
     strange: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
     labels: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    columns: Mapping[str, int] = field(default_factory=dict)
 
     def new_since(self, manifest: Manifest) -> tuple[Example, ...]:
         """Say which of them the bundle has never seen, not even in its test.
@@ -128,6 +130,7 @@ def collect(
         contested=_keys(one for one in taken if one.is_contested),
         strange={kind: tuple(some) for kind, some in strange.items()},
         labels={key_of(one.sha256, one.page): (one.id, one.label_id) for one in taken},
+        columns=Counter(name for one in taken for name, value in _told(one).items() if value),
     )
 
 
@@ -135,12 +138,15 @@ def _keys(some: Iterable[LabelledMicrograph]) -> frozenset[str]:
     return frozenset(key_of(one.sha256, one.page) for one in some)
 
 
+def _told(one: LabelledMicrograph) -> dict[str, object]:
+    return {**one.process_extra, **one.process_data}
+
+
 def _example(one: LabelledMicrograph, archive: Archive, group_by: str) -> Example:
-    told = {**one.process_extra, **one.process_data}
     return Example(
         key=key_of(one.sha256, one.page),
         code=one.code or "",
-        group=str(told.get(group_by) or one.group),
+        group=str(_told(one).get(group_by) or one.group),
         load=loader(
             archive, one.sha256, one.page, one.um_per_px, one.process_data.get("microscope", "")
         ),
