@@ -21,7 +21,7 @@ from model.errors import ModelError
 from model.frame import Field, resampled
 from model.metrics import Case, Evaluation, evaluate
 from model.tables import Result
-from model.training import train
+from model.training import alarm_note, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -130,6 +130,11 @@ class Part:
     sides: Mapping[str, Sequence[str]] | None
 
 
+def quickened(base: Plan) -> Plan:
+    """Give what a quick run makes of a plan."""
+    return replace(base, frame_px=QUICK_PX, epochs=min(base.epochs, QUICK_EPOCHS))
+
+
 def run(
     examples: Sequence[Example],
     base: Plan,
@@ -157,14 +162,14 @@ def run(
     """
     usable, taxonomy, _ = accepted(examples, base.taxonomy, mixed_groups=base.mixed_groups)
     if quick:
-        usable = [_shrunk(example) for example in _few(usable)]
-        base = replace(base, frame_px=QUICK_PX, epochs=min(base.epochs, QUICK_EPOCHS))
+        usable, base = [_shrunk(example) for example in _few(usable)], quickened(base)
     labels = [quick, recipe, taxonomy.as_json(), sorted((e.key, e.code, e.group) for e in usable)]
     ordinary: list[Known] = []
     for row in rows(base):
         if only is not None and not only(row):
             continue
         found: dict[int, list[Case]] = {}
+        notes: dict[str, None] = {}
         for part in _parts(usable, base, fold_count, splits):
             plan = replace(row.plan, seed=part.seed)
             place = folder / f"{_slug(row.name)}-{_digest(plan, part, labels)}.json"
@@ -184,9 +189,11 @@ def run(
                     yield f"{row.table}, {row.name}{part.name}", step
                 if bundle is None:
                     raise ModelError("training ended without a bundle")
-                _keep(plan, bundle, usable, place)
-            found.setdefault(part.number, []).extend(_kept(place))
-        yield _result(row, taxonomy, found)
+                _keep(plan, bundle, usable, place, ordinary[0])
+            cases, noted = _kept(place)
+            found.setdefault(part.number, []).extend(cases)
+            notes |= dict.fromkeys(noted)
+        yield _result(row, taxonomy, found, tuple(notes))
 
 
 def _parts(examples: Sequence[Example], base: Plan, fold_count: int, splits: int) -> Iterator[Part]:
@@ -203,7 +210,9 @@ def _parts(examples: Sequence[Example], base: Plan, fold_count: int, splits: int
             yield Part(f"{of_split}, fold {at + 1} of {fold_count}", number, seed, sides)
 
 
-def _result(row: Row, taxonomy: Taxonomy, found: Mapping[int, Sequence[Case]]) -> Result:
+def _result(
+    row: Row, taxonomy: Taxonomy, found: Mapping[int, Sequence[Case]], notes: tuple[str, ...]
+) -> Result:
     """Count what was said of the test images of a row's splits."""
     shares = [sum(case.right for case in cases) / len(cases) for cases in found.values()]
     first = Evaluation(row.name, taxonomy, tuple(found[0]), 0, row.plan.alpha, {})
@@ -213,30 +222,38 @@ def _result(row: Row, taxonomy: Taxonomy, found: Mapping[int, Sequence[Case]]) -
         {case.key: case.right for case in first.cases},
         first.as_json(),
         tuple(shares) if len(shares) > 1 else (),
+        notes,
     )
 
 
 # ------------------------------------------------------------------ keeping
 
 
-def _keep(plan: Plan, bundle: Path, examples: Sequence[Example], place: Path) -> None:
+def _keep(plan: Plan, bundle: Path, examples: Sequence[Example], place: Path, known: Known) -> None:
     """Test a bundle on its split's test images, write what it said, drop the bundle."""
     classifier = Classifier.load(bundle, device=plan.device)
     test = set(classifier.manifest.split["test"])
     evaluation = evaluate(classifier, [e for e in examples if e.key in test])
     part = place.with_suffix(".part")
-    part.write_text(json.dumps([asdict(case) for case in evaluation.cases]), encoding="utf-8")
+    about_alarms = alarm_note(known, plan.alpha)  # no table is about them
+    kept = {
+        "cases": [asdict(case) for case in evaluation.cases],
+        "notes": [said for said in classifier.manifest.facts["notes"] if said != about_alarms],
+    }
+    part.write_text(json.dumps(kept), encoding="utf-8")
     part.replace(place)
     shutil.rmtree(bundle)
     shutil.rmtree(bundle.parent / COMPILED, ignore_errors=True)  # tens of megabytes per network
 
 
-def _kept(place: Path) -> list[Case]:
-    """Read what a row's bundle said."""
+def _kept(place: Path) -> tuple[list[Case], list[str]]:
+    """Read what a row's bundle said, and what was noted while it was taught, once kept without."""
+    told = json.loads(place.read_bytes())
+    cases, notes = (told, []) if isinstance(told, list) else (told["cases"], told["notes"])
+    tuples = ("prediction_set", "nearest")
     return [
-        Case(**{**case, **{n: tuple(case.get(n, ())) for n in ("prediction_set", "nearest")}})
-        for case in json.loads(place.read_bytes())
-    ]
+        Case(**{**c, **{name: tuple(c.get(name, ())) for name in tuples}}) for c in cases
+    ], notes
 
 
 def learn_once(ordinary: list[Known], row: Row) -> Callable[[Sequence[Example]], Known]:

@@ -27,6 +27,16 @@ PAPER_TABLE_2 = {
 """Accuracy on 326 test images of steel; Durmaz et al. 2023, arXiv 2306.00797, Table 2."""
 
 
+REFERENCE = "ResNet-18 2S"
+"""The paper's best row, with which every other one is compared."""
+
+LEAST_P = 0.001
+"""Smaller chances are not told apart."""
+
+COMPARED_WITH = {"framing": "mirror", "imbalance": "oversampling"}
+"""Table of a comparison → what the paper's best row is in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """How one row did.
@@ -36,6 +46,7 @@ class Result:
         right: Test image → whether its code was right.
         numbers: `Evaluation.as_json()`.
         again: The accuracy on every split, this one first, where there are several.
+        notes: What was noted while it was taught: weights that were not at hand, a test too easy.
     """
 
     table: str
@@ -43,6 +54,7 @@ class Result:
     right: dict[str, bool]
     numbers: dict[str, Any]
     again: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -59,6 +71,7 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
                 "name": result.name,
                 "paper": PAPER_TABLE_2.get(result.name) if result.table == "table 2" else None,
                 "accuracy_per_split": list(result.again),
+                "notes": list(result.notes),
                 **result.numbers,
             }
             for result in results
@@ -109,8 +122,13 @@ class Table:
 
 def tables(results: Sequence[Result]) -> list[Table]:
     """Say everything that was found: the paper's tables and figures, ours, and the paired tests."""
+    reference = [result for result in results if result.name == REFERENCE]
     found = [
-        _accuracies(table, [result for result in results if result.table == table])
+        _accuracies(
+            table,
+            (reference if table in COMPARED_WITH else [])
+            + [result for result in results if result.table == table],
+        )
         for table in dict.fromkeys(result.table for result in results)
     ]
     stages = [r for r in results if r.table == "table 2" and "2S" in r.name and "fw" not in r.name]
@@ -142,19 +160,17 @@ def as_markdown(results: Sequence[Result], sentences: Sequence[str] = ()) -> str
 
 
 def _accuracies(table: str, results: Sequence[Result]) -> Table:
-    columns = ["row", "right", "accuracy", "95 %", "macro-F1", "within one size"]
-    columns += ["paper"] * any(result.name in PAPER_TABLE_2 for result in results)
+    columns = ["row", "right", "accuracy (95 %)", "macro-F1 (95 %)", "within one size (95 %)"]
+    columns += ["paper"] * any(result.table == table == "table 2" for result in results)
     rows = []
     for result in results:
         numbers = result.numbers
-        accuracy = numbers["accuracy"]
         paper = PAPER_TABLE_2.get(result.name) if result.table == "table 2" else None
         rows.append(
             (
-                result.name,
+                result.name if result.table == table else f"{COMPARED_WITH[table]} ({REFERENCE})",
                 f"{sum(result.right.values())} of {numbers['n']}",
-                _percent(accuracy["value"]),
-                f"{_percent(accuracy['low'])} to {_percent(accuracy['high'])}",
+                _with_interval(numbers["accuracy"]),
                 _with_interval(numbers["macro_f1"]),
                 _with_interval(numbers["within_one_size"]),
                 _percent(paper) if paper else "",
@@ -171,7 +187,7 @@ def _per_stage(results: Sequence[Result]) -> Table:
         shares = [stages["subtype"], *(stages["size"][s] for s in subtypes)]
         rows.append((result.name, *map(_with_interval, shares)))
     columns = ("row", "subtype", *(f"size {s}" for s in subtypes))
-    return Table("Table 3: accuracy per stage", columns, tuple(rows))
+    return Table("Table 3: accuracy per stage (95 %)", columns, tuple(rows))
 
 
 def _matrix(result: Result) -> Table:
@@ -195,10 +211,10 @@ def _tests(pairs: Sequence[tuple[Result, Result]]) -> Table:
     columns = (
         "first",
         "second",
-        "only first right",
-        "only second right",
+        "only first",
+        "only second",
         "McNemar p",
-        "second against first",
+        "gain",
         "loses at most (95 %)",
     )
     rows = []
@@ -210,12 +226,13 @@ def _tests(pairs: Sequence[tuple[Result, Result]]) -> Table:
                 second.name,
                 str(found["only_first"]),
                 str(found["only_second"]),
-                f"{found['p']:.3f}",
+                f"{found['p']:.3f}" if found["p"] >= LEAST_P else f"< {LEAST_P}",
                 _points(found["gain"]),
                 _points(found["most_lost"]),
             )
         )
-    return Table("Pairs of rows, image by image", columns, tuple(rows))
+    title = "Pairs of rows: images that only one has right, and what the second gains by them"
+    return Table(title, columns, tuple(rows))
 
 
 def _repeated(results: Sequence[Result]) -> Table:
@@ -246,7 +263,7 @@ def _pairs(results: Sequence[Result]) -> list[tuple[Result, Result]]:
     lite = [by_name.get(f"EfficientNet-Lite0 {kind} (fw), scale") for kind in ("2S", "multi-head")]
     if lite[0] is not None and lite[1] is not None:
         paired.append((lite[0], lite[1]))
-    reference = by_name.get("ResNet-18 2S")
+    reference = by_name.get(REFERENCE)
     if reference is not None:
         paired += [(reference, result) for result in results if result.table != "table 2"]
     return paired

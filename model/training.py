@@ -446,12 +446,16 @@ def _ordinary(
     raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
 
 
-def _alarm_rate(known: Known, alpha: float) -> Generator[Progress, None, list[str]]:
-    """Say what an alarm rate lacks with so few known images; no training ends over it."""
+def alarm_note(known: Known, alpha: float) -> str:
+    """Say what an alarm rate lacks with so few known images, or ""; no training ends over it."""
     try:
-        said = known.require(alpha)
+        return known.require(alpha)
     except ModelError as error:
-        said = str(error)
+        return str(error)
+
+
+def _alarm_rate(known: Known, alpha: float) -> Generator[Progress, None, list[str]]:
+    said = alarm_note(known, alpha)
     if said:
         yield Progress("strangeness", len(known), len(known), said)
     return [said] if said else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -68,12 +70,41 @@ def test_the_page_has_the_tables_and_the_papers_orientation():
     page = as_markdown([result("ResNet-18 global", "++-+"), result("ResNet-18 2S", "+-++")])
 
     assert (
-        "| ResNet-18 2S | 3 of 4 | 50.0 % | 40.0 % to 60.0 % | 50.0 % (30.0 to 70.0 %) | "
+        "| ResNet-18 2S | 3 of 4 | 50.0 % (40.0 to 60.0 %) | 50.0 % (30.0 to 70.0 %) | "
         "90.0 % (80.0 to 100.0 %) | 90.5 % |" in page
     )
     assert "## Figure 4: ResNet-18 2S" in page
     assert "| G7 | 3 (100 %) | 1 (33 %) |" in page
     assert "| ResNet-18 global | ResNet-18 2S | 1 | 1 | 1.000 | +0.0 points | +47.5" in page
+
+
+def test_a_comparison_shows_what_it_is_compared_with():
+    page = as_markdown(
+        [
+            result("ResNet-18 2S", "+++++++++++-"),
+            result("tile", "-----------+", "framing"),
+            result("square root", "++++++++++++", "imbalance"),
+        ]
+    )
+
+    framing = page.partition("## Framing")[2].partition("##")[0]
+    assert "| mirror (ResNet-18 2S) | 11 of 12 |" in framing
+    assert "paper" not in framing
+    assert "| oversampling (ResNet-18 2S) | 11 of 12 |" in page.partition("## Imbalance")[2]
+    assert "| ResNet-18 2S | tile | 11 | 1 | 0.006 |" in page
+    small = as_markdown([result("ResNet-18 2S", "+" * 12), result("tile", "-" * 12, "framing")])
+    assert "| ResNet-18 2S | tile | 12 | 0 | < 0.001 |" in small
+
+
+def test_what_was_noted_while_a_row_was_taught_is_kept_with_it(small, tmp_path):
+    first, again = small(tmp_path)[-1], small(tmp_path)[-1]
+
+    assert "efficientnet-lite0: ImageNet weights from its package." in first.notes
+    assert not [note for note in first.notes if "known images" in note]
+    assert again.notes == first.notes
+    (kept,) = tmp_path.glob("*.json")
+    kept.write_text(json.dumps(json.loads(kept.read_bytes())["cases"]))  # as it once was
+    assert small(tmp_path)[-1] == replace(first, notes=())
 
 
 @pytest.fixture

@@ -277,8 +277,12 @@ def test_a_bundle_goes_out_and_comes_in_unchanged_or_not_at_all(
 def test_experiments_leave_one_page_that_needs_nothing_beside_it(taught_lab, exams):
     code, out = ran(taught_lab, "experiments", exams, "--quick", "--rows", "Lite0 2S", "--json")
 
-    (row,) = json.loads(out)["rows"]
+    document = json.loads(out)
+    (row,) = document["rows"]
     assert code == 0
+    assert document["about"][0].startswith("A quick run")
+    assert "At most 5 epochs, frames of 160 px, seed 0." in document["about"]
+    assert row["notes"][0] in document["about"]
     assert row["name"] == "EfficientNet-Lite0 2S (fw), scale"
     page = taught_lab.folder / "data/experiments/experiments.html"
     said = page.read_text("utf-8")

@@ -143,6 +143,9 @@ def about(
     folder: Path, results: Sequence[Result], base: Plan, asked_for: dict[str, Any]
 ) -> tuple[str, ...]:
     """Say what has to be known before the numbers are read."""
+    from model.experiments import quickened  # noqa: PLC0415 - PyTorch takes seconds
+
+    plan = quickened(base) if asked_for["quick"] else base
     n = len(results[0].right)
     tested = (
         f"Micrographs from {folder.name}. Every row is tested on the same {n} images, which "
@@ -165,8 +168,8 @@ def about(
             "A quick run: few, small images and hardly any epochs. It shows that everything works "
             "and says nothing of how good the schemes are.",
         )
-    told.append(f"At most {base.epochs} epochs, frames of {base.frame_px} px, seed {base.seed}.")
-    return tuple(told)
+    told.append(f"At most {plan.epochs} epochs, frames of {plan.frame_px} px, seed {plan.seed}.")
+    return (*told, *dict.fromkeys(note for result in results for note in result.notes))
 
 
 def write_page(
@@ -188,7 +191,8 @@ def write_page(
     from model.tables import as_json, as_markdown, tables  # noqa: PLC0415 - PyTorch takes seconds
     from reports import Experiments, render_experiments  # noqa: PLC0415
 
-    text, document = as_markdown(results, sentences), as_json(results)
+    text = as_markdown(results, sentences)
+    document = {"about": list(sentences), **as_json(results)}
     page = Experiments(
         site=settings.site.name,
         title="Experiments",
