@@ -527,9 +527,7 @@ def _low(plan: Plan, device: torch.device, arch: str) -> bool:
     """
     if plan.precision != "auto":
         return plan.precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return multiplies_bf16() and arch.startswith("resnet")
+    return multiplies_bf16(str(device)) and (device.type == "cuda" or arch.startswith("resnet"))
 
 
 def _key(head: str) -> str:

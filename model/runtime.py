@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import sys
 import warnings
 from dataclasses import dataclass
@@ -105,7 +106,8 @@ def choose_engine(
         precision: "auto", "fp32", "bf16" or "int8", which only OpenVINO on a CPU counts in.
         archs: What will run. On a processor with bf16 in hardware "auto" takes it for ResNets,
             which become two to four times faster and differ by less than 0.02; for the others it
-            stays with fp32: EfficientNet-Lite0 differs by up to 0.05 (measured).
+            stays with fp32: EfficientNet-Lite0 differs by up to 0.05 (measured). On a GPU it takes
+            bf16 where that is in hardware.
 
     Raises:
         ModelError: The device is not there, or the precision is unknown.
@@ -122,16 +124,27 @@ def choose_engine(
         )
     if device == "pytorch":
         return Engine("pytorch", "cpu", _for_cpu(precision, archs))
-    if device.startswith("cuda"):
-        if not torch.cuda.is_available():
-            raise ModelError(f"There is no GPU for device {device!r} here; set device to auto.")
-        return Engine("pytorch", device, "bf16" if precision == "auto" else precision)
+    if re.fullmatch(r"cuda(:\d+)?", device):
+        return Engine("pytorch", device, _for_gpu(device, precision))
     if device != "cpu":
         raise ModelError(
             f"There is no device {device!r}; known are auto, cpu, pytorch, cuda, cuda:N."
         )
     name = "openvino" if _openvino() is not None else "pytorch"
     return Engine(name, "cpu", _for_cpu(precision, archs))
+
+
+def _for_gpu(device: str, precision: str) -> str:
+    if not torch.cuda.is_available():
+        raise ModelError(f"There is no GPU for device {device!r} here; set device to auto.")
+    count, number = torch.cuda.device_count(), torch.device(device).index
+    if number is not None and number >= count:
+        raise ModelError(
+            f"There is no device {device!r} here: GPUs are counted from cuda:0 to cuda:{count - 1}."
+        )
+    if precision != "auto":
+        return precision
+    return "bf16" if multiplies_bf16(device) else "fp32"
 
 
 def _for_cpu(precision: str, archs: Collection[str]) -> str:
@@ -141,8 +154,14 @@ def _for_cpu(precision: str, archs: Collection[str]) -> str:
     return "bf16" if pays and multiplies_bf16() else "fp32"
 
 
-def multiplies_bf16() -> bool:
-    """Say whether this processor multiplies bf16 matrices in hardware (AMX)."""
+def multiplies_bf16(device: str = "cpu") -> bool:
+    """Say whether bf16 matrices are multiplied in hardware there.
+
+    A processor does with AMX, a GPU from Ampere on (compute capability 8); PyTorch imitates bf16 on
+    older ones, and calls that supported.
+    """
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_capability(device) >= (8, 0)
     check = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return bool(check is not None and check())
 

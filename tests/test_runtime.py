@@ -115,6 +115,28 @@ def test_an_engine_that_is_not_there_is_named():
             choose_engine("cuda")
 
 
+@pytest.fixture
+def two_old_cards(monkeypatch):
+    """What PyTorch says where two cards of the generation before Ampere are."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+
+
+def test_a_gpu_is_asked_by_its_number(two_old_cards):
+    assert choose_engine("cuda:1", "bf16") == Engine("pytorch", "cuda:1", "bf16")
+    with pytest.raises(ModelError, match=r"no device 'cuda:2' here: .* from cuda:0 to cuda:1"):
+        choose_engine("cuda:2")
+    with pytest.raises(ModelError, match="no device 'cuda1'; known are"):
+        choose_engine("cuda1")
+
+
+def test_a_gpu_counts_in_bf16_only_where_that_is_in_hardware(two_old_cards, monkeypatch):
+    assert choose_engine("auto").precision == "fp32"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 6))
+    assert choose_engine("auto") == Engine("pytorch", "cuda", "bf16")
+
+
 def test_the_precision_is_always_explicit():
     assert choose_engine("cpu").precision in ("fp32", "bf16")
     assert choose_engine("cpu", "bf16").precision == "bf16"

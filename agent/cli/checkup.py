@@ -178,16 +178,27 @@ def _is_taken(host: str, port: int) -> bool:
 
 
 def _compute(settings: Settings) -> Finding:
-    import torch  # noqa: PLC0415 - seconds to import
+    from model import ModelError, choose_engine  # noqa: PLC0415 - PyTorch takes seconds to import
 
-    if torch.cuda.is_available():
-        return Finding("compute", "right", f"GPU {torch.cuda.get_device_name()}.")
     cores = f"CPU, {os.cpu_count()} processors"
-    if settings.model.device == "cuda":
-        return Finding("compute", "wrong", f"{cores}; [model] device asks for a GPU: {_no_gpu()}")
-    if _has_nvidia():
+    try:
+        engine = choose_engine(settings.model.device, settings.model.precision)
+    except ModelError as error:
+        why = f" {_no_gpu()}" if settings.model.device.startswith("cuda") else ""
+        return Finding("compute", "wrong", f"{cores}; {error}{why}")
+    if engine.on_gpu:
+        return Finding("compute", "right", f"GPU {_gpu_name(engine.device)}, {engine.precision}.")
+    if settings.model.device == "auto" and _has_nvidia():
         return Finding("compute", "doubtful", f"{cores}; {_no_gpu()}")
-    return Finding("compute", "right", f"{cores}; no GPU here.")
+    return Finding(
+        "compute", "right", f"{cores}, {engine.label} {engine.precision}; no GPU in use."
+    )
+
+
+def _gpu_name(device: str) -> str:
+    import torch  # noqa: PLC0415
+
+    return str(torch.cuda.get_device_name(device))
 
 
 def _has_nvidia() -> bool:
@@ -199,8 +210,10 @@ def _has_nvidia() -> bool:
 def _no_gpu() -> str:
     import torch  # noqa: PLC0415
 
+    if torch.cuda.is_available():
+        return "It is another one that is here."
     if torch.version.cuda is None:
-        return "this PyTorch is made for the CPU: install its CUDA build."
+        return "This PyTorch is made for the CPU: install its CUDA build."
     return "PyTorch sees no GPU: nvidia-smi says whether the driver does, and for which CUDA."
 
 
