@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,8 +44,15 @@ ENGINE_DIFFERENCE = 0.02
 COMPILED = ".compiled"
 """Folder beside the bundles for compiled forms; it may be deleted at any time."""
 
-_TOGETHER = 16
-"""Fields that are framed and judged at once; two batches of a GPU."""
+_AT_FIRST, _TOGETHER = 8, 16
+"""Fields that are framed and judged at once."""
+
+_MOST_ON_GPU, _MOST_PX_ON_GPU = 256, 1 << 27
+"""On a GPU more, as the last batch of each subtype is filled up; 32 of 1994 px, so that it has room
+for them."""
+
+_JUDGING = 2
+"""Threads that judge what a GPU saw: while one thinks, the GPU looks for the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +161,7 @@ class Classifier:
         ready = {n: quantised(eye, eight.ranges[n]) for n, eye in eyes.items()} if eight else eyes
         self._gaze = Gaze(framing, ready, engine, cache, heads.values())
         self._exact: Gaze | None = None
+        self._making = Lock()
         self._second = second_opinion(seen) if seen is not None and len(seen) else {}
 
     @classmethod
@@ -259,7 +268,7 @@ class Classifier:
             A prediction each, in the same order.
         """
         predictions: list[Prediction] = []
-        for some, judged in zip(_groups(fields), self._by_group(fields), strict=True):
+        for some, judged in zip(self._groups(fields), self._by_group(fields), strict=True):
             strange = self._known.judge(some, self.alpha)
             predictions += map(self._told, some, judged, strange)
         return predictions
@@ -290,9 +299,21 @@ class Classifier:
         return [{size: share / sum(one.values()) for size, share in one.items()} for one in inside]
 
     def _by_group(self, fields: Sequence[Field]) -> Iterator[list[_Judged]]:
-        """Judge fields group by group; a GPU has the next one framed, and the last one used."""
-        each = ahead if self.engine.on_gpu else map
-        return iter(each(self._judged, each(self._gaze.frames, _groups(fields))))
+        """Judge fields group by group; a GPU has the next ones framed, and the last one used."""
+        groups = self._groups(fields)
+        if not self.engine.on_gpu:
+            return map(self._judged, map(self._gaze.frames, groups))
+        return ahead(self._judged, ahead(self._gaze.frames, groups), _JUDGING)
+
+    def _groups(self, fields: Sequence[Field]) -> Iterator[Sequence[Field]]:
+        """Take fields together: few at first, so that a GPU does not wait for many to be framed."""
+        start, size, largest = 0, _AT_FIRST, _TOGETHER
+        while start < len(fields):
+            if self.engine.on_gpu:
+                largest = min(_MOST_ON_GPU, _MOST_PX_ON_GPU // fields[start].valid.size)
+            size = max(_AT_FIRST, min(size, largest))
+            yield fields[start : start + size]
+            start, size = start + size, 2 * size
 
     def _judged(self, framed: Sequence[Sequence[Shown]]) -> list[_Judged]:
         judged = self._answers(framed, self._gaze)
@@ -309,9 +330,10 @@ class Classifier:
         return judged
 
     def _exactly(self) -> Gaze:
-        if self._exact is None:
-            engine = choose_engine("cpu", "fp32")
-            self._exact = Gaze(self._framing, self._eyes, engine, heads=self._heads.values())
+        with self._making:
+            if self._exact is None:
+                engine = choose_engine("cpu", "fp32")
+                self._exact = Gaze(self._framing, self._eyes, engine, heads=self._heads.values())
         return self._exact
 
     def _answers(self, framed: Sequence[Sequence[Shown]], gaze: Gaze) -> list[_Judged]:
@@ -434,10 +456,6 @@ class Classifier:
             ),
             near,
         )
-
-
-def _groups(fields: Sequence[Field]) -> Iterator[Sequence[Field]]:
-    return (fields[start : start + _TOGETHER] for start in range(0, len(fields), _TOGETHER))
 
 
 @dataclass(frozen=True, slots=True)

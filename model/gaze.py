@@ -7,7 +7,7 @@ Where a GPU looks, the next fields are framed, and the last ones judged, while i
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -153,16 +153,16 @@ class Gaze:
         return self._strides[eye]
 
 
-def ahead(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
-    """Do what `map` does, each item being worked at while the one before it is used."""
-    with ThreadPoolExecutor(1) as hand:
-        coming: Future[Made] | None = None
+def ahead(work: Callable[[Given], Made], items: Iterable[Given], hands: int = 1) -> Iterator[Made]:
+    """Do what `map` does, the next items, one a hand, being worked at while one is used."""
+    with ThreadPoolExecutor(hands) as pool:
+        coming: deque[Future[Made]] = deque()
         for item in items:
-            before, coming = coming, hand.submit(work, item)
-            if before is not None:
-                yield before.result()
-        if coming is not None:
-            yield coming.result()
+            coming.append(pool.submit(work, item))
+            if len(coming) > hands:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 def over_whole(

@@ -279,10 +279,11 @@ class Eye(nn.Module):
         self.taps = tuple(taps)
         self.stride = backbone.strides[self.taps[-1]]
         self.channels = sum(backbone.channels[tap] for tap in self.taps)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-        self.mean: Tensor
-        self.std: Tensor
+        mean, std = (torch.tensor(of).view(1, 3, 1, 1) for of in (IMAGENET_MEAN, IMAGENET_STD))
+        self.register_buffer("scale", 1 / (255.0 * std), persistent=False)
+        self.register_buffer("shift", -mean / std, persistent=False)
+        self.scale: Tensor
+        self.shift: Tensor
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Give the feature map of a batch.
@@ -293,8 +294,7 @@ class Eye(nn.Module):
         Returns:
             (n, channels, h / stride, w / stride) float32.
         """
-        images = pixels.permute(0, 3, 1, 2).float()  # channels last in memory, as it came
-        images = (images / 255.0 - self.mean) / self.std
+        images = pixels.permute(0, 3, 1, 2) * self.scale + self.shift  # channels last, as it came
         maps = self.backbone.stages(images, self.taps[-1])
         size = maps[self.taps[-1]].shape[-2:]
         onto = [

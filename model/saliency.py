@@ -156,8 +156,9 @@ def over_field(
         a cell, every cell is written as 4 × 4 equal ones, so that a picture of it fits.
     """
     height, width = extent
+    half = evidence_map.astype(np.float16)
     if not fine and height % stride == 0 and width % stride == 0:
-        return evidence_map[: height // stride, : width // stride].astype(np.float16)
-    drawn = np.repeat(np.repeat(evidence_map, 4, axis=0), 4, axis=1)
+        return half[: height // stride, : width // stride]
+    drawn = np.repeat(np.repeat(half, 4, axis=0), 4, axis=1)
     rows, columns = (max(1, round(4 * side / stride)) for side in extent)
-    return drawn[:rows, :columns].astype(np.float16)
+    return drawn[:rows, :columns]

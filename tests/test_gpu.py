@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from threading import Event
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
 import torch
 
-from model import ModelError
+from model import Classifier, ModelError, default_taxonomy
+from model.classify import ENGINE_DIFFERENCE
 from model.frame import Field, Framing
 from model.gaze import Gaze, ahead
 from model.gpu import BATCH, GpuRunner, uploader
 from model.network import Eye, bare_backbone
 from model.runtime import Engine, OneByOne, choose_engine, runner
 from model.saliency import Layer
-from model.scheme import Head
+from model.scheme import Head, Scheme
 
 CPU = Engine("pytorch", "cpu", "fp32")
 WAIT_S = 30
@@ -86,21 +87,37 @@ def test_company_changes_not_a_bit(eye, layer):
 
 
 def test_out_of_memory_halves_the_batch_and_loses_no_picture(eye, layer):
-    class Small:
-        """A network on a card that holds three pictures."""
+    tried = []
 
-        def __call__(self, given):
-            if len(given) > 3:
-                raise torch.OutOfMemoryError
-            return eye(given)
+    def small(given):
+        """Look, on a card that holds three pictures."""
+        tried.append(len(given))
+        if len(given) > 3:
+            raise torch.OutOfMemoryError
+        return eye(given)
 
     run = GpuRunner(eye, CPU, layer)
-    run._eye = Small()
+    run._eye = small
 
     found = run.look(pictures(5), weights(5))
 
-    assert run._batch == 2
+    assert tried == [8, 4, 2, 2, 2]
     assert close(found, OneByOne(runner(eye, CPU), layer).look(pictures(5), weights(5)))
+
+
+def test_large_pictures_are_looked_at_by_few(eye, layer):
+    seen = []
+
+    def watched(given):
+        seen.append(len(given))
+        return eye(given)
+
+    run = GpuRunner(eye, CPU, layer)
+    run._eye = watched
+    large = [torch.zeros(2016, 2016, 3, dtype=torch.uint8)] * 5
+    run.look(large, [np.ones((63, 63), np.float32)] * 5)
+
+    assert seen == [4, 4]
 
 
 def test_a_gpu_that_is_gone_is_named(eye, layer):
@@ -143,6 +160,16 @@ def test_work_goes_ahead_by_one_and_keeps_its_order():
     assert list(ahead(work, [])) == []
 
 
+def test_several_hands_work_at_once():
+    both = Barrier(2)
+
+    def work(item: int) -> int:
+        both.wait(WAIT_S)  # alone, a hand would wait for the other in vain
+        return 10 * item
+
+    assert list(ahead(work, range(4), 2)) == [0, 10, 20, 30]
+
+
 def test_what_goes_wrong_ahead_is_heard_where_it_is_used():
     def work(item: int) -> float:
         return 1 / item
@@ -152,6 +179,82 @@ def test_what_goes_wrong_ahead_is_heard_where_it_is_used():
     assert next(made) == 1
     with pytest.raises(ZeroDivisionError):
         next(made)
+
+
+class AsOnAGpu(Engine):
+    """The processor, asked as a GPU is: in batches, several groups of fields under way."""
+
+    on_gpu = True
+
+
+def fields_of_three_looks(n: int) -> list[Field]:
+    """Give fields of two sizes that a network sees in three ways, in turn."""
+    rng, found = np.random.default_rng(5), []
+    for at in range(n):
+        shape = (64 + 32 * (at % 2), 96)
+        pixels = rng.integers(0, 85, (*shape, 3)) + 85 * (at % 3)
+        found.append(Field(pixels.astype(np.uint8), np.ones(shape, bool), 0.2))
+    return found
+
+
+@pytest.fixture(scope="module")
+def tells_looks_apart(eye):
+    """Give what makes a two-stage classifier whose subtypes are the three looks."""
+    scheme = Scheme("two-stage", default_taxonomy())
+    framing = Framing("scale", 1994, 0.2, 0.2)
+    gaze = Gaze(framing, {"subtype": eye}, CPU)
+    looks = [one.embedding for one in gaze.look("subtype", gaze.frames(fields_of_three_looks(3)))]
+    centre = np.mean(looks, axis=0)
+    rng, found = np.random.default_rng(0), {}
+    for name, classes in scheme.heads().items():
+        towards = np.stack(looks) - centre
+        if name != "subtype":
+            towards = rng.normal(0, 1, (len(classes), eye.channels))
+        weight = (40 * towards / np.linalg.norm(towards, axis=1, keepdims=True)).astype(np.float32)
+        zeros = np.zeros(len(classes), np.float32)
+        found[name] = Head(name, name, classes, weight, zeros, centre.astype(np.float32))
+
+    def make(engine: Engine) -> Classifier:
+        return Classifier(
+            name="three looks", scheme=scheme, framing=framing, conformal_level=0.9,
+            eyes=dict.fromkeys(scheme.eyes(), eye), heads=found, known=None, engine=engine,
+        )  # fmt: skip
+
+    return make
+
+
+def test_a_classifier_answers_on_a_gpu_as_on_a_cpu(tells_looks_apart):
+    fields = fields_of_three_looks(75)
+
+    found = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32")).answers(fields)
+    exact = tells_looks_apart(CPU).answers(fields)
+
+    assert {answer.best[0] for answer in exact} == {"B", "G", "M"}
+    for one, other in zip(found, exact, strict=True):
+        assert one.best == other.best
+        assert one.codes == pytest.approx(other.codes, abs=1e-4)
+
+
+def test_company_changes_no_answer_of_a_gpu(tells_looks_apart):
+    fields, judge = fields_of_three_looks(75), tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32"))
+
+    together = judge.answers(fields)
+
+    assert judge.answers(fields[::-1])[::-1] == together
+    assert [judge.answers([field])[0] for field in fields[:9]] == together[:9]
+
+
+def test_what_a_gpu_finds_close_is_decided_by_the_cpu_in_fp32(tells_looks_apart):
+    fields = fields_of_three_looks(75)
+
+    low = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "bf16")).answers(fields)
+    exact = tells_looks_apart(CPU).answers(fields)
+
+    assert [one.best for one in low] == [one.best for one in exact]
+    close_ones = [at for at, one in enumerate(exact) if one.margin < ENGINE_DIFFERENCE]
+    assert close_ones
+    for at in close_ones:
+        assert low[at].codes == pytest.approx(exact[at].codes, abs=1e-6)
 
 
 @with_gpu

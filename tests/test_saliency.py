@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.network import Eye, bare_backbone
+from model.network import IMAGENET_MEAN, IMAGENET_STD, Eye, bare_backbone
 from model.saliency import (
     Layer,
     coarser_than,
@@ -63,7 +63,8 @@ def test_it_equals_the_grad_cam_package(seen):
 
     eye, layer, pixels, features, head = seen
     whole = nn.Sequential(eye.backbone, nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer)
-    images = (pixels.permute(0, 3, 1, 2).float() / 255 - eye.mean) / eye.std
+    mean, std = (torch.tensor(of).view(1, 3, 1, 1) for of in (IMAGENET_MEAN, IMAGENET_STD))
+    images = (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
     layers = [eye.backbone.layer4[-1]]
     with GradCAM(model=whole, target_layers=layers) as package:
         for index in range(3):
