@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from model.errors import TaxonomyError, TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from model.frame import Field
     from model.labels import Taxonomy
@@ -101,20 +101,56 @@ def split(
     groups: dict[str, list[Example]] = defaultdict(list)
     for example in sorted(examples, key=lambda e: e.key):
         groups[example.group].append(example)
-    sides = _kept_sides(groups, kept or {})
+    settled = _kept_sides(groups, kept or {})
+    sides = dict(settled)
     filled: dict[str, Counter[str]] = {side: Counter() for side in SIDES}
     for group, side in sides.items():
         filled[side].update(e.code for e in groups[group])
     for group in sorted(groups.keys() - sides.keys(), key=lambda g: _rank(g, seed)):
-        code = Counter(e.code for e in groups[group]).most_common(1)[0][0]
-        total = sum(filled[side][code] for side in SIDES) + len(groups[group])
-        wanted = dict(zip(SIDES, shares, strict=True))
-        sides[group] = max(SIDES, key=lambda s: wanted[s] * total - filled[s][code])
+        sides[group] = _side_that_lacks(Counter(e.code for e in groups[group]), filled, shares)
         filled[sides[group]].update(e.code for e in groups[group])
+    for side, share in zip(SIDES, shares, strict=True):
+        if share and side not in sides.values():
+            sides |= _spared(groups, sides, settled.keys(), side)
     taken: dict[str, list[Example]] = {side: [] for side in SIDES}
     for example in sorted(examples, key=lambda e: e.key):
         taken[sides[example.group]].append(example)
     return Split(*(tuple(taken[side]) for side in SIDES))
+
+
+def _side_that_lacks(
+    own: Counter[str], filled: Mapping[str, Counter[str]], shares: tuple[float, float, float]
+) -> str:
+    """Say which side lacks most of what a group holds; an order holds several codes."""
+
+    def lacking(side: str, share: float) -> float:
+        return sum(
+            n * (share * (n + sum(filled[other][code] for other in SIDES)) - filled[side][code])
+            for code, n in own.items()
+        )
+
+    lacks = {side: lacking(side, share) for side, share in zip(SIDES, shares, strict=True)}
+    return max(SIDES, key=lacks.__getitem__)
+
+
+def _spared(
+    groups: Mapping[str, Sequence[Example]],
+    sides: Mapping[str, str],
+    settled: Collection[str],
+    side: str,
+) -> dict[str, str]:
+    """Give an empty side the smallest group that another one can spare, or nothing."""
+    members = Counter(sides.values())
+    free = [g for g in groups if g not in settled and members[sides[g]] > 1]
+    if not free:
+        return {}
+
+    def missed(group: str) -> tuple[int, int, str]:
+        beside = (g for g in groups if sides[g] == sides[group] and g != group)
+        left = {e.code for g in beside for e in groups[g]}
+        return len({e.code for e in groups[group]} - left), len(groups[group]), group
+
+    return {min(free, key=missed): side}
 
 
 def folds(
@@ -127,8 +163,9 @@ def folds(
     filled: list[Counter[str]] = [Counter() for _ in range(k)]
     fold_of = {}
     for group in sorted(groups, key=lambda g: _rank(g, seed)):
-        code = Counter(e.code for e in groups[group]).most_common(1)[0][0]
-        fold = min(range(k), key=lambda i: (filled[i][code], filled[i].total()))
+        own = Counter(e.code for e in groups[group])
+        there = [sum(n * held[code] for code, n in own.items()) for held in filled]
+        fold = min(range(k), key=lambda i: (there[i], filled[i].total()))
         fold_of[group] = fold
         filled[fold].update(e.code for e in groups[group])
     ordered = sorted(examples, key=lambda e: e.key)

@@ -250,7 +250,8 @@ def _why_none(code: str, sides: Split, group_by: str, tested: frozenset[str]) ->
     groups = f"groups by {group_by}" if group_by else "specimens"
     held = {e.group for e in sides.test if e.key in tested}
     own = [e.group for e in sides.test if e.code == code]
-    if own and held.issuperset(own):
+    left = any(e.code == code for e in (*sides.train, *sides.validation))
+    if own and not left and held.issuperset(own):
         return (
             f"all are of {groups} with images that were tested on before, and what was tested on "
             f"stays a test; label images of other {groups}, or group them as they were grouped "

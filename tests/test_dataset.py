@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import replace
 
@@ -88,11 +89,21 @@ def test_every_code_gets_the_papers_shares():
         assert abs(test - 0.20 * n) <= 1
 
 
-def test_three_images_of_a_code_reach_train_and_test():
-    sides = split(many({"G8": 3}))
+def sides(found):
+    return found.train, found.validation, found.test
 
-    assert len(sides.train) == 2
-    assert len(sides.test) == 1
+
+def test_three_images_of_a_code_reach_train_and_test():
+    found = split(many({"G8": 3, "B8": 20}))
+
+    assert [sum(e.code == "G8" for e in side) for side in sides(found)] == [2, 0, 1]
+
+
+def test_three_images_of_each_code_still_leave_one_to_validate():
+    found = split(many({"G8": 3, "B8": 3}))
+
+    assert [len(side) for side in sides(found)] == [3, 1, 2]
+    assert {e.code for e in found.train} == {"G8", "B8"}
 
 
 def test_a_whole_specimen_follows_its_kept_image_into_the_test():
@@ -102,6 +113,47 @@ def test_a_whole_specimen_follows_its_kept_image_into_the_test():
     sides = split(examples, kept=kept)
 
     assert {e.key for e in examples[:4]} <= set(sides.keys()["test"])
+
+
+def orders(count, codes=("B7", "G7", "G8")):
+    """Examples of orders, each with several codes."""
+    rng = random.Random(count)
+    return [
+        Example(f"{order}-{code}-{i}", code, f"order {order}", load=lambda: None)
+        for order in range(count)
+        for code in codes
+        for i in range(1 + rng.randrange(4))
+    ]
+
+
+@pytest.mark.parametrize("count", [20, 60])
+def test_orders_that_hold_several_codes_are_split_in_the_papers_shares_too(count):
+    found = split(orders(count))
+
+    for code in ("B7", "G7", "G8"):
+        counts = [sum(e.code == code for e in side) for side in sides(found)]
+        shares = [n / sum(counts) for n in counts]
+        assert shares == pytest.approx([0.64, 0.16, 0.20], abs=0.09)
+
+
+def test_three_orders_are_one_for_each_side():
+    found = split(orders(3))
+
+    assert [len({e.group for e in side}) for side in sides(found)] == [1, 1, 1]
+
+
+def test_a_side_that_was_kept_spares_nothing():
+    before = orders(3)
+
+    found = split(before, kept={"test": [e.key for e in before]})
+
+    assert len(found.test) == len(before)
+
+
+def test_folds_of_orders_that_hold_several_codes_are_alike():
+    sizes = [len(held) for _, held in folds(orders(30), 3)]
+
+    assert max(sizes) - min(sizes) <= 12
 
 
 def test_folds_hold_every_example_out_once():
