@@ -92,9 +92,23 @@ def fit_whole(lesson: Lesson, plan: Plan, aside: Path, world: World = ALONE) -> 
         world: The processes that teach this lesson together; they see the same folder.
 
     Raises:
-        TrainingError: The loss is no number any more, or the disk refused.
+        TrainingError: The loss is no number any more, the disk refused, or a GPU does not answer.
     """
     device = torch.device(_device(plan))
+    try:
+        yield from _fitted(lesson, plan, aside, world, device)
+    except RuntimeError as error:  # what went wrong on a GPU is heard of anywhere after it
+        if device.type == "cpu":
+            raise
+        raise TrainingError(
+            f"The GPU {device} does not answer any more ({error}); start again, it goes on "
+            "from the last epoch, or set model.device to cpu."
+        ) from error
+
+
+def _fitted(
+    lesson: Lesson, plan: Plan, aside: Path, world: World, device: torch.device
+) -> Iterator[Epoch]:
     layers = nn.ModuleDict(
         {
             _key(n): nn.Linear(lesson.eye.channels, len(lesson.scheme.heads()[n]))
@@ -353,34 +367,38 @@ def _learned(desk: _Desk, batch: _Batch, parts: int) -> tuple[float, int]:
         Its part of the whole batch's loss, and in how many parts it was taken.
 
     Raises:
-        TrainingError: One image is too much already, or the GPU does not answer any more.
+        TrainingError: One image is too much already.
     """
-    n = len(batch.codes)
-    if not n:
-        return 0.0, parts  # the last batch of an epoch has fewer images than there are processes
+    n = len(batch.codes)  # the last batch of an epoch can have fewer images than processes
+    while n:
+        total = _tried(desk, batch, min(parts, n))
+        if total is not None:
+            return total, parts
+        parts *= 2
+    return 0.0, parts
+
+
+def _tried(desk: _Desk, batch: _Batch, parts: int) -> float | None:
+    """Add up the gradients of a batch in so many parts; None if there is no room for them.
+
+    What did not fit is held by its error alone, so it is gone when this has returned.
+    """
     try:
         total = 0.0
-        for some in np.array_split(np.arange(n), min(parts, n)):
+        for some in np.array_split(np.arange(len(batch.codes)), parts):
             loss = _loss(desk, batch.only(some)) * (len(some) / batch.of)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
     except torch.OutOfMemoryError as error:
-        if parts >= n:
+        if parts == len(batch.codes):
             raise TrainingError(
                 f"There is not enough memory on {desk.device} to train on one frame of "
                 f"{batch.pixels.shape[1]} px; take a smaller --frame."
             ) from error
         desk.eye.zero_grad()
         desk.layers.zero_grad()
-        return _learned(desk, batch, 2 * parts)
-    except RuntimeError as error:
-        if desk.device.type == "cpu":
-            raise
-        raise TrainingError(
-            f"The GPU {desk.device} does not answer any more ({error}); start again, it goes on "
-            "from the last epoch, or set model.device to cpu."
-        ) from error
-    return total, parts
+        return None
+    return total
 
 
 def _from_all(desk: _Desk, loss: float) -> float:

@@ -119,16 +119,27 @@ class GpuRunner:
         while start < len(pictures):
             batch = _batch(pictures[0], self._at_once_px)
             some = range(start, min(start + batch, len(pictures)))
-            try:
-                total, by_cell = self._seen(pictures, counts, some, batch)
-            except torch.OutOfMemoryError:
-                if batch == 1:
-                    raise
+            seen = self._tried(pictures, counts, some, batch)
+            if seen is None:
                 self._at_once_px = batch // 2 * _pixels(pictures[0])
                 torch.cuda.empty_cache()
                 continue
-            yield total[: len(some)], by_cell[: len(some)]
+            yield seen[0][: len(some)], seen[1][: len(some)]
             start += batch
+
+    def _tried(
+        self, pictures: Sequence[Tensor], counts: Sequence[Tensor], some: range, batch: int
+    ) -> tuple[Tensor, Tensor] | None:
+        """Look at a batch; None if there is no room for so many.
+
+        What did not fit is held by its error alone, so it is gone when this has returned.
+        """
+        try:
+            return self._seen(pictures, counts, some, batch)
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise
+        return None
 
     def _seen(
         self, pictures: Sequence[Tensor], counts: Sequence[Tensor], some: range, batch: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from threading import Barrier, Event
 
 import numpy as np
@@ -87,12 +88,15 @@ def test_company_changes_not_a_bit(eye, layer):
 
 
 def test_out_of_memory_halves_the_batch_and_loses_no_picture(eye, layer):
-    tried = []
+    tried, before = [], [lambda: None]
 
     def small(given):
         """Look, on a card that holds three pictures."""
+        assert before[-1]() is None, "what did not fit is still there"
         tried.append(len(given))
         if len(given) > 3:
+            made = given.float()
+            before.append(weakref.ref(made))
             raise torch.OutOfMemoryError
         return eye(given)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,7 +32,7 @@ from model import (
     verify_bundle,
 )
 from model.aside import Aside, Epoch
-from model.fitting import Lesson, _Batch, _Desk, _learned, _Order, _Shown, _Targets
+from model.fitting import Lesson, _Batch, _Desk, _learned, _Order, _Shown, _Targets, fit_whole
 from model.frame import Framing
 from model.network import Eye, bare_backbone
 from model.scheme import Scheme
@@ -355,13 +356,12 @@ def test_an_epoch_that_the_disk_does_not_take_leaves_the_one_before_and_no_crumb
     assert torch.equal(torch.nn.utils.parameters_to_vector(other.parameters()), first)
 
 
-def test_a_device_that_does_not_answer_while_training_is_said():
-    eye = Eye(bare_backbone("tiny"))
-    desk = desk_of(eye, torch.nn.ModuleDict(), lesson_of(eye))
-    nowhere = replace(desk, device=torch.device("meta"))  # it takes tensors and computes nothing
+def test_a_device_that_does_not_answer_while_training_is_said(tmp_path):
+    nowhere = replace(PLAN, device="meta")  # it takes tensors and computes nothing
+    lesson = lesson_of(Eye(bare_backbone("tiny")))
 
     with pytest.raises(TrainingError, match=r"does not answer any more .* goes on from the last"):
-        _learned(nowhere, batch_of(examples(2)), 1)
+        next(fit_whole(lesson, nowhere, tmp_path))
 
 
 def test_out_of_memory_halves_a_batch_and_learns_the_same(tmp_path):
@@ -373,9 +373,13 @@ def test_out_of_memory_halves_a_batch_and_learns_the_same(tmp_path):
         def __init__(self, eye, holds):
             super().__init__()
             self.eye, self.holds, self.stride = eye, holds, eye.stride
+            self.before = lambda: None
 
         def forward(self, given):
+            assert self.before() is None, "what did not fit is still there"
             if len(given) > self.holds:
+                made = given.float()
+                self.before = weakref.ref(made)
                 raise torch.OutOfMemoryError
             return self.eye(given)
 
