@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 _KEPT_BYTES = 2_000_000_000
 """Frames of training images are kept in memory up to this."""
+
+_AHEAD = 3
+"""Batches that are made, image by image, before they are wanted."""
 
 _HEAD_FASTER = 10.0
 _WARM_SHARE = 0.05
@@ -290,6 +294,10 @@ class _Batch:
         )
 
 
+_Coming: TypeAlias = "tuple[int, list[Future[tuple[Frame, Example]]]]"
+"""A batch that is being made: how many images it has over all processes, and this one's."""
+
+
 def _batches(
     picked: NDArray[np.intp],
     examples: Sequence[Example],
@@ -297,36 +305,35 @@ def _batches(
     plan: Plan,
     epoch: int,
 ) -> Iterator[_Batch]:
-    """Give an epoch's batches, the next ones made while the network works on this one."""
+    """Give an epoch's batches, images of the next ones made while the network works on this one."""
     world = desk.world
 
-    def made(start: int) -> _Batch:
-        frames, codes, counts = [], [], []
+    def made(place: int) -> tuple[Frame, Example]:
+        example = examples[picked[place]]
+        rng = np.random.default_rng([plan.seed, epoch, place, _number(example.key)])
+        some = desk.shown.frames(example)
+        frame = some[int(rng.integers(len(some)))]
+        return augmented(frame, rng, rotate=plan.rotate), example
+
+    def begun(start: int, pool: ThreadPoolExecutor) -> _Coming:
         end = min(start + plan.batch, len(picked))
-        for place in range(start + world.rank, end, world.size):
-            example = examples[picked[place]]
-            rng = np.random.default_rng([plan.seed, epoch, place, _number(example.key)])
-            some = desk.shown.frames(example)
-            frame = some[int(rng.integers(len(some)))]
-            frames.append(augmented(frame, rng, rotate=plan.rotate))
-            codes.append(example.code)
-            counts.append(example.weight)
-        return _stacked(frames, tuple(codes), tuple(counts), of=end - start)
+        own = range(start + world.rank, end, world.size)
+        return end - start, [pool.submit(made, place) for place in own]
 
-    starts = range(0, len(picked), plan.batch)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        waiting = [pool.submit(made, start) for start in starts[:3]]
-        for at in range(len(starts)):
-            batch = waiting.pop(0).result()
-            if at + 3 < len(starts):
-                waiting.append(pool.submit(made, starts[at + 3]))
-            yield batch
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        coming: deque[_Coming] = deque()
+        for start in range(0, len(picked), plan.batch):
+            coming.append(begun(start, pool))
+            if len(coming) > _AHEAD:
+                yield _stacked(*coming.popleft())
+        while coming:
+            yield _stacked(*coming.popleft())
 
 
-def _stacked(
-    frames: Sequence[Frame], codes: tuple[str, ...], counts: tuple[float, ...], of: int
-) -> _Batch:
+def _stacked(of: int, coming: Sequence[Future[tuple[Frame, Example]]]) -> _Batch:
     """Stack frames of several shapes; what is added counts for nothing."""
+    made = [one.result() for one in coming]
+    frames = [frame for frame, _ in made]
     rows = max((frame.valid.shape[0] for frame in frames), default=0)
     columns = max((frame.valid.shape[1] for frame in frames), default=0)
     pixels = np.zeros((len(frames), rows, columns, 3), np.uint8)
@@ -336,7 +343,8 @@ def _stacked(
         around = ((0, rows - h), (0, columns - w))
         pixels[at] = np.pad(frame.pixels, (*around, (0, 0)), mode="symmetric")
         valid[at, :h, :w] = frame.valid
-    return _Batch(pixels, valid, codes, counts, of)
+    codes = tuple(example.code for _, example in made)
+    return _Batch(pixels, valid, codes, tuple(example.weight for _, example in made), of)
 
 
 # ------------------------------------------------------------------ one step
