@@ -4,17 +4,20 @@ import contextlib
 import io
 import json
 import re
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import cv2
 import pytest
 from small_lab import CODES, PIXELS, past, write_labelled
 
+from agent.cli.experimenting import about
 from agent.cli.learning import column_of, plan_in_words, say_notes, titled
 from agent.cli.record import say_evaluation
 from agent.demo.drawing import draw
 from agent.retrain import every_bundle, write_figures
 from model import Plan, read_manifest
+from model.tables import Result
 
 
 def picture(path, code="G8", seed=0, **how):
@@ -290,6 +293,17 @@ def test_experiments_leave_one_page_that_needs_nothing_beside_it(taught_lab, exa
     assert "says nothing of how good" in said
     assert not re.search(r'(src|href)="(?!#|data:)', said)
     assert "A quick run" in page.with_suffix(".md").read_text("utf-8")
+
+
+def test_a_page_of_experiments_says_what_stayed_together_and_how_often_it_was_split():
+    row = Result("table 2", "ResNet-18 2S", {"a": True, "b": False}, {}, notes=("a note",))
+    base = Plan(group_by="order", mixed_groups=True, epochs=9)
+
+    said = about(Path("lab"), [row, row], base, {"fold_count": 3, "quick": False})
+
+    assert "Images of one order are never on two sides." in said
+    assert "Each image was left out once, in 3 folds." in said
+    assert said[-2:] == ("At most 9 epochs, frames of 1994 px, seed 0.", "a note")
 
 
 def test_a_bundle_with_few_test_images_is_not_converted_to_int8(taught_lab, capsys):

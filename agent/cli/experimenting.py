@@ -156,12 +156,10 @@ def about(
         "whichever has more images right. The column 'paper' is what Durmaz et al. 2023 had on "
         "326 images of their own."
     )
-    told = [tested, read]
+    together = f"Images of one {base.group_by or 'specimen'} are never on two sides."
+    told = [tested, read, together]
     if asked_for["fold_count"]:
-        told.append(
-            f"Each image was left out once, in {asked_for['fold_count']} folds; images of one "
-            "specimen stay together."
-        )
+        told.append(f"Each image was left out once, in {asked_for['fold_count']} folds.")
     if asked_for["quick"]:
         told.insert(
             0,
