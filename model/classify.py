@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from model.bundle import load_bundle
 from model.calibration import prediction_set
 from model.companions import SEEN_BY_CLASSIFIER, of_answer, second_opinion
-from model.errors import BundleError
+from model.errors import BundleError, GpuError
 from model.gaussian import unit
 from model.gaze import Gaze, Shown, Sight, ahead, over_whole
 from model.int8 import eight_of, quantised
@@ -53,6 +53,8 @@ for them."""
 
 _JUDGING = 2
 """Threads that judge what a GPU saw: while one thinks, the GPU looks for the other."""
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ class Classifier:
         seen: (n, c) float32, what the first stage's network made of fields it had not learned from,
             for a second opinion on strangeness; None where the bundle does not say.
         eight: How its networks count in eight bits, for an engine that does.
+
+    `trouble` is a sentence while a GPU does not answer and the CPU does in its place, or "".
     """
 
     def __init__(
@@ -152,6 +156,7 @@ class Classifier:
     ) -> None:
         self.name = name
         self.engine = engine
+        self.trouble = ""
         self.alpha = alpha
         self._manifest = manifest
         self._scheme, self._heads, self._known = scheme, heads, known
@@ -159,9 +164,14 @@ class Classifier:
         self._framing, self._eyes = framing, eyes
         self._difference = eight.difference if eight else ENGINE_DIFFERENCE
         ready = {n: quantised(eye, eight.ranges[n]) for n, eye in eyes.items()} if eight else eyes
-        self._gaze = Gaze(framing, ready, engine, cache, heads.values())
         self._exact: Gaze | None = None
         self._making = Lock()
+        try:
+            self._gaze = Gaze(framing, ready, engine, cache, heads.values())
+        except GpuError as error:
+            self._note(error)
+            self._gaze = self._exactly()
+            self.engine = self._gaze.engine
         self._second = second_opinion(seen) if seen is not None and len(seen) else {}
 
     @classmethod
@@ -291,10 +301,15 @@ class Classifier:
         if found is None:
             return [{} for _ in fields]
         head, classes = found
-        asked = _Asked(self._gaze.frames(fields), self._gaze)
-        asked.ask(head, range(len(fields)))
+
+        def ask(framed: _Framed) -> _Asked:
+            asked = _Asked(framed)
+            asked.ask(head, range(len(fields)))
+            return asked
+
         inside = [
-            {size: float(s[head.name][at]) for size, at in classes.items()} for s in asked.shares
+            {size: float(s[head.name][at]) for size, at in classes.items()}
+            for s in self._by_either(self._framed(fields), ask).shares
         ]
         return [{size: share / sum(one.values()) for size, share in one.items()} for one in inside]
 
@@ -302,8 +317,8 @@ class Classifier:
         """Judge fields group by group; a GPU has the next ones framed, and the last one used."""
         groups = self._groups(fields)
         if not self.engine.on_gpu:
-            return map(self._judged, map(self._gaze.frames, groups))
-        return ahead(self._judged, ahead(self._gaze.frames, groups), _JUDGING)
+            return map(self._judged, map(self._framed, groups))
+        return ahead(self._judged, ahead(self._framed, groups), _JUDGING)
 
     def _groups(self, fields: Sequence[Field]) -> Iterator[Sequence[Field]]:
         """Take fields together: few at first, so that a GPU does not wait for many to be framed."""
@@ -315,19 +330,45 @@ class Classifier:
             yield fields[start : start + size]
             start, size = start + size, 2 * size
 
-    def _judged(self, framed: Sequence[Sequence[Shown]]) -> list[_Judged]:
-        judged = self._answers(framed, self._gaze)
+    def _framed(self, fields: Sequence[Field]) -> _Framed:
+        try:
+            return _Framed(self._gaze.frames(fields), self._gaze)
+        except GpuError as error:
+            self._note(error)
+        return _Framed(self._exactly().frames(fields), self._exactly())
+
+    def _judged(self, framed: _Framed) -> list[_Judged]:
+        judged = self._by_either(framed, self._answers)
         close = [
             at
             for at, one in enumerate(judged)
-            if self.engine.precision != "fp32" and one.answer.margin < 2 * self._difference
+            if one.engine.precision != "fp32" and one.answer.margin < 2 * self._difference
         ]
         if close:
-            exact = self._exactly()
-            shown = [[exact.shown(one.frame) for one in framed[at]] for at in close]
-            for at, one in zip(close, self._answers(shown, exact), strict=True):
+            again = self._answers(self._framed_again([framed.shown[at] for at in close]))
+            for at, one in zip(close, again, strict=True):
                 judged[at] = one
         return judged
+
+    def _by_either(self, framed: _Framed, ask: Callable[[_Framed], Found]) -> Found:
+        """Ask a GPU, and where it does not answer, the CPU."""
+        try:
+            found = ask(framed)
+        except GpuError as error:
+            self._note(error)
+        else:
+            if framed.gaze.engine.on_gpu:
+                self.trouble = ""
+            return found
+        return ask(self._framed_again(framed.shown))
+
+    def _note(self, error: GpuError) -> None:
+        self.trouble = f"{error} Until then the CPU answers, more slowly."
+
+    def _framed_again(self, shown: Sequence[Sequence[Shown]]) -> _Framed:
+        """Show the same frames to the CPU."""
+        exact = self._exactly()
+        return _Framed([[exact.shown(one.frame) for one in frames] for frames in shown], exact)
 
     def _exactly(self) -> Gaze:
         with self._making:
@@ -336,16 +377,16 @@ class Classifier:
                 self._exact = Gaze(self._framing, self._eyes, engine, heads=self._heads.values())
         return self._exact
 
-    def _answers(self, framed: Sequence[Sequence[Shown]], gaze: Gaze) -> list[_Judged]:
-        asked = _Asked(framed, gaze)
+    def _answers(self, framed: _Framed) -> list[_Judged]:
+        asked, (shown, gaze) = _Asked(framed), framed
         for head in self._scheme.first_stage():
-            asked.ask(self._heads[head], range(len(framed)))
+            asked.ask(self._heads[head], range(len(shown)))
         if self._scheme.kind == "two-stage":
             for head, places in self._second_stage(asked).items():
                 asked.ask(self._heads[head], places)
         return [
-            _Judged(self._scheme.answer(shares), [one.frame for one in shown], sights, gaze.engine)
-            for shares, shown, sights in zip(asked.shares, framed, asked.sights, strict=True)
+            _Judged(self._scheme.answer(shares), [one.frame for one in frames], sights, gaze.engine)
+            for shares, frames, sights in zip(asked.shares, shown, asked.sights, strict=True)
         ]
 
     def _second_stage(self, asked: _Asked) -> dict[str, list[int]]:
@@ -478,13 +519,20 @@ def _coarser_shares(sight: Sight, head: Head, classes: Mapping[str, int]) -> dic
     }
 
 
+class _Framed(NamedTuple):
+    """Frames of fields, and who is to look at them."""
+
+    shown: Sequence[Sequence[Shown]]
+    gaze: Gaze
+
+
 class _Asked:
     """Fields being asked one head after another; each network sees each field once."""
 
-    def __init__(self, framed: Sequence[Sequence[Shown]], gaze: Gaze) -> None:
-        self._framed, self._gaze = framed, gaze
-        self.sights: list[dict[str, Sight]] = [{} for _ in framed]
-        self.shares: list[dict[str, NDArray[np.float64]]] = [{} for _ in framed]
+    def __init__(self, framed: _Framed) -> None:
+        self._framed, self._gaze = framed
+        self.sights: list[dict[str, Sight]] = [{} for _ in self._framed]
+        self.shares: list[dict[str, NDArray[np.float64]]] = [{} for _ in self._framed]
 
     def ask(self, head: Head, places: Sequence[int]) -> None:
         unseen = [at for at in places if head.eye not in self.sights[at]]

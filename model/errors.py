@@ -19,5 +19,9 @@ class WeightsError(ModelError):
     """A file given as `--weights` does not fit the network."""
 
 
+class GpuError(ModelError):
+    """A GPU does not answer, or has no room; what it was asked can be asked of the CPU."""
+
+
 class TaxonomyError(ModelError):
     """A taxonomy, or a structure code outside it."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from model.errors import ModelError
+from model.errors import GpuError
 from model.runtime import Glimpse, folded
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ def uploader(device: str) -> Callable[[NDArray[np.uint8]], Tensor]:
         Takes (h, w, 3) uint8 and gives them as they lie on the GPU, ready for any stream.
     """
     where = torch.device(device)
-    beside = torch.cuda.Stream(where) if where.type == "cuda" else None  # type: ignore[no-untyped-call]
+    try:
+        beside = torch.cuda.Stream(where) if where.type == "cuda" else None  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        raise _lost(where, error) from error
 
     def upload(pixels: NDArray[np.uint8]) -> Tensor:
         try:
@@ -73,6 +76,9 @@ class GpuRunner:
         eye: The network, in eval mode; it is copied.
         engine: From `choose_engine`.
         layer: The heads that look through it.
+
+    Raises:
+        GpuError: It does not take the network.
     """
 
     def __init__(self, eye: Eye, engine: Engine, layer: Layer) -> None:
@@ -83,9 +89,12 @@ class GpuRunner:
         else:  # for the whole process: in a batch alone, other threads would see it come and go
             torch.backends.cudnn.allow_tf32 = False  # which is no fp32: it has 10 bits, not 23
         ready.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._eye: Callable[[Tensor], Tensor] = ready.to(engine.device)
-        self._weight = torch.from_numpy(layer.weight).to(engine.device)
-        self._offset = torch.from_numpy(layer.offset[:, None]).to(engine.device)
+        try:
+            self._eye: Callable[[Tensor], Tensor] = ready.to(engine.device)
+            self._weight = torch.from_numpy(layer.weight).to(engine.device)
+            self._offset = torch.from_numpy(layer.offset[:, None]).to(engine.device)
+        except RuntimeError as error:
+            raise _lost(torch.device(engine.device), error) from error
         self._device = self._weight.device  # with its number: threads differ in what "cuda" is
         self._at_once_px = AT_ONCE_PX
 
@@ -96,7 +105,7 @@ class GpuRunner:
         """Look at pictures of one shape; out of memory, the batch is halved.
 
         Raises:
-            ModelError: The GPU does not answer any more, or has no room for one picture.
+            GpuError: The GPU does not answer any more, or has no room for one picture.
         """
         try:
             with _HANDING_OVER:
@@ -184,15 +193,15 @@ def _mark(device: torch.device) -> Callable[[], None]:
     return done.synchronize
 
 
-def _full(device: torch.device, shape: Sequence[int]) -> ModelError:
-    return ModelError(
+def _full(device: torch.device, shape: Sequence[int]) -> GpuError:
+    return GpuError(
         f"The GPU {device} has no room for one picture of {shape[1]} × {shape[0]} px; end what "
         "else runs on it, or set model.device to cpu."
     )
 
 
-def _lost(device: torch.device, error: RuntimeError) -> ModelError:
-    return ModelError(
+def _lost(device: torch.device, error: RuntimeError) -> GpuError:
+    return GpuError(
         f"The GPU {device} does not answer any more ({error}); start the agent again, or set "
         "model.device to cpu."
     )

@@ -11,6 +11,7 @@ import torch
 
 from model import Classifier, ModelError, default_taxonomy
 from model.classify import ENGINE_DIFFERENCE
+from model.errors import GpuError
 from model.frame import Field, Framing
 from model.gaze import Gaze, ahead
 from model.gpu import BATCH, GpuRunner, uploader
@@ -259,6 +260,66 @@ def test_what_a_gpu_finds_close_is_decided_by_the_cpu_in_fp32(tells_looks_apart)
     assert close_ones
     for at in close_ones:
         assert low[at].codes == pytest.approx(exact[at].codes, abs=1e-6)
+
+
+def gone(_):
+    raise RuntimeError("CUDA error: unknown error")
+
+
+def test_where_a_gpu_is_gone_the_cpu_answers_and_it_is_said(tells_looks_apart):
+    fields = fields_of_three_looks(30)
+    judge = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32"))
+    before = judge.answers(fields)
+    runners = list(judge._gaze._runners.values())
+    eyes = [run._eye for run in runners]
+    for run in runners:
+        run._eye = gone
+
+    shift = judge.answers(fields)
+
+    assert [one.best for one in shift] == [one.best for one in before]
+    assert "does not answer any more (CUDA error" in judge.trouble
+    assert judge.trouble.endswith("Until then the CPU answers, more slowly.")
+    for run, eye in zip(runners, eyes, strict=True):
+        run._eye = eye
+    assert judge.answers(fields) == before
+    assert not judge.trouble
+
+
+def test_a_gpu_that_fails_between_two_stages_costs_no_field(tells_looks_apart):
+    fields = fields_of_three_looks(30)
+    judge = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32"))
+    for name, run in judge._gaze._runners.items():
+        run._eye = run._eye if name == "subtype" else gone
+
+    assert [one.best for one in judge.answers(fields)] == [
+        one.best for one in tells_looks_apart(CPU).answers(fields)
+    ]
+
+
+def test_where_nothing_can_be_brought_to_a_gpu_the_cpu_answers(tells_looks_apart):
+    fields = fields_of_three_looks(30)
+    judge = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32"))
+    judge._gaze._upload = refused
+    cpu = tells_looks_apart(CPU)
+
+    assert [a.best for a in judge.answers(fields)] == [a.best for a in cpu.answers(fields)]
+    assert "no room" in judge.trouble
+    for one, other in zip(
+        judge.sizes_given(fields, "G"), cpu.sizes_given(fields, "G"), strict=True
+    ):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+def refused(_):
+    raise GpuError("The GPU cuda has no room for one picture.")
+
+
+def test_a_gpu_that_takes_no_network_is_not_waited_for(tells_looks_apart):
+    judge = tells_looks_apart(AsOnAGpu("pytorch", "mps", "fp32"))
+
+    assert "does not answer" in judge.trouble
+    assert not judge.engine.on_gpu
 
 
 @with_gpu

@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 from bench.lifecycle import run
 from small_lab import past, twin_of
+from test_service import until
 
 from agent import settings as settings_of
 from agent.archive import Archive
@@ -18,7 +19,9 @@ from agent.night.period import night_of
 from agent.retrain import bundle_named
 from agent.service import run_once
 from agent.service.place import clock
-from agent.service.workplace import CurrentBundle, open_store
+from agent.service.problems import Problems
+from agent.service.working import Worker
+from agent.service.workplace import CurrentBundle, make_pipeline, make_pool, open_store
 from model import verify_bundle
 
 BY = ("--by", "E. Meier", "--reason")
@@ -219,3 +222,25 @@ def test_after_a_roll_back_results_name_the_old_bundle_and_it_is_on_record(
         "too many doubts"
         in json.loads(capsys.readouterr().out.splitlines()[-1])["promotions"][0]["reason"]
     )
+
+
+def test_a_gpu_that_the_cpu_stands_in_for_is_a_problem_until_it_answers_again(settings, store, two):
+    bundle, problems = CurrentBundle(settings, store), Problems()
+    bundle.refresh()
+
+    def tools():
+        pool = make_pool(settings)
+        return pool, make_pipeline(
+            settings, store=store, pool=pool, classifier=bundle.classifier, now=clock
+        )
+
+    worker = Worker(tools, bundle=bundle, reachable=list, problems=problems)
+    bundle.classifier.trouble = "The GPU cuda does not answer any more."
+    worker.start()
+    try:
+        until(lambda: problems.all() == ["The GPU cuda does not answer any more."])
+        bundle.classifier.trouble = ""
+        until(lambda: not problems.all())
+    finally:
+        worker.stop()
+        worker.join()

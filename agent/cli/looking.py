@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.app import DONE, SAYS_NO, SOME_FAILED, app, settings_of, store_of
-from agent.cli.say import console, print_json, progress, table
+from agent.cli.say import aside, console, print_json, progress, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -92,6 +92,8 @@ def classify(
             if saliency:
                 _draw_maps(crop, said, path, saliency)
             rows.append(_answered(crop, said, verdict, path))
+    if classifier.trouble:
+        aside.print(classifier.trouble, markup=False)
     if not as_json:
         columns = ("file", "structure code", "probability", "strangeness p", "handling", "reasons")
         _print(columns, rows, refused)

@@ -255,6 +255,11 @@ class CurrentBundle:
             self._follow(self.store.current_bundle())
         return self.classifier is not before
 
+    @property
+    def trouble(self) -> str:
+        """Say what its classifier makes shift with, or ""."""
+        return self.classifier.trouble if self.classifier else ""
+
     def policy(self) -> Policy:
         """Say the triage policy that goes with it."""
         return policy_of(self.settings, self.classifier, self.store)
