@@ -190,7 +190,7 @@ def accepted(
 
     Returns:
         The examples to train on, their codes in the taxonomy's spelling; the taxonomy, with codes
-        that have no example marked untrained; and a sentence for everything left out.
+        that have no example marked untrained; and a sentence for everything left out or doubtful.
 
     Raises:
         TrainingError: A code is outside the taxonomy, a micrograph has two codes, a specimen two
@@ -208,6 +208,8 @@ def accepted(
     present = [code for code in taxonomy.trained_codes if counts[code]]
     if absent := [code for code in taxonomy.trained_codes if not counts[code]]:
         notes.append(f"No micrograph of {', '.join(absent)}; the bundle will not know them.")
+    if not mixed_groups and (sentence := _far_apart(spelled, taxonomy)):
+        notes.append(sentence)
     if few := [code for code in present if counts[code] < MIN_IMAGES]:
         raise TrainingError(
             f"{few[0]} has {counts[few[0]]} images and needs at least {MIN_IMAGES}, one each to "
@@ -253,6 +255,21 @@ def _no_conflict(examples: Iterable[Example], taxonomy: Taxonomy, *, mixed_group
                 f"Specimen {example.group} has micrographs of two subtypes, "
                 f"{subtype_of[example.group]} and {subtype}; one of the labels is wrong."
             )
+
+
+def _far_apart(examples: Iterable[Example], taxonomy: Taxonomy) -> str:
+    """Say which specimens have fields more than a neighbouring size apart, or ""."""
+    places: dict[str, set[int]] = defaultdict(set)
+    for example in examples:
+        places[example.group].add(taxonomy.codes.index(example.code))
+    far = {group: (min(own), max(own)) for group, own in places.items() if max(own) - min(own) > 1}
+    if not far:
+        return ""
+    group, (coarse, fine) = next(iter(far.items()))
+    return (
+        f"Specimens with fields more than one size apart: {len(far)}, such as {group} with "
+        f"{taxonomy.codes[coarse]} and {taxonomy.codes[fine]}; look whether both are meant."
+    )
 
 
 def _kept_sides(

@@ -148,7 +148,7 @@ class Evaluation:
 
     @property
     def nll(self) -> Estimate:
-        """Mean of minus the logarithm of the probability given to the true code."""
+        """Mean of minus the logarithm of the probability given to the true code (`_given`)."""
         lost = losses(self.cases)
         return bootstrap(self.n, lambda i: float(lost[i].mean()))
 
@@ -406,6 +406,20 @@ def taken(example: Example) -> Field:
     return replace(example.load(), microscope=example.slices.get("microscope", ""))
 
 
+def _given(true: str, prediction: Prediction, taxonomy: Taxonomy) -> float:
+    """Give the probability of a code.
+
+    Where sizes were told apart inside the predicted subtype alone, another one's probability is
+    shared evenly by its sizes: nobody asked which, and none was ruled out.
+    """
+    subtype, size = taxonomy.parse(true)
+    if any(taxonomy.parse(code)[0] == subtype for code in prediction.probabilities):
+        return prediction.probabilities.get(true, 0.0)
+    sizes = [one.name for one in taxonomy.subtype(subtype).trained_sizes]
+    share = prediction.subtype_probabilities.get(subtype, 0.0)
+    return share / len(sizes) if size in sizes else 0.0
+
+
 def case_of(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Case:
     """Set what was said of an image beside what is true of it."""
     true = taxonomy.code(*taxonomy.parse(example.code))
@@ -417,7 +431,7 @@ def case_of(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Cas
         true=true,
         predicted=prediction.structure_code,
         probability=prediction.probability,
-        true_probability=prediction.probabilities.get(true, 0.0),
+        true_probability=_given(true, prediction, taxonomy),
         prediction_set=prediction.prediction_set,
         p_value=prediction.strangeness.p_value,
         flagged=prediction.strangeness.flagged,

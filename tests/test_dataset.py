@@ -178,6 +178,19 @@ def test_what_is_not_taught_is_left_out_and_said():
     assert "No micrograph of B7" in notes[1]
 
 
+def test_fields_of_a_specimen_that_are_sizes_apart_are_doubted_and_taken():
+    odd = [example("a", "G7", "s1"), example("b", "G9-10", "s1"), example("c", "G8", "s2")]
+    examples = [*many({"G7": 4, "G8": 4, "G9-10": 4}), *odd, example("d", "G7", "s2")]
+
+    kept, _, notes = accepted(examples, STANDARD)
+    _, _, of_plants = accepted(examples, STANDARD, mixed_groups=True)
+
+    assert len(kept) == len(examples)
+    (sentence,) = [note for note in notes if "more than one size apart" in note]
+    assert "apart: 1, such as s1 with G7 and G9-10; look whether both are meant" in sentence
+    assert not any("apart" in note for note in of_plants)
+
+
 @pytest.mark.parametrize(
     ("examples", "message"),
     [

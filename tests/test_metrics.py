@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import lab
 import numpy as np
 import pytest
 
 from model import Evaluation, Example, default_taxonomy
 from model.intervals import at_most, bootstrap, mcnemar, wilson
-from model.metrics import Alarm, Case, auroc, auroc_interval, fpr95, not_taught
+from model.metrics import Alarm, Case, auroc, auroc_interval, case_of, fpr95, not_taught
 
 STANDARD = default_taxonomy()
 
@@ -33,6 +34,18 @@ def example(code: str) -> Example:
 
 def evaluation(cases, name="20261124-00000000", strange=None) -> Evaluation:
     return Evaluation(name, STANDARD, tuple(cases), 0, 0.02, strange or {})
+
+
+def test_a_subtype_whose_sizes_nobody_asked_for_shares_its_probability_evenly():
+    said = lab.prediction_of("G8", probability=0.9)  # B and M: 0.03 each, their sizes not asked for
+
+    given = {
+        code: case_of(example(code), said, STANDARD).true_probability
+        for code in ("G8", "G7", "G5", "B8", "M8", "M7")
+    }
+
+    wanted = {"G8": 0.846, "G7": 0.047, "G5": 0.0, "B8": 0.01, "M8": 0.015, "M7": 0.0}
+    assert given == pytest.approx(wanted)
 
 
 def test_the_papers_interval_is_found():
