@@ -35,8 +35,9 @@ BATCH = 8
 """Pictures that are looked at at once, if they are small enough for `AT_ONCE_PX`."""
 
 AT_ONCE_PX = 1 << 24
-"""Pixels that are looked at at once: four frames of 1994 px. That keeps the largest GPU busy; more
-would only make the last batch of a subtype, which is filled up, dearer."""
+"""Pixels that are looked at at once: four frames of 1994 px. By the tiles of its convolutions that
+fills the largest GPU of today (reckoned, not measured); more would only make the last batch of a
+subtype, which is filled up, dearer."""
 
 _HANDING_OVER = Lock()
 """Whoever holds it hands work to the GPU; work of two threads would else be mixed, and both would
@@ -166,7 +167,7 @@ class GpuRunner:
         by_cell = (self._weight @ flat + self._offset).float()
         count = torch.stack([counts[at] for at in filled])
         total = flat @ count.flatten(1).double().unsqueeze(2)
-        return total.squeeze(2), by_cell.view(*by_cell.shape[:2], *maps.shape[2:])
+        return total.squeeze(2), by_cell.reshape(*by_cell.shape[:2], *maps.shape[2:])
 
 
 def _pixels(picture: Tensor) -> int:
