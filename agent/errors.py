@@ -7,7 +7,18 @@ Anything else is a bug, and is allowed to be one.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+
+_PASSWORD = re.compile(r"(://[^:/@\s\"']*):[^\s\"']*@")
+_PASSWORD_BEHIND = re.compile(
+    r"([?&][a-z_]*(?:password|passwd|token|secret)=)[^&\s\"']+", re.IGNORECASE
+)
+
+
+def without_passwords(text: str) -> str:
+    """Say a text without the passwords of the addresses in it, wherever they stand."""
+    return _PASSWORD_BEHIND.sub(r"\1…", _PASSWORD.sub(r"\1:…@", text))
 
 
 class FileCode(StrEnum):

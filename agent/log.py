@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
-import re
 import sys
 import time
 from typing import TYPE_CHECKING
 
 import structlog
+
+from agent.errors import without_passwords
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,14 +70,11 @@ def set_up(*, level: str = "info", file: Path | None = None, journal: bool = Fal
     )
 
 
-PASSWORD = re.compile(r"(://[^:/@\s\"']*):[^@/\s\"']+@")
-
-
 class _Formatter(structlog.stdlib.ProcessorFormatter):
     """Lets no password of an address into a log, whoever wrote the line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return PASSWORD.sub(r"\1:…@", super().format(record))
+        return without_passwords(super().format(record))
 
 
 class _JournalFormatter(_Formatter):

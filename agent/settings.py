@@ -27,9 +27,14 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
-from agent.errors import BadSettings
+from agent.errors import BadSettings, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,6 +43,10 @@ FILE_NAME = "agent.toml"
 ENV_PREFIX = "AGENT_"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 NOT_SETTINGS = {"AGENT_CONFIG"}
+IN_SINGLE_QUOTES = (
+    r"Write Windows paths in single quotes, '\\server\share\folder': in double ones a backslash "
+    "begins an escape."
+)
 
 
 class _Section(BaseModel):
@@ -52,6 +61,17 @@ def _zone(name: str) -> str:
             f"no time zone is called {name!r}; write one like Europe/Berlin"
         ) from error
     return name
+
+
+def _folder(given: object) -> object:
+    if isinstance(given, str) and not given.strip():
+        raise ValueError("must not be empty")
+    if isinstance(given, str) and any(character < " " for character in given):
+        raise ValueError(f"no folder is called so. {IN_SINGLE_QUOTES}".rstrip("."))
+    return given
+
+
+Folder = Annotated[Path, BeforeValidator(_folder)]
 
 
 def _pattern(text: str) -> str:
@@ -95,7 +115,7 @@ class Site(_Section):
 class StoreSection(_Section):
     """[store]."""
 
-    folder: Path = Field(
+    folder: Folder = Field(
         Path("data"),
         description="The data folder, relative to this file: database, crops, bundles, reports.",
     )
@@ -120,7 +140,7 @@ class Source(_Section):
     """[[sources]]: one per microscope export folder."""
 
     name: str = Field(min_length=1, description="Name of the source, unique.")
-    folder: Path = Field(description="The folder the microscope exports to; only ever read.")
+    folder: Folder = Field(description="The folder the microscope exports to; only ever read.")
     mode: Literal["native", "poll", "auto"] = Field(
         "auto",
         description="How news is heard: file system events, polling, or chosen and said aloud.",
@@ -493,6 +513,10 @@ def find_file(given: str | None, environment: Mapping[str, str] = os.environ) ->
     for named, by in ((given, "--config"), (environment.get("AGENT_CONFIG"), "AGENT_CONFIG")):
         if named:
             path = Path(named).expanduser()
+            if path.is_dir():
+                raise BadSettings(
+                    f"{path}: named by {by}, but it is a folder; name {path / FILE_NAME}."
+                )
             if not path.is_file():
                 raise BadSettings(f"{path}: named by {by}, but there is no such file.")
             return path.absolute()
@@ -523,12 +547,28 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
     except OSError as error:
         raise BadSettings(f"{file}: cannot be read ({error.strerror or error}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadSettings(f"{file}: not valid TOML: {error}.") from error
+        hint = f". {IN_SINGLE_QUOTES}" if "\\" in str(error) or "hex value" in str(error) else "."
+        raise BadSettings(f"{file}: not valid TOML: {error}{hint}") from error
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        raise BadSettings(_sentence(error, file)) from error
-    return _with_absolute_paths(settings, file.parent if file else Path.cwd())
+        raise BadSettings(_sentence(error, file, environment)) from error
+    except SettingsError as error:
+        raise BadSettings(_not_json(error, environment)) from error
+    absolute = _with_absolute_paths(settings, file.parent if file else Path.cwd())
+    _refuse_own_data(absolute, file)
+    return absolute
+
+
+def _refuse_own_data(settings: Settings, file: Path | None) -> None:
+    """Refuse a source that holds the data folder: each crop would be taken for a micrograph."""
+    for source in settings.sources:
+        if settings.store.folder.is_relative_to(source.folder):
+            raise BadSettings(
+                f"{file or 'settings'}: source {source.name}: {source.folder} holds the data "
+                f"folder {settings.store.folder}, whose crops would be taken for micrographs; "
+                "name the folder that the microscope exports to, or set [store] folder elsewhere."
+            )
 
 
 def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
@@ -594,15 +634,56 @@ def _variable_names() -> Iterator[str]:
                 yield f"{section}__{key}".upper()
 
 
-def _sentence(error: ValidationError, file: Path | None) -> str:
+def _not_json(error: SettingsError, environment: Mapping[str, str]) -> str:
+    """Say which variable is no JSON: it holds a list or a table, not one value."""
+    section = next(iter(re.findall(r'field "(\w+)"', str(error))), "")
+    names = [n for n in environment if n.upper().startswith(f"{ENV_PREFIX}{section}".upper())]
+    example = '[{"name": "LOM-07", "folder": "/mnt/lom07/export"}]'
+    if section != "sources":
+        example = '["one", "two"] for a list, {"key": "value"} for a whole section'
+    return f"environment: {' or '.join(sorted(names))}: not valid JSON; write {example}."
+
+
+def _sentence(error: ValidationError, file: Path | None, environment: Mapping[str, str]) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    place = str(file) if file else "settings"
+    variable = f"{ENV_PREFIX}{'__'.join(str(part) for part in first['loc'][:2])}".upper()
+    given = {name.upper() for name in environment}
+    said_by = next((name for name in (variable, variable.split("__")[0]) if name in given), None)
+    place = f"environment {said_by}" if said_by else str(file or "settings")
     if first["type"] == "extra_forbidden":
         return f"{place}: no setting is called {where}{_nearest(first['loc'])}."
-    message = first["msg"].removeprefix("Value error, ")
+    wanted = _wanted(first["type"], first["msg"], where)
     found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
-    return f"{place}: {where}: {message}{found}."
+    return f"{place}: {where}: {wanted}{found}."
+
+
+_WANTED = {
+    "missing": "has to be there",
+    "path_type": "write a path in quotes",
+    "string_type": "write text in quotes",
+    "string_too_short": "must not be empty",
+    "bool_type": "write true or false",
+    "bool_parsing": "write true or false",
+    "tuple_type": 'write a list, ["like", "this"]',
+}
+"""Kind of fault → what to write, where pydantic speaks to programmers."""
+
+
+def _wanted(kind: str, said: str, where: str) -> str:
+    """Say what a setting has to be, in words of the file and not of the program that reads it."""
+    if where == "sources" and kind == "tuple_type":
+        return "write [[sources]] with two brackets, one block for each export folder"
+    if kind.startswith("model_"):
+        return f"it is a section: write [{where.partition('.')[0]}] on a line and its keys below"
+    if kind.startswith("int_"):
+        return "write a whole number"
+    if kind in {"float_type", "float_parsing"}:
+        return "write a number"
+    if kind.startswith("date_"):
+        return "write a date like 2026-11-24"
+    plain = said.removeprefix("Value error, ").replace("Input should be", "must be")
+    return _WANTED.get(kind, plain.replace("Tuple should", "the list should"))
 
 
 def _nearest(where: tuple[int | str, ...]) -> str:
@@ -619,5 +700,9 @@ def _nearest(where: tuple[int | str, ...]) -> str:
 
 
 def _short(value: object) -> str:
+    """Say what was found; of a table not what is in it, and of an address not where it leads."""
+    if isinstance(value, dict):
+        return "a table"
     text = json.dumps(value, ensure_ascii=False, default=str)
+    text = re.sub(r"(://)[^\s\"]+", r"\1…", without_passwords(text))
     return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004 - a line's worth

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent import settings
-from agent.errors import BadSettings
+from agent.errors import BadSettings, without_passwords
 
 
 def written(folder: Path, text: str) -> Path:
@@ -36,6 +36,17 @@ def test_without_a_file_the_defaults_hold() -> None:
         ("[imaging]\num_per_px_range = [5.0, 0.1]", "both above 0, found [5.0, 0.1]."),
         ("[site]\ntime_zone = 'Mars/Base'", "no time zone is called 'Mars/Base'"),
         ("[site", "not valid TOML"),
+        ("[sources]\nname = 'a'", "sources: write [[sources]] with two brackets, one block"),
+        ("[[sources]]\nname = 'a'", "sources.0.folder: has to be there."),
+        ("[[sources]]\nname = 'a'\nfolder = ''", 'sources.0.folder: must not be empty, found "".'),
+        ('[[sources]]\nname = "a"\nfolder = "C:\\temp"', "Write Windows paths in single quotes"),
+        ('[[sources]]\nname = "a"\nfolder = "\\\\srv\\share"', "paths in single quotes"),
+        ("[[sources]]\nname = 'a'\nfolder = '.'", "holds the data folder"),
+        ("store = 'data'", "store: it is a section: write [store] on a line and its keys below"),
+        ("[store]\nfolder = 3", "store.folder: write a path in quotes, found 3."),
+        ("[web]\nport = '87x'", 'web.port: write a whole number, found "87x".'),
+        ("[notify]\nurls = 'x'", 'notify.urls: write a list, ["like", "this"], found "x".'),
+        ("[log]\nlevel = 'INFO'", "log.level: must be 'debug', 'info', 'warning' or 'error'"),
     ],
 )
 def test_a_wrong_key_or_value_is_one_sentence_that_names_it(tmp_path, text, sentence) -> None:
@@ -51,6 +62,63 @@ def test_a_wrong_key_or_value_is_one_sentence_that_names_it(tmp_path, text, sent
 def test_a_misspelt_variable_names_the_nearest_one() -> None:
     with pytest.raises(BadSettings, match="the nearest is AGENT_STORE__FOLDER"):
         settings.read(None, {"AGENT_STORE__FOLDR": "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("AGENT_SOURCES", '[{"name": "a"', "AGENT_SOURCES: not valid JSON; write [{"),
+        ("AGENT_STORE", "data", "AGENT_STORE: not valid JSON; write "),
+        ("AGENT_NOTIFY__URLS", "x", "AGENT_NOTIFY__URLS: not valid JSON; write "),
+        ("AGENT_WEB__PORT", "abc", "environment AGENT_WEB__PORT: web.port: write a whole number"),
+    ],
+)
+def test_a_wrong_variable_is_one_sentence_that_names_it(
+    tmp_path, monkeypatch, name, value, sentence
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(BadSettings) as caught:
+        settings.read(written(tmp_path, "[web]\nport = 1"))
+
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[notify]\nurls = 'mailto://user:geheim@host'",
+        "[notify]\nurls = [3, 'tgram://geheim/chat']",
+        "[store]\nurl = ['postgresql://u:geheim@h/db']",
+        "[sources]\nurl = 'postgresql://u:geheim@h/db'",
+        "store = 'postgresql://u:ge/geheim@h/db'",
+        "store = 'postgresql://h/db?user=u&password=geheim'",
+    ],
+)
+def test_no_complaint_repeats_a_password(tmp_path, text) -> None:
+    with pytest.raises(BadSettings) as caught:
+        settings.read(written(tmp_path, text), {})
+
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("postgresql://u:geheim@h/db", "postgresql://u:…@h/db"),
+        ("postgresql://u:ge/heim@h/db", "postgresql://u:…@h/db"),
+        ("postgresql://h/db?user=u&password=geheim&x=1", "postgresql://h/db?user=u&password=…&x=1"),
+        ("see http://h:8787/x, please", "see http://h:8787/x, please"),
+        ("sqlite:////data/a@b.db", "sqlite:////data/a@b.db"),
+    ],
+)
+def test_an_address_is_said_without_its_password(address, said) -> None:
+    assert without_passwords(address) == said
+
+
+def test_a_folder_named_as_settings_file_is_told_which_file_is_meant(tmp_path) -> None:
+    with pytest.raises(BadSettings, match=r"is a folder; name .*agent\.toml"):
+        settings.find_file(str(tmp_path), {})
 
 
 def test_the_environment_stands_above_the_file(tmp_path, monkeypatch) -> None:

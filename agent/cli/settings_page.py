@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from agent.errors import without_passwords
 from agent.settings import ENV_PREFIX, PROCESS_COLUMNS, Settings, Source
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def in_effect(
             origin = "environment"
         else:
             origin = "file" if _written(written, name) else "default"
-        rows.append((name, _hide_password(_toml(value)), origin))
+        rows.append((name, _without_secrets(name, _toml(value)), origin))
     return rows
 
 
@@ -145,5 +146,8 @@ def _written(document: Any, name: str) -> bool:
     return True
 
 
-def _hide_password(text: str) -> str:
-    return re.sub(r"(://[^:/@]+):[^@]+@", r"\1:…@", text)
+def _without_secrets(name: str, text: str) -> str:
+    # An address that notices go to is a secret as a whole: whoever has it can write there.
+    if name == "notify.urls":
+        return re.sub(r"(://)[^\s\"]+", r"\1…", text)
+    return without_passwords(text)

@@ -12,7 +12,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import BadStore
+from agent.errors import BadStore, without_passwords
 from agent.night.period import end_of, night_of
 from agent.service.backing_up import overdue
 from agent.service.lock import RunLock
@@ -129,7 +129,9 @@ def _without_store(
         "sources": remembered.get("sources") or sources,
         "states": {},
         "bundle": remembered.get("bundle"),
-        "database": store_url(settings.store.folder, settings.store.url).split("@")[-1],
+        "database": without_passwords(
+            store_url(settings.store.folder, settings.store.url).split("@")[-1]
+        ),
         "next_report_at": next_report_at(settings, now).isoformat(),
         "jobs": [],
         "problems": list(dict.fromkeys([sentence, *_of_disk(settings.store.folder)])),

@@ -161,7 +161,8 @@ def _run(program: str, url: URL, *arguments: str) -> None:
             "(Debian: apt-get install postgresql-client)."
         )
     command = [found, *arguments, f"--dbname={_address(url)}"]
-    environment = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
+    password = url.password or url.query.get("password")
+    environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
     ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, no shell
         command, env=environment, capture_output=True, text=True, check=False
     )
@@ -172,4 +173,5 @@ def _run(program: str, url: URL, *arguments: str) -> None:
 
 def _address(url: URL) -> str:
     # The password goes through the environment: arguments can be read by every user of the PC.
-    return url.set(drivername="postgresql", password=None).render_as_string()
+    shown = url.set(drivername="postgresql", password=None)
+    return shown.difference_update_query(["password"]).render_as_string()

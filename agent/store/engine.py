@@ -28,7 +28,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import StaticPool
 from sqlmodel import Session
 
-from agent.errors import AgentError, BadStore
+from agent.errors import AgentError, BadStore, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,8 @@ def make_engine(url: str) -> Engine:
         backend = address.get_backend_name()
     except ArgumentError as error:
         raise BadStore(
-            f'store.url: not a database address: {url!r}; write "" or "postgresql+psycopg://…".'
+            f"store.url: not a database address: {url.partition(':')[0]!r}; "
+            'write "" or "postgresql+psycopg://user:password@server/name".'
         ) from error
     if backend == "sqlite":
         return _sqlite(address)
@@ -253,7 +254,7 @@ def _reason(error: Exception) -> str:
 def place(engine: Engine) -> str:
     """Say where the database is, without its password."""
     file = sqlite_file(engine.url) if is_sqlite(engine) else None
-    return str(file) if file else engine.url.render_as_string(hide_password=True)
+    return str(file) if file else without_passwords(engine.url.render_as_string())
 
 
 def is_sqlite(engine: Engine) -> bool:

@@ -75,7 +75,7 @@ def _revision_in(connection: Connection) -> str | None:
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if tables.has_table("micrograph"):
         raise BadStore(
-            f"{connection.engine.url.render_as_string()}: has tables but no schema number; "
+            f"{engines.place(connection.engine)}: has tables but no schema number; "
             "it was not made by this program. Set store.folder or store.url to another place."
         )
     return None
