@@ -163,3 +163,52 @@ def test_the_sample_in_the_readme_can_be_judged(read):
 
     assert entry.demand == "G, 8 or finer (mean)"
     assert list(faults(read(sample), TAXONOMY)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "with_", "fault"),
+    [
+        ('limit = "7 or finer"\ncriterion = "mean"', 'criterion = "max"\narea_threshold = 0.2',
+         "need a limit"),
+        ('limit = "7 or finer"', 'specimen_rule = "mean_of_fields"', "need a limit"),
+        ('material = "100Cr6"', 'material = "  "', "it would apply to all"),
+        ('approved_by = "R. Stahl"', 'approved_by = " "', "approved_by"),
+        ("area_mm2 = 0.2", "area_mm2 = inf", "area_mm2: Input should be a finite number"),
+    ],
+)  # fmt: skip
+def test_a_demand_that_would_be_passed_over_is_a_fault(read, line, with_, fault):
+    text = ENTRY.replace('specimen_rule = "worst_field"\n', "")
+
+    assert fault in said(read, text.replace(line, with_))
+
+
+def test_an_entry_that_is_no_table_is_named(read):
+    assert "expected [[specification]] entries, found 7" in said(read, "specification = [7]")
+
+
+def test_a_newer_version_ends_the_older_one_for_everybody(read):
+    narrower = ENTRY.replace("2026-01-01", "2026-06-01") + 'customer = "Adler"\n'
+    both = read(ENTRY + narrower)
+
+    found = {
+        who: both.for_order({"material": "100Cr6", "customer": who}, on=DAY)
+        for who in ("Adler", "Falke")
+    }
+
+    assert found["Adler"].specification.valid_from == date(2026, 6, 1)
+    assert found["Falke"].specification is None
+    assert found["Falke"].sentence == "ring-a speaks of other orders since 2026-06-01"
+
+
+def test_a_version_that_was_replaced_clashes_with_nobody(read):
+    replaced = ENTRY.replace("2026-01-01", "2026-06-01") + 'customer = "Adler"\n'
+    third = replaced.replace("ring-a", "ring-b").replace("Adler", "Falke")
+
+    assert list(faults(read(ENTRY + replaced + third), TAXONOMY)) == []
+
+
+def test_of_two_versions_from_the_same_day_none_is_chosen(read):
+    twice = read(ENTRY + ENTRY.replace("7 or finer", "8 or finer"))
+
+    assert twice.for_order({"material": "100Cr6"}, on=DAY).is_torn
+    assert "twice, both valid from 2026-01-01" in next(faults(twice, TAXONOMY))

@@ -11,7 +11,7 @@ import hashlib
 import json
 import tomllib
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -49,7 +49,9 @@ class Specification(BaseModel):
     apart from a size that breaks the limit does not keep it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False
+    )
 
     name: str = Field(min_length=1)
     valid_from: date
@@ -99,6 +101,8 @@ class Specification(BaseModel):
             raise ValueError("it names no material, product or customer, so it would apply to all")
         if (self.criterion == "max") != (self.area_threshold is not None):
             raise ValueError('criterion "max" and area_threshold belong together')
+        if not self.limit and (self.criterion == "max" or self.specimen_rule == "mean_of_fields"):
+            raise ValueError('criterion "max" and specimen_rule "mean_of_fields" need a limit')
         if self.valid_until and self.valid_until < self.valid_from:
             raise ValueError("valid_until lies before valid_from")
         return self
@@ -174,10 +178,14 @@ class Specifications:
         ]
         if not known:
             return Choice(None, _nobody(named, order))
-        valid = _newest([one for one in known if one.is_valid(on)])
+        in_force = _newest([one for one in self.entries if one.is_valid(on)])
+        valid = [one for one in in_force if one in known]
         if not valid:
             first = min(known, key=lambda one: one.valid_from)
             said = _("{name} is not in force on {day}").format(name=first.name, day=on)
+            if newer := [one for one in in_force if one.name == first.name]:
+                said = _("{name} speaks of other orders since {day}")
+                said = said.format(name=first.name, day=newer[0].valid_from)
             return Choice(None, said)
         if len(valid) > 1:
             names = _(" and ").join(sorted(one.name for one in valid))
@@ -212,10 +220,11 @@ def _keeps(specification: Specification, taxonomy: Taxonomy, code: str) -> bool:
 
 
 def _newest(valid: Sequence[Specification]) -> list[Specification]:
-    by_name: dict[str, Specification] = {}
-    for one in sorted(valid, key=lambda one: one.valid_from):
-        by_name[one.name] = one
-    return list(by_name.values())
+    """Keep the newest of each name, whomever it speaks of; of two from the same day, both."""
+    since: dict[str, date] = {}
+    for one in valid:
+        since[one.name] = max(one.valid_from, since.get(one.name, one.valid_from))
+    return [one for one in valid if one.valid_from == since[one.name]]
 
 
 def _nobody(named: str, order: Mapping[str, str]) -> str:
@@ -258,7 +267,9 @@ def read_specifications(file: Path) -> Specifications:
     )
 
 
-def _entry(file: Path, number: int, entry: Mapping[str, Any]) -> Specification:
+def _entry(file: Path, number: int, entry: object) -> Specification:
+    if not isinstance(entry, dict):
+        raise BadSpecification(f"{file}: expected [[specification]] entries, found {entry!r}.")
     where = f"{file}: [[specification]] {entry.get('name') or f'number {number}'}"
     try:
         return Specification(**entry)
@@ -297,15 +308,28 @@ def faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[str]:
                 f"[[specification]] {one.name}: there is no subtype {strangers[0]!r}; "
                 f"known are {', '.join(known)}."
             )
-    for one, other in combinations(specifications.entries, 2):
-        if said := _clash(one, other):
+    in_force = _days_in_force(specifications.entries)
+    for (one, days), (other, others) in combinations(
+        zip(specifications.entries, in_force, strict=True), 2
+    ):
+        if said := _clash(one, other, together=bool(days & others)):
             yield said
 
 
-def _clash(one: Specification, other: Specification) -> str:
-    together = one.valid_from <= (other.valid_until or FAR_AWAY) and other.valid_from <= (
-        one.valid_until or FAR_AWAY
-    )
+def _days_in_force(entries: Sequence[Specification]) -> list[set[date]]:
+    """Say of each entry on which of the days that change anything it is in force."""
+    ends = [one.valid_until for one in entries if one.valid_until and one.valid_until < FAR_AWAY]
+    days = {one.valid_from for one in entries} | {end + timedelta(days=1) for end in ends}
+    found: list[set[date]] = [set() for _ in entries]
+    for day in days:
+        newest = {id(one) for one in _newest([one for one in entries if one.is_valid(day)])}
+        for one, held in zip(entries, found, strict=True):
+            if id(one) in newest:
+                held.add(day)
+    return found
+
+
+def _clash(one: Specification, other: Specification, *, together: bool) -> str:
     if one.name == other.name:
         if one.valid_from == other.valid_from:
             return f"[[specification]] {one.name}: twice, both valid from {one.valid_from}."
