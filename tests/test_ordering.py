@@ -294,6 +294,36 @@ def test_a_lead_may_replace_a_coarse_field_without_a_defect_and_it_stays_visible
     assert document["specimens"][0]["superseded"][0]["superseded"]["lead"] is True
 
 
+def test_a_coarse_field_is_not_moved_away_without_a_leads_word(desk):
+    coarse, fine = desk.take(1, "G7"), desk.take(2)
+    words = ("--reason", "wrong label", "--by")
+    away = ("orders", "assign", coarse, "4712", "01")
+
+    by_ada, refusal = desk.agent(*away, *words, "Ada"), desk.err
+    on_page = desk.browser().post(
+        f"/review/{coarse}/assign",
+        data={"by": "Ada", "order": "4712", "specimen": "01", "reason": "wrong label"},
+    )
+    renamed = desk.agent("orders", "assign", coarse, "4711", "01", "--field", "9", *words, "Ada")
+    fine_one = desk.agent("orders", "assign", fine, "4712", "01", *words, "Ada")
+    by_lead = desk.agent(*away, *words, "R. Stahl")
+
+    assert (by_ada, on_page.status_code, renamed, fine_one, by_lead) == (2, 422, 0, 0, 0)
+    assert "does not keep the limit of order 4711, specimen 01" in refusal
+
+
+def test_a_coarse_field_of_an_earlier_preparation_stays_with_its_specimen(desk):
+    coarse = desk.take(1, "G7")
+    words = ("--by", "Ada", "--reason", "too dark", "--defect", "over_etched")
+    desk.agent("orders", "prepare-again", "4711", "01", *words)
+
+    moved = desk.agent(
+        "orders", "assign", coarse, "4712", "01", "--by", "Ada", "--reason", "wrong label"
+    )
+
+    assert moved == 2
+
+
 def test_specifications_are_listed_checked_and_versioned(desk):
     file = desk.folder / "specifications.toml"
     assert desk.agent("spec", "check") == 0

@@ -278,8 +278,13 @@ def assign(  # noqa: PLR0917 - each is a word of the command
     field: Annotated[str, typer.Option(help="Its number on the specimen.")] = "",
 ) -> None:
     """Say where a field belongs."""
+    from agent.orders.assessment import refuse_moving  # noqa: PLC0415
+
     keys = {"order": number, "specimen": specimen, "preparation": preparation, "field": field}
-    with store_of(settings_of(context)) as store:
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        if store.orders.of_micrograph(public_id):
+            refuse_moving(store, lab_in(settings, store), public_id, keys, by=by)
         store.orders.assign(public_id, keys, by=by, reason=reason, at=_now())
     say.console.print(f"{public_id}: order {number}, specimen {specimen}, by {by}.", markup=False)
 

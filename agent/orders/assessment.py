@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import reports
+from agent.errors import WrongUse
 from agent.orders import conformity
 from agent.orders.facts import (
     Conformity,
@@ -63,6 +64,7 @@ class Lab:
         allowances: What the leads have switched on.
         zone: Time zone of the site. most_false: see `Rules`.
         held: Says why a field's result is held, "" where it is not.
+        is_lead: Says whether somebody may do what only a lead may.
     """
 
     specifications: Specifications
@@ -72,6 +74,7 @@ class Lab:
     zone: str = "UTC"
     most_false: float = MOST_FALSE
     held: Callable[[MicrographView], str] = lambda _view: ""
+    is_lead: Callable[[str], bool] = lambda _name: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +266,43 @@ def breaking(assessed: Assessed) -> list[FieldFacts]:
         for field in one.facts.fields
         if (code := _code_of(field)) and not field.superseded and not rules.keeps(code)
     ]
+
+
+def refuse_moving(
+    store: Store, lab: Lab, public_id: str, keys: Mapping[str, str], *, by: str
+) -> None:
+    """Refuse that a field which does not keep its limit leaves its specimen without a lead's word.
+
+    Also one that was superseded: what was found of a specimen stays with it.
+
+    Args:
+        store: Open.
+        lab: What is laid down.
+        public_id: Of the field.
+        keys: Its new `order` and `specimen`.
+        by: Who moves it.
+
+    Raises:
+        WrongUse: It does not keep the limit, and `by` is no lead.
+    """
+    number, view = store.orders.of_micrograph(public_id), store.micrograph(public_id)
+    if number is None or view is None or lab.is_lead(by):
+        return
+    assessed, told = assess(store, number, lab), view.process_data
+    stays = all(told.get(key) == keys.get(key) for key in ("order", "specimen"))
+    if stays or assessed is None or assessed.specification is None:
+        return
+    rules = Rules(assessed.specification, assessed.taxonomy)
+    for one in assessed.specimens:
+        for own in (*one.facts.fields, *one.facts.earlier):
+            if own.id == public_id and (code := _code_of(own)) and not rules.keeps(code):
+                raise WrongUse(
+                    _(
+                        "{field} ({code}) does not keep the limit of order {order}, specimen "
+                        "{specimen}: a lead alone may move it elsewhere (an account of that role, "
+                        "or a name in [orders] leads)."
+                    ).format(field=own.called, code=code, order=number, specimen=one.view.name)
+                )
 
 
 def _code_of(field: FieldFacts) -> str | None:

@@ -5,6 +5,7 @@ In:  `Settings`, the store. Out: a `Lab`. Next: `assessment`, and the commands.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.orders.assessment import Lab
@@ -60,6 +61,7 @@ def lab_of(
         zone=settings.site.time_zone,
         most_false=settings.orders.most_false,
         held=held,
+        is_lead=partial(is_lead, settings, store),
     )
 
 

@@ -17,7 +17,7 @@ import reports
 from agent.errors import WrongUse
 from agent.night import local
 from agent.orders import Specifications
-from agent.orders.assessment import Lab, assess
+from agent.orders.assessment import Lab, assess, refuse_moving
 from agent.orders.document import document_of
 from agent.orders.paper import TONES
 from agent.web.acts import LONGEST_WORD
@@ -144,6 +144,8 @@ def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     keys = {key: form.get(key, "") for key in ("order", "specimen", "preparation", "field")}
     if not all(len(one) <= LONGEST_WORD and one.isprintable() for one in form.values()):
         raise WrongUse(f"a number, a name or a reason has at most {LONGEST_WORD} plain letters.")
+    if desk.lab:
+        refuse_moving(desk.store, desk.lab(), public_id, keys, by=who)
     desk.store.orders.assign(
         public_id, keys, by=who.strip(), reason=form.get("reason", ""), at=desk.now()
     )
