@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -171,8 +173,10 @@ def test_each_rater_is_held_against_reference_others_and_scale():
         3,
         3,
     )
-    assert ann.kappa == ann.size_kappa == 1.0
-    assert ann.fellows > eve.fellows
+    assert ann.kappa.value == ann.size_kappa.value == 1.0
+    assert ann.fellows.value > eve.fellows.value
+    assert eve.kappa.low < eve.kappa.value < eve.kappa.high
+    assert eve.fellows.low < eve.fellows.value < eve.fellows.high
     assert (ann.consensus.right, ann.consensus.n) == (2, 2)  # two ties among the others
 
 
@@ -181,8 +185,17 @@ def test_who_rated_nothing_breaks_nothing():
 
     idle = individuals(panel)[1]
 
-    assert (idle.n, idle.right[Level.CODE].n, idle.fellows) == (0, 0, None)
+    assert (idle.n, idle.right[Level.CODE].n, idle.fellows.value) == (0, 0, None)
     assert agreement(panel, Level.CODE).kappa.value is None
+
+
+def test_what_the_model_or_the_reference_says_moves_no_agreement_of_raters():
+    panel = panel_of(["G8 G8 G7", "G8 G8 G8", "G7 G8 G8", "G8 G7 G8"], "G8 G8 G7 G8")
+
+    answered = replace(panel, model={1: "M9-10", 2: "B8"}, reference={1: "B7"})
+
+    for level in Level:
+        assert agreement(answered, level) == agreement(panel, level)
 
 
 def test_an_empty_campaign_has_no_figures():

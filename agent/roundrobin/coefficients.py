@@ -119,12 +119,11 @@ def cohen(
         Cohen 1960 and 1968.
     """
     both = (one >= 0) & (other >= 0)
-    seen = np.zeros((k, k))
-    np.add.at(seen, (one[both], other[both]), 1.0)
     if not both.any():
         return float("nan")
     w = identity(k) if weights is None else weights
-    seen /= seen.sum()
+    pairs = np.bincount(one[both] * k + other[both], minlength=k * k)
+    seen = pairs.reshape(k, k) / pairs.sum()
     chance = float((w * np.outer(seen.sum(axis=1), seen.sum(axis=0))).sum())
     return _beyond_chance(float((w * seen).sum()), chance)
 

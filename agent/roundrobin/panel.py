@@ -265,6 +265,8 @@ def size_agreement(panel: Panel) -> Agreement:
 
 def _agreement(counts: NDArray[np.intp], raters: int, weights: Weights | None) -> Agreement:
     several = counts[counts.sum(axis=1) >= PAIR] if counts.size else counts[:0]
+    if weights is None:  # a class that reference or model alone name is none of these raters'
+        several = several[:, several.any(axis=0)]
     return Agreement(
         raters=raters,
         images=len(several),
@@ -311,7 +313,8 @@ class Individual:
             size.
         consensus: How often their code is what most of the others said.
         kappa: Cohen's with the reference, over the subtype. size_kappa: likewise over the size,
-            quadratic weights. fellows: mean of Cohen's kappa with each rater, over the code.
+            quadratic weights. fellows: mean of Cohen's kappa with each rater, over the code. Their
+            intervals draw the images again.
     """
 
     name: str
@@ -321,9 +324,9 @@ class Individual:
     right: Mapping[Level, Share]
     near: Share
     consensus: Share
-    kappa: float | None
-    size_kappa: float | None
-    fellows: float | None
+    kappa: Estimate
+    size_kappa: Estimate
+    fellows: Estimate
 
 
 def individuals(panel: Panel) -> list[Individual]:
@@ -361,7 +364,6 @@ def _individual(panel: Panel, name: str, others: Panel) -> Individual:
     same = sum(panel.said(name, i, Level.CODE) == majorities[i] for i in asked)
     near = [i for i in own if i in panel.reference]
     hits = sum(_is_near(panel, name, i) for i in near)
-    fellows = [found for one in rest.raters if (found := _pair_kappa(panel, name, one)) is not None]
     return Individual(
         name=name,
         team=panel.teams.get(name, ""),
@@ -372,7 +374,7 @@ def _individual(panel: Panel, name: str, others: Panel) -> Individual:
         consensus=Share(same, len(asked), wilson(same, len(asked))),
         kappa=_reference_kappa(panel, name),
         size_kappa=_reference_size_kappa(panel, name),
-        fellows=float(np.mean(fellows)) if fellows else None,
+        fellows=_fellows_kappa(panel, name, rest.raters),
     )
 
 
@@ -384,24 +386,29 @@ def _is_near(panel: Panel, name: str, image: int) -> bool:
     return abs(names.index(answer.size or "") - names.index(true[1])) <= 1
 
 
-def _pair_kappa(panel: Panel, one: str, other: str) -> float | None:
+def _fellows_kappa(panel: Panel, name: str, others: Sequence[str]) -> Estimate:
     classes = panel.classes(Level.CODE)
-    said = [
+    own, *rest = (
         coefficients.indices(classes, [panel.said(who, i, Level.CODE) for i in panel.images])
-        for who in (one, other)
-    ]
-    return _number(cohen(said[0], said[1], len(classes)))
+        for who in (name, *others)
+    )
+
+    def mean(at: NDArray[np.intp]) -> float:
+        found = [cohen(own[at], one[at], len(classes)) for one in rest]
+        known = [one for one in found if not np.isnan(one)]
+        return float(np.mean(known)) if known else float("nan")
+
+    return coefficients.resampled(len(panel.images), mean)
 
 
-def _reference_kappa(panel: Panel, name: str) -> float | None:
+def _reference_kappa(panel: Panel, name: str) -> Estimate:
     classes = panel.classes(Level.SUBTYPE)
     said = [panel.said(name, image, Level.SUBTYPE) for image in panel.images]
     true = [panel.true(image, Level.SUBTYPE) for image in panel.images]
-    places = (coefficients.indices(classes, said), coefficients.indices(classes, true))
-    return _number(cohen(*places, len(classes)))
+    return _kappa(classes, said, true)
 
 
-def _reference_size_kappa(panel: Panel, name: str) -> float | None:
+def _reference_size_kappa(panel: Panel, name: str) -> Estimate:
     order = _size_order(panel.taxonomy)
     answers = [panel.answers.get((name, image)) for image in panel.images]
     said = [None if one is None or one.code is None else one.size for one in answers]
@@ -409,12 +416,21 @@ def _reference_size_kappa(panel: Panel, name: str) -> float | None:
         panel.taxonomy.parse(panel.reference[image])[1] if image in panel.reference else None
         for image in panel.images
     ]
-    places = (coefficients.indices(order, said), coefficients.indices(order, true))
-    return _number(cohen(*places, len(order), quadratic(len(order))))
+    return _kappa(order, said, true, quadratic(len(order)))
 
 
-def _number(found: float) -> float | None:
-    return None if np.isnan(found) else float(found)
+def _kappa(
+    classes: Sequence[str],
+    said: Sequence[str | None],
+    true: Sequence[str | None],
+    weights: Weights | None = None,
+) -> Estimate:
+    one, other = (coefficients.indices(classes, some) for some in (said, true))
+    both = np.flatnonzero((one >= 0) & (other >= 0))
+    one, other = one[both], other[both]
+    return coefficients.resampled(
+        len(both), lambda at: cohen(one[at], other[at], len(classes), weights)
+    )
 
 
 def _size_order(taxonomy: Taxonomy) -> tuple[str, ...]:

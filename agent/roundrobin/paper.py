@@ -47,8 +47,8 @@ METHOD = (
     ),
     (
         "Intervals at 95 %. Of accuracies over all raters and of agreements: the micrographs are "
-        "drawn again 1000 times (percentile bootstrap), the raters stay who they are. Of one "
-        "rater, the majority and the model: Wilson."
+        "drawn again 1000 times (percentile bootstrap), the raters stay who they are; likewise of "
+        "each kappa. Of a share of one rater, the majority or the model: Wilson."
     ),
     (
         "The majority's code is the most frequent one; a tie is none. A micrograph is disputed "
@@ -119,9 +119,9 @@ def _individual_json(one: Individual) -> dict[str, Any]:
         **{str(level): _share_json(share) for level, share in one.right.items()},
         "within_one_size": _share_json(one.near),
         "as_majority_of_others": _share_json(one.consensus),
-        "subtype_kappa_with_reference": one.kappa,
-        "size_kappa_with_reference": one.size_kappa,
-        "mean_kappa_with_raters": one.fellows,
+        "subtype_kappa_with_reference": one.kappa.as_json(),
+        "size_kappa_with_reference": one.size_kappa.as_json(),
+        "mean_kappa_with_raters": one.fellows.as_json(),
     }
 
 
@@ -259,13 +259,13 @@ def _raters(study: Study, called: Mapping[str, str]) -> Table:
             one.team,
             str(one.n),
             str(one.untold),
-            _counted(one.right[Level.SUBTYPE]),
-            _counted(one.right[Level.CODE]),
-            _counted(one.near),
-            _counted(one.consensus),
-            _bare(one.kappa),
-            _bare(one.size_kappa),
-            _bare(one.fellows),
+            _in_words(one.right[Level.SUBTYPE]),
+            _in_words(one.right[Level.CODE]),
+            _in_words(one.near),
+            _in_words(one.consensus),
+            _number_in_words(one.kappa),
+            _number_in_words(one.size_kappa),
+            _number_in_words(one.fellows),
         )
         for one in study.raters
     ]
@@ -274,7 +274,7 @@ def _raters(study: Study, called: Mapping[str, str]) -> Table:
 
 
 def _model(model: Individual, raters: Sequence[Individual]) -> Table:
-    fellows = [one.fellows for one in raters if one.fellows is not None]
+    fellows = [one.fellows.value for one in raters if one.fellows.value is not None]
     own = _code_share(model)
     below = sum(_code_share(one) < own for one in raters)
     rows = (
@@ -284,9 +284,9 @@ def _model(model: Individual, raters: Sequence[Individual]) -> Table:
         ),
         ("against the reference, within one size", _in_words(model.near)),
         ("against the raters' majority, code", _in_words(model.consensus)),
-        ("kappa with the reference, subtype", _bare(model.kappa)),
-        ("weighted kappa with the reference, size", _bare(model.size_kappa)),
-        ("mean kappa with each rater, code", _bare(model.fellows)),
+        ("kappa with the reference, subtype", _number_in_words(model.kappa)),
+        ("weighted kappa with the reference, size", _number_in_words(model.size_kappa)),
+        ("mean kappa with each rater, code", _number_in_words(model.fellows)),
         (
             "mean kappa of the raters with each other, code",
             _bare(sum(fellows) / len(fellows) if fellows else None),
@@ -397,10 +397,6 @@ def _percent_in_words(found: Estimate) -> str:
     if found.value is None or found.low is None or found.high is None:
         return "–"
     return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
-
-
-def _counted(share: Share) -> str:
-    return f"{share.right} of {share.n}" if share.n else "–"
 
 
 def _bare(found: float | None) -> str:
