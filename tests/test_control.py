@@ -66,8 +66,23 @@ def test_after_a_failed_check_results_are_held_until_the_next_good_one(desk):
     good = desk.order()
 
     assert held["conformity"] == "undecided"
-    assert held["missing"][0] == "field 1: the control check of 2026-11-24 08:00 UTC on PC failed"
+    assert held["missing"][0] == (
+        "field 1, field 2, field 3: the control check of 2026-11-24 08:00 UTC on PC failed"
+    )
     assert good["conformity"] == "conforms"
+
+
+@pytest.mark.parametrize(("hours", "word"), [(25, "undecided"), (27, "conforms")])
+def test_a_pc_that_failed_and_was_replaced_holds_results_for_a_day(desk, hours, word):
+    failed = {"passed": False, "sources": ["LOM-07"], "software": "1", "findings": []}
+    at = AT - timedelta(hours=hours)
+    desk.store.records.add(CONTROL, "the old PC", by="Ada", at=at, facts=failed)
+    desk.check(at=AT - timedelta(minutes=1))
+
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field))
+
+    assert desk.order()["conformity"] == word
 
 
 def test_without_a_check_the_models_answer_is_held_until_a_good_one_after_it(
@@ -147,10 +162,10 @@ def test_control_specimens_go_to_a_chart_of_their_own_and_hold_their_source(desk
     bad = desk.order()["specimens"][0]["missing"][0]
 
     points = chart(desk.store, ["900"])["LOM-07"]
-    assert none == "field 1: no control specimen of LOM-07 within 24 h"
+    assert none == "field 1, field 2, field 3: no control specimen of LOM-07 within 24 h"
     assert good == "conforms"
     assert [point.faults for point in points] == [(), ("structure code G7, G8 is right",)]
-    assert bad.startswith("field 1: the control specimen of LOM-07 failed: structure code G7")
+    assert "the control specimen of LOM-07 failed: structure code G7" in bad
     assert desk.agent("orders", "control", "--json") == 0
     assert [one["code"] for one in json.loads(desk.out)["LOM-07"]] == ["G8", "G7"]
     held = held_by(read(desk.folder / "agent.toml"), desk.store)

@@ -118,6 +118,7 @@ def test_the_json_of_an_order_is_what_the_contract_says(desk):
 
 
 def test_the_table_says_in_words_what_is_missing(desk):
+    desk.check()
     desk.take(1)
     desk.take(2, reasons=("uncertain",))
 

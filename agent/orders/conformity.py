@@ -45,6 +45,7 @@ def specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
         return Statement(Conformity.DOES_NOT_CONFORM, (), broken)
     missing = (
         *_what_is_there(facts, counted, rules.specification),
+        *_held(counted),
         *(said for one in counted for said in _of_the_field(one, rules)),
         *_together(counted, rules),
         *_of_the_replaced(facts, counted, rules),
@@ -89,6 +90,13 @@ def still_to_be_read(n: int) -> str:
     return ngettext("{n} file still to be read", "{n} files still to be read", n).format(n=n)
 
 
+def _held(counted: Sequence[FieldFacts]) -> Iterator[str]:
+    """Say once why results are held: most often it is the same for every field."""
+    for why in dict.fromkeys(one.held for one in counted if one.held):
+        names = ", ".join(one.called for one in counted if one.held == why)
+        yield f"{names}: {why}"
+
+
 def _to_shoot_again(facts: SpecimenFacts, there: Mapping[str, float]) -> Iterator[str]:
     for one in facts.fields:
         if one.decided and _is_unusable(one) and not one.superseded and one.name not in there:
@@ -111,8 +119,6 @@ def _said_of(decided: Decided) -> str:
 def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
     """Say what keeps one field from proving anything."""
     yield from _of_its_taking(field, rules)
-    if field.held:
-        yield f"{field.called}: {field.held}"
     if field.awaits:
         yield _("{field} awaits review").format(field=field.called) + _why(field, rules)
         return

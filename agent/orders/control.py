@@ -336,13 +336,23 @@ def _checks_of(checks: Sequence[Record], source: str) -> list[Record]:
 
 
 def _failed_check(checks: Sequence[Record], view: MicrographView) -> str:
-    newest = {record.subject: record for record in checks if record.at <= view.done_at}
-    bad = [record for record in newest.values() if not record.facts.get("passed")]
+    before = [record for record in checks if record.at <= view.done_at]
+    newest = {record.subject: record for record in before}
+    bad = [
+        record
+        for record in newest.values()
+        if not record.facts.get("passed") and not _is_retired(record, before[-1], view)
+    ]
     if not bad:
         return ""
     return _("the control check of {at} UTC on {pc} failed").format(
         at=f"{bad[0].at:%Y-%m-%d %H:%M}", pc=bad[0].subject
     )
+
+
+def _is_retired(record: Record, last: Record, view: MicrographView) -> bool:
+    """Say whether a PC checks no more, and another one does: then its last check holds nothing."""
+    return last.subject != record.subject and view.done_at - record.at > GOOD_FOR
 
 
 def _no_check(checks: Sequence[Record], view: MicrographView) -> str:
