@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from model.runtime import choose_engine
     from model.strangeness import Strangeness
     from model.training import Progress, train
+    from model.weights import fetch_weights
     from model.world import ALONE, World, together
 
 # Threads that wait for each other give the core back instead of spinning: on a PC that does other
@@ -77,6 +78,7 @@ _WHERE = {
     "doubts": "doubt",
     "duelling": "duel",
     "evaluate": "metrics",
+    "fetch_weights": "weights",
     "fingerprint": "dataset",
     "folds": "dataset",
     "inspecting": "inspection",
@@ -140,6 +142,7 @@ __all__ = [
     "doubts",
     "duelling",
     "evaluate",
+    "fetch_weights",
     "fingerprint",
     "folds",
     "inspecting",

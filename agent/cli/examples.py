@@ -26,6 +26,7 @@ EXAMPLES: dict[str, str] = {
     "classify": "agent classify export/4711_2_1.tif --saliency pictures",
     "import": "agent import labelled --manifest labels.csv",
     "train": "agent train labelled --weights resnet18.pth",
+    "weights": "agent weights resnet18",
     "evaluate": "agent evaluate held-out --strange other-steels",
     "retrain": "agent retrain --dry-run",
     "experiments": "agent experiments labelled --quick",
