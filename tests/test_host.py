@@ -13,10 +13,14 @@ import pytest
 
 from agent import settings
 from agent.host import share
+from agent.host.owner import offer
 from agent.host.systemd import Manager
 from agent.host.unit import Machine, hidden_beside, shown, this_machine, unit_for
 
 posix = pytest.mark.skipif(os.name == "nt", reason="systemd")
+root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives folders away"
+)
 analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
 )
@@ -97,8 +101,51 @@ def test_the_unit_lets_the_agent_write_into_its_data_folder_alone(tmp_path) -> N
 def test_a_folder_for_back_ups_can_be_written_too(tmp_path) -> None:
     text = unit(tmp_path, '[backup]\nfolder = "/mnt/nas/backups"')
 
-    assert 'ReadWritePaths="/var/lib/martensight" "/mnt/nas/backups"' in text
-    assert 'BindPaths="/mnt/nas/backups"' in text
+    assert 'ReadWritePaths="/var/lib/martensight" "-/mnt/nas/backups"' in text
+    assert 'BindPaths="-/mnt/nas/backups"' in text
+
+
+@posix
+def test_order_lists_and_results_go_in_and_out_of_folders_of_their_own(tmp_path) -> None:
+    text = unit(tmp_path, '[orders]\nlists = "/srv/lims/lists"\noutbox = "/data/lims/in"\n')
+
+    assert 'ReadWritePaths="/var/lib/martensight" "-/srv/lims/lists" "-/data/lims/in"\n' in text
+    assert 'BindPaths="-/srv/lims/lists"\n' in text
+
+
+@posix
+def test_a_share_for_results_is_written_through_its_mount_point_whenever_it_is_there(
+    tmp_path,
+) -> None:
+    text = unit(
+        tmp_path,
+        '[backup]\nfolder = "/mnt/nas/backups"\n[orders]\noutbox = "/mnt/nas/lims/in"\n',
+        mount_points=frozenset({Path("/mnt/nas")}),
+        neighbours={Path("/mnt"): (Path("/mnt/nas"), Path("/mnt/payroll"))},
+    )
+
+    assert 'ReadWritePaths="/var/lib/martensight" "-/mnt/nas"\n' in text
+    assert 'BindReadOnlyPaths="-/mnt/lom07/export" "-/mnt"' in text
+    assert 'InaccessiblePaths="-/mnt/payroll"' in text
+    assert "\nBindPaths" not in text
+
+
+@root
+def test_a_folder_that_others_use_keeps_its_owner_and_they_are_told(tmp_path) -> None:
+    theirs, empty = tmp_path / "theirs", tmp_path / "empty"
+    (theirs / "inside").mkdir(parents=True)
+    empty.mkdir()
+
+    left = list(offer("[backup] folder", theirs, "nobody"))
+    given = list(offer("[orders] outbox", empty, "nobody"))
+    made = list(offer("[orders] lists", tmp_path / "made", "nobody"))
+    away = list(offer("[orders] lists", tmp_path / "not" / "there", "nobody"))
+
+    assert (theirs.stat().st_uid, (theirs / "inside").stat().st_uid) == (0, 0)
+    assert "setfacl -m u:nobody:rwx" in left[0]
+    assert {empty.owner(), (tmp_path / "made").owner()} == {"nobody"}
+    assert (len(given), len(made)) == (1, 1)
+    assert "is not there yet" in away[0]
 
 
 @posix

@@ -125,9 +125,8 @@ def settings_of(context: typer.Context) -> Settings:
     read = settings.read(settings_file_of(context))
     if sys.platform != "win32":
         from agent.host.owner import leave_to_owner  # noqa: PLC0415
-        from agent.host.unit import writable_folders  # noqa: PLC0415
 
-        left = partial(leave_to_owner, writable_folders(read), since_s=time.time() - CLOCK_STEP_S)
+        left = partial(leave_to_owner, [read.store.folder], since_s=time.time() - CLOCK_STEP_S)
         context.find_root().call_on_close(left)
     return read
 

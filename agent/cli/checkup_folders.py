@@ -13,13 +13,15 @@ import shutil
 import sys
 import tempfile
 import time
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.cli.finding import Finding, Level
+from agent.host.unit import shared_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from agent.settings import Settings, Source
 
@@ -51,9 +53,9 @@ def examine_folders(settings: Settings, account: str | None) -> list[Finding]:
         return [
             *_data_folder("data folder", settings.store.folder),
             *(
-                _data_folder("back-up folder", Path(settings.backup.folder))
-                if settings.backup.folder
-                else ()
+                finding
+                for setting, folder in shared_folders(settings).items()
+                for finding in _shared_folder(setting, folder)
             ),
             *(finding for source in settings.sources for finding in _source(source)),
         ]
@@ -110,17 +112,49 @@ def _as_account(account: str, look: Callable[[], list[Finding]]) -> list[Finding
 # --- one folder ---------------------------------------------------------------------------------
 
 
+def _probe(folder: Path) -> float:
+    """Write a file and delete it; say how far its time is from this PC's, in seconds."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".") as probe:
+        began_s = time.time()
+        probe.write(b"probe")
+        probe.flush()
+        os.fsync(probe.fileno())
+        return os.fstat(probe.fileno()).st_mtime - began_s
+
+
+def _shared_folder(setting: str, folder: Path) -> Iterator[Finding]:
+    if _is_mapped(folder):
+        yield Finding(setting, "wrong", _mapped(folder))
+        return
+    if setting == "[backup] folder":
+        with suppress(OSError):
+            folder.mkdir(exist_ok=True)  # as the nightly one does
+    if not folder.is_dir():
+        yield Finding(
+            setting,
+            "wrong",
+            f"{folder}: no such folder, or no right to see it; make it, or mount its share.",
+        )
+        return
+    try:
+        _probe(folder)
+    except OSError as error:
+        why = error.strerror or str(error)
+        yield Finding(
+            setting,
+            "wrong",
+            f"{folder}: cannot be written ({why}); give the account the right to change it.",
+        )
+        return
+    yield Finding(setting, "right", f"{folder} can be written.")
+
+
 def _data_folder(check: str, folder: Path) -> Iterator[Finding]:
     if _is_mapped(folder):
         yield Finding(check, "wrong", _mapped(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder) as probe:
-            began_s = time.time()
-            probe.write(b"probe")
-            probe.flush()
-            os.fsync(probe.fileno())
-            offset_s = os.fstat(probe.fileno()).st_mtime - began_s
+        offset_s = _probe(folder)
     except OSError as error:
         why = error.strerror or str(error)
         yield Finding(

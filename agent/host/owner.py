@@ -39,6 +39,37 @@ def hand_over(folder: Path, name: str) -> Iterator[str]:
         yield f"{folder} belongs to {name} now"
 
 
+def offer(setting: str, folder: Path, name: str) -> Iterator[str]:
+    """Let the account write into a folder that others may use too; what is in it is left alone.
+
+    Only an empty folder of root's own changes its owner, or one that was not there: on a share, or
+    among other people's files, whoever keeps it decides.
+    """
+    import pwd  # noqa: PLC0415 - POSIX alone
+
+    user = pwd.getpwnam(name)
+    try:
+        if not folder.exists() and folder.parent.is_dir() and len(folder.parts) >= 3:  # noqa: PLR2004 - as above
+            folder.mkdir()
+        status = folder.stat()
+        if status.st_uid == user.pw_uid:
+            return
+        if status.st_uid == ROOT and not any(folder.iterdir()):
+            os.chown(folder, user.pw_uid, user.pw_gid)
+            yield f"{folder} belongs to {name} now"
+            return
+    except FileNotFoundError:
+        yield f"{setting}: {folder} is not there yet; once it is, {name} has to be let write there."
+        return
+    except OSError as error:
+        yield f"{setting}: {folder} is left as it is ({error.strerror}); let {name} write there."
+        return
+    yield (
+        f"{setting}: {folder} belongs to others and is left as it is; if they do not let {name} "
+        f"write there yet: setfacl -m u:{name}:rwx {folder}"
+    )
+
+
 def leave_to_owner(folders: Iterable[Path], *, since_s: float) -> None:
     """Give what root made in somebody else's folders to whom the folder belongs.
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.host.owner import hand_over
-from agent.host.unit import ACCOUNT, UNIT, this_machine, unit_for, writable_folders
+from agent.host.owner import hand_over, offer
+from agent.host.unit import ACCOUNT, UNIT, shared_folders, this_machine, unit_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,8 +65,9 @@ class Systemd:
         _refuse_others()
         name = account or ACCOUNT
         yield from _make_account(name, settings.store.folder, make=not account)
-        for folder in writable_folders(settings):
-            yield from hand_over(folder, name)
+        yield from hand_over(settings.store.folder, name)
+        for setting, folder in shared_folders(settings).items():
+            yield from offer(setting, folder, name)
         yield from _let_read(config, name)
         text = unit_for(config, settings, this_machine(settings), account=name)
         _write(FOLDER / UNIT, text)

@@ -58,7 +58,7 @@ class Machine:
 
 def this_machine(settings: Settings) -> Machine:
     """Look at this PC."""
-    folders = [source.folder for source in settings.sources]
+    folders = [*(source.folder for source in settings.sources), *shared_folders(settings).values()]
     away = (_first_missing(folder) for folder in folders if not folder.is_dir())
     mounts = frozenset({*_mounted("/proc/self/mounts"), *_mounted("/etc/fstab"), *away})
     parents = {mount.parent for folder in folders for mount in _mount_of(folder, mounts)}
@@ -144,11 +144,18 @@ def hidden_beside(folders: Sequence[Path], machine: Machine, keep: Sequence[Path
 
 
 def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str = ACCOUNT) -> str:
-    """Write the unit for one settings file, with only the data folder writable."""
+    """Write the unit for one settings file; writable are the data folder and what is shared."""
+    data, shared = settings.store.folder, list(shared_folders(settings).values())
     sources = [source.folder for source in settings.sources]
-    writable = writable_folders(settings)
-    seen = shown(sources, machine)
-    beside = hidden_beside(seen, machine, keep=[*sources, *writable, config.parent])
+    # A share that is away must not keep the service from starting, so its folders may be missing;
+    # one that comes back is seen and written through its mount point.
+    mounted = {
+        folder: mount for folder in shared for mount in _mount_of(folder, machine.mount_points)
+    }
+    alone = [folder for folder in shared if _is_hidden(folder) and folder not in mounted]
+    writable = [str(data), *(f"-{mounted.get(folder, folder)}" for folder in shared)]
+    seen = shown([*sources, *mounted], machine)
+    beside = hidden_beside(seen, machine, keep=[*sources, data, *shared, config.parent])
     program = [folder for folder in machine.program if _is_hidden(folder)]
     readable = [*seen, *program, *(f for f in (config.parent,) if _is_hidden(f))]
     return _TEMPLATE.format(
@@ -158,12 +165,15 @@ def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str
         watchdog_s=WATCHDOG_S,
         start_s=START_S,
         stop_s=STOP_S,
-        writable=_paths(writable),
+        writable=_paths(dict.fromkeys(writable)),
         laid_in="".join(
             f"{key}={_paths(paths)}\n"
             for key, paths in (
                 ("BindReadOnlyPaths", [f"-{path}" for path in dict.fromkeys(readable)]),
-                ("BindPaths", [str(path) for path in writable if _is_hidden(path)]),
+                (
+                    "BindPaths",
+                    [*([str(data)] if _is_hidden(data) else ()), *(f"-{path}" for path in alone)],
+                ),
                 ("InaccessiblePaths", [f"-{path}" for path in beside]),
             )
             if paths
@@ -174,10 +184,14 @@ def unit_for(config: Path, settings: Settings, machine: Machine, *, account: str
     )
 
 
-def writable_folders(settings: Settings) -> list[Path]:
-    """Say where the agent writes: its data folder, and where back-ups go if they are set."""
-    backup = settings.backup.folder
-    return [settings.store.folder, *([Path(backup)] if backup else [])]
+def shared_folders(settings: Settings) -> dict[str, Path]:
+    """Say where the agent writes besides its data folder, and others do too: setting → folder."""
+    wished = {
+        "[backup] folder": settings.backup.folder,
+        "[orders] lists": settings.orders.lists,
+        "[orders] outbox": settings.orders.outbox,
+    }
+    return {setting: Path(folder) for setting, folder in wished.items() if folder}
 
 
 def speaks_to_others(settings: Settings) -> bool:
@@ -252,7 +266,7 @@ Nice=5
 IOSchedulingClass=best-effort
 IOSchedulingPriority=6
 
-# It sees the sources and writes into its data folder alone.
+# It sees the sources; it writes into its data folder, and where back-ups, lists and results go.
 ProtectSystem=strict
 ReadWritePaths={writable}
 TemporaryFileSystem={hidden}

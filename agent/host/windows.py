@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
+from agent.host.unit import shared_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -157,8 +158,7 @@ def account_of_service() -> str | None:
 def folders_of(settings: Settings) -> Iterator[tuple[str, Path]]:
     """Say every folder that the service must reach, and what it is called."""
     yield "store.folder", settings.store.folder
-    if settings.backup.folder:
-        yield "backup.folder", Path(settings.backup.folder)
+    yield from shared_folders(settings).items()
     for source in settings.sources:
         yield f"source {source.name}", source.folder
 
@@ -199,9 +199,7 @@ def _password(account: str) -> str | None:
 def _let(account: str, settings: Settings) -> Iterator[str]:
     """Give an account what it needs here: to log on as a service, and to write the data folder."""
     yield _let_log_on(account)
-    for folder in (settings.store.folder, settings.backup.folder):
-        if not folder:
-            continue
+    for folder in (settings.store.folder, *shared_folders(settings).values()):
         rule = f"{account}:(OI)(CI)M"
         done = subprocess.run(  # noqa: S603 - our own words
             ["icacls", str(folder), "/grant", rule, "/T", "/Q"],  # noqa: S607 - part of Windows

@@ -27,6 +27,8 @@ CONFIG = Path("/etc/martensight/agent.toml")
 DATA = Path("/var/lib/martensight")
 SHARE = Path("/mnt/lom07")
 SECRET = Path("/mnt/payroll")
+LIMS = Path("/mnt/lims")
+OUTBOX, LISTS = LIMS / "in", Path("/srv/lists")
 WATCHDOG_S = 10
 DEADLINE_S = 120.0
 JOURNAL = ("journalctl", "-u", UNIT, "--no-pager", "-o", "cat")
@@ -98,13 +100,15 @@ def figure(what: str, value: str) -> None:
 
 
 def main() -> None:
-    for folder in (CONFIG.parent, SHARE, SECRET):
+    for folder in (CONFIG.parent, SHARE, SECRET, LISTS):
         folder.mkdir(parents=True, exist_ok=True)
     SECRET.joinpath("list.txt").write_text("secret", encoding="utf-8")
     mount_share()
     CONFIG.write_text(
         f'[store]\nfolder = "{DATA}"\n[imaging]\nworkers = 1\n[[sources]]\nname = "LOM-07"\n'
-        f'folder = "{SHARE}/export"\nquiet_s = 0.3\nscan_every_s = 5\n',
+        f'folder = "{SHARE}/export"\nquiet_s = 0.3\nscan_every_s = 5\n'
+        f'[orders]\nlists = "{LISTS}"\noutbox = "{OUTBOX}"\n'
+        '[backup]\nfolder = "/mnt/nas-that-is-off/martensight"\n',
         encoding="utf-8",
     )
     install()
@@ -128,8 +132,11 @@ def install() -> None:
     )
     again = agent("service", "install")
     assert "wrote" in again, again
-    looked = agent("doctor")  # as the page on operations says: before the first start, as root
+    looked = agent(
+        "doctor", check=False
+    )  # as the page on operations says: before the first start, as root
     assert "cannot be" not in looked, looked
+    assert "nas-that-is-off/martensight: no such folder" in looked, looked
     drop_in = Path(f"/etc/systemd/system/{UNIT}.d/stage.conf")
     drop_in.parent.mkdir()
     drop_in.write_text(f"[Service]\nWatchdogSec={WATCHDOG_S}\nRestartSec=1\n", encoding="utf-8")
@@ -153,6 +160,15 @@ def look_around() -> None:
         "ls -A /root /home /mnt /media /srv 2>&1; cat /mnt/payroll/list.txt 2>&1"
     )
     assert "secret" not in names, names
+    LIMS.mkdir()
+    call("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(LIMS))
+    OUTBOX.mkdir()
+    shutil.chown(OUTBOX, "martensight")
+    shared = seen_by_the_service(
+        f"for f in {OUTBOX} {LISTS}; do touch $f/x && rm $f/x && echo $f; done"
+    )
+    assert shared.split() == [str(OUTBOX), str(LISTS)], shared
+    figure("order lists, and a share for results mounted after the start", "can be written")
     wrote = seen_by_the_service(
         f"for f in {SHARE}/export /etc /usr/local /opt /var/log /mnt /root;"
         " do touch $f/x 2>/dev/null && echo $f; done;"
