@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import stat
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ def back_up(
             copied = Path(scratch) / store.backup_name
             store.back_up(copied, progress=lambda done, of: progress(done, of, "database"))
             files = [(copied, copied.name), *_members(folder, settings_files, pixels=pixels)]
+            part.touch()
+            part.chmod(part.stat().st_mode & ~stat.S_IRWXO)  # settings and accounts are in it
             _zip(part, files, _about(store, at), progress)
         part.replace(target)
     except OSError as error:

@@ -545,7 +545,8 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
     try:
         given = tomllib.loads(file.read_text(encoding="utf-8-sig")) if file else {}
     except OSError as error:
-        raise BadSettings(f"{file}: cannot be read ({error.strerror or error}).") from error
+        how = "; ask as root (sudo)" if isinstance(error, PermissionError) else ""
+        raise BadSettings(f"{file}: cannot be read ({error.strerror or error}){how}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         hint = f". {IN_SINGLE_QUOTES}" if "\\" in str(error) or "hex value" in str(error) else "."
         raise BadSettings(f"{file}: not valid TOML: {error}{hint}") from error

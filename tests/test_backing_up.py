@@ -52,6 +52,15 @@ def test_a_night_is_backed_up_once_with_its_settings(lab) -> None:
         assert {"martensight.db", "settings/lab.toml"} <= set(packed.namelist())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has rights of folders instead")
+def test_a_back_up_is_not_for_every_user_of_the_pc(lab) -> None:
+    with opened(lab) as store:
+        look(lab, store, NOON)
+
+    (file,) = files(lab)
+    assert not file.stat().st_mode & 0o007
+
+
 def test_only_as_many_are_kept_as_the_lab_asked_for(lab) -> None:
     with opened(lab) as store:
         for day in range(5):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,8 @@ import pytest
 
 from agent import settings
 from agent.host import share
-from agent.host.owner import offer
-from agent.host.systemd import Manager
+from agent.host.owner import hand_over, offer
+from agent.host.systemd import Manager, _let_read
 from agent.host.unit import Machine, hidden_beside, shown, this_machine, unit_for
 
 posix = pytest.mark.skipif(os.name == "nt", reason="systemd")
@@ -255,3 +256,22 @@ def test_what_the_agent_starts_is_kept_to_the_same_cores() -> None:
     )
 
     assert said.stdout.split() == ["1", "1"]
+
+
+# --- who may read what --------------------------------------------------------------------------
+
+
+@root
+def test_settings_and_data_are_the_accounts_and_not_every_users(tmp_path) -> None:
+    config, data = tmp_path / "agent.toml", tmp_path / "lab" / "data"
+    config.write_text("[store]\n", encoding="utf-8")
+    config.chmod(0o644)
+
+    said = [*_let_read(config, "nobody"), *hand_over(data, "nobody")]
+
+    assert stat.S_IMODE(config.stat().st_mode) == 0o640
+    assert config.owner() == "root"
+    assert config.stat().st_gid == data.stat().st_gid
+    assert (data.owner(), data.stat().st_mode & stat.S_IRWXO) == ("nobody", 0)
+    assert "it may hold a password" in said[0]
+    assert list(_let_read(config, "nobody")) == []

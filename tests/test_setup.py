@@ -1,6 +1,7 @@
 """Whoever installs the agent gets a settings file that explains itself, and a check of the PC."""
 
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def test_init_writes_a_file_that_holds_the_defaults(tmp_path) -> None:
     written = settings.read(tmp_path / "agent.toml", {})
     assert written.night == settings.Settings().night
     assert (tmp_path / "data").is_dir()
+    for made in (tmp_path / "agent.toml", tmp_path / "data"):
+        assert os.name == "nt" or not made.stat().st_mode & 0o007, "others may read it"
 
 
 def test_every_setting_shown_in_the_file_is_a_real_one_with_its_real_default() -> None:

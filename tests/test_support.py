@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import uuid
 import zipfile
@@ -99,6 +100,7 @@ def test_a_support_bundle_holds_state_and_logs_but_no_secret_name_or_picture(
         assert [word for word in SECRETS if word in text] == [], name
     key = (tmp_path / "out.names.csv").read_text(encoding="utf-8-sig")
     assert "4711_Probe_2" in key
+    assert os.name == "nt" or not (tmp_path / "out.names.csv").stat().st_mode & 0o077
     assert "stays here" in capsys.readouterr().out
 
 

@@ -23,7 +23,9 @@ def init(
     file = folder / settings.FILE_NAME
     if file.exists():
         raise WrongUse(f"{file}: already there, and is left as it is; edit it, or name a folder.")
-    (folder / "data").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "data").mkdir(mode=0o750, exist_ok=True)
+    file.touch(mode=0o640)  # a database's password may come to stand in it
     file.write_text(page(), encoding="utf-8")
     console.print(f"wrote {file}", markup=False)
     console.print(

@@ -7,6 +7,7 @@ which may write its database only if root did not leave one of its own. POSIX al
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ def hand_over(folder: Path, name: str) -> Iterator[str]:
         raise WrongUse(f"{folder}: belongs to the system; name a folder inside it.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~stat.S_IRWXO)  # accounts, customers
         given = _give(folder, user.pw_uid, user.pw_gid, of=lambda owner: owner != user.pw_uid)
     except OSError as error:
         raise WrongUse(f"{folder}: cannot be handed to {name} ({error.strerror}).") from error

@@ -8,6 +8,7 @@ heats, specimens, operators and whatever else the process data says of a custome
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import re
@@ -160,9 +161,9 @@ def write(
             packed.write(file, f"pictures/{names.name(file.name)}")
         listed = packed.namelist()
     key = target.with_suffix(".names.csv")
-    rows = sorted(names.said.items())
-    key.write_text(
-        "pseudonym,stands for\n" + "".join(f'{name},"{word}"\n' for name, word in rows),
-        encoding="utf-8-sig",
-    )
+    key.touch(mode=0o600)
+    with key.open("w", encoding="utf-8-sig", newline="") as listing:
+        rows = csv.writer(listing, lineterminator="\n")
+        rows.writerow(("pseudonym", "stands for"))
+        rows.writerows(sorted(names.said.items()))
     return listed

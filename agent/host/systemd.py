@@ -137,12 +137,12 @@ def _let_read(config: Path, name: str) -> Iterator[str]:
     import pwd  # noqa: PLC0415 - POSIX alone
 
     status, user = config.stat(), pwd.getpwnam(name)
-    mine = status.st_uid == user.pw_uid
-    if mine or status.st_mode & stat.S_IROTH:
+    mode = (stat.S_IMODE(status.st_mode) | stat.S_IRGRP) & ~stat.S_IRWXO
+    if (status.st_gid, stat.S_IMODE(status.st_mode)) == (user.pw_gid, mode):
         return
     os.chown(config, -1, user.pw_gid)
-    config.chmod(stat.S_IMODE(status.st_mode) | stat.S_IRGRP)
-    yield f"{config} can be read by {name} now"
+    config.chmod(mode)
+    yield f"{config} can be read by its owner and by {name} alone now: it may hold a password"
 
 
 def _write(file: Path, text: str) -> None:
