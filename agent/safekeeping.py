@@ -188,7 +188,8 @@ def restore(
         with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as scratch:
             names = _unpack(backup, Path(scratch), url, progress)
             database = next(name for name in names if name.startswith("martensight."))
-            before = put_back(url, Path(scratch) / database, aside=f"before-restore-{stamp}")
+            aside = folder / f"{database}.before-restore-{stamp}"
+            before = put_back(url, Path(scratch) / database, aside=aside)
             settings = _put_files_back(Path(scratch), folder, stamp)
     except OSError as error:
         raise BadStore(f"{backup}: cannot be restored ({error.strerror or error}).") from error

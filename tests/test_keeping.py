@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import zipfile
@@ -11,7 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
+from alembic import command
+from sqlalchemy import text
 from test_archive import crop_of
 from test_store import OTHER, SHA, finding
 
@@ -19,7 +23,11 @@ from agent import safekeeping
 from agent.archive import Archive
 from agent.cli import main, say
 from agent.errors import BadStore
-from agent.store import Decision, Store
+from agent.service.lock import RunLock
+from agent.service.place import agent_name
+from agent.store import Decision, Store, examine_copy, schema
+from agent.store.backup import _swap, copy
+from agent.store.engine import make_engine
 from agent.triage import Reason
 from agent.watch import Arrival
 
@@ -324,6 +332,77 @@ def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, 
     with pytest.raises(BadStore, match="holds a postgresql database"):
         safekeeping.restore(tmp_path / "safe.zip", url="sqlite:///x.db", folder=tmp_path / "data",
                             at=AT, progress=lambda *_: None)  # fmt: skip
+
+
+def test_a_postgresql_of_a_newer_schema_is_restored_over_and_kept_as_a_dump(
+    postgres, tmp_path
+) -> None:
+    if not safekeeping_has_programs():
+        pytest.skip("no pg_dump on the path")
+    older, dump = make_engine(postgres.empty()), tmp_path / "martensight.pgdump"
+    config = schema.configuration()
+    with older.execution_options(writes=True).connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.execute(text("INSERT INTO site (name) VALUES ('of then')"))
+        connection.commit()
+    copy(older, dump, progress=lambda *_: None)
+    older.dispose()
+    manifest = {
+        "kind": "postgresql",
+        "sha256": {dump.name: hashlib.sha256(dump.read_bytes()).hexdigest()},
+    }
+    with zipfile.ZipFile(tmp_path / "safe.zip", "w") as packed:
+        packed.write(dump, dump.name)
+        packed.writestr("manifest.json", json.dumps(manifest))
+    url = postgres.empty("ours")
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        connection.execute("CREATE TABLE of_tomorrow (site_id integer REFERENCES site (id))")
+        connection.execute("CREATE TABLE of_others (id integer)")
+
+    restored = safekeeping.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
+                                   progress=lambda *_: None)  # fmt: skip
+
+    assert restored.before is not None
+    examine_copy(restored.before.rename(tmp_path / "data" / "martensight.pgdump"))
+    with Store.open(url, site="of then", agent="PC") as store:
+        assert store.counts()["done"] == 0
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        names = {name for (name,) in connection.execute("SELECT tablename FROM pg_tables")}
+        sites = connection.execute("SELECT name FROM site").fetchall()
+    assert sites == [("of then",)]
+    assert "of_others" in names
+    assert "of_tomorrow" not in names
+
+
+def test_a_restore_that_the_disk_has_no_room_for_leaves_the_database_where_it_is(tmp_path) -> None:
+    file = tmp_path / "martensight.db"
+    Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC").close()
+
+    with pytest.raises(BadStore, match="cannot be replaced"):
+        _swap(file, tmp_path / "a copy that could not be read", "before-restore-x")
+
+    with Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC") as store:
+        assert store.problems(thorough=True) == []
+    assert [path.name for path in tmp_path.glob("*before*")] == []
+
+
+def test_nothing_is_restored_under_a_run_that_has_no_heartbeat(lab, capsys) -> None:
+    lab.take("a.tif", SHA)
+    lab.agent("backup", str(lab.folder / "safe.zip"))
+
+    with RunLock(lab.data, agent_name()):
+        assert lab.agent("restore", str(lab.folder / "safe.zip")) == 2
+
+    assert "an agent is already running here" in capsys.readouterr().err
+
+
+def test_a_folder_for_a_back_up_need_not_be_there_yet(lab) -> None:
+    lab.take("a.tif", SHA)
+
+    assert lab.agent("backup", str(lab.folder / "stick")) == 0
+
+    assert len(list((lab.folder / "stick").glob("martensight-*Z.zip"))) == 1
 
 
 def safekeeping_has_programs() -> bool:

@@ -59,7 +59,7 @@ def backup(
 
 
 def _backup_file(target: Path, at: datetime) -> Path:
-    if target.is_dir():
+    if target.is_dir() or not target.suffix:
         return target / f"martensight-{at:%Y%m%dT%H%M%SZ}.zip"
     if target.exists():
         raise WrongUse(f"{target}: already there, and is left as it is; name another file.")
@@ -73,13 +73,17 @@ def restore(
 ) -> None:
     """Put a backup in the place of what is there, which is kept beside. Stop the agent first."""
     from agent import safekeeping  # noqa: PLC0415
+    from agent.service.lock import RunLock  # noqa: PLC0415
+    from agent.service.place import agent_name  # noqa: PLC0415
     from agent.store import store_url  # noqa: PLC0415
 
     settings, at = settings_of(context), datetime.now(UTC)
     if not file.is_file():
         raise WrongUse(f"{file}: there is no such file.")
     _refuse_while_running(settings, at)
-    with progress("restore", 100) as advance:
+    # Held meanwhile: neither `agent run --once`, which has no heartbeat, nor a service that comes
+    # back by itself may write into a database that is being replaced.
+    with RunLock(settings.store.folder, agent_name()), progress("restore", 100) as advance:
         restored = safekeeping.restore(
             file,
             url=store_url(settings.store.folder, settings.store.url),

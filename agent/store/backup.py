@@ -14,15 +14,19 @@ import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import inspect
+
 from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store import schema
+from agent.store.tables import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy import URL, Engine
+    from sqlalchemy.engine.reflection import Inspector
 
 SQLITE_COPY = "martensight.db"
 POSTGRESQL_COPY = "martensight.pgdump"
@@ -65,13 +69,14 @@ def _copy_sqlite(engine: Engine, target: Path, progress: Callable[[int, int], No
         copied.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
 
 
-def put_back(url: str, copied: Path, *, aside: str) -> Path | None:
+def put_back(url: str, copied: Path, *, aside: Path) -> Path | None:
     """Put a copy in the place of a database; nobody may be using it.
 
     Args:
         url: Address of the database.
         copied: What `copy` made.
-        aside: Ending under which a SQLite database that is already there is kept.
+        aside: Where a database that is already there is kept: this ending behind SQLite's file,
+            this file for a dump of PostgreSQL's.
 
     Returns:
         Where the database that was there is now, or None if there was none.
@@ -82,16 +87,46 @@ def put_back(url: str, copied: Path, *, aside: str) -> Path | None:
     engine = engines.make_engine(url)
     try:
         if not engines.is_sqlite(engine):
-            options = ("--clean", "--if-exists", "--no-owner", "--exit-on-error")
-            _run("pg_restore", engine.url, *options, "--single-transaction", str(copied))
-            return None
+            return _replace_postgresql(engine, copied, aside)
         file = engines.sqlite_file(engine.url)
     finally:
         engine.dispose()
     if file is None:
         raise BadStore("a database in memory cannot be restored.")
     _examine(copied)
-    return _swap(file, copied, aside)
+    return _swap(file, copied, aside.suffix.removeprefix("."))
+
+
+def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | None:
+    """Put a dump in the place of our tables, in one transaction; what was there is dumped aside.
+
+    Not `pg_restore --clean`: it drops what the dump holds and trips over tables that a newer
+    schema has beside them.
+    """
+    with engines.opening(engine):
+        ours = _our_tables(inspect(engine))
+    if ours:
+        _run("pg_dump", engine.url, "--format=custom", f"--file={aside}")
+    script = copied.with_suffix(".sql")
+    _run("pg_restore", None, "--no-owner", "--exit-on-error", f"--file={script}", str(copied))
+    quote = engine.dialect.identifier_preparer.quote
+    drop = f"DROP TABLE IF EXISTS {', '.join(map(quote, ours))} CASCADE" if ours else "SELECT 1"
+    options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction")
+    _run("psql", engine.url, *options, f"--command={drop}", f"--file={script}")
+    return aside if ours else None
+
+
+def _our_tables(there: Inspector) -> list[str]:
+    """Say which tables are ours: those this program knows, and what a newer one hung on them."""
+    names = set(there.get_table_names())
+    ours = names & {*Row.metadata.tables, "alembic_version"}
+    while more := {
+        name
+        for name in names - ours
+        if any(key["referred_table"] in ours for key in there.get_foreign_keys(name))
+    }:
+        ours |= more
+    return sorted(ours)
 
 
 def examine_copy(copied: Path) -> None:
@@ -130,18 +165,33 @@ def _examine(copied: Path) -> None:
 
 
 def _swap(file: Path, copied: Path, aside: str) -> Path | None:
+    # At every moment one whole database lies there: a full disk or a kill costs the restore alone.
     before = None
+    part = file.with_name(f".{file.name}.part")
     try:
+        with copied.open("rb") as source, part.open("wb") as target:
+            shutil.copyfileobj(source, target)
+            target.flush()
+            os.fsync(target.fileno())
         if file.exists():
             _fold_in(file)
             before = file.with_name(f"{file.name}.{aside}")
-            file.replace(before)
+            _keep_as(file, before)
         for end in ("-wal", "-shm"):
             file.with_name(file.name + end).unlink(missing_ok=True)
-        shutil.copyfile(copied, file)
+        part.replace(file)
     except OSError as error:
         raise BadStore(f"{file}: cannot be replaced ({error.strerror or error}).") from error
+    finally:
+        part.unlink(missing_ok=True)
     return before
+
+
+def _keep_as(file: Path, before: Path) -> None:
+    try:
+        before.hardlink_to(file)
+    except OSError:  # a file system without second names
+        file.replace(before)
 
 
 def _fold_in(file: Path) -> None:
@@ -153,15 +203,15 @@ def _fold_in(file: Path) -> None:
         return  # it is broken: that may be why somebody restores
 
 
-def _run(program: str, url: URL, *arguments: str) -> None:
+def _run(program: str, url: URL | None, *arguments: str) -> None:
     found = shutil.which(program)
     if found is None:
         raise BadStore(
             f"{program} is not installed; PostgreSQL is copied with its own programs "
             "(Debian: apt-get install postgresql-client)."
         )
-    command = [found, *arguments, f"--dbname={_address(url)}"]
-    password = url.password or url.query.get("password")
+    command = [found, *arguments, *([f"--dbname={_address(url)}"] if url else ())]
+    password = (url.password or url.query.get("password")) if url else None
     environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
     ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, no shell
         command, env=environment, capture_output=True, text=True, check=False
