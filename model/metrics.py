@@ -137,8 +137,10 @@ class Evaluation:
 
     @property
     def macro_f1(self) -> Estimate:
-        """F1 averaged over the codes that occur."""
+        """F1 averaged over the codes that occur; where all are right, as sure as the accuracy."""
         true, predicted, codes = self._indices()
+        if self.n and self.correct == self.n:
+            return self.accuracy  # resampling would find nothing but 1
         return bootstrap(self.n, lambda i: _macro_f1(true[i], predicted[i], len(codes)))
 
     @property
@@ -483,6 +485,10 @@ def size_kappa(pairs: Sequence[tuple[str, str]], taxonomy: Taxonomy) -> Estimate
         pairs: Two structure codes of each micrograph: true and predicted, or of two people.
         taxonomy: Orders the sizes.
 
+    Returns:
+        With its interval over resampled micrographs. Where all agree that finds nothing but 1: the
+        lower limit is then as if so many were a size apart as the interval of their share allows.
+
     Raises:
         TaxonomyError: It does not know a code.
     """
@@ -491,7 +497,12 @@ def size_kappa(pairs: Sequence[tuple[str, str]], taxonomy: Taxonomy) -> Estimate
         return NOTHING
     places = np.array([[order[taxonomy.parse(code)[1]] for code in two] for two in pairs], np.intp)
     one, other = places.T
-    return bootstrap(len(places), lambda i: _kappa(one[i], other[i], len(order)))
+    found = bootstrap(len(places), lambda i: _kappa(one[i], other[i], len(order)))
+    apart = _apart_by_chance(one, other, len(order))
+    if apart and (one == other).all():
+        may_differ = 1.0 - (wilson(len(one), len(one)).low or 0.0)
+        return replace(found, low=max(-1.0, 1.0 - may_differ / apart))
+    return found
 
 
 def _size_order(taxonomy: Taxonomy) -> dict[str, int]:
@@ -502,13 +513,15 @@ def _size_order(taxonomy: Taxonomy) -> dict[str, int]:
 
 def _kappa(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> float:
     """Give quadratically weighted kappa; 1 where all images have one size and are right."""
-    seen = np.zeros((k, k))
-    np.add.at(seen, (true, predicted), 1.0)
+    apart = _apart_by_chance(true, predicted, k)
+    return 1.0 - float(np.square(true - predicted).mean()) / apart if apart else 1.0
+
+
+def _apart_by_chance(one: NDArray[np.intp], other: NDArray[np.intp], k: int) -> float:
+    """Give the mean squared distance of two raters who had looked at different images."""
     at = np.arange(k)
-    cost = (at[:, None] - at[None, :]) ** 2
-    expected = np.outer(seen.sum(1), seen.sum(0)) / len(true)
-    worst = float((cost * expected).sum())
-    return 1.0 - float((cost * seen).sum()) / worst if worst else 1.0
+    counts = (np.bincount(places, minlength=k) / len(places) for places in (one, other))
+    return float(((at[:, None] - at[None, :]) ** 2 * np.outer(*counts)).sum())
 
 
 def losses(cases: Sequence[Case]) -> NDArray[np.float64]:

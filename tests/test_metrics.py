@@ -48,6 +48,19 @@ def test_a_subtype_whose_sizes_nobody_asked_for_shares_its_probability_evenly():
     assert given == pytest.approx(wanted)
 
 
+def test_where_all_are_right_few_images_still_leave_doubt():
+    few, many = (
+        evaluation([case(i, code, code) for i, code in enumerate(("G7", "G8", "B8") * n)])
+        for n in (6, 200)
+    )
+
+    assert (few.macro_f1.value, few.kappa.value) == (1.0, 1.0)
+    assert few.macro_f1.low == pytest.approx(0.824, abs=0.001)  # Wilson, 18 of 18
+    # 0.176 of them a size apart, where chance gives 2 * 1/3 * 2/3 = 0.444
+    assert few.kappa.low == pytest.approx(1 - 0.1759 / 0.4444, abs=0.001)
+    assert many.kappa.low > 0.98
+
+
 def test_the_papers_interval_is_found():
     estimate = wilson(295, 326)
 
