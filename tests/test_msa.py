@@ -219,3 +219,64 @@ def test_plan_and_report_are_records(shell):
         "msa_plan.recorded",
         "msa.recorded",
     ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ("S1,G7\nS1,G8\n", "line 3: specimen S1 is named twice"),
+        (",G7\n", "line 2: it names no specimen"),
+        ("", "it names no specimen"),
+        ("S1\n", "line 2: '' is no structure code"),
+    ],
+)
+def test_a_list_of_specimens_that_leaves_a_doubt_is_refused_by_line(shell, rows, sentence):
+    file = shell.write("doubtful.csv", "specimen,code\n" + rows)
+
+    code, said = shell.agent(
+        "msa", "plan", "x", "--specimens", file, "--operators", "A", "--microscopes", "L"
+    )
+
+    assert code == 2
+    assert f"doubtful.csv: {sentence}" in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ("1,G8\n1,G7\n", "doubtful.csv: line 3: run 1 is there twice"),
+        ("1,Q9\n", "doubtful.csv: line 2: 'Q9' is no structure code"),
+        ("999,G8\n", "there is no run '999' in plan 'MSA-1'; it has 64"),
+    ],
+)
+def test_a_filled_in_sheet_that_leaves_a_doubt_is_refused(shell, rows, sentence):
+    shell.plan()
+    file = shell.write("doubtful.csv", "run,code\n" + rows)
+
+    code, said = shell.agent("msa", "report", NAME, "--codes", file)
+
+    assert code == 2
+    assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("limit", "sentence"),
+    [("12 or finer", "has no size 12"), ("10 or finer", "cuts the size 9-10")],
+)
+def test_a_limit_that_no_specimen_can_be_judged_by_is_refused(shell, limit, sentence):
+    play(shell, shell.plan())
+
+    code, said = shell.agent("msa", "report", NAME, "--limit", limit)
+
+    assert (code, sentence in said) == (2, True)
+
+
+def test_the_share_of_the_measuring_system_stands_with_n_and_interval(shell):
+    play(shell, shell.plan())
+
+    _, said = shell.agent("msa", "report", NAME, "--json")
+
+    found, page = json.loads(said)["scatter"], shell.report(f"{NAME}.html")
+    assert found["study_share_low"] <= found["study_share"] <= found["study_share_high"]
+    assert "(n = 64 runs)" in page
+    assert f"groups that it tells apart: {found['categories']}" in page

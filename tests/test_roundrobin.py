@@ -159,3 +159,31 @@ def test_no_name_of_a_rater_is_in_the_trail(shell):
     told = json.dumps([[one.actor, one.act, one.subject, one.facts] for one in acts])
     assert "Ann" not in told
     assert "Bob" not in told
+
+
+def test_a_limit_of_no_known_size_chooses_nothing(shell):
+    code, said = shell.agent("roundrobin", "new", "x", "--stratified", 2, "--limit", "12 or finer")
+
+    assert (code, "has no size 12" in said) == (2, True)
+
+
+def test_a_wrong_code_in_a_list_is_named_with_its_line(shell):
+    known = shell.lab.store.labelled()[0].id
+    file = shell.write("wrong.csv", f"code,id\nG88,{known}\n")
+    short = shell.write("short.csv", "code,id\nG8\n")
+
+    code, said = shell.agent("roundrobin", "new", "x", "--micrographs", file)
+    assert (code, "wrong.csv: line 2: 'G88' is no structure code" in said) == (2, True)
+    code, said = shell.agent("roundrobin", "new", "x", "--micrographs", short)
+    assert (code, "short.csv: line 2: it names no id" in said) == (2, True)
+
+
+def test_links_that_open_on_this_pc_alone_are_said_to(shell):
+    spring(shell)
+    _, here = shell.agent("roundrobin", "open", "spring")
+    shell.agent("roundrobin", "new", "other", "--stratified", 2, "--rater", "Ann")
+    _, there = shell.agent("roundrobin", "open", "other", "--at", "http://lab-pc:8787")
+
+    assert "They open on this PC alone" in here
+    assert "They open on this PC alone" not in there
+    assert "http://lab-pc:8787/rate/" in there

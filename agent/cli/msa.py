@@ -14,6 +14,7 @@ from agent.cli.roundrobin import (
     Json,
     Out,
     Seed,
+    code_in,
     drawn_seed,
     limits_asked,
     now_utc,
@@ -26,6 +27,7 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from model import Taxonomy
 
 msa = typer.Typer(
     name="msa",
@@ -36,6 +38,8 @@ app.add_typer(msa)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the plan: its images' order number.")]
 FOLDER = "msa"
+MOST = 100
+"""Images or preparations of one specimen; more is a slip of the hand."""
 
 
 @msa.command()
@@ -47,9 +51,11 @@ def plan(  # noqa: PLR0917 - each is an option of the command
     ],
     operators: Annotated[str, typer.Option(metavar="A,B", help="Who takes the images.")],
     microscopes: Annotated[str, typer.Option(metavar="A,B", help="On which.")],
-    images: Annotated[int, typer.Option(min=1, help="How often each is imaged anew.")] = 2,
+    images: Annotated[
+        int, typer.Option(min=1, max=MOST, help="How often each is imaged anew.")
+    ] = 2,
     preparations: Annotated[
-        int, typer.Option(min=1, help="How often each specimen is prepared.")
+        int, typer.Option(min=1, max=MOST, help="How often each specimen is prepared.")
     ] = 2,
     seed: Seed = None,
     out: Out = None,
@@ -67,10 +73,7 @@ def plan(  # noqa: PLR0917 - each is an option of the command
     with store_of(settings) as store, reports.speaking(settings.report.language):
         path = out or page_among_reports(settings, store, FOLDER, f"{name}-plan")
         taxonomy = taxonomy_in_force(settings, store)
-        codes = {
-            row["specimen"]: taxonomy.code(*taxonomy.parse(row.get("code", "")))
-            for _, row in rows_with(specimens, "specimen", "code")
-        }
+        codes = _true_codes(specimens, taxonomy)
         n = analysis.write_plan(
             store,
             name,
@@ -119,11 +122,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
         if codes is None:
             gathered = analysis.gather_results(store, name)
         else:
-            said = (
-                (line, row["run"], row.get("code", ""))
-                for line, row in rows_with(codes, "run", "code")
-            )
-            gathered = analysis.gather_codes(store, name, said, taxonomy)
+            gathered = analysis.gather_codes(store, name, _filled_in(codes, taxonomy))
         asked = limits_asked(limit, taxonomy) if limit else None
         document = analysis.write_report(
             store,
@@ -148,6 +147,28 @@ def report(  # noqa: PLR0917 - each is an option of the command
         print_json(document)
     else:
         typer.echo(str(path))
+
+
+def _true_codes(file: Path, taxonomy: Taxonomy) -> dict[str, str]:
+    """Read what each specimen truly is. Raises `WrongUse`."""
+    found: dict[str, str] = {}
+    for line, row in rows_with(file, "specimen", "code"):
+        if row["specimen"] in found:
+            raise WrongUse(f"{file}: line {line}: specimen {row['specimen']} is named twice.")
+        found[row["specimen"]] = code_in(row["code"], file, line, taxonomy)
+    if not found:
+        raise WrongUse(f"{file}: it names no specimen.")
+    return found
+
+
+def _filled_in(file: Path, taxonomy: Taxonomy) -> dict[str, str | None]:
+    """Read run → the code that people filled in, None for an empty cell. Raises `WrongUse`."""
+    found: dict[str, str | None] = {}
+    for line, row in rows_with(file, "run", "code"):
+        if row["run"] in found:
+            raise WrongUse(f"{file}: line {line}: run {row['run']} is there twice; which holds?")
+        found[row["run"]] = code_in(row["code"], file, line, taxonomy) if row["code"] else None
+    return found
 
 
 def _names(text: str, option: str) -> Sequence[str]:

@@ -34,7 +34,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the campaign.")]
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this; for the trail.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Out = Annotated[Path | None, typer.Option(metavar="HTML", help="Where to; else among the reports.")]
-Seed = Annotated[int | None, typer.Option(min=0, max=2**31 - 1)]
+Seed = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=0, max=2**31 - 1, help="Of the draw, to repeat it; else drawn."),
+]
 
 
 @roundrobin.command()
@@ -90,7 +93,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
         if (micrographs is None) == (not stratified):
             raise WrongUse("say which micrographs: --micrographs CSV, or --stratified N.")
         if micrographs is not None:
-            images = _listed(store, micrographs)
+            images = _listed(store, micrographs, taxonomy)
         else:
             limits = _limits(settings, limit or (), taxonomy)
             learned = frozenset() if include_taught else _learned_now(settings, store)
@@ -143,6 +146,7 @@ def open_(  # noqa: PLR0917 - each is an option of the command
     """Open a campaign and print each rater's link, this once: only its hash is kept."""
     from agent.night import review_url  # noqa: PLC0415 - brings torch
     from agent.roundrobin.campaign import Invited, campaign_named, invite, links  # noqa: PLC0415
+    from agent.web.lab import is_this_pc_alone  # noqa: PLC0415
 
     settings = settings_of(context)
     who, address = by or os_user(), (at or review_url(settings)).rstrip("/")
@@ -166,6 +170,12 @@ def open_(  # noqa: PLR0917 - each is an option of the command
         if one.account and not (rater or again):
             typer.echo(f"{one.pseudonym}\t{one.name}\t{address}/rate/{name} (logged in)")
     aside.print("Each link is its rater's alone. They are not kept: hand them out now.")
+    if not at and is_this_pc_alone(settings.web.host):
+        aside.print(
+            f"They open on this PC alone ([web] host is {settings.web.host}): for others set it, "
+            "and say with --at URL where they reach it.",
+            markup=False,
+        )
 
 
 @roundrobin.command()
@@ -272,7 +282,7 @@ def _document(one: Campaign) -> dict[str, object]:
 # --- what was asked for -------------------------------------------------------------------------
 
 
-def _listed(store: Store, file: Path) -> list[NewImage]:
+def _listed(store: Store, file: Path, taxonomy: Taxonomy) -> list[NewImage]:
     from agent.store import NewImage  # noqa: PLC0415
 
     found = []
@@ -281,7 +291,8 @@ def _listed(store: Store, file: Path) -> list[NewImage]:
         if view is None:
             raise WrongUse(f"{file}: line {number}: no micrograph has the id {row['id']!r}.")
         held = view.label.code if view.label else None
-        found.append(NewImage(view.id, row.get("code") or held))
+        said = row.get("code") or ""
+        found.append(NewImage(view.id, code_in(said, file, number, taxonomy) if said else held))
     return found
 
 
@@ -332,13 +343,24 @@ def _limits(settings: Settings, said: Sequence[str], taxonomy: Taxonomy) -> list
 
 
 def limits_asked(said: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, Limit]]:
-    """Read limits such as "8 or finer", of every subtype. Raises `WrongUse`."""
-    from agent.orders.limit import read_limit  # noqa: PLC0415
+    """Read limits such as "8 or finer", of every subtype that has the size.
 
-    try:
-        return [(one.name, read_limit(text)) for text in said for one in taxonomy.subtypes]
-    except ValueError as error:
-        raise WrongUse(f"--limit: {error}.") from error
+    Raises:
+        WrongUse: It is none, or no subtype can be judged by it.
+    """
+    from agent.orders.limit import fault_of, read_limit  # noqa: PLC0415
+
+    found = []
+    for text in said:
+        try:
+            limit = read_limit(text)
+        except ValueError as error:
+            raise WrongUse(f"--limit: {error}.") from error
+        faults = {one.name: fault_of(limit, [one.name], taxonomy) for one in taxonomy.subtypes}
+        if all(faults.values()):
+            raise WrongUse(f"--limit {text}: {next(iter(faults.values()))}.")
+        found += [(name, limit) for name, fault in faults.items() if not fault]
+    return found
 
 
 def _learned_now(settings: Settings, store: Store) -> frozenset[str]:
@@ -370,7 +392,11 @@ def _invited(
 
 
 def rows_with(file: Path, *columns: str) -> Iterable[tuple[int, dict[str, str]]]:
-    """Read a CSV that has these columns; line number and cells. Raises `WrongUse`."""
+    """Read a CSV that has these columns; line number and cells, the first one never empty.
+
+    Raises:
+        WrongUse: Names the file and the line.
+    """
     from agent.labelled_folder import rows_of  # noqa: PLC0415
 
     def refuse(table_: Path, there: Sequence[str]) -> None:
@@ -378,7 +404,20 @@ def rows_with(file: Path, *columns: str) -> Iterable[tuple[int, dict[str, str]]]
             found = ", ".join(one for one in there if one) or "none"
             raise WrongUse(f"{table_}: needs a column {missing[0]!r}; found: {found}.")
 
-    return rows_of(file, refuse)
+    for number, row in rows_of(file, refuse):
+        if not row.get(columns[0]):
+            raise WrongUse(f"{file}: line {number}: it names no {columns[0]}.")
+        yield number, {**dict.fromkeys(columns, ""), **row}
+
+
+def code_in(text: str, file: Path, line: int, taxonomy: Taxonomy) -> str:
+    """Read the structure code in a line of a file. Raises `WrongUse`, which names both."""
+    from model import TaxonomyError  # noqa: PLC0415 - brings torch
+
+    try:
+        return taxonomy.code(*taxonomy.parse(text))
+    except TaxonomyError as error:
+        raise WrongUse(f"{file}: line {line}: {error}") from error
 
 
 def _merged(said: Sequence[str]) -> dict[str, str]:

@@ -51,7 +51,7 @@ def checked_name(name: str) -> str:
     """Give a campaign's name back. Raises `WrongUse` where it cannot be one."""
     if not NAME.fullmatch(name):
         raise WrongUse(
-            f"a campaign's name has up to 40 letters, digits, dots and dashes; found {name!r}."
+            f"a name here has up to 40 letters, digits, dots and dashes; found {name!r}."
         )
     return name
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.roundrobin.plan import Run
     from model import Size, Taxonomy
 
-SPECIMEN = "specimen"
+SPECIMEN, SHARE = "specimen", "share of the measuring system"
 RESAMPLES = 300
 CONFIDENCE = 0.95
 
@@ -163,12 +163,15 @@ class Scatter:
     Args:
         n: Runs that count. left_out: runs without a size, or with another subtype.
         sources: The specimens first, the rest last. inseparable: what could not be told, and why.
+        share_low, share_high: 95 % interval of `study_share`, or None.
     """
 
     n: int
     left_out: int
     sources: tuple[Source, ...]
     inseparable: Mapping[str, str]
+    share_low: float | None = None
+    share_high: float | None = None
 
     @property
     def total(self) -> float:
@@ -208,6 +211,8 @@ def scatter(measured: Sequence[Measured], taxonomy: Taxonomy) -> Scatter:
             for name, value in found.variance.items()
         ),
         inseparable=found.inseparable,
+        share_low=low.get(SHARE),
+        share_high=high.get(SHARE),
     )
 
 
@@ -247,17 +252,21 @@ def _interval(
     if len(specimens) < 2:  # noqa: PLR2004 - one alone cannot be drawn otherwise
         return {}, {}
     own = {name: [one for one in told if one.run.specimen == name] for name in specimens}
-    rng, found = np.random.default_rng(0), []
+    rng, found, shares = np.random.default_rng(0), [], []
     for _ in range(RESAMPLES):
         drawn = rng.choice(specimens, len(specimens))
         some = [(at, one) for at, name in enumerate(drawn) for one in own[name]]
         split = _split([one for _, one in some], taxonomy, [at for at, _ in some])
         found.append([split.variance.get(name, 0.0) for name in sources])
-    low, high = np.quantile(found, [0.025, 0.975], axis=0)
-    return (
-        dict(zip(sources, map(float, low), strict=True)),
-        dict(zip(sources, map(float, high), strict=True)),
+        if total := sum(split.variance.values()):
+            shares.append(math.sqrt(1 - split.variance.get(SPECIMEN, 0.0) / total))
+    ends = [0.025, 0.975]
+    low, high = (
+        dict(zip(sources, map(float, end), strict=True)) for end in np.quantile(found, ends, axis=0)
     )
+    if shares:
+        low[SHARE], high[SHARE] = map(float, np.quantile(shares, ends))
+    return low, high
 
 
 def called(name: str) -> str:

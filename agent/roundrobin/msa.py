@@ -22,7 +22,7 @@ from agent.roundrobin.plan import run_from, runs_of
 from reports import PlanRun, PlanSheet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -151,31 +151,25 @@ def _fault(view: MicrographView, runs: Mapping[int, Run]) -> str:
     return ""
 
 
-def gather_codes(
-    store: Store, name: str, said: Iterable[tuple[int, str, str]], taxonomy: Taxonomy
-) -> Gathered:
-    """Gather codes that people filled in. Raises `WrongUse`, `model.TaxonomyError`.
+def gather_codes(store: Store, name: str, said: Mapping[str, str | None]) -> Gathered:
+    """Gather codes that people filled in. Raises `WrongUse`.
 
     Args:
         store: Open.
         name: Of the plan.
-        said: Line, run and code of each line of the CSV; "" for a code that could not be told.
-        taxonomy: What there is to tell apart.
+        said: Number of a run → its code, None for one that could not be told.
     """
     runs, codes = plan_of(store, name)
     known = {str(one.number): one for one in runs}
-    answers: dict[int, str | None] = {}
-    for line, number, code in said:
-        if number not in known:
-            raise WrongUse(f"line {line}: there is no run {number!r} in plan {name!r}.")
-        answers[int(number)] = taxonomy.code(*taxonomy.parse(code)) if code else None
+    if strangers := [number for number in said if number not in known]:
+        raise WrongUse(f"there is no run {strangers[0]!r} in plan {name!r}; it has {len(runs)}.")
     return Gathered(
         measured=tuple(
-            Measured(run, codes[run.specimen], answers[run.number])
-            for run in runs
-            if run.number in answers
+            Measured(run, codes[run.specimen], said[number])
+            for number, run in known.items()
+            if number in said
         ),
-        missing=tuple(one.number for one in runs if one.number not in answers),
+        missing=tuple(run.number for number, run in known.items() if number not in said),
         faults=(),
         bundles=(),
     )
