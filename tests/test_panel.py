@@ -233,3 +233,19 @@ def test_a_study_says_how_far_each_team_and_all_with_the_model_agree():
     assert found.agreement["all raters and the model"]["code"].raters == 5
     assert found.model.right[Level.CODE].right == 3
     assert (found.majority[Level.CODE].right, found.majority[Level.CODE].n) == (2, 3)
+
+
+def test_an_accuracy_without_a_miss_is_no_certainty():
+    panel = panel_of(["G8 G8 G8", "G7 G7 G7", "B7 B7 B7"], "G8 G7 B7")
+
+    share = accuracy(panel, Level.CODE)
+
+    assert (share.right, share.n, share.estimate.value) == (9, 9, 1.0)
+    assert share.estimate.low == pytest.approx(0.4385, abs=1e-4)  # Wilson, 3 of 3 images
+
+
+def test_one_image_alone_has_no_interval():
+    found = agreement(panel_of(["G8 G8 G7"], "G8"), Level.CODE)
+
+    assert found.raw.value == pytest.approx(1 / 3)
+    assert (found.raw.low, found.raw.high) == (None, None)

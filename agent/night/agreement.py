@@ -137,7 +137,7 @@ def _raters(rounds: Sequence[Record]) -> Raters | None:
 
     def kappa(level: str) -> tuple[float, float, float] | None:
         found = said[level]["kappa"]
-        return None if found["value"] is None else (found["value"], found["low"], found["high"])
+        return None if found["low"] is None else (found["value"], found["low"], found["high"])
 
     code = said["code"]
     return Raters(name, code["raters"], code["images"], kappa("code"), kappa("subtype"))

@@ -143,9 +143,15 @@ def over_images(counts: Counts, coefficient: Callable[[Counts], float]) -> Estim
 
 
 def resampled(n: int, number: Callable[[NDArray[np.intp]], float]) -> Estimate:
-    """Give a number over images with its interval; nothing where it is not defined."""
-    if n == 0 or np.isnan(number(np.arange(n))):
+    """Give a number over images with its interval; nothing where it is not defined.
+
+    One image alone cannot be drawn otherwise: its number has no interval.
+    """
+    value = number(np.arange(n)) if n else float("nan")
+    if np.isnan(value):
         return Estimate(None, None, None)
+    if n == 1:
+        return Estimate(float(value), None, None)
     return bootstrap(n, number)
 
 

@@ -225,7 +225,11 @@ def _share_of(hits: Sequence[Sequence[bool]]) -> Share:
     def share(at: NDArray[np.intp]) -> float:
         return float(right[at].sum() / n[at].sum()) if n[at].sum() else float("nan")
 
-    return Share(int(right.sum()), int(n.sum()), coefficients.resampled(len(n), share))
+    estimate = coefficients.resampled(len(n), share)
+    if estimate.value in {0.0, 1.0}:  # drawn again, they say the same each time
+        images = int((n > 0).sum())
+        estimate = wilson(images if estimate.value else 0, images)
+    return Share(int(right.sum()), int(n.sum()), estimate)
 
 
 # --- among raters -------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ METHOD = (
     (
         "Intervals at 95 %. Of accuracies over all raters and of agreements: the micrographs are "
         "drawn again 1000 times (percentile bootstrap), the raters stay who they are; likewise of "
-        "each kappa. Of a share of one rater, the majority or the model: Wilson."
+        "each kappa. Of a share of one rater, the majority or the model: Wilson; also of all "
+        "ratings where all or none are right, over the micrographs, which are fewer."
     ),
     (
         "The majority's code is the most frequent one; a tie is none. A micrograph is disputed "
@@ -259,13 +260,13 @@ def _raters(study: Study, called: Mapping[str, str]) -> Table:
             one.team,
             str(one.n),
             str(one.untold),
-            _in_words(one.right[Level.SUBTYPE]),
-            _in_words(one.right[Level.CODE]),
-            _in_words(one.near),
-            _in_words(one.consensus),
-            _number_in_words(one.kappa),
-            _number_in_words(one.size_kappa),
-            _number_in_words(one.fellows),
+            _counted(one.right[Level.SUBTYPE]),
+            _counted(one.right[Level.CODE]),
+            _counted(one.near),
+            _counted(one.consensus),
+            _short(one.kappa),
+            _short(one.size_kappa),
+            _short(one.fellows),
         )
         for one in study.raters
     ]
@@ -379,6 +380,8 @@ def _in_words(share: Share) -> str:
     """Say "63.9 % (179 of 280; 52.1 to 75.0)"."""
     if share.estimate.value is None:
         return "–"
+    if share.estimate.low is None:
+        return f"{100 * share.estimate.value:.1f} % ({share.right} of {share.n})"
     return (
         f"{100 * share.estimate.value:.1f} % ({share.right} of {share.n}; "
         f"{100 * (share.estimate.low or 0):.1f} to {100 * (share.estimate.high or 0):.1f})"
@@ -387,16 +390,37 @@ def _in_words(share: Share) -> str:
 
 def _number_in_words(found: Estimate) -> str:
     """Say "0.330 (0.198 to 0.452)"."""
-    if found.value is None or found.low is None or found.high is None:
+    if found.value is None:
         return "–"
+    if found.low is None or found.high is None:
+        return f"{found.value:.3f}"
     return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
 def _percent_in_words(found: Estimate) -> str:
     """Say "45.2 % (38.0 to 53.1)"."""
-    if found.value is None or found.low is None or found.high is None:
+    if found.value is None:
         return "–"
+    if found.low is None or found.high is None:
+        return f"{100 * found.value:.1f} %"
     return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
+
+
+def _counted(share: Share) -> str:
+    """Say "12 of 20 (39 to 78 %)"."""
+    low, high = share.estimate.low, share.estimate.high
+    if low is None or high is None:
+        return "–"
+    return f"{share.right} of {share.n} ({100 * low:.0f} to {100 * high:.0f} %)"
+
+
+def _short(found: Estimate) -> str:
+    """Say "0.33 (0.20 to 0.45)"."""
+    if found.value is None:
+        return "–"
+    if found.low is None or found.high is None:
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def _bare(found: float | None) -> str:
