@@ -104,6 +104,28 @@ def test_a_support_bundle_holds_state_and_logs_but_no_secret_name_or_picture(
     assert "stays here" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the journal is systemd's")
+def test_the_log_of_a_service_under_systemd_is_in_it_too(tmp_path, monkeypatch, capsys) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('[web]\nport = 0\n[[sources]]\nname = "LOM-07"\nfolder = "Schmidt"\n')
+    program = tmp_path / "bin" / "journalctl"
+    program.parent.mkdir()
+    line = json.dumps({"event": "file.crashed", "file": "4711_Schmidt_2.tif"})
+    program.write_text(f"#!/bin/sh\ncase \"$*\" in *martensight*) echo '{line}';; esac\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+    assert run("--config", str(file), "support-bundle", str(tmp_path / "out.zip")) == 0
+
+    with zipfile.ZipFile(tmp_path / "out.zip") as packed:
+        held = packed.read("logs/journal.log").decode("utf-8")
+    assert "file.crashed" in held
+    assert "Schmidt" not in held
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert run("--config", str(file), "support-bundle", str(tmp_path / "out.zip")) == 0
+    assert "no log is in it" in capsys.readouterr().err
+
+
 # --- parts --------------------------------------------------------------------------------------
 
 

@@ -230,11 +230,13 @@ def support_bundle(
         file = file / f"martensight-support-{at:%Y%m%dT%H%M%SZ}.zip"
     names = Pseudonyms(words(settings))
     logs = sorted((settings.store.folder / "logs").glob("*.log*"))
+    journal = _journal()
     try:
         listed = write(
             file,
             documents=documents(context, settings),
             logs=logs,
+            journal=journal,
             pictures=picture or [],
             names=names,
         )
@@ -242,7 +244,21 @@ def support_bundle(
         raise WrongUse(f"{file}: cannot be written ({error.strerror or error}).") from error
     for name in listed:
         console.print(f"  {name}", markup=False)
+    if not logs and not journal:
+        aside.print(
+            "no log is in it: none was written yet, or it is the journal's, which root may read "
+            "(sudo agent support-bundle).",
+            markup=False,
+        )
     console.print(f"{file}: look into it, then send it.", markup=False)
     console.print(
         f"{file.with_suffix('.names.csv')}: stays here; it says who is who.", markup=False
     )
+
+
+def _journal() -> str:
+    if sys.platform == "win32":
+        return ""  # there the log is a file
+    from agent.host.systemd import journal  # noqa: PLC0415
+
+    return journal()

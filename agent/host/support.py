@@ -117,7 +117,11 @@ def log_lines(file: Path, names: Pseudonyms) -> str:
         start = max(0, held.tell() - NEWEST_BYTES)
         held.seek(start)
         lines = held.read().decode("utf-8", errors="replace").splitlines()
-    return "\n".join(_line(line, names) for line in lines[1 if start else 0 :]) + "\n"
+    return _hidden(lines[1 if start else 0 :], names)
+
+
+def _hidden(lines: Iterable[str], names: Pseudonyms) -> str:
+    return "\n".join(_line(line, names) for line in lines) + "\n"
 
 
 def _line(line: str, names: Pseudonyms) -> str:
@@ -133,6 +137,7 @@ def write(
     *,
     documents: Mapping[str, object],
     logs: Iterable[Path],
+    journal: str = "",
     pictures: Iterable[Path],
     names: Pseudonyms,
 ) -> list[str]:
@@ -142,6 +147,7 @@ def write(
         target: The zip file.
         documents: Name → JSON value, written without what tells.
         logs: Log files.
+        journal: What the system's journal keeps of the service; its end is put in.
         pictures: Put in as they are, because somebody asked for it.
         names: Says the pseudonyms.
 
@@ -157,6 +163,10 @@ def write(
             packed.writestr(f"{name}.json", text)
         for file in logs:
             packed.writestr(f"logs/{file.name}", log_lines(file, names))
+        if journal:
+            packed.writestr(
+                "logs/journal.log", _hidden(journal[-NEWEST_BYTES:].splitlines(), names)
+            )
         for file in pictures:
             packed.write(file, f"pictures/{names.name(file.name)}")
         listed = packed.namelist()

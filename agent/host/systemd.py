@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agent.settings import Settings
 
 FOLDER = Path("/etc/systemd/system")
+JOURNAL_LINES = 20_000
 
 
 def has_journal() -> bool:
@@ -101,6 +102,18 @@ class Systemd:
     def status(self) -> Iterator[str]:
         """Say what systemd knows of it."""
         yield from _systemctl("status", "--no-pager", "--lines=5", UNIT, may_fail=True)
+
+
+def journal() -> str:
+    """Say the end of the service's log as the journal keeps it; "" where it has or gives none."""
+    found = shutil.which("journalctl")
+    if found is None:
+        return ""
+    command = [found, "--unit", UNIT, "--lines", str(JOURNAL_LINES), "--output", "cat", "--quiet"]
+    done = subprocess.run(  # noqa: S603 - our own words
+        [*command, "--no-pager"], capture_output=True, check=False
+    )
+    return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else ""
 
 
 def account_of_service() -> str | None:
