@@ -190,3 +190,8 @@ def test_every_script_that_the_readme_prints_a_figure_with_is_there() -> None:
 
     assert scripts
     assert [script for script in scripts if not (ROOT / script).is_file()] == []
+
+
+def test_nothing_is_left_to_be_filled_in() -> None:
+    for page in (*DEPLOY.rglob("*.md"), *ROOT.glob("*.md")):
+        assert re.findall(r"@[A-Z_]{3,}@", page.read_text(encoding="utf-8")) == [], page
