@@ -5,56 +5,43 @@ In:  `Field`s. Out: a `Prediction` each. Next: the agent's `triage`.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.answering import Answerer
 from model.bundle import load_bundle
 from model.calibration import prediction_set
 from model.companions import SEEN_BY_CLASSIFIER, of_answer, second_opinion
-from model.errors import BundleError, GpuError
+from model.errors import BundleError
 from model.gaussian import unit
-from model.gaze import Gaze, Shown, Sight, ahead, over_whole
-from model.int8 import eight_of, quantised
-from model.runtime import Engine, choose_engine
+from model.gaze import over_whole
+from model.int8 import eight_of
+from model.runtime import choose_engine
 from model.saliency import coarser_than, contrast, evidence
 from model.scheme import CODE, size_head
 from model.strangeness import Known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from model.answering import Judged
     from model.bundle import Manifest
-    from model.frame import Field, Frame, Framing
+    from model.frame import Field, Framing
+    from model.gaze import Sight
     from model.int8 import Eight
     from model.labels import Taxonomy
     from model.network import Eye
+    from model.runtime import Engine
     from model.scheme import Answer, Head, Scheme
     from model.strangeness import Strangeness
 
-ENGINE_DIFFERENCE = 0.02
-"""How far probabilities of two engines may lie apart; a closer decision is made again in fp32."""
-
 COMPILED = ".compiled"
 """Folder beside the bundles for compiled forms; it may be deleted at any time."""
-
-_AT_FIRST, _TOGETHER = 8, 16
-"""Fields that are framed and judged at once."""
-
-_MOST_ON_GPU, _MOST_PX_ON_GPU = 256, 1 << 27
-"""On a GPU more, as the last batch of each subtype is filled up; 32 of 1994 px, so that it has room
-for them."""
-
-_JUDGING = 2
-"""Threads that judge what a GPU saw: while one thinks, the GPU looks for the other."""
-
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +120,6 @@ class Classifier:
         seen: (n, c) float32, what the first stage's network made of fields it had not learned from,
             for a second opinion on strangeness; None where the bundle does not say.
         eight: How its networks count in eight bits, for an engine that does.
-
-    `trouble` is a sentence while a GPU does not answer and the CPU does in its place, or "".
     """
 
     def __init__(
@@ -155,23 +140,11 @@ class Classifier:
         eight: Eight | None = None,
     ) -> None:
         self.name = name
-        self.engine = engine
-        self.trouble = ""
         self.alpha = alpha
         self._manifest = manifest
         self._scheme, self._heads, self._known = scheme, heads, known
         self._level = conformal_level
-        self._framing, self._eyes = framing, eyes
-        self._difference = eight.difference if eight else ENGINE_DIFFERENCE
-        ready = {n: quantised(eye, eight.ranges[n]) for n, eye in eyes.items()} if eight else eyes
-        self._exact: Gaze | None = None
-        self._making = Lock()
-        try:
-            self._gaze = Gaze(framing, ready, engine, cache, heads.values())
-        except GpuError as error:
-            self._note(error)
-            self._gaze = self._exactly()
-            self.engine = self._gaze.engine
+        self._answerer = Answerer(scheme, framing, eyes, heads, engine, cache=cache, eight=eight)
         self._second = second_opinion(seen) if seen is not None and len(seen) else {}
 
     @classmethod
@@ -221,6 +194,16 @@ class Classifier:
             seen=loaded.known_tensors.get(SEEN_BY_CLASSIFIER),
             eight=(eight or eight_of(bundle)) if precision == "int8" else None,
         )
+
+    @property
+    def engine(self) -> Engine:
+        """What runs it."""
+        return self._answerer.engine
+
+    @property
+    def trouble(self) -> str:
+        """A sentence while a GPU does not answer and the CPU does in its place, or ""."""
+        return self._answerer.trouble
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -278,14 +261,15 @@ class Classifier:
             A prediction each, in the same order.
         """
         predictions: list[Prediction] = []
-        for some, judged in zip(self._groups(fields), self._by_group(fields), strict=True):
+        for some, judged in self._answerer.by_group(fields):
             strange = self._known.judge(some, self.alpha)
             predictions += map(self._told, some, judged, strange)
         return predictions
 
     def answers(self, fields: Sequence[Field]) -> list[Answer]:
         """Answer for every field, without maps and without strangeness."""
-        return [judged.answer for group in self._by_group(fields) for judged in group]
+        groups = self._answerer.by_group(fields)
+        return [judged.answer for _, group in groups for judged in group]
 
     def sizes_given(self, fields: Sequence[Field], subtype: str) -> list[dict[str, float]]:
         """Say each size's probability if fields were of a subtype that need not be the predicted.
@@ -302,105 +286,13 @@ class Classifier:
             return [{} for _ in fields]
         head, classes = found
 
-        def ask(framed: _Framed) -> _Asked:
-            asked = _Asked(framed)
-            asked.ask(head, range(len(fields)))
-            return asked
-
         inside = [
-            {size: float(s[head.name][at]) for size, at in classes.items()}
-            for s in self._by_either(self._framed(fields), ask).shares
+            {size: float(shares[at]) for size, at in classes.items()}
+            for shares in self._answerer.shares(head, fields)
         ]
         return [{size: share / sum(one.values()) for size, share in one.items()} for one in inside]
 
-    def _by_group(self, fields: Sequence[Field]) -> Iterator[list[_Judged]]:
-        """Judge fields group by group; a GPU has the next ones framed, and the last one used."""
-        groups = self._groups(fields)
-        if not self.engine.on_gpu:
-            return map(self._judged, map(self._framed, groups))
-        return ahead(self._judged, ahead(self._framed, groups), _JUDGING)
-
-    def _groups(self, fields: Sequence[Field]) -> Iterator[Sequence[Field]]:
-        """Take fields together: few at first, so that a GPU does not wait for many to be framed."""
-        start, size, largest = 0, _AT_FIRST, _TOGETHER
-        while start < len(fields):
-            if self.engine.on_gpu:
-                largest = min(_MOST_ON_GPU, _MOST_PX_ON_GPU // fields[start].valid.size)
-            size = max(_AT_FIRST, min(size, largest))
-            yield fields[start : start + size]
-            start, size = start + size, 2 * size
-
-    def _framed(self, fields: Sequence[Field]) -> _Framed:
-        try:
-            return _Framed(self._gaze.frames(fields), self._gaze)
-        except GpuError as error:
-            self._note(error)
-        return _Framed(self._exactly().frames(fields), self._exactly())
-
-    def _judged(self, framed: _Framed) -> list[_Judged]:
-        judged = self._by_either(framed, self._answers)
-        close = [
-            at
-            for at, one in enumerate(judged)
-            if one.engine.precision != "fp32" and one.answer.margin < 2 * self._difference
-        ]
-        if close:
-            again = self._answers(self._framed_again([framed.shown[at] for at in close]))
-            for at, one in zip(close, again, strict=True):
-                judged[at] = one
-        return judged
-
-    def _by_either(self, framed: _Framed, ask: Callable[[_Framed], Found]) -> Found:
-        """Ask a GPU, and where it does not answer, the CPU."""
-        try:
-            found = ask(framed)
-        except GpuError as error:
-            self._note(error)
-        else:
-            if framed.gaze.engine.on_gpu:
-                self.trouble = ""
-            return found
-        return ask(self._framed_again(framed.shown))
-
-    def _note(self, error: GpuError) -> None:
-        self.trouble = f"{error} Until then the CPU answers, more slowly."
-
-    def _framed_again(self, shown: Sequence[Sequence[Shown]]) -> _Framed:
-        """Show the same frames to the CPU."""
-        exact = self._exactly()
-        return _Framed([[exact.shown(one.frame) for one in frames] for frames in shown], exact)
-
-    def _exactly(self) -> Gaze:
-        with self._making:
-            if self._exact is None:
-                engine = choose_engine("cpu", "fp32")
-                self._exact = Gaze(self._framing, self._eyes, engine, heads=self._heads.values())
-        return self._exact
-
-    def _answers(self, framed: _Framed) -> list[_Judged]:
-        asked, (shown, gaze) = _Asked(framed), framed
-        for head in self._scheme.first_stage():
-            asked.ask(self._heads[head], range(len(shown)))
-        if self._scheme.kind == "two-stage":
-            for head, places in self._second_stage(asked).items():
-                asked.ask(self._heads[head], places)
-        return [
-            _Judged(self._scheme.answer(shares), [one.frame for one in frames], sights, gaze.engine)
-            for shares, frames, sights in zip(asked.shares, shown, asked.sights, strict=True)
-        ]
-
-    def _second_stage(self, asked: _Asked) -> dict[str, list[int]]:
-        """Say which fields each size head is asked about: those of its subtype."""
-        (first,) = self._scheme.first_stage()
-        names = self._heads[first].classes
-        chosen: dict[str, list[int]] = defaultdict(list)
-        for at, shares in enumerate(asked.shares):
-            head = self._scheme.second_stage(names[int(np.argmax(shares[first]))])
-            if head is not None:
-                chosen[head].append(at)
-        return chosen
-
-    def _told(self, shown: Field, judged: _Judged, strangeness: Strangeness) -> Prediction:
+    def _told(self, shown: Field, judged: Judged, strangeness: Strangeness) -> Prediction:
         answer, taxonomy = judged.answer, self._scheme.taxonomy
         subtype, size = answer.best
         code = taxonomy.code(subtype, size)
@@ -434,7 +326,7 @@ class Classifier:
             evidence_limits=self.evidence_limits,
         )
 
-    def _accompanied(self, strangeness: Strangeness, judged: _Judged) -> Strangeness:
+    def _accompanied(self, strangeness: Strangeness, judged: Judged) -> Strangeness:
         """Log what the classifier itself would say of strangeness; it decides nothing."""
         head = self._heads[self._scheme.first_stage()[0]]
         embedding = judged.sights[head.eye].embedding[None]
@@ -442,20 +334,20 @@ class Classifier:
         away = {name: float(one.scores(unit(embedding))[0]) for name, one in self._second.items()}
         return replace(strangeness, companions={**strangeness.companions, **doubt, **away})
 
-    def _map(self, shown: Field, judged: _Judged, which: tuple[str, int]) -> NDArray[np.float16]:
+    def _map(self, shown: Field, judged: Judged, which: tuple[str, int]) -> NDArray[np.float16]:
         head, index = self._heads[which[0]], which[1]
         return self._drawn(shown, judged, head, lambda by_cell: evidence(by_cell, head, index))
 
     def _drawn(
         self,
         shown: Field,
-        judged: _Judged,
+        judged: Judged,
         head: Head,
         draw: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     ) -> NDArray[np.float16]:
         """Draw a map of each frame as a head sees it, and join them over the field."""
         maps = [draw(by_cell) for by_cell in judged.sights[head.eye].by_cell[head.name]]
-        return over_whole(shown, judged.frames, maps, self._gaze.stride(head.eye))
+        return over_whole(shown, judged.frames, maps, self._answerer.stride(head.eye))
 
     def _sizes(self, subtype: str) -> tuple[Head, dict[str, int]] | None:
         """Say which head tells the sizes of a subtype apart, and which class each size is in it."""
@@ -468,7 +360,7 @@ class Classifier:
         parsed = [self.taxonomy.parse(code) for code in head.classes]
         return head, {size: at for at, (own, size) in enumerate(parsed) if own == subtype}
 
-    def _looks(self, shown: Field, judged: _Judged) -> _Looks:
+    def _looks(self, shown: Field, judged: Judged) -> _Looks:
         """Say where a field looks coarser than its size, and why it is no neighbouring size."""
         subtype, size = judged.answer.best
         found = self._sizes(subtype)
@@ -517,36 +409,3 @@ def _coarser_shares(sight: Sight, head: Head, classes: Mapping[str, int]) -> dic
         size: float(weights[looks < at].sum()) / total if total else 0.0
         for at, size in enumerate(classes)
     }
-
-
-class _Framed(NamedTuple):
-    """Frames of fields, and who is to look at them."""
-
-    shown: Sequence[Sequence[Shown]]
-    gaze: Gaze
-
-
-class _Asked:
-    """Fields being asked one head after another; each network sees each field once."""
-
-    def __init__(self, framed: _Framed) -> None:
-        self._framed, self._gaze = framed
-        self.sights: list[dict[str, Sight]] = [{} for _ in self._framed]
-        self.shares: list[dict[str, NDArray[np.float64]]] = [{} for _ in self._framed]
-
-    def ask(self, head: Head, places: Sequence[int]) -> None:
-        unseen = [at for at in places if head.eye not in self.sights[at]]
-        seen = self._gaze.look(head.eye, [self._framed[at] for at in unseen])
-        for at, sight in zip(unseen, seen, strict=True):
-            self.sights[at][head.eye] = sight
-        for at in places:
-            embedding = self.sights[at][head.eye].embedding[None]
-            self.shares[at][head.name] = head.probabilities(embedding)[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    answer: Answer
-    frames: list[Frame]
-    sights: dict[str, Sight]
-    engine: Engine

@@ -121,7 +121,7 @@ def test_the_map_adds_up_to_the_logit():
     index = head.classes.index(prediction.subtype)
     logits = prediction.subtype_map.astype(float).mean() + head.bias[index]
     others = np.log(prediction.subtype_probabilities[prediction.subtype])
-    sight = judge._gaze.look("subtype", judge._gaze.frames([field]))[0]
+    sight = judge._answerer._gaze.look("subtype", judge._answerer._gaze.frames([field]))[0]
     assert logits == pytest.approx(head.logits(sight.embedding[None])[0][index], abs=2e-2)
     assert others <= 0
 

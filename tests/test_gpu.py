@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from model import Classifier, ModelError, default_taxonomy
-from model.classify import ENGINE_DIFFERENCE
+from model.answering import ENGINE_DIFFERENCE
 from model.errors import GpuError
 from model.frame import Field, Framing
 from model.gaze import Gaze, ahead
@@ -270,7 +270,7 @@ def test_where_a_gpu_is_gone_the_cpu_answers_and_it_is_said(tells_looks_apart):
     fields = fields_of_three_looks(30)
     judge = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32"))
     before = judge.answers(fields)
-    runners = list(judge._gaze._runners.values())
+    runners = list(judge._answerer._gaze._runners.values())
     eyes = [run._eye for run in runners]
     for run in runners:
         run._eye = gone
@@ -289,7 +289,7 @@ def test_where_a_gpu_is_gone_the_cpu_answers_and_it_is_said(tells_looks_apart):
 def test_a_gpu_that_fails_between_two_stages_costs_no_field(tells_looks_apart):
     fields = fields_of_three_looks(30)
     judge = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32"))
-    for name, run in judge._gaze._runners.items():
+    for name, run in judge._answerer._gaze._runners.items():
         run._eye = run._eye if name == "subtype" else gone
 
     assert [one.best for one in judge.answers(fields)] == [
@@ -300,7 +300,7 @@ def test_a_gpu_that_fails_between_two_stages_costs_no_field(tells_looks_apart):
 def test_where_nothing_can_be_brought_to_a_gpu_the_cpu_answers(tells_looks_apart):
     fields = fields_of_three_looks(30)
     judge = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32"))
-    judge._gaze._upload = refused
+    judge._answerer._gaze._upload = refused
     cpu = tells_looks_apart(CPU)
 
     assert [a.best for a in judge.answers(fields)] == [a.best for a in cpu.answers(fields)]

@@ -174,8 +174,8 @@ def keeps_busy(ms: float, px: int, fields: Sequence[Field]) -> None:
             judge = classifier_of(scheme, px, eyes, heads, engine_of("cpu"))
             for name, eye in eyes.items():
                 count = sum(len(heads[head].classes) for head in scheme.eyes()[name])
-                judge._gaze._runners[name] = Pretended(card, ms, eye.channels, count)
-            judge._gaze._upload = lambda pixels: torch.from_numpy(pixels).clone()
+                judge._answerer._gaze._runners[name] = Pretended(card, ms, eye.channels, count)
+            judge._answerer._gaze._upload = lambda pixels: torch.from_numpy(pixels).clone()
             judge.classify(fields)
             looks = 2 if kind == "two-stage" else 1
             rates = [
@@ -238,7 +238,7 @@ def main() -> None:
         judge = classifier(kind, given.arch, given.px, engine_of(given.device))
         found = Counter(said.subtype for said in judge.classify(fields))  # warm, too
         # Every image is seen by as many networks as one image of the scheme is.
-        eyes = list(judge._eyes.values())[: 2 if kind == "two-stage" else 1]
+        eyes = list(judge._answerer._eyes.values())[: 2 if kind == "two-stage" else 1]
         plain = [eye.to(given.device, memory_format=torch.channels_last) for eye in eyes]
         made_ready = [ready(eye, given.device) for eye in eyes]
         ours, theirs, strict = [], [], []
