@@ -6,6 +6,8 @@ import csv
 import hashlib
 import io
 import json
+import os
+import sys
 import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -184,6 +186,37 @@ def test_the_trail_is_exported_with_its_hashes(lab, capsys) -> None:
 
     (entry,) = lines(capsys)
     assert (entry["actor"], entry["act"], len(entry["sha256"])) == ("Ada", "label.given", 64)
+
+
+def test_a_name_can_neither_break_nor_steer_the_list(lab, capsys) -> None:
+    with lab.store() as store:
+        lab.arrive(
+            store, "back\\[/x].tif", "[red]a[/red].tif", "esc\x1b[2J.tif", "turn\u202egpj.tif"
+        )
+
+    assert lab.agent("files") == 0
+
+    said = capsys.readouterr().out
+    for name in ("back\\[/x].tif", "[red]a[/red].tif", r"esc\x1b[2J.tif", r"turn\u202egpj.tif"):
+        assert name in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
+def test_a_name_that_is_no_text_can_be_queued_again_by_that_name(lab, capsys) -> None:
+    export = lab.folder / "export"
+    export.mkdir()
+    odd = os.fsdecode(b"\xff\xfe.png")
+    (export / odd).write_bytes(b"no picture")
+    lab.toml.write_text(
+        "[site]\nname = 'Plant 1'\n[[sources]]\nname = 'LOM-07'\nfolder = 'export'\nquiet_s = 0\n",
+        encoding="utf-8",
+    )
+    assert lab.agent("run", "--once") == 1
+    capsys.readouterr()
+
+    assert lab.agent("retry", str(export / odd)) == 0
+
+    assert "1 queued again" in capsys.readouterr().out
 
 
 # --- backup and restore -------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def _why(fate: FileFate) -> str:
     said = fate.said or ""
     if fate.next_try_at and fate.state in FAILED:
         again = "next try" if fate.state == "failed" else "read again"
-        said += f"; {again} {fate.next_try_at:%Y-%m-%d %H:%M} UTC"
+        said = f"{said.rstrip('.')}; {again} {fate.next_try_at:%Y-%m-%d %H:%M} UTC"
     return said
 
 
@@ -108,5 +108,7 @@ def retry(
 
 
 def _as_stored(name: str) -> str:
+    from agent.watch import to_text  # noqa: PLC0415 - brings the observer
+
     path = Path(name)
-    return str(path.absolute()) if path.exists() else name
+    return to_text(str(path.absolute()) if path.exists() else name)

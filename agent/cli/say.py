@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,8 +59,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     console.print(grid)
 
 
-def _plain(cell: object) -> str:
-    return "" if cell is None else str(cell).replace("[", r"\[")
+def _plain(cell: object) -> Text:
+    """Say a cell as it is; what would steer a terminal is made visible."""
+    text = "" if cell is None else str(cell)
+    return Text(_STEERING.sub(lambda found: found.group().encode("unicode_escape").decode(), text))
+
+
+_STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but for the end of a line, and those that turn the reading direction."""
 
 
 class Advance(Protocol):

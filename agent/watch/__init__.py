@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from agent.watch.arrival import Arrival, Facts
 from agent.watch.listing import look_up
-from agent.watch.names import EXTENSIONS, Kind, kind_of, locate
+from agent.watch.names import EXTENSIONS, Kind, kind_of, locate, to_text
 from agent.watch.provenance import Calibration, Provenance
 from agent.watch.settling import Settling
 from agent.watch.watched import Look, SourceState, Watched
@@ -31,4 +31,5 @@ __all__ = [
     "kind_of",
     "locate",
     "look_up",
+    "to_text",
 ]
