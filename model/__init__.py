@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from model.runtime import choose_engine
     from model.strangeness import Strangeness
     from model.training import Progress, train
-    from model.weights import fetch_weights
+    from model.weights import fetch_weights, weights_at_hand
     from model.world import ALONE, World, together
 
 # Threads that wait for each other give the core back instead of spinning: on a PC that does other
@@ -95,6 +95,7 @@ _WHERE = {
     "twins": "leakage",
     "two_subtypes": "doubt",
     "verify_bundle": "bundle",
+    "weights_at_hand": "weights",
     "wilson": "intervals",
 }
 
@@ -161,6 +162,7 @@ __all__ = [
     "twins",
     "two_subtypes",
     "verify_bundle",
+    "weights_at_hand",
     "wilson",
 ]
 

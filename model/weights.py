@@ -69,6 +69,11 @@ def place_of(arch: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(_address(arch)).path).name
 
 
+def weights_at_hand(arch: str) -> bool:
+    """Say whether an architecture's ImageNet weights are on this machine."""
+    return arch == "efficientnet-lite0" or (arch in FETCHED and place_of(arch).is_file())
+
+
 def fetch_weights(arch: str) -> Path:
     """Fetch torchvision's ImageNet weights to `place_of`; what is there already stays.
 

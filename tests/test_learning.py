@@ -9,15 +9,19 @@ from xml.etree import ElementTree as ET
 
 import cv2
 import pytest
+import torch
 from small_lab import CODES, PIXELS, past, write_labelled
 
+from agent import settings as settings_of
 from agent.cli.experimenting import about
-from agent.cli.learning import column_of, plan_in_words, say_notes, titled
+from agent.cli.learning import column_of, make_plan, plan_in_words, say_notes, titled
 from agent.cli.record import say_evaluation
 from agent.demo.drawing import draw
 from agent.retrain import every_bundle, write_figures
+from agent.service.workplace import open_store
 from model import Plan, read_manifest
 from model.tables import Result
+from model.weights import place_of
 
 
 def picture(path, code="G8", seed=0, **how):
@@ -182,6 +186,30 @@ def test_an_answer_says_how_much_of_the_field_looks_coarser_per_size(taught_lab,
     assert list(said["coarser_share"]) == ["7", "9-10"]
     assert said["coarser_share"]["7"] == 0.0  # nothing is coarser than the coarsest
     assert 0.0 <= said["coarser_share"]["9-10"] < 0.5
+
+
+def test_a_gpu_without_imagenet_weights_teaches_what_brings_its_own(
+    empty_lab, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    settings = settings_of.read(empty_lab.folder / "agent.toml", {})
+
+    with open_store(settings) as store:
+        without = make_plan(settings, store, {})
+        said = capsys.readouterr().err
+        wanted = make_plan(settings, store, {"arch": "resnet50"})
+        place = place_of("resnet18")
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"")
+        fetched = make_plan(settings, store, {})
+
+    assert (without.arch, without.frozen) == ("efficientnet-lite0", True)
+    assert "No ImageNet weights of resnet18 here (agent weights resnet18 fetches them)" in said
+    assert (wanted.arch, wanted.frozen) == ("resnet50", False)
+    assert (fetched.arch, fetched.frozen) == ("resnet18", False)
 
 
 def test_how_will_be_taught_is_said_in_a_line():

@@ -279,9 +279,10 @@ def train(
 ) -> None:
     """Teach a bundle; the very first one is also put to work.
 
-    Without a GPU, and as long as none of --arch, --framing, --frame, --epochs or --weights is
-    given, only heads on EfficientNet-Lite0 are taught: minutes. Else ResNet-18 is taught whole by
-    default, which without a GPU takes hours or days at 1994 px.
+    Without a GPU, or without ImageNet weights of ResNet-18 (agent weights resnet18), and as long as
+    none of --arch, --framing, --frame, --epochs or --weights is given, only heads on
+    EfficientNet-Lite0 are taught: minutes. Else ResNet-18 is taught whole by default, which without
+    a GPU takes hours or days at 1994 px.
 
     On several GPUs: torchrun --nproc-per-node 4 -m agent train, then as without.
     """
@@ -341,10 +342,13 @@ def given(asked: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
 
 
+PARTICULAR = {"arch", "subtype_arch", "size_arch", "framing", "frame_px", "weights", "epochs"}
+"""Whoever asks for one of these has a plan of their own."""
+
+
 def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Plan:
     """Say how to teach: as asked, else as this PC can."""
-    from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
-    from model import Plan, choose_engine, quick_plan  # noqa: PLC0415
+    from model import Plan, quick_plan  # noqa: PLC0415
 
     weights = asked.get("weights")
     if weights is not None and not weights.is_file():
@@ -354,23 +358,41 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Plan:
         raise WrongUse(
             f"--subtype-arch and --size-arch are for two networks; {scheme} has one: --arch."
         )
-    general: dict[str, Any] = {
+    held = of_this_lab(settings, store)
+    lacks = "" if PARTICULAR & asked.keys() else _lacks(settings)
+    if not lacks:
+        plan = Plan(**held, **asked)
+        say.aside.print(plan_in_words(plan), markup=False)
+        return plan
+    say.aside.print(
+        f"{lacks}: the quick plan is taken (EfficientNet-Lite0 as it comes, every field at "
+        "0.2 µm per pixel). For the paper's: --arch resnet18 --framing mirror.",
+        markup=False,
+    )
+    return quick_plan(**held, **asked)
+
+
+def of_this_lab(settings: Settings, store: Store) -> dict[str, Any]:
+    """Give what every plan of a lab has in common."""
+    from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
+
+    return {
         "taxonomy": taxonomy_in_force(settings, store),
         "alpha": settings.strangeness.alpha,
         "device": settings.model.device,
     }
-    particular = {"arch", "subtype_arch", "size_arch", "framing", "frame_px", "weights", "epochs"}
-    has_gpu = choose_engine(settings.model.device).device.startswith("cuda")
-    if has_gpu or particular & asked.keys():
-        plan = Plan(**general, **asked)
-        say.aside.print(plan_in_words(plan), markup=False)
-        return plan
-    say.aside.print(
-        "No GPU here: the quick plan is taken (EfficientNet-Lite0 as it comes, every field at "
-        "0.2 µm per pixel). For the paper's: --arch resnet18 --framing mirror.",
-        markup=False,
-    )
-    return quick_plan(**general, **asked)
+
+
+def _lacks(settings: Settings) -> str:
+    """Say what this PC lacks to teach the paper's network well and in hours, or ""."""
+    from model import Plan, choose_engine, weights_at_hand  # noqa: PLC0415
+
+    if not choose_engine(settings.model.device).on_gpu:
+        return "No GPU here"
+    arch = Plan().arch
+    if not weights_at_hand(arch):
+        return f"No ImageNet weights of {arch} here (agent weights {arch} fetches them)"
+    return ""
 
 
 def plan_in_words(plan: Plan) -> str:
