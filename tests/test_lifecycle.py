@@ -16,7 +16,7 @@ from agent.archive import Archive
 from agent.demo.microscope import encoded
 from agent.night import night_settings, write_report
 from agent.night.period import night_of
-from agent.retrain import bundle_named
+from agent.retrain import at_work_before, bundle_named
 from agent.service import run_once
 from agent.service.place import clock
 from agent.service.problems import Problems
@@ -222,6 +222,49 @@ def test_after_a_roll_back_results_name_the_old_bundle_and_it_is_on_record(
         "too many doubts"
         in json.loads(capsys.readouterr().out.splitlines()[-1])["promotions"][0]["reason"]
     )
+
+
+def test_two_people_who_go_back_do_not_put_to_work_again_what_both_wanted_to_be_rid_of(
+    lab, store, two, capsys
+):
+    first, second = two
+    third = twin_of(second, "a third")
+    assert lab.agent("models", "promote", third.name, *BY, "better still") == 0
+
+    assert lab.agent("models", "rollback", "--by", "Ada", "--reason", "doubts") == 0
+    assert lab.agent("models", "rollback", "--by", "Bob", "--reason", "doubts") == 0
+
+    assert [one.bundle for one in store.promotions()[:2]] == [first.name, second.name]
+    capsys.readouterr()
+    assert lab.agent("models", "rollback", "--by", "Bob", "--reason", "doubts") == 2
+    assert "no bundle before the present one" in capsys.readouterr().err
+
+
+def test_going_back_needs_a_reason(lab, store, two):
+    _, second = two
+
+    assert lab.agent("models", "rollback", "--by", "Ada", "--reason", " ") == 2
+
+    assert store.current_bundle() == second.name
+
+
+def test_a_bundle_that_somebody_went_back_from_does_not_serve_instead(lab, settings, store, two):
+    first, _ = two
+    lab.agent("models", "rollback", *BY, "worse on B")
+    spoil(first)
+    bundle = CurrentBundle(settings, store)
+
+    bundle.refresh()
+
+    assert bundle.classifier is None
+    assert "every micrograph goes to review" in bundle.problem
+
+
+def test_one_may_go_back_from_a_bundle_that_was_promoted_again(store):
+    for name in "ABA":
+        store.promote(name, by="Ada", reason="r", at=clock(), metrics={})
+
+    assert at_work_before(store.promotions())[0] == "B"
 
 
 def test_a_gpu_that_the_cpu_stands_in_for_is_a_problem_until_it_answers_again(settings, store, two):

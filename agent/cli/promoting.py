@@ -347,24 +347,41 @@ def _say_impact(found: Impact, page: Path) -> None:
 
 @models.command()
 def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None:
-    """Put the bundle before the present one back to work; one signature is enough for that."""
+    """Put the bundle before the present one back to work; one signature is enough for that.
+
+    Done twice it goes back twice, never to a bundle that somebody went back from.
+    """
+    from agent.retrain import at_work_before  # noqa: PLC0415
+
     settings = settings_of(context)
     with store_of(settings) as store:
         promotions = store.promotions()
-        current = promotions[0].bundle if promotions else ""
-        before = next((one.bundle for one in promotions if one.bundle != current), None)
+        before = next(iter(at_work_before(promotions)), None)
         if before is None:
-            raise WrongUse("there is no bundle before the present one to go back to.")
+            raise WrongUse(
+                "there is no bundle before the present one to go back to (agent models list; agent "
+                "models promote puts any of them to work)."
+            )
         _refuse_stranger(settings, store, by)
-        _put_to_work(store, _verified(settings, before), by, f"back from {current}: {reason}")
+        current = promotions[0].bundle
+        _back_to_work(store, _verified(settings, before), by, reason, current)
         say.console.print(f"{before} is at work again, in place of {current}.")
         _write_cards(settings, store, before, current)
 
 
-def _put_to_work(store: Store, manifest: Manifest, by: str, reason: str) -> None:
+def _back_to_work(store: Store, manifest: Manifest, by: str, reason: str, current: str) -> None:
+    from agent.retrain import BACK_FROM  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
+    from agent.store import Signature  # noqa: PLC0415
 
-    store.promote(manifest.name, by=by, reason=reason, at=clock(), metrics=manifest.metrics)
+    Signature(by, reason, clock())  # refuses nobody, and no reason
+    store.promote(
+        manifest.name,
+        by=by,
+        reason=f"back from {current}: {reason}",
+        at=clock(),
+        metrics={**manifest.metrics, BACK_FROM: current},
+    )
     _say_recipe(manifest)
 
 

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agent.retrain.again import Again, Role, reprocess
-    from agent.retrain.bundles import bundle_named, bundles_in, every_bundle, record_of, sweep
+    from agent.retrain.bundles import (
+        BACK_FROM,
+        at_work_before,
+        bundle_named,
+        bundles_in,
+        every_bundle,
+        record_of,
+        sweep,
+    )
     from agent.retrain.card import estimate, keep_card
     from agent.retrain.cases import Collected, collect
     from agent.retrain.hygiene import Cleaned, cleaned, send_back
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
     from agent.retrain.teaching import plan_of, retrain
 
 _WHERE = {
+    "BACK_FROM": "bundles",
     "Again": "again",
     "Cleaned": "hygiene",
     "Collected": "cases",
@@ -42,6 +51,7 @@ _WHERE = {
     "Role": "again",
     "Step": "progress",
     "Suggestion": "suggesting",
+    "at_work_before": "bundles",
     "bundle_named": "bundles",
     "bundles_in": "bundles",
     "cleaned": "hygiene",
@@ -68,6 +78,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "BACK_FROM",
     "Again",
     "Cleaned",
     "Collected",
@@ -79,6 +90,7 @@ __all__ = [
     "Role",
     "Step",
     "Suggestion",
+    "at_work_before",
     "bundle_named",
     "bundles_in",
     "cleaned",

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 from agent.errors import BadBundle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from agent.store import Promotion
 
 FOLDER = "bundles"
 HALF_WRITTEN = re.compile(r"\.\d{8}-[0-9a-f]{8}-[0-9a-f]{8}")
@@ -21,6 +24,8 @@ ASIDE = re.compile(r"\.training-[0-9a-f]+")
 COPIED = re.compile(r"\..*\.part")
 ASIDE_S, COPIED_S = 14 * 86400.0, 86400.0
 """How long an interrupted training is kept to be taken up, and how long a copy may take."""
+BACK_FROM = "back_from"
+"""Under this key of a promotion's metrics stands the bundle that somebody went back from."""
 
 
 def bundles_in(store_folder: Path) -> Path:
@@ -56,6 +61,25 @@ def every_bundle(store_folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if not path.name.startswith(".") and (path / "bundle.json").is_file()
     )
+
+
+def at_work_before(promotions: Sequence[Promotion]) -> list[str]:
+    """Say which bundles one may go back to from the one at work, the newest first.
+
+    One that somebody went back from is none of them: whoever goes back twice, or as another person
+    does, must not put to work again what both wanted to be rid of.
+
+    Args:
+        promotions: Every one, newest first.
+    """
+    past: list[str] = []
+    for one in reversed(promotions):
+        if one.metrics.get(BACK_FROM):
+            while past and past[-1] != one.bundle:
+                past.pop()
+        if past[-1:] != [one.bundle]:
+            past.append(one.bundle)
+    return [name for name in dict.fromkeys(reversed(past)) if name != past[-1]]
 
 
 def sweep(store_folder: Path) -> list[str]:

@@ -20,6 +20,7 @@ from agent.orders import BadSpecification, Specifications, limits_in_use, read_s
 from agent.orders.lab import provenance_of
 from agent.orders.validation import scopes_of
 from agent.pipeline import LEASE_S, Pipeline
+from agent.retrain import at_work_before
 from agent.service.place import agent_name, bundles_folder, clock
 from agent.store import REFUSED, Store, StoreFault, store_url
 from agent.triage import WAYS, Policy, Scope
@@ -289,7 +290,7 @@ class CurrentBundle:
 
     def _serve_one_before(self, name: str) -> None:
         """Serve the newest bundle that was at work before and can be loaded, if there is one."""
-        for earlier in dict.fromkeys(one.bundle for one in self.store.promotions()):
+        for earlier in at_work_before(self.store.promotions()):
             if earlier == name:
                 continue
             try:
