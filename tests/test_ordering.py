@@ -400,12 +400,15 @@ def test_a_german_page_of_an_order_says_what_is_missing_in_german(desk):
     file.write_text(file.read_text("utf-8") + '\n[report]\nlanguage = "de"\n', encoding="utf-8")
     desk.take(1, reasons=("uncertain",))
     desk.confirm(desk.take(2, "G7"), "G7")
+    desk.lab.set_aside("4711_01_3.tif", "truncated", "the TIFF ends too early.", at=AT)
 
     page = desk.browser().get("/order/4711").text
 
     assert "entspricht nicht" in page
     assert "Gesichtsfeld 2 ist G7, bestätigt von Ada: gefordert ist 8 oder feiner" in page
-    assert "gefordert: G, 8 oder feiner (mean)" in page
+    assert "gefordert: G, 8 oder feiner (Mittel)" in page
+    assert "4711_01_3.tif: Abgeschnitten. Die Datei endet zu früh" in page
+    assert desk.order()["demand"] == "G, 8 or finer (mean)"
     assert desk.order()["because"][0].startswith("specimen 01: field 2 is G7, confirmed by Ada")
 
 

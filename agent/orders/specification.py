@@ -22,6 +22,7 @@ import reports
 from agent.errors import SetupError
 from agent.orders.limit import Limit, fault_of, read_limit
 from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ class BadSpecification(SetupError):  # noqa: N818 - read aloud, as its siblings
     """`specifications.toml` cannot be used; the message names file, entry and fault."""
 
 
+CRITERIA = (marked("mean"), marked("max"))
+"""What decides a size, as a specification names it."""
 Words = Annotated[tuple[str, ...], Field(default=())]
 
 
@@ -115,7 +118,7 @@ class Specification(BaseModel):
     @property
     def demand(self) -> str:
         """What is demanded, in a few words: "G, 7 or finer (mean)"."""
-        size = f", {reports.retold(self.limit)} ({self.criterion})" if self.limit else ""
+        size = f", {reports.retold(self.limit)} ({_(self.criterion)})" if self.limit else ""
         return _(" or ").join(self.subtype) + size
 
     @property

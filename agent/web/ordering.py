@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from agent.orders.assessment import Assessed, AssessedSpecimen
     from agent.orders.facts import Decided, FieldFacts
-    from agent.store import OrderLine, Unassigned
+    from agent.store import FileFate, OrderLine, Unassigned
     from agent.web.desk import Desk
 
 NOT_HERE = marked("nobody has heard of this order")
@@ -173,7 +173,7 @@ def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
         sentences=tuple(one for one in own if not any(one.startswith(said) for said in loose)),
         facts=tuple(_facts(assessed)),
         specimens=tuple(_specimen(one) for one in assessed.specimens),
-        unusable=tuple(f"{fate.path}: {fate.said}" for fate in assessed.lost),
+        unusable=tuple(map(_unusable, assessed.lost)),
         loose=tuple(
             f"{one.view.path}: {reports.retold(one.reason)}" for one in assessed.unassigned
         ),
@@ -181,6 +181,12 @@ def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
         waiting=waiting,
         generated=local(desk.now(), desk.zone),
     )
+
+
+def _unusable(fate: FileFate) -> str:
+    """Say which file could not be used, why, and what to do."""
+    title, remedy = reports.file_code(fate.code or "")
+    return f"{fate.path}: {title}. {remedy}".strip()
 
 
 def _facts(assessed: Assessed) -> Iterator[Fact]:
