@@ -395,6 +395,27 @@ def test_the_page_and_the_api_say_what_the_command_says(desk):
     assert browser.get("/api/v1/orders/1").status_code == 404
 
 
+def test_a_broken_file_of_limits_is_the_labs_fault_and_no_callers(desk):
+    desk.take(1)
+    (desk.folder / "specifications.toml").write_text(DEMAND + "feilds = 3\n", encoding="utf-8")
+    browser = desk.browser()
+
+    page, answer = browser.get("/order/4711"), browser.get("/api/v1/orders/4711")
+
+    assert (page.status_code, answer.status_code) == (503, 503)
+    assert "The specification limits cannot be used" in page.text
+    assert "no key is called feilds" in page.text
+    assert "no key is called feilds" in answer.json()["detail"]
+
+
+def test_an_order_number_with_a_slash_has_a_page_and_an_answer(desk):
+    desk.take(1, order="4711/26")
+    browser = desk.browser()
+
+    assert browser.get("/api/v1/orders/4711%2F26").json()["order"] == "4711/26"
+    assert "Order 4711/26" in browser.get("/order/4711%2F26").text
+
+
 def test_a_german_page_of_an_order_says_what_is_missing_in_german(desk):
     file = desk.folder / "agent.toml"
     file.write_text(file.read_text("utf-8") + '\n[report]\nlanguage = "de"\n', encoding="utf-8")

@@ -130,6 +130,7 @@ FAULTS: dict[int | str, dict[str, Any]] = {
         413: "It is too large.",
         421: "The page does not answer to that name.",
         422: "It cannot be kept as it was sent.",
-        503: "The database does not answer, or this process takes no files.",
+        503: "The database does not answer, this process takes no files, or the specification "
+        "limits cannot be used.",
     }.items()
 }

@@ -185,7 +185,7 @@ def router(desk: Desk) -> APIRouter:
         given = {key: value for key, value in request.query_params.items() if key != "name"}
         return await run_in_threadpool(desk.submit, name, held, given)
 
-    @routes.get("/orders/{number}", response_model=Order)
+    @routes.get("/orders/{number:path}", response_model=Order)
     def order(number: str) -> dict[str, Any]:
         """Say what is known of one order."""
         return ordering.document(desk, number)

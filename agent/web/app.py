@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 import reports
 from agent.errors import SetupError
+from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import api, lineage, login, ordering, pages, pictures, rating
 from agent.web.acts import Meanwhile, NotYours
@@ -144,6 +145,9 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
     def wrong(request: Request, error: Exception) -> Response:
         return say(request, 422, _("That cannot be kept"), str(error))
 
+    def misruled(request: Request, error: Exception) -> Response:
+        return say(request, 503, _("The specification limits cannot be used"), str(error))
+
     def not_yours(request: Request, error: Exception) -> Response:
         return say(request, 403, _("Not yours"), f"{error}.")
 
@@ -162,6 +166,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
     app.add_exception_handler(Unknown, unknown)
     app.add_exception_handler(404, unknown)
     app.add_exception_handler(StoreFault, unreachable)
+    app.add_exception_handler(BadSpecification, misruled)
     app.add_exception_handler(SetupError, wrong)
     app.add_exception_handler(ModelError, wrong)
     app.add_exception_handler(NotYours, not_yours)
