@@ -13,7 +13,8 @@ TAXONOMY = default_taxonomy()
 
 
 def case(true, said, *, automatic=True, specimen=None, **process_data):
-    return Case(specimen or f"{true}{said}", true, tuple(said), automatic, process_data)
+    own = f"{true}{said}{automatic}"
+    return Case(specimen or own, true, tuple(said), automatic, process_data)
 
 
 def test_a_false_conforms_is_a_field_that_breaks_the_limit_and_is_surely_called_fine():
@@ -40,11 +41,32 @@ def test_nothing_that_breaks_a_limit_gives_no_bound():
 
 
 def test_59_without_a_mistake_give_five_percent():
-    cases = [case("G7", ["G7"]) for _ in range(59)]
+    cases = [case("G7", ["G7"], specimen=str(n)) for n in range(59)]
 
     counted = record_of(cases, TAXONOMY)["limits"]["G 8 or finer"]
 
     assert counted["upper95"] == pytest.approx(0.0495, abs=5e-4)
+
+
+def test_the_bound_rests_on_specimens_and_not_on_their_fields():
+    cases = [
+        case("G7", ["G8"] if (n, shot) == (0, 0) else ["G7"], specimen=f"1/{n}")
+        for n in range(10)
+        for shot in range(5)
+    ]
+
+    counted = record_of(cases, TAXONOMY)["limits"]["G 8 or finer"]
+
+    assert (counted["n"], counted["wrong"]) == (10, 1)
+    assert counted["upper95"] == pytest.approx(0.3942, abs=5e-5)  # Clopper and Pearson, 1 of 10
+    assert counted["images"] == {"n": 50, "wrong": 1}
+
+
+def test_images_that_name_no_specimen_are_counted():
+    cases = [case("G7", ["G7"], specimen="a" * 64), case("G7", ["G7"], specimen="1")]
+    cases += [Case("1/1", "G7", ("G7",), automatic=True, process_data={"specimen": "1"})]
+
+    assert record_of(cases, TAXONOMY)["alone"] == 2
 
 
 def test_specimens_are_counted_once_and_ways_told_apart():
@@ -91,4 +113,5 @@ def test_the_command_keeps_a_record_of_the_bundle_at_work(taught_lab, tmp_path, 
     assert record["material"] == "100Cr6"
     assert record["images"] == len(pictures)
     assert record["seen_in_training"] == 0
-    assert record["limits"]["G 9 or finer"]["n"] == sum(p.code == "G7" for p in pictures)
+    assert record["limits"]["G 9 or finer"]["images"]["n"] == sum(p.code == "G7" for p in pictures)
+    assert record["limits"]["G 9 or finer"]["n"] == 2

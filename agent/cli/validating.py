@@ -135,10 +135,31 @@ def _show(material: str, bundle: str, number: int, facts: dict[str, Any]) -> Non
         f"{facts['seen_in_training']} seen in training were left out.",
         markup=False,
     )
+    if facts["alone"]:
+        say.console.print(
+            f"{facts['alone']} images name no specimen, so each counts as one of its own, which "
+            "makes the bounds too small where they are fields of fewer specimens: give order and "
+            "specimen with --manifest CSV.",
+            markup=False,
+        )
     say.table(
-        ("limit", "break it", "called conforming", "95 % upper bound", "other subtypes"),
+        (
+            "limit",
+            "specimens that break it",
+            "called conforming",
+            "95 % upper bound",
+            "their images",
+            "other subtypes",
+        ),
         [
-            (limit, said["n"], said["wrong"], _percent(said["upper95"]), _others(said))
+            (
+                limit,
+                said["n"],
+                said["wrong"],
+                _percent(said["upper95"]),
+                f"{said['images']['wrong']} of {said['images']['n']}",
+                _others(said),
+            )
             for limit, said in facts["limits"].items()
             if said["n"]
         ],

@@ -137,7 +137,7 @@ class Allowance:
     Args:
         material: Which. bundle: whose answers were validated.
         limit: As in the specification. subtype: of which.
-        n: Validation micrographs that break the limit. wrong: those called conforming.
+        n: Validation specimens that break the limit. wrong: those called conforming.
         bound: Exact one-sided 95 % upper bound of the false-conform rate.
         by: The lead. on: it is switched on.
     """

@@ -2,7 +2,8 @@
 
 In:  labelled micrographs of one material with what a bundle said of them. Out: a validation record,
 the lead's permission that names it, and the scope a bundle is validated for. Next: `conformity`,
-`triage`. The bound is exact and one-sided; with no image that breaks a limit there is none.
+`triage`. The bound is exact and one-sided. The fields of one specimen are no independent trials, so
+it rests on specimens; with none that breaks a limit there is no bound.
 """
 
 from __future__ import annotations
@@ -55,13 +56,16 @@ def record_of(cases: Sequence[Case], taxonomy: Taxonomy) -> dict[str, Any]:
         taxonomy: Of the bundle.
 
     Returns:
-        `images`, `specimens`, `automatic`, `scope` and per limit ("G 7 or finer") `n` (images that
-        truly break it), `wrong` (of those, called conforming), `value`, `upper95`; the images of
-        other subtypes that were called conforming stand beside them as `other_subtype`.
+        `images`, `specimens`, `alone` (images that name no specimen, each counted as one of its
+        own), `automatic`, `scope` and per limit ("G 7 or finer") `n` (specimens of which a field
+        truly breaks it), `wrong` (of those, with any such field called conforming), `value`,
+        `upper95`, and `images` with `n` and `wrong` of those fields; the specimens of other
+        subtypes of which a field was called conforming stand beside them as `other_subtype`.
     """
     return {
         "images": len(cases),
         "specimens": len({case.specimen for case in cases}),
+        "alone": sum(not case.process_data.get("specimen") for case in cases),
         "automatic": sum(case.automatic for case in cases),
         "codes": _counted(case.true for case in cases),
         "scope": list(_scope(cases, taxonomy)),
@@ -95,12 +99,16 @@ def _false_conform(
             name == subtype.name and limit.keeps(sizes[size]) for name, size in found
         )
 
-    return _share(sum(map(conforms, breaking)), len(breaking)) | {
-        "other_subtype": _share(sum(map(conforms, others)), len(others))
+    wrong = [case for case in breaking if conforms(case)]
+    return _share(wrong, breaking) | {
+        "images": {"n": len(breaking), "wrong": len(wrong)},
+        "other_subtype": _share([case for case in others if conforms(case)], others),
     }
 
 
-def _share(wrong: int, n: int) -> dict[str, Any]:
+def _share(some: Sequence[Case], of: Sequence[Case]) -> dict[str, Any]:
+    """Say how many specimens have a case among some, of those that have one at all."""
+    wrong, n = (len({case.specimen for case in cases}) for cases in (some, of))
     return {"n": n, "wrong": wrong, "value": wrong / n if n else None, "upper95": at_most(wrong, n)}
 
 
