@@ -14,7 +14,8 @@ from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from agent.orders.assessment import Assessed, Lab
-    from agent.orders.facts import FieldFacts
+    from agent.orders.facts import Allowance, FieldFacts
+    from agent.orders.specification import Specification
     from agent.settings import Settings
     from agent.store import Store
 
@@ -399,13 +400,21 @@ def list_specifications(context: typer.Context, as_json: Json = False) -> None:
         ],
     )
     for said in lab.allowances:
-        if any(f"{said.limit}" == one.limit and said.subtype in one.subtype for one in entries):
-            bound = f"{said.bound:.1%}" if said.bound is not None else "unknown"
+        if said.bound is not None and any(_is_of(said, one) for one in entries):
             say.console.print(
-                f"automatic for {said.material}, {said.subtype} {said.limit}: n = {said.n}, "
-                f"{said.wrong} wrong, at most {bound} (bundle {said.bundle}, by {said.by})",
+                f"automatic for {said.material}, {said.subtype} {said.limit}: n = {said.n} "
+                f"specimens that break it, {said.wrong} called conforming, at most "
+                f"{said.bound:.1%} (bundle {said.bundle}, by {said.by})",
                 markup=False,
             )
+
+
+def _is_of(said: Allowance, one: Specification) -> bool:
+    """Say whether a permission speaks of what a specification demands."""
+    from agent.orders.specification import same  # noqa: PLC0415
+
+    mine = not one.material or same(one.material, said.material)
+    return mine and str(one.bound) == said.limit and said.subtype in one.subtype
 
 
 @spec.command("check")
@@ -425,7 +434,9 @@ def check_specifications(context: typer.Context) -> None:
         say.aside.print(f"{file}: {sentence}", markup=False)
     if found:
         raise BadSpecification(f"{file}: {found[0]}")
-    say.console.print(f"{file}: {len(known.entries)} specifications, all can be judged.")
+    n = len(known.entries)
+    what = "1 specification, it can" if n == 1 else f"{n} specifications, all can"
+    say.console.print(f"{file}: {what} be judged.", markup=False)
 
 
 @spec.command()
