@@ -4,7 +4,7 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 from bench.lifecycle import run
@@ -59,6 +59,19 @@ def spoil(bundle):
     whole = heads.read_bytes()
     heads.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     return lambda: heads.write_bytes(whole)
+
+
+@contextmanager
+def no_file_beyond(size_bytes):
+    """Let this process write no file larger than that, as on a disk that is full."""
+    import resource  # noqa: PLC0415 - POSIX
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def shoot(lab, seed):
@@ -138,6 +151,50 @@ def test_a_running_agent_keeps_the_bundle_it_has_where_the_promoted_one_cannot_b
 
     assert bundle.classifier is classifier
     assert first.name in bundle.problem
+
+
+def test_a_damaged_bundle_is_made_whole_by_a_copy_and_keeps_what_was_written_about_it(
+    lab, two, tmp_path, capsys
+):
+    _, second = two
+    assert lab.agent("models", "export", second.name, tmp_path / "usb") == 0
+    assert lab.agent("models", "add", tmp_path / "usb" / second.name) == 2, "it is here, and whole"
+    (second / "record" / "note.txt").write_text("ours", encoding="utf-8")
+    spoil(second)
+
+    assert lab.agent("models", "add", tmp_path / "usb" / second.name) == 0
+
+    assert "was damaged here; it is whole again" in capsys.readouterr().out
+    verify_bundle(second)
+    assert (second / "record" / "note.txt").read_text(encoding="utf-8") == "ours"
+    assert not list(second.parent.glob(".*"))
+
+
+def test_a_copy_that_cannot_be_written_leaves_what_was_there(lab, two, tmp_path, capsys):
+    _, second = two
+    lab.agent("models", "export", second.name, tmp_path / "usb")
+    spoil(second)
+    (second.parent / f".{second.name}.part").write_bytes(b"")  # nobody can make a folder of it
+
+    assert lab.agent("models", "add", tmp_path / "usb" / second.name) == 2
+
+    said = capsys.readouterr().err
+    assert "cannot be written" in said
+    assert "[(" not in said
+    assert (second / "heads.safetensors").is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX limits")
+def test_a_disk_that_takes_no_more_is_said_in_one_plain_sentence(lab, two, tmp_path, capsys):
+    _, second = two
+    largest = max(path.stat().st_size for path in second.iterdir())
+
+    with no_file_beyond(largest - 1):
+        assert lab.agent("models", "export", second.name, tmp_path / "usb") == 2
+
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{second.name}: cannot be written (File too large); nothing of it was left" in said
+    assert list((tmp_path / "usb").iterdir()) == []
 
 
 def test_a_bundle_that_is_put_back_is_taken_up(settings, store, two, monkeypatch):

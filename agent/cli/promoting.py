@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -410,7 +411,10 @@ def add(
     context: typer.Context,
     path: Annotated[Path, typer.Argument(help="Folder of a bundle, exported elsewhere.")],
 ) -> None:
-    """Take in a bundle from elsewhere, checked file by file; it is not put to work."""
+    """Take in a bundle from elsewhere, checked file by file; it is not put to work.
+
+    One that is here and was damaged is made whole by it.
+    """
     from agent.retrain import bundles_in  # noqa: PLC0415
     from model import verify_bundle  # noqa: PLC0415
 
@@ -420,11 +424,27 @@ def add(
         raise WrongUse(f"{path}: there is no such folder.")
     manifest = verify_bundle(path)
     target = bundles_in(settings.store.folder) / manifest.name
-    if target.exists():
+    was_here = target.exists()
+    if was_here and _is_whole(target):
         raise WrongUse(f"{manifest.name} is here already.")
     _copy(path, target)
-    _remember(settings, "model.added", manifest.name, {"from": str(path)})
+    _remember(
+        settings, "model.added", manifest.name, {"from": str(path), "was_damaged_here": was_here}
+    )
+    if was_here:
+        say.console.print(f"{manifest.name} was damaged here; it is whole again.")
+        return
     say.console.print(f"{manifest.name} was added; promote it to put it to work.")
+
+
+def _is_whole(bundle: Path) -> bool:
+    from model import verify_bundle  # noqa: PLC0415
+
+    try:
+        verify_bundle(bundle)
+    except (ModelError, OSError):
+        return False
+    return True
 
 
 @models.command()
@@ -447,15 +467,50 @@ def export(
 
 
 def _copy(source: Path, target: Path) -> None:
+    """Copy a bundle, and check the copy before it takes its place or that of a damaged one."""
+    from agent.retrain import record_of  # noqa: PLC0415
+    from model import verify_bundle  # noqa: PLC0415
+
     aside = target.with_name(f".{target.name}.part")
+    whole = aside / target.name
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(source, aside)
-        aside.rename(target)
-    except OSError as error:
+        shutil.copytree(source, whole)
+        verify_bundle(whole)
+        if record_of(target).is_dir():  # what was written about it here is this lab's own
+            shutil.rmtree(record_of(whole), ignore_errors=True)
+            shutil.copytree(record_of(target), record_of(whole))
+        _put_in_place(whole, target)
+    except (OSError, ModelError) as error:
+        raise BadBundle(
+            f"{target}: cannot be written ({_reason(error)}); nothing of it was left there. See "
+            "that there is room and that it may be written to, and try again."
+        ) from error
+    finally:
         shutil.rmtree(aside, ignore_errors=True)
-        raise BadBundle(f"{target}: cannot be written ({error.strerror or error}).") from error
+
+
+def _put_in_place(whole: Path, target: Path) -> None:
+    """Put a whole bundle in its place; a damaged one goes only if that can be done."""
+    if not target.exists():
+        whole.rename(target)
+        return
+    damaged = target.rename(whole.with_name("damaged"))
+    try:
+        whole.rename(target)
+    except OSError:
+        damaged.rename(target)
+        raise
+
+
+def _reason(error: OSError | ModelError) -> str:
+    """Say the first thing that went wrong; copying a folder collects them with both paths."""
+    if isinstance(error, ModelError):
+        return "what was written is not what was read"
+    if isinstance(error, shutil.Error) and error.args and error.args[0]:
+        first = str(error.args[0][0][-1])
+        return re.sub(r"^\[\w+ -?\d+\] ", "", first).partition(": ")[0]
+    return error.strerror or str(error)
 
 
 def _remember(settings: Settings, act: str, name: str, facts: dict[str, object]) -> None:
