@@ -165,13 +165,33 @@ class Evaluation:
         """Share of images whose true code was in the prediction set."""
         return wilson(sum(c.true in c.prediction_set for c in self.cases), self.n)
 
-    def limits(self) -> dict[str, dict[str, Any]]:
+    def limits(
+        self, in_use: Mapping[str, Callable[[str], bool]] | None = None
+    ) -> dict[str, dict[str, Any]]:
         """Say per limit ("G8 or finer") how often a field would have been judged wrongly.
 
+        Args:
+            in_use: The lab's own limits, each with what says whether a code keeps it; said first.
+                Fields of other subtypes break them.
+
         Returns:
-            Limit → "false_conform" (truly coarser, called conforming) and "false_nonconform", each
-            with "n", "wrong", "value" and "upper95", the exact one-sided bound.
+            Limit → "false_conform" (called conforming and truly is not) and "false_nonconform",
+            each with "n", "wrong", "value" and "upper95", the exact one-sided bound.
         """
+        own = {f"in use: {name}": self._judged_by(keeps) for name, keeps in (in_use or {}).items()}
+        return own | self._boundaries()
+
+    def _judged_by(self, keeps: Callable[[str], bool]) -> dict[str, Any]:
+        sides = [(keeps(case.true), keeps(case.predicted)) for case in self.cases]
+        breaking = [said for true, said in sides if not true]
+        keeping = [said for true, said in sides if true]
+        return {
+            "false_conform": _wrong(sum(breaking), len(breaking)),
+            "false_nonconform": _wrong(keeping.count(False), len(keeping)),
+        }
+
+    def _boundaries(self) -> dict[str, dict[str, Any]]:
+        """Take every boundary between two sizes of a subtype as a limit, of its own fields."""
         order = _size_order(self.taxonomy)
         found = {}
         for subtype in self.taxonomy.subtypes:
@@ -262,7 +282,9 @@ class Evaluation:
             "ece": self.ece,
         }
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(
+        self, limits_in_use: Mapping[str, Callable[[str], bool]] | None = None
+    ) -> dict[str, Any]:
         """Give everything as `agent evaluate --json` prints it."""
         codes, counts = self.confusion()
         numbers = self.numbers()
@@ -271,7 +293,7 @@ class Evaluation:
             "bundle": self.bundle,
             "n": self.n,
             "seen_in_training": self.seen_in_training,
-            "limits": self.limits(),
+            "limits": self.limits(limits_in_use),
             "accuracy": self.accuracy.as_json(),
             "within_one_size": numbers["within_one_size"].as_json(),
             "macro_f1": numbers["macro_f1"].as_json(),

@@ -54,7 +54,17 @@ def evaluated(taught_lab, exams):
         for kind in ("cast_iron", "pearlite"):
             picture(strange / kind / f"{seed}.png", seed=seed, strange=kind)
     before = said_by(taught_lab, "files", "--json")
-    code, out = ran(taught_lab, "evaluate", exams, "--strange", strange, "--json")
+    limits = taught_lab.folder / "specifications.toml"
+    limits.write_text(
+        '[[specification]]\nname = "soft"\nvalid_from = 2026-01-01\napproved_by = "R. Stahl"\n'
+        'material = "100Cr6"\nsubtype = ["G"]\nlimit = "8 or coarser"\n'
+        "fields = 5\n",
+        encoding="utf-8",
+    )
+    try:
+        code, out = ran(taught_lab, "evaluate", exams, "--strange", strange, "--json")
+    finally:
+        limits.unlink()
     assert said_by(taught_lab, "files", "--json") == before, "evaluating wrote something down"
     return code, json.loads(out)
 
@@ -227,6 +237,7 @@ def test_people_read_an_evaluation_limits_first(evaluated, capsys):
 
     said = capsys.readouterr().out
     assert "G9-10 or finer" in said
+    assert said.index("in use: G 8 or coarser") < said.index("G9-10 or finer")
     assert said.index("limit") < said.index("structure code right")
     assert re.search(r"\d+\.\d % \(\d+\.\d to \d+\.\d %", said)
 

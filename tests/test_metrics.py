@@ -48,6 +48,25 @@ def test_a_subtype_whose_sizes_nobody_asked_for_shares_its_probability_evenly():
     assert given == pytest.approx(wanted)
 
 
+def test_a_limit_in_use_is_held_against_every_field():
+    cases = [
+        case(0, "G7", "G8"),  # keeps it and is called so
+        case(1, "G8", "G9-10"),  # keeps it and is called finer
+        case(2, "G9-10", "G8"),  # breaks it and is called conforming
+        case(3, "G9-10", "G9-10"),
+        case(4, "B8", "G8"),  # another subtype breaks it
+        case(5, "B8", "B8"),
+    ]
+
+    found = evaluation(cases).limits({"G 8 or coarser": {"G7", "G8"}.__contains__})
+
+    first, both = next(iter(found.items()))
+    assert first == "in use: G 8 or coarser"
+    assert (both["false_conform"]["wrong"], both["false_conform"]["n"]) == (2, 4)
+    assert (both["false_nonconform"]["wrong"], both["false_nonconform"]["n"]) == (1, 2)
+    assert both["false_conform"]["upper95"] == pytest.approx(at_most(2, 4))
+
+
 def test_where_all_are_right_few_images_still_leave_doubt():
     few, many = (
         evaluation([case(i, code, code) for i, code in enumerate(("G7", "G8", "B8") * n)])

@@ -64,19 +64,26 @@ def evaluate(
     if leave_out:
         show_left_out(settings, folder, manifest, leave_out, json=json)
         return
+    from agent.orders import read_specifications  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
+    from agent.service.workplace import limits_of  # noqa: PLC0415
+
+    specifications = read_specifications(settings.orders.specifications)
     with store_of(settings) as store:
         evaluation, unusable = look_at(
             settings, store, folder, manifest=manifest, bundle=bundle, strange=strange
         )
+    limits = limits_of(settings, specifications, evaluation.taxonomy, now=clock())
+    document = evaluation.as_json(limits)
     if json:
-        say.print_json(evaluation.as_json())
+        say.print_json(document)
     else:
-        say_evaluation(evaluation.as_json())
+        say_evaluation(document)
     if figures:
         from agent.retrain import write_figures  # noqa: PLC0415
 
-        title = f"{evaluation.as_json()['bundle']} on {folder.name}"
-        for file in write_figures(figures, evaluation.as_json(), title):
+        title = f"{evaluation.bundle} on {folder.name}"
+        for file in write_figures(figures, document, title):
             say.aside.print(str(file), markup=False)
     say_unusable(unusable)
     if unusable:

@@ -38,7 +38,7 @@ def say_evaluation(document: dict[str, Any]) -> None:
     told = f" ({left_out} more were left out: it learned from them)" if left_out else ""
     say.console.print(f"bundle {document['bundle']} on {n} micrographs{told}", markup=False)
     say.table(
-        ("limit", "called conforming, is coarser", "called coarser, conforms"),
+        ("limit", "called conforming, is not", "called not conforming, is"),
         [
             (name, _bound(both["false_conform"]), _bound(both["false_nonconform"]))
             for name, both in document["limits"].items()

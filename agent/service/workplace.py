@@ -120,7 +120,6 @@ def demands_of(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Dema
     from model import Rules  # noqa: PLC0415 - PyTorch takes seconds
 
     told = settings.retrain
-    on = now.astimezone(ZoneInfo(settings.site.time_zone)).date()
     specifications = read_specifications(settings.orders.specifications)
     return Demands(
         rules=Rules(
@@ -130,9 +129,17 @@ def demands_of(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Dema
             may_flip_back=told.may_flip_back,
             max_slowdown=told.max_slowdown,
         ),
-        limits=limits_in_use(specifications, taxonomy, on=on),
+        limits=limits_of(settings, specifications, taxonomy, now=now),
         alpha=settings.strangeness.alpha,
     )
+
+
+def limits_of(
+    settings: Settings, specifications: Specifications, taxonomy: Taxonomy, *, now: datetime
+) -> dict[str, Callable[[str], bool]]:
+    """Say which limits are in use today, on the lab's own calendar."""
+    on = now.astimezone(ZoneInfo(settings.site.time_zone)).date()
+    return limits_in_use(specifications, taxonomy, on=on)
 
 
 def make_pipeline(
