@@ -222,6 +222,26 @@ def test_rows_of_one_order_that_disagree_are_not_chosen_between(desk):
     assert "4711" not in desk.out
 
 
+def test_a_list_that_says_one_thing_in_two_columns_is_refused(desk):
+    file = desk.folder / "orders.csv"
+    file.write_text("Auftrag;Charge;batch\n4711;A;B\n", encoding="utf-8")
+
+    assert desk.agent("orders", "import", file) == 2
+    assert "two columns say batch: 'Charge' and 'batch'" in desk.err
+
+
+def test_an_order_list_does_not_ask_for_fewer_specimens_than_its_limit(desk):
+    (desk.folder / "specifications.toml").write_text(DEMAND + "specimens = 2\n", encoding="utf-8")
+    file = desk.folder / "orders.csv"
+    file.write_text("order;specimens\n4711;1\n4712;3\n", encoding="utf-8")
+    desk.agent("orders", "import", file)
+    for number in ("4711", "4712"):
+        desk.take(1, order=number)
+
+    assert "1 of 2 specimens" in desk.order()["missing"]
+    assert "1 of 3 specimens" in desk.order("4712")["missing"]
+
+
 def test_a_list_without_a_column_order_is_refused_with_what_was_found(desk):
     listed = desk.folder / "monday.csv"
     listed.write_text("number,material\n4711,100Cr6\n", encoding="utf-8")
@@ -301,16 +321,28 @@ def test_a_coarse_field_is_not_moved_away_without_a_leads_word(desk):
     away = ("orders", "assign", coarse, "4712", "01")
 
     by_ada, refusal = desk.agent(*away, *words, "Ada"), desk.err
-    on_page = desk.browser().post(
-        f"/review/{coarse}/assign",
-        data={"by": "Ada", "order": "4712", "specimen": "01", "reason": "wrong label"},
-    )
     renamed = desk.agent("orders", "assign", coarse, "4711", "01", "--field", "9", *words, "Ada")
     fine_one = desk.agent("orders", "assign", fine, "4712", "01", *words, "Ada")
     by_lead = desk.agent(*away, *words, "R. Stahl")
 
-    assert (by_ada, on_page.status_code, renamed, fine_one, by_lead) == (2, 422, 0, 0, 0)
+    assert (by_ada, renamed, fine_one, by_lead) == (2, 0, 0, 0)
     assert "does not keep the limit of order 4711, specimen 01" in refusal
+
+
+def test_of_two_people_who_assign_one_field_the_second_is_told(desk):
+    stray = desk.take(1, keys={"specimen": "", "order": ""})
+    browser, to = desk.browser(), f"/review/{stray}/assign"
+    ada = {"by": "Ada", "order": "4711", "specimen": "01", "reason": "label fell off"}
+    eve = ada | {"by": "Eve", "specimen": "02"}
+
+    answers = [
+        browser.post(to, data=form, follow_redirects=False).status_code for form in (ada, ada, eve)
+    ]
+    second = browser.post(to, data=eve).text
+
+    assert answers == [303, 303, 422]
+    assert "meanwhile: order 4711, specimen 01" in second
+    assert [act.actor for act in desk.store.trail("field.assigned")] == ["Ada"]
 
 
 def test_a_coarse_field_of_an_earlier_preparation_stays_with_its_specimen(desk):

@@ -475,11 +475,10 @@ def _order(
     waiting: Sequence[tuple[FileFate, str]],
 ) -> Statement:
     required = [str(name) for name in view.facts.get("specimens") or ()]
-    told = view.facts.get("count") or rules.specification.specimens
+    # A list may ask for more specimens than the specification, never for fewer.
+    count = max(int(view.facts.get("count") or 0), rules.specification.specimens or 0)
     statement = conformity.order(
-        {one.view.name: one.statement for one in assessed},
-        required,
-        int(told) if told else None,
+        {one.view.name: one.statement for one in assessed}, required, count or None
     )
     known = {one.view.name for one in assessed}
     loose = len([name for _, name in waiting if name not in known])

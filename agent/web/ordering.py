@@ -17,7 +17,7 @@ import reports
 from agent.errors import WrongUse
 from agent.night import local
 from agent.orders import Specifications
-from agent.orders.assessment import Lab, assess, refuse_moving
+from agent.orders.assessment import Lab, assess
 from agent.orders.document import document_of
 from agent.orders.paper import TONES
 from agent.web.acts import LONGEST_WORD
@@ -144,14 +144,31 @@ def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     keys = {key: form.get(key, "") for key in ("order", "specimen", "preparation", "field")}
     if not all(len(one) <= LONGEST_WORD and one.isprintable() for one in form.values()):
         raise WrongUse(f"a number, a name or a reason has at most {LONGEST_WORD} plain letters.")
-    if desk.lab:
-        refuse_moving(desk.store, desk.lab(), public_id, keys, by=who)
-    desk.store.orders.assign(
-        public_id, keys, by=who.strip(), reason=form.get("reason", ""), at=desk.now()
-    )
+    if not _is_there(desk, public_id, keys):
+        desk.store.orders.assign(
+            public_id, keys, by=who.strip(), reason=form.get("reason", ""), at=desk.now()
+        )
     answer = RedirectResponse(_href(keys["order"]), 303)
     keep(answer, NAME, who.strip())
     return answer
+
+
+def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
+    """Say whether somebody gave a field this very place, perhaps by the same form sent twice.
+
+    Raises:
+        WrongUse: It has another place, which a page that was opened before does not show.
+    """
+    if desk.store.orders.of_micrograph(public_id) is None:
+        return False
+    told = find(desk, public_id).process_data
+    if all(told.get(key) == keys[key] for key in ("order", "specimen")):
+        return True
+    said = _(
+        "It was given a place meanwhile: order {order}, specimen {specimen}. If that is wrong, "
+        "move it with agent orders assign."
+    )
+    raise WrongUse(said.format(order=told.get("order", ""), specimen=told.get("specimen", "")))
 
 
 def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
