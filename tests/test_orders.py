@@ -342,7 +342,7 @@ def test_a_doubted_label_waits_on_whether_its_order_is_urgent_or_not(bench):
 def test_a_dropped_list_is_taken_once_it_rests_and_a_broken_one_is_laid_aside(bench, tmp_path):
     folder = tmp_path / "lists"
     folder.mkdir()
-    good, bad = folder / "good.csv", folder / "bad.csv"
+    good, bad = folder / "GOOD.CSV", folder / "bad.csv"
     for path, rows in ((good, [["4711", "yes"]]), (bad, [["4712", "perhaps"], ["4713", ""]])):
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["order", "urgent"], *rows])
@@ -352,11 +352,13 @@ def test_a_dropped_list_is_taken_once_it_rests_and_a_broken_one_is_laid_aside(be
     taken = take_folder(bench.store, folder, subtypes=("G",), at=_later(good, 9.0))
 
     assert early == []
-    assert [one.changed for one in taken] == [("4713",), ("4711",)]
-    assert taken[0].sentences == ("bad.csv, line 2: urgent: write yes or no, found 'perhaps'",)
-    assert len(list(folder.glob("taken/*-good.csv"))) == 1
+    assert {one.name: one.changed for one in taken} == {"bad.csv": ("4713",), "GOOD.CSV": ("4711",)}
+    assert [said for one in taken for said in one.sentences] == [
+        "bad.csv, line 2: urgent: write yes or no, found 'perhaps'"
+    ]
+    assert len(list(folder.glob("taken/*-GOOD.CSV"))) == 1
     assert len(list(folder.glob("refused/*-bad.csv"))) == 1
-    assert [one.number for one in bench.store.orders.all()] == ["4711", "4713"]
+    assert {one.number for one in bench.store.orders.all()} == {"4711", "4713"}
 
 
 def _later(path: Path, seconds: float):

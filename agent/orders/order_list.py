@@ -133,15 +133,19 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         first = next(reader)
         columns = [_column(name) for name in first]
+        for column in COLUMNS:
+            said = [repr(name.strip()) for name in first if _column(name) == column]
+            if len(said) > 1:
+                raise WrongUse(f"two columns say {column}: {' and '.join(said)}; keep one of them.")
         if "order" not in columns:
             raise WrongUse(f"its first line has to name the column 'order'; found {lines[0]!r}.")
         for row in reader:
             if any(cell.strip() for cell in row):
                 cells = [cell.strip() for cell in row]
-                said = dict(zip(columns, cells, strict=False))
+                told = dict(zip(columns, cells, strict=False))
                 if len(cells) != len(columns):
-                    said["row"] = f"has {len(cells)} cells, the first line {len(columns)}"
-                yield reader.line_num, said
+                    told["row"] = f"has {len(cells)} cells, the first line {len(columns)}"
+                yield reader.line_num, told
     except csv.Error as error:
         raise WrongUse(f"line {reader.line_num} is no CSV ({error}).") from error
 
@@ -265,7 +269,7 @@ def take_folder(
     there what is to be mended and drops it again.
     """
     found = []
-    for path in sorted(folder.glob("*.csv")) if folder.is_dir() else ():
+    for path in _lists(folder):
         try:
             if at.timestamp() - path.stat().st_mtime < rest_s:
                 continue
@@ -275,6 +279,14 @@ def take_folder(
             continue  # held by the program that writes it: next time
         found.append(taken)
     return found
+
+
+def _lists(folder: Path) -> list[Path]:
+    """Say which lists lie in a folder, also LIST.CSV; none where it cannot be listed now."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix.casefold() == ".csv")
+    except OSError:
+        return []
 
 
 def _move(path: Path, where: str, at: datetime) -> None:
