@@ -15,10 +15,12 @@ from agent.errors import WrongUse
 from agent.orders import validation
 from agent.orders.lab import lab_of
 from agent.retrain import bundle_named, every_bundle, impact_of, keep_impact
+from agent.retrain.judging import keep, outcome_of
 from agent.retrain.pages import MOST
 from agent.settings import read
 from agent.store import Finding, Signature, Store, store_url
 from agent.triage import Handling, Reason, Verdict
+from model import Finding as GateFinding
 from model import default_taxonomy
 
 NEW = "20261125-beefbeef"
@@ -238,6 +240,61 @@ def test_a_promotion_says_what_would_change_and_keeps_what_was_shown(small, caps
         shown = store.promotions()[0].signatures[0]["shown"]
     record = bundle_named(lab.folder / "data", name) / "record"
     assert (record / f"impact-{shown['sha256'][:12]}.html").is_file()
+
+
+def judged(lab, name, *, against):
+    """Write down that the gate refused a bundle when it was held against another one."""
+    outcome = outcome_of(
+        GateFinding.WORSE, f"{name} is worse.", candidate=name, current=against, numbers={}
+    )
+    keep(bundle_named(lab.folder / "data", name), outcome)
+
+
+def test_whoever_signs_is_told_what_the_gate_said_and_that_is_kept(small, capsys):
+    lab, name = small
+    (first,) = {one.name for one in every_bundle(lab.folder / "data")} - {name}
+    judged(lab, name, against=first)
+
+    assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
+
+    told = f"The gate said not recommended: {name} is worse."
+    said = " ".join(capsys.readouterr().out.split())
+    assert told in said
+    assert "agent models diff" not in said
+    with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
+        assert store.promotions()[0].signatures[0]["shown"]["gate"] == told
+
+
+def test_a_gate_that_held_it_against_another_bundle_than_is_at_work_is_said_to_be_so(small, capsys):
+    lab, name = small
+    judged(lab, name, against="20250101-00000000")
+
+    assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert "That was against 20250101-00000000" in said
+    assert "agent models diff" in said
+
+
+def test_without_a_gate_whoever_signs_is_told_that_too(small, capsys):
+    lab, name = small
+
+    assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
+
+    assert f"No gate has held {name} against another" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_broken_record_of_the_gate_is_a_sentence_and_keeps_nobody_from_signing(small, capsys):
+    lab, name = small
+    judged(lab, name, against="20250101-00000000")
+    gate = bundle_named(lab.folder / "data", name) / "record" / "gate.json"
+    gate.write_bytes(gate.read_bytes()[:20])
+
+    assert lab.agent("models", "why", name) == 2
+    assert "what the gate said cannot be read" in capsys.readouterr().err
+    assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
+
+    assert "what the gate said cannot be read" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, capsys):

@@ -18,7 +18,7 @@ from agent.errors import BadBundle, WrongUse
 from model import ModelError
 
 if TYPE_CHECKING:
-    from agent.retrain import Impact
+    from agent.retrain import Impact, Outcome
     from agent.settings import Settings
     from agent.store import Promotion, Store
     from model import Manifest
@@ -259,8 +259,8 @@ def promote(
 ) -> None:
     """Sign for a bundle; it is put to work, from the next specimen on, once enough have signed.
 
-    Shown first: the orders whose conformity would change. What was shown is kept with the
-    signature. Of how many people it takes: retrain.promoters.
+    Shown first: what the gate said, and the orders whose conformity would change. What was shown is
+    kept with the signature. Of how many people it takes: retrain.promoters.
     """
     from agent.service.place import clock  # noqa: PLC0415
     from agent.store import Signature  # noqa: PLC0415
@@ -273,6 +273,7 @@ def promote(
         before = store.current_bundle()
         if before == name:
             raise WrongUse(f"{name} is at work already.")
+        gate = _say_gate(settings, name, before)
         found, page = _impact(settings, store, name, days)
         _say_impact(found, page)
         if found.unasked:
@@ -281,7 +282,7 @@ def promote(
                 f"days, so nobody can say what it would change: agent reprocess --bundle {name} "
                 f"--shadow --days {days}, then sign; or look less far back with --days."
             )
-        signed = replace(signature, shown=found.in_short())
+        signed = replace(signature, shown=found.in_short() | {"gate": gate})
         promoters = settings.retrain.promoters
         if not store.sign(name, signed, metrics=manifest.metrics, promoters=promoters):
             say.console.print(
@@ -294,6 +295,34 @@ def promote(
         say.console.print(f"{name} is at work{said}; a running agent takes it up by itself.")
         _say_recipe(manifest)
         _write_cards(settings, store, name, before)
+
+
+def _say_gate(settings: Settings, name: str, before: str | None) -> str:
+    """Say what the gate found when the bundle was taught, and whether that still holds."""
+    from agent.retrain import bundle_named, kept  # noqa: PLC0415
+
+    try:
+        outcome = kept(bundle_named(settings.store.folder, name))
+    except BadBundle as broken:
+        said = str(broken)
+    else:
+        said = _gate_in_words(outcome, name, before)
+    say.console.print(said, markup=False)
+    return said
+
+
+def _gate_in_words(outcome: Outcome | None, name: str, before: str | None) -> str:
+    if outcome is None:
+        again = f"; agent models diff {before} {name} holds it against {before}" if before else ""
+        return f"No gate has held {name} against another bundle{again}."
+    gate = str(outcome.gate).replace("_", " ")
+    said = f"The gate said {gate}: {outcome.sentence}"
+    if before in {None, outcome.current}:
+        return said
+    return (
+        f"{said} That was against {outcome.current}; {before} is at work now: agent models diff "
+        f"{before} {name} holds it against that one."
+    )
 
 
 def _refuse_stranger(settings: Settings, store: Store, by: str) -> None:

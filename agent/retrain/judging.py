@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
+from agent.errors import BadBundle
 from agent.retrain.bundles import record_of
 from agent.retrain.progress import Step
 from model import (
@@ -154,10 +155,20 @@ def keep(bundle: Path, outcome: Outcome) -> None:
 
 
 def kept(bundle: Path) -> Outcome | None:
-    """Give the outcome in a bundle's record; None where it was never held against another."""
+    """Give the outcome in a bundle's record; None where it was never held against another.
+
+    Raises:
+        BadBundle: The record is broken; what the bundle answers does not rest on it.
+    """
+    path = record_of(bundle) / KEPT
     try:
-        said = json.loads((record_of(bundle) / KEPT).read_bytes())
+        said = json.loads(path.read_bytes())
+        gate, finding = Gate(said.pop("gate")), Finding(said.pop("finding"))
+        return Outcome(gate=gate, finding=finding, **said)
     except FileNotFoundError:
         return None
-    gate, finding = Gate(said.pop("gate")), Finding(said.pop("finding"))
-    return Outcome(gate=gate, finding=finding, **said)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadBundle(
+            f"{path}: what the gate said cannot be read ({error}); agent models diff holds two "
+            "bundles against each other again."
+        ) from error
