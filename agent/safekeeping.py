@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadStore
-from agent.store import examine_copy, put_back
+from agent.store import examine_copy, put_back, sites_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -166,6 +166,7 @@ def restore(
     folder: Path,
     at: datetime,
     progress: Callable[[int, int, str], None],
+    site: str = "",
 ) -> Restored:
     """Put a backup in the place of what is there; nobody may be using it.
 
@@ -178,6 +179,7 @@ def restore(
         folder: The data folder.
         at: Now; names what is kept.
         progress: Told (done, total, what).
+        site: The lab's own; a back-up without it is refused, since nobody would see what it holds.
 
     Raises:
         BadStore: It is no backup, is damaged, or cannot be put back.
@@ -188,6 +190,8 @@ def restore(
         with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as scratch:
             names = _unpack(backup, Path(scratch), url, progress)
             database = next(name for name in names if name.startswith("martensight."))
+            if site:
+                _refuse_another_site(backup, sites_in(Path(scratch) / database), site)
             aside = folder / f"{database}.before-restore-{stamp}"
             before = put_back(url, Path(scratch) / database, aside=aside)
             settings = _put_files_back(Path(scratch), folder, stamp)
@@ -218,6 +222,16 @@ def _refuse_another_kind(backup: Path, kind: str, url: str) -> None:
         raise BadStore(
             f"{backup}: holds a {kind} database, but store.url asks for another kind; "
             "restore it where such a database is set."
+        )
+
+
+def _refuse_another_site(backup: Path, sites: Sequence[str], site: str) -> None:
+    if sites and site not in sites:
+        named = " and ".join(repr(name) for name in sites)
+        raise BadStore(
+            f"{backup}: holds the site {named}, and [site] name is {site!r}, which would see "
+            f"nothing of it. Set [site] name = {json.dumps(sites[0], ensure_ascii=False)} and "
+            "restore again; nothing was changed."
         )
 
 

@@ -241,6 +241,19 @@ def test_a_backup_brings_database_bundles_and_settings_back(lab, capsys) -> None
     assert "Plant 1" in settings.read_text()
 
 
+def test_a_back_up_of_another_site_is_refused_and_told_what_to_set(lab, capsys) -> None:
+    lab.take("a.tif", SHA)
+    lab.agent("backup", str(lab.folder / "safe.zip"))
+    lab.toml.write_text("[site]\nname = 'Plant 2'\n", encoding="utf-8")
+
+    assert lab.agent("restore", str(lab.folder / "safe.zip")) == 2
+
+    said = capsys.readouterr().err
+    assert "holds the site 'Plant 1', and [site] name is 'Plant 2'" in said
+    assert 'Set [site] name = "Plant 1"' in said
+    assert list(lab.data.glob("*before*")) == []
+
+
 def test_a_restore_keeps_what_was_there_beside(lab) -> None:
     lab.take("a.tif", SHA)
     lab.agent("backup", str(lab.folder / "safe.zip"))
@@ -393,8 +406,11 @@ def test_a_postgresql_of_a_newer_schema_is_restored_over_and_kept_as_a_dump(
         connection.execute("CREATE TABLE of_tomorrow (site_id integer REFERENCES site (id))")
         connection.execute("CREATE TABLE of_others (id integer)")
 
+    with pytest.raises(BadStore, match="holds the site 'of then', and"):
+        safekeeping.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
+                            progress=lambda *_: None, site="Plant 1")  # fmt: skip
     restored = safekeeping.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
-                                   progress=lambda *_: None)  # fmt: skip
+                                   progress=lambda *_: None, site="of then")  # fmt: skip
 
     assert restored.before is not None
     examine_copy(restored.before.rename(tmp_path / "data" / "martensight.pgdump"))

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.app import SAYS_NO, app, settings_file_of, settings_of, store_of
-from agent.cli.say import console, print_json, progress
+from agent.cli.say import aside, console, print_json, progress
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from agent.cli.say import Advance
     from agent.orders.control import Finding as ControlFinding
     from agent.safekeeping import Pruning
     from agent.settings import Settings
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ALIVE_S = 60.0  # a heartbeat comes every few seconds
 LEFTOVER_AGE = timedelta(days=1)
 PER_MEGABYTE = 1_000_000
+LINES_EVERY = 1000
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
@@ -90,6 +92,7 @@ def restore(
             folder=settings.store.folder,
             at=at,
             progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
+            site=settings.site.name,
         )
     with store_of(settings) as store:
         store.remember(at=at, actor="agent", act="backup.restored", subject=file.name)
@@ -129,8 +132,18 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
     settings = settings_of(context)
     with store_of(settings) as store, progress("verify", None) as advance:
         archive = Archive(settings.store.folder)
-        faults = list(safekeeping.verify(store, archive, progress=advance))
+        faults = list(safekeeping.verify(store, archive, progress=_now_and_then(advance)))
     _answer(faults, "everything is as it was archived, and the trail is whole", as_json=as_json)
+
+
+def _now_and_then(advance: Advance) -> Advance:
+    """Move a bar with every micrograph, but write a line only with every thousandth."""
+
+    def step(done: int, note: str = "") -> None:
+        if aside.is_terminal or done % LINES_EVERY == 0:
+            advance(done, note)
+
+    return step
 
 
 @app.command()

@@ -10,7 +10,7 @@ one door; only this room speaks SQL.
 from __future__ import annotations
 
 from agent.store.accounts import Account, Accounts, Login
-from agent.store.backup import examine_copy, put_back
+from agent.store.backup import examine_copy, put_back, sites_in
 from agent.store.bundles import REFUSED, Promotion, Signature
 from agent.store.campaigns import (
     ROUND_ROBIN,
@@ -96,5 +96,6 @@ __all__ = [
     "Unassigned",
     "examine_copy",
     "put_back",
+    "sites_in",
     "store_url",
 ]

@@ -22,7 +22,7 @@ from agent.store import schema
 from agent.store.tables import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy import URL, Engine
@@ -139,6 +139,37 @@ def examine_copy(copied: Path) -> None:
         _list_dump(copied)
     else:
         _examine(copied)
+
+
+def sites_in(copied: Path) -> list[str]:
+    """Say whose rows a copy holds, whatever its schema.
+
+    Raises:
+        BadStore: It cannot be read.
+    """
+    if copied.name == POSTGRESQL_COPY:
+        told = copied.with_suffix(".sites")
+        options = ("--data-only", "--table=site", f"--file={told}")
+        _run("pg_restore", None, *options, str(copied))
+        return list(_names_in(told.read_text(encoding="utf-8").splitlines()))
+    try:
+        with closing(sqlite3.connect(copied)) as held:
+            return [str(name) for (name,) in held.execute("SELECT name FROM site ORDER BY id")]
+    except sqlite3.DatabaseError as error:
+        raise BadStore(f"the copy of the database cannot be read: {error}") from error
+
+
+def _names_in(script: list[str]) -> Iterator[str]:
+    """Say the names in `COPY public.site (id, name, …) FROM stdin;` and the rows behind it."""
+    place = None
+    for line in script:
+        if line.startswith("COPY ") and "(" in line:
+            columns = line.partition("(")[2].partition(")")[0].split(", ")
+            place = columns.index("name")
+        elif line == r"\.":
+            place = None
+        elif place is not None:
+            yield line.split("\t")[place]
 
 
 def _list_dump(copied: Path) -> None:
