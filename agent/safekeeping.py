@@ -260,6 +260,7 @@ def _put_files_back(scratch: Path, folder: Path, stamp: str) -> Path | None:
         return None
     settings = folder / f"settings-of-backup-{stamp}"
     shutil.copytree(scratch / "settings", settings)
+    settings.chmod(stat.S_IMODE(settings.stat().st_mode) & ~stat.S_IRWXO)
     return settings
 
 

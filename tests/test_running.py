@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from test_service import Lab, picture, until
 
+from agent import settings
+
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
 
@@ -60,6 +62,20 @@ def test_status_is_one_json_document_and_nothing_else(lab):
 
     assert done.returncode == 0
     assert json.loads(done.stdout)["running"] is False
+
+
+def test_status_without_any_settings_says_where_they_were_looked_for(tmp_path):
+    command = [sys.executable, "-m", "agent", "status", "--json"]
+    if settings.platform_folder().exists():
+        pytest.skip("this PC has settings of its own")
+
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    first = json.loads(done.stdout)["problems"][0]
+    assert "no agent.toml was found" in first
+    assert "agent --config FILE" in first
 
 
 @posix

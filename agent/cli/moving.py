@@ -93,6 +93,7 @@ def _lay_settings(file: Path, folder: Path, moved: dict[str, str]) -> None:
     kept["agent.toml"] = with_folders(kept.pop(main), moved)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in kept.items():
+        (folder / name).touch(mode=0o640)  # a database's password may stand in it
         (folder / name).write_text(text, encoding="utf-8")
 
 

@@ -136,11 +136,22 @@ def status(
 
     settings = settings_of(context)
     document = status_of(settings, now=clock(), open_store=lambda: store_of(settings))
+    if not settings.sources and settings_file_of(context) is None:
+        document["problems"].insert(0, _no_file())
     if as_json:
         print_json(document)
     else:
         _say_status(document, partial(_at, zone=ZoneInfo(settings.site.time_zone)))
     raise typer.Exit(DONE)
+
+
+def _no_file() -> str:
+    from agent.settings import FILE_NAME, platform_folder  # noqa: PLC0415
+
+    return (
+        f"no {FILE_NAME} was found, neither in this folder nor in {platform_folder()}: name it "
+        "with agent --config FILE status, or write one with agent init."
+    )
 
 
 def _at(iso: str | None, zone: ZoneInfo) -> str:
