@@ -8,8 +8,11 @@ import json
 import re
 
 import pytest
-from lab import minutes
+from fastapi.testclient import TestClient
+from lab import HOME, desk_of, minutes
 from shell import Shell
+
+from agent.web import create_app
 
 NAME = "MSA-1"
 TRUE = {"S1": "G8", "S2": "G7", "S3": "G9-10", "S4": "G7"}
@@ -206,6 +209,19 @@ def test_a_plan_is_made_once_and_of_known_codes(shell):
         "--microscopes", "L",
     )  # fmt: skip
     assert (code, "name each once" in said) == (2, True)
+
+
+def test_the_page_of_the_round_robins_leads_to_the_analyses(shell):
+    browser = TestClient(create_app(desk_of(shell.lab)), base_url=HOME)
+    play(shell, shell.plan())
+    before = browser.get("/roundrobin").text
+    shell.agent("msa", "report", NAME)
+
+    page = browser.get("/roundrobin").text
+
+    assert "Measurement-system analyses" not in before
+    assert f'<a href="/reports/msa/{NAME}.html">{NAME}</a>' in page
+    assert browser.get(f"/reports/msa/{NAME}.html").status_code == 200
 
 
 def test_plan_and_report_are_records(shell):

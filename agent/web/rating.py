@@ -21,6 +21,7 @@ from agent.errors import WrongUse
 from agent.night import seen_of
 from agent.roundrobin.campaign import NAME as CAMPAIGN_NAME
 from agent.roundrobin.campaign import image_at, may_show, next_place
+from agent.roundrobin.msa import REPORT as ANALYSIS
 from agent.roundrobin.report import FOLDER
 from agent.store import Opinion
 from agent.web import memory
@@ -277,7 +278,15 @@ def _list(desk: Desk, request: Request) -> CampaignsPage:
         site=desk.site,
         reviewer=memory.name_of(request),
         campaigns=tuple(_line(desk, request, one) for one in desk.store.campaigns.all()),
+        analyses=tuple(_analyses(desk)),
     )
+
+
+def _analyses(desk: Desk) -> Iterator[Link]:
+    names = dict.fromkeys(one.subject for one in desk.store.records.all(ANALYSIS)[::-1])
+    for name in names:
+        if (desk.reports / ANALYSIS / f"{name}.html").is_file():
+            yield Link(name, f"/reports/{ANALYSIS}/{name}.html")
 
 
 def _line(desk: Desk, request: Request, campaign: Campaign) -> CampaignLine:

@@ -98,11 +98,12 @@ class CampaignLine:
 
 @dataclass(frozen=True, slots=True)
 class CampaignsPage:
-    """Every campaign of a site, the newest first."""
+    """Every campaign of a site, and its measurement-system analyses, the newest first."""
 
     site: str
     reviewer: str
     campaigns: tuple[CampaignLine, ...]
+    analyses: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
