@@ -371,7 +371,7 @@ def most_lost_of(pairs: Sequence[Pair]) -> float | None:
     """Give the upper 95 % limit, one-sided, of what is lost, over images and over specimens.
 
     Source:
-        Agresti and Min 2005 over images; Obuchowski 1998, the variance of a paired difference of
+        Tango 1998 over images; Obuchowski 1998, the variance of a paired difference of
         shares in clusters, over specimens. Ours takes the more careful of both.
     """
     won, lost = won_and_lost(pairs)

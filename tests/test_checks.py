@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from model import Duel, Evaluation, Finding, Rules, compare, default_taxonomy
 from model.checks import CHECKS, chance_of_loss, most_lost_of
-from model.intervals import beta_binomial_tail, holm
+from model.intervals import beta_binomial_tail, holm, most_lost
 from model.metrics import Alarm, Case
 
 STANDARD = default_taxonomy()
@@ -61,7 +62,7 @@ def test_a_candidate_that_wins_beyond_chance_is_better():
 
 
 def test_a_candidate_that_is_as_good_is_not_worse_and_may_be_promoted():
-    found = compare(duel(answers(100, {1, 2, 3}), answers(100, {1, 2, 4})))
+    found = compare(duel(answers(200, {1, 2, 3}), answers(200, {1, 2, 4})))
 
     assert found.finding is Finding.NOT_WORSE
     assert found.recommend
@@ -91,6 +92,31 @@ def test_twenty_new_images_or_six_that_are_judged_differently_are_evidence(new, 
     found = duel(answers(100, set(range(won))), answers(100, set()), new=keys)
 
     assert asked("evidence", found).passed
+
+
+def test_sixty_images_that_both_have_right_do_not_show_that_three_points_are_not_lost():
+    found = compare(duel(answers(60, set()), answers(60, set())))
+
+    assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
+    assert "it loses at most 4.3 points with 95 % confidence" in found.sentence
+
+
+@pytest.mark.parametrize("n", [60, 100, 150])
+@pytest.mark.parametrize("loss", [0.01, 0.03, 0.05])
+def test_the_limit_of_what_is_lost_is_reached_by_no_more_than_one_loss_in_twenty_or_so(n, loss):
+    reached = 0.0
+    for lost in range(n + 1):
+        limit = most_lost(lost, 0, n)
+        assert limit is not None
+        if limit < loss:
+            reached += math.comb(n, lost) * loss**lost * (1 - loss) ** (n - lost)
+
+    assert reached < 0.07
+
+
+def test_the_limit_of_what_is_lost_is_a_share():
+    assert most_lost(5, 0, 5) == pytest.approx(1.0)
+    assert most_lost(0, 0, 100) == pytest.approx(0.02634, abs=1e-5)  # z² / (n + z²)
 
 
 def test_where_few_images_leave_it_open_nothing_is_said():
