@@ -17,6 +17,7 @@ from agent.host import share
 from agent.host.owner import hand_over, offer
 from agent.host.systemd import Manager, _let_read
 from agent.host.unit import Machine, hidden_beside, shown, this_machine, unit_for
+from agent.host.windows import rights
 
 posix = pytest.mark.skipif(os.name == "nt", reason="systemd")
 root = pytest.mark.skipif(
@@ -256,6 +257,16 @@ def test_what_the_agent_starts_is_kept_to_the_same_cores() -> None:
     )
 
     assert said.stdout.split() == ["1", "1"]
+
+
+def test_on_windows_the_account_may_read_its_settings_and_write_its_folders(tmp_path) -> None:
+    file, read = lab(tmp_path, '[orders]\noutbox = "/data/lims/in"')
+
+    told = {folder: (may, rule[1]) for may, folder, rule in rights("LAB\\name$", file, read)}
+
+    assert told[tmp_path] == ("read", "LAB\\name$:(OI)(NP)RX")
+    assert told[read.store.folder] == ("write", "LAB\\name$:(OI)(CI)M")
+    assert told[Path(read.orders.outbox)][0] == "write"
 
 
 # --- who may read what --------------------------------------------------------------------------

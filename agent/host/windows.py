@@ -82,7 +82,7 @@ class WindowsServices:
         if unknown:
             yield f"this Windows knows no {', no '.join(unknown)}: set them in services.msc."
         if account:
-            yield from _let(account, settings)
+            yield from _let(account, config, settings)
         else:
             yield LOCAL_SYSTEM
         yield "it starts some minutes after the PC does; now: agent service start"
@@ -196,21 +196,33 @@ def _password(account: str) -> str | None:
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def _let(account: str, settings: Settings) -> Iterator[str]:
-    """Give an account what it needs here: to log on as a service, and to write the data folder."""
+def _let(account: str, config: Path, settings: Settings) -> Iterator[str]:
+    """Give an account what it needs here: to log on as a service, its settings and its folders."""
     yield _let_log_on(account)
-    for folder in (settings.store.folder, *shared_folders(settings).values()):
-        rule = f"{account}:(OI)(CI)M"
+    for may, folder, rule in rights(account, config, settings):
         done = subprocess.run(  # noqa: S603 - our own words
-            ["icacls", str(folder), "/grant", rule, "/T", "/Q"],  # noqa: S607 - part of Windows
+            ["icacls", str(folder), *rule],  # noqa: S607 - part of Windows
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         yield (
-            f"{account} may write {folder} now"
+            f"{account} may {may} {folder} now"
             if done.returncode == 0
-            else f"give {account} the right to change {folder}: icacls said {done.stdout.strip()}"
+            else f"give {account} the right to {may} {folder}: icacls said {done.stdout.strip()}"
         )
     yield f"{account} must be able to read the sources: ask whoever keeps the shares."
+
+
+def rights(
+    account: str, config: Path, settings: Settings
+) -> Iterator[tuple[str, Path, tuple[str, ...]]]:
+    """Say what the account may do where, and how icacls is told.
+
+    The installer closes the folder of the settings to all but administrators, so the account needs
+    a right to it: to the files that lie in it, now and later, and to nothing below.
+    """
+    yield "read", config.parent, ("/grant", f"{account}:(OI)(NP)RX", "/Q")
+    for folder in (settings.store.folder, *shared_folders(settings).values()):
+        yield "write", folder, ("/grant", f"{account}:(OI)(CI)M", "/T", "/Q")
 
 
 def _let_log_on(account: str) -> str:

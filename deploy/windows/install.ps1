@@ -151,7 +151,7 @@ if ($ExcludeFromDefender) {
 if (-not (Test-Path -LiteralPath $config)) {
     Invoke-Step -File $interpreter -Arguments @("-m", "agent", "init", $Data)
     Write-Host ""
-    Write-Host "Now name your sources in $config (shares as \\server\share\folder), then run this script again."
+    Write-Host "Now name your sources in $config (shares as \\server\share\folder), then run this script again with the same options."
     exit 0
 }
 
@@ -161,6 +161,6 @@ $install = @("service", "install")
 if ($Account) { $install += @("--account", $Account) }
 Invoke-Step -File $interpreter -Arguments ($agent + $install)
 Invoke-Step -File $interpreter -Arguments ($agent + "doctor") -Good @(0, 3)
-if ($LASTEXITCODE -eq 3) { throw "The doctor found what would stop the service: mend it, then run this script again." }
+if ($LASTEXITCODE -eq 3) { throw "The doctor found what would stop the service: mend it, then run this script again with the same options." }
 Invoke-Step -File $interpreter -Arguments ($agent + @("service", "start"))
 Invoke-Step -File $interpreter -Arguments ($agent + "status")
