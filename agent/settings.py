@@ -341,7 +341,7 @@ class Retrain(_Section):
     )
     epochs: int = Field(0, ge=0, description="Epochs; 0 takes the current bundle's.")
     min_new_labels: int = Field(
-        20, ge=1, description="Fewer new labels than this are said to be too few."
+        20, ge=1, description="Fewer new or changed labels than this are said to be too few."
     )
     learns_from: tuple[Literal["blind", "imported", "confirmed", "seen"], ...] = Field(
         ("blind", "imported", "confirmed"),

@@ -14,7 +14,7 @@ from model.errors import BundleError, ModelError, TaxonomyError, TrainingError, 
 from model.labels import Size, Subtype, Taxonomy, default_taxonomy, load_taxonomy, taxonomy_from
 
 if TYPE_CHECKING:
-    from model.bundle import Manifest, read_manifest, verify_bundle
+    from model.bundle import Manifest, read_manifest, taught_codes, verify_bundle
     from model.checks import Rules
     from model.choosing import diverse
     from model.classify import Classifier, Prediction
@@ -90,6 +90,7 @@ _WHERE = {
     "quick_plan": "plan",
     "read_manifest": "bundle",
     "split": "dataset",
+    "taught_codes": "bundle",
     "together": "world",
     "train": "training",
     "twins": "leakage",
@@ -156,6 +157,7 @@ __all__ = [
     "read_manifest",
     "size_kappa",
     "split",
+    "taught_codes",
     "taxonomy_from",
     "together",
     "train",

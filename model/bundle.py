@@ -196,6 +196,21 @@ def read_manifest(bundle: Path) -> Manifest:
         raise BundleError(f"The bundle {bundle.name} has a broken bundle.json: {error}.") from error
 
 
+def taught_codes(bundle: Path) -> dict[str, str]:
+    """Say by which structure code each micrograph that shaped a bundle was taught, key → code.
+
+    Raises:
+        BundleError: It cannot be read.
+    """
+    try:
+        facts = json.loads((bundle / "strangeness.json").read_bytes())
+        return dict(zip(facts["keys"], facts["codes"], strict=True))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"The bundle {bundle.name} has a broken strangeness.json: {error}."
+        ) from error
+
+
 def verify_bundle(bundle: Path) -> Manifest:
     """Check that a bundle is what it was when it was written.
 

@@ -6,6 +6,7 @@ import pytest
 from small_lab import copy_of, past, write_labelled
 
 from agent.archive import Archive
+from agent.labelled_folder import key_of
 from agent.retrain import Gate, bundle_named, bundles_in, collect, every_bundle, plan_of, retrain
 from agent.store import Decision, Store, store_url
 from model import read_manifest
@@ -89,7 +90,7 @@ def test_with_too_few_new_labels_nothing_is_taught(store, data):
     (outcome,) = learn(store, data, min_new=5)
 
     assert outcome.gate is Gate.NOT_ENOUGH_EVIDENCE
-    assert "0 new labels" in outcome.sentence
+    assert "0 new or changed labels" in outcome.sentence
     assert every_bundle(data) == before
 
 
@@ -117,6 +118,22 @@ def test_a_dry_run_says_what_would_be_learned_from_and_teaches_nothing(lab, data
     assert said["new_labels"] == 6
     assert said["wanted"] == 20
     assert every_bundle(data) == before
+
+
+def test_labels_that_were_put_right_since_count_as_much_as_new_ones(lab, store, data, capsys):
+    learned = read_manifest(current(store, data)).learned_from
+    wrong = [one for one in store.labelled() if one.code == "G7"]
+    manifest = lab.folder / "labelled" / "manifest.csv"
+    told = manifest.read_text(encoding="utf-8")
+    manifest.write_text(told.replace(",G7,", ",G8,"), encoding="utf-8")
+    assert lab.agent("import", lab.folder / "labelled", "--manifest", manifest) == 0
+    capsys.readouterr()
+
+    lab.agent("retrain", "--dry-run", "--json")
+
+    said = json.loads(capsys.readouterr().out)
+    assert said["codes"]["G8"] == 20
+    assert said["new_labels"] == sum(key_of(one.sha256, one.page) in learned for one in wrong) > 10
 
 
 def test_a_gate_that_says_no_ends_with_3(lab, capsys):

@@ -590,6 +590,7 @@ def _learned(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcom
 def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
     from agent.retrain import Cleaned, cleaned  # noqa: PLC0415
     from agent.service.retraining import lesson_of  # noqa: PLC0415
+    from model import taught_codes  # noqa: PLC0415
 
     lesson, wanted = lesson_of(settings, store), settings.retrain.min_new_labels
     say_collected(lesson.collected)
@@ -603,7 +604,7 @@ def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
         Cleaned,
     )
     collected, current = clean.collected, lesson.manifest.name
-    new = len(collected.new_since(lesson.manifest))
+    new = len(collected.news_to(lesson.manifest, taught_codes(lesson.current)))
     if json:
         say.print_json(
             {
@@ -618,8 +619,8 @@ def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
         return
     say.table(("structure code", "micrographs"), sorted(collected.codes.items()))
     say.console.print(
-        f"{len(collected.examples)} labelled micrographs, {new} of them new since {current}; "
-        f"at least {wanted} new ones are wanted.",
+        f"{len(collected.examples)} labelled micrographs, {new} of them new or changed "
+        f"since {current}; at least {wanted} such are wanted.",
         markup=False,
     )
     if said := clean.sentence():

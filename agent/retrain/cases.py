@@ -71,6 +71,20 @@ class Collected:
         seen -= set(manifest.facts.get("data_set", {}).get("counting_less", ()))
         return tuple(example for example in self.examples if example.key not in seen)
 
+    def news_to(self, manifest: Manifest, taught: Mapping[str, str]) -> tuple[Example, ...]:
+        """Say which labels a bundle has not learned: of images it never saw, or changed since.
+
+        Args:
+            manifest: Of the bundle.
+            taught: Key → structure code by which it learned.
+        """
+        unseen = {example.key for example in self.new_since(manifest)}
+        return tuple(
+            example
+            for example in self.examples
+            if example.key in unseen or taught.get(example.key, example.code) != example.code
+        )
+
     def sides(self, manifest: Manifest | None) -> dict[str, tuple[str, ...]]:
         """Say which side of the split they have already, side → keys.
 

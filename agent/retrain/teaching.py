@@ -15,7 +15,7 @@ from agent.imaging.crop import RECIPE
 from agent.retrain.hygiene import cleaned
 from agent.retrain.judging import Demands, held_against, keep, outcome_of
 from agent.retrain.progress import Step
-from model import Finding, Plan, read_manifest, taxonomy_from, train
+from model import Finding, Plan, read_manifest, taught_codes, taxonomy_from, train
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -68,7 +68,7 @@ def retrain(
         current: The folder of the bundle at work.
         plan: How to teach.
         bundles: Where the candidate is put.
-        min_new: With fewer new labels than this nothing is taught.
+        min_new: With fewer new or changed labels than this nothing is taught.
         now: Aware UTC.
         demands: What the lab asks of a candidate.
         leave_out_doubted: Whether labels in doubt are left out.
@@ -82,14 +82,15 @@ def retrain(
     if pseudo and not pseudo.audit.passed:
         yield _unaudited(pseudo, manifest)
         return
-    if (n := len(collected.new_since(manifest))) < min_new:
+    taught = taught_codes(current)
+    if (n := len(collected.news_to(manifest, taught))) < min_new:
         yield _too_few(n, min_new, manifest)
         return
     clean = yield from _until(
         cleaned(collected, current, leave_out=leave_out_doubted, alpha=demands.alpha)
     )
     collected = clean.collected
-    new = collected.new_since(manifest)
+    new = collected.news_to(manifest, taught)
     if len(new) < min_new:
         yield _too_few(len(new), min_new, manifest, clean)
         return
@@ -158,7 +159,8 @@ def _unaudited(pseudo: PseudoLabelled, manifest: Manifest) -> Outcome:
 
 def _too_few(new: int, min_new: int, manifest: Manifest, clean: Cleaned | None = None) -> Outcome:
     sentence = (
-        f"Not enough evidence: {new} new label{'s' if new != 1 else ''} since {manifest.name}, "
+        f"Not enough evidence: {new} new or changed label{'s' if new != 1 else ''} since "
+        f"{manifest.name}, "
         f"at least {min_new} are wanted (retrain.min_new_labels)."
     )
     return outcome_of(

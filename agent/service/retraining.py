@@ -60,8 +60,10 @@ class Lesson:
 
     @property
     def new(self) -> int:
-        """How many labels the bundle at work has never seen."""
-        return len(self.collected.new_since(self.manifest))
+        """How many labels the bundle at work has not learned: new ones, and those changed since."""
+        from model import taught_codes  # noqa: PLC0415 - brings PyTorch; a lab may start without
+
+        return len(self.collected.news_to(self.manifest, taught_codes(self.current)))
 
 
 def lesson_of(settings: Settings, store: Store) -> Lesson:
