@@ -165,6 +165,37 @@ def test_a_mixed_up_image_is_named_and_left_out_and_a_missing_run_too(shell):
     assert list(found["limits"]) == ["G 8 or finer", "G 9 or finer"]
 
 
+def test_an_image_from_another_microscope_than_planned_is_named_and_left_out(shell):
+    first, second, third, *_ = runs = shell.plan()
+    swapped = {"L1": "L2", "L2": "L1"}
+    shell.image(first, "G8", microscope=swapped[first["microscope"]])
+    shell.image(second, "G8", microscope=second["microscope"], operator=second["operator"])
+    shell.image(third, "G8", microscope="Lab microscope 1")
+
+    _, said = shell.agent("msa", "report", NAME, "--json")
+
+    found = json.loads(said)
+    assert (found["runs"], len(found["missing"])) == (2, len(runs) - 2)
+    (fault,) = found["faults"]
+    assert f"run 1 is planned with microscope {first['microscope']}, the file says" in fault
+
+
+def test_a_run_that_was_imaged_twice_is_said(shell):
+    run = shell.plan()[0]
+    shell.image(run, "G7")
+    shell.lab.take(
+        "G8", name="again.tif", at=minutes(90), order=NAME, specimen=run["specimen"], field="1"
+    )
+
+    _, said = shell.agent("msa", "report", NAME, "--json")
+
+    (fault,) = json.loads(said)["faults"]
+    (row,) = csv.DictReader(io.StringIO(shell.report(f"{NAME}.csv").lstrip("\ufeff")))
+    assert fault.startswith("Run 1 has 2 images; ")
+    assert fault.endswith("again.tif, the newest, counts.")
+    assert row["said"] == "G8"
+
+
 def test_people_can_fill_the_codes_in(shell):
     runs = shell.plan()
     rows = "".join(f"{one['run']};{TRUE[one['specimen']]}\n" for one in runs[:-1])

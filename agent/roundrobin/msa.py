@@ -121,23 +121,29 @@ def plan_of(store: Store, name: str) -> tuple[list[Run], dict[str, str]]:
 def gather_results(store: Store, name: str) -> Gathered:
     """Gather what the model's live results say of a plan's images. Raises `WrongUse`."""
     runs, codes = plan_of(store, name)
-    found: dict[int, MicrographView] = {}
+    known = {one.number: one for one in runs}
+    found: dict[int, list[MicrographView]] = {}
     faults = []
-    for view in store.find(order=name, limit=MOST_IMAGES)[::-1]:  # of two the newer counts
-        fault = _fault(view, {one.number: one for one in runs})
-        if fault:
+    for view in store.find(order=name, limit=MOST_IMAGES)[::-1]:
+        if fault := _fault(view, known):
             faults.append(f"{view.path}: {fault}; it was left out.")
         else:
-            found[int(view.process_data["field"])] = view
+            found.setdefault(int(view.process_data["field"]), []).append(view)
+    for number, views in sorted(found.items()):
+        if len(views) > 1:
+            faults.append(
+                f"Run {number} has {len(views)} images; {views[-1].path}, the newest, counts."
+            )
+    newest = {number: views[-1] for number, views in found.items()}
     return Gathered(
         measured=tuple(
-            Measured(run, codes[run.specimen], found[run.number].structure_code)
+            Measured(run, codes[run.specimen], newest[run.number].structure_code)
             for run in runs
-            if run.number in found
+            if run.number in newest
         ),
-        missing=tuple(one.number for one in runs if one.number not in found),
+        missing=tuple(one.number for one in runs if one.number not in newest),
         faults=tuple(faults),
-        bundles=tuple(sorted({one.bundle for one in found.values() if one.bundle})),
+        bundles=tuple(sorted({one.bundle for one in newest.values() if one.bundle})),
     )
 
 
@@ -145,9 +151,14 @@ def _fault(view: MicrographView, runs: Mapping[int, Run]) -> str:
     field, specimen = (view.process_data.get(key, "") for key in ("field", "specimen"))
     if not field.isdecimal() or int(field) not in runs:
         return f"its field {field!r} is no run of the plan"
-    planned = runs[int(field)].specimen
-    if specimen != planned:
-        return f"run {field} is of specimen {planned}, the file says {specimen or 'none'}"
+    run = runs[int(field)]
+    if specimen != run.specimen:
+        return f"run {field} is of specimen {run.specimen}, the file says {specimen or 'none'}"
+    planned = {"microscope": run.microscope, "operator": run.operator}
+    for column, wanted in planned.items():  # a name the plan does not know may be another spelling
+        told = view.process_data.get(column, "")
+        if told != wanted and told in {getattr(one, column) for one in runs.values()}:
+            return f"run {field} is planned with {column} {wanted}, the file says {told}"
     return ""
 
 
