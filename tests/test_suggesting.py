@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
+from lab import Lab
 from small_lab import PIXELS, encoded, past
 
+from agent.retrain.suggesting import POOL, pool_of
 from model import curve_of, default_taxonomy, diverse
 from model.curve import Curve
 
 STANDARD = default_taxonomy()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path / "data")
+    with lab.store:
+        yield lab
 
 
 def test_copies_come_last_and_what_is_known_is_not_asked_again():
@@ -80,6 +91,30 @@ def test_of_a_few_specimens_nobody_draws_a_curve():
     embeddings, codes, groups = clouds(6, 1.0)
 
     assert curve_of(embeddings, codes, groups, STANDARD) is None
+
+
+def test_the_newest_of_what_waits_are_looked_at_whatever_their_place_in_the_queue(lab):
+    lab.take("G8", reasons=("uncertain",))
+    (one,) = lab.store.queue()
+    newest_first = [
+        replace(one, id=str(age), done_at=one.done_at - timedelta(hours=age))
+        for age in range(POOL + 50)
+    ]
+
+    pool = pool_of(newest_first, lambda _: True)
+
+    assert {view.id for view in pool} == {str(age) for age in range(POOL)}
+
+
+def test_what_could_not_be_learned_from_is_not_suggested(lab):
+    wanted = lab.take("G8", reasons=("uncertain",))
+    lab.take("G8", reasons=("strange",))
+    lab.take("G8", reasons=("uncertain", "control_sample"))
+
+    pool = pool_of(lab.store.queue(), lambda _: True)
+
+    assert [view.id for view in pool] == [wanted]
+    assert pool_of(lab.store.queue(), lambda _: False) == []
 
 
 def test_the_shell_suggests_what_waits_without_saying_what_the_model_thinks(own_lab, capsys):

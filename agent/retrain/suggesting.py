@@ -16,7 +16,7 @@ from agent.retrain.progress import Step
 from model import Estimate, curve_of, diverse, inspecting, out_of_sample, wilson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.archive import Archive
     from agent.retrain.cases import Collected
@@ -56,10 +56,11 @@ def suggest(
 ) -> Iterator[Step | Suggestion]:
     """Choose what is doubted, and unlike what is labelled and unlike each other.
 
-    What is strange is left out: it is first in the queue anyway, and may be no steel at all.
+    What is strange is left out: it is first in the queue anyway, and may be no steel at all. So are
+    control samples: they test the next model, and teach it nothing.
 
     Args:
-        waiting: The review queue.
+        waiting: The review queue, in any order.
         collected: What is labelled.
         classifier: The bundle at work.
         archive: The pixels.
@@ -68,8 +69,7 @@ def suggest(
     Yields:
         `Step`s, last a `Suggestion`.
     """
-    pool = [view for view in waiting if view.label is None and "strange" not in view.reasons]
-    pool = [view for view in pool if archive.crop_path(view.sha256, view.page).is_file()][-POOL:]
+    pool = pool_of(waiting, lambda view: archive.crop_path(view.sha256, view.page).is_file())
     seen: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
     for view in pool:
         told = view.process_data.get("microscope", "")
@@ -83,6 +83,18 @@ def suggest(
     known = np.stack([one.embedding for one in inspected]) if inspected else None
     chosen = diverse(np.stack(seen), n, known=known, weights=_doubt_of(pool)) if pool else []
     yield _suggestion([pool[place] for place in chosen], inspected, classifier)
+
+
+def pool_of(
+    waiting: Sequence[MicrographView], has_crop: Callable[[MicrographView], bool]
+) -> list[MicrographView]:
+    """Take the newest of what waits and would be learned from; a control sample only tests."""
+    wanted = [
+        view
+        for view in waiting
+        if view.label is None and not {"strange", "control_sample"} & set(view.reasons)
+    ]
+    return sorted(filter(has_crop, wanted), key=lambda view: view.done_at)[-POOL:]
 
 
 def _doubt_of(views: Sequence[MicrographView]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
