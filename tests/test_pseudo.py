@@ -79,6 +79,18 @@ def test_quotas_keep_people_in_the_majority(lab):
     assert len(within_quotas(pool, known)) == 6, "none of a specimen that people labelled"
 
 
+def test_no_group_that_people_labelled_is_taken_from_by_whatever_column_it_is_one(lab):
+    for number in range(4):
+        lab.take("G8", order=str(number % 2), specimen=str(number))
+    pool, _ = pool_of(everything(lab), BUNDLE)
+    known = [*labelled(100), Example("k", "G8", "1", lambda: None)]  # type: ignore[arg-type, return-value]  # never loaded
+
+    assert len(within_quotas(pool, known)) == 4
+    taken = within_quotas(pool, known, group_by="order")
+
+    assert [view.process_data["order"] for view in taken] == ["0", "0"]
+
+
 @dataclass(frozen=True)
 class Said:
     best: tuple[str, str]

@@ -130,12 +130,17 @@ def _is_sure(view: MicrographView, bundle: str) -> bool:
 
 
 def within_quotas(
-    pool: Sequence[MicrographView], labelled: Sequence[Example]
+    pool: Sequence[MicrographView], labelled: Sequence[Example], *, group_by: str = ""
 ) -> list[MicrographView]:
     """Take no more of a code than people labelled, no more than 30 % of all, two of a specimen.
 
-    Specimens of which a person labelled anything are left alone: they may be tested on. The order
-    is that of the contents' hashes, so that nothing but chance chooses.
+    Specimens, or whatever else groups, of which a person labelled anything are left alone: they may
+    be tested on. The order is that of the contents' hashes, so that nothing but chance chooses.
+
+    Args:
+        pool: From `pool_of`.
+        labelled: What people labelled.
+        group_by: As in `collect`.
     """
     counts = Counter(one.code for one in labelled)
     known = {one.group for one in labelled}
@@ -144,13 +149,13 @@ def within_quotas(
     per_code: Counter[str] = Counter()
     per_specimen: Counter[str] = Counter()
     for view in sorted(pool, key=lambda one: (one.sha256, one.page)):
-        code, group = view.structure_code or "", group_of(view.sha256, view.process_data)
-        full = per_code[code] >= counts[code] or per_specimen[group] >= PER_SPECIMEN
-        if full or group in known or len(taken) >= most:
+        code, specimen = view.structure_code or "", group_of(view.sha256, view.process_data)
+        full = per_code[code] >= counts[code] or per_specimen[specimen] >= PER_SPECIMEN
+        if full or _group_of(view, group_by) in known or len(taken) >= most:
             continue
         taken.append(view)
         per_code[code] += 1
-        per_specimen[group] += 1
+        per_specimen[specimen] += 1
     return taken
 
 
@@ -159,6 +164,8 @@ def pseudo_labelled(
     labelled: Sequence[Example],
     classifier: Classifier,
     archive: Archive,
+    *,
+    group_by: str = "",
 ) -> Iterator[Step | PseudoLabelled]:
     """Take answers to learn from; none where the audit fails.
 
@@ -167,16 +174,17 @@ def pseudo_labelled(
         labelled: What people labelled.
         classifier: The bundle at work.
         archive: The pixels.
+        group_by: As in `collect`.
 
     Yields:
         `Step`s, last a `PseudoLabelled`.
     """
     pool, audit = pool_of(views, classifier.name)
-    chosen = within_quotas(pool, labelled) if audit.passed else []
+    chosen = within_quotas(pool, labelled, group_by=group_by) if audit.passed else []
     chosen = [one for one in chosen if archive.crop_path(one.sha256, one.page).is_file()]
     examples = []
     for done, view in enumerate(chosen, 1):
-        example = _example(view, archive)
+        example = _example(view, archive, group_by)
         if stays(example.load(), example.code, classifier.answers, classifier.taxonomy.code):
             examples.append(example)
         yield Step("pseudo", done, len(chosen))
@@ -207,12 +215,17 @@ def _turned(array: np.ndarray[Any, Any], quarter: int, *, mirrored: bool) -> np.
     return turned[:, ::-1] if mirrored else turned
 
 
-def _example(view: MicrographView, archive: Archive) -> Example:
+def _group_of(view: MicrographView, group_by: str) -> str:
+    told = {**view.process_extra, **view.process_data}
+    return str(told.get(group_by) or group_of(view.sha256, view.process_data))
+
+
+def _example(view: MicrographView, archive: Archive, group_by: str) -> Example:
     told: Mapping[str, str] = view.process_data
     return Example(
         key=key_of(view.sha256, view.page),
         code=view.structure_code or "",
-        group=group_of(view.sha256, told),
+        group=_group_of(view, group_by),
         load=loader(archive, view.sha256, view.page, view.um_per_px, told.get("microscope", "")),
         weight=WEIGHT,
         slices=slices_of(told),

@@ -137,7 +137,8 @@ def _pseudo_labelled(
 
     classifier = load_bundle(settings, lesson.manifest.name)
     archive = Archive(settings.store.folder)
-    return pseudo_labelled(views, lesson.collected.examples, classifier, archive)
+    labelled, group_by = lesson.collected.examples, lesson.plan.group_by
+    return pseudo_labelled(views, labelled, classifier, archive, group_by=group_by)
 
 
 def _send_back(store: Store, collected: Collected, outcome: Outcome) -> None:
