@@ -201,7 +201,7 @@ class Imaging(_Section):
 class ModelSection(_Section):
     """[model]."""
 
-    device: str = Field("auto", description='"auto", "cpu" or "cuda".')
+    device: str = Field("auto", description='"auto", "cpu", "cuda" or "cuda:1".')
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
         "auto", description="Arithmetic of the networks."
     )
