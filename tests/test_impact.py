@@ -257,7 +257,7 @@ def test_whoever_signs_is_told_what_the_gate_said_and_that_is_kept(small, capsys
 
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
 
-    told = f"The gate said not recommended: {name} is worse."
+    told = f"What the gate said: {name} is worse."
     said = " ".join(capsys.readouterr().out.split())
     assert told in said
     assert "agent models diff" not in said

@@ -149,6 +149,7 @@ def test_a_bundle_is_shown_with_what_its_alarm_rate_means(taught_lab, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "known images to compare with" in said
     assert "of good fields are flagged on average" in said
+    assert f"bundle {name} on 12 micrographs" in said
 
 
 def test_evaluate_gives_the_contracts_document(evaluated):

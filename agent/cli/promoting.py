@@ -128,7 +128,7 @@ def show(context: typer.Context, name: NameArgument, json: JsonOption = False) -
         ],
     )
     if manifest.metrics.get("n"):
-        say_evaluation(manifest.metrics)
+        say_evaluation({**manifest.metrics, "bundle": name})
 
 
 def _signed_by(act: Promotion) -> str:
@@ -315,8 +315,7 @@ def _gate_in_words(outcome: Outcome | None, name: str, before: str | None) -> st
     if outcome is None:
         again = f"; agent models diff {before} {name} holds it against {before}" if before else ""
         return f"No gate has held {name} against another bundle{again}."
-    gate = str(outcome.gate).replace("_", " ")
-    said = f"The gate said {gate}: {outcome.sentence}"
+    said = f"What the gate said: {outcome.sentence}"
     if before in {None, outcome.current}:
         return said
     return (
