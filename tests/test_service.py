@@ -290,6 +290,16 @@ def test_an_agent_that_cannot_write_to_its_database_is_a_problem(lab):
     assert any("could not write" in problem for problem in silent["problems"])
 
 
+def test_limits_that_cannot_be_read_are_a_problem_until_they_can(lab):
+    limits = lab.settings.orders.specifications
+    limits.write_text("[[specification]]\nname = 1\n", encoding="utf-8")
+    faulty = lab.status()["problems"]
+    limits.unlink()
+
+    assert any(f"limits: {limits}: " in problem for problem in faulty)
+    assert not any("limits" in problem for problem in lab.status()["problems"])
+
+
 def test_a_promoted_bundle_that_is_missing_is_a_problem(lab):
     with lab.store() as store:
         store.promote("20260101-0badcafe", by="M", reason="test", at=datetime.now(UTC), metrics={})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadStore, without_passwords
 from agent.night.period import end_of, night_of
+from agent.orders import BadSpecification, read_specifications
 from agent.service.backing_up import overdue
 from agent.service.lock import RunLock
 from agent.service.place import agent_name, bundles_folder
@@ -72,6 +73,7 @@ def status_in(settings: Settings, store: Store, *, now: datetime, running: bool)
         *heard,
         *_of_sources(sources, said, running=running),
         *_of_bundle(settings, bundle),
+        *_of_limits(settings),
         *_of_files(counts),
         *_of_disk(settings.store.folder),
         *overdue(settings, now),
@@ -99,6 +101,13 @@ def _job(job: Job) -> dict[str, Any]:
         "total": job.facts["total"],
         "note": job.facts["note"],
     }
+
+
+def _of_limits(settings: Settings) -> Iterator[str]:
+    try:
+        read_specifications(settings.orders.specifications)
+    except BadSpecification as error:
+        yield f"no order can be judged by the specification limits: {error}"
 
 
 def next_report_at(settings: Settings, now: datetime) -> datetime:
