@@ -180,7 +180,7 @@ def decide(
     if before and _needs_a_reason(session, decision, before):
         raise WrongUse(
             f"{public_id}: {before.by} decided this already; whoever decides otherwise says why, "
-            "in the comment."
+            "in the comment (in the shell: --comment)."
         )
     row = LabelRow(
         micrograph_id=micrograph.id or 0,
