@@ -195,6 +195,24 @@ def test_plain_pages_are_micrographs_each(tmp_path) -> None:
     assert len({one.sha256 for one in came}) == 1
 
 
+def test_pages_alike_in_size_keep_their_own_scale_palette_and_orientation(tmp_path) -> None:
+    scales, palettes, turned = (tmp_path / name for name in ("s.tif", "p.tif", "t.tif"))
+    with tifffile.TiffWriter(scales) as tif:
+        for dots in (20_000, 40_000):
+            tif.write(grey(), resolution=(dots, dots), resolutionunit=3, metadata=None)
+    tables = [np.full((3, 256), level * 257, np.uint16) for level in (40, 200)]
+    with tifffile.TiffWriter(palettes) as tif:
+        for table in tables:
+            tif.write(grey(), photometric="palette", colormap=table, metadata=None)
+    with tifffile.TiffWriter(turned) as tif:
+        for way in (1, 3):
+            tif.write(grey(), extratags=[(274, 3, 1, way, True)], metadata=None)
+
+    assert [one.scales[0].um_per_px for one in read(scales)] == [0.5, 0.25]
+    assert [int(one.pixels.max()) for one in read(palettes)] == [40, 200]
+    assert (read(turned)[1].pixels == as_rgb(grey()[::-1, ::-1])).all()
+
+
 def test_pyramid_levels_and_thumbnails_are_no_micrographs(tmp_path) -> None:
     large = cv2.GaussianBlur(colours(256, 320), (0, 0), 3)
     half = cv2.resize(large, (160, 128), interpolation=cv2.INTER_AREA)

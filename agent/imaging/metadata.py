@@ -122,10 +122,10 @@ class _UnclearError(Exception):
     """A tag speaks of another image size, and not of a mere enlargement of it."""
 
 
-def _zeiss(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
+def _zeiss(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
     # SmartSEM, tag 34118. "Pixel Size" is that of the frame store (1024 px or more), also in an
     # export of 512 px; the field's width and height hold for both.
-    said = tif.sem_metadata if page.index == 0 else None
+    said = page.tags.valueof(34118)
     if not said:
         return ()
     pixel = _with_unit(said.get("ap_image_pixel_size") or said.get("ap_pixel_size"))
@@ -142,7 +142,7 @@ def _whole_multiple(part: float, whole: float) -> bool:
 
 
 def _fei(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
-    said = tif.fei_metadata if page.index == 0 else None
+    said = tif.fei_metadata if page.index == 0 else None  # it stands on the first page
     if not said:
         return ()
     scan = said.get("Scan") or said.get("EScan") or said.get("IScan") or {}

@@ -37,6 +37,8 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 YCBCR = 6
 JPEG, JPEG_END = 7, b"\xff\xd9"
 PICTURE_AXES = "YXS"
+PLAIN_KINDS = ("generic", "uniform", "shaped")
+"""Files of pages; in others (OME, ImageJ, …) what holds for all planes stands at the first."""
 LEVEL_AT_MOST = 0.75
 SAME_PICTURE = 0.9
 """A page at most this much as large as the first, and this alike, is a level of its pyramid."""
@@ -75,6 +77,7 @@ class _Stack:
     """Planes of one size: what tifffile calls a series."""
 
     image: int
+    kind: str
     axes: str
     leading: tuple[int, ...]
     page: tifffile.TiffPage
@@ -92,6 +95,14 @@ class _Stack:
             number = number * size + position.get(axis, 0)
         return number
 
+    def described(self, number: int) -> tifffile.TiffPage:
+        """Give the page whose tags speak of a plane: its own, where each page stands alone.
+
+        Pages alike in size may still differ in resolution, palette and orientation.
+        """
+        own = self.pages[number] if number < len(self.pages) else None
+        return own.aspage() if own is not None and self.kind in PLAIN_KINDS else self.page
+
 
 def _stacks(tif: tifffile.TiffFile) -> list[_Stack]:
     found = []
@@ -107,7 +118,7 @@ def _stack(image: int, series: tifffile.TiffPageSeries) -> _Stack:
     sizes = dict(zip(series.axes, series.shape, strict=True))
     axes = "".join(axis for axis in series.axes if axis not in PICTURE_AXES)
     leading = tuple(sizes[axis] for axis in axes)
-    return _Stack(image, axes, leading, series.keyframe, tuple(series.pages))
+    return _Stack(image, series.kind, axes, leading, series.keyframe, tuple(series.pages))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +152,15 @@ class _File:
             return stored
 
         stored, noted, chosen = picture(at, stack.sizes, plane, three_are_rgb=True)
-        bits = ome_bits(self.tif, stack.image) or most_bits(stack.page)
+        page = stack.described(stack.plane(at))
+        bits = ome_bits(self.tif, stack.image) or most_bits(page)
         pixels, toned = to_rgb(stored, bits=bits, alpha=True in alphas)
-        um, unclear = tiff_scales(self.tif, stack.page, stack.image)
-        orientation = stack.page.tags.valueof(274, 1)
+        um, unclear = tiff_scales(self.tif, page, stack.image)
+        orientation = page.tags.valueof(274, 1)
         return Page(
             pixels=pixels if orientation == 1 else upright(pixels, orientation),
             um_per_px=um,
-            metadata=tiff_text(self.tif, stack.page) | noted,
+            metadata=tiff_text(self.tif, page) | noted,
             warnings=(*chosen, *toned, *unclear, *(("copies_left_out",) if left_out else ())),
         )
 
@@ -163,7 +175,7 @@ class _File:
         stored = _rows_first(stored, stack.page.axes)
         if not stack.page.is_tiled and torn_at(stored) is not None:
             raise FileError(FileCode.TRUNCATED, "its picture breaks off into zeros in mid-row.")
-        return _coloured(stack.page, stored)
+        return _coloured(stack.described(number), stored)
 
     def _of_one_page(self, stack: _Stack, number: int) -> Stored:
         """Give a plane of a stack that its first page alone describes, as large ones are."""
