@@ -211,8 +211,10 @@ def alter(place: Place, tally: Tally) -> None:
 
 
 def roll_back(place: Place, times: int, tally: Tally) -> None:
-    """Roll back and forth; each has to be on record, and to load."""
+    """Promote and roll back; each has to be on record, and to load."""
+    names = [path.name for path in every_bundle(place.data)][:2]
     for _ in range(times):
+        place.agent("models", "promote", _other(names, place.current()), *SIGNED)
         current, began_s = place.current(), time.monotonic()
         process = place.start("models", "rollback", *SIGNED)
         while process.poll() is None and place.current() == current:
