@@ -225,7 +225,12 @@ def test_pyramid_levels_and_thumbnails_are_no_micrographs(tmp_path) -> None:
         tif.write(large, photometric="rgb", subifds=1)
         tif.write(half, photometric="rgb", subfiletype=1)
 
-    for file in (marked, subs, unmarked):
+    before = tmp_path / "b.tif"
+    with tifffile.TiffWriter(before) as tif:
+        tif.write(half, photometric="rgb", metadata=None)
+        tif.write(large, photometric="rgb", metadata=None)
+
+    for file in (marked, subs, unmarked, before):
         [micrograph] = read(file)
         assert (micrograph.pixels == large).all()
     assert read(unmarked)[0].warnings == ("copies_left_out",)
@@ -443,6 +448,7 @@ def test_a_jpeg_with_a_hole_is_refused_though_its_decoder_goes_on(tmp_path, capf
         (b"Dear Sir or Madam", FileCode.NOT_AN_IMAGE),
         (b"GIF89a" + bytes(20), FileCode.UNSUPPORTED),
         (b"RIFF\0\0\0\0WEBPVP8 ", FileCode.UNSUPPORTED),
+        (b"II*\0", FileCode.TRUNCATED),
         (b"II*\0\x08\0\0\0", FileCode.TRUNCATED),
         (b"\x89PNG\r\n\x1a\n", FileCode.TRUNCATED),
         (b"\xff\xd8\xff\xe0", FileCode.TRUNCATED),

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from agent.imaging.stack import Position
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SHORTEST_BYTES = 8
+"""A TIFF's header: how it begins, and where its first page is described."""
 YCBCR = 6
 JPEG, JPEG_END = 7, b"\xff\xd9"
 PICTURE_AXES = "YXS"
@@ -41,7 +43,7 @@ PLAIN_KINDS = ("generic", "uniform", "shaped")
 """Files of pages; in others (OME, ImageJ, …) what holds for all planes stands at the first."""
 LEVEL_AT_MOST = 0.75
 SAME_PICTURE = 0.9
-"""A page at most this much as large as the first, and this alike, is a level of its pyramid."""
+"""A page at most this much as large as the largest, and this alike, is a level of its pyramid."""
 REDUCED, MASK = 1, 4
 """Bits of the NewSubfileType tag: a smaller version of another page, a transparency mask."""
 
@@ -57,6 +59,8 @@ def tiff(content: bytes, limits: Limits) -> list[Loader]:
     Raises:
         FileError: `truncated`, `unsupported`, `too_large` or `unreadable`.
     """
+    if len(content) < SHORTEST_BYTES:
+        raise FileError(FileCode.TRUNCATED, "the TIFF ends inside its header.")
     tif = tifffile.TiffFile(BytesIO(content), _multifile=False)
     if len(tif.pages) == 0:
         raise FileError(FileCode.TRUNCATED, "the TIFF ends before its first page is described.")
@@ -65,7 +69,8 @@ def tiff(content: bytes, limits: Limits) -> list[Loader]:
         check_size(stack.page.imagewidth, stack.page.imagelength, limits)
         check_pages(math.prod(stack.leading), limits)
     file = _File(content, tif)
-    whole = [stack for stack in stacks if not file.is_copy(stack, stacks[0])] or stacks[:1]
+    largest = max(stacks, key=_standing)  # a preview may stand before its picture
+    whole = [stack for stack in stacks if not file.is_copy(stack, largest)] or [largest]
     each = [(stack, at) for stack in whole for at in fields(stack.sizes)]
     check_pages(len(each), limits)
     left_out = len(whole) < len(stacks)
@@ -128,17 +133,17 @@ class _File:
     content: bytes
     tif: tifffile.TiffFile
 
-    def is_copy(self, stack: _Stack, first: _Stack) -> bool:
+    def is_copy(self, stack: _Stack, largest: _Stack) -> bool:
         """Say whether a page is no field: a thumbnail, a mask, a pyramid's level.
 
-        An unmarked page is a level if it is the first page made smaller.
+        An unmarked page is a level if it is the largest page made smaller.
         """
         if stack.page.subfiletype & (REDUCED | MASK):
             return True
         width, height = stack.page.imagewidth, stack.page.imagelength
-        if not _same_shape_but_smaller(stack.page, first.page):
+        if not _same_shape_but_smaller(stack.page, largest.page):
             return False
-        large, small = (_grey(self._plane(one, {})[0]) for one in (first, stack))
+        large, small = (_grey(self._plane(one, {})[0]) for one in (largest, stack))
         shrunk = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
         alike = np.corrcoef(shrunk.ravel(), small.ravel())[0, 1]
         return bool(alike > SAME_PICTURE)
@@ -252,10 +257,16 @@ class _File:
         return torn_at(np.frombuffer(held, np.uint8).reshape(-1, across, pixel)) is not None
 
 
-def _same_shape_but_smaller(page: tifffile.TiffPage, first: tifffile.TiffPage) -> bool:
-    across = page.imagewidth / first.imagewidth
-    down = page.imagelength / first.imagelength
-    return across <= LEVEL_AT_MOST and abs(across - down) * first.imagewidth <= 2 / min(
+def _standing(stack: _Stack) -> tuple[bool, int]:
+    """Rank the pages of a file: those not marked as copies first, then by size."""
+    page = stack.page
+    return not page.subfiletype & (REDUCED | MASK), page.imagewidth * page.imagelength
+
+
+def _same_shape_but_smaller(page: tifffile.TiffPage, largest: tifffile.TiffPage) -> bool:
+    across = page.imagewidth / largest.imagewidth
+    down = page.imagelength / largest.imagelength
+    return across <= LEVEL_AT_MOST and abs(across - down) * largest.imagewidth <= 2 / min(
         across, down
     )
 
