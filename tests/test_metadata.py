@@ -84,6 +84,7 @@ def test_imagej_names_its_unit(tmp_path, unit, um) -> None:
         ),
         ("um_per_px = 0.172", [("metadata", 0.172)]),
         ("Camera: 5 MP, pixel size 3.45 µm", []),
+        ("um_per_px = 1.250,5", []),
     ],
 )
 def test_a_description_is_believed_where_it_speaks_of_the_image(tmp_path, description, um) -> None:
@@ -148,6 +149,16 @@ def test_sidecar_files_are_asked_by_setting(tmp_path, name, text, um) -> None:
 
     assert scales(file) == [("sidecar", um)]
     assert scales(file, sidecars=False) == []
+
+
+def test_notes_that_disagree_are_both_heard(tmp_path) -> None:
+    file = tiff(tmp_path)
+    (tmp_path / "a.txt").write_text("um_per_px = 0.25")
+    (tmp_path / "a.tif.txt").write_text("Image pixel size: 250 nm")
+    assert sidecar_scales(file, 80) == (0.25,)
+
+    (tmp_path / "a.tif.txt").write_text("a.tif: um/px 0.25\nb.tif: um/px 0.5\n")
+    assert sidecar_scales(file, 80) == (0.25, 0.5)
 
 
 @pytest.mark.parametrize(

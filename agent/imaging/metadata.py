@@ -114,7 +114,7 @@ def tiff_scales(
             continue
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError):
             continue  # damaged metadata: this witness has nothing to say
-        heard += [um for um in said if all(abs(um / other - 1) > NOT_SQUARE for other in heard)]
+        heard += _news(said, heard)
     return tuple(heard), tuple(warnings)
 
 
@@ -333,11 +333,19 @@ def sidecar_scales(path: Path, width: int) -> tuple[float, ...]:
     Args:
         path: The picture.
         width: Its width in pixels; a note of another width speaks of a shrunken picture.
+
+    Returns:
+        µm per pixel, in the order of `SIDECARS`; several only where the files disagree.
     """
+    heard: list[float] = []
     for text in _sidecars(path):
-        if um := _sidecar_um(text, width):
-            return um
-    return ()
+        heard += _news(_sidecar_um(text, width), heard)
+    return tuple(heard)
+
+
+def _news(said: Iterable[float], heard: Iterable[float]) -> list[float]:
+    """Leave out what was heard already."""
+    return [um for um in said if all(abs(um / other - 1) > NOT_SQUARE for other in heard)]
 
 
 def _sidecars(path: Path) -> Iterable[str]:
@@ -423,15 +431,21 @@ def _jeol_text(text: str, _: int) -> tuple[float, ...]:
     )
 
 
-NUMBER = r"\s*[:=]?\s*(\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?)"
+NUMBER = r"\s*[:=]?\s*(\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?)(?![.,]?\d)"
 
 
 def _any_text(text: str, _: int) -> tuple[float, ...]:
     # "Pixel size" alone may be the camera's own, so only what speaks of the image is believed.
-    said = re.search(rf"image pixel size{NUMBER}\s*(nm|um|µm|μm|mm)", text, re.IGNORECASE)
-    if said:
-        return square(float(said[1].replace(",", ".")) * UM_PER[said[2].lower()], None)
-    said = re.search(
-        rf"(?:um_per_px|[uµμ]m\s*(?:/|per)\s*(?:px|pixel))\b{NUMBER}", text, re.IGNORECASE
-    )
-    return square(float(said[1].replace(",", ".")), None) if said else ()
+    # A list of several images gives every value: which one is this picture's, nobody knows.
+    said = re.findall(rf"image pixel size{NUMBER}\s*(nm|um|µm|μm|mm)", text, re.IGNORECASE)
+    said += [
+        (number, "um")
+        for number in re.findall(
+            rf"(?:um_per_px|[uµμ]m\s*(?:/|per)\s*(?:px|pixel))\b{NUMBER}", text, re.IGNORECASE
+        )
+    ]
+    heard: list[float] = []
+    for number, unit in said:
+        um = float(number.replace(",", ".")) * UM_PER[unit.lower()]
+        heard += _news(square(um, None), heard)
+    return tuple(heard)
