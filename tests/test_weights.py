@@ -7,6 +7,7 @@ import socket
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from urllib import request
 
 import pytest
 import torch
@@ -35,6 +36,7 @@ def swallows(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
         monkeypatch.setattr(weights, "_ANSWER_S", 0.2)
+        monkeypatch.setattr(request, "_opener", None)  # it keeps what the first question found
         yield server
 
 
@@ -49,8 +51,9 @@ def asked(server) -> bool:
 
 
 @pytest.fixture
-def served(tmp_path):
+def served(tmp_path, monkeypatch):
     """A folder that a server on this PC serves, and its address."""
+    monkeypatch.setattr(request, "_opener", None)
     folder = tmp_path / "served"
     folder.mkdir()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(folder)))
