@@ -72,6 +72,33 @@ def test_the_table_and_the_overlay_are_for_people(agent, folder) -> None:
     assert drawn.shape[1] == 900
 
 
+def test_an_overlay_that_cannot_be_written_is_one_sentence(agent, folder) -> None:
+    taken = agent("inspect", folder / "cut.jpg", "--overlay", folder / "notes.txt")
+
+    assert taken.returncode == 2
+    assert "--overlay" in taken.stderr
+    assert "name one that you may write to" in taken.stderr
+    assert taken.stdout == ""
+
+
+def test_the_longest_name_a_file_can_have_gets_its_overlay(agent, folder) -> None:
+    file = (folder / "Gefüge 50x.png").rename(folder / f"{'ü' * 120}.png")
+
+    came = agent("inspect", file, "--overlay", folder / "pictures")
+
+    assert came.returncode == 0
+    assert len(list((folder / "pictures").iterdir())) == 1
+
+
+def test_a_folder_without_pictures_is_said(agent, folder) -> None:
+    (folder / "Gefüge").mkdir()
+
+    came = agent("inspect", folder / "Gefüge", "--json")
+
+    assert (came.returncode, came.stdout) == (2, "")
+    assert "no picture in it" in came.stderr
+
+
 def test_a_file_that_is_not_there_is_named(agent, folder) -> None:
     came = agent("inspect", folder / "none.tif", folder / "Gefüge 50x.png", "--json")
 
@@ -108,9 +135,11 @@ def test_a_stage_micrometer_is_measured_compared_and_remembered(agent, folder) -
     wrong = agent(*check, "--expected", "0.1")
     no_ruling = agent("--config", config, "scale", "check", folder / "Gefüge 50x.png",
                       "--division", "10um")  # fmt: skip
+    senseless = [agent(*check, "--expected", said).returncode for said in ("0", "nan", "-1")]
 
     assert json.loads(right.stdout)["um_per_px"] == pytest.approx(0.2, rel=1e-3)
     assert (right.returncode, wrong.returncode, no_ruling.returncode) == (0, 3, 3)
+    assert senseless == [2, 2, 2]
     assert "+100" in wrong.stdout
     with Store.open(store_url(folder / "books"), site="Plant 1", agent="a") as store:
         acts = [(entry.actor, entry.subject) for entry in store.trail("scale.checked")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object per microgra
 ALARM_LIMIT = 2.0
 EVIDENCE_LIMIT = 6.0
 """The values that get the full colour on a strangeness and on a saliency map, as in the report."""
+LONGEST_STEM = 180
+"""Bytes of a file's name in a picture's; file systems take 255, and id and map's name follow."""
 
 
 @app.command("inspect")
@@ -39,6 +42,7 @@ def inspect(
     from agent.imaging.facts import facts_of  # noqa: PLC0415 - heavy imports inside commands
 
     settings = settings_of(context)
+    _make(overlay, "--overlay")
     rows: list[tuple[object, ...]] = []
     refused: list[str] = []
     for path, outcome in _cropped(files, settings):
@@ -74,6 +78,7 @@ def classify(
     from model import Field  # noqa: PLC0415
 
     settings = settings_of(context)
+    _make(saliency, "--saliency")
     classifier = _classifier(settings, bundle)
     policy = policy_of(settings, classifier)
     rows: list[tuple[object, ...]] = []
@@ -128,15 +133,21 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
     from agent.service.place import clock  # noqa: PLC0415
 
     settings = settings_of(context)
+    if expected is not None and not 0 < expected < float("inf"):
+        raise WrongUse(f"--expected: write µm per pixel above 0, such as 0.172, found {expected}.")
     try:
         micrograph = read(image)[0]
     except (FileError, OSError) as error:
         raise WrongUse(f"{image}: {_fault(error)[1]}") from error
     measured = measure(micrograph.pixels, division_um=_micrometres(division))
     if measured is None:
-        typer.echo(f"{image}: no ruling of equal divisions is seen.", err=True)
+        typer.echo(
+            f"{image}: no ruling of equal divisions is seen; it needs six lines or more, "
+            "in focus, along the picture's rows or columns.",
+            err=True,
+        )
         raise typer.Exit(SAYS_NO)
-    deviation = measured.um_per_px / expected - 1 if expected else None
+    deviation = measured.um_per_px / expected - 1 if expected is not None else None
     facts = measured.as_json() | {
         "file": str(image),
         "sha256": micrograph.sha256,
@@ -183,10 +194,16 @@ def _measured(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _cropped(files: Sequence[Path], settings: Settings) -> Iterator[tuple[Path, Outcome]]:
-    """Crop files in parallel and give them in the order they were named."""
+    """Crop files in parallel and give them in the order they were named. Raises `WrongUse`."""
+    from agent.errors import WrongUse  # noqa: PLC0415
     from agent.imaging.pool import CropPool  # noqa: PLC0415
 
     paths = list(_listed(files))
+    if not paths:
+        raise WrongUse(
+            f"{', '.join(map(str, files))}: no picture in it, by the names of its files; "
+            "name the folder or the files that hold micrographs."
+        )
     imaging = settings.imaging
     came: dict[Path, Outcome] = {}
     with (
@@ -211,8 +228,6 @@ def _cropped(files: Sequence[Path], settings: Settings) -> Iterator[tuple[Path, 
 
 
 def _cores() -> int:
-    import os  # noqa: PLC0415
-
     return os.cpu_count() or 1
 
 
@@ -290,9 +305,8 @@ def _draw(crop: Crop, path: Path, folder: Path) -> None:
     from agent.imaging.overlay import overlay  # noqa: PLC0415
     from agent.pictures import encode_jpeg  # noqa: PLC0415
 
-    folder.mkdir(parents=True, exist_ok=True)
     picture = overlay(crop, _titled(crop, path))
-    (folder / f"{_stem(crop, path)}.jpg").write_bytes(encode_jpeg(picture, quality=90))
+    _write(folder / f"{_stem(crop, path)}.jpg", encode_jpeg(picture, quality=90))
 
 
 def _titled(crop: Crop, path: Path) -> str:
@@ -300,8 +314,41 @@ def _titled(crop: Crop, path: Path) -> str:
 
 
 def _stem(crop: Crop, path: Path) -> str:
-    """Name a picture after its file, suffix and id included: two files may share a stem."""
-    return f"{path.name}.{crop.id}"
+    """Name a picture after its file, suffix and id included: two files may share a stem.
+
+    A name that leaves no room for more is cut; the id still tells two apart.
+    """
+    name = path.name
+    while len(os.fsencode(name)) > LONGEST_STEM:
+        name = name[:-1]
+    return f"{name}.{crop.id}"
+
+
+def _make(folder: Path | None, option: str) -> None:
+    """Make the folder for pictures before anything is read. Raises `WrongUse`."""
+    from agent.errors import WrongUse  # noqa: PLC0415
+
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongUse(
+            f"{option} {folder}: this folder cannot be made ({error.strerror or error}); "
+            "name one that you may write to."
+        ) from error
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write one picture. Raises `WrongUse`, where the folder takes none."""
+    from agent.errors import WrongUse  # noqa: PLC0415
+
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise WrongUse(
+            f"{file}: cannot be written ({error.strerror or error}); "
+            "make room there, or name a folder that you may write to."
+        ) from error
 
 
 # -------------------------------------------------------------------------------------- classify
@@ -384,7 +431,6 @@ def _answered(crop: Crop, said: Prediction, verdict: Verdict, path: Path) -> tup
 def _draw_maps(crop: Crop, said: Prediction, path: Path, folder: Path) -> None:
     from agent.pictures import PREVIEW_PX, Palette, encode_jpeg, fitted, heat_overlay  # noqa: PLC0415
 
-    folder.mkdir(parents=True, exist_ok=True)
     field = fitted(crop.pixels, PREVIEW_PX)
     subtype_limit, size_limit = (
         said.evidence_limits.get(f"{stage}_evidence_limit", EVIDENCE_LIMIT)
@@ -400,4 +446,4 @@ def _draw_maps(crop: Crop, said: Prediction, path: Path, folder: Path) -> None:
     for name, (heat, limit, palette) in maps.items():
         if heat is not None:
             drawn = heat_overlay(field, heat, limit=limit, palette=palette)
-            (folder / f"{_stem(crop, path)}.{name}.jpg").write_bytes(encode_jpeg(drawn))
+            _write(folder / f"{_stem(crop, path)}.{name}.jpg", encode_jpeg(drawn))
