@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -150,7 +151,10 @@ def write_bundle(contents: Contents, folder: Path) -> Path:
     try:
         aside.mkdir(parents=True)
         for file_name, data in files.items():
-            (aside / file_name).write_bytes(data)
+            with (aside / file_name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # its name is not to outlive a power cut that it did not
         if not (folder / name).exists():
             aside.rename(folder / name)
     except OSError as error:
