@@ -14,6 +14,7 @@ import re
 import sys
 import tomllib
 from datetime import date, time
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -558,6 +559,7 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
         raise BadSettings(_not_json(error, environment)) from error
     absolute = _with_absolute_paths(settings, file.parent if file else Path.cwd())
     _refuse_own_data(absolute, file)
+    _refuse_overlap(absolute, file)
     return absolute
 
 
@@ -569,6 +571,17 @@ def _refuse_own_data(settings: Settings, file: Path | None) -> None:
                 f"{file or 'settings'}: source {source.name}: {source.folder} holds the data "
                 f"folder {settings.store.folder}, whose crops would be taken for micrographs; "
                 "name the folder that the microscope exports to, or set [store] folder elsewhere."
+            )
+
+
+def _refuse_overlap(settings: Settings, file: Path | None) -> None:
+    """Refuse a source inside another: whose a micrograph is would depend on who sees it first."""
+    for inner, outer in permutations(settings.sources, 2):
+        if inner.folder.is_relative_to(outer.folder):
+            raise BadSettings(
+                f"{file or 'settings'}: source {inner.name}: {inner.folder} lies in the folder of "
+                f"source {outer.name}, {outer.folder}, so both would take its micrographs; give "
+                "each microscope a folder of its own."
             )
 
 

@@ -42,6 +42,14 @@ def test_without_a_file_the_defaults_hold() -> None:
         ('[[sources]]\nname = "a"\nfolder = "C:\\temp"', "Write Windows paths in single quotes"),
         ('[[sources]]\nname = "a"\nfolder = "\\\\srv\\share"', "paths in single quotes"),
         ("[[sources]]\nname = 'a'\nfolder = '.'", "holds the data folder"),
+        (
+            "[[sources]]\nname = 'a'\nfolder = 'x/LOM'\n[[sources]]\nname = 'b'\nfolder = 'x'",
+            "lies in the folder of source b",
+        ),
+        (
+            "[[sources]]\nname = 'a'\nfolder = 'x'\n[[sources]]\nname = 'b'\nfolder = './x'",
+            "both would take its micrographs",
+        ),
         ("store = 'data'", "store: it is a section: write [store] on a line and its keys below"),
         ("[store]\nfolder = 3", "store.folder: write a path in quotes, found 3."),
         ("[web]\nport = '87x'", 'web.port: write a whole number, found "87x".'),
