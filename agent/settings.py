@@ -14,7 +14,7 @@ import re
 import sys
 import tomllib
 from datetime import date, time
-from itertools import permutations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -40,6 +40,8 @@ from agent.errors import BadSettings, without_passwords
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pydantic_core import ErrorDetails
+
 FILE_NAME = "agent.toml"
 ENV_PREFIX = "AGENT_"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -51,7 +53,7 @@ IN_SINGLE_QUOTES = (
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _zone(name: str) -> str:
@@ -128,13 +130,30 @@ class StoreSection(_Section):
 class Objective(_Section):
     """[[sources.objectives]]: the independent witness for the scale."""
 
-    name: str = Field(description="As it appears in the process data, such as 50x.")
+    name: str = Field(min_length=1, description="As it appears in the process data, such as 50x.")
     um_per_px: float = Field(gt=0, description="Measured with a stage micrometer, µm per pixel.")
     camera: str = Field("", description="Name of the camera.")
     width: int | None = Field(None, gt=0, description="Image width in pixels it holds for.")
     height: int | None = Field(None, gt=0, description="Image height in pixels it holds for.")
     certificate: str = Field("", description="Of the stage micrometer.")
     valid_from: date | None = Field(None, description="First day it holds.")
+
+    def contradicts(self, other: Objective) -> bool:
+        """Say whether both hold for one picture and one day, with another scale."""
+        sizes = ((self.width, other.width), (self.height, other.height))
+        return (
+            objective_key(self.name) == objective_key(other.name)
+            and self.valid_from == other.valid_from
+            and all(a is None or b is None or a == b for a, b in sizes)
+            and self.um_per_px != other.um_per_px
+        )
+
+
+def objective_key(name: str) -> str:
+    """Write "50 X", "50×", "50.0" and "50x" alike."""
+    plain = re.sub(r"\s+", "", name).casefold().replace("×", "x")
+    number = re.fullmatch(r"(\d+(?:[.,]\d+)?)x?", plain)
+    return f"{float(number[1].replace(',', '.')):g}x" if number else plain
 
 
 class Source(_Section):
@@ -168,6 +187,18 @@ class Source(_Section):
     etchant: str = ""
     magnification: str = ""
     operator: str = ""
+
+    @field_validator("objectives")
+    @classmethod
+    def _agree(cls, value: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        for one, other in combinations(value, 2):
+            if one.contradicts(other):
+                raise ValueError(
+                    f"{one.name} stands there twice, with {one.um_per_px} and "
+                    f"{other.um_per_px} µm per pixel, for the same day and image size; "
+                    "give each its width and height or its valid_from"
+                )
+        return value
 
     def fixed_process_data(self) -> dict[str, str]:
         """Say the process data that holds for every file of this source."""
@@ -659,7 +690,11 @@ def _not_json(error: SettingsError, environment: Mapping[str, str]) -> str:
 
 
 def _sentence(error: ValidationError, file: Path | None, environment: Mapping[str, str]) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    first = errors[0]
+    if first["type"] == "missing":  # a key misspelt is missing too: the misspelling says more
+        near = (e for e in errors if e["type"] == "extra_forbidden" and _beside(e, first))
+        first = next(near, first)
     where = ".".join(str(part) for part in first["loc"])
     variable = f"{ENV_PREFIX}{'__'.join(str(part) for part in first['loc'][:2])}".upper()
     given = {name.upper() for name in environment}
@@ -668,12 +703,21 @@ def _sentence(error: ValidationError, file: Path | None, environment: Mapping[st
     if first["type"] == "extra_forbidden":
         return f"{place}: no setting is called {where}{_nearest(first['loc'])}."
     wanted = _wanted(first["type"], first["msg"], where)
-    found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
+    found = (
+        ""
+        if first["type"] == "missing" or where.endswith(".objectives")
+        else f", found {_short(first['input'])}"
+    )
     return f"{place}: {where}: {wanted}{found}."
+
+
+def _beside(one: ErrorDetails, other: ErrorDetails) -> bool:
+    return one["loc"][:-1] == other["loc"][:-1]
 
 
 _WANTED = {
     "missing": "has to be there",
+    "finite_number": "write an ordinary number",
     "path_type": "write a path in quotes",
     "string_type": "write text in quotes",
     "string_too_short": "must not be empty",

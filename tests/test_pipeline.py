@@ -407,6 +407,13 @@ def test_an_entry_for_another_image_size_says_nothing():
     assert table.um_per_px({"objective": "50×"}, on=date(2026, 1, 1), size=(2048, 1536)) == 0.1
 
 
+@pytest.mark.parametrize("said", ["50", "50.0", "50x", "50 X"])
+def test_a_magnification_is_known_with_and_without_its_x(said):
+    table = Provenance(objectives=(Calibration("50x", 0.1), Calibration("5x", 1.0)))
+
+    assert table.um_per_px({"magnification": said}, on=date(2026, 1, 1)) == 0.1
+
+
 def test_the_newest_valid_calibration_holds():
     table = Provenance(
         objectives=(

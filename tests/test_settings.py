@@ -54,6 +54,11 @@ def test_without_a_file_the_defaults_hold() -> None:
         ("[store]\nfolder = 3", "store.folder: write a path in quotes, found 3."),
         ("[web]\nport = '87x'", 'web.port: write a whole number, found "87x".'),
         ("[notify]\nurls = 'x'", 'notify.urls: write a list, ["like", "this"], found "x".'),
+        ("[imaging]\nmax_megapixels = inf", "max_megapixels: write an ordinary number, found"),
+        (
+            "[[sources]]\nname='a'\nfolder='a'\n[[sources.objectives]]\nname='50x'\num_per_pixel=1",
+            "no setting is called sources.0.objectives.0.um_per_pixel; the nearest is um_per_px.",
+        ),
         ("[log]\nlevel = 'INFO'", "log.level: must be 'debug', 'info', 'warning' or 'error'"),
     ],
 )
@@ -156,6 +161,19 @@ def test_two_sources_of_one_name_are_refused(tmp_path) -> None:
 
     with pytest.raises(BadSettings, match="two sources are called 'a'"):
         settings.read(file, {})
+
+
+def test_one_objective_with_two_scales_is_refused(tmp_path) -> None:
+    start = "[[sources]]\nname = 'a'\nfolder = 'a'\n"
+    table = "[[sources.objectives]]\nname = '{}'\num_per_px = {}\n{}\n"
+    twice = table.format("50x", 0.2, "") + table.format("50 X", 0.4, "{}")
+    file = written(tmp_path, start + twice.format(""))
+
+    with pytest.raises(BadSettings, match="50x stands there twice, with 0.2 and 0.4"):
+        settings.read(file, {})
+    for told in ("valid_from = 2026-01-01", ""):
+        sized = twice.replace("{}", told) if told else twice.replace("0.4", "0.2").format("")
+        assert len(settings.read(written(tmp_path, start + sized), {}).sources[0].objectives) == 2
 
 
 def test_a_named_file_that_is_missing_is_an_error(tmp_path) -> None:

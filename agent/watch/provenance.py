@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from agent.settings import objective_key
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
@@ -83,16 +85,13 @@ class Provenance:
     def _matching(
         self, process_data: Mapping[str, str], on: date, size: tuple[int, int] | None
     ) -> Iterator[Calibration]:
-        name = _plain(process_data.get("objective") or process_data.get("magnification") or "")
+        name = objective_key(
+            process_data.get("objective") or process_data.get("magnification") or ""
+        )
         for entry in self.objectives:
             fits = size is None or (
                 entry.width in (None, size[0]) and entry.height in (None, size[1])
             )
             begun = entry.valid_from is None or entry.valid_from <= on
-            if name and _plain(entry.name) == name and fits and begun:
+            if name and objective_key(entry.name) == name and fits and begun:
                 yield entry
-
-
-def _plain(name: str) -> str:
-    """Write "50 X", "50×" and "50x" alike."""
-    return re.sub(r"\s+", "", name).casefold().replace("×", "x")
