@@ -1,6 +1,7 @@
 """`agent inspect` says what was found in every file, and names each that could not be used."""
 
 import json
+import re
 from typing import NamedTuple
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from agent.cli import main
+from agent.cli.examples import EXAMPLES
 from agent.store import Store, store_url
 
 KEYS = {
@@ -129,7 +131,8 @@ def test_a_stage_micrometer_is_measured_compared_and_remembered(agent, folder) -
     image.write_bytes(cv2.imencode(".png", ruling)[1])
     config = folder / "agent.toml"
     config.write_text("[store]\nfolder = 'books'\n", encoding="utf-8")
-    check = ("--config", config, "scale", "check", image, "--division", "10um", "--by", "A. Cole")
+    [division] = re.findall(r"--division (\S+)", EXAMPLES["scale check"])
+    check = ("--config", config, "scale", "check", image, "--division", division, "--by", "A. Cole")
 
     right = agent(*check, "--expected", "0.2", "--json")
     wrong = agent(*check, "--expected", "0.1")
