@@ -169,7 +169,7 @@ def test_one_objective_with_two_scales_is_refused(tmp_path) -> None:
     twice = table.format("50x", 0.2, "") + table.format("50 X", 0.4, "{}")
     file = written(tmp_path, start + twice.format(""))
 
-    with pytest.raises(BadSettings, match="50x stands there twice, with 0.2 and 0.4"):
+    with pytest.raises(BadSettings, match=r"50x stands there twice, with 0\.2 and 0\.4"):
         settings.read(file, {})
     for told in ("valid_from = 2026-01-01", ""):
         sized = twice.replace("{}", told) if told else twice.replace("0.4", "0.2").format("")
