@@ -169,7 +169,7 @@ def signed(by, at=AT):
 
 
 def test_one_person_is_enough_where_the_lab_asks_for_one(store):
-    assert store.sign("b", signed("Ada"), metrics={"n": 3}, promoters=1)
+    assert store.sign("b", signed("Ada"), metrics={"n": 3}, promoters=1, instead_of=None)
 
     (act,) = store.promotions()
     assert (act.bundle, act.by, act.metrics["n"]) == ("b", "Ada", 3)
@@ -178,7 +178,7 @@ def test_one_person_is_enough_where_the_lab_asks_for_one(store):
 
 
 def test_two_people_sign_and_both_are_on_record(store):
-    sign = partial(store.sign, "b", metrics={}, promoters=2)
+    sign = partial(store.sign, "b", metrics={}, promoters=2, instead_of=None)
 
     assert not sign(signed("Ada"))
     assert store.current_bundle() is None
@@ -195,19 +195,30 @@ def test_two_people_sign_and_both_are_on_record(store):
 
 @pytest.mark.parametrize("again", ["Ada", " ada", "A da"])
 def test_the_same_person_does_not_sign_twice(store, again):
-    store.sign("b", signed("Ada"), metrics={}, promoters=2)
+    store.sign("b", signed("Ada"), metrics={}, promoters=2, instead_of=None)
 
     with pytest.raises(WrongUse, match="a second person has to sign"):
-        store.sign("b", signed(again), metrics={}, promoters=2)
+        store.sign("b", signed(again), metrics={}, promoters=2, instead_of=None)
 
     assert store.current_bundle() is None
 
 
+def test_what_was_shown_beside_a_bundle_that_is_no_longer_at_work_is_not_signed_for(store):
+    store.promote("c", by="Eve", reason="first", at=AT, metrics={})
+
+    with pytest.raises(WrongUse, match=r"c was put to work meanwhile.* speaks of a at work"):
+        store.sign("b", signed("Ada"), metrics={}, promoters=1, instead_of="a")
+
+    assert store.current_bundle() == "c"
+    assert store.sign("b", signed("Ada"), metrics={}, promoters=1, instead_of="c")
+
+
 def test_a_proposal_ends_with_the_promotion_of_another_bundle(store):
-    store.sign("b", signed("Ada"), metrics={}, promoters=2)
+    store.sign("b", signed("Ada"), metrics={}, promoters=2, instead_of=None)
     store.promote("c", by="Eve", reason="first", at=AT + timedelta(hours=1), metrics={})
 
-    assert not store.sign("b", signed("Bob", AT + timedelta(hours=2)), metrics={}, promoters=2)
+    later = signed("Bob", AT + timedelta(hours=2))
+    assert not store.sign("b", later, metrics={}, promoters=2, instead_of="c")
 
     assert store.current_bundle() == "c"
 

@@ -45,9 +45,9 @@ def test_every_bundle_is_there_with_its_state_its_card_and_how_good_it_is(bundle
 
 
 def test_who_has_signed_first_is_named_until_another_does(bundles, browser_of):  # noqa: F811
-    bundles.store.sign(
-        SECOND, Signature("Bob", "better", AT + timedelta(hours=1)), metrics={}, promoters=2
-    )
+    signature = Signature("Bob", "better", AT + timedelta(hours=1))
+    now = bundles.store.current_bundle()
+    bundles.store.sign(SECOND, signature, metrics={}, promoters=2, instead_of=now)
 
     page = browser_of().get("/models").text
 

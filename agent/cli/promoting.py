@@ -284,7 +284,9 @@ def promote(
             )
         signed = replace(signature, shown=found.in_short() | {"gate": gate})
         promoters = settings.retrain.promoters
-        if not store.sign(name, signed, metrics=manifest.metrics, promoters=promoters):
+        if not store.sign(
+            name, signed, metrics=manifest.metrics, promoters=promoters, instead_of=before
+        ):
             say.console.print(
                 f"{name} is proposed by {by}; it is put to work when a second person signs: "
                 f"agent models promote {name} --by NAME --reason TEXT",

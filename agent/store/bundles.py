@@ -87,6 +87,7 @@ def sign(
     *,
     metrics: Mapping[str, Any],
     promoters: int,
+    instead_of: str | None,
 ) -> bool:
     """Sign for a bundle; it is put to work once enough people have.
 
@@ -97,13 +98,19 @@ def sign(
         signature: Who signs, why, and what they were shown.
         metrics: The numbers the decision is taken on.
         promoters: How many people it takes, 1 or 2.
+        instead_of: The bundle at work that the signer was shown it beside, None for none.
 
     Returns:
         Whether it is at work now; else another person has to sign.
 
     Raises:
-        WrongUse: The same person signs twice.
+        WrongUse: The same person signs twice, or another bundle was put to work meanwhile.
     """
+    if (now := current(session)) != instead_of:
+        raise WrongUse(
+            f"{now} was put to work meanwhile; what was shown speaks of {instead_of or 'no bundle'}"
+            f" at work. Look again, and sign again if {bundle} is still wanted."
+        )
     signed = [signature]
     if promoters > 1:
         before = proposals(session, whose, bundle)

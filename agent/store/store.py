@@ -531,16 +531,29 @@ class Store:
             )
 
     def sign(
-        self, name: str, signature: Signature, *, metrics: Mapping[str, Any], promoters: int
+        self,
+        name: str,
+        signature: Signature,
+        *,
+        metrics: Mapping[str, Any],
+        promoters: int,
+        instead_of: str | None,
     ) -> bool:
         """Sign for a bundle; True once enough people have, and it is at work.
 
         Raises:
-            WrongUse: The same person signs twice.
+            WrongUse: The same person signs twice, or another bundle than the one it was shown
+                beside is at work by now.
         """
         with writing(self._engine) as session:
             return bundles.sign(
-                session, self._whose, name, signature, metrics=metrics, promoters=promoters
+                session,
+                self._whose,
+                name,
+                signature,
+                metrics=metrics,
+                promoters=promoters,
+                instead_of=instead_of,
             )
 
     def proposals(self, name: str) -> list[Signature]:
