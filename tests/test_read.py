@@ -139,6 +139,17 @@ def test_transparency_is_left_out_and_said(tmp_path) -> None:
     assert solid.warnings == ()
 
 
+@pytest.mark.parametrize("more", [1, 4])
+def test_channels_beside_grey_are_left_out_and_said(tmp_path, more) -> None:
+    pixels = np.stack([grey(seed=n) for n in range(1 + more)], axis=-1)
+    file = tiff(tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="contig")
+
+    [micrograph] = read(file)
+
+    assert (micrograph.pixels == as_rgb(grey())).all()
+    assert micrograph.warnings == ("first_channel_only",)
+
+
 def test_planes_of_colours_stored_apart_are_one_picture(tmp_path) -> None:
     planar = np.moveaxis(colours(), -1, 0)
     file = tiff(tmp_path / "a.tif", planar, photometric="rgb", planarconfig="separate")
@@ -449,6 +460,7 @@ def test_a_jpeg_with_a_hole_is_refused_though_its_decoder_goes_on(tmp_path, capf
         (b"GIF89a" + bytes(20), FileCode.UNSUPPORTED),
         (b"RIFF\0\0\0\0WEBPVP8 ", FileCode.UNSUPPORTED),
         (b"II*\0", FileCode.TRUNCATED),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(90), FileCode.UNSUPPORTED),
         (b"II*\0\x08\0\0\0", FileCode.TRUNCATED),
         (b"\x89PNG\r\n\x1a\n", FileCode.TRUNCATED),
         (b"\xff\xd8\xff\xe0", FileCode.TRUNCATED),

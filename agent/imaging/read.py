@@ -158,7 +158,6 @@ READERS: tuple[tuple[str, tuple[bytes, ...], Opener], ...] = (
 STRANGERS = (
     (b"GIF8", 0, "a GIF"),
     (b"WEBP", 8, "a WebP picture"),
-    (b"\0\0\0\x0cjP  ", 0, "a JPEG 2000 picture"),
     (b"ftyphei", 4, "a HEIC picture"),
     (b"ftypavif", 4, "an AVIF picture"),
     (b"\x8aMNG", 0, "an MNG film"),

@@ -23,7 +23,7 @@ from agent.errors import FileCode, FileError
 from agent.imaging.metadata import most_bits, ome_bits, tiff_scales, tiff_text
 from agent.imaging.page import Limits, Loader, Page, check_pages, check_size
 from agent.imaging.stack import COLOURS, fields, picture
-from agent.imaging.tones import to_rgb, torn_at, upright
+from agent.imaging.tones import GREY_ALPHA, to_rgb, torn_at, upright
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +166,13 @@ class _File:
             pixels=pixels if orientation == 1 else upright(pixels, orientation),
             um_per_px=um,
             metadata=tiff_text(self.tif, page) | noted,
-            warnings=(*chosen, *toned, *unclear, *(("copies_left_out",) if left_out else ())),
+            warnings=(
+                *chosen,
+                *(("first_channel_only",) if _has_more_channels(page) else ()),
+                *toned,
+                *unclear,
+                *(("copies_left_out",) if left_out else ()),
+            ),
         )
 
     def _plane(self, stack: _Stack, at: Position) -> tuple[Stored, bool]:
@@ -329,6 +335,17 @@ def _rows_first(stored: Stored, axes: str) -> Stored:
     return np.moveaxis(stored, 0, -1) if axes.startswith("S") else stored
 
 
+def _has_more_channels(page: tifffile.TiffPage) -> bool:
+    """Say whether a grey page has other channels beside its first that are no transparency."""
+    if _code(page.photometric) not in (0, 1) or page.samplesperpixel in (1, COLOURS):
+        return False
+    return page.samplesperpixel > GREY_ALPHA or not _has_alpha(page)
+
+
+def _has_alpha(page: tifffile.TiffPage) -> bool:
+    return [int(e) for e in page.extrasamples][:1] in ([1], [2])
+
+
 def _coloured(page: tifffile.TiffPage, stored: Stored) -> tuple[Stored, bool]:
     """Look palettes up, turn negatives round, widen fewer than eight bits."""
     photometric, bits = _code(page.photometric), _code(page.bitspersample)
@@ -353,5 +370,5 @@ def _coloured(page: tifffile.TiffPage, stored: Stored) -> tuple[Stored, bool]:
     samples = stored.shape[2] if stored.ndim == 3 else 1  # noqa: PLR2004
     if samples <= wanted:
         return stored, False
-    alpha = samples == wanted + 1 and [int(e) for e in page.extrasamples][:1] in ([1], [2])
+    alpha = samples == wanted + 1 and _has_alpha(page)
     return (stored, True) if alpha else (stored[..., :wanted], False)

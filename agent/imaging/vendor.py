@@ -34,6 +34,7 @@ CZI_START = b"ZISRAWFILE"
 LIF_START = b"\x70\0\0\0"
 ND2_STARTS = (b"\xda\xce\xbe\x0a", b"\0\0\0\x0cjP  \r\n\x87\n")
 ND2_END = b"ND2 CHUNK MAP SIGNATURE"
+OLD_ND2_END = b"LABORATORY IMAGING ND BOX MAP"
 PICTURE_AXES = "YXS"
 
 
@@ -205,6 +206,12 @@ def nd2(content: bytes, path: Path, limits: Limits) -> list[Loader]:
     Raises:
         FileError: `truncated`, `unsupported`, `too_large` or `unreadable`.
     """
+    if content.startswith(ND2_STARTS[1]) and OLD_ND2_END not in content[-40:]:
+        raise FileError(
+            FileCode.UNSUPPORTED,
+            "it is a JPEG 2000 picture (or an old Nikon ND2 without its end), which is not read; "
+            "export it as TIFF.",
+        )
     try:
         from nd2 import ND2File  # noqa: PLC0415 - an extra
     except ImportError:
