@@ -13,6 +13,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -30,7 +31,6 @@ from model.scheme import Head, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -195,7 +195,8 @@ def read_manifest(bundle: Path) -> Manifest:
             files=document["files"],
         )
     except FileNotFoundError as error:
-        raise BundleError(f"{bundle} is no bundle: it has no {error.filename[-20:]}.") from error
+        missing = Path(error.filename).name
+        raise BundleError(f"{bundle} is no bundle: it has no {missing}.") from error
     except (OSError, ValueError, KeyError, TypeError, TaxonomyError) as error:
         raise BundleError(f"The bundle {bundle.name} has a broken bundle.json: {error}.") from error
 

@@ -127,7 +127,7 @@ def test_a_missing_file_is_named(bundle):
 
 
 def test_a_folder_that_is_no_bundle_says_so(tmp_path):
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match=r"is no bundle: it has no bundle\.json\."):
         read_manifest(tmp_path / "nothing")
 
 
