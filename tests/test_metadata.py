@@ -151,14 +151,37 @@ def test_sidecar_files_are_asked_by_setting(tmp_path, name, text, um) -> None:
     assert scales(file, sidecars=False) == []
 
 
+@pytest.mark.parametrize(
+    ("size", "um"),
+    [((80, 60), 0.1), ((80, 41), 0.1), ((40, 30), 0.2), ((40, 33), 0.2), ((160, 120), 0.05),
+     ((50, 60), None), ((50, 50), None), ((60, 30), None), ((60, 80), None)],
+)  # fmt: skip
+def test_a_part_cut_out_of_a_field_has_no_scale_by_the_fields_width(tmp_path, size, um) -> None:
+    field = (
+        "[Image]\nResolutionX=80\nResolutionY=60\n"
+        "[Scan]\nPixelWidth=1e-7\nPixelHeight=1e-7\n[Beam]\nScan=Scan\n"
+    )
+    file = tmp_path / "a.tif"
+    pixels = np.zeros(size[::-1], np.uint8)
+    tifffile.imwrite(file, pixels, metadata=None, extratags=[(34682, "s", 0, field, True)])
+    (tmp_path / "b.txt").write_text("[SemImageFile]\nDataSize=80x60\nPixelSize=100\n")
+    expected = pytest.approx(() if um is None else (um,))
+
+    [micrograph] = read(file)
+
+    assert tuple(scale.um_per_px for scale in micrograph.scales) == expected
+    assert ("scale_unclear" in micrograph.warnings) == (um is None)
+    assert sidecar_scales(tmp_path / "b.tif", size) == expected
+
+
 def test_notes_that_disagree_are_both_heard(tmp_path) -> None:
     file = tiff(tmp_path)
     (tmp_path / "a.txt").write_text("um_per_px = 0.25")
     (tmp_path / "a.tif.txt").write_text("Image pixel size: 250 nm")
-    assert sidecar_scales(file, 80) == (0.25,)
+    assert sidecar_scales(file, (80, 60)) == (0.25,)
 
     (tmp_path / "a.tif.txt").write_text("a.tif: um/px 0.25\nb.tif: um/px 0.5\n")
-    assert sidecar_scales(file, 80) == (0.25, 0.5)
+    assert sidecar_scales(file, (80, 60)) == (0.25, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +202,7 @@ def test_a_sidecar_about_something_else_says_nothing(tmp_path, text) -> None:
     for name in ("a.txt", "a.xml"):
         (tmp_path / name).write_text(text, encoding="utf-8")
 
-    assert sidecar_scales(file, 80) == ()
+    assert sidecar_scales(file, (80, 60)) == ()
 
 
 def test_a_scale_is_positive_finite_and_square() -> None:

@@ -26,6 +26,8 @@ COARSEST_UM = 5.0
 """A resolution tag that says more than this per pixel (5080 dpi) speaks of paper or a screen."""
 PRINTER_DPI = (7200.0, 9600.0, 19200.0)
 NOT_SQUARE = 0.01
+WHOLE, WITH_BAND = 0.98, 1.25
+"""Height of a rescaled export over that of its grid: the field alone, with an info band below."""
 UM_PER = {
     "m": 1e6, "metre": 1e6, "meter": 1e6, "cm": 1e4, "mm": 1e3, "um": 1.0, "µm": 1.0, "μm": 1.0,
     "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0, "\\u00b5m": 1.0,
@@ -118,7 +120,7 @@ def tiff_scales(
     return tuple(heard), tuple(warnings)
 
 
-class _UnclearError(Exception):
+class _UnclearError(ValueError):
     """A tag speaks of another image size, and not of a mere enlargement of it."""
 
 
@@ -137,6 +139,19 @@ def _zeiss(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[floa
     return square(pixel, None)
 
 
+def _shrunk(page: tuple[int, int], grid: tuple[float, float]) -> float:
+    """Say how many pixels of the microscope's grid one of the picture's stands for.
+
+    A picture of the grid's width is not shrunk, whatever was cut off above or below. Of any other
+    width it is the grid made smaller or larger, with an info band or without; else a part cut
+    out of it, and how much that was shrunk nobody knows.
+    """
+    shrunk = grid[0] / page[0]
+    if shrunk != 1 and not WHOLE <= page[1] * shrunk / grid[1] <= WITH_BAND:
+        raise _UnclearError
+    return shrunk
+
+
 def _whole_multiple(part: float, whole: float) -> bool:
     return abs(part / whole - 1) < 0.05  # noqa: PLR2004 - more is another field
 
@@ -146,9 +161,11 @@ def _fei(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float
     if not said:
         return ()
     scan = said.get("Scan") or said.get("EScan") or said.get("IScan") or {}
-    grid = float(said.get("Image", {}).get("ResolutionX") or page.imagewidth)
+    grid = said.get("Image", {})
+    size = (page.imagewidth, page.imagelength)
+    grid_size = (float(grid.get("ResolutionX") or size[0]), float(grid.get("ResolutionY") or 0))
     x, y = float(scan["PixelWidth"]), float(scan["PixelHeight"])
-    shrunk = grid / page.imagewidth
+    shrunk = _shrunk(size, grid_size) if grid_size[1] else grid_size[0] / size[0]
     return square(x * 1e6 * shrunk, y * 1e6 * shrunk)
 
 
@@ -245,7 +262,7 @@ def _described(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[
     if x and y and unit:  # MetaMorph
         um = UM_PER[unit[1].lower()]
         return square(float(x[1]) * um, float(y[1]) * um)
-    return _any_text(text, page.imagewidth)
+    return _any_text(text, (page.imagewidth, page.imagelength))
 
 
 def _resolution(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
@@ -327,19 +344,19 @@ SIDECAR_BYTES = 4_000_000
 LONGEST_NAME = 255  # bytes, of every common file system
 
 
-def sidecar_scales(path: Path, width: int) -> tuple[float, ...]:
+def sidecar_scales(path: Path, size: tuple[int, int]) -> tuple[float, ...]:
     """Ask the text and XML files of the same name that microscopes write beside a picture.
 
     Args:
         path: The picture.
-        width: Its width in pixels; a note of another width speaks of a shrunken picture.
+        size: Its (width, height) in pixels; a note of another width speaks of a shrunken picture.
 
     Returns:
         µm per pixel, in the order of `SIDECARS`; several only where the files disagree.
     """
     heard: list[float] = []
     for text in _sidecars(path):
-        heard += _news(_sidecar_um(text, width), heard)
+        heard += _news(_sidecar_um(text, size), heard)
     return tuple(heard)
 
 
@@ -368,27 +385,28 @@ def _as_text(content: bytes) -> str:
         return content.decode("cp1252", "replace")
 
 
-def _sidecar_um(text: str, width: int) -> tuple[float, ...]:
+def _sidecar_um(text: str, size: tuple[int, int]) -> tuple[float, ...]:
     for witness in (_ome_text, _zen_text, _axiovision_text, _leica_text, _hitachi_text,
                     _jeol_text, _any_text):  # fmt: skip
         try:
-            if um := witness(text, width):
+            if um := witness(text, size):
                 return um
         except (ValueError, TypeError, KeyError, ArithmeticError):
             continue  # damaged, or of another program
     return _tescan_text(text)
 
 
-def _ome_text(text: str, width: int) -> tuple[float, ...]:
+def _ome_text(text: str, size: tuple[int, int]) -> tuple[float, ...]:
     pixels = _ome_pixels(text, 0)
     if pixels is None:
         return ()
-    shrunk = int(pixels["SizeX"]) / width
+    grid = int(pixels["SizeX"])
+    shrunk = _shrunk(size, (grid, int(pixels.get("SizeY", grid * size[1] / size[0]))))
     x, y = (_ome_length(pixels, f"PhysicalSize{axis}") for axis in "XY")
     return square(x * shrunk if x else None, y * shrunk if y else None)
 
 
-def _zen_text(text: str, _: int) -> tuple[float, ...]:
+def _zen_text(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     metres = {
         element.get("Id"): float(next(named(element, "Value")).text or 0)
         for element in named(parsed(text), "Distance")
@@ -401,7 +419,7 @@ AXIOVISION_UM = "76"
 """AxioVision's number for micrometres; another unit is not believed."""
 
 
-def _axiovision_text(text: str, _: int) -> tuple[float, ...]:
+def _axiovision_text(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     # <V7>0.645</V7><I7>769</I7>: value and the number of the tag it belongs to.
     values = dict(re.findall(r"<V(\d+)>([^<]*)</V\1>", text))
     tags = {tag: values.get(n) for n, tag in re.findall(r"<I(\d+)>(\d+)</I\1>", text)}
@@ -411,19 +429,22 @@ def _axiovision_text(text: str, _: int) -> tuple[float, ...]:
     return square(x, y) if tags["770"] == AXIOVISION_UM else ()
 
 
-def _leica_text(text: str, _: int) -> tuple[float, ...]:
+def _leica_text(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     found = [re.search(rf"{axis}Met(?:re|er)sPerPixel\W+([\d.eE+-]+)", text) for axis in "XY"]
     metres = [float(one[1]) * 1e6 for one in found if one]
     return square(metres[0], metres[-1]) if metres else ()
 
 
-def _hitachi_text(text: str, width: int) -> tuple[float, ...]:
+def _hitachi_text(text: str, size: tuple[int, int]) -> tuple[float, ...]:
     nm = re.search(r"^PixelSize=([\d.]+)", text, re.MULTILINE)
-    grid = re.search(r"^DataSize=(\d+)x\d+", text, re.MULTILINE)
-    return square(float(nm[1]) * 1e-3 * int(grid[1]) / width, None) if nm and grid else ()
+    grid = re.search(r"^DataSize=(\d+)x(\d+)", text, re.MULTILINE)
+    if not nm or not grid:
+        return ()
+    shrunk = _shrunk(size, (int(grid[1]), int(grid[2])))
+    return square(float(nm[1]) * 1e-3 * shrunk, None)
 
 
-def _jeol_text(text: str, _: int) -> tuple[float, ...]:
+def _jeol_text(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     px = re.search(r"^\$\$SM_MICRON_BAR\s+([\d.]+)", text, re.MULTILINE)
     marker = re.search(r"^\$\$SM_MICRON_MARKER\s+([\d.]+)\s*(\w+)", text, re.MULTILINE)
     return (
@@ -434,7 +455,7 @@ def _jeol_text(text: str, _: int) -> tuple[float, ...]:
 NUMBER = r"\s*[:=]?\s*(\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?)(?![.,]?\d)"
 
 
-def _any_text(text: str, _: int) -> tuple[float, ...]:
+def _any_text(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     # "Pixel size" alone may be the camera's own, so only what speaks of the image is believed.
     # A list of several images gives every value: which one is this picture's, nobody knows.
     said = re.findall(rf"image pixel size{NUMBER}\s*(nm|um|µm|μm|mm)", text, re.IGNORECASE)

@@ -105,7 +105,7 @@ def micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
 
 
 def _scales(page: Page, path: Path, limits: Limits) -> tuple[Scale, ...]:
-    beside = sidecar_scales(path, page.pixels.shape[1]) if limits.sidecars else ()
+    beside = sidecar_scales(path, page.pixels.shape[1::-1]) if limits.sidecars else ()
     return tuple(Scale("metadata", um) for um in page.um_per_px) + tuple(
         Scale("sidecar", um) for um in beside
     )
