@@ -73,6 +73,9 @@ def test_the_table_and_the_overlay_are_for_people(agent, folder) -> None:
     drawn = cv2.imdecode(np.frombuffer(picture.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     assert drawn.shape[1] == 900
 
+    again = agent("inspect", folder, "--overlay", folder / "pictures", "--json")
+    assert len(again.stdout.splitlines()) == 2  # its own pictures are no micrographs
+
 
 def test_an_overlay_that_cannot_be_written_is_one_sentence(agent, folder) -> None:
     taken = agent("inspect", folder / "cut.jpg", "--overlay", folder / "notes.txt")

@@ -45,7 +45,7 @@ def inspect(
     _make(overlay, "--overlay")
     rows: list[tuple[object, ...]] = []
     refused: list[str] = []
-    for path, outcome in _cropped(files, settings):
+    for path, outcome in _cropped(files, settings, but=overlay):
         if not isinstance(outcome, list):
             refused.append(_refused(path, outcome, as_json=as_json))
             continue
@@ -83,7 +83,7 @@ def classify(
     policy = policy_of(settings, classifier)
     rows: list[tuple[object, ...]] = []
     refused: list[str] = []
-    for path, outcome in _cropped(files, settings):
+    for path, outcome in _cropped(files, settings, but=saliency):
         if not isinstance(outcome, list):
             refused.append(_refused(path, outcome, as_json=as_json))
             continue
@@ -193,12 +193,23 @@ def _measured(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 # -------------------------------------------------------------------------- reading and cropping
 
 
-def _cropped(files: Sequence[Path], settings: Settings) -> Iterator[tuple[Path, Outcome]]:
-    """Crop files in parallel and give them in the order they were named. Raises `WrongUse`."""
+def _cropped(
+    files: Sequence[Path], settings: Settings, *, but: Path | None
+) -> Iterator[tuple[Path, Outcome]]:
+    """Crop files in parallel and give them in the order they were named.
+
+    Args:
+        files: As named.
+        settings: Those of this call.
+        but: A folder of our own pictures, left out where it lies in a folder that is named.
+
+    Raises:
+        WrongUse: There is nothing to read.
+    """
     from agent.errors import WrongUse  # noqa: PLC0415
     from agent.imaging.pool import CropPool  # noqa: PLC0415
 
-    paths = list(_listed(files))
+    paths = list(_listed(files, but))
     if not paths:
         raise WrongUse(
             f"{', '.join(map(str, files))}: no picture in it, by the names of its files; "
@@ -231,20 +242,23 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _listed(files: Sequence[Path]) -> Iterator[Path]:
+def _listed(files: Sequence[Path], but: Path | None) -> Iterator[Path]:
     """Give each file once; of a folder, what the watch would take for a picture."""
     seen: set[Path] = set()
     for named in files:
-        for path in _pictures(named) if named.is_dir() else (named,):
+        for path in _pictures(named, but) if named.is_dir() else (named,):
             if path not in seen:
                 seen.add(path)
                 yield path
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
+def _pictures(folder: Path, but: Path | None) -> Iterator[Path]:
     from agent.watch.names import Kind, kind_of  # noqa: PLC0415
 
+    ours = but.resolve() if but else None
     for path in sorted(folder.rglob("*")):
+        if ours and folder.resolve() != ours and path.resolve().is_relative_to(ours):
+            continue
         if kind_of(path.relative_to(folder).as_posix()) is Kind.PICTURE and path.is_file():
             yield path
 
