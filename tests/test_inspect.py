@@ -75,6 +75,8 @@ def test_the_table_and_the_overlay_are_for_people(agent, folder) -> None:
 
     again = agent("inspect", folder, "--overlay", folder / "pictures", "--json")
     assert len(again.stdout.splitlines()) == 2  # its own pictures are no micrographs
+    above = agent("inspect", folder / "pictures", "--overlay", folder, "--json")
+    assert len(above.stdout.splitlines()) == 1
 
 
 def test_an_overlay_that_cannot_be_written_is_one_sentence(agent, folder) -> None:

@@ -255,9 +255,10 @@ def _listed(files: Sequence[Path], but: Path | None) -> Iterator[Path]:
 def _pictures(folder: Path, but: Path | None) -> Iterator[Path]:
     from agent.watch.names import Kind, kind_of  # noqa: PLC0415
 
-    ours = but.resolve() if but else None
+    top, ours = folder.resolve(), but.resolve() if but else None
+    inside = folder / ours.relative_to(top) if ours and top in ours.parents else None
     for path in sorted(folder.rglob("*")):
-        if ours and folder.resolve() != ours and path.resolve().is_relative_to(ours):
+        if inside and path.is_relative_to(inside):
             continue
         if kind_of(path.relative_to(folder).as_posix()) is Kind.PICTURE and path.is_file():
             yield path
