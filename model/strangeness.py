@@ -315,7 +315,7 @@ def _sentence(how_rare: str, look: str, place: Place | None, *, flagged: bool) -
         "shade": "a patch about 20 µm wide, by how dark, bright or coloured it is",
     }[look]
     if place and place.area_um2 is not None and look != "whole":
-        what += f" (the strangest spot has {_two_digits(place.area_um2)} µm²)"
+        what += f" (the marked place has {_two_digits(place.area_um2)} µm²)"
     rare = how_rare[0].lower() + how_rare[1:]
     return f"Not comparable with the reference images: {rare}; {what}."
 

@@ -15,7 +15,7 @@ from reports.language import decimal, gettext, language, marked
 FORMS: tuple[str, ...] = (
     # how strange a micrograph is, and where
     marked("Not comparable with the reference images: {rare}; {what}."),
-    marked("{what} (the strangest spot has {area} µm²)"),
+    marked("{what} (the marked place has {area} µm²)"),
     marked("Stranger than all {n} known images"),
     marked("stranger than all {n} known images"),
     marked("Like the known images"),

@@ -27,6 +27,7 @@ from agent.night import (
 )
 from agent.night import page as pages
 from agent.night.agreement import WINDOW, Agreement, agreement, still_needed
+from agent.night.cards import _doubt
 from agent.night.diverse import farthest
 from agent.night.facts import from_text, gather, summary_of, to_text
 from agent.store import OUTAGE, Decision, SourceHealth
@@ -124,6 +125,14 @@ def test_the_first_writing_freezes_the_facts(lab):
     stamps = re.compile(r"Written \d+ \w+ \d+ [\d:]+")
     assert stamps.sub("", first) == stamps.sub("", second)
     assert first != second
+
+
+def test_a_doubt_about_the_subtype_is_said_as_one(lab):
+    sure = seen_of(lab.store.micrograph(lab.take(reasons=("uncertain",))))
+    torn = dataclasses.replace(sure, subtype_probabilities={"B": 0.08, "G": 0.55, "M": 0.37})
+
+    assert "against G" in _doubt(sure)
+    assert _doubt(torn) == "G8 85 % against subtype M 37 %."
 
 
 def test_a_refresh_is_a_recorded_revision(lab):

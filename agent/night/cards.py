@@ -184,6 +184,11 @@ def _out_of_scope(seen: Seen) -> str:
 
 def _doubt(seen: Seen) -> str:
     ranked = sorted(seen.probabilities.items(), key=lambda item: -item[1])[:2]
+    # A two-stage answer has codes of one subtype alone: the doubt may be about that.
+    others = {s: share for s, share in seen.subtype_probabilities.items() if s != seen.subtype}
+    rival = max(others, key=others.__getitem__, default="")
+    if rival and ranked and others[rival] > ranked[-1][1]:
+        ranked[1:] = [(_("subtype {subtype}").format(subtype=rival), others[rival])]
     said = _(" against ").join(f"{code} {percent(share)}" for code, share in ranked)
     return _sentence(said)
 
