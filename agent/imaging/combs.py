@@ -6,6 +6,7 @@ In:  the planes of an image. Out: `Line`s of the kind "comb". Next: `micron_bar`
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -135,13 +136,14 @@ def _even(ticks: Ticks) -> Ticks:
             continue
         centres = alike[:, 0] + (alike[:, 2] - 1) / 2
         last = len(alike) - 1
-        runs = [_longest(centres), [last - i for i in reversed(_longest(-centres[::-1]))]]
+        back = [last - i for i in reversed(_longest((-centres[::-1]).tolist()))]
+        runs = [_longest(centres.tolist()), back]
         longest = max(runs, key=len)
         best = alike[longest] if len(longest) > len(best) else best
     return best
 
 
-def _longest(centres: NDArray[Any]) -> list[int]:
+def _longest(centres: list[float]) -> list[int]:
     best: list[int] = []
     for first in range(len(centres) - _LEAST_TICKS + 1):
         if len(centres) - first <= len(best):
@@ -154,22 +156,34 @@ def _longest(centres: NDArray[Any]) -> list[int]:
     return best
 
 
-def _run(centres: NDArray[Any], first: int, second: int) -> list[int]:
+def _run(centres: list[float], first: int, second: int) -> list[int]:
     """Walk along ticks as far as they keep the spacing of the first two."""
     run, count, lost = [first, second], 1, 0
-    step = centres[second] - centres[first]
+    start = centres[first]
+    step = centres[second] - start
     while True:
-        aim = centres[first] + step * (count + 1 + lost)
-        near = int(np.argmin(np.abs(centres - aim)))
+        aim = start + step * (count + 1 + lost)
+        near = _nearest(centres, aim)
         if abs(centres[near] - aim) <= max(1.5, 0.14 * step) and near > run[-1]:
             run.append(near)
             count += 1 + lost
             lost = 0
-            step = (centres[near] - centres[first]) / count
+            step = (centres[near] - start) / count
         elif lost == 0:
             lost = 1
         else:
             return run if len(run) > 0.75 * count else []
+
+
+def _nearest(centres: list[float], aim: float) -> int:
+    """Find the first of those nearest to an aim; they ascend. Noise asks a million times."""
+    after = bisect_left(centres, aim)
+    if after == 0:
+        return 0
+    before = centres[after - 1]
+    if after < len(centres) and centres[after] - aim < aim - before:
+        return after
+    return bisect_left(centres, before)
 
 
 def _comb(plane: Plane, run: Ticks) -> Line | None:
