@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from model.disk import write_through
 from model.errors import TrainingError
 from model.network import fingerprint
 
@@ -128,11 +129,11 @@ class Aside:
         }
         try:
             self._stem.parent.mkdir(parents=True, exist_ok=True)
-            self._file(last_file).write_bytes(save(last))
+            write_through(self._file(last_file), save(last))
             if is_best:
-                self._file(self._best_file).write_bytes(save(self._best))
+                write_through(self._file(self._best_file), save(self._best))
             part = self._file("json.part")
-            part.write_text(json.dumps(facts), encoding="utf-8")
+            write_through(part, json.dumps(facts).encode())
             part.replace(self._file("json"))
         except OSError as error:
             raise TrainingError(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -23,6 +22,7 @@ from safetensors.numpy import load_file, save
 from safetensors.torch import load_file as load_torch_file
 from safetensors.torch import save as save_torch
 
+from model.disk import write_through
 from model.errors import BundleError, TaxonomyError
 from model.frame import Framing
 from model.labels import Taxonomy, taxonomy_from
@@ -151,10 +151,7 @@ def write_bundle(contents: Contents, folder: Path) -> Path:
     try:
         aside.mkdir(parents=True)
         for file_name, data in files.items():
-            with (aside / file_name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())  # its name is not to outlive a power cut that it did not
+            write_through(aside / file_name, data)
         if not (folder / name).exists():
             aside.rename(folder / name)
     except OSError as error:

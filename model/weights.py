@@ -74,11 +74,12 @@ def weights_at_hand(arch: str) -> bool:
     return arch == "efficientnet-lite0" or (arch in FETCHED and place_of(arch).is_file())
 
 
-def fetch_weights(arch: str) -> Path:
+def fetch_weights(arch: str, *, progress: bool = False) -> Path:
     """Fetch torchvision's ImageNet weights to `place_of`; what is there already stays.
 
     Args:
         arch: One of `FETCHED`.
+        progress: Whether torch.hub draws its bar on stderr.
 
     Raises:
         WeightsError: There are none of that name, the server does not answer, or what it gave is
@@ -97,7 +98,7 @@ def fetch_weights(arch: str) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         with _answered_within(_ANSWER_S):
             torch.hub.download_url_to_file(
-                _address(arch), str(place), hash_prefix=digits, progress=False
+                _address(arch), str(place), hash_prefix=digits, progress=progress
             )
     except (OSError, RuntimeError) as error:  # torch.hub says a wrong sum so
         raise WeightsError(

@@ -22,6 +22,6 @@ def weights(
     from model import fetch_weights  # noqa: PLC0415 - PyTorch takes seconds
 
     say.aside.print(f"fetching the weights of {arch} …", markup=False)
-    place = fetch_weights(arch)
+    place = fetch_weights(arch, progress=say.aside.is_terminal)
     megabytes = place.stat().st_size / 1e6
     say.console.print(f"{arch}: ImageNet weights, {megabytes:.0f} MB, in {place}", markup=False)

@@ -388,13 +388,13 @@ def _in_words(share: Share) -> str:
     )
 
 
-def _number_in_words(found: Estimate) -> str:
+def _number_in_words(found: Estimate, digits: int = 3) -> str:
     """Say "0.330 (0.198 to 0.452)"."""
     if found.value is None:
         return "–"
     if found.low is None or found.high is None:
-        return f"{found.value:.3f}"
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+        return f"{found.value:.{digits}f}"
+    return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
 
 
 def _percent_in_words(found: Estimate) -> str:
@@ -416,11 +416,7 @@ def _counted(share: Share) -> str:
 
 def _short(found: Estimate) -> str:
     """Say "0.33 (0.20 to 0.45)"."""
-    if found.value is None:
-        return "–"
-    if found.low is None or found.high is None:
-        return f"{found.value:.2f}"
-    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+    return _number_in_words(found, digits=2)
 
 
 def _bare(found: float | None) -> str:
