@@ -11,9 +11,9 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import structlog
 
@@ -21,6 +21,7 @@ from agent.errors import AgentError, FileError
 from agent.imaging.facts import facts_of
 from agent.orders.control import CONTROL, measured
 from agent.orders.keys import beside, keys_of
+from agent.orders.place_check import PlaceCheck, landmarks_of
 from agent.settings import PROCESS_COLUMNS
 from agent.store import Finding, OtherBundle, StoreFault
 from agent.triage import Handling, Policy, Reason, Verdict, triage
@@ -36,13 +37,15 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.imaging import Crop, CropPool
-    from agent.store import Claim, Ordered, Store
+    from agent.store import Claim, ClaimedPlace, Ordered, Store
     from model import Classifier, Prediction
 
 Judge = tuple["Classifier | None", Policy]
 """Whose answer is asked, and what goes with it."""
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 LEASE_S = 900.0  # a dead agent's work is taken over after it; a living one renews it in time
 RENEW_AFTER = 1 / 3  # of the lease
@@ -93,6 +96,7 @@ class _InHand:
     process_data: dict[str, str]
     um_per_px: float | None
     conflict: str = ""
+    claims: tuple[ClaimedPlace, ...] = ()
     again: bool = False
     began_s: float = 0.0
     crops: list[Crop] = field(default_factory=list)
@@ -151,6 +155,7 @@ class Pipeline:
         self._kept: dict[str, Judge | None] = {}
         self._away: dict[int, int] = {}
         self._owed: list[Claim] = []
+        self._places = PlaceCheck(store, self._control_orders)
 
     def use(self, classifier: Classifier | None, policy: Policy | None = None) -> None:
         """Take up another bundle; a specimen that was begun is judged to its end by its own."""
@@ -238,6 +243,7 @@ class Pipeline:
         taken = Taken()
         owed, self._owed = self._owed, []
         self._give_back(owed, None)
+        self._guarded(lambda: self._places.compare_pending(at=self._now()))
         claims = self._guarded(
             lambda: self._store.claim(n, at=self._now(), lease_s=self._lease_s, only=only)
         )
@@ -313,11 +319,23 @@ class Pipeline:
         source = self._sources.get(claim.source, Provenance())
         path = locate(claim.folder, claim.relative)
         note = beside(path) if self._sidecars and claim.origin == "watch" else {}
-        keys = keys_of(source, claim.relative, beside=note, given=claim.process_data)
+        keys = keys_of(
+            source,
+            claim.relative,
+            beside=note,
+            given=claim.process_data,
+            exact_numbers=self._store.exact_numbers,
+        )
         scale = source.um_per_px(keys.process_data, on=self._now().date())
         began_s = time.perf_counter()
         return _InHand(
-            claim, path, keys.process_data, scale, conflict=keys.conflict, began_s=began_s
+            claim,
+            path,
+            keys.process_data,
+            scale,
+            conflict=keys.conflict,
+            claims=keys.claims,
+            began_s=began_s,
         )
 
     def _needs_another_scale(self, hand: _InHand, crops: Sequence[Crop]) -> bool:
@@ -350,13 +368,12 @@ class Pipeline:
         return True
 
     def _notice_second_claim(self, hand: _InHand, known: int) -> None:
-        """The same content as a field of another specimen: it belongs to neither."""
+        """Write that a known content came as a field of another specimen."""
         claim = hand.claim
-        if claim.origin == "import" or hand.conflict or known == claim.content_id:
+        if claim.origin == "import" or known == claim.content_id:
             return
-        torn = self._store.orders.claim_again(
-            known, hand.process_data, claim.relative, at=self._now()
-        )
+        claims = [replace(one, origin="copy") for one in hand.claims]
+        torn = self._store.orders.claim_again(known, claims, claim.relative, at=self._now())
         for public_id in torn:
             log.warning("field.unassigned", micrograph=public_id, file=claim.relative)
 
@@ -457,6 +474,7 @@ class Pipeline:
             taken.given_back += 1
             return
         self._away.pop(claim.content_id, None)
+        self._places.compare_pending(at=self._now())
         taken.stored += 1
         log.info(
             "file.stored",
@@ -491,6 +509,8 @@ class Pipeline:
             area_mm2=_area_mm2(crop),
             unassigned=hand.conflict,
             expected=judged.expected,
+            landmarks=landmarks_of(crop),
+            claims=hand.claims if hand.conflict else (),
         )
 
     def _control(self, judged: Judged) -> dict[str, object]:
@@ -572,7 +592,7 @@ class Pipeline:
                 return
             owed.pop()
 
-    def _guarded(self, ask: Callable[[], list[Claim]]) -> list[Claim]:
+    def _guarded(self, ask: Callable[[], T]) -> T:
         try:
             return ask()
         except StoreFault as fault:

@@ -454,6 +454,14 @@ class Orders(_Section):
     leads: tuple[str, ...] = Field(
         (), description="Names of leads, besides the accounts of that role."
     )
+    exact_numbers: bool = Field(
+        default=False,
+        description="Order numbers that differ in case, spaces or leading zeros are two orders.",
+    )
+    second_look_at_limit: bool = Field(
+        default=False,
+        description="A label that is the last size within the limit needs two reviewers.",
+    )
     most_false: float = Field(
         0.02,
         gt=0,

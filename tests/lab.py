@@ -15,6 +15,7 @@ import numpy as np
 from agent.archive import Archive
 from agent.imaging.crop import Crop, Scale, SpecimenArea, public_id
 from agent.night import NightSettings
+from agent.orders.place_check import PlaceCheck, landmarks_of
 from agent.orders.specification import Specification
 from agent.store import Finding, Store
 from agent.triage import Handling, Reason, Verdict
@@ -115,6 +116,7 @@ class Lab:
     source: str = "LOM-07"
     store: Store = field(init=False)
     archive: Archive = field(init=False)
+    places: PlaceCheck = field(init=False)
     _count: int = 0
 
     def __post_init__(self) -> None:
@@ -124,6 +126,7 @@ class Lab:
         url = f"sqlite:///{self.folder / 'martensight.db'}"
         self.store = Store.open(url, site="Plant 1", agent="test")
         self.archive = Archive(self.folder)
+        self.places = PlaceCheck(self.store)
 
     @property
     def reports(self) -> Path:
@@ -167,8 +170,17 @@ class Lab:
             Handling.REVIEW if reasons else Handling.AUTOMATIC, tuple(Reason(r) for r in reasons)
         )
         facts = facts_of(crop)
-        finding = Finding(facts, process_data, {}, prediction, verdict, thresholds or {})
+        finding = Finding(
+            facts,
+            process_data,
+            {},
+            prediction,
+            verdict,
+            thresholds or {},
+            landmarks=landmarks_of(crop),
+        )
         self.store.finish(claim, [finding], at=at)
+        self.places.compare_pending(at=at)
         return public_id(sha256, 0)
 
     def set_aside(self, name: str, code: str, sentence: str, *, at: datetime = DAY) -> None:

@@ -244,7 +244,7 @@ COARSE = field(9, code="G7", codes=("G7",))
     ("gone", "word"),
     [
         (Superseded("a nicer one", "B. Eile"), "undecided"),
-        (Superseded("over-etched", "B. Eile", defect="over_etched"), "conforms"),
+        (Superseded("over-etched", "B. Eile", defect="over_etched"), "undecided"),
         (Superseded("blurred", "B. Eile", defect="out_of_focus"), "undecided"),
         (Superseded("wrong place", "R. Stahl", lead=True), "conforms"),
     ],

@@ -124,7 +124,7 @@ def test_what_the_order_list_says_travels_with_every_field(bench):
     assert bench.store.orders.by("heat", "H7") == ["4711"]
 
 
-def test_a_later_list_changes_an_order_and_the_trail_says_what(bench):
+def test_what_a_later_list_changes_waits_and_the_trail_says_what(bench):
     orders = bench.store.orders
     orders.take_list([Entry("4711", material="100Cr6")], "monday.csv", by="Ada", at=bench.clock())
     again = orders.take_list([Entry("4711")], "same.csv", by="Ada", at=bench.clock())
@@ -133,8 +133,10 @@ def test_a_later_list_changes_an_order_and_the_trail_says_what(bench):
     )
 
     acts = list(bench.store.trail("order.listed"))
-    assert (again, changed) == ([], ["4711"])
-    assert acts[-1].facts["material"] == ["100Cr6", "C56E2"]
+    order = orders.order("4711")
+    change = {"from": "100Cr6", "to": "C56E2", "list": "tuesday.csv"}
+    assert (again, changed, order.material) == ([], ["4711"], "100Cr6")
+    assert acts[-1].facts["pending"] == [None, {"material": change}]
 
 
 # --- expected subtype ---------------------------------------------------------------------------

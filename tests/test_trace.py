@@ -105,7 +105,7 @@ def test_a_folder_that_is_there_is_left_as_it_is_and_nothing_is_stated(desk):
 
 def test_superseded_fields_stay_in_the_trace_with_reason_and_person(desk):
     coarse = desk.take(1, "G7")
-    words = ("--by", "Ada", "--reason", "too dark", "--defect", "over_etched")
+    words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
     desk.agent("orders", "prepare-again", "4711", "01", *words)
     conforming(desk)
 
@@ -114,7 +114,7 @@ def test_superseded_fields_stay_in_the_trace_with_reason_and_person(desk):
     (old,) = [field for field in document["fields"] if field["id"] == coarse]
     assert old["place"] == "specimen 01, preparation 1"
     assert old["superseded"]["reason"] == "too dark"
-    assert "superseded by Ada: too dark, defect over etched" in page
+    assert "superseded by R. Stahl: too dark, defect over etched" in page
     assert "specimen prepared again (too dark)" in page
 
 

@@ -143,7 +143,12 @@ def store_of(settings: Settings) -> Store:
     from agent.store import Store, store_url  # noqa: PLC0415
 
     address = store_url(settings.store.folder, settings.store.url)
-    return Store.open(address, site=settings.site.name, agent=platform.node() or "agent")
+    return Store.open(
+        address,
+        site=settings.site.name,
+        agent=platform.node() or "agent",
+        exact_numbers=settings.orders.exact_numbers,
+    )
 
 
 def _refuse(error: Exception) -> int:

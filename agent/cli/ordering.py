@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path  # noqa: TC003 - Typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli import say
 from agent.cli.app import DONE, SOME_FAILED, app, settings_of, store_of
-from agent.errors import WrongUse
+from agent.errors import FileError, WrongUse
 
 if TYPE_CHECKING:
     from agent.orders.assessment import Assessed, Lab
@@ -40,6 +40,12 @@ Defect = Annotated[
         help="The defect behind it: over_etched, under_etched, scratched, stained, out_of_focus, "
         "exposure, wrong_crop or wrong_magnification.",
     ),
+]
+
+
+Picture = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A picture of the defect; the archive keeps a copy."),
 ]
 
 
@@ -279,35 +285,52 @@ def assign(  # noqa: PLR0917 - each is a word of the command
     field: Annotated[str, typer.Option(help="Its number on the specimen.")] = "",
 ) -> None:
     """Say where a field belongs."""
-    from agent.orders.assessment import refuse_moving  # noqa: PLC0415
+    from agent.orders.permissions import require_may_assign  # noqa: PLC0415
 
     keys = {"order": number, "specimen": specimen, "preparation": preparation, "field": field}
     settings = settings_of(context)
     with store_of(settings) as store:
-        if store.orders.of_micrograph(public_id):
-            refuse_moving(store, lab_in(settings, store), public_id, keys, by=by)
-        store.orders.assign(public_id, keys, by=by, reason=reason, at=_now())
+        lab = lab_in(settings, store)
+        require_may_assign(store, lab, public_id, keys, by=by)
+        store.orders.assign(public_id, keys, by=by, reason=reason, at=_now(), lead=lab.is_lead(by))
     say.console.print(f"{public_id}: order {number}, specimen {specimen}, by {by}.", markup=False)
 
 
 @orders.command()
-def supersede(
+def supersede(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
     public_id: Id,
     by: By = "",
     reason: Reason = "",
     defect: Defect = "",
+    picture: Picture = None,
 ) -> None:
-    """Let a field count no longer."""
+    """Replace a field: it is shown and counts no longer.
+
+    A field that could break the limit is replaced by a lead; one that a reviewer confirmed to break
+    it by a second person, with a picture of the defect.
+    """
+    from agent.orders.permissions import require_may_replace  # noqa: PLC0415
+
     settings = settings_of(context)
     with store_of(settings) as store:
-        lead = _checked(settings, store, by, defect)
+        lab = lab_in(settings, store)
+        _require_known(defect)
         view = store.micrograph(public_id)
         number = store.orders.of_micrograph(public_id)
         if view is None or number is None:
             raise WrongUse(f"{public_id}: belongs to no order; see: agent orders unassigned")
-        _refuse_hiding(settings, store, number, [public_id], defect=defect, lead=lead)
-        store.orders.supersede(public_id, by=by, reason=reason, defect=defect, lead=lead, at=_now())
+        shown = _keep_picture(settings, picture)
+        require_may_replace(store, lab, number, [public_id], by=by, defect=defect, picture=shown)
+        store.orders.supersede(
+            public_id,
+            by=by,
+            reason=reason,
+            defect=defect,
+            lead=lab.is_lead(by),
+            picture=shown,
+            at=_now(),
+        )
     say.console.print(f"{public_id}: superseded by {by}; it stays visible.", markup=False)
 
 
@@ -319,18 +342,30 @@ def prepare_again(  # noqa: PLR0917 - each is a word of the command
     by: By = "",
     reason: Reason = "",
     defect: Defect = "",
+    picture: Picture = None,
 ) -> None:
     """Begin the next preparation of a specimen: what comes from now on belongs to it."""
+    from agent.orders.permissions import require_may_replace  # noqa: PLC0415
+
     settings = settings_of(context)
     with store_of(settings) as store:
-        lead = _checked(settings, store, by, defect)
+        lab = lab_in(settings, store)
+        _require_known(defect)
         view = store.orders.order(number)
         mine = [one for one in view.specimens if one.name == specimen] if view else []
         last = mine[0].preparations[-1:] if mine else ()
         ids = [one.view.id for prepared in last for one in prepared.fields]
-        _refuse_hiding(settings, store, number, ids, defect=defect, lead=lead)
+        shown = _keep_picture(settings, picture)
+        require_may_replace(store, lab, number, ids, by=by, defect=defect, picture=shown)
         name = store.orders.prepare_again(
-            number, specimen, by=by, reason=reason, defect=defect, lead=lead, at=_now()
+            number,
+            specimen,
+            by=by,
+            reason=reason,
+            defect=defect,
+            lead=lab.is_lead(by),
+            picture=shown,
+            at=_now(),
         )
     say.console.print(
         f"{number}/{specimen}: preparation {name}; the earlier one is superseded, and visible.",
@@ -338,32 +373,126 @@ def prepare_again(  # noqa: PLR0917 - each is a word of the command
     )
 
 
-def _checked(settings: Settings, store: Store, by: str, defect: str) -> bool:
+@orders.command("same-place")
+def same_place(  # noqa: PLR0917 - each is a word of the command
+    context: typer.Context,
+    public_id: Id,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="The other micrograph's id.")],
+    different: Annotated[
+        bool, typer.Option("--different", help="The two show different places.")
+    ] = False,
+    belongs: Annotated[
+        bool, typer.Option("--belongs", help="The place belongs to ID, and OTHER is the copy.")
+    ] = False,
+    by: By = "",
+    reason: Reason = "",
+) -> None:
+    """Decide about two micrographs that show one place: a lead's act."""
+    from agent.orders.permissions import require_lead  # noqa: PLC0415
+
+    if different == belongs:
+        raise WrongUse("Give one of --different and --belongs.")
+    if not reason.strip():
+        raise WrongUse("Give a reason with --reason TEXT: the statement shows it.")
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        require_lead(lab_in(settings, store), by)
+        store.places.decide(
+            public_id,
+            other,
+            belongs=public_id if belongs else "",
+            by=by,
+            reason=reason,
+            at=_now(),
+        )
+    decision = f"{public_id} keeps the place" if belongs else "they show different places"
+    say.console.print(f"{public_id}, {other}: {decision}, by {by}.", markup=False)
+
+
+@orders.command()
+def reopen(context: typer.Context, number: Number, by: By = "", reason: Reason = "") -> None:
+    """Judge an order by the specification that is in force now: a lead's act."""
+    from agent.orders.permissions import require_lead  # noqa: PLC0415
+    from agent.orders.specification_history import reopen as reopen_order  # noqa: PLC0415
+
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        require_lead(lab_in(settings, store), by)
+        reopen_order(store, number, by=by, reason=reason, at=_now())
+    say.console.print(
+        f"{number}: reopened by {by}; the specification now in force applies.", markup=False
+    )
+
+
+@orders.command("dismiss-file")
+def dismiss_file(
+    context: typer.Context,
+    number: Number,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The unusable file's name.")],
+    by: By = "",
+    reason: Reason = "",
+) -> None:
+    """Decide that an unusable file shows nothing of an order: a lead's act."""
+    from agent.orders.assessment import assess  # noqa: PLC0415
+    from agent.orders.lost_files import dismiss  # noqa: PLC0415
+    from agent.orders.permissions import require_lead  # noqa: PLC0415
+
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        lab = lab_in(settings, store)
+        require_lead(lab, by)
+        assessed = assess(store, number, lab)
+        if assessed is None:
+            raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
+        number = assessed.view.number
+        dismiss(store, number, file, assessed.lost, by=by, reason=reason, at=_now())
+    say.console.print(f"{number}: {file} dismissed by {by}.", markup=False)
+
+
+@orders.command()
+def amend(
+    context: typer.Context,
+    number: Number,
+    dismiss: Annotated[
+        bool, typer.Option("--dismiss", help="What the list changes does not hold.")
+    ] = False,
+    by: By = "",
+    reason: Reason = "",
+) -> None:
+    """Accept what an order list changes of an order, or dismiss it: a lead's act."""
+    from agent.orders.permissions import require_lead  # noqa: PLC0415
+
+    settings = settings_of(context)
+    with store_of(settings) as store:
+        require_lead(lab_in(settings, store), by)
+        changed = store.orders.amend(number, accept=not dismiss, by=by, reason=reason, at=_now())
+    word = "dismissed" if dismiss else "accepted"
+    say.console.print(f"{number}: change of {', '.join(changed)} {word} by {by}.", markup=False)
+
+
+def _require_known(defect: str) -> None:
     from agent.orders.facts import DEFECTS  # noqa: PLC0415
-    from agent.orders.lab import is_lead  # noqa: PLC0415
 
     if defect and defect not in DEFECTS:
         raise WrongUse(f"--defect: one of {', '.join(DEFECTS)}; found {defect!r}.")
-    return is_lead(settings, store, by)
 
 
-def _refuse_hiding(
-    settings: Settings, store: Store, number: str, ids: list[str], *, defect: str, lead: bool
-) -> None:
-    """Refuse that a field which breaks its limit goes without a defect or a lead's word."""
-    from agent.orders.assessment import assess, breaking  # noqa: PLC0415
-    from agent.orders.facts import PREPARATION_DEFECTS  # noqa: PLC0415
+def _keep_picture(settings: Settings, picture: Path | None) -> str:
+    """Copy a picture of a defect into the archive; return its SHA-256, "" without one."""
+    if picture is None:
+        return ""
+    import hashlib  # noqa: PLC0415
 
-    if defect in PREPARATION_DEFECTS or lead:
-        return
-    assessed = assess(store, number, lab_in(settings, store))
-    found = [one for one in (breaking(assessed) if assessed else ()) if one.id in ids]
-    if found:
-        raise WrongUse(
-            f"{found[0].called} ({found[0].id}) does not keep its limit: name the preparation "
-            f"defect with --defect KIND ({', '.join(PREPARATION_DEFECTS)}), or have a lead do it "
-            "(an account of that role, or a name in [orders] leads)."
-        )
+    from agent.archive import Archive  # noqa: PLC0415
+    from agent.imaging import read  # noqa: PLC0415
+
+    try:
+        read(picture)
+        sha256 = hashlib.sha256(picture.read_bytes()).hexdigest()
+        Archive(settings.store.folder).keep_original(picture, sha256)
+    except (FileError, OSError) as error:
+        raise WrongUse(f"--picture {picture}: it cannot be read as a picture ({error}).") from error
+    return sha256
 
 
 # --- agent spec ---------------------------------------------------------------------------------

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from agent.orders.decision_rule import SecondLook, recommend_second_look
+from agent.orders.rules import MOST_FALSE
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from agent.store import LabelledMicrograph, Record
@@ -49,6 +52,7 @@ class Agreement:
         two_n, two_same: Micrographs that two people judged, each unseen by the other.
         two_kappa: Quadratically weighted kappa of their sizes with its 95 % interval, or None.
         raters: The newest round robin, or None where there was none.
+        second_look: Limits at which double reviews show that one reviewer is not enough.
     """
 
     n: int
@@ -59,6 +63,7 @@ class Agreement:
     two_same: int = 0
     raters: Raters | None = None
     two_kappa: tuple[float, float, float] | None = None
+    second_look: tuple[SecondLook, ...] = ()
 
 
 def still_needed(n: int, same: int, *, within: float = WITHIN) -> int:
@@ -84,6 +89,8 @@ def agreement(
     *,
     until: datetime,
     taxonomy: Taxonomy | None = None,
+    limits: Mapping[str, Callable[[str], bool]] | None = None,
+    most_false: float = MOST_FALSE,
 ) -> Agreement:
     """Count decisions of the last `WINDOW` before an instant.
 
@@ -93,6 +100,8 @@ def agreement(
         rounds: What round robins found, oldest first; the newest counts, however old.
         until: An aware instant.
         taxonomy: Orders the sizes; None: their kappa is not said.
+        limits: Limits in use → whether a code keeps one.
+        most_false: Largest bound of labels on two sides of a limit.
     """
     two = [(one, other) for one, other, at in pairs if until - WINDOW < at <= until]
     counted = [
@@ -113,6 +122,7 @@ def agreement(
         two_same=sum(one == other for one, other in two),
         raters=_raters([one for one in rounds if one.at <= until]),
         two_kappa=_two_kappa(two, taxonomy) if taxonomy else None,
+        second_look=recommend_second_look(two, limits or {}, most=most_false),
     )
 
 

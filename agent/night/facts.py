@@ -39,13 +39,15 @@ from agent.night.trends import (
     tally,
     trends,
 )
+from agent.orders import limits_in_use
 from agent.orders.facts import Conformity
+from agent.orders.rules import MOST_FALSE
 from agent.store import OUTAGE, REFUSED, ROUND_ROBIN, SCHEMA
 from reports import Language, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agent.orders.assessment import Lab
     from agent.store import FileFate, MicrographView, SourceHealth, Store
@@ -405,6 +407,8 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
             store.records.all(ROUND_ROBIN),
             until=until,
             taxonomy=settings.lab.taxonomy if settings.lab else None,
+            limits=_limits(settings.lab, night) if settings.lab else {},
+            most_false=settings.lab.most_false if settings.lab else MOST_FALSE,
         ),
         outages=away,
         refused=refused,
@@ -412,6 +416,10 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         language=settings.language,
         before=_before(store, night, orders),
     )
+
+
+def _limits(lab: Lab, night: date) -> dict[str, Callable[[str], bool]]:
+    return limits_in_use(lab.specifications, lab.taxonomy, on=night)
 
 
 def to_text(facts: NightFacts) -> str:

@@ -495,6 +495,19 @@ def _agreement(facts: NightFacts) -> Iterator[Fact]:
         said = _("{kappa}, quadratically weighted, of the sizes of {n} micrographs")
         kappa = _kappa(found.two_kappa)
         yield Fact(_("Kappa of two people"), said.format(kappa=kappa, n=found.two_n))
+    for look in found.second_look:
+        yield Fact(
+            _("Second reviewer at the limit {limit}").format(limit=reports.retold(look.limit)),
+            _(
+                "recommended ([orders] second_look_at_limit): {faults} of {n} double reviews are "
+                "on two sides of it, upper 95 % bound {upper}, {most} is allowed"
+            ).format(
+                faults=look.faults,
+                n=look.n,
+                upper=percent(look.upper95),
+                most=percent(look.most),
+            ),
+        )
     if found.raters:
         yield Fact(_("Raters among each other"), _raters(found.raters))
 

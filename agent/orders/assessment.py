@@ -7,25 +7,31 @@ agent was killed in between: nothing is remembered beside them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from functools import partial
+from typing import TYPE_CHECKING
 
 import reports
 from agent.errors import WrongUse
 from agent.orders import conformity
-from agent.orders.facts import (
-    Conformity,
-    Decided,
-    FieldFacts,
-    SpecimenFacts,
-    Statement,
-    Superseded,
+from agent.orders.amendments import describe_amendments, describe_pending
+from agent.orders.applicable_specification import (
+    apply_specification,
+    describe_late_change,
+    describe_version,
 )
+from agent.orders.claims import describe_claims, describe_settled
+from agent.orders.decision_rule import DecisionRule, build_decision_rule
+from agent.orders.facts import Conformity, SpecimenFacts, Statement
+from agent.orders.field_facts import FieldContext, build_specimen_facts
 from agent.orders.limit import fault_of
+from agent.orders.lost_files import DISMISSED, describe_dismissed, describe_lost
+from agent.orders.places import describe_same_places
 from agent.orders.rules import MOST_FALSE, Rules
-from agent.store import State
+from agent.orders.same_places import describe_decisions
+from agent.orders.specification_history import REOPENED, SpecificationHistory
+from agent.store import State, number_key
 from reports import gettext as _
 from reports import marked
 
@@ -35,9 +41,7 @@ if TYPE_CHECKING:
     from agent.orders.facts import Allowance
     from agent.orders.specification import Choice, Specification, Specifications
     from agent.store import (
-        FieldView,
         FileFate,
-        LabelView,
         MicrographView,
         OrderView,
         PreparationView,
@@ -51,7 +55,6 @@ if TYPE_CHECKING:
 WAITING = (State.SETTLING, State.QUEUED, State.PROCESSING, State.FAILED)
 """States of a file that may still become a field."""
 LOST = (State.SET_ASIDE,)
-MM2_PER_UM2 = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,9 @@ class Lab:
         zone: Time zone of the site. most_false: see `Rules`.
         held: Says why a field's result is held, "" where it is not.
         is_lead: Says whether somebody may do what only a lead may.
+        second_look: A label at the limit counts only where a second reviewer confirms it.
+        double_reviews: Returns the codes that two people gave to one micrograph.
+        history: The specifications as they were.
     """
 
     specifications: Specifications
@@ -75,6 +81,15 @@ class Lab:
     most_false: float = MOST_FALSE
     held: Callable[[MicrographView], str] = lambda _view: ""
     is_lead: Callable[[str], bool] = lambda _name: False
+
+    second_look: bool = False
+    double_reviews: Callable[[], Iterable[tuple[str, str]]] = lambda: ()
+    history: SpecificationHistory = field(default_factory=SpecificationHistory)
+
+    @property
+    def context(self) -> FieldContext:
+        """What is known of a field outside its own row; its place is not."""
+        return FieldContext(self.held, self.is_lead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +116,8 @@ class Assessed:
         specification: What is demanded, or None. version: of it, 0 where it was never seen.
         specimens: By name. unassigned: fields that name the order and belong to no specimen.
         lost: Files of it that could not be used. taxonomy: what a micrograph can be.
+        notes: What leads decided about it, and which version of the specification applies.
+        decision_rule: By which rule it is decided, None without a specification.
     """
 
     view: OrderView
@@ -112,6 +129,27 @@ class Assessed:
     unassigned: tuple[Unassigned, ...]
     lost: tuple[FileFate, ...]
     taxonomy: Taxonomy
+    notes: tuple[str, ...] = ()
+    decision_rule: DecisionRule | None = None
+
+    def rules(self, lab: Lab) -> Rules:
+        """Return what its specimens are held against. Raises `WrongUse` without a specification."""
+        if self.specification is None:
+            raise WrongUse(f"No specification applies to order {self.view.number}.")
+        return build_rules(self.view, self.specification, self.material, lab)
+
+
+def build_rules(view: OrderView, wanted: Specification, material: str, lab: Lab) -> Rules:
+    """Build what the specimens of an order are held against."""
+    return Rules(
+        specification=wanted,
+        taxonomy=lab.taxonomy,
+        material=material,
+        expected=tuple(view.facts.get("subtype") or ()),
+        allowances=lab.allowances,
+        most_false=lab.most_false,
+        second_look=lab.second_look,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,28 +204,49 @@ def assess_view(
     """Say what can be said of an order's rows, as they are or as they might be."""
     number = view.number
     beside = beside or Beside.of(store)
-    waiting = list(_files_of(beside.waiting, number, lab.sources))
-    lost = tuple(fate for fate, _specimen in _files_of(beside.lost, number, lab.sources))
-    torn = tuple(one for one in beside.unassigned if one.view.process_data.get("order") == number)
+    key = partial(number_key, exact=store.exact_numbers)
+    waiting = list(_files_of(beside.waiting, number, lab.sources, key))
+    lost = tuple(fate for fate, _specimen in _files_of(beside.lost, number, lab.sources, key))
+    torn = tuple(
+        one
+        for one in beside.unassigned
+        if key(one.view.process_data.get("order", "")) == key(number)
+    )
     material, said = material_of(view)
-    choice = choice_of(view, lab, material=material)
+    reopened = store.records.latest(REOPENED, number)
+    dismissed = store.records.all(DISMISSED, number)
+    applied = apply_specification(view, lab, material=material, reopened=reopened)
+    choice = applied.choice
+    versions = store.orders.versions()
+    notes = (
+        *describe_settled(view.claims),
+        *describe_amendments(view.facts),
+        *describe_dismissed(dismissed),
+        *describe_version(view, lab, applied, versions),
+    )
+    context = replace(lab.context, places=store.places.known(_public_ids(view)))
     if choice.specification is None:
-        specimens = tuple(_not_assessed(one, choice, lab) for one in view.specimens)
+        specimens = tuple(_not_assessed(one, choice, context) for one in view.specimens)
         word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
         statement = Statement(word, (choice.sentence,))
-        return Assessed(view, statement, material, None, 0, specimens, torn, lost, lab.taxonomy)
-    rules = Rules(
-        specification=choice.specification,
-        taxonomy=lab.taxonomy,
-        material=material,
-        expected=tuple(view.facts.get("subtype") or ()),
-        allowances=lab.allowances,
-        most_false=lab.most_false,
+        return Assessed(
+            view, statement, material, None, 0, specimens, torn, lost, lab.taxonomy, notes
+        )
+    rules = build_rules(view, choice.specification, material, lab)
+    there = _with_waiting(view, waiting, key)
+    assessed = tuple(_specimen(one, count, rules, said, context) for one, count in there)
+    known = {key(one.view.name) for one in assessed}
+    loose = len([name for _, name in waiting if key(name) not in known])
+    late = describe_late_change(view, lab, applied)
+    doubts = (
+        *([conformity.still_to_be_read(loose)] if loose else ()),
+        *_torn(torn),
+        *describe_claims(view.claims, {one.view.id for one in torn}),
+        *describe_pending(view.facts),
+        *describe_lost(lost, dismissed),
+        *([late] if late else ()),
     )
-    there = _with_waiting(view, waiting)
-    assessed = tuple(_specimen(one, count, rules, said, lab) for one, count in there)
-    statement = _order(view, assessed, rules, torn, waiting)
-    versions = store.orders.versions()
+    statement = _order(view, assessed, rules, doubts, key)
     return Assessed(
         view=view,
         statement=statement,
@@ -198,6 +257,10 @@ def assess_view(
         unassigned=torn,
         lost=lost,
         taxonomy=lab.taxonomy,
+        notes=notes,
+        decision_rule=build_decision_rule(
+            [one.facts for one in assessed], rules, lab.double_reviews()
+        ),
     )
 
 
@@ -215,23 +278,20 @@ def material_of(view: OrderView) -> tuple[str, str]:
     return (found[0] if found else ""), ""
 
 
-def choice_of(view: OrderView, lab: Lab, *, material: str) -> Choice:
-    """Say which specification applies to an order, by the day it was first heard of."""
-    at = view.first_seen_at
-    day = (
-        at.astimezone(ZoneInfo(lab.zone)).date() if at else datetime.now(ZoneInfo(lab.zone)).date()
-    )
-    keys = {
-        "material": material,
-        "product": view.product,
-        "customer": view.customer,
-        "specification": str(view.facts.get("specification") or ""),
+def _public_ids(view: OrderView) -> set[str]:
+    return {
+        one.view.id
+        for specimen in view.specimens
+        for prepared in specimen.preparations
+        for one in prepared.fields
     }
-    return lab.specifications.for_order(keys, on=day)
 
 
 def _files_of(
-    fates: Iterable[FileFate], number: str, sources: Mapping[str, Provenance]
+    fates: Iterable[FileFate],
+    number: str,
+    sources: Mapping[str, Provenance],
+    key: Callable[[str], str],
 ) -> Iterator[tuple[FileFate, str]]:
     """Say the files whose path names an order, each with its specimen."""
     for fate in fates:
@@ -239,7 +299,7 @@ def _files_of(
         if source is None:
             continue
         told = source.process_data(_below(fate.path))
-        if told.get("order") == number:
+        if key(told.get("order", "")) == key(number):
             yield fate, told.get("specimen", "")
 
 
@@ -248,165 +308,39 @@ def _below(path: str) -> str:
 
 
 def _with_waiting(
-    view: OrderView, waiting: Sequence[tuple[FileFate, str]]
+    view: OrderView, waiting: Sequence[tuple[FileFate, str]], key: Callable[[str], str]
 ) -> list[tuple[SpecimenView, int]]:
-    names = [specimen for _, specimen in waiting]
-    return [(one, names.count(one.name)) for one in view.specimens]
-
-
-def breaking(assessed: Assessed) -> list[FieldFacts]:
-    """Say which fields that count now do not surely keep what is demanded."""
-    wanted = assessed.specification
-    if wanted is None:
-        return []
-    rules = Rules(wanted, assessed.taxonomy)
-    return [
-        field
-        for one in assessed.specimens
-        for field in one.facts.fields
-        if (code := _code_of(field)) and not field.superseded and not rules.keeps(code)
-    ]
-
-
-def refuse_moving(
-    store: Store, lab: Lab, public_id: str, keys: Mapping[str, str], *, by: str
-) -> None:
-    """Refuse that a field which does not keep its limit leaves its specimen without a lead's word.
-
-    Also one that was superseded: what was found of a specimen stays with it.
-
-    Args:
-        store: Open.
-        lab: What is laid down.
-        public_id: Of the field.
-        keys: Its new `order` and `specimen`.
-        by: Who moves it.
-
-    Raises:
-        WrongUse: It does not keep the limit, and `by` is no lead.
-    """
-    number, view = store.orders.of_micrograph(public_id), store.micrograph(public_id)
-    if number is None or view is None or lab.is_lead(by):
-        return
-    assessed, told = assess(store, number, lab), view.process_data
-    stays = all(told.get(key) == keys.get(key) for key in ("order", "specimen"))
-    if stays or assessed is None or assessed.specification is None:
-        return
-    rules = Rules(assessed.specification, assessed.taxonomy)
-    for one in assessed.specimens:
-        for own in (*one.facts.fields, *one.facts.earlier):
-            if own.id == public_id and (code := _code_of(own)) and not rules.keeps(code):
-                raise WrongUse(
-                    _(
-                        "{field} ({code}) does not keep the limit of order {order}, specimen "
-                        "{specimen}: a lead alone may move it elsewhere (an account of that role, "
-                        "or a name in [orders] leads)."
-                    ).format(field=own.called, code=code, order=number, specimen=one.view.name)
-                )
-
-
-def _code_of(field: FieldFacts) -> str | None:
-    return field.decided.said if field.decided and field.decided.kind == "code" else field.code
+    names = [key(specimen) for _, specimen in waiting]
+    return [(one, names.count(key(one.name))) for one in view.specimens]
 
 
 # --- one specimen -------------------------------------------------------------------------------
 
 
-def _not_assessed(view: SpecimenView, choice: Choice, lab: Lab) -> AssessedSpecimen:
+def _not_assessed(view: SpecimenView, choice: Choice, context: FieldContext) -> AssessedSpecimen:
     word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
-    facts = facts_of(view, waiting=0, held=lab.held)
+    facts = build_specimen_facts(view, context, waiting=0)
     return AssessedSpecimen(view, facts, Statement(word, (choice.sentence,)), ())
 
 
 def _specimen(
-    view: SpecimenView, waiting: int, rules: Rules, doubt: str, lab: Lab
+    view: SpecimenView, waiting: int, rules: Rules, doubt: str, context: FieldContext
 ) -> AssessedSpecimen:
-    facts = facts_of(view, waiting=waiting, held=lab.held)
+    facts = build_specimen_facts(view, context, waiting=waiting)
     fault = doubt
     if rules.bound:
         fault = fault or fault_of(rules.bound, rules.specification.subtype, rules.taxonomy)
     statement = (
         Statement(Conformity.UNDECIDED, (fault,)) if fault else conformity.specimen(facts, rules)
     )
-    return AssessedSpecimen(view, facts, statement, tuple(_notes(view, rules)))
-
-
-def facts_of(
-    view: SpecimenView, *, waiting: int, held: Callable[[MicrographView], str] = lambda _view: ""
-) -> SpecimenFacts:
-    """Say a specimen's rows as the rules want them."""
-    *before, last = view.preparations or (None,)
-    return SpecimenFacts(
-        name=view.name,
-        preparation=last.name if last else "",
-        fields=tuple(field_of(one, held) for one in (last.fields if last else ())),
-        earlier=tuple(
-            field_of(one, held, gone=_superseded(prepared))
-            for prepared in before
-            if prepared
-            for one in prepared.fields
-        ),
-        waiting=waiting,
-        preparations=len(view.preparations),
+    counted = [one for one in facts.fields if not one.superseded]
+    own = {field.id for field in (*facts.fields, *facts.earlier)}
+    notes = (
+        *describe_same_places(facts, counted),
+        *describe_decisions(own, context.places),
+        *_notes(view, rules),
     )
-
-
-def field_of(
-    one: FieldView,
-    held: Callable[[MicrographView], str] = lambda _view: "",
-    *,
-    gone: Superseded | None = None,
-) -> FieldFacts:
-    """Say a field's row as the rules want it; `gone` says why its preparation no longer counts."""
-    view, told = one.view, one.view.process_data
-    said = one.superseded
-    return FieldFacts(
-        id=view.id,
-        name=told.get("field", ""),
-        code=view.structure_code,
-        codes=view.prediction_set,
-        decided=_decided(view.label) if view.label else None,
-        awaits=view.awaits or (view.handling == "review" and view.label is None),
-        reasons=view.reasons,
-        um_per_px=view.um_per_px,
-        scale_in_doubt="scale_conflict" in view.warnings,
-        area_mm2=one.area_mm2 if one.area_mm2 is not None else _area(view),
-        bundle=view.bundle,
-        coarser_share=view.coarser_share,
-        material=told.get("material", ""),
-        magnification=told.get("magnification", ""),
-        etchant=told.get("etchant", ""),
-        superseded=_said(said) if said else gone,
-        held=held(view),
-        outside=str(view.expected.get("outside") or ""),
-    )
-
-
-def _decided(label: LabelView) -> Decided:
-    said = label.code or label.strange_kind or label.why or ""
-    return Decided(label.kind, said, label.by, label.criterion)
-
-
-def _said(said: Mapping[str, Any]) -> Superseded:
-    return Superseded(
-        reason=str(said.get("reason", "")),
-        by=str(said.get("by", "")),
-        defect=str(said.get("defect", "")),
-        lead=bool(said.get("lead")),
-    )
-
-
-def _superseded(prepared: PreparationView) -> Superseded:
-    said = prepared.facts.get("superseded")
-    return _said(said) if said else Superseded(_("a later preparation came"), "")
-
-
-def _area(view: MicrographView) -> float | None:
-    """Area of the crop, for what was taken before the steel in it was counted."""
-    if view.um_per_px is None or view.crop is None:
-        return None
-    x0, y0, x1, y1 = view.crop
-    return (x1 - x0) * (y1 - y0) * view.um_per_px**2 * MM2_PER_UM2
+    return AssessedSpecimen(view, facts, statement, notes)
 
 
 NUMERALS = (
@@ -467,33 +401,30 @@ def _coarsest(prepared: PreparationView, rules: Rules) -> tuple[int, str] | None
 # --- the order ----------------------------------------------------------------------------------
 
 
+def _torn(torn: Sequence[Unassigned]) -> Iterator[str]:
+    for one in torn:
+        yield _("{id} names the order and belongs to no specimen: {why}").format(
+            id=one.view.id, why=reports.retold(one.reason)
+        )
+
+
 def _order(
     view: OrderView,
     assessed: Sequence[AssessedSpecimen],
     rules: Rules,
-    torn: Sequence[Unassigned],
-    waiting: Sequence[tuple[FileFate, str]],
+    doubts: Sequence[str],
+    key: Callable[[str], str],
 ) -> Statement:
-    required = [str(name) for name in view.facts.get("specimens") or ()]
+    names = {key(one.view.name): one.view.name for one in assessed}
+    required = [names.get(key(str(n)), str(n)) for n in view.facts.get("specimens") or ()]
     # A list may ask for more specimens than the specification, never for fewer.
     count = max(int(view.facts.get("count") or 0), rules.specification.specimens or 0)
     statement = conformity.order(
         {one.view.name: one.statement for one in assessed}, required, count or None
     )
-    known = {one.view.name for one in assessed}
-    loose = len([name for _, name in waiting if name not in known])
-    more = (
-        *([conformity.still_to_be_read(loose)] if loose else ()),
-        *(
-            _("{id} names the order and belongs to no specimen: {why}").format(
-                id=one.view.id, why=reports.retold(one.reason)
-            )
-            for one in torn
-        ),
-    )
-    if not more:
+    if not doubts:
         return statement
     word = statement.conformity
     if word is Conformity.CONFORMS:
         word = Conformity.UNDECIDED
-    return Statement(word, (*statement.missing, *more), statement.because)
+    return Statement(word, (*statement.missing, *doubts), statement.because)

@@ -10,6 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from agent.orders.evidence import (
+    confirming,
+    contradicted,
+    is_confirmed,
+    of_the_replaced,
+    words_of,
+)
 from agent.orders.facts import (
     PREPARATION_DEFECTS,
     Conformity,
@@ -19,19 +26,24 @@ from agent.orders.facts import (
     Statement,
 )
 from agent.orders.limit import Direction, is_beyond_teaching
+from agent.orders.places import describe_elsewhere, describe_same_places, distinct_places
 from agent.orders.specification import same
+from agent.store.numbers import number_key
 from agent.triage import Reason
-from reports import decimal, language, ngettext, reason, retold, strange_kind, unusable_why
+from reports import decimal, language, ngettext, reason, retold
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from agent.orders.limit import Limit
+    from agent.orders.places import Place
     from agent.orders.rules import Rules
     from agent.orders.specification import Specification
+    from model import Size
 
 AREA_ROUNDING = 1e-9
+TWO = 2
 
 
 # --- the specimen -------------------------------------------------------------------------------
@@ -40,14 +52,14 @@ AREA_ROUNDING = 1e-9
 def specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
     """Say whether one specimen keeps its specification."""
     counted = [one for one in facts.fields if not one.superseded and not _is_unusable(one)]
-    broken = tuple(_broken(counted, rules))
+    broken = tuple(_broken(facts, counted, rules))
     if broken:
         return Statement(Conformity.DOES_NOT_CONFORM, (), broken)
     missing = (
         *_what_is_there(facts, counted, rules.specification),
         *_held(counted),
         *(said for one in counted for said in _of_the_field(one, rules)),
-        *_together(counted, rules),
+        *_together(facts, counted, rules),
         *_of_the_replaced(facts, counted, rules),
         *_of_the_model(counted, rules),
     )
@@ -63,18 +75,21 @@ def _is_unusable(field: FieldFacts) -> bool:
 def _what_is_there(
     facts: SpecimenFacts, counted: Sequence[FieldFacts], wanted: Specification
 ) -> Iterator[str]:
-    """Say what has not come: fields, each counted once, and area, each field's once."""
-    largest: dict[str, float] = {}
-    for one in counted:
-        key = one.name or one.id
-        largest[key] = max(largest.get(key, 0.0), one.area_mm2 or 0.0)
-    if len(largest) < wanted.fields:
-        yield _("{n} of {of} fields").format(n=len(largest), of=wanted.fields)
-        yield from _to_shoot_again(facts, largest)
-    area = sum(largest.values())
+    """Say what has not come: distinct places, and the area that they show together."""
+    places = distinct_places(counted, facts.same_places)
+    if len(places) < wanted.fields:
+        yield _("{n} of {of} fields").format(n=len(places), of=wanted.fields)
+        yield from describe_same_places(facts, counted)
+        yield from _to_shoot_again(facts, {number_key(one.name) for one in counted})
+    area = sum(place.area_mm2 for place in places)
     if area < wanted.area_mm2 - AREA_ROUNDING:
         yield _("{area} of {of} mm²").format(
             area=decimal(area, ".3f"), of=decimal(wanted.area_mm2, "g")
+        )
+        yield from describe_same_places(facts, counted)
+    if facts.preparations > wanted.max_preparations:
+        yield _("{n} preparations, at most {most} are allowed by the specification").format(
+            n=facts.preparations, most=wanted.max_preparations
         )
     if facts.waiting:
         yield still_to_be_read(facts.waiting)
@@ -97,34 +112,30 @@ def _held(counted: Sequence[FieldFacts]) -> Iterator[str]:
         yield f"{names}: {why}"
 
 
-def _to_shoot_again(facts: SpecimenFacts, there: Mapping[str, float]) -> Iterator[str]:
+def _to_shoot_again(facts: SpecimenFacts, there: Collection[str]) -> Iterator[str]:
     for one in facts.fields:
-        if one.decided and _is_unusable(one) and not one.superseded and one.name not in there:
+        is_there = number_key(one.name) in there
+        if one.decided and _is_unusable(one) and not one.superseded and not is_there:
             said = (
                 _("{field} is unusable ({why}): prepare the specimen again")
                 if one.decided.said in PREPARATION_DEFECTS
                 else _("{field} is unusable ({why}): shoot it again")
             )
-            yield said.format(field=one.called, why=_said_of(one.decided))
-
-
-def _said_of(decided: Decided) -> str:
-    """Say a kind of strangeness or a why: for programs the word, on a page the page's own."""
-    if language() == "en":
-        return decided.said.replace("_", " ")
-    say = strange_kind if decided.kind == "strange" else unusable_why
-    return say(decided.said)
+            yield said.format(field=one.called, why=words_of(one.decided.kind, one.decided.said))
 
 
 def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
     """Say what keeps one field from proving anything."""
+    yield from describe_elsewhere(field)
     yield from _of_its_taking(field, rules)
     if field.awaits:
         yield _("{field} awaits review").format(field=field.called) + _why(field, rules)
         return
     if field.decided and field.decided.kind == "strange":
         yield _("{field} was called strange ({kind}) by {who}").format(
-            field=field.called, kind=_said_of(field.decided), who=field.decided.by
+            field=field.called,
+            kind=words_of(field.decided.kind, field.decided.said),
+            who=field.decided.by,
         )
     elif field.decided and field.decided.kind == "cannot_tell":
         yield _("{field}: {who} could not tell").format(field=field.called, who=field.decided.by)
@@ -132,6 +143,26 @@ def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
         yield from _of_the_decision(field, field.decided, rules)
     else:
         yield from _of_the_answer(field, rules)
+    yield from _of_the_history(field, rules)
+
+
+def _of_the_history(field: FieldFacts, rules: Rules) -> Iterator[str]:
+    """Yield what the labels of a field leave open, although the one that holds keeps the limit."""
+    if why := contradicted(field, rules):
+        yield _("{field} {why}: a lead or two other reviewers decide").format(
+            field=field.called, why=why
+        )
+    held = field.decided
+    if held is None or held.kind != "code":
+        return
+    if held.unsure and not is_confirmed(field):
+        yield _("{field}: {who} was not sure of {code}").format(
+            field=field.called, who=held.by, code=held.said
+        )
+    if rules.second_look and rules.is_at_limit(held.said) and len(confirming(field, rules)) < TWO:
+        yield _("{field} is {code}, at the limit: a second reviewer is needed").format(
+            field=field.called, code=held.said
+        )
 
 
 def _of_its_taking(field: FieldFacts, rules: Rules) -> Iterator[str]:
@@ -262,11 +293,13 @@ def _coarse_share(field: FieldFacts, limit: Limit, rules: Rules) -> float | None
 # --- what a person confirmed ---------------------------------------------------------------------
 
 
-def _broken(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
+def _broken(facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
     """Say which fields a person confirmed to break what is demanded."""
     wanted = rules.specification
     for one in counted:
         if not one.decided or one.decided.kind != "code" or one.awaits:
+            continue
+        if one.decided.unsure and not is_confirmed(one):
             continue
         code, by = one.decided.said, one.decided.by
         if not rules.breaks(code):
@@ -280,7 +313,7 @@ def _broken(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
                 field=one.called, code=code, who=by, limit=retold(wanted.limit)
             )
     if not rules.by_worst:
-        yield from _broken_mean(counted, rules)
+        yield from _broken_mean(distinct_places(counted, facts.same_places), rules)
 
 
 def _is_measured(field: FieldFacts, decided: Decided, rules: Rules) -> bool:
@@ -291,20 +324,21 @@ def _is_measured(field: FieldFacts, decided: Decided, rules: Rules) -> bool:
     return decided.criterion not in wrong
 
 
-def _broken_mean(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
-    """The mean in its most favourable reading, where a person decided every field."""
+def _broken_mean(places: Sequence[Place], rules: Rules) -> Iterator[str]:
+    """The mean over distinct places in its most favourable reading, all decided by reviewers."""
     wanted, bound = rules.specification, rules.bound
-    if bound is None or len({one.name or one.id for one in counted}) < wanted.fields:
+    if bound is None or len(places) < wanted.fields:
         return
-    best: list[int] = []
-    for one in counted:
-        if one.awaits or not one.decided or not _is_measured(one, one.decided, rules):
-            return
-        found = rules.parsed(one.decided.said) if one.decided.kind == "code" else None
-        if found is None or found[0] not in wanted.subtype:
-            return
-        best.append(bound.favourable(found[1]))
-    mean = sum(best) / len(best)
+    counted = [one for place in places for one in place.fields]
+    if not all(_is_settled(one, rules) for one in counted):
+        return
+    numbers = [
+        [_size_number(one, rules, bound.favourable) for one in place.fields] for place in places
+    ]
+    best = [_extreme(some, bound, is_favourable=True) for some in numbers]
+    if any(one is None for one in best):
+        return
+    mean = sum(one for one in best if one is not None) / len(best)
     if not bound.admits(mean):
         names = ", ".join(sorted({one.decided.by for one in counted if one.decided}))
         yield _("the mean of {n} fields is {mean}, confirmed by {who}: {limit} is demanded").format(
@@ -312,12 +346,47 @@ def _broken_mean(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
         )
 
 
-def _together(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
-    """By the rule `mean_of_fields`: the mean in the least favourable reading."""
+def _is_settled(field: FieldFacts, rules: Rules) -> bool:
+    decided = field.decided
+    return (
+        decided is not None
+        and not field.awaits
+        and decided.kind == "code"
+        and (not decided.unsure or is_confirmed(field))
+        and _is_measured(field, decided, rules)
+    )
+
+
+def _size_number(field: FieldFacts, rules: Rules, read: Callable[[Size], int]) -> int | None:
+    code = field.decided.said if field.decided else field.code
+    found = rules.parsed(code) if code else None
+    if found is None or found[0] not in rules.specification.subtype:
+        return None
+    return read(found[1])
+
+
+def _extreme(numbers: Sequence[int | None], bound: Limit, *, is_favourable: bool) -> int | None:
+    """Return the number that keeps the limit best or worst, None where one is not known."""
+    known = [one for one in numbers if one is not None]
+    if len(known) < len(numbers):
+        return None
+    largest = (bound.direction is Direction.FINER) == is_favourable
+    return max(known) if largest else min(known)
+
+
+def _together(facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
+    """By the rule `mean_of_fields`: the mean over distinct places, least favourable reading.
+
+    All places count, also more than the specification asks for. Of several shots of one place the
+    worst one stands for it, so that shots of one fine place cannot dilute a coarse one.
+    """
     wanted, bound = rules.specification, rules.specification.bound
     if rules.by_worst or bound is None or not counted:
         return
-    worst = [_worst(one, bound, rules) for one in counted]
+    worst = [
+        _extreme([_worst(one, bound, rules) for one in place.fields], bound, is_favourable=False)
+        for place in distinct_places(counted, facts.same_places)
+    ]
     numbers = [one for one in worst if one is not None]
     if len(numbers) < len(worst):
         return  # the field itself says what is missing
@@ -348,31 +417,14 @@ def _worst(field: FieldFacts, bound: Limit, rules: Rules) -> int | None:
 def _of_the_replaced(
     facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
 ) -> Iterator[str]:
-    """A field that broke the limit cannot be shot away without a defect or a lead's word."""
+    """A field that could break the limit leaves the count by a lead's word alone."""
     here = {one.id for one in counted}
-    replaced = [one for one in (*facts.earlier, *facts.fields) if one.id not in here]
-    for one in replaced:
-        code = _told(one)
-        if not code or rules.keeps(code) or _is_excused(one):
+    for one in (*facts.earlier, *facts.fields):
+        if one.id in here:
             continue
         where = _("an earlier preparation") if one in facts.earlier else _("a replaced shot")
-        yield _(
-            "{where} had {field} at {code} and names no preparation defect: a lead decides "
-            "(agent orders supersede)"
-        ).format(where=where, field=one.called, code=code)
-
-
-def _told(field: FieldFacts) -> str | None:
-    if field.decided and field.decided.kind == "code":
-        return field.decided.said
-    return field.code
-
-
-def _is_excused(field: FieldFacts) -> bool:
-    if _is_unusable(field) and field.decided and field.decided.said in PREPARATION_DEFECTS:
-        return True
-    gone = field.superseded
-    return gone is not None and (gone.lead or gone.defect in PREPARATION_DEFECTS)
+        if said := of_the_replaced(one, where, rules, is_covered=is_covered(one, rules)):
+            yield said
 
 
 def _of_the_model(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
@@ -386,6 +438,11 @@ def _of_the_model(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
             "{n} fields rest on the model alone, and {why}",
             n,
         ).format(field=names[0], n=n, why=why)
+
+
+def is_covered(field: FieldFacts, rules: Rules) -> bool:
+    """Return whether a lead's permission covers what the model alone says of a field."""
+    return not _refusal(field, rules)
 
 
 def _refusal(field: FieldFacts, rules: Rules) -> str:

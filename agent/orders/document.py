@@ -37,6 +37,8 @@ def document_of(assessed: Assessed) -> dict[str, Any]:
             for one in assessed.unassigned
         ],
         "unusable_files": [{"file": fate.path, "why": fate.said} for fate in assessed.lost],
+        "notes": list(assessed.notes),
+        "decision_rule": assessed.decision_rule and assessed.decision_rule.to_json(),
     }
 
 
@@ -93,6 +95,7 @@ def _field(facts: FieldFacts, view: MicrographView) -> dict[str, Any]:
             "by": gone.by,
             "defect": gone.defect or None,
             "lead": gone.lead,
+            "picture": gone.picture or None,
         },
     }
 

@@ -6,6 +6,7 @@ In:  nothing. Out: frozen nouns. Next: `rules`, `conformity`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 PREPARATION_DEFECTS = ("over_etched", "under_etched", "scratched", "stained")
 IMAGE_DEFECTS = ("out_of_focus", "exposure", "wrong_crop", "wrong_magnification")
 DEFECTS = (*PREPARATION_DEFECTS, *IMAGE_DEFECTS)
+SLIP = timedelta(minutes=5)
+"""A label that its own author takes back within this time was a slip of the key, no evidence."""
 """Reasons, set down by a person, for which a field is replaced by a new one; only one of the
 preparation lets a field go that breaks its limit without a lead's word."""
 
@@ -53,20 +56,68 @@ class Decided:
     said: str
     by: str
     criterion: str = "unrecorded"
+    unsure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFacts:
+    """One label of a field's history; what a reviewer took back at once is left out.
+
+    Attributes:
+        kind: "code", "strange", "unusable" or "cannot_tell".
+        said: The code, the kind or the why.
+        by: Its author.
+        unsure: The author was not sure, so it proves nothing.
+        lead: The author is a lead.
+        withdrawn: It was taken back later than `SLIP`.
+    """
+
+    kind: str
+    said: str
+    by: str
+    unsure: bool = False
+    lead: bool = False
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
     """Why a field no longer counts.
 
-    Args:
-        reason: In words. by: who. defect: one of `DEFECTS`, or "". lead: a lead approved it.
+    Attributes:
+        reason: In words.
+        by: Who.
+        defect: One of `DEFECTS`, or "".
+        lead: A lead approved it.
+        picture: SHA-256 of a picture of the defect, or "".
     """
 
     reason: str
     by: str
     defect: str = ""
     lead: bool = False
+    picture: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SamePlace:
+    """Two micrographs that show one place.
+
+    Attributes:
+        field: Name of this field.
+        other: The other one in words, such as "field 2" or "field 2 of order 4712, specimen 01".
+        share: Share of the smaller one's area that both show, 0 to 1.
+        area_mm2: Area that both show, or None without a scale.
+        ids: Public ids of both.
+        other_id: Public id of the other one.
+    """
+
+    field: str
+    other: str
+    share: float
+    area_mm2: float | None
+    ids: frozenset[str]
+    other_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +134,9 @@ class FieldFacts:
         material, magnification, etchant: As known of the field, "" where not.
         superseded: It no longer counts, and why. held: why its source's results are held, "".
         outside: Why it lies outside the validated scope of its bundle, "".
+        labels: Its whole history, oldest first.
+        is_compared: Its place was compared with those of all other micrographs.
+        elsewhere: Fields of other specimens that show its place, where no lead has decided.
     """
 
     id: str
@@ -103,6 +157,9 @@ class FieldFacts:
     superseded: Superseded | None = None
     held: str = ""
     outside: str = ""
+    labels: tuple[LabelFacts, ...] = ()
+    is_compared: bool = True
+    elsewhere: tuple[SamePlace, ...] = ()
 
     @property
     def called(self) -> str:
@@ -120,6 +177,7 @@ class SpecimenFacts:
         earlier: Those of earlier preparations, each superseded.
         waiting: Files of it that have come and have no result yet.
         preparations: How many there were.
+        same_places: Pairs of its fields that show one place.
     """
 
     name: str
@@ -128,6 +186,7 @@ class SpecimenFacts:
     earlier: tuple[FieldFacts, ...] = ()
     waiting: int = 0
     preparations: int = 1
+    same_places: tuple[SamePlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.settings import PROCESS_COLUMNS
+from agent.store import ClaimedPlace, number_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,10 +55,12 @@ class Keys:
         process_data: Column → value.
         conflict: Why it can belong to no specimen, in one sentence, "" where nothing speaks
             against it.
+        claims: Every order and specimen that its path, note or sender name.
     """
 
     process_data: dict[str, str]
     conflict: str = ""
+    claims: tuple[ClaimedPlace, ...] = ()
 
 
 def keys_of(
@@ -66,6 +69,7 @@ def keys_of(
     *,
     beside: Mapping[str, str],
     given: Mapping[str, str],
+    exact_numbers: bool = False,
 ) -> Keys:
     """Say where a file's micrographs belong.
 
@@ -74,22 +78,37 @@ def keys_of(
         relative: Its path below the source.
         beside: What the note beside it says.
         given: What came with it, from a program or a manifest.
+        exact_numbers: Numbers that differ in case, spaces or leading zeros are two.
     """
     path = source.process_data(relative)
     told = {**path, **beside, **given}
     matches = not source.pattern or re.search(source.pattern, relative) is not None
     by_path = {} if not matches else {k: v for k, v in path.items() if source.fixed.get(k) != v}
-    claims = {"its path": by_path, "the note beside it": beside, "its sender": given}
-    conflict = "; ".join(_conflicts(claims))
+    sources = {"its path": by_path, "the note beside it": beside, "its sender": given}
+    conflict = "; ".join(_conflicts(sources, exact_numbers=exact_numbers))
     if not conflict and not matches and not (told.get("order") and told.get("specimen")):
         conflict = "the path pattern of its source does not match its name"
-    return Keys(told, conflict)
+    claims = tuple(
+        ClaimedPlace(
+            order=named["order"],
+            specimen=named.get("specimen") or told.get("specimen", ""),
+            origin=ORIGINS[who],
+            file=relative,
+        )
+        for who, named in sources.items()
+        if named.get("order")
+    )
+    return Keys(told, conflict, claims)
 
 
-def _conflicts(claims: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+ORIGINS = {"its path": "path", "the note beside it": "note", "its sender": "sender"}
+"""What names a place, as a claim keeps it."""
+
+
+def _conflicts(claims: Mapping[str, Mapping[str, str]], *, exact_numbers: bool) -> Iterator[str]:
     for column in PLACE:
         said = {who: told[column] for who, told in claims.items() if told.get(column)}
-        if len(set(said.values())) > 1:
+        if len({number_key(one, exact=exact_numbers) for one in said.values()}) > 1:
             words = ", ".join(f"{who} says {value!r}" for who, value in said.items())
             yield f"it claims two {column}s: {words}"
 

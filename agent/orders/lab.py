@@ -5,11 +5,13 @@ In:  `Settings`, the store. Out: a `Lab`. Next: `assessment`, and the commands.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from agent.orders.assessment import Lab
+from agent.orders.decision_rule import iter_double_reviews
 from agent.orders.specification import read_specifications
+from agent.orders.specification_history import load_history
 from agent.orders.validation import allowances_of
 from agent.watch import Calibration, Provenance
 
@@ -62,6 +64,9 @@ def lab_of(
         most_false=settings.orders.most_false,
         held=held,
         is_lead=partial(is_lead, settings, store),
+        second_look=settings.orders.second_look_at_limit,
+        double_reviews=cache(lambda: tuple(iter_double_reviews(store))),
+        history=load_history(store),
     )
 
 

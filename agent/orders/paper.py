@@ -92,7 +92,7 @@ class Paper:
             word=statement.conformity.words,
             tone=TONES[statement.conformity],
             demand=f"demanded: {wanted.demand}" if wanted else "",
-            sentences=(*statement.because, *statement.missing),
+            sentences=(*statement.because, *statement.missing, *assessed.notes),
             facts=tuple(_order_facts(assessed)),
             statements=tuple(
                 self._statement(one, number) for number, one in enumerate(traced.statements)
@@ -226,6 +226,9 @@ def _order_facts(assessed: Assessed) -> Iterator[Fact]:
         "Chart": f"{wanted.chart} {wanted.chart_revision}".strip() if wanted else "",
         "Standard": wanted.standard if wanted else "",
         "Specimen rule": wanted.specimen_rule.replace("_", " ") if wanted else "",
+        "Decision rule": " ".join(f"{line}." for line in assessed.decision_rule.lines)
+        if assessed.decision_rule
+        else "",
     }
     for one in assessed.specimens:
         named = (("heat", one.view.heat), ("batch", one.view.batch), ("bundle", one.view.bundle))

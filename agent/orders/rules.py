@@ -34,6 +34,7 @@ class Rules:
         material: Of the order. expected: subtypes that the order says were made, () for unknown.
         allowances: What the leads have switched on.
         most_false: Largest bound of false "conforms" where the model cannot see a coarser size.
+        second_look: A label at the limit counts only where a second reviewer confirms it.
     """
 
     specification: Specification
@@ -42,6 +43,7 @@ class Rules:
     expected: tuple[str, ...] = ()
     allowances: tuple[Allowance, ...] = ()
     most_false: float = MOST_FALSE
+    second_look: bool = False
 
     @property
     def bound(self) -> Limit | None:
@@ -86,6 +88,18 @@ class Rules:
         if found[0] not in self.specification.subtype:
             return True
         return self.bound is not None and self.bound.breaks(found[1])
+
+    def is_at_limit(self, code: str) -> bool:
+        """Return whether a code keeps the limit and a neighbouring size does not."""
+        found = self.parsed(code)
+        if found is None or self.bound is None or not self.keeps(code):
+            return False
+        sizes = self.taxonomy.subtype(found[0]).sizes
+        place = sizes.index(found[1])
+        return not all(
+            self.keeps(self.taxonomy.code(found[0], size.name))
+            for size in sizes[max(place - 1, 0) : place + 2]
+        )
 
     def unexpected(self, code: str | None) -> str:
         """Say that a code's subtype is not what was ordered, "" where it is or is not known."""

@@ -49,7 +49,8 @@ class Specification(BaseModel):
 
     `limit` is the allowed side of a size number. With `criterion = "max"` at most `area_threshold`
     of a field may look coarser than the limit. `decision_rule = "guarded"`: what cannot be told
-    apart from a size that breaks the limit does not keep it.
+    apart from a size that breaks the limit does not keep it. A specimen that was prepared more
+    often than `max_preparations` proves nothing.
     """
 
     model_config = ConfigDict(
@@ -73,6 +74,7 @@ class Specification(BaseModel):
     fields: int = Field(ge=1)
     area_mm2: float = Field(0.0, ge=0)
     specimens: int | None = Field(None, ge=1)
+    max_preparations: int = Field(2, ge=1)
     um_per_px: tuple[float, float] | None = None
     magnification: Words
     etchant: Words

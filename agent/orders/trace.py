@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from agent.errors import WrongUse
-from agent.orders.assessment import field_of
 from agent.orders.control import CONTROL, chart, checks_of_day
+from agent.orders.field_facts import FieldContext, build_field_facts
 from agent.orders.rerun import Rerun, rerun
 from agent.store import FieldView
 
@@ -212,7 +212,7 @@ class Tracer:
         view = self._store.micrograph(public_id)
         if view is None:
             raise WrongUse(f"no micrograph has the id {public_id!r}.")
-        facts = field_of(FieldView(view, {}, None), self._lab.held)
+        facts = build_field_facts(FieldView(view, {}, None), self._lab.context)
         return self._field(facts, view, "belongs to no specimen")
 
     def _field(self, facts: FieldFacts, view: MicrographView, place: str) -> TracedField:
@@ -251,5 +251,5 @@ def _fields(assessed: Assessed) -> Iterator[tuple[FieldFacts, MicrographView, st
             view, preparation = rows[facts.id]
             yield facts, view, f"specimen {one.view.name}, preparation {preparation}"
     for loose in assessed.unassigned:
-        facts = field_of(FieldView(loose.view, {}, None))
+        facts = build_field_facts(FieldView(loose.view, {}, None), FieldContext())
         yield facts, loose.view, f"belongs to no specimen: {loose.reason}"

@@ -45,7 +45,12 @@ SCOPE_MARGIN = 0.1  # a lab's own scales scatter; a tenth beyond the validated o
 def open_store(settings: Settings) -> Store:
     """Open the lab's database, made or migrated where needed. Raises `BadStore`."""
     address = store_url(settings.store.folder, settings.store.url)
-    return Store.open(address, site=settings.site.name, agent=agent_name())
+    return Store.open(
+        address,
+        site=settings.site.name,
+        agent=agent_name(),
+        exact_numbers=settings.orders.exact_numbers,
+    )
 
 
 def make_pool(settings: Settings) -> CropPool:

@@ -27,6 +27,8 @@ from agent.store.jobs import Job
 from agent.store.journal import Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightHead, NightRow
+from agent.store.numbers import number_key
+from agent.store.order_claims import ClaimedPlace, OrderClaim
 from agent.store.orders import (
     Answer,
     Entry,
@@ -37,6 +39,7 @@ from agent.store.orders import (
     SpecimenView,
     Unassigned,
 )
+from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.records import Record
 from agent.store.results import Finding, MicrographView
 from agent.store.retention import Kept
@@ -59,6 +62,7 @@ __all__ = [
     "Campaign",
     "CampaignRater",
     "Claim",
+    "ClaimedPlace",
     "Decision",
     "Entry",
     "FieldView",
@@ -66,8 +70,10 @@ __all__ = [
     "Finding",
     "Job",
     "Kept",
+    "KnownPlaces",
     "LabelView",
     "LabelledMicrograph",
+    "Landmarked",
     "Login",
     "MicrographView",
     "NewImage",
@@ -75,11 +81,14 @@ __all__ = [
     "NightHead",
     "NightRow",
     "Opinion",
+    "OrderClaim",
     "OrderLine",
     "OrderView",
     "Ordered",
     "OtherBundle",
     "Overtaken",
+    "PlaceMatch",
+    "PlacePair",
     "PreparationView",
     "Promotion",
     "Rating",
@@ -95,6 +104,7 @@ __all__ = [
     "TrailEntry",
     "Unassigned",
     "examine_copy",
+    "number_key",
     "put_back",
     "sites_in",
     "store_url",

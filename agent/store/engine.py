@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -181,6 +182,11 @@ def _windows_network_kind(path: Path) -> str | None:
     windll: Any = ctypes.windll  # type: ignore[attr-defined, unused-ignore]
     kind = windll.kernel32.GetDriveTypeW(f"{drive}\\")
     return "mapped drive" if kind == WINDOWS_REMOTE_DRIVE else None
+
+
+def insert_for(session: Session) -> Any:
+    """Return the database's own `insert`, which can leave out rows that are there."""
+    return sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
 
 
 @contextmanager

@@ -115,6 +115,7 @@ def _files(
 def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator[FileFate]:
     ids = {content.id for content, _ in rows}
     paths = _paths(session, ids | {content.duplicate_of for content, _ in rows} - {None})
+    read_again = _read_again(session, sorted(number for number in ids if number))
     for content, source in rows:
         names = paths.get(content.id or 0, [])
         first = paths.get(content.duplicate_of or 0, [])
@@ -134,7 +135,16 @@ def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator
             duplicate_of=first[0] if first else None,
             id=content.id or 0,
             previous=content.previous_id,
+            is_read_again=content.id in read_again,
         )
+
+
+def _read_again(session: Session, content_ids: Sequence[int]) -> set[int | None]:
+    """Return the contents that a later version under the same name replaced."""
+    wanted = select(ContentRow.previous_id).where(
+        col(ContentRow.previous_id).in_(content_ids), ContentRow.state != State.IGNORED
+    )
+    return set(session.exec(wanted))
 
 
 def waiting(session: Session, whose: Whose, source: str, lane: int, *, at_most: int) -> int:

@@ -131,6 +131,7 @@ class FileFate:
         attempts: How often it was tried. first_seen_at, done_at, next_try_at: aware UTC.
         duplicate_of: Path of the same content, or None. id: its number.
         previous: Number of the version before it under the same name, or None.
+        is_read_again: A later version came under the same name.
     """
 
     path: str
@@ -148,6 +149,7 @@ class FileFate:
     duplicate_of: str | None
     id: int
     previous: int | None
+    is_read_again: bool = False
 
     def as_json(self) -> dict[str, object]:
         """Say it as `agent files --json` does."""

@@ -78,7 +78,7 @@ class LabelView:
 
     Args:
         id: Its number. at: when, aware UTC. supersedes: number of the one that held before.
-        undone: It was taken back.
+        undone: It was taken back. undone_by, undone_at: by whom and when, "" and None where not.
     """
 
     id: int
@@ -98,6 +98,8 @@ class LabelView:
     result_seen: int | None
     supersedes: int | None
     undone: bool
+    undone_by: str = ""
+    undone_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,15 +434,15 @@ def _standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
 def histories(session: Session, micrograph_ids: Sequence[int]) -> dict[int, list[LabelView]]:
     """Say every decision on these micrographs, oldest first, undone ones marked."""
     rows = _rows(session, micrograph_ids)
-    undone = {row.supersedes for row in rows if row.kind == UNDO}
+    undone = {row.supersedes: row for row in rows if row.kind == UNDO}
     found: dict[int, list[LabelView]] = {}
     for row in rows:
         if row.kind not in NO_DECISION:
-            found.setdefault(row.micrograph_id, []).append(_view(row, undone=row.id in undone))
+            found.setdefault(row.micrograph_id, []).append(_view(row, undone.get(row.id)))
     return found
 
 
-def _view(row: LabelRow, *, undone: bool) -> LabelView:
+def _view(row: LabelRow, undo: LabelRow | None) -> LabelView:
     return LabelView(
         id=row.id or 0,
         kind=row.kind,
@@ -458,7 +460,9 @@ def _view(row: LabelRow, *, undone: bool) -> LabelView:
         origin=row.origin,
         result_seen=row.result_id,
         supersedes=row.supersedes,
-        undone=undone,
+        undone=undo is not None,
+        undone_by=undo.by if undo else "",
+        undone_at=undo.decided_at if undo else None,
     )
 
 

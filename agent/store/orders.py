@@ -15,7 +15,7 @@ from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.settings import PROCESS_COLUMNS
-from agent.store import labels, results, specimens, trail
+from agent.store import labels, order_claims, order_lists, records, results, specimens, trail
 from agent.store.engine import reading, writing
 from agent.store.journal import Lane, chunks
 from agent.store.tables import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlmodel import Session
 
+    from agent.store.order_claims import ClaimedPlace, OrderClaim
     from agent.store.results import MicrographView
     from agent.store.sources import Whose
     from agent.store.specimens import Ordered
@@ -87,6 +88,7 @@ class OrderView:
         urgent: It goes first. first_seen_at: when it was first heard of, aware UTC.
         facts: What the order list says beside: heat, batch, etchant, subtype, specimens, count.
         specimens: By name.
+        claims: Micrographs that were named for the order and do not belong to it, or did not.
     """
 
     number: str
@@ -97,6 +99,7 @@ class OrderView:
     first_seen_at: datetime | None
     facts: dict[str, Any]
     specimens: tuple[SpecimenView, ...]
+    claims: tuple[OrderClaim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,44 +186,70 @@ class Orders:
             return specimens.reserve(session, self._whose, number, specimen, bundle, at=at)
 
     def claim_again(
-        self, content_id: int, keys: Mapping[str, str], name: str, *, at: datetime
+        self, content_id: int, claims: Sequence[ClaimedPlace], name: str, *, at: datetime
     ) -> list[str]:
-        """Notice that the same content came again as a field of another specimen.
+        """Write that a known content came again, under the name of another specimen.
+
+        It belongs to no specimen from now on, and every order that it was named for stays in
+        doubt until a lead has decided.
 
         Args:
             content_id: The content that was there first.
-            keys: Order and specimen that the newcomer names.
+            claims: Orders and specimens that the newcomer names.
             name: Of the newcomer's file.
             at: Now.
 
         Returns:
-            Public ids of the micrographs that belong to no specimen from now on.
+            Public ids of the micrographs that belonged to a specimen until now.
         """
-        wanted = (keys.get("order", ""), keys.get("specimen", ""))
-        if not all(wanted):
+        named = [claim for claim in claims if claim.order and claim.specimen]
+        if not named:
             return []
+        torn = []
         with writing(self._engine) as session:
-            asked = select(MicrographRow).where(
-                MicrographRow.content_id == content_id,
-                col(MicrographRow.specimen_id).is_not(None),
-            )
-            torn = [row for row in session.exec(asked) if (row.order, row.specimen) != wanted]
-            for row in torn:
-                row.unassigned = (
-                    f"it claims two specimens: {row.order}/{row.specimen}, and as {name} "
-                    f"{wanted[0]}/{wanted[1]}"
-                )
-                row.specimen_id = row.preparation_id = None
-                session.add(row)
-                self._remember(
-                    session,
-                    actor="agent",
-                    at=at,
-                    act="field.unassigned",
-                    subject=row.public_id,
-                    facts={"reason": row.unassigned},
-                )
-            return [row.public_id for row in torn]
+            wanted = select(MicrographRow).where(MicrographRow.content_id == content_id)
+            for row in session.exec(wanted).all():
+                others = [claim for claim in named if not self._is_there(row, claim)]
+                if not others:
+                    continue
+                if row.specimen_id is not None:
+                    torn.append(row.public_id)
+                    self._tear(session, row, others[0], name, at=at)
+                order_claims.add(session, self._whose, row, others, at=at)
+        return torn
+
+    def _is_there(self, row: MicrographRow, claim: ClaimedPlace) -> bool:
+        key = self._whose.key
+        return row.origin != "import" and (key(row.order), key(row.specimen)) == (
+            key(claim.order),
+            key(claim.specimen),
+        )
+
+    def _tear(
+        self,
+        session: Session,
+        row: MicrographRow,
+        claim: ClaimedPlace,
+        name: str,
+        *,
+        at: datetime,
+    ) -> None:
+        had = order_claims.ClaimedPlace(row.order, row.specimen, "path", row.relative)
+        order_claims.add(session, self._whose, row, [had], at=at)
+        row.unassigned = (
+            f"it claims two specimens: {row.order}/{row.specimen}, and as {name} "
+            f"{claim.order}/{claim.specimen}"
+        )
+        row.specimen_id = row.preparation_id = None
+        session.add(row)
+        self._remember(
+            session,
+            actor="agent",
+            at=at,
+            act="field.unassigned",
+            subject=row.public_id,
+            facts={"reason": row.unassigned},
+        )
 
     # --- what people ask ---
 
@@ -340,11 +369,8 @@ class Orders:
         is_new = self._row(session, entry.number) is None
         row = specimens.order_row(session, self._whose, entry.number, at=at)
         before = _said(row)
-        for key in ("customer", "product", "material"):
-            setattr(row, key, getattr(entry, key) or getattr(row, key))
-        row.urgent = row.urgent or entry.urgent
-        facts = {key: value for key, value in entry.facts.items() if value}
-        row.facts = {**row.facts, **facts, "list": row.facts.get("list") or name}
+        has_fields = _has_fields(session, row)
+        order_lists.merge(row, entry, name, key=self._whose.key, has_fields=has_fields)
         after = _said(row)
         if before == after and not is_new:
             return False
@@ -365,6 +391,40 @@ class Orders:
             facts={"list": name, **changed},
         )
         return True
+
+    def amend(self, number: str, *, accept: bool, by: str, reason: str, at: datetime) -> list[str]:
+        """Decide about what an order list changes; a lead's act.
+
+        Args:
+            number: Of the order.
+            accept: What the list says holds from now on; else it is dismissed.
+            by: The lead.
+            reason: Why.
+            at: Now.
+
+        Returns:
+            What was decided about, such as "material".
+
+        Raises:
+            WrongUse: The order is unknown, no list changes it, or no reason is given.
+        """
+        _refuse_unreasoned(by, reason)
+        with writing(self._engine) as session:
+            row = self._known(session, number)
+            pending = order_lists.pending(row.facts)
+            if not pending:
+                raise WrongUse(f"No list changes anything of order {row.number}.")
+            order_lists.amend(row, accept=accept, by=by, reason=reason, at=at)
+            session.add(row)
+            self._remember(
+                session,
+                actor=by,
+                at=at,
+                act="order.amended",
+                subject=row.number,
+                facts={"accepted": accept, "reason": reason, "changes": pending},
+            )
+            return sorted(pending)
 
     def set_urgent(self, number: str, *, urgent: bool, by: str, at: datetime) -> None:
         """Let an order go first, or no longer. Raises `WrongUse` if nobody has heard of it."""
@@ -388,9 +448,19 @@ class Orders:
     # --- what people do to fields ---
 
     def assign(
-        self, public_id: str, keys: Mapping[str, str], *, by: str, reason: str, at: datetime
+        self,
+        public_id: str,
+        keys: Mapping[str, str],
+        *,
+        by: str,
+        reason: str,
+        at: datetime,
+        lead: bool = False,
     ) -> None:
         """Give a field its place by hand; the reason is kept.
+
+        The order that it leaves stays in doubt, and so does every other that it was named for,
+        until a lead assigns it.
 
         Args:
             public_id: Of the micrograph.
@@ -398,6 +468,7 @@ class Orders:
             by: Who.
             reason: Why.
             at: Now.
+            lead: `by` is a lead.
 
         Raises:
             WrongUse: No such micrograph, keys or a reason are missing, or the model's answer on it
@@ -409,6 +480,10 @@ class Orders:
         with writing(self._engine) as session:
             row = labels.micrograph_of(session, public_id)
             before = {name: getattr(row, name) for name in PROCESS_COLUMNS}
+            if row.specimen_id is not None:
+                left = order_claims.ClaimedPlace(row.order, row.specimen, "moved", row.relative)
+                if not self._goes_to(left, keys):
+                    order_claims.add(session, self._whose, row, [left], at=at)
             for name in ("order", "specimen", "preparation", "field"):
                 setattr(
                     row, name, keys.get(name) or ("" if name == "preparation" else before[name])
@@ -424,13 +499,54 @@ class Orders:
                     f"{public_id}: {other}, this field by {bundle}; decide it at the review page, "
                     "then assign it."
                 ) from other
-            facts = {"reason": reason, "before": before, "now": dict(keys)}
+            if lead:
+                order_claims.settle(session, [row.id or 0], by=by, reason=reason, at=at)
+            facts = {"reason": reason, "before": before, "now": dict(keys), "lead": lead}
             self._remember(
                 session, actor=by, at=at, act="field.assigned", subject=public_id, facts=facts
             )
 
+    def _goes_to(self, claim: ClaimedPlace, keys: Mapping[str, str]) -> bool:
+        key = self._whose.key
+        return (key(claim.order), key(claim.specimen)) == (
+            key(keys.get("order", "")),
+            key(keys.get("specimen", "")),
+        )
+
+    def claimed_elsewhere(self, public_id: str, number: str, specimen: str) -> list[str]:
+        """Return the orders, or specimens of this order, that a micrograph is or was named for.
+
+        Args:
+            public_id: Of the micrograph.
+            number: The order that it may belong to.
+            specimen: Its specimen there.
+
+        Returns:
+            The others as "4711/01", none twice.
+        """
+        key = self._whose.key
+        with reading(self._engine) as session:
+            row = labels.micrograph_of(session, public_id)
+            named = {(row.order, row.specimen)}
+            for order_id, claimed in order_claims.claimed_orders(session, row.id or 0):
+                order = session.get(OrderRow, order_id)
+                named.add((order.number if order else "", claimed))
+        return sorted(
+            f"{order}/{claimed}"
+            for order, claimed in named
+            if order and (key(order), key(claimed or specimen)) != (key(number), key(specimen))
+        )
+
     def supersede(
-        self, public_id: str, *, by: str, reason: str, defect: str, lead: bool, at: datetime
+        self,
+        public_id: str,
+        *,
+        by: str,
+        reason: str,
+        defect: str,
+        lead: bool,
+        at: datetime,
+        picture: str = "",
     ) -> None:
         """Let a field count no longer; it stays visible.
 
@@ -441,11 +557,12 @@ class Orders:
             defect: The preparation or image defect behind it, or "".
             lead: `by` is a lead.
             at: Now.
+            picture: SHA-256 of a picture of the defect in the archive, or "".
         """
         _refuse_unreasoned(by, reason)
         with writing(self._engine) as session:
             row = labels.micrograph_of(session, public_id)
-            said = _superseding(by, reason, defect, lead=lead, at=at)
+            said = _superseding(by, reason, defect, lead=lead, at=at, picture=picture)
             row.superseded = said
             session.add(row)
             self._remember(
@@ -462,6 +579,7 @@ class Orders:
         defect: str,
         lead: bool,
         at: datetime,
+        picture: str = "",
     ) -> str:
         """Begin the next preparation of a specimen: what comes from now on belongs to it.
 
@@ -482,7 +600,7 @@ class Orders:
                 raise WrongUse(f"order {number} has no specimen {specimen!r} yet.")
             known = specimens.preparations(session, row.id or 0)
             name = str(max([specimens.number_of(one.name) for one in known], default=0) + 1)
-            said = _superseding(by, reason, defect, lead=lead, at=at)
+            said = _superseding(by, reason, defect, lead=lead, at=at, picture=picture)
             for one in known[-1:]:
                 one.facts = {**one.facts, "superseded": said}
                 session.add(one)
@@ -512,11 +630,25 @@ class Orders:
         Returns:
             sha256 → version.
         """
+        state = [sha256 for _, _, _, sha256, _ in entries]
         with reading(self._engine) as session:
             known = _versions(session)
-        if all(sha256 in known for _, _, _, sha256, _ in entries):
+            last = records.newest(session, self._whose.site_id, "specifications")
+        is_same = last is not None and last.facts["entries"] == state
+        if is_same and all(sha256 in known for sha256 in state):
             return known
         with writing(self._engine) as session:
+            last = records.newest(session, self._whose.site_id, "specifications")
+            if last is None or last.facts["entries"] != state:
+                records.append(
+                    session,
+                    self._whose.site_id,
+                    "specifications",
+                    "",
+                    by="agent",
+                    at=at,
+                    facts={"entries": state},
+                )
             for name, valid_from, approved_by, sha256, entry in entries:
                 if sha256 in _versions(session):
                     continue
@@ -546,6 +678,12 @@ class Orders:
                 )
             return _versions(session)
 
+    def specification_entries(self) -> dict[str, dict[str, Any]]:
+        """Return every entry that was ever noted, by its sha256."""
+        wanted = select(SpecificationRow.sha256, SpecificationRow.entry)
+        with reading(self._engine) as session:
+            return {sha256: dict(entry) for sha256, entry in session.exec(wanted)}
+
     def versions(self) -> dict[str, int]:
         """Say sha256 of an entry → which version of it that is."""
         with reading(self._engine) as session:
@@ -554,10 +692,7 @@ class Orders:
     # --- inside ---
 
     def _row(self, session: Session, number: str) -> OrderRow | None:
-        asked = select(OrderRow).where(
-            OrderRow.site_id == self._whose.site_id, OrderRow.number == number
-        )
-        return session.exec(asked).first()
+        return specimens.find_order(session, self._whose, number)
 
     def _known(self, session: Session, number: str) -> OrderRow:
         row = self._row(session, number)
@@ -569,6 +704,16 @@ class Orders:
         trail.append(session, self._whose.site_id, **said)
 
 
+def _has_fields(session: Session, order: OrderRow) -> bool:
+    wanted = (
+        select(MicrographRow.id)
+        .join(SpecimenRow, col(SpecimenRow.id) == col(MicrographRow.specimen_id))
+        .where(SpecimenRow.order_id == order.id)
+        .limit(1)
+    )
+    return session.exec(wanted).first() is not None
+
+
 def _refuse_unreasoned(by: str, reason: str) -> None:
     if not by.strip():
         raise WrongUse("say who with --by NAME.")
@@ -576,8 +721,11 @@ def _refuse_unreasoned(by: str, reason: str) -> None:
         raise WrongUse("say why with --reason TEXT: it is kept with the field.")
 
 
-def _superseding(by: str, reason: str, defect: str, *, lead: bool, at: datetime) -> dict[str, Any]:
-    return {"by": by, "reason": reason, "defect": defect, "lead": lead, "at": at.isoformat()}
+def _superseding(
+    by: str, reason: str, defect: str, *, lead: bool, at: datetime, picture: str
+) -> dict[str, Any]:
+    own = {"by": by, "reason": reason, "defect": defect, "lead": lead, "at": at.isoformat()}
+    return own | ({"picture": picture} if picture else {})
 
 
 def _said(row: OrderRow) -> dict[str, Any]:
@@ -657,6 +805,7 @@ def _order(session: Session, row: OrderRow) -> OrderView:
             )
             for one in rows
         ),
+        claims=order_claims.list_claims(session, row),
     )
 
 

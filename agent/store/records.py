@@ -73,10 +73,23 @@ def every(session: Session, site_id: int, kind: str, subject: str | None = None)
     asked = select(RecordRow).where(RecordRow.site_id == site_id, RecordRow.kind == kind)
     if subject is not None:
         asked = asked.where(RecordRow.subject == subject)
-    return [
-        Record(row.id or 0, row.kind, row.subject, row.by, row.at, row.facts)
-        for row in session.exec(asked.order_by(col(RecordRow.id)))
-    ]
+    return [_record(row) for row in session.exec(asked.order_by(col(RecordRow.id)))]
+
+
+def _record(row: RecordRow) -> Record:
+    return Record(row.id or 0, row.kind, row.subject, row.by, row.at, row.facts)
+
+
+def newest(session: Session, site_id: int, kind: str) -> Record | None:
+    """Return the newest record of a kind, or None."""
+    wanted = (
+        select(RecordRow)
+        .where(RecordRow.site_id == site_id, RecordRow.kind == kind)
+        .order_by(col(RecordRow.id).desc())
+        .limit(1)
+    )
+    row = session.exec(wanted).first()
+    return _record(row) if row else None
 
 
 class Records:

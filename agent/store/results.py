@@ -15,7 +15,7 @@ from sqlalchemy import Text, cast, func, literal_column, or_, update
 from sqlmodel import col, select
 
 from agent.settings import PROCESS_COLUMNS
-from agent.store import fates, labels, specimens, votes
+from agent.store import fates, labels, order_claims, places, specimens, votes
 from agent.store.journal import chunks
 from agent.store.tables import ContentRow, MicrographRow, ResultRow, Row, SourceRow
 from agent.triage import Handling, Reason
@@ -58,6 +58,8 @@ class Finding:
         area_mm2: Of steel in the crop, mm², or None without a scale.
         unassigned: Why it can belong to no specimen, "" where its keys say where it belongs.
         expected: What was ordered, and the size inside that subtype, where another one was seen.
+        landmarks: What its place is recognised by, None where there is nothing.
+        claims: Other orders and specimens that its path, note or sender name.
     """
 
     crop_facts: Mapping[str, Any]
@@ -71,6 +73,8 @@ class Finding:
     area_mm2: float | None = None
     unassigned: str = ""
     expected: Mapping[str, Any] = field(default_factory=dict)
+    landmarks: bytes | None = None
+    claims: Sequence[order_claims.ClaimedPlace] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +174,12 @@ def write(
         OtherBundle: Its specimen is judged by another bundle; the transaction must be given up.
     """
     micrograph = _micrograph(session, content, relative, finding, at=at)
+    places.add(session, micrograph, finding.landmarks)
     if finding.origin != "import" and micrograph.specimen_id is None and not micrograph.unassigned:
         bundle = finding.prediction.bundle if finding.prediction else ""
         micrograph.unassigned = finding.unassigned
         specimens.attach(session, whose, micrograph, bundle, at=at)
+        order_claims.add(session, whose, micrograph, finding.claims, at=at)
     if not _was_said(session, micrograph, finding):
         _write_result(session, whose, micrograph, finding, role=LIVE, at=at)
     return micrograph.public_id

@@ -135,7 +135,9 @@ def set_legal_hold(
     session: Session, whose: Whose, number: str, *, hold: bool, by: str, at: datetime
 ) -> None:
     """Keep everything of an order from being pruned, or let it go again."""
-    asked = select(OrderRow).where(OrderRow.site_id == whose.site_id, OrderRow.number == number)
+    asked = select(OrderRow).where(
+        OrderRow.site_id == whose.site_id, OrderRow.key == whose.key(number)
+    )
     row = session.exec(asked).first() or OrderRow(
         site_id=whose.site_id, number=number, first_seen_at=at
     )

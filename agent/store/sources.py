@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import col, select
 
 from agent.store import records
+from agent.store.numbers import number_key
 from agent.store.tables import AgentRow, SiteRow, SourceRow
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ class Whose:
 
     site_id: int
     agent_id: int
+    exact_numbers: bool = False
+
+    def key(self, number: str) -> str:
+        """Return what all spellings of an order's number have in common at this site."""
+        return number_key(number, exact=self.exact_numbers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import select
 
 from agent.errors import AgentError
+from agent.store.engine import insert_for
 from agent.store.tables import OrderRow, PreparationRow, Row, SpecimenRow
 
 if TYPE_CHECKING:
@@ -68,25 +68,43 @@ class Ordered:
 
 def _there(session: Session, table: type[Row], values: dict[str, Any]) -> None:
     """Add a row unless it is there; another agent may be adding it at this moment."""
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    session.execute(insert(table).values(facts={}, **values).on_conflict_do_nothing())
+    session.execute(insert_for(session)(table).values(facts={}, **values).on_conflict_do_nothing())
 
 
 def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> OrderRow:
     """Find or make an order."""
-    asked = select(OrderRow).where(OrderRow.site_id == whose.site_id, OrderRow.number == number)
-    if row := session.exec(asked).first():
+    if row := find_order(session, whose, number):
         return row
-    values = {"site_id": whose.site_id, "number": number, "first_seen_at": at}
+    values = {
+        "site_id": whose.site_id,
+        "number": number,
+        "key": whose.key(number),
+        "first_seen_at": at,
+    }
     blank = {"customer": "", "product": "", "material": "", "urgent": False, "legal_hold": False}
     _there(session, OrderRow, values | blank)
-    return session.exec(asked).one()
+    row = find_order(session, whose, number)
+    if row is None:
+        raise AgentError(f"order {number} could neither be found nor added")
+    return row
+
+
+def find_order(session: Session, whose: Whose, number: str) -> OrderRow | None:
+    """Return an order by any spelling of its number; its own spelling goes first."""
+    own = select(OrderRow).where(OrderRow.site_id == whose.site_id, OrderRow.number == number)
+    if row := session.exec(own).first():
+        return row
+    same = select(OrderRow).where(
+        OrderRow.site_id == whose.site_id, OrderRow.key == whose.key(number)
+    )
+    return session.exec(same).first()
 
 
 def specimen_row(
     session: Session, whose: Whose, order: OrderRow, name: str, *, at: datetime
 ) -> SpecimenRow:
     """Find or make a specimen, and hold it until the transaction ends."""
+    name = find_specimen_name(session, whose, order, name) or name
     asked = (
         select(SpecimenRow)
         .where(SpecimenRow.order_id == order.id, SpecimenRow.name == name)
@@ -97,6 +115,15 @@ def specimen_row(
     values = {"site_id": whose.site_id, "order_id": order.id, "name": name, "first_seen_at": at}
     _there(session, SpecimenRow, values | {"heat": "", "batch": "", "material": ""})
     return session.exec(asked).one()
+
+
+def find_specimen_name(session: Session, whose: Whose, order: OrderRow, name: str) -> str | None:
+    """Return how an order spells one of its specimens, None where it has no such specimen."""
+    wanted = select(SpecimenRow.name).where(SpecimenRow.order_id == order.id)
+    names = sorted(session.exec(wanted))
+    if name in names:
+        return name
+    return next((one for one in names if whose.key(one) == whose.key(name)), None)
 
 
 def preparations(session: Session, specimen_id: int) -> list[PreparationRow]:
@@ -154,9 +181,14 @@ def attach(
     if row.unassigned:
         row.specimen_id = row.preparation_id = None
         session.add(row)
-        return order_row(session, whose, row.order, at=at) if row.order else None
+        if not row.order:
+            return None
+        order = order_row(session, whose, row.order, at=at)
+        row.order = order.number
+        return order
     order = order_row(session, whose, row.order, at=at)
     specimen = specimen_row(session, whose, order, row.specimen, at=at)
+    row.order, row.specimen = order.number, specimen.name
     judged_by(session, specimen, bundle)
     preparation = preparation_row(session, specimen, row.preparation, etchant=row.etchant, at=at)
     row.specimen_id, row.preparation_id = specimen.id, preparation.id
@@ -206,12 +238,12 @@ def told_by(order: OrderRow) -> dict[str, str]:
 
 def expect(session: Session, whose: Whose, number: str, specimen: str) -> Ordered:
     """Say what an order says of a specimen, without writing anything."""
-    asked = select(OrderRow).where(OrderRow.site_id == whose.site_id, OrderRow.number == number)
-    order = session.exec(asked).first()
+    order = find_order(session, whose, number)
     if order is None:
         return Ordered(None, {}, (), urgent=False, day=None)
     found = select(SpecimenRow.bundle).where(
-        SpecimenRow.order_id == order.id, SpecimenRow.name == specimen
+        SpecimenRow.order_id == order.id,
+        SpecimenRow.name == (find_specimen_name(session, whose, order, specimen) or specimen),
     )
     return Ordered(
         bundle=session.exec(found).first(),

@@ -6,6 +6,7 @@ transaction around a function of the module that its name belongs to.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -38,6 +39,7 @@ from agent.store.engine import reading, writing
 from agent.store.intake import Intake
 from agent.store.journal import Lane, State
 from agent.store.orders import Orders
+from agent.store.places import Places
 from agent.store.records import Records
 
 if TYPE_CHECKING:
@@ -80,13 +82,14 @@ class Store:
         self._whose = whose
 
     @classmethod
-    def open(cls, url: str, *, site: str, agent: str) -> Store:
+    def open(cls, url: str, *, site: str, agent: str, exact_numbers: bool = False) -> Store:
         """Open a database, made or migrated where needed.
 
         Args:
             url: "sqlite:///…" or "postgresql+psycopg://…"; see `store_url`.
             site: Name of the site.
             agent: Name of this agent, unique at the site.
+            exact_numbers: Orders whose numbers differ in case, spaces or leading zeros are two.
 
         Raises:
             BadStore: It cannot be used; one sentence says what to do.
@@ -95,7 +98,7 @@ class Store:
         try:
             schema.bring_up(engine)
             with engines.opening(engine):
-                whose = _register(engine, site, agent)
+                whose = replace(_register(engine, site, agent), exact_numbers=exact_numbers)
         except BaseException:
             engine.dispose()
             raise
@@ -117,6 +120,11 @@ class Store:
         return engines.place(self._engine)
 
     @property
+    def exact_numbers(self) -> bool:
+        """Whether order numbers that differ in case, spaces or leading zeros are two orders."""
+        return self._whose.exact_numbers
+
+    @property
     def kind(self) -> str:
         """What it is: "sqlite" or "postgresql"."""
         return self._engine.dialect.name
@@ -125,6 +133,11 @@ class Store:
     def orders(self) -> Orders:
         """The orders and their specimens; a door of their own."""
         return Orders(self._engine, self._whose)
+
+    @property
+    def places(self) -> Places:
+        """What micrographs' places are recognised by, and which show the same one."""
+        return Places(self._engine, self._whose)
 
     @property
     def records(self) -> Records:

@@ -16,6 +16,8 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Index,
+    Integer,
+    LargeBinary,
     MetaData,
     Text,
     TypeDecorator,
@@ -212,14 +214,21 @@ class PathRow(Row, table=True):
 
 
 class OrderRow(Row, table=True):
-    """What a customer ordered; `legal_hold` keeps everything of it from being pruned."""
+    """What a customer ordered; `legal_hold` keeps everything of it from being pruned.
+
+    `key` is what all spellings of its number have in common (`agent.store.numbers`).
+    """
 
     __tablename__: ClassVar[Any] = "order"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "number"),)
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("site_id", "number"),
+        Index("uq_order_site_id_key", "site_id", "key", unique=True),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     site_id: int = Field(foreign_key="site.id")
     number: str
+    key: str = _text()
     customer: str = ""
     product: str = ""
     material: str = ""
@@ -337,6 +346,83 @@ class MicrographRow(Row, table=True):
     magnification: str = ""
     operator: str = ""
     process_extra: dict[str, Any] = _json()
+
+
+class PlaceRow(Row, table=True):
+    """What a micrograph's place is recognised by; `compared_at` is empty until it was compared.
+
+    A micrograph without a row was taken before places were compared.
+    """
+
+    __tablename__: ClassVar[Any] = "place"
+    __table_args__: ClassVar[Any] = (
+        Index("ix_place_site_id", "site_id", "micrograph_id"),
+        Index(
+            "ix_place_pending",
+            "site_id",
+            "micrograph_id",
+            sqlite_where=text("compared_at IS NULL"),
+            postgresql_where=text("compared_at IS NULL"),
+        ),
+    )
+
+    micrograph_id: int | None = Field(
+        default=None, primary_key=True, foreign_key="micrograph.id", sa_type=Integer
+    )
+    site_id: int = Field(foreign_key="site.id")
+    landmarks: bytes | None = Field(default=None, sa_type=LargeBinary)
+    compared_at: datetime | None = _instant()
+
+
+class SamePlaceRow(Row, table=True):
+    """Two micrographs that show one place, and what a lead decided about them.
+
+    `verdict` is "" (open), "different" (they show two places) or "belongs": then `belongs_id` is
+    the micrograph that keeps the place.
+    """
+
+    __tablename__: ClassVar[Any] = "same_place"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("micrograph_id", "other_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    micrograph_id: int = Field(foreign_key="micrograph.id")
+    other_id: int = Field(foreign_key="micrograph.id", index=True)
+    share: float
+    area_px: float
+    facts: dict[str, Any] = _json()
+    found_at: datetime = _instant()
+    verdict: str = _text()
+    belongs_id: int | None = Field(default=None, foreign_key="micrograph.id")
+    by: str = _text()
+    reason: str = _text()
+    decided_at: datetime | None = _instant()
+
+
+class OrderClaimRow(Row, table=True):
+    """An order that a micrograph was named for and does not belong to.
+
+    Something named it: the path, a note, a sender, a copy, or the place that it had before. The
+    order stays in doubt until a lead settles the claim.
+    """
+
+    __tablename__: ClassVar[Any] = "order_claim"
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("micrograph_id", "order_id", "specimen"),
+        Index("ix_order_claim_order_id", "order_id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    micrograph_id: int = Field(foreign_key="micrograph.id")
+    order_id: int = Field(foreign_key="order.id")
+    specimen: str = _text()
+    origin: str = _text()
+    file: str = _text()
+    at: datetime = _instant()
+    settled_by: str = _text()
+    settled_reason: str = _text()
+    settled_at: datetime | None = _instant()
 
 
 class ResultRow(Row, table=True):

@@ -20,6 +20,7 @@ from agent.orders import Specifications
 from agent.orders.assessment import Lab, assess
 from agent.orders.document import document_of
 from agent.orders.paper import TONES
+from agent.orders.permissions import require_may_assign
 from agent.web.acts import LONGEST_WORD
 from agent.web.desk import find
 from agent.web.gate import may_decide
@@ -53,11 +54,14 @@ ORDERS_SHOWN, LOOSE_SHOWN = 500, 100
 
 def assessed_of(desk: Desk, number: str) -> Assessed:
     """Assess an order. Raises `HTTPException` 404 if nobody has heard of it."""
-    lab = desk.lab() if desk.lab else Lab(Specifications(), desk.taxonomy())
-    found = assess(desk.store, number, lab)
+    found = assess(desk.store, number, _lab(desk))
     if found is None:
         raise HTTPException(404, NOT_HERE)
     return found
+
+
+def _lab(desk: Desk) -> Lab:
+    return desk.lab() if desk.lab else Lab(Specifications(), desk.taxonomy())
 
 
 def document(desk: Desk, number: str) -> dict[str, Any]:
@@ -145,8 +149,15 @@ def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     if not all(len(one) <= LONGEST_WORD and one.isprintable() for one in form.values()):
         raise WrongUse(f"a number, a name or a reason has at most {LONGEST_WORD} plain letters.")
     if not _is_there(desk, public_id, keys):
+        lab = _lab(desk)
+        require_may_assign(desk.store, lab, public_id, keys, by=who.strip())
         desk.store.orders.assign(
-            public_id, keys, by=who.strip(), reason=form.get("reason", ""), at=desk.now()
+            public_id,
+            keys,
+            by=who.strip(),
+            reason=form.get("reason", ""),
+            at=desk.now(),
+            lead=lab.is_lead(who.strip()),
         )
     answer = RedirectResponse(_href(keys["order"]), 303)
     keep(answer, NAME, who.strip())
@@ -179,7 +190,7 @@ def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
         _("specimen {name}: {said}").format(name=one.view.name, said="")
         for one in assessed.specimens
     }
-    own = (*assessed.statement.because, *assessed.statement.missing)
+    own = (*assessed.statement.because, *assessed.statement.missing, *assessed.notes)
     return OrderPage(
         site=desk.site,
         reviewer=reviewer,
@@ -218,6 +229,9 @@ def _facts(assessed: Assessed) -> Iterator[Fact]:
         else "",
         _("Chart"): wanted.chart if wanted else "",
         _("Approved by"): wanted.approved_by if wanted else "",
+        _("Decision rule"): " ".join(f"{line}." for line in assessed.decision_rule.lines)
+        if assessed.decision_rule
+        else "",
     }
     yield from (Fact(name, value) for name, value in said.items() if value)
 

@@ -1,0 +1,109 @@
+"""Choose the specification of an order, and describe why it is this one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agent.orders.assessment import Lab
+    from agent.orders.specification import Choice
+    from agent.store import OrderView, Record
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedSpecification:
+    """What an order is judged by.
+
+    Attributes:
+        choice: The specification, or why there is none.
+        material: Of the order.
+        since: When the order was released or reopened.
+        reopened: A lead's act, or None.
+    """
+
+    choice: Choice
+    material: str
+    since: datetime | None
+    reopened: Record | None
+
+
+def apply_specification(
+    view: OrderView, lab: Lab, *, material: str, reopened: Record | None
+) -> AppliedSpecification:
+    """Return what an order is judged by."""
+    since = reopened.at if reopened else view.first_seen_at
+    choice = choice_of(view, lab, material=material, since=since)
+    return AppliedSpecification(choice, material, since, reopened)
+
+
+def choice_of(
+    view: OrderView, lab: Lab, *, material: str, since: datetime | None, without: Sequence[str] = ()
+) -> Choice:
+    """Return the specification that applies to an order.
+
+    Args:
+        view: The order.
+        lab: What is laid down.
+        material: Of the order.
+        since: When it was released or reopened.
+        without: Keys that are left out, as a list named them late.
+    """
+    at = view.first_seen_at
+    zone = ZoneInfo(lab.zone)
+    keys = {
+        "material": material,
+        "product": view.product,
+        "customer": view.customer,
+        "specification": str(view.facts.get("specification") or ""),
+    }
+    return lab.history.choose(
+        {key: "" if key in without else value for key, value in keys.items()},
+        on=(at.astimezone(zone) if at else datetime.now(zone)).date(),
+        since=since,
+        current=lab.specifications,
+    )
+
+
+def describe_late_change(view: OrderView, lab: Lab, applied: AppliedSpecification) -> str:
+    """Return that a list which came after the first field changes what is demanded, "" if not."""
+    wanted = applied.choice.specification
+    late = list(view.facts.get("late") or ())
+    if not late or wanted is None:
+        return ""
+    before = "" if "material" in late else view.material
+    material = before or next((one.material for one in view.specimens if one.material), "")
+    first = choice_of(view, lab, material=material, since=applied.since, without=late)
+    if first.specification is None or first.specification == wanted:
+        return ""
+    return _(
+        "a list that came after the first field makes {now} of {before} the specification: a lead "
+        "decides (agent orders amend)"
+    ).format(before=first.specification.name, now=wanted.name)
+
+
+def describe_version(
+    view: OrderView, lab: Lab, applied: AppliedSpecification, versions: Mapping[str, int]
+) -> Iterator[str]:
+    """Yield which version applies, where another one is in force now or a lead reopened it."""
+    wanted, reopened = applied.choice.specification, applied.reopened
+    if wanted is None:
+        return
+    number = versions.get(wanted.sha256, 0)
+    if reopened:
+        yield _("reopened by {who}: {reason}; version {n} of {name} applies").format(
+            who=reopened.by, reason=reopened.facts["reason"], n=number, name=wanted.name
+        )
+    now = choice_of(view, lab, material=applied.material, since=None).specification
+    if now != wanted:
+        newer = f"{now.name} {versions.get(now.sha256, 0)}" if now else _("none")
+        yield _(
+            "version {n} of {name} applies, as it was in force when the order was released; now "
+            "in force: {newer}"
+        ).format(n=number, name=wanted.name, newer=newer)

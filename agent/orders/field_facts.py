@@ -1,0 +1,163 @@
+"""Turn a specimen's rows into the facts that the rules of conformity are applied to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from agent.orders.facts import (
+    SLIP,
+    Decided,
+    FieldFacts,
+    LabelFacts,
+    SpecimenFacts,
+    Superseded,
+)
+from agent.orders.same_places import list_elsewhere, list_same_places
+from agent.store import KnownPlaces
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from agent.store import (
+        FieldView,
+        LabelView,
+        MicrographView,
+        PreparationView,
+        SpecimenView,
+    )
+
+MM2_PER_UM2 = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class FieldContext:
+    """What is known of a field outside its own row.
+
+    Attributes:
+        held: Returns why the result of a micrograph is held, "" where it is not.
+        is_lead: Returns whether a name is that of a lead.
+        places: What is known of the places of the order's micrographs.
+        own: Public ids of all fields of its specimen.
+    """
+
+    held: Callable[[MicrographView], str] = field(default=lambda _view: "")
+    is_lead: Callable[[str], bool] = field(default=lambda _name: False)
+    places: KnownPlaces = field(default_factory=KnownPlaces)
+    own: Collection[str] = ()
+
+
+def build_specimen_facts(
+    view: SpecimenView, context: FieldContext, *, waiting: int
+) -> SpecimenFacts:
+    """Build the facts of a specimen; the last of its preparations counts."""
+    *before, last = view.preparations or (None,)
+    own = {one.view.id for prepared in view.preparations for one in prepared.fields}
+    context = replace(context, own=own)
+    return SpecimenFacts(
+        name=view.name,
+        preparation=last.name if last else "",
+        fields=tuple(build_field_facts(one, context) for one in (last.fields if last else ())),
+        earlier=tuple(
+            build_field_facts(one, context, gone=_superseded(prepared))
+            for prepared in before
+            if prepared
+            for one in prepared.fields
+        ),
+        waiting=waiting,
+        preparations=len(view.preparations),
+        same_places=tuple(list_same_places(view, context.places)),
+    )
+
+
+def build_field_facts(
+    row: FieldView, context: FieldContext, *, gone: Superseded | None = None
+) -> FieldFacts:
+    """Build the facts of one field.
+
+    Args:
+        row: Its micrograph with the current result.
+        context: What is known outside the row.
+        gone: Why its preparation no longer counts, or None where it does.
+    """
+    view, process_data = row.view, row.view.process_data
+    own = row.superseded
+    return FieldFacts(
+        id=view.id,
+        name=process_data.get("field", ""),
+        code=view.structure_code,
+        codes=view.prediction_set,
+        decided=_decided(view.label) if view.label else None,
+        awaits=view.awaits or (view.handling == "review" and view.label is None),
+        reasons=view.reasons,
+        um_per_px=view.um_per_px,
+        scale_in_doubt="scale_conflict" in view.warnings,
+        area_mm2=row.area_mm2 if row.area_mm2 is not None else _area_mm2(view),
+        bundle=view.bundle,
+        coarser_share=view.coarser_share,
+        material=process_data.get("material", ""),
+        magnification=process_data.get("magnification", ""),
+        etchant=process_data.get("etchant", ""),
+        superseded=_from_json(own) if own else gone,
+        held=context.held(view),
+        outside=str(view.expected.get("outside") or ""),
+        labels=tuple(_labels(view, context.is_lead)),
+        is_compared=view.id not in context.places.pending,
+        elsewhere=tuple(list_elsewhere(view, context.own, context.places)),
+    )
+
+
+def _decided(label: LabelView) -> Decided:
+    return Decided(label.kind, _answer(label), label.by, label.criterion, label.unsure)
+
+
+def _answer(label: LabelView) -> str:
+    return label.code or label.strange_kind or label.why or ""
+
+
+def _labels(view: MicrographView, is_lead: Callable[[str], bool]) -> Iterator[LabelFacts]:
+    """Yield a micrograph's labels; a slip of the key is none, nor one that a lead took back."""
+    for label in view.labels:
+        if label.undone and (_is_slip(label) or _is_taken_back(label, is_lead)):
+            continue
+        yield LabelFacts(
+            kind=label.kind,
+            said=_answer(label),
+            by=label.by,
+            unsure=label.unsure,
+            lead=is_lead(label.by),
+            withdrawn=label.undone,
+        )
+
+
+def _is_slip(label: LabelView) -> bool:
+    at = label.undone_at
+    return at is not None and label.undone_by == label.by and at - label.at <= SLIP
+
+
+def _is_taken_back(label: LabelView, is_lead: Callable[[str], bool]) -> bool:
+    return label.undone_by != label.by and is_lead(label.undone_by)
+
+
+def _superseded(prepared: PreparationView) -> Superseded:
+    own = prepared.facts.get("superseded")
+    return _from_json(own) if own else Superseded(_("a later preparation came"), "")
+
+
+def _from_json(entry: Mapping[str, Any]) -> Superseded:
+    return Superseded(
+        reason=str(entry.get("reason", "")),
+        by=str(entry.get("by", "")),
+        defect=str(entry.get("defect", "")),
+        lead=bool(entry.get("lead")),
+        picture=str(entry.get("picture", "")),
+    )
+
+
+def _area_mm2(view: MicrographView) -> float | None:
+    """Return the area of the crop, for micrographs taken before its steel was counted."""
+    if view.um_per_px is None or view.crop is None:
+        return None
+    x0, y0, x1, y1 = view.crop
+    return (x1 - x0) * (y1 - y0) * view.um_per_px**2 * MM2_PER_UM2

@@ -1,0 +1,71 @@
+"""Files of an order that could not be used: what they would have shown is not known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.errors import WrongUse
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from agent.store import FileFate, Record, Store
+
+DISMISSED = "file_dismissed"
+"""Kind of the record by which a lead decides that a file shows nothing of an order."""
+
+
+def describe_lost(lost: Sequence[FileFate], dismissed: Sequence[Record]) -> Iterator[str]:
+    """Yield the files that keep an order open.
+
+    Args:
+        lost: Files of the order that could not be used.
+        dismissed: What leads decided about files of the order.
+    """
+    settled = {record.facts["content"] for record in dismissed}
+    for fate in lost:
+        if fate.id not in settled and not fate.is_read_again:
+            yield _(
+                "{file} could not be used: export it again under the same name, or a lead "
+                "dismisses it (agent orders dismiss-file)"
+            ).format(file=_name(fate.path))
+
+
+def describe_dismissed(dismissed: Sequence[Record]) -> Iterator[str]:
+    """Yield which files leads dismissed, and why."""
+    for record in dismissed:
+        yield _("{file} could not be used, dismissed by {who}: {reason}").format(
+            file=record.facts["file"], who=record.by, reason=record.facts["reason"]
+        )
+
+
+def dismiss(
+    store: Store,
+    number: str,
+    file: str,
+    lost: Sequence[FileFate],
+    *,
+    by: str,
+    reason: str,
+    at: datetime,
+) -> None:
+    """Decide that a file which could not be used shows nothing of an order; a lead's act.
+
+    Raises:
+        WrongUse: No such file of the order, or no reason is given.
+    """
+    if not reason.strip():
+        raise WrongUse("Give a reason with --reason TEXT: the statement shows it.")
+    fits = [fate for fate in lost if file in {fate.path, _name(fate.path)}]
+    if not fits:
+        known = ", ".join(_name(fate.path) for fate in lost) or "none"
+        raise WrongUse(f"Order {number} has no unusable file {file!r}; unusable are: {known}.")
+    for fate in fits:
+        facts = {"content": fate.id, "file": _name(fate.path), "reason": reason}
+        store.records.add(DISMISSED, number, by=by, at=at, facts=facts)
+
+
+def _name(path: str) -> str:
+    return path.replace("\\", "/").rsplit("/", 1)[-1]

@@ -1,0 +1,112 @@
+"""Refuse acts on fields that only a lead may do, before anything is written.
+
+Without a lead an act can only make an order more doubtful. What is refused here would leave a doubt
+at the order anyway; refusing it says so at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.errors import WrongUse
+from agent.orders.assessment import assess
+from agent.orders.conformity import is_covered
+from agent.orders.evidence import breaking_labels, could_break
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from agent.orders.assessment import Lab
+    from agent.store import Store
+
+HOW_TO_LEAD = "an account of that role, or a name in [orders] leads"
+
+
+def require_may_replace(
+    store: Store,
+    lab: Lab,
+    number: str,
+    ids: Collection[str],
+    *,
+    by: str,
+    defect: str,
+    picture: str,
+) -> None:
+    """Refuse that fields leave the count although one of them could break the limit.
+
+    Args:
+        store: Open.
+        lab: What is laid down.
+        number: Of the order.
+        ids: Public ids of the fields.
+        by: Who replaces them.
+        defect: The defect behind it, or "".
+        picture: SHA-256 of a picture of the defect, or "".
+
+    Raises:
+        WrongUse: `by` is no lead; or a reviewer confirmed a break, and `by` is that reviewer, or
+            defect or picture is missing.
+    """
+    assessed = assess(store, number, lab)
+    if assessed is None or assessed.specification is None:
+        return
+    rules = assessed.rules(lab)
+    for specimen in assessed.specimens:
+        for field in specimen.facts.fields:
+            if field.id not in ids or field.superseded:
+                continue
+            why = could_break(field, rules, is_covered=is_covered(field, rules))
+            if why and not lab.is_lead(by):
+                raise WrongUse(
+                    _(
+                        "{field} ({id}) {why}, so it could break the limit: a lead alone may "
+                        "replace it ({how})."
+                    ).format(field=field.called, id=field.id, why=why, how=HOW_TO_LEAD)
+                )
+            against = {label.by for label in breaking_labels(field, rules) if not label.unsure}
+            if against and (by in against or not (defect and picture)):
+                raise WrongUse(
+                    _(
+                        "{field} ({id}) breaks the limit, labelled by {who}: a second person, a "
+                        "lead, sets it aside with --defect KIND and --picture FILE."
+                    ).format(field=field.called, id=field.id, who=", ".join(sorted(against)))
+                )
+
+
+def require_may_assign(
+    store: Store, lab: Lab, public_id: str, keys: Mapping[str, str], *, by: str
+) -> None:
+    """Refuse that somebody who is no lead assigns a field that another specimen is named for.
+
+    Args:
+        store: Open.
+        lab: What is laid down.
+        public_id: Of the micrograph.
+        keys: Its new `order` and `specimen`.
+        by: Who assigns it.
+
+    Raises:
+        WrongUse: `by` is no lead, and something names another order or specimen.
+    """
+    if lab.is_lead(by):
+        return
+    others = store.orders.claimed_elsewhere(
+        public_id, keys.get("order", ""), keys.get("specimen", "")
+    )
+    if others:
+        raise WrongUse(
+            _("{id} is named for {others}: a lead alone may assign it elsewhere ({how}).").format(
+                id=public_id, others=", ".join(others), how=HOW_TO_LEAD
+            )
+        )
+
+
+def require_lead(lab: Lab, by: str) -> None:
+    """Refuse an act of somebody who is no lead. Raises `WrongUse`."""
+    if not lab.is_lead(by):
+        raise WrongUse(
+            _("{who} is not a lead: a lead alone may do this ({how}).").format(
+                who=by or _("nobody"), how=HOW_TO_LEAD
+            )
+        )

@@ -1,0 +1,90 @@
+"""Find earlier micrographs that show the place of a new one, before its field counts.
+
+The micrographs of its own order are compared one by one, all others through an index. The index
+is a copy in memory; what it is made of and what was found lies in the store.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.imaging.places import Landmarks, PlaceIndex, extract_landmarks, register
+from agent.store import PlaceMatch
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from datetime import datetime
+
+    from agent.imaging import Crop
+    from agent.store import Landmarked, Store
+
+CANDIDATES = 8
+"""Micrographs of other orders that are compared closely, the likeliest first."""
+CLOSELY = 200
+"""Of a larger order the newest ones are compared one by one, the others through the index."""
+BATCH = 64
+
+
+def landmarks_of(crop: Crop) -> bytes:
+    """Return what a crop's place is recognised by, as the store keeps it."""
+    return extract_landmarks(crop.pixels, crop.valid, crop.um_per_px).to_bytes()
+
+
+class PlaceCheck:
+    """Compares the places of new micrographs with those of all others of the site.
+
+    Args:
+        store: Open.
+        control: Numbers of control orders. Their specimens are taken at one place again and again,
+            so they are not compared; an order that shows their place is found.
+    """
+
+    def __init__(self, store: Store, control: Collection[str] = ()) -> None:
+        self._store, self._control = store, frozenset(control)
+        self._index = PlaceIndex()
+        self._known: set[int] = set()
+
+    def compare_pending(self, *, at: datetime) -> int:
+        """Compare every micrograph that was not compared yet; return how many there were."""
+        n = 0
+        while pending := self._store.places.list_pending(BATCH):
+            self._read_new()
+            for micrograph in pending:
+                matches = list(self._find_matches(micrograph))
+                self._store.places.settle(micrograph.micrograph_id, matches, at=at)
+                n += 1
+        return n
+
+    def _read_new(self) -> None:
+        newest = max(self._known, default=0)
+        for micrograph in self._store.places.iter_after(newest, self._known):
+            self._known.add(micrograph.micrograph_id)
+            if micrograph.landmarks is not None:
+                landmarks = Landmarks.from_bytes(micrograph.landmarks)
+                self._index.add(micrograph.micrograph_id, landmarks)
+
+    def _find_matches(self, micrograph: Landmarked) -> Iterator[PlaceMatch]:
+        if micrograph.landmarks is None or micrograph.order in self._control:
+            return
+        own = Landmarks.from_bytes(micrograph.landmarks)
+        if not own.is_distinct:
+            return
+        number = micrograph.micrograph_id
+        others = {*self._store.places.list_same_order(number, CLOSELY)}
+        others |= set(self._index.candidates(own, CANDIDATES + 1))
+        for other in self._store.places.load(sorted(others - {number})):
+            if other.landmarks is None:
+                continue
+            theirs = Landmarks.from_bytes(other.landmarks)
+            if overlap := register(own, theirs):
+                yield PlaceMatch(
+                    other_id=other.micrograph_id,
+                    share=overlap.share_of_smaller,
+                    area_px=overlap.area_px,
+                    facts={
+                        "transform": [[float(x) for x in row] for row in overlap.transform],
+                        "mirrored": bool(overlap.mirrored),
+                        "scale": float(overlap.scale),
+                        "inliers": int(overlap.inliers),
+                    },
+                )

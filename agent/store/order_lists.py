@@ -1,0 +1,135 @@
+"""Merge what an order list says into an order: it may add, and what it changes waits for a lead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from agent.store.orders import Entry
+    from agent.store.tables import OrderRow
+
+COLUMNS = ("customer", "product", "material")
+FACTS = ("heat", "batch", "etchant", "subtype", "specification")
+PENDING, LATE, AMENDED = "pending", "late", "amended"
+"""Keys of an order's facts: changes that wait, keys that came after the first field, decisions."""
+
+
+def merge(
+    row: OrderRow, entry: Entry, name: str, *, key: Callable[[str], str], has_fields: bool
+) -> None:
+    """Merge a list's entry into an order's row.
+
+    What is not known yet is filled in; specimens are added. Another value, a specimen that is gone
+    and a smaller number of specimens are kept as pending changes.
+
+    Args:
+        row: The order.
+        entry: What the list says of it.
+        name: Of the list.
+        key: Returns what all spellings of a number have in common.
+        has_fields: Fields of the order have come already.
+    """
+    facts = dict(row.facts)
+    known = {column: getattr(row, column) for column in COLUMNS} | {
+        name: facts.get(name) for name in FACTS
+    }
+    given = {column: getattr(entry, column) for column in COLUMNS} | {
+        name: entry.facts.get(name) for name in FACTS
+    }
+    waiting = dict(facts.get(PENDING) or {})
+    late = list(facts.get(LATE) or [])
+    for what, value in given.items():
+        if not value:
+            continue
+        if not known[what]:
+            _set(row, facts, what, value)
+            if has_fields and what not in late:
+                late.append(what)
+        elif _is_same(known[what], value):
+            waiting.pop(what, None)
+        else:
+            waiting[what] = {"from": known[what], "to": value, "list": name}
+    _merge_specimens(facts, entry, waiting, name, key=key)
+    _merge_count(facts, entry, waiting, name)
+    row.urgent = row.urgent or entry.urgent
+    facts |= {PENDING: waiting, LATE: late, "list": facts.get("list") or name}
+    row.facts = {what: value for what, value in facts.items() if value}
+
+
+def _set(row: OrderRow, facts: dict[str, Any], what: str, value: object) -> None:
+    if what in COLUMNS:
+        setattr(row, what, value)
+    else:
+        facts[what] = value
+
+
+def _is_same(one: object, other: object) -> bool:
+    def plain(value: object) -> object:
+        if isinstance(value, str):
+            return " ".join(value.casefold().split())
+        return sorted(map(str, value)) if isinstance(value, list | tuple) else value
+
+    return plain(one) == plain(other)
+
+
+def _merge_specimens(
+    facts: dict[str, Any],
+    entry: Entry,
+    waiting: dict[str, Any],
+    name: str,
+    *,
+    key: Callable[[str], str],
+) -> None:
+    known: Sequence[str] = facts.get("specimens") or ()
+    given: Sequence[str] = entry.facts.get("specimens") or ()
+    if not given:
+        return
+    had, has = {key(one) for one in known}, {key(one) for one in given}
+    facts["specimens"] = [*known, *(one for one in given if key(one) not in had)]
+    if had - has:
+        waiting["specimens"] = {"from": facts["specimens"], "to": list(given), "list": name}
+    else:
+        waiting.pop("specimens", None)
+
+
+def _merge_count(facts: dict[str, Any], entry: Entry, waiting: dict[str, Any], name: str) -> None:
+    known, given = facts.get("count"), entry.facts.get("count")
+    if not given:
+        return
+    if known and given < known:
+        waiting["count"] = {"from": known, "to": given, "list": name}
+        return
+    waiting.pop("count", None)
+    facts["count"] = given
+
+
+def pending(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what waits for a lead: what → from, to, list; late keys have only `late`."""
+    late = {what: {"late": True} for what in facts.get(LATE) or ()}
+    return late | dict(facts.get(PENDING) or {})
+
+
+def amend(row: OrderRow, *, accept: bool, by: str, reason: str, at: datetime) -> None:
+    """Accept or dismiss what waits; the decision stays with the order."""
+    facts = dict(row.facts)
+    changes = dict(facts.pop(PENDING, None) or {})
+    late = facts.pop(LATE, None) or []
+    if accept:
+        for what, change in changes.items():
+            _set(row, facts, what, change["to"])
+    else:
+        for what in late:
+            _set(row, facts, what, "")
+    decision = {
+        "accepted": accept,
+        "by": by,
+        "reason": reason,
+        "at": at.isoformat(),
+        "changes": changes,
+        "late": late,
+    }
+    facts[AMENDED] = [*(facts.get(AMENDED) or ()), decision]
+    row.facts = {what: value for what, value in facts.items() if value}

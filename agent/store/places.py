@@ -1,0 +1,371 @@
+"""Landmarks of micrographs, and the pairs that show one place.
+
+A field counts only after it was compared: its row is written open, in the transaction of its
+result, and closed together with the pairs that were found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import or_
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select
+
+from agent.errors import WrongUse
+from agent.store import trail
+from agent.store.engine import insert_for, reading, writing
+from agent.store.journal import chunks
+from agent.store.tables import (
+    MicrographRow,
+    OrderRow,
+    PlaceRow,
+    SamePlaceRow,
+    SpecimenRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+
+LATE = 1000
+"""Numbers before the newest known one that are read again: rows may be committed out of order."""
+DIFFERENT, BELONGS = "different", "belongs"
+
+
+@dataclass(frozen=True, slots=True)
+class Landmarked:
+    """A micrograph's landmarks.
+
+    Attributes:
+        micrograph_id: Number of its row.
+        public_id: Its public id.
+        order: Number of the order that it names, "" for none.
+        landmarks: As `agent.imaging.places` writes them, or None where there are none.
+    """
+
+    micrograph_id: int
+    public_id: str
+    order: str
+    landmarks: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceMatch:
+    """An earlier micrograph that shows the same place.
+
+    Attributes:
+        other_id: Number of its row.
+        share: Share of the smaller one's area that both show, 0 to 1.
+        area_px: That area in pixels of the later micrograph's crop.
+        facts: Transform and evidence, as JSON.
+    """
+
+    other_id: int
+    share: float
+    area_px: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceSide:
+    """One side of a pair: a micrograph and where it belongs.
+
+    Attributes:
+        id: Public id.
+        order: Number of its order, "" where it belongs to none.
+        specimen: Name of its specimen.
+        field: Its field number.
+        origin: "watch", "import" or "api".
+        um_per_px: Its scale, or None.
+    """
+
+    id: str
+    order: str
+    specimen: str
+    field: str
+    origin: str
+    um_per_px: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacePair:
+    """Two micrographs that show one place.
+
+    Attributes:
+        one, other: The two; `one` came later.
+        share: Share of the smaller one's area that both show, 0 to 1.
+        area_mm2: That area, or None without a scale.
+        verdict: "" (open), "different" or "belongs".
+        belongs: Public id of the micrograph that keeps the place, "" where none was named.
+        by, reason: Of the lead's decision.
+    """
+
+    one: PlaceSide
+    other: PlaceSide
+    share: float
+    area_mm2: float | None
+    verdict: str
+    belongs: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPlaces:
+    """What is known of the places of some micrographs.
+
+    Attributes:
+        pending: Public ids of those not compared yet.
+        pairs: Pairs in which one of them takes part.
+    """
+
+    pending: frozenset[str] = frozenset()
+    pairs: tuple[PlacePair, ...] = ()
+
+
+def add(session: Session, micrograph: MicrographRow, landmarks: bytes | None) -> None:
+    """Add a micrograph's landmarks, to be compared."""
+    if session.get(PlaceRow, micrograph.id) is None:
+        session.add(
+            PlaceRow(micrograph_id=micrograph.id, site_id=micrograph.site_id, landmarks=landmarks)
+        )
+
+
+class Places:
+    """Repository of places; each method is one transaction."""
+
+    def __init__(self, engine: Engine, whose: Whose) -> None:
+        self._engine, self._whose = engine, whose
+
+    def list_pending(self, limit: int) -> list[Landmarked]:
+        """Return micrographs that are to be compared, oldest first."""
+        wanted = (
+            self._all()
+            .where(col(PlaceRow.compared_at).is_(None))
+            .order_by(col(PlaceRow.micrograph_id))
+            .limit(limit)
+        )
+        with reading(self._engine) as session:
+            return [Landmarked(*row) for row in session.exec(wanted)]
+
+    def iter_after(self, newest: int, known: Collection[int]) -> Iterator[Landmarked]:
+        """Yield landmarks that an index lacks.
+
+        Args:
+            newest: Largest row number that the index holds, 0 for none.
+            known: Row numbers that it holds; only the last ones are looked up.
+        """
+        wanted = (
+            self._all()
+            .where(
+                col(PlaceRow.micrograph_id) > max(0, newest - LATE),
+                col(PlaceRow.landmarks).is_not(None),
+            )
+            .order_by(col(PlaceRow.micrograph_id))
+        )
+        with reading(self._engine) as session:
+            for row in session.exec(wanted.execution_options(yield_per=500)):
+                if row[0] not in known:
+                    yield Landmarked(*row)
+
+    def load(self, micrograph_ids: Sequence[int]) -> list[Landmarked]:
+        """Return the landmarks of some micrographs."""
+        found = []
+        with reading(self._engine) as session:
+            for some in chunks(micrograph_ids):
+                wanted = self._all().where(col(PlaceRow.micrograph_id).in_(some))
+                found += [Landmarked(*row) for row in session.exec(wanted)]
+        return found
+
+    def _all(self) -> Any:
+        return (
+            select(
+                PlaceRow.micrograph_id,
+                MicrographRow.public_id,
+                MicrographRow.order,
+                PlaceRow.landmarks,
+            )
+            .join(MicrographRow, col(MicrographRow.id) == col(PlaceRow.micrograph_id))
+            .where(PlaceRow.site_id == self._whose.site_id)
+        )
+
+    def list_same_order(self, micrograph_id: int, limit: int) -> list[int]:
+        """Return the numbers of other micrographs that name this one's order, newest first.
+
+        Args:
+            micrograph_id: Number of this one.
+            limit: How many at most.
+        """
+        own = aliased(MicrographRow)
+        wanted = (
+            select(MicrographRow.id)
+            .join(own, own.order == col(MicrographRow.order))  # type: ignore[arg-type]
+            .where(
+                own.id == micrograph_id,
+                col(MicrographRow.order) != "",
+                MicrographRow.site_id == self._whose.site_id,
+                col(MicrographRow.id) != micrograph_id,
+            )
+            .order_by(col(MicrographRow.id).desc())
+            .limit(limit)
+        )
+        with reading(self._engine) as session:
+            return [number for number in session.exec(wanted) if number]
+
+    def settle(self, micrograph_id: int, matches: Sequence[PlaceMatch], *, at: datetime) -> None:
+        """Write what a comparison found; from now on the field may count.
+
+        Args:
+            micrograph_id: Number of the compared micrograph.
+            matches: The earlier micrographs that show its place.
+            at: Now.
+        """
+        with writing(self._engine) as session:
+            row = session.get(PlaceRow, micrograph_id)
+            if row is None:
+                return
+            for match in matches:
+                if match.other_id == micrograph_id:
+                    continue
+                first, second = sorted((micrograph_id, match.other_id))
+                values = {
+                    "site_id": self._whose.site_id,
+                    "micrograph_id": second,
+                    "other_id": first,
+                    "share": match.share,
+                    "area_px": match.area_px,
+                    "facts": {**match.facts, "area_of": micrograph_id},
+                    "found_at": at,
+                    "verdict": "",
+                    "by": "",
+                    "reason": "",
+                }
+                # Another agent may be writing the same pair at this moment.
+                insert = insert_for(session)
+                session.execute(insert(SamePlaceRow).values(**values).on_conflict_do_nothing())
+            row.compared_at = row.compared_at or at
+            session.add(row)
+
+    def known(self, public_ids: Collection[str]) -> KnownPlaces:
+        """Return what is known of the places of some micrographs."""
+        pending: set[str] = set()
+        pairs: dict[int, PlacePair] = {}
+        with reading(self._engine) as session:
+            for some in chunks(sorted(public_ids)):
+                waiting = (
+                    select(MicrographRow.public_id)
+                    .join(PlaceRow, col(PlaceRow.micrograph_id) == col(MicrographRow.id))
+                    .where(
+                        col(MicrographRow.public_id).in_(some),
+                        col(PlaceRow.compared_at).is_(None),
+                    )
+                )
+                pending |= set(session.exec(waiting))
+                pairs |= dict(_pairs(session, some))
+        return KnownPlaces(frozenset(pending), tuple(pairs[number] for number in sorted(pairs)))
+
+    def decide(
+        self, one: str, other: str, *, belongs: str, by: str, reason: str, at: datetime
+    ) -> None:
+        """Write a lead's decision about two micrographs that were taken for one place.
+
+        Args:
+            one: Public id of the first.
+            other: Public id of the second.
+            belongs: Public id of the one that keeps the place, "" where they show two places.
+            by: The lead.
+            reason: Why.
+            at: Now.
+
+        Raises:
+            WrongUse: The two are no such pair.
+        """
+        with writing(self._engine) as session:
+            wanted = select(MicrographRow.public_id, MicrographRow.id).where(
+                col(MicrographRow.public_id).in_([one, other])
+            )
+            ids = dict(session.exec(wanted).all())
+            pair = select(SamePlaceRow).where(
+                SamePlaceRow.micrograph_id == max((n or 0 for n in ids.values()), default=0),
+                SamePlaceRow.other_id == min((n or 0 for n in ids.values()), default=0),
+            )
+            row = session.exec(pair).first()
+            if row is None:
+                raise WrongUse(
+                    f"{one} and {other} are not known to show one place; agent order NUMBER names "
+                    "the pairs of an order."
+                )
+            row.verdict = BELONGS if belongs else DIFFERENT
+            row.belongs_id = ids.get(belongs)
+            row.by, row.reason, row.decided_at = by, reason, at
+            session.add(row)
+            trail.append(
+                session,
+                self._whose.site_id,
+                at=at,
+                actor=by,
+                act="place.decided",
+                subject=one,
+                facts={
+                    "other": other,
+                    "verdict": row.verdict,
+                    "belongs": belongs,
+                    "share": row.share,
+                    "reason": reason,
+                },
+            )
+
+
+def _pairs(session: Session, public_ids: Sequence[str]) -> Iterator[tuple[int, PlacePair]]:
+    one, other = aliased(MicrographRow), aliased(MicrographRow)
+    wanted = (
+        select(SamePlaceRow, one, other)
+        .join(one, col(SamePlaceRow.micrograph_id) == one.id)
+        .join(other, col(SamePlaceRow.other_id) == other.id)
+        .where(or_(one.public_id.in_(public_ids), other.public_id.in_(public_ids)))  # type: ignore[attr-defined]
+    )
+    for row, first, second in session.exec(wanted).all():
+        measured = first if row.facts.get("area_of") == first.id else second
+        um_per_px = measured.um_per_px
+        yield (
+            row.id or 0,
+            PlacePair(
+                one=_side(session, first),
+                other=_side(session, second),
+                share=row.share,
+                area_mm2=None if um_per_px is None else row.area_px * um_per_px**2 * 1e-6,
+                verdict=row.verdict,
+                belongs={first.id: first.public_id, second.id: second.public_id}.get(
+                    row.belongs_id, ""
+                ),
+                by=row.by,
+                reason=row.reason,
+            ),
+        )
+
+
+def _side(session: Session, row: MicrographRow) -> PlaceSide:
+    place = None
+    if row.specimen_id is not None:
+        wanted = (
+            select(OrderRow.number, SpecimenRow.name)
+            .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
+            .where(SpecimenRow.id == row.specimen_id)
+        )
+        place = session.exec(wanted).first()
+    order, specimen = place or ("", "")
+    return PlaceSide(
+        id=row.public_id,
+        order=order,
+        specimen=specimen,
+        field=row.field,
+        origin=row.origin,
+        um_per_px=row.um_per_px,
+    )
