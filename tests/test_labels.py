@@ -62,7 +62,7 @@ def test_a_subtype_without_sizes_is_its_own_code():
 
     assert taxonomy.codes == ("pearlite",)
     assert taxonomy.parse("Pearlite") == ("pearlite", "")
-    assert taxonomy.size_bounds("") == (0, 0)
+    assert taxonomy.size_bounds("") == (None, None)
 
 
 @pytest.mark.parametrize(

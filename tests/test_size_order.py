@@ -1,10 +1,8 @@
 """The order in which a taxonomy lists its sizes decides what is finer, never digits in a name."""
 
-from dataclasses import replace
-
 import pytest
 from lab import RING_A
-from test_ordering import AT, DEMAND, SETTINGS, Desk
+from test_ordering import DEMAND, SETTINGS, Desk
 
 from agent.orders import conformity
 from agent.orders.facts import Decided, FieldFacts, SpecimenFacts

@@ -23,7 +23,6 @@ from agent.orders.facts import (
     Statement,
     Superseded,
 )
-from agent.orders.limit import fault_of
 from agent.orders.rules import MOST_FALSE, Rules
 from agent.store import State
 from reports import gettext as _
@@ -322,11 +321,8 @@ def _specimen(
     view: SpecimenView, waiting: int, rules: Rules, doubt: str, lab: Lab
 ) -> AssessedSpecimen:
     facts = facts_of(view, waiting=waiting, held=lab.held)
-    fault = doubt
-    if rules.bound:
-        fault = fault or fault_of(rules.bound, rules.specification.subtype, rules.taxonomy)
     statement = (
-        Statement(Conformity.UNDECIDED, (fault,)) if fault else conformity.specimen(facts, rules)
+        Statement(Conformity.UNDECIDED, (doubt,)) if doubt else conformity.specimen(facts, rules)
     )
     return AssessedSpecimen(view, facts, statement, tuple(_notes(view, rules)))
 
@@ -460,7 +456,10 @@ def _coarsest(prepared: PreparationView, rules: Rules) -> tuple[int, str] | None
         (one.view.label.code if one.view.label else None) or one.view.structure_code
         for one in prepared.fields
     ]
-    found = [(parsed[1].lower, code) for code in codes if code and (parsed := rules.parsed(code))]
+    order = rules.taxonomy.sizes
+    found = [
+        (order.index(parsed[1]), code) for code in codes if code and (parsed := rules.parsed(code))
+    ]
     return min(found, default=None)
 
 

@@ -27,7 +27,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agent.orders.limit import Limit
+    from agent.orders.limit import Bound
     from agent.orders.rules import Rules
     from agent.orders.specification import Specification
 
@@ -39,6 +39,8 @@ AREA_ROUNDING = 1e-9
 
 def specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
     """Say whether one specimen keeps its specification."""
+    if fault := rules.fault:
+        return Statement(Conformity.UNDECIDED, (fault,))
     counted = [one for one in facts.fields if not one.superseded and not _is_unusable(one)]
     broken = tuple(_broken(counted, rules))
     if broken:
@@ -224,14 +226,14 @@ def _of_the_coarse(field: FieldFacts, rules: Rules) -> Iterator[str]:
     wanted = rules.specification
     if wanted.criterion != "max" or wanted.area_threshold is None or not wanted.bound:
         return
-    share = _coarse_share(field, wanted.bound, rules)
+    share = _coarse_share(field, rules)
     if share is None:
         yield _("{field}: the share of its coarse needles is not known").format(field=field.called)
     elif wanted.bound.direction is Direction.FINER and share > wanted.area_threshold:
         yield _("{field}: {share} of it looks coarser than {number}, {most} are allowed").format(
             field=field.called,
             share=f"{share:.0%}",
-            number=wanted.bound.number,
+            number=wanted.bound.size,
             most=f"{wanted.area_threshold:.0%}",
         )
     elif wanted.bound.direction is Direction.COARSER and share < wanted.area_threshold:
@@ -243,16 +245,17 @@ def _of_the_coarse(field: FieldFacts, rules: Rules) -> Iterator[str]:
         )
 
 
-def _coarse_share(field: FieldFacts, limit: Limit, rules: Rules) -> float | None:
+def _coarse_share(field: FieldFacts, rules: Rules) -> float | None:
     """Share of a field coarser than the limit, or for "or coarser" as coarse as that or more."""
     shares, found = field.coarser_share, rules.parsed(field.code) if field.code else None
-    if not shares or found is None:
+    bound = rules.bound_in(found[0]) if found else None
+    if not shares or bound is None:
         return None
-    sizes = rules.taxonomy.subtype(found[0]).sizes
-    if limit.direction is Direction.FINER:
-        beyond = [size for size in sizes if limit.keeps(size)]
+    sizes = bound.subtype.sizes
+    if bound.direction is Direction.FINER:
+        beyond = [size for size in sizes if bound.keeps(size)]
     else:
-        beyond = [size for size in sizes if not limit.keeps(size)]
+        beyond = [size for size in sizes if not bound.keeps(size)]
     known = [shares[size.name] for size in beyond if size.name in shares]
     if known:
         return min(known)  # the coarsest of them: everything before it is on the other side
@@ -293,10 +296,10 @@ def _is_measured(field: FieldFacts, decided: Decided, rules: Rules) -> bool:
 
 def _broken_mean(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
     """The mean in its most favourable reading, where a person decided every field."""
-    wanted, bound = rules.specification, rules.bound
+    wanted, bound = rules.specification, rules.bound_in(rules.specification.subtype[0])
     if bound is None or len({one.name or one.id for one in counted}) < wanted.fields:
         return
-    best: list[int] = []
+    best: list[float | None] = []
     for one in counted:
         if one.awaits or not one.decided or not _is_measured(one, one.decided, rules):
             return
@@ -304,7 +307,10 @@ def _broken_mean(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
         if found is None or found[0] not in wanted.subtype:
             return
         best.append(bound.favourable(found[1]))
-    mean = sum(best) / len(best)
+    numbers = [one for one in best if one is not None]
+    if not numbers or len(numbers) < len(best):
+        return
+    mean = sum(numbers) / len(numbers)
     if not bound.admits(mean):
         names = ", ".join(sorted({one.decided.by for one in counted if one.decided}))
         yield _("the mean of {n} fields is {mean}, confirmed by {who}: {limit} is demanded").format(
@@ -314,7 +320,7 @@ def _broken_mean(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
 
 def _together(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
     """By the rule `mean_of_fields`: the mean in the least favourable reading."""
-    wanted, bound = rules.specification, rules.specification.bound
+    wanted, bound = rules.specification, rules.bound_in(rules.specification.subtype[0])
     if rules.by_worst or bound is None or not counted:
         return
     worst = [_worst(one, bound, rules) for one in counted]
@@ -328,18 +334,19 @@ def _together(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
         )
 
 
-def _worst(field: FieldFacts, bound: Limit, rules: Rules) -> int | None:
+def _worst(field: FieldFacts, bound: Bound, rules: Rules) -> float | None:
     if field.decided:
         codes = [field.decided.said] if field.decided.kind == "code" else []
     else:
         codes = [*field.codes, *([field.code] if field.code else [])]
     found = [rules.parsed(code) for code in codes]
-    numbers = [
+    worst = [
         bound.unfavourable(one[1]) for one in found if one and one[0] in rules.specification.subtype
     ]
+    numbers = [one for one in worst if one is not None]
     if not numbers or len(numbers) < len(found):
         return None
-    return min(numbers) if bound.direction is Direction.FINER else max(numbers)
+    return min(numbers) if bound.wants_large else max(numbers)
 
 
 # --- what was replaced, and what rests on the model alone ---------------------------------------
@@ -401,7 +408,7 @@ def _refusal(field: FieldFacts, rules: Rules) -> str:
         return said.format(material=material, bundle=field.bundle)
     bound = wanted.bound
     for subtype in wanted.subtype if bound else ():
-        held = [one for one in mine if one.limit == str(bound) and one.subtype == subtype]
+        held = [one for one in mine if rules.is_validated_by(one, subtype)]
         if not held or held[-1].bound is None:
             said = _("no validation record of {material} speaks of {subtype} {limit}")
             return said.format(material=material, subtype=subtype, limit=retold(wanted.limit))
