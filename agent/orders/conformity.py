@@ -314,7 +314,7 @@ def _broken_mean(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
     if not bound.admits(mean):
         names = ", ".join(sorted({one.decided.by for one in counted if one.decided}))
         yield _("the mean of {n} fields is {mean}, confirmed by {who}: {limit} is demanded").format(
-            n=len(best), mean=decimal(mean, ".1f"), who=names, limit=retold(wanted.limit)
+            n=len(best), mean=_format_mean(mean, bound), who=names, limit=retold(wanted.limit)
         )
 
 
@@ -330,8 +330,12 @@ def _together(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
     mean = sum(numbers) / len(numbers)
     if not bound.admits(mean):
         yield _("the mean of {n} fields could be {mean}, {limit} is demanded").format(
-            n=len(numbers), mean=decimal(mean, ".1f"), limit=retold(wanted.limit)
+            n=len(numbers), mean=_format_mean(mean, bound), limit=retold(wanted.limit)
         )
+
+
+def _format_mean(mean: float, bound: Bound) -> str:
+    return decimal(mean, ".1f" if isinstance(bound.number, int) else ".3g")
 
 
 def _worst(field: FieldFacts, bound: Bound, rules: Rules) -> float | None:
