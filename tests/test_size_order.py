@@ -205,6 +205,8 @@ def allowing(limit, taxonomy, validated, sizes=(), **more):
         # a record that names the order it compared
         (("20", "10", "5"), "5 or finer", "5 or finer", ("20", "10", "5"), "conforms"),
         (("20", "10", "5"), "5 or finer", "5 or finer", ("5", "10", "20"), "undecided"),
+        (("9", "5"), "5 or finer", "5 or finer", ("4-5", "3"), "undecided"),
+        (("40", "20", "10", "5"), "5 or finer", "5 or finer", ("20", "10", "5"), "conforms"),
         (("20", "10", "5"), "5 or finer", "10 or finer", ("20", "10", "5"), "undecided"),
         (("coarse", "fine"), "Fine or finer", "fine or finer", ("coarse", "fine"), "conforms"),
     ],

@@ -65,21 +65,30 @@ class Rules:
     def is_validated_by(self, allowance: Allowance, subtype: str) -> bool:
         """Return whether a permission is about the limit of a subtype, however both are written.
 
-        Records made before the listed order was the scale name no sizes. They compared numbers,
-        which is right only where each size has whole numbers that rise from coarse to fine.
+        Its record must have compared sizes in the order that is listed now; one that only one of
+        both knows changes nothing. Records made before the listed order was the scale name no
+        sizes. They compared numbers, which is right only where each size has whole numbers that
+        rise from coarse to fine.
         """
         own = self.taxonomy.subtype(subtype)
-        listed = tuple(size.name for size in own.sizes)
-        is_rising = not own.falls and all(size.numbers and size.numbers.whole for size in own.sizes)
         if allowance.subtype != subtype or not self.bound:
             return False
-        if not (allowance.sizes == listed if allowance.sizes else is_rising):
+        if allowance.sizes:
+            listed = [size.name for size in own.sizes]
+            compared = [name for name in allowance.sizes if name in listed]
+            same_order = compared == [name for name in listed if name in allowance.sizes]
+        else:
+            numbers = [size.numbers.whole if size.numbers else None for size in own.sizes]
+            same_order = not own.falls and None not in numbers
+        if not same_order:
             return False
         try:
             validated = find_bound(read_limit(allowance.limit), own)
         except ValueError:
             return False
-        return validated is not None and validated == self.bound_in(subtype)
+        if validated is None or validated != self.bound_in(subtype):
+            return False
+        return not allowance.sizes or own.sizes[validated.rank].name in allowance.sizes
 
     @property
     def by_worst(self) -> bool:
