@@ -121,6 +121,17 @@ def lay_down(desk, sizes, limit, more=""):
     (desk.folder / "specifications.toml").write_text(text, encoding="utf-8")
 
 
+def test_a_taxonomy_that_contradicts_itself_is_named_with_file_and_entries(tmp_path, capsys):
+    desk = Desk(tmp_path, capsys)
+    lay_down(desk, ["20", "5", "10"], "10 or finer")
+
+    code, why = desk.agent("spec", "check"), desk.err
+    desk.store.close()
+
+    assert code == 2
+    assert "taxonomy.toml: Subtype G: the numbers rise from size '5' (5) to '10' (10)" in why
+
+
 # --- the mean of fields -------------------------------------------------------------------------
 
 

@@ -57,7 +57,7 @@ class Bound:
         subtype: Whose sizes are compared.
         rank: Place of the last allowed size in the listed order.
         direction: On which side of it the others are.
-        is_cut: Only a part of that size is allowed, so that nobody can tell whether it conforms.
+        is_cut: Only a part of that size is allowed, so that no one can tell whether it conforms.
         number: The last allowed number, or None where the size has no numbers.
     """
 

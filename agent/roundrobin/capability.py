@@ -207,8 +207,9 @@ def scatter(measured: Sequence[Measured], taxonomy: Taxonomy) -> Scatter:
     by their place in the listed order. Intervals: specimens drawn again.
     """
     told = [one for one in measured if _same_subtype(one, taxonomy)]
-    found = _split(told, taxonomy)
-    low, high = _interval(told, taxonomy, list(found.variance))
+    by_rank = not _have_numbers(told, taxonomy)
+    found = _split(told, taxonomy, by_rank=by_rank)
+    low, high = _interval(told, taxonomy, list(found.variance), by_rank=by_rank)
     return Scatter(
         n=len(told),
         left_out=len(measured) - len(told),
@@ -219,7 +220,7 @@ def scatter(measured: Sequence[Measured], taxonomy: Taxonomy) -> Scatter:
         inseparable=found.inseparable,
         share_low=low.get(SHARE),
         share_high=high.get(SHARE),
-        by_rank=not _have_numbers(told, taxonomy),
+        by_rank=by_rank,
     )
 
 
@@ -228,12 +229,16 @@ def _same_subtype(one: Measured, taxonomy: Taxonomy) -> bool:
 
 
 def _split(
-    told: Sequence[Measured], taxonomy: Taxonomy, names: Sequence[object] | None = None
+    told: Sequence[Measured],
+    taxonomy: Taxonomy,
+    names: Sequence[object] | None = None,
+    *,
+    by_rank: bool,
 ) -> Components:
     """Split; `names` stand for the specimens where one was drawn twice."""
     specimens = [one.run.specimen for one in told] if names is None else names
     runs = list(zip(specimens, (one.run for one in told), strict=True))
-    numbers = _numbers(told, taxonomy)
+    numbers = _numbers(told, taxonomy, by_rank=by_rank)
     if not numbers:
         return components([0.0], {})
     return components(
@@ -249,14 +254,13 @@ def _split(
     )
 
 
-def _numbers(told: Sequence[Measured], taxonomy: Taxonomy) -> list[float]:
-    """Return a number per run: of its size where each has one, else its place in the order."""
+def _numbers(told: Sequence[Measured], taxonomy: Taxonomy, *, by_rank: bool) -> list[float]:
+    """Return a number per run: the place of its size in the order, or its size number."""
     sizes = [_size(one.said or "", taxonomy) for one in told]
-    known = [size.numbers for size in sizes if size.numbers]
-    if _have_numbers(told, taxonomy):
-        return [(one.lower + one.upper) / 2 for one in known]
-    order = taxonomy.sizes
-    return [float(order.index(size)) for size in sizes]
+    if by_rank:
+        order = taxonomy.sizes
+        return [float(order.index(size)) for size in sizes]
+    return [(size.numbers.lower + size.numbers.upper) / 2 for size in sizes if size.numbers]
 
 
 def _have_numbers(told: Sequence[Measured], taxonomy: Taxonomy) -> bool:
@@ -266,7 +270,7 @@ def _have_numbers(told: Sequence[Measured], taxonomy: Taxonomy) -> bool:
 
 
 def _interval(
-    told: Sequence[Measured], taxonomy: Taxonomy, sources: Sequence[str]
+    told: Sequence[Measured], taxonomy: Taxonomy, sources: Sequence[str], *, by_rank: bool
 ) -> tuple[dict[str, float], dict[str, float]]:
     specimens = sorted({one.run.specimen for one in told})
     if len(specimens) < 2:  # noqa: PLR2004 - one alone cannot be drawn otherwise
@@ -276,7 +280,8 @@ def _interval(
     for _ in range(RESAMPLES):
         drawn = rng.choice(specimens, len(specimens))
         some = [(at, one) for at, name in enumerate(drawn) for one in own[name]]
-        split = _split([one for _, one in some], taxonomy, [at for at, _ in some])
+        names = [at for at, _ in some]
+        split = _split([one for _, one in some], taxonomy, names, by_rank=by_rank)
         found.append([split.variance.get(name, 0.0) for name in sources])
         if total := sum(split.variance.values()):
             shares.append(math.sqrt(1 - split.variance.get(SPECIMEN, 0.0) / total))
