@@ -128,6 +128,16 @@ def test_a_mean_needs_numbers_on_one_scale():
     assert "do not rise or fall alike" in find_mean_fault(["G", "P"], mixed)
 
 
+def test_a_subtype_of_one_size_rises_or_falls_as_those_that_share_it():
+    document = {
+        "size": [{"name": "20"}, {"name": "10-15"}],
+        "subtype": [{"name": "G", "sizes": ["10-15"]}, {"name": "B", "sizes": ["20", "10-15"]}],
+    }
+
+    assert sides("15 or finer", taxonomy_from(document)) == (["10-15"], [])
+    assert sides("10 or finer", taxonomy_from(document)) == ([], [])  # cuts 10-15
+
+
 # --- laws ---------------------------------------------------------------------------------------
 
 WORDS = st.text("abcäöüß 019.,-µ", min_size=1, max_size=8).map(str.strip).filter(bool)

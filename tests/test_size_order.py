@@ -28,7 +28,7 @@ from agent.store import Decision, Finding
 from agent.triage import Handling, Verdict
 from model import size_kappa, taxonomy_from
 
-MATERIAL, BUNDLE = "100Cr6", "20261101-0badcafe"
+MATERIAL, BUNDLE, MEAN = "100Cr6", "20261101-0badcafe", "mean_of_fields"
 
 
 def demand(limit, taxonomy, **more):
@@ -143,6 +143,12 @@ def test_a_taxonomy_that_contradicts_itself_is_named_with_file_and_entries(tmp_p
         (("20", "10", "5"), "10 or coarser", ("G20", "G5"), "conforms"),  # 12.5 µm
         (("0.3", "0.2", "0.1"), "0.2 or finer", ("G0.1", "G0.3"), "conforms"),  # 0.2 µm
         (("0.3", "0.2", "0.1"), "0.2 or finer", ("G0.2", "G0.3"), "does_not_conform"),
+        (
+            ("0.3", "0.2", "0.1"),
+            "0.1 or finer",
+            ("G0.1",) * 3,
+            "conforms",
+        ),  # 0.1 is no binary number
         (("5", "6", "7", "8"), "7 or finer", ("G6", "G8"), "conforms"),
     ],
 )
@@ -150,6 +156,16 @@ def test_a_mean_is_that_of_the_numbers_and_of_micrometres_less_is_finer(sizes, l
     rules = demand(limit, steels(*sizes), specimen_rule="mean_of_fields")
 
     assert judge(rules, *codes).conformity == word
+
+
+def test_of_what_the_model_cannot_exclude_the_coarsest_counts_in_a_mean_of_micrometres():
+    sizes = ("20", "10", "5")
+    rules = allowing("10 or finer", steels(*sizes), "10 or finer", sizes, specimen_rule=MEAN)
+    sure = alone(rules, ("G5",), ("G10",))
+    unsure = alone(rules, ("G5",), ("G20", "G10"))
+
+    assert sure.conformity == "conforms"
+    assert unsure.missing == ("the mean of 2 fields could be 12.5, 10 or finer is demanded",)
 
 
 def test_a_mean_of_decimals_is_said_to_the_digits_that_decide():
@@ -179,21 +195,21 @@ def test_the_mean_of_named_sizes_is_refused_by_the_check_and_proves_nothing(tmp_
 # --- the model alone ----------------------------------------------------------------------------
 
 
-def alone(rules, *codes, **more):
-    """Judge fields that nobody labelled, where the model may speak alone."""
+def alone(rules, *sets, **more):
+    """Judge fields that nobody labelled, each with its prediction set, the answer last."""
     fields = [
         FieldFacts(
             id=f"{number:016x}",
             name=str(number),
-            code=code,
-            codes=(code,),
+            code=codes[-1],
+            codes=codes,
             um_per_px=0.1,
             area_mm2=0.1,
             bundle=BUNDLE,
             material=MATERIAL,
             **more,
         )
-        for number, code in enumerate(codes, start=1)
+        for number, codes in enumerate(sets, start=1)
     ]
     return conformity.specimen(SpecimenFacts("01", "1", tuple(fields)), rules)
 
@@ -228,7 +244,7 @@ def test_a_permission_holds_where_its_record_compared_the_same_order(
     taxonomy = steels(*listed)
     finest = "G" + listed[-1]
 
-    statement = alone(allowing(limit, taxonomy, validated, sizes), finest, finest)
+    statement = alone(allowing(limit, taxonomy, validated, sizes), (finest,), (finest,))
 
     assert statement.conformity == word
 
@@ -277,7 +293,7 @@ def test_by_the_extreme_regions_the_share_before_the_limit_in_the_list_counts(li
     sizes = ("20", "10", "5")
     rules = allowing(limit, taxonomy, limit, sizes, criterion="max", area_threshold=0.2)
 
-    assert alone(rules, "G5", "G10", coarser_share=share).conformity == word
+    assert alone(rules, ("G5",), ("G10",), coarser_share=share).conformity == word
 
 
 # --- what else goes by the order ----------------------------------------------------------------
