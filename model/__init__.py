@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.errors import BundleError, ModelError, TaxonomyError, TrainingError, WeightsError
 from model.labels import Size, Subtype, Taxonomy, default_taxonomy, load_taxonomy, taxonomy_from
+from model.size_order import Numbers, parse_numbers
 
 if TYPE_CHECKING:
     from model.bundle import Manifest, read_manifest, taught_codes, verify_bundle
@@ -118,6 +119,7 @@ __all__ = [
     "Manifest",
     "Matter",
     "ModelError",
+    "Numbers",
     "Plan",
     "Prediction",
     "Progress",
@@ -153,6 +155,7 @@ __all__ = [
     "load_taxonomy",
     "not_taught",
     "out_of_sample",
+    "parse_numbers",
     "quick_plan",
     "read_manifest",
     "size_kappa",

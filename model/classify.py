@@ -52,7 +52,8 @@ class Prediction:
         subtype: The most probable subtype, such as "G".
         subtype_probabilities: Subtype → probability; sums to 1.
         size: The most probable size inside that subtype, such as "9-10".
-        size_min: Its lower bound as an integer. size_max: its upper bound.
+        size_min: Its lower bound as an integer, None where the size has no whole numbers.
+        size_max: Its upper bound.
         size_probabilities: Size → probability inside that subtype; sums to 1.
         structure_code: Subtype and size together, such as "G9-10".
         probability: Of the structure code, calibrated.
@@ -81,8 +82,8 @@ class Prediction:
     subtype: str
     subtype_probabilities: dict[str, float]
     size: str
-    size_min: int
-    size_max: int
+    size_min: int | None
+    size_max: int | None
     size_probabilities: dict[str, float]
     structure_code: str
     probability: float

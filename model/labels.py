@@ -9,12 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from dataclasses import dataclass
+import unicodedata
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from model.errors import TaxonomyError
+from model.size_order import Numbers, SizeList, find_falling, merge_lists, parse_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,18 +27,21 @@ _DASHES = re.compile(r"[\u2010-\u2015\u2212/_]")
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """One needle-length size number, or a merged pair of them.
+    """One size, such as a needle-length number, a merged pair of them, or a name.
+
+    Which of two sizes is finer is decided by the order of `Subtype.sizes`, never by its name.
 
     Args:
         name: As written in a structure code, such as "9-10"; "" where a subtype has no sizes.
-        lower: Its smallest size number. upper: its largest; equal unless merged.
+        numbers: The smallest and the largest number that it stands for, or None.
         title: What a reviewer reads.
+        stated: The numbers were written down as min and max, and are not those of the name.
     """
 
     name: str
-    lower: int
-    upper: int
+    numbers: Numbers | None
     title: str
+    stated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +51,35 @@ class Subtype:
     Args:
         name: As written in a structure code, such as "G".
         title: What a reviewer reads.
-        sizes: Its sizes, coarse to fine.
+        sizes: Its sizes, coarse to fine; this order is the scale.
         untrained: Names of sizes that are known but not taught.
+        falls: The numbers of its sizes fall from coarse to fine, as lengths in µm do.
     """
 
     name: str
     title: str
     sizes: tuple[Size, ...]
     untrained: frozenset[str]
+    falls: bool = False
+
+    def rank(self, size: str) -> int:
+        """Return the place of a size in the listed order; 0 is the coarsest.
+
+        Raises:
+            TaxonomyError: The subtype has no size of that name.
+        """
+        for rank, known in enumerate(self.sizes):
+            if known.name == size:
+                return rank
+        names = _listed(known.name for known in self.sizes)
+        raise TaxonomyError(f"Subtype {self.name} has no size {size!r}; known are {names}.")
+
+    def find_size(self, written: str) -> Size | None:
+        """Return the size of a name as people write it, or None: "9–10" and "9 - 10" are one."""
+        wanted = _normal(written)
+        exact = [size for size in self.sizes if size.name == written]
+        alike = [size for size in self.sizes if size.name and _normal(size.name) == wanted]
+        return next(iter((*exact, *alike)), None)
 
     @property
     def trained_sizes(self) -> tuple[Size, ...]:
@@ -102,12 +128,8 @@ class Taxonomy:
         Raises:
             TaxonomyError: The subtype has no such size.
         """
-        if size in {known.name for known in self.subtype(subtype).sizes}:
-            return subtype + size
-        raise TaxonomyError(
-            f"Subtype {subtype} has no size {size!r}; known are "
-            f"{_listed(s.name for s in self.subtype(subtype).sizes)}."
-        )
+        self.subtype(subtype).rank(size)
+        return subtype + size
 
     def parse(self, code: str) -> tuple[str, str]:
         """Split a structure code as people write it: "G9-10", "g 9–10" and "G9_10" are one code.
@@ -131,8 +153,18 @@ class Taxonomy:
             f"({', '.join(parts)}).{hint}"
         )
 
-    def size_bounds(self, size: str) -> tuple[int, int]:
-        """Say which size numbers a size covers: "9-10" gives (9, 10).
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """Every size once, coarse to fine, whatever the subtype."""
+        known = {size.name: size for subtype in self.subtypes for size in subtype.sizes}
+        lists, falling = _size_lists(self.subtypes), [s.falls for s in self.subtypes]
+        return tuple(known[name] for name in merge_lists(lists, falling))
+
+    def size_bounds(self, size: str) -> tuple[int | None, int | None]:
+        """Return which whole numbers a size covers: "9-10" gives (9, 10).
+
+        Returns:
+            The smallest and the largest, both None where the size has no whole numbers.
 
         Raises:
             TaxonomyError: No subtype has this size.
@@ -140,7 +172,8 @@ class Taxonomy:
         for subtype in self.subtypes:
             for known in subtype.sizes:
                 if known.name == size:
-                    return known.lower, known.upper
+                    whole = known.numbers.whole if known.numbers else None
+                    return whole or (None, None)
         raise TaxonomyError(f"No subtype of the taxonomy {self.name!r} has a size {size!r}.")
 
     def restricted_to(self, codes: frozenset[str]) -> Taxonomy:
@@ -148,10 +181,8 @@ class Taxonomy:
         return Taxonomy(
             name=self.name,
             subtypes=tuple(
-                Subtype(
-                    name=s.name,
-                    title=s.title,
-                    sizes=s.sizes,
+                replace(
+                    s,
                     untrained=s.untrained
                     | {size.name for size in s.sizes if s.name + size.name not in codes},
                 )
@@ -164,10 +195,7 @@ class Taxonomy:
         sizes = {size.name: size for s in self.subtypes for size in s.sizes}
         return {
             "name": self.name,
-            "size": [
-                {"name": z.name, "title": z.title, "min": z.lower, "max": z.upper}
-                for z in sizes.values()
-            ],
+            "size": [_size_as_json(size) for size in sizes.values()],
             "subtype": [
                 {
                     "name": s.name,
@@ -183,7 +211,7 @@ class Taxonomy:
 @cache
 def default_taxonomy() -> Taxonomy:
     """Give the taxonomy of Durmaz et al. 2023, arXiv 2306.00797: B, G, M; sizes 5 to 9-10."""
-    return taxonomy_from(tomllib.loads(files("model").joinpath("taxonomy.toml").read_text("utf-8")))
+    return _from_file(files("model").joinpath("taxonomy.toml").read_text("utf-8"))
 
 
 def load_taxonomy(path: Path) -> Taxonomy:
@@ -193,7 +221,7 @@ def load_taxonomy(path: Path) -> Taxonomy:
         TaxonomyError: It cannot be read, or does not hold together; the message names the entry.
     """
     try:
-        return taxonomy_from(tomllib.loads(path.read_text("utf-8")))
+        return _from_file(path.read_text("utf-8"))
     except OSError as error:
         raise TaxonomyError(f"The taxonomy {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -202,17 +230,42 @@ def load_taxonomy(path: Path) -> Taxonomy:
         raise TaxonomyError(f"The taxonomy {path}: {error}") from error
 
 
+def _from_file(text: str) -> Taxonomy:
+    """Build a taxonomy from TOML, where every min and max was written by the lab."""
+    document = tomllib.loads(text)
+    sizes = [
+        {"stated": True, **entry} if {"min", "max"} & entry.keys() else entry
+        for entry in _tables(document, "size")
+    ]
+    return taxonomy_from({**document, "size": sizes})
+
+
 def taxonomy_from(document: Mapping[str, object]) -> Taxonomy:
     """Build a taxonomy from its document; the inverse of `Taxonomy.as_json`.
 
+    Bundles made before the listed order was the scale hold a min and max of every size, read out
+    of the digits in its name; where the name is no number, those are left out.
+
     Raises:
-        TaxonomyError: An entry is missing, doubled or unknown.
+        TaxonomyError: An entry is missing, doubled or unknown, or two contradict each other.
     """
-    sizes = {size.name: size for size in map(_size, _tables(document, "size"))}
-    subtypes = tuple(_subtype(entry, sizes) for entry in _tables(document, "subtype"))
+    sizes: dict[str, Size] = {}
+    for size in map(_size, _tables(document, "size")):
+        if size.name in sizes:
+            raise TaxonomyError(f"Two [[size]] are called {size.name!r}; remove or rename one.")
+        sizes[size.name] = size
+    subtypes = [_subtype(entry, sizes) for entry in _tables(document, "subtype")]
     if not subtypes:
         raise TaxonomyError("It names no [[subtype]]; at least one is needed.")
-    taxonomy = Taxonomy(name=str(document.get("name", "unnamed")), subtypes=subtypes)
+    lists = _size_lists(subtypes)
+    falling = find_falling(lists)
+    merge_lists(lists, falling)  # refuses lists that order sizes in a circle
+    taxonomy = Taxonomy(
+        name=str(document.get("name", "unnamed")),
+        subtypes=tuple(
+            replace(one, falls=falls) for one, falls in zip(subtypes, falling, strict=True)
+        ),
+    )
     spelled = [_normal(code) for code in taxonomy.codes]
     if doubled := sorted(
         {c for c, s in zip(taxonomy.codes, spelled, strict=True) if spelled.count(s) > 1}
@@ -221,13 +274,43 @@ def taxonomy_from(document: Mapping[str, object]) -> Taxonomy:
     return taxonomy
 
 
+def _size_lists(subtypes: Iterable[Subtype]) -> list[SizeList]:
+    return [
+        SizeList(one.name, tuple((size.name, size.numbers) for size in one.sizes))
+        for one in subtypes
+    ]
+
+
 def _size(entry: Mapping[str, object]) -> Size:
     name = str(entry.get("name", ""))
-    numbers = [int(number) for number in re.findall(r"\d+", name)] or [0]
-    lower, upper = entry.get("min", min(numbers)), entry.get("max", max(numbers))
-    if not isinstance(lower, int) or not isinstance(upper, int) or lower > upper:
+    title, own = str(entry.get("title", name)), parse_numbers(name)
+    if not {"min", "max"} & entry.keys() or _is_guessed(name, own, entry):
+        return Size(name, own, title)
+    lower = entry.get("min", own.lower if own else None)
+    upper = entry.get("max", own.upper if own else None)
+    if type(lower) is not int or type(upper) is not int or lower > upper:
         raise TaxonomyError(f"Size {name!r}: min and max must be whole numbers, min first.")
-    return Size(name, lower, upper, str(entry.get("title", name)))
+    if own and (own.lower < lower or upper < own.upper):
+        raise TaxonomyError(
+            f"Size {name!r}: its name is outside min {lower} and max {upper}; correct one of them."
+        )
+    numbers = Numbers(lower, upper)
+    return Size(name, numbers, title, stated=own is None or own.whole != numbers)
+
+
+def _is_guessed(name: str, own: Numbers | None, entry: Mapping[str, object]) -> bool:
+    """Return whether an older bundle read min and max out of the digits of a name."""
+    digits = [int(number) for number in re.findall(r"\d+", name)] or [0]
+    is_number = own is not None and own.whole is not None
+    same = (entry.get("min"), entry.get("max")) == (min(digits), max(digits))
+    return same and not is_number and not entry.get("stated")
+
+
+def _size_as_json(size: Size) -> dict[str, object]:
+    whole = size.numbers.whole if size.numbers else None
+    bounds = {"min": whole[0], "max": whole[1]} if whole else {}
+    stated = {"stated": True} if size.stated else {}
+    return {"name": size.name, "title": size.title, **bounds, **stated}
 
 
 def _subtype(entry: Mapping[str, object], sizes: Mapping[str, Size]) -> Subtype:
@@ -242,7 +325,7 @@ def _subtype(entry: Mapping[str, object], sizes: Mapping[str, Size]) -> Subtype:
     return Subtype(
         name=name,
         title=str(entry.get("title", name)),
-        sizes=tuple(sizes[size] for size in wanted) or (Size("", 0, 0, ""),),
+        sizes=tuple(sizes[size] for size in wanted) or (Size("", None, ""),),
         untrained=frozenset(untrained),
     )
 
@@ -262,7 +345,8 @@ def _names(entry: Mapping[str, object], key: str) -> list[str]:
 
 
 def _normal(code: str) -> str:
-    return "".join(_DASHES.sub("-", code).split()).casefold()
+    spelled = unicodedata.normalize("NFC", _DASHES.sub("-", code))
+    return "".join(spelled.split()).casefold()
 
 
 def _listed(names: Iterable[str]) -> str:

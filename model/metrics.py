@@ -528,9 +528,7 @@ def size_kappa(pairs: Sequence[tuple[str, str]], taxonomy: Taxonomy) -> Estimate
 
 
 def _size_order(taxonomy: Taxonomy) -> dict[str, int]:
-    names = dict.fromkeys(z.name for s in taxonomy.subtypes for z in s.sizes)
-    bounds = {name: taxonomy.size_bounds(name) for name in names}
-    return {name: at for at, name in enumerate(sorted(names, key=bounds.__getitem__))}
+    return {size.name: at for at, size in enumerate(taxonomy.sizes)}
 
 
 def _kappa(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> float:

@@ -46,7 +46,7 @@ def said(read, text):
 def test_an_entry_is_read_as_it_is_written(read):
     (entry,) = read(ENTRY).entries
 
-    assert entry.bound == Limit(7, Direction.FINER)
+    assert entry.bound == Limit("7", Direction.FINER)
     assert entry.demand == "G, 7 or finer (mean)"
     assert list(faults(read(ENTRY), TAXONOMY)) == []
 

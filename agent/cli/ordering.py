@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.orders.specification import Specification
     from agent.settings import Settings
     from agent.store import Store
+    from model import Taxonomy
 
 orders = typer.Typer(
     name="orders", help="All orders, and which field belongs where.", no_args_is_help=True
@@ -529,7 +530,7 @@ def list_specifications(context: typer.Context, as_json: Json = False) -> None:
         ],
     )
     for said in lab.allowances:
-        if said.bound is not None and any(_is_of(said, one) for one in entries):
+        if said.bound is not None and any(_is_of(said, one, lab.taxonomy) for one in entries):
             say.console.print(
                 f"automatic for {said.material}, {said.subtype} {said.limit}: n = {said.n} "
                 f"specimens that break it, {said.wrong} called conforming, at most "
@@ -538,12 +539,16 @@ def list_specifications(context: typer.Context, as_json: Json = False) -> None:
             )
 
 
-def _is_of(said: Allowance, one: Specification) -> bool:
-    """Say whether a permission speaks of what a specification demands."""
+def _is_of(said: Allowance, one: Specification, taxonomy: Taxonomy) -> bool:
+    """Return whether a permission is about what a specification demands."""
+    from agent.orders.rules import Rules  # noqa: PLC0415
     from agent.orders.specification import same  # noqa: PLC0415
 
+    rules = Rules(one, taxonomy)
+    if rules.fault or said.subtype not in one.subtype:
+        return False
     mine = not one.material or same(one.material, said.material)
-    return mine and str(one.bound) == said.limit and said.subtype in one.subtype
+    return mine and rules.is_validated_by(said, said.subtype)
 
 
 @spec.command("check")

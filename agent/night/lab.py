@@ -21,6 +21,7 @@ from agent.night.facts import NightSettings
 from agent.orders import BadSpecification
 from agent.orders.control import held_by
 from agent.orders.lab import lab_of
+from model import TaxonomyError
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
         ) from error
 
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, TaxonomyError)
 
 
 def _taxonomy_of(settings: Settings, name: str) -> Taxonomy:

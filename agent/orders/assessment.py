@@ -25,7 +25,6 @@ from agent.orders.claims import describe_claims, describe_settled
 from agent.orders.decision_rule import DecisionRule, build_decision_rule
 from agent.orders.facts import Conformity, SpecimenFacts, Statement
 from agent.orders.field_facts import FieldContext, build_specimen_facts
-from agent.orders.limit import fault_of
 from agent.orders.lost_files import DISMISSED, describe_dismissed, describe_lost
 from agent.orders.places import describe_same_places
 from agent.orders.rules import MOST_FALSE, Rules
@@ -327,11 +326,8 @@ def _specimen(
     view: SpecimenView, waiting: int, rules: Rules, doubt: str, context: FieldContext
 ) -> AssessedSpecimen:
     facts = build_specimen_facts(view, context, waiting=waiting)
-    fault = doubt
-    if rules.bound:
-        fault = fault or fault_of(rules.bound, rules.specification.subtype, rules.taxonomy)
     statement = (
-        Statement(Conformity.UNDECIDED, (fault,)) if fault else conformity.specimen(facts, rules)
+        Statement(Conformity.UNDECIDED, (doubt,)) if doubt else conformity.specimen(facts, rules)
     )
     counted = [one for one in facts.fields if not one.superseded]
     own = {field.id for field in (*facts.fields, *facts.earlier)}
@@ -394,7 +390,10 @@ def _coarsest(prepared: PreparationView, rules: Rules) -> tuple[int, str] | None
         (one.view.label.code if one.view.label else None) or one.view.structure_code
         for one in prepared.fields
     ]
-    found = [(parsed[1].lower, code) for code in codes if code and (parsed := rules.parsed(code))]
+    order = rules.taxonomy.sizes
+    found = [
+        (order.index(parsed[1]), code) for code in codes if code and (parsed := rules.parsed(code))
+    ]
     return min(found, default=None)
 
 

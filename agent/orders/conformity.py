@@ -36,7 +36,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from agent.orders.limit import Limit
+    from agent.orders.limit import Bound
     from agent.orders.places import Place
     from agent.orders.rules import Rules
     from agent.orders.specification import Specification
@@ -51,6 +51,8 @@ TWO = 2
 
 def specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
     """Say whether one specimen keeps its specification."""
+    if fault := rules.fault:
+        return Statement(Conformity.UNDECIDED, (fault,))
     counted = [one for one in facts.fields if not one.superseded and not _is_unusable(one)]
     broken = tuple(_broken(facts, counted, rules))
     if broken:
@@ -255,14 +257,14 @@ def _of_the_coarse(field: FieldFacts, rules: Rules) -> Iterator[str]:
     wanted = rules.specification
     if wanted.criterion != "max" or wanted.area_threshold is None or not wanted.bound:
         return
-    share = _coarse_share(field, wanted.bound, rules)
+    share = _coarse_share(field, rules)
     if share is None:
         yield _("{field}: the share of its coarse needles is not known").format(field=field.called)
     elif wanted.bound.direction is Direction.FINER and share > wanted.area_threshold:
         yield _("{field}: {share} of it looks coarser than {number}, {most} are allowed").format(
             field=field.called,
             share=f"{share:.0%}",
-            number=wanted.bound.number,
+            number=wanted.bound.size,
             most=f"{wanted.area_threshold:.0%}",
         )
     elif wanted.bound.direction is Direction.COARSER and share < wanted.area_threshold:
@@ -274,16 +276,17 @@ def _of_the_coarse(field: FieldFacts, rules: Rules) -> Iterator[str]:
         )
 
 
-def _coarse_share(field: FieldFacts, limit: Limit, rules: Rules) -> float | None:
+def _coarse_share(field: FieldFacts, rules: Rules) -> float | None:
     """Share of a field coarser than the limit, or for "or coarser" as coarse as that or more."""
     shares, found = field.coarser_share, rules.parsed(field.code) if field.code else None
-    if not shares or found is None:
+    bound = rules.bound_in(found[0]) if found else None
+    if not shares or bound is None:
         return None
-    sizes = rules.taxonomy.subtype(found[0]).sizes
-    if limit.direction is Direction.FINER:
-        beyond = [size for size in sizes if limit.keeps(size)]
+    sizes = bound.subtype.sizes
+    if bound.direction is Direction.FINER:
+        beyond = [size for size in sizes if bound.keeps(size)]
     else:
-        beyond = [size for size in sizes if not limit.keeps(size)]
+        beyond = [size for size in sizes if not bound.keeps(size)]
     known = [shares[size.name] for size in beyond if size.name in shares]
     if known:
         return min(known)  # the coarsest of them: everything before it is on the other side
@@ -326,7 +329,7 @@ def _is_measured(field: FieldFacts, decided: Decided, rules: Rules) -> bool:
 
 def _broken_mean(places: Sequence[Place], rules: Rules) -> Iterator[str]:
     """The mean over distinct places in its most favourable reading, all decided by reviewers."""
-    wanted, bound = rules.specification, rules.bound
+    wanted, bound = rules.specification, rules.bound_in(rules.specification.subtype[0])
     if bound is None or len(places) < wanted.fields:
         return
     counted = [one for place in places for one in place.fields]
@@ -342,7 +345,7 @@ def _broken_mean(places: Sequence[Place], rules: Rules) -> Iterator[str]:
     if not bound.admits(mean):
         names = ", ".join(sorted({one.decided.by for one in counted if one.decided}))
         yield _("the mean of {n} fields is {mean}, confirmed by {who}: {limit} is demanded").format(
-            n=len(best), mean=decimal(mean, ".1f"), who=names, limit=retold(wanted.limit)
+            n=len(best), mean=_format_mean(mean, bound), who=names, limit=retold(wanted.limit)
         )
 
 
@@ -357,7 +360,9 @@ def _is_settled(field: FieldFacts, rules: Rules) -> bool:
     )
 
 
-def _size_number(field: FieldFacts, rules: Rules, read: Callable[[Size], int]) -> int | None:
+def _size_number(
+    field: FieldFacts, rules: Rules, read: Callable[[Size], float | None]
+) -> float | None:
     code = field.decided.said if field.decided else field.code
     found = rules.parsed(code) if code else None
     if found is None or found[0] not in rules.specification.subtype:
@@ -365,13 +370,12 @@ def _size_number(field: FieldFacts, rules: Rules, read: Callable[[Size], int]) -
     return read(found[1])
 
 
-def _extreme(numbers: Sequence[int | None], bound: Limit, *, is_favourable: bool) -> int | None:
+def _extreme(numbers: Sequence[float | None], bound: Bound, *, is_favourable: bool) -> float | None:
     """Return the number that keeps the limit best or worst, None where one is not known."""
     known = [one for one in numbers if one is not None]
     if len(known) < len(numbers):
         return None
-    largest = (bound.direction is Direction.FINER) == is_favourable
-    return max(known) if largest else min(known)
+    return max(known) if bound.wants_large == is_favourable else min(known)
 
 
 def _together(facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
@@ -380,7 +384,7 @@ def _together(facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules)
     All places count, also more than the specification asks for. Of several shots of one place the
     worst one stands for it, so that shots of one fine place cannot dilute a coarse one.
     """
-    wanted, bound = rules.specification, rules.specification.bound
+    wanted, bound = rules.specification, rules.bound_in(rules.specification.subtype[0])
     if rules.by_worst or bound is None or not counted:
         return
     worst = [
@@ -393,22 +397,27 @@ def _together(facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules)
     mean = sum(numbers) / len(numbers)
     if not bound.admits(mean):
         yield _("the mean of {n} fields could be {mean}, {limit} is demanded").format(
-            n=len(numbers), mean=decimal(mean, ".1f"), limit=retold(wanted.limit)
+            n=len(numbers), mean=_format_mean(mean, bound), limit=retold(wanted.limit)
         )
 
 
-def _worst(field: FieldFacts, bound: Limit, rules: Rules) -> int | None:
+def _format_mean(mean: float, bound: Bound) -> str:
+    return decimal(mean, ".1f" if isinstance(bound.number, int) else ".3g")
+
+
+def _worst(field: FieldFacts, bound: Bound, rules: Rules) -> float | None:
     if field.decided:
         codes = [field.decided.said] if field.decided.kind == "code" else []
     else:
         codes = [*field.codes, *([field.code] if field.code else [])]
     found = [rules.parsed(code) for code in codes]
-    numbers = [
+    worst = [
         bound.unfavourable(one[1]) for one in found if one and one[0] in rules.specification.subtype
     ]
+    numbers = [one for one in worst if one is not None]
     if not numbers or len(numbers) < len(found):
         return None
-    return min(numbers) if bound.direction is Direction.FINER else max(numbers)
+    return min(numbers) if bound.wants_large else max(numbers)
 
 
 # --- what was replaced, and what rests on the model alone ---------------------------------------
@@ -458,7 +467,7 @@ def _refusal(field: FieldFacts, rules: Rules) -> str:
         return said.format(material=material, bundle=field.bundle)
     bound = wanted.bound
     for subtype in wanted.subtype if bound else ():
-        held = [one for one in mine if one.limit == str(bound) and one.subtype == subtype]
+        held = [one for one in mine if rules.is_validated_by(one, subtype)]
         if not held or held[-1].bound is None:
             said = _("no validation record of {material} speaks of {subtype} {limit}")
             return said.format(material=material, subtype=subtype, limit=retold(wanted.limit))

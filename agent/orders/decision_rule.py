@@ -199,8 +199,7 @@ def _model_bound(fields: Sequence[FieldFacts], rules: Rules) -> float:
         allowance.bound
         for allowance in rules.allowances
         if allowance.on
-        and allowance.limit == str(rules.bound)
-        and allowance.subtype in rules.specification.subtype
+        and any(rules.is_validated_by(allowance, name) for name in rules.specification.subtype)
         and allowance.bundle in {field.bundle for field in fields}
     ]
     known = [bound for bound in bounds if bound is not None]

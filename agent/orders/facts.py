@@ -195,10 +195,11 @@ class Allowance:
 
     Args:
         material: Which. bundle: whose answers were validated.
-        limit: As in the specification. subtype: of which.
+        limit: As the record names it. subtype: of which.
         n: Validation specimens that break the limit. wrong: those called conforming.
         bound: Exact one-sided 95 % upper bound of the false-conform rate.
         by: The lead. on: it is switched on.
+        sizes: Of the subtype, coarse to fine, as compared; () in records that do not name them.
     """
 
     material: str
@@ -210,6 +211,7 @@ class Allowance:
     bound: float | None
     by: str
     on: bool = True
+    sizes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""Say whether a structure code keeps a limit such as "7 or finer"; sizes are size numbers.
+"""Compare structure codes with a limit such as "7 or finer", by the listed order of sizes.
 
-In:  the text of a limit, a taxonomy. Out: a `Limit`. Next: `specification`, `conformity`.
-A larger number is a finer needle. A size that stands for two numbers ("9-10") keeps a limit only
-if both do: half a size conforms to nothing.
+A limit names a size of the taxonomy, or a number inside one. What is finer is what a subtype lists
+later; digits in a name decide nothing. A size that stands for several numbers ("9-10") keeps a
+limit only if all of them do: half a size conforms to nothing.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import reports
-from model import TaxonomyError
+from model import TaxonomyError, parse_numbers
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model import Size, Taxonomy
+    from model import Size, Subtype, Taxonomy
 
-_WRITTEN = re.compile(r"(\d+)(?:\s*[-–]\s*(\d+))?\s+or\s+(finer|coarser)")
+_WRITTEN = re.compile(r"(.+?)\s+or\s+(finer|coarser)", re.IGNORECASE)
+ROUNDING = 1e-9
+"""A mean of decimal sizes may miss its limit by this much of binary rounding."""
 
 
 class Direction(StrEnum):
@@ -33,63 +35,145 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A size number and the side of it that is allowed.
+    """A size and the side of it that is allowed, as written; `find_bound` places it in a subtype.
 
     Args:
-        number: The size number that is still allowed.
+        size: Name of the size that is still allowed, or a number inside one.
         direction: On which side of it the others are.
     """
 
-    number: int
+    size: str
     direction: Direction
 
     def __str__(self) -> str:
-        return f"{self.number} or {self.direction}"
+        return f"{self.size} or {self.direction}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A limit in the size order of one subtype.
+
+    Args:
+        subtype: Whose sizes are compared.
+        rank: Place of the last allowed size in the listed order.
+        direction: On which side of it the others are.
+        is_cut: Only a part of that size is allowed, so that no one can tell whether it conforms.
+        number: The last allowed number, or None where the size has no numbers.
+    """
+
+    subtype: Subtype
+    rank: int
+    direction: Direction
+    is_cut: bool = False
+    number: float | None = None
 
     def keeps(self, size: Size) -> bool:
-        """Say whether every number that a size stands for keeps the limit."""
-        if self.direction is Direction.FINER:
-            return size.lower >= self.number
-        return size.upper <= self.number
+        """Return whether a size surely keeps the limit."""
+        beyond = self._beyond(size)
+        return beyond > 0 or (beyond == 0 and not self.is_cut)
 
     def breaks(self, size: Size) -> bool:
-        """Say whether no number that a size stands for keeps the limit."""
-        if self.direction is Direction.FINER:
-            return size.upper < self.number
-        return size.lower > self.number
+        """Return whether a size surely breaks the limit."""
+        return self._beyond(size) < 0
 
-    def favourable(self, size: Size) -> int:
-        """Say the number of a size that keeps the limit best."""
-        return size.upper if self.direction is Direction.FINER else size.lower
+    def _beyond(self, size: Size) -> int:
+        """Return how many sizes a size is on the allowed side of the last allowed one."""
+        steps = self.subtype.rank(size.name) - self.rank
+        return steps if self.direction is Direction.FINER else -steps
 
-    def unfavourable(self, size: Size) -> int:
-        """Say the number of a size that keeps the limit worst."""
-        return size.lower if self.direction is Direction.FINER else size.upper
+    def favourable(self, size: Size) -> float | None:
+        """Return the number of a size that keeps the limit best, None where it has none."""
+        return _end(self.subtype, size, finer=self.direction is Direction.FINER)
 
-    def admits(self, number: float) -> bool:
-        """Say whether a number, such as a mean, keeps the limit."""
-        if self.direction is Direction.FINER:
-            return number >= self.number
-        return number <= self.number
+    def unfavourable(self, size: Size) -> float | None:
+        """Return the number of a size that keeps the limit worst, None where it has none."""
+        return _end(self.subtype, size, finer=self.direction is Direction.COARSER)
+
+    def admits(self, mean: float) -> bool:
+        """Return whether a mean of size numbers keeps the limit; never where sizes have none."""
+        if self.number is None:
+            return False
+        above = mean - self.number
+        return (above if self.wants_large else -above) >= -ROUNDING
+
+    @property
+    def wants_large(self) -> bool:
+        """Whether larger numbers keep the limit: of lengths in µm those of "or coarser"."""
+        return (self.direction is Direction.FINER) != self.subtype.falls
 
 
 def read_limit(text: str) -> Limit:
-    """Read "7 or finer", "8 or coarser", "9-10 or finer".
+    """Parse "7 or finer", "9-10 or finer", "mittel grob or coarser".
 
     Raises:
         ValueError: It is none; the message shows how one is written.
     """
-    found = _WRITTEN.fullmatch(" ".join(text.casefold().split()))
+    found = _WRITTEN.fullmatch(" ".join(text.split()))
     if found is None:
         raise ValueError(f'a limit is written "7 or finer" or "8 or coarser", found {text!r}')
-    numbers = [int(one) for one in found.groups()[:2] if one]
-    direction = Direction(found.group(3))
-    allowed = min(numbers) if direction is Direction.FINER else max(numbers)
-    return Limit(allowed, direction)
+    return Limit(found.group(1), Direction(found.group(2).casefold()))
+
+
+def limit_at(subtype: Subtype, size: Size, direction: Direction) -> Limit:
+    """Return the limit whose last allowed size is `size`; a merged one is called by its number.
+
+    So "9-10" gives "9 or finer" and "10 or coarser", as validation records name them.
+    """
+    by_name = Limit(size.name, direction)
+    number = _end(subtype, size, finer=direction is Direction.COARSER)
+    if number is None or size.stated:
+        return by_name
+    by_number = Limit(str(number), direction)
+    same = find_bound(by_number, subtype) == find_bound(by_name, subtype)
+    return by_number if same else by_name
+
+
+def find_bound(limit: Limit, subtype: Subtype) -> Bound | None:
+    """Place a limit in the size order of a subtype.
+
+    Args:
+        limit: As written. A range of numbers that is no size of its own, such as "9-10" where 9
+            and 10 are two sizes, allows both.
+        subtype: Whose sizes are compared.
+
+    Returns:
+        None where it names no size, or a number that two sizes share.
+    """
+    inside = limit.direction is Direction.COARSER  # the end of a size next to what breaks it
+    if named := subtype.find_size(limit.size):
+        number = _end(subtype, named, finer=inside)
+        return Bound(subtype, subtype.rank(named.name), limit.direction, number=number)
+    numbers = parse_numbers(limit.size)
+    if numbers is None or not all(len(_sizes_with(subtype, one)) == 1 for one in numbers):
+        return None
+    number = numbers.upper if inside != subtype.falls else numbers.lower
+    (size,) = _sizes_with(subtype, number)
+    return Bound(
+        subtype,
+        subtype.rank(size.name),
+        limit.direction,
+        is_cut=number != _end(subtype, size, finer=inside),
+        number=number,
+    )
+
+
+def _sizes_with(subtype: Subtype, number: float) -> list[Size]:
+    return [
+        size
+        for size in subtype.sizes
+        if size.numbers and size.numbers.lower <= number <= size.numbers.upper
+    ]
+
+
+def _end(subtype: Subtype, size: Size, *, finer: bool) -> float | None:
+    """Return the number at the finer or the coarser end of a size."""
+    if size.numbers is None:
+        return None
+    return size.numbers.upper if finer != subtype.falls else size.numbers.lower
 
 
 def fault_of(limit: Limit, subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
-    """Say why a limit cannot be judged in a taxonomy, in one sentence; "" if it can.
+    """Return why a limit cannot be judged in a taxonomy, in one sentence; "" if it can.
 
     Args:
         limit: The limit.
@@ -101,23 +185,70 @@ def fault_of(limit: Limit, subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
             subtype = taxonomy.subtype(name)
         except TaxonomyError as error:
             return str(error).rstrip(".")
-        known = ", ".join(size.name for size in subtype.sizes)
-        inside = [size for size in subtype.sizes if size.lower <= limit.number <= size.upper]
-        if not inside:
-            said = _("subtype {name} has no size {number}; known are {known}")
-            return said.format(name=name, number=limit.number, known=known)
-        if not (limit.keeps(inside[0]) or limit.breaks(inside[0])):
+        if fault := _fault_in(limit, subtype):
+            return fault
+    return ""
+
+
+def _fault_in(limit: Limit, subtype: Subtype) -> str:
+    known = ", ".join(size.name for size in subtype.sizes)
+    if not known:
+        said = _("subtype {name} has no sizes, so no limit applies to it")
+        return said.format(name=subtype.name)
+    bound = find_bound(limit, subtype)
+    if bound is None:
+        numbers = parse_numbers(limit.size)
+        for number in numbers or ():
+            if len(sharing := _sizes_with(subtype, number)) > 1:
+                said = _("{number} belongs to the sizes {sizes} of subtype {name}; name one")
+                names = _(" and ").join(size.name for size in sharing)
+                return said.format(number=number, sizes=names, name=subtype.name)
+        said = _("subtype {name} has no size {number}; known are {known}")
+        return said.format(name=subtype.name, number=limit.size, known=known)
+    if bound.is_cut:
+        return _(
+            '"{limit}" cuts the size {size} of subtype {name} in two, which nobody can tell '
+            "apart; known are {known}"
+        ).format(
+            limit=reports.retold(str(limit)),
+            size=subtype.sizes[bound.rank].name,
+            name=subtype.name,
+            known=known,
+        )
+    return ""
+
+
+def find_mean_fault(subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
+    """Return why the mean of several fields cannot be judged, in one sentence; "" if it can.
+
+    A mean needs numbers on one scale. Of named sizes only the order is known: a mean of their
+    places would say that "medium" is as far from "coarse" as from "fine".
+
+    Args:
+        subtypes: Those that are allowed, each known to the taxonomy.
+        taxonomy: What a micrograph can be.
+    """
+    allowed = [taxonomy.subtype(name) for name in subtypes]
+    for subtype in allowed:
+        without = [size.name for size in subtype.sizes if size.numbers is None]
+        if without:
             return _(
-                '"{limit}" cuts the size {size} of subtype {name} in two, which nobody can tell '
-                "apart; known are {known}"
-            ).format(limit=reports.retold(str(limit)), size=inside[0].name, name=name, known=known)
+                "mean_of_fields needs a number for each size; of subtype {name} these have none: "
+                "{sizes}. Demand worst_field, or give them min and max in the taxonomy"
+            ).format(name=subtype.name, sizes=", ".join(without))
+    if len({subtype.falls for subtype in allowed}) > 1:
+        return _(
+            "mean_of_fields needs one scale, but the numbers of subtypes {names} do not rise or "
+            "fall alike; write one specification for each"
+        ).format(names=_(" and ").join(subtypes))
     return ""
 
 
 def is_beyond_teaching(limit: Limit, subtype: str, taxonomy: Taxonomy) -> bool:
-    """Say whether no taught size of a subtype breaks the limit.
+    """Return whether no taught size of a subtype breaks the limit.
 
     Then the model cannot answer anything that does not conform, however coarse the steel is.
     """
-    taught = taxonomy.subtype(subtype).trained_sizes
-    return all(limit.keeps(size) for size in taught)
+    own = taxonomy.subtype(subtype)
+    bound = find_bound(limit, own)
+    return bound is not None and all(bound.keeps(size) for size in own.trained_sizes)

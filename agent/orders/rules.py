@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent.orders.limit import fault_of, find_bound, find_mean_fault, read_limit
 from model import TaxonomyError
 from reports import gettext as _
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.orders.facts import Allowance
-    from agent.orders.limit import Limit
+    from agent.orders.limit import Bound, Limit
     from agent.orders.specification import Specification
     from model import Size, Taxonomy
 
@@ -51,6 +52,47 @@ class Rules:
         return self.specification.bound
 
     @property
+    def fault(self) -> str:
+        """Why the specification cannot be judged in the taxonomy, in one sentence; "" if it can."""
+        wanted = self.specification
+        fault = fault_of(self.bound, wanted.subtype, self.taxonomy) if self.bound else ""
+        if fault or self.by_worst:
+            return fault
+        return find_mean_fault(wanted.subtype, self.taxonomy)
+
+    def bound_in(self, subtype: str) -> Bound | None:
+        """Return the limit in the size order of a subtype, None where it names no size of it."""
+        return find_bound(self.bound, self.taxonomy.subtype(subtype)) if self.bound else None
+
+    def is_validated_by(self, allowance: Allowance, subtype: str) -> bool:
+        """Return whether a permission is about the limit of a subtype, however both are written.
+
+        Its record must have compared sizes in the order that is listed now; one that only one of
+        both knows changes nothing. Records made before the listed order was the scale name no
+        sizes. They compared numbers, which is right only where each size has whole numbers that
+        rise from coarse to fine.
+        """
+        own = self.taxonomy.subtype(subtype)
+        if allowance.subtype != subtype or not self.bound:
+            return False
+        if allowance.sizes:
+            listed = [size.name for size in own.sizes]
+            compared = [name for name in allowance.sizes if name in listed]
+            same_order = compared == [name for name in listed if name in allowance.sizes]
+        else:
+            numbers = [size.numbers.whole if size.numbers else None for size in own.sizes]
+            same_order = not own.falls and None not in numbers
+        if not same_order:
+            return False
+        try:
+            validated = find_bound(read_limit(allowance.limit), own)
+        except ValueError:
+            return False
+        if validated is None or validated != self.bound_in(subtype):
+            return False
+        return not allowance.sizes or own.sizes[validated.rank].name in allowance.sizes
+
+    @property
     def by_worst(self) -> bool:
         """Whether the worst field decides, and not the mean of all."""
         return self.specification.specimen_rule == "worst_field"
@@ -78,7 +120,8 @@ class Rules:
         found = self.parsed(code)
         if found is None or found[0] not in self.specification.subtype:
             return False
-        return self.bound is None or self.bound.keeps(found[1])
+        bound = self.bound_in(found[0])
+        return self.bound is None or (bound is not None and bound.keeps(found[1]))
 
     def breaks(self, code: str) -> bool:
         """Say whether a code surely breaks subtype or limit."""
@@ -87,7 +130,8 @@ class Rules:
             return False
         if found[0] not in self.specification.subtype:
             return True
-        return self.bound is not None and self.bound.breaks(found[1])
+        bound = self.bound_in(found[0])
+        return bound is not None and bound.breaks(found[1])
 
     def is_at_limit(self, code: str) -> bool:
         """Return whether a code keeps the limit and a neighbouring size does not."""

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 import reports
 from agent.errors import SetupError
-from agent.orders.limit import Limit, fault_of, read_limit
+from agent.orders.limit import Limit, fault_of, find_bound, find_mean_fault, read_limit
 from reports import gettext as _
 from reports import marked
 
@@ -47,10 +47,13 @@ Words = Annotated[tuple[str, ...], Field(default=())]
 class Specification(BaseModel):
     """One entry: what has to be there, and what every field of it has to keep.
 
-    `limit` is the allowed side of a size number. With `criterion = "max"` at most `area_threshold`
-    of a field may look coarser than the limit. `decision_rule = "guarded"`: what cannot be told
-    apart from a size that breaks the limit does not keep it. A specimen that was prepared more
-    often than `max_preparations` proves nothing.
+    `limit` names a size of the taxonomy, or a number inside one, and the allowed side of it. With
+    `criterion = "max"` at most `area_threshold` of a field may look coarser than the limit.
+    `decision_rule = "guarded"`: what cannot be told apart from a size that breaks the limit does
+    not keep it. `specimen_rule = "mean_of_fields"` holds the mean of the fields' size numbers
+    against the limit's number, so each size has to have one; of lengths in µm a mean of at most
+    the limit is "or finer". A specimen that was prepared more often than `max_preparations` proves
+    nothing.
     """
 
     model_config = ConfigDict(
@@ -204,6 +207,8 @@ def limits_in_use(
 ) -> dict[str, Callable[[str], bool]]:
     """Say which limits are in force on a day, each with what tells whether a code keeps it.
 
+    A limit that names no size of the taxonomy is left out: no order can conform to it.
+
     Args:
         specifications: As read.
         taxonomy: What a micrograph can be called.
@@ -213,15 +218,19 @@ def limits_in_use(
     return {
         f"{' or '.join(one.subtype)} {one.limit}": partial(_keeps, one, taxonomy)
         for one in in_force
-        if one.limit
+        if one.bound and not fault_of(one.bound, one.subtype, taxonomy)
     }
 
 
 def _keeps(specification: Specification, taxonomy: Taxonomy, code: str) -> bool:
-    subtype, name = taxonomy.parse(code)
-    size = next(size for size in taxonomy.subtype(subtype).sizes if size.name == name)
-    bound = specification.bound
-    return subtype in specification.subtype and (bound is None or bound.keeps(size))
+    name, size = taxonomy.parse(code)
+    limit, subtype = specification.bound, taxonomy.subtype(name)
+    bound = find_bound(limit, subtype) if limit else None
+    return (
+        name in specification.subtype
+        and bound is not None
+        and bound.keeps(subtype.sizes[subtype.rank(size)])
+    )
 
 
 def _newest(valid: Sequence[Specification]) -> list[Specification]:
@@ -305,8 +314,13 @@ def faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[str]:
         taxonomy: What a micrograph can be called.
     """
     for one in specifications.entries:
-        if one.bound and (fault := fault_of(one.bound, one.subtype, taxonomy)):
+        fault = fault_of(one.bound, one.subtype, taxonomy) if one.bound else ""
+        if fault:
             yield f"[[specification]] {one.name}: limit: {fault}."
+        elif one.specimen_rule == "mean_of_fields" and (
+            fault := find_mean_fault(one.subtype, taxonomy)
+        ):
+            yield f"[[specification]] {one.name}: specimen_rule: {fault}."
         known = [subtype.name for subtype in taxonomy.subtypes]
         if strangers := [name for name in one.subtype if name not in known]:
             yield (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
 from agent.orders.facts import Allowance
-from agent.orders.limit import Direction, Limit
+from agent.orders.limit import Direction, find_bound, limit_at
 from agent.triage import WAYS
 from model import at_most
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from agent.orders.limit import Bound, Limit
     from agent.store import Record, Store
-    from model import Subtype, Taxonomy
+    from model import Size, Subtype, Taxonomy
 
 VALIDATION, AUTOMATIC = "validation", "automatic"
 SCOPE = WAYS
@@ -57,7 +58,8 @@ def record_of(cases: Sequence[Case], taxonomy: Taxonomy) -> dict[str, Any]:
 
     Returns:
         `images`, `specimens`, `alone` (images that name no specimen, each counted as one of its
-        own), `automatic`, `scope` and per limit ("G 7 or finer") `n` (specimens of which a field
+        own), `automatic`, `scope` and per limit ("G 7 or finer") `subtype`, `limit`, `sizes` (of
+        the subtype, coarse to fine: the scale that was compared), `n` (specimens of which a field
         truly breaks it), `wrong` (of those, with any such field called conforming), `value`,
         `upper95`, and `images` with `n` and `wrong` of those fields; the specimens of other
         subtypes of which a field was called conforming stand beside them as `other_subtype`.
@@ -80,30 +82,37 @@ def record_of(cases: Sequence[Case], taxonomy: Taxonomy) -> dict[str, Any]:
 def limits_of(subtype: Subtype) -> Iterator[Limit]:
     """Say every limit that a specification can set inside a subtype."""
     for size in subtype.sizes[1:]:
-        yield Limit(size.lower, Direction.FINER)
+        yield limit_at(subtype, size, Direction.FINER)
     for size in subtype.sizes[:-1]:
-        yield Limit(size.upper, Direction.COARSER)
+        yield limit_at(subtype, size, Direction.COARSER)
 
 
 def _false_conform(
     cases: Sequence[Case], subtype: Subtype, limit: Limit, taxonomy: Taxonomy
 ) -> dict[str, Any]:
-    sizes = {size.name: size for size in subtype.sizes}
+    sizes, bound = {size.name: size for size in subtype.sizes}, find_bound(limit, subtype)
     own = [case for case in cases if taxonomy.parse(case.true)[0] == subtype.name]
-    breaking = [case for case in own if not limit.keeps(sizes[taxonomy.parse(case.true)[1]])]
+    breaking = [case for case in own if not _keeps(bound, sizes[taxonomy.parse(case.true)[1]])]
     others = [case for case in cases if taxonomy.parse(case.true)[0] != subtype.name]
 
     def conforms(case: Case) -> bool:
         found = [taxonomy.parse(code) for code in case.said]
         return case.automatic and all(
-            name == subtype.name and limit.keeps(sizes[size]) for name, size in found
+            name == subtype.name and _keeps(bound, sizes[size]) for name, size in found
         )
 
     wrong = [case for case in breaking if conforms(case)]
     return _share(wrong, breaking) | {
+        "subtype": subtype.name,
+        "limit": str(limit),
+        "sizes": list(sizes),
         "images": {"n": len(breaking), "wrong": len(wrong)},
         "other_subtype": _share([case for case in others if conforms(case)], others),
     }
+
+
+def _keeps(bound: Bound | None, size: Size) -> bool:
+    return bound is not None and bound.keeps(size)
 
 
 def _share(some: Sequence[Case], of: Sequence[Case]) -> dict[str, Any]:
@@ -193,16 +202,17 @@ def allowances_of(store: Store) -> tuple[Allowance, ...]:
 
 def _allowances(material: str, act: Record, record: Record) -> Iterator[Allowance]:
     for name, counted in record.facts.get("limits", {}).items():
-        subtype, _, limit = name.partition(" ")
+        subtype, _, limit = name.partition(" ")  # older records name both in the key alone
         yield Allowance(
             material=material,
             bundle=str(record.facts.get("bundle", "")),
-            limit=limit,
-            subtype=subtype,
+            limit=str(counted.get("limit", limit)),
+            subtype=str(counted.get("subtype", subtype)),
             n=int(counted["n"]),
             wrong=int(counted["wrong"]),
             bound=counted["upper95"],
             by=act.by,
+            sizes=tuple(map(str, counted.get("sizes", ()))),
         )
 
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.orders.limit import find_bound
 from agent.roundrobin.components import REST, components
 from model import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent.orders.limit import Limit
+    from agent.orders.limit import Bound, Limit
     from agent.roundrobin.components import Components
     from agent.roundrobin.plan import Run
     from model import Size, Taxonomy
@@ -84,11 +85,12 @@ def at_limit(
 ) -> AtLimit:
     """Say how well a limit was kept apart on the specimens of a subtype.
 
-    Another subtype, or no answer, is not "conforms".
+    Another subtype, or no answer, is not "conforms"; nothing is where the limit names no size.
     """
+    bound = find_bound(limit, taxonomy.subtype(subtype))
     own = [one for one in measured if taxonomy.parse(one.true)[0] == subtype]
-    conforms = {one.run.number: limit.keeps(_size(one.true, taxonomy)) for one in own}
-    said = {one.run.number: _says_conforms(one.said, subtype, limit, taxonomy) for one in own}
+    conforms = {one.run.number: _conforms(one.true, bound, taxonomy) for one in own}
+    said = {one.run.number: _conforms(one.said, bound, taxonomy) for one in own}
     bad = [one for one in own if not conforms[one.run.number]]
     good = [one for one in own if conforms[one.run.number]]
     misses = [one for one in bad if said[one.run.number]]
@@ -119,10 +121,10 @@ def _specimens(some: Sequence[Measured]) -> int:
     return len({one.run.specimen for one in some})
 
 
-def _says_conforms(code: str | None, subtype: str, limit: Limit, taxonomy: Taxonomy) -> bool:
-    if code is None or taxonomy.parse(code)[0] != subtype:
+def _conforms(code: str | None, bound: Bound | None, taxonomy: Taxonomy) -> bool:
+    if code is None or bound is None or taxonomy.parse(code)[0] != bound.subtype.name:
         return False
-    return limit.keeps(_size(code, taxonomy))
+    return bound.keeps(_size(code, taxonomy))
 
 
 def _size(code: str, taxonomy: Taxonomy) -> Size:
@@ -147,7 +149,8 @@ class Source:
     """One source of scatter on the size scale.
 
     Args:
-        name: Of it. variance: in squared size numbers. low, high: its 95 % interval, or None.
+        name: Of it. variance: in squared steps of `Scatter.by_rank`. low, high: its 95 % interval,
+            or None.
     """
 
     name: str
@@ -158,12 +161,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """What the scatter of the size numbers comes from.
+    """What the scatter of the sizes comes from.
 
     Args:
         n: Runs that count. left_out: runs without a size, or with another subtype.
         sources: The specimens first, the rest last. inseparable: what could not be told, and why.
         share_low, share_high: 95 % interval of `study_share`, or None.
+        by_rank: A step is a place in the listed order, as some size has no number; else a number.
     """
 
     n: int
@@ -172,6 +176,7 @@ class Scatter:
     inseparable: Mapping[str, str]
     share_low: float | None = None
     share_high: float | None = None
+    by_rank: bool = False
 
     @property
     def total(self) -> float:
@@ -198,11 +203,13 @@ class Scatter:
 def scatter(measured: Sequence[Measured], taxonomy: Taxonomy) -> Scatter:
     """Split the scatter of the size numbers by its sources; None of it where a run has no size.
 
-    The number of a size that stands for two is their mean. Intervals: specimens drawn again.
+    The number of a size that stands for two is their mean. Where a size has no number, all count
+    by their place in the listed order. Intervals: specimens drawn again.
     """
     told = [one for one in measured if _same_subtype(one, taxonomy)]
-    found = _split(told, taxonomy)
-    low, high = _interval(told, taxonomy, list(found.variance))
+    by_rank = not _have_numbers(told, taxonomy)
+    found = _split(told, taxonomy, by_rank=by_rank)
+    low, high = _interval(told, taxonomy, list(found.variance), by_rank=by_rank)
     return Scatter(
         n=len(told),
         left_out=len(measured) - len(told),
@@ -213,6 +220,7 @@ def scatter(measured: Sequence[Measured], taxonomy: Taxonomy) -> Scatter:
         inseparable=found.inseparable,
         share_low=low.get(SHARE),
         share_high=high.get(SHARE),
+        by_rank=by_rank,
     )
 
 
@@ -221,15 +229,16 @@ def _same_subtype(one: Measured, taxonomy: Taxonomy) -> bool:
 
 
 def _split(
-    told: Sequence[Measured], taxonomy: Taxonomy, names: Sequence[object] | None = None
+    told: Sequence[Measured],
+    taxonomy: Taxonomy,
+    names: Sequence[object] | None = None,
+    *,
+    by_rank: bool,
 ) -> Components:
     """Split; `names` stand for the specimens where one was drawn twice."""
     specimens = [one.run.specimen for one in told] if names is None else names
     runs = list(zip(specimens, (one.run for one in told), strict=True))
-    numbers = []
-    for one in told:
-        size = _size(one.said or "", taxonomy)
-        numbers.append((size.lower + size.upper) / 2)
+    numbers = _numbers(told, taxonomy, by_rank=by_rank)
     if not numbers:
         return components([0.0], {})
     return components(
@@ -245,8 +254,23 @@ def _split(
     )
 
 
+def _numbers(told: Sequence[Measured], taxonomy: Taxonomy, *, by_rank: bool) -> list[float]:
+    """Return a number per run: the place of its size in the order, or its size number."""
+    sizes = [_size(one.said or "", taxonomy) for one in told]
+    if by_rank:
+        order = taxonomy.sizes
+        return [float(order.index(size)) for size in sizes]
+    return [(size.numbers.lower + size.numbers.upper) / 2 for size in sizes if size.numbers]
+
+
+def _have_numbers(told: Sequence[Measured], taxonomy: Taxonomy) -> bool:
+    """Return whether each size of the subtypes that were measured has a number."""
+    names = {taxonomy.parse(one.true)[0] for one in told}
+    return all(size.numbers for name in names for size in taxonomy.subtype(name).sizes)
+
+
 def _interval(
-    told: Sequence[Measured], taxonomy: Taxonomy, sources: Sequence[str]
+    told: Sequence[Measured], taxonomy: Taxonomy, sources: Sequence[str], *, by_rank: bool
 ) -> tuple[dict[str, float], dict[str, float]]:
     specimens = sorted({one.run.specimen for one in told})
     if len(specimens) < 2:  # noqa: PLR2004 - one alone cannot be drawn otherwise
@@ -256,7 +280,8 @@ def _interval(
     for _ in range(RESAMPLES):
         drawn = rng.choice(specimens, len(specimens))
         some = [(at, one) for at, name in enumerate(drawn) for one in own[name]]
-        split = _split([one for _, one in some], taxonomy, [at for at, _ in some])
+        names = [at for at, _ in some]
+        split = _split([one for _, one in some], taxonomy, names, by_rank=by_rank)
         found.append([split.variance.get(name, 0.0) for name in sources])
         if total := sum(split.variance.values()):
             shares.append(math.sqrt(1 - split.variance.get(SPECIMEN, 0.0) / total))

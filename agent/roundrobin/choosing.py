@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+from agent.orders.limit import find_bound
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -105,14 +107,15 @@ def is_near(code: str, limits: Sequence[tuple[str, Limit]], taxonomy: Taxonomy) 
         limits: Each with the subtype it is asked of.
         taxonomy: What there is to tell apart.
     """
-    subtype, name = taxonomy.parse(code)
-    sizes = taxonomy.subtype(subtype).sizes
-    at = [size.name for size in sizes].index(name)
+    name, size = taxonomy.parse(code)
+    subtype = taxonomy.subtype(name)
+    sizes, at = subtype.sizes, subtype.rank(size)
     beside = [sizes[place] for place in (at - 1, at + 1) if 0 <= place < len(sizes)]
+    bounds = [find_bound(limit, subtype) for own, limit in limits if own == name]
     return any(
-        limit.keeps(sizes[at]) != limit.keeps(other)
-        for own, limit in limits
-        if own == subtype
+        bound.keeps(sizes[at]) != bound.keeps(other)
+        for bound in bounds
+        if bound is not None
         for other in beside
     )
 

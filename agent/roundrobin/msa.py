@@ -14,7 +14,7 @@ import reports
 from agent import sheet
 from agent.archive import write_whole
 from agent.errors import WrongUse
-from agent.orders.limit import Direction, Limit
+from agent.orders.limit import Direction, limit_at
 from agent.roundrobin.capability import Measured, at_limit, scatter
 from agent.roundrobin.files import write_study
 from agent.roundrobin.msa_paper import Gathered, document_of, report_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from agent.orders.limit import Limit
     from agent.roundrobin.msa_paper import Thresholds
     from agent.roundrobin.plan import Run
     from agent.store import MicrographView, Store
@@ -199,7 +200,7 @@ def limits_in(measured: Sequence[Measured], taxonomy: Taxonomy) -> list[tuple[st
             if taxonomy.parse(one.true)[0] == subtype.name
         }
         sizes = [size for size in subtype.sizes if size.name in own]
-        found += [(subtype.name, Limit(size.lower, Direction.FINER)) for size in sizes[1:]]
+        found += [(subtype.name, limit_at(subtype, size, Direction.FINER)) for size in sizes[1:]]
     return found
 
 

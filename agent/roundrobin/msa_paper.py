@@ -92,6 +92,7 @@ def document_of(
             "study_share_low": split.share_low,
             "study_share_high": split.share_high,
             "categories": split.categories,
+            "by_rank": split.by_rank,
         },
         "thresholds": {
             "effectiveness_min": thresholds.effectiveness,
@@ -123,7 +124,7 @@ def report_of(
         codes=(),
         raters=0,
         tables=tuple(_tables(gathered, kept, split, thresholds)),
-        method=tuple(_method(thresholds)),
+        method=tuple(_method(split, thresholds)),
         generated=generated,
     )
 
@@ -276,7 +277,8 @@ def _sources(split: Scatter) -> Table:
     share = _percent(split.measuring / split.total if split.total else None)
     spread = f"{split.measuring**0.5:.3f}"
     rows.append(("measuring system", f"{split.measuring:.4f}", "–", spread, share))
-    title = f"Where the scatter of the size numbers comes from (n = {split.n} runs"
+    scale = "places in the order of sizes" if split.by_rank else "size numbers"
+    title = f"Where the scatter of the {scale} comes from (n = {split.n} runs"
     if split.left_out:
         title += f"; {split.left_out} without a size of the true subtype are left out"
     return Table(title + ")", columns, tuple(rows))
@@ -298,7 +300,7 @@ def _natural(name: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
-def _method(thresholds: Thresholds) -> Iterator[str]:
+def _method(split: Scatter, thresholds: Thresholds) -> Iterator[str]:
     yield (
         "A miss: a non-conforming specimen is called conforming. A false alarm: a conforming one "
         "is not; another subtype, or no answer, is not “conforms”. Effectiveness: specimens that "
@@ -308,8 +310,14 @@ def _method(thresholds: Thresholds) -> Iterator[str]:
         "Runs of one specimen are no independent trials, so a claim about misses rests on the "
         "number of non-conforming specimens, one about false alarms on that of conforming ones."
     )
+    scale = (
+        "by the place of each size in the order that the taxonomy lists, as not every size has a "
+        "number"
+        if split.by_rank
+        else "on the scale of the size numbers, 9-10 as 9.5"
+    )
     yield (
-        "Variances on the scale of the size numbers, 9-10 as 9.5, of runs with the true subtype: "
+        f"Variances {scale}, of runs with the true subtype: "
         "quadratic forms set equal to their expectations (Rao 1971), in a complete plan the "
         "estimators of the analysis of variance; below zero is 0. Intervals: specimens drawn again "
         "300 times. Share of the measuring system: its standard deviation in that of everything; "

@@ -439,8 +439,7 @@ def _kappa(
 
 def _size_order(taxonomy: Taxonomy) -> tuple[str, ...]:
     """Order all sizes from coarse to fine, whatever the subtype."""
-    sizes = {size.name: size for subtype in taxonomy.subtypes for size in subtype.sizes}
-    return tuple(sorted(sizes, key=lambda name: (sizes[name].lower, sizes[name].upper)))
+    return tuple(size.name for size in taxonomy.sizes)
 
 
 # --- image by image -----------------------------------------------------------------------------

@@ -245,7 +245,8 @@ def _find_supports(
     scales = np.abs(turns)
     wide = 3 * _TOLERANCE  # orientation and size of one landmark are known coarsely only
     allowed = np.maximum(wide * np.maximum(scales, 1)[:, None], 2 * _OF_SIZE * sizes)
-    return (errors < allowed**2) & _is_turn_alike(turns[:, None] / turns, 1.7)
+    agree: Mask = (errors < allowed**2) & _is_turn_alike(turns[:, None] / turns, 1.7)
+    return agree
 
 
 def _is_turn_alike(quotients: Points, growth: float) -> Mask:
