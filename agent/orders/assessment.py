@@ -138,19 +138,20 @@ class Beside:
 
 
 HEARD_WITHIN = timedelta(days=60)
-"""An order that was first heard of longer ago is not asked about any more."""
+"""An order that was first heard of longer ago is in no report; the outbox examines it in turn."""
 
 
 def assess_recent(store: Store, lab: Lab, *, now: datetime) -> Iterator[Assessed]:
     """Say what can be said of every order heard of lately: urgent ones first, then the newest."""
-    lines = [one for one in store.orders.all() if _is_recent(one.first_seen_at, now)]
+    lines = [one for one in store.orders.all() if is_recent(one.first_seen_at, now)]
     beside = Beside.of(store) if lines else Beside()
     for line in lines:
         if assessed := assess(store, line.number, lab, beside=beside):
             yield assessed
 
 
-def _is_recent(heard_at: datetime | None, now: datetime) -> bool:
+def is_recent(heard_at: datetime | None, now: datetime) -> bool:
+    """Return whether an order was first heard of within `HEARD_WITHIN`."""
     return heard_at is None or now - heard_at <= HEARD_WITHIN
 
 
@@ -241,6 +242,13 @@ def _files_of(
         told = source.process_data(_below(fate.path))
         if told.get("order") == number:
             yield fate, told.get("specimen", "")
+
+
+def numbers_named(beside: Beside, lab: Lab) -> Iterator[str]:
+    """Yield the orders that the paths of waiting and lost files name."""
+    for fate in (*beside.waiting, *beside.lost):
+        if source := lab.sources.get(fate.source):
+            yield source.process_data(_below(fate.path)).get("order", "")
 
 
 def _below(path: str) -> str:

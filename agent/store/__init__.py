@@ -27,6 +27,7 @@ from agent.store.jobs import Job
 from agent.store.journal import Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightHead, NightRow
+from agent.store.order_changes import Heads, OrderAge
 from agent.store.orders import (
     Answer,
     Entry,
@@ -37,7 +38,7 @@ from agent.store.orders import (
     SpecimenView,
     Unassigned,
 )
-from agent.store.records import Record
+from agent.store.records import NewRecord, Record
 from agent.store.results import Finding, MicrographView
 from agent.store.retention import Kept
 from agent.store.schema import HEAD as SCHEMA
@@ -64,6 +65,7 @@ __all__ = [
     "FieldView",
     "FileFate",
     "Finding",
+    "Heads",
     "Job",
     "Kept",
     "LabelView",
@@ -72,9 +74,11 @@ __all__ = [
     "MicrographView",
     "NewImage",
     "NewRater",
+    "NewRecord",
     "NightHead",
     "NightRow",
     "Opinion",
+    "OrderAge",
     "OrderLine",
     "OrderView",
     "Ordered",
