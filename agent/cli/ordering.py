@@ -403,8 +403,9 @@ def list_specifications(context: typer.Context, as_json: Json = False) -> None:
         if said.bound is not None and any(_is_of(said, one) for one in entries):
             say.console.print(
                 f"automatic for {said.material}, {said.subtype} {said.limit}: n = {said.n} "
-                f"specimens that break it, {said.wrong} called conforming, at most "
-                f"{said.bound:.1%} (bundle {said.bundle}, by {said.by})",
+                f"specimens that break it or are of another subtype, {said.wrong} called "
+                f"conforming, at most {said.bound:.1%} (bundle {said.bundle}, by {said.by}, "
+                f"since {said.since:%Y-%m-%d %H:%M} UTC)",
                 markup=False,
             )
 
@@ -414,7 +415,8 @@ def _is_of(said: Allowance, one: Specification) -> bool:
     from agent.orders.specification import same  # noqa: PLC0415
 
     mine = not one.material or same(one.material, said.material)
-    return mine and str(one.bound) == said.limit and said.subtype in one.subtype
+    limit = str(one.bound) if one.bound else ""
+    return mine and limit == said.limit and said.subtype in one.subtype
 
 
 @spec.command("check")
@@ -449,7 +451,7 @@ def automatic(
 ) -> None:
     """Let the model alone say "conforms" for a material: a lead's act, on a validation record."""
     from agent.orders.lab import is_lead  # noqa: PLC0415
-    from agent.orders.validation import switch  # noqa: PLC0415
+    from agent.orders.validation import limit_states, switch  # noqa: PLC0415
 
     settings = settings_of(context)
     with store_of(settings) as store:
@@ -463,6 +465,7 @@ def automatic(
             material,
             on=not off,
             bundle=store.current_bundle(),
+            most=settings.orders.max_false_conform,
             by=by,
             reason=reason,
             at=_now(),
@@ -472,6 +475,10 @@ def automatic(
         return
     say.console.print(
         f"{material}: automatic conformity is on, by {by}, on validation record {record.id} "
-        f"(bundle {record.facts['bundle']}, {record.facts['images']} images)",
+        f"(bundle {record.facts['bundle']}, {record.facts['images']} images), for results made "
+        "from now on",
         markup=False,
     )
+    for one in limit_states(record.facts, most=settings.orders.max_false_conform):
+        word = "on" if one.reaches else "off"
+        say.console.print(f"  {word}: {one.sentence}", markup=False)

@@ -24,7 +24,7 @@ from agent.orders.facts import (
     Superseded,
 )
 from agent.orders.limit import fault_of
-from agent.orders.rules import MOST_FALSE, Rules
+from agent.orders.rules import MAX_FALSE_CONFORM, Rules
 from agent.store import State
 from reports import gettext as _
 from reports import marked
@@ -62,7 +62,7 @@ class Lab:
         specifications: What is demanded. taxonomy: what a micrograph can be.
         sources: Source → what its paths say, to know the order of a file not yet read.
         allowances: What the leads have switched on.
-        zone: Time zone of the site. most_false: see `Rules`.
+        zone: Time zone of the site. max_false_conform: see `Rules`.
         held: Says why a field's result is held, "" where it is not.
         is_lead: Says whether somebody may do what only a lead may.
     """
@@ -72,7 +72,7 @@ class Lab:
     sources: Mapping[str, Provenance] = field(default_factory=dict)
     allowances: tuple[Allowance, ...] = ()
     zone: str = "UTC"
-    most_false: float = MOST_FALSE
+    max_false_conform: float = MAX_FALSE_CONFORM
     held: Callable[[MicrographView], str] = lambda _view: ""
     is_lead: Callable[[str], bool] = lambda _name: False
 
@@ -183,7 +183,7 @@ def assess_view(
         material=material,
         expected=tuple(view.facts.get("subtype") or ()),
         allowances=lab.allowances,
-        most_false=lab.most_false,
+        max_false_conform=lab.max_false_conform,
     )
     there = _with_waiting(view, waiting)
     assessed = tuple(_specimen(one, count, rules, said, lab) for one, count in there)
@@ -387,6 +387,7 @@ def field_of(
         superseded=_said(said) if said else gone,
         held=held(view),
         outside=str(view.expected.get("outside") or ""),
+        done_at=view.done_at,
     )
 
 

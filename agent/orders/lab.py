@@ -59,7 +59,7 @@ def lab_of(
         sources={source.name: provenance_of(source) for source in settings.sources},
         allowances=allowances_of(store),
         zone=settings.site.time_zone,
-        most_false=settings.orders.most_false,
+        max_false_conform=settings.orders.max_false_conform,
         held=held,
         is_lead=partial(is_lead, settings, store),
     )

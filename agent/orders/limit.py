@@ -112,12 +112,3 @@ def fault_of(limit: Limit, subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
                 "apart; known are {known}"
             ).format(limit=reports.retold(str(limit)), size=inside[0].name, name=name, known=known)
     return ""
-
-
-def is_beyond_teaching(limit: Limit, subtype: str, taxonomy: Taxonomy) -> bool:
-    """Say whether no taught size of a subtype breaks the limit.
-
-    Then the model cannot answer anything that does not conform, however coarse the steel is.
-    """
-    taught = taxonomy.subtype(subtype).trained_sizes
-    return all(limit.keeps(size) for size in taught)
