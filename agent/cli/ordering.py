@@ -50,11 +50,11 @@ def _now() -> datetime:
 def lab_in(settings: Settings, store: Store) -> Lab:
     """Say what the lab has laid down. Raises `BadSpecification`."""
     from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
-    from agent.orders.control import held_by  # noqa: PLC0415
+    from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
     from agent.orders.lab import lab_of  # noqa: PLC0415
 
     taxonomy = taxonomy_in_force(settings, store)
-    return lab_of(settings, store, taxonomy, now=_now(), held=held_by(settings, store))
+    return lab_of(settings, store, taxonomy, now=_now(), held=holds_of(settings, store))
 
 
 # --- agent order --------------------------------------------------------------------------------
@@ -110,6 +110,8 @@ def _show(assessed: Assessed) -> None:
     for sentence in assessed.statement.missing:
         if not any(sentence.startswith(start) for start in shown) or ": nothing" in sentence:
             say.console.print(f"missing: {sentence}", markup=False)
+    for note in assessed.notes:
+        say.console.print(f"note: {note}", markup=False)
     for fate in assessed.lost:
         say.console.print(f"unusable: {fate.path} ({fate.said})", markup=False)
 

@@ -24,6 +24,7 @@ from agent.orders.facts import (
     Superseded,
 )
 from agent.orders.limit import fault_of
+from agent.orders.remarks import gather_notes
 from agent.orders.rules import MAX_FALSE_CONFORM, Rules
 from agent.store import State
 from reports import gettext as _
@@ -64,6 +65,7 @@ class Lab:
         allowances: What the leads have switched on.
         zone: Time zone of the site. max_false_conform: see `Rules`.
         held: Says why a field's result is held, "" where it is not.
+        remarks: Says what a statement has to mention of a field.
         is_lead: Says whether somebody may do what only a lead may.
     """
 
@@ -74,6 +76,7 @@ class Lab:
     zone: str = "UTC"
     max_false_conform: float = MAX_FALSE_CONFORM
     held: Callable[[MicrographView], str] = lambda _view: ""
+    remarks: Callable[[MicrographView], Iterable[str]] = lambda _view: ()
     is_lead: Callable[[str], bool] = lambda _name: False
 
 
@@ -101,6 +104,7 @@ class Assessed:
         specification: What is demanded, or None. version: of it, 0 where it was never seen.
         specimens: By name. unassigned: fields that name the order and belong to no specimen.
         lost: Files of it that could not be used. taxonomy: what a micrograph can be.
+        notes: What holds of its fields and a reader should know, such as a released hold.
     """
 
     view: OrderView
@@ -112,6 +116,7 @@ class Assessed:
     unassigned: tuple[Unassigned, ...]
     lost: tuple[FileFate, ...]
     taxonomy: Taxonomy
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +204,7 @@ def assess_view(
         unassigned=torn,
         lost=lost,
         taxonomy=lab.taxonomy,
+        notes=gather_notes([(one.view, one.facts) for one in assessed], lab.remarks),
     )
 
 

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from agent.orders.assessment import is_recent, numbers_named
+from agent.orders.control import CONTROL
+from agent.orders.instrument_holds import RELEASE, orders_in_doubt
 from agent.store import Heads
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 SWEPT_PER_ROUND = 200
 """About 1 s of processor time; 10 000 old orders are through after 50 rounds of 2 min."""
 OWN_ACTS = "outbox"
+CHECK_ACTS = (f"{CONTROL}.recorded", f"{RELEASE}.recorded")
+"""Acts that name no order and change what is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def list_due(
         return [one.number for one in ages], Position(heads.trail, heads.result)
     if heads.trail < position.trail:  # an older backup was restored
         position = Position(heads.trail, heads.result)
-    touched = _touched(store, lab, beside, position)
+    touched = _touched(store, lab, beside, position, now)
     old = sorted((one for one in ages if not is_recent(one.first_seen_at, now)), key=_by_id)
     swept, end = _next_of(old, position.swept)
     due = [one.number for one in ages if is_recent(one.first_seen_at, now)]
@@ -87,9 +91,11 @@ def list_due(
     return list(dict.fromkeys(due)), Position(heads.trail, heads.result, end)
 
 
-def _touched(store: Store, lab: Lab, beside: Beside, position: Position) -> set[str]:
+def _touched(store: Store, lab: Lab, beside: Beside, position: Position, now: datetime) -> set[str]:
     changes = store.order_changes.since(Heads(position.trail, position.result), without=OWN_ACTS)
-    return {*changes.numbers, *numbers_named(beside, lab)}
+    times = [at for act, at in changes.acts.items() if act in CHECK_ACTS]
+    held = orders_in_doubt(store, since=min(times), now=now) if times else ()
+    return {*changes.numbers, *numbers_named(beside, lab), *held}
 
 
 def _next_of(old: Sequence[OrderAge], after: int) -> tuple[Iterable[str], int]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.orders.assessment import Lab
+from agent.orders.instrument_holds import Holds
 from agent.orders.specification import read_specifications
 from agent.orders.validation import allowances_of
 from agent.watch import Calibration, Provenance
@@ -61,6 +62,7 @@ def lab_of(
         zone=settings.site.time_zone,
         max_false_conform=settings.orders.max_false_conform,
         held=held,
+        remarks=held.notes if isinstance(held, Holds) else lambda _view: (),
         is_lead=partial(is_lead, settings, store),
     )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STATEMENT = "statement"
 FINAL = (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
 """What is stated at last; before it an order is only on its way, and nothing is stated yet."""
-PASSING = ("urgent", "unassigned", "unusable_files")
+PASSING = ("urgent", "unassigned", "unusable_files", "notes")
 """What may change without the statement being another one; so may the path of a field's file."""
 OF_THE_ORDER = (
     "material",

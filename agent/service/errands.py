@@ -19,8 +19,8 @@ from agent.archive import write_whole
 from agent.night import taxonomy_in_force
 from agent.notify import tell
 from agent.orders import outbox
-from agent.orders.control import held_by
 from agent.orders.examination import Position, begin
+from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import lab_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
     if not settings.orders.outbox:
         return ""
     taxonomy = taxonomy_in_force(settings, store)
-    held = held_by(settings, store)
+    held = holds_of(settings, store)
     lab = lab_of(settings, store, taxonomy, now=now, held=held)
     site = outbox.Site(settings.site.name, settings.orders.outbox_formats)
     memo = settings.store.folder / OUTBOX_MEMO

@@ -27,7 +27,7 @@ from agent.store.jobs import Job
 from agent.store.journal import Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightHead, NightRow
-from agent.store.order_changes import Heads, OrderAge
+from agent.store.order_changes import Heads, JudgedField, OrderAge
 from agent.store.orders import (
     Answer,
     Entry,
@@ -67,6 +67,7 @@ __all__ = [
     "Finding",
     "Heads",
     "Job",
+    "JudgedField",
     "Kept",
     "LabelView",
     "LabelledMicrograph",

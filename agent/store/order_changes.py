@@ -25,7 +25,7 @@ from agent.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from sqlalchemy import Engine
@@ -53,16 +53,25 @@ class OrderAge:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgedField:
+    """A field of an order, and when the result that counts was made, aware UTC."""
+
+    order: str
+    id: str
+    done_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """What was done since a place in the audit log.
 
     Args:
         numbers: Of the orders that an act or a new result names.
-        acts: Names of the acts, such as "control.recorded".
+        acts: Name of each act, such as "control.recorded" → its first time, aware UTC.
     """
 
     numbers: frozenset[str]
-    acts: frozenset[str]
+    acts: Mapping[str, datetime]
 
 
 class OrderChanges:
@@ -91,14 +100,15 @@ class OrderChanges:
             without: Acts that begin with it are left out.
         """
         with reading(self._engine) as session:
-            acts, words = set[str](), set[str]()
+            acts: dict[str, datetime] = {}
+            words: set[str] = set()
             for entry in trail.entries(session, after=heads.trail):
                 if entry.act.startswith(without):
                     continue
-                acts.add(entry.act)
+                acts[entry.act] = min(entry.at, acts.get(entry.act, entry.at))
                 words |= {*_prefixes(entry.subject), *_words(entry.facts)}
             numbers = {*self._of_results(session, heads.result), *self._named(session, words)}
-        return Changes(frozenset(numbers), frozenset(acts))
+        return Changes(frozenset(numbers), acts)
 
     def ages(self) -> list[OrderAge]:
         """Return every order of this site: urgent ones first, then the newest."""
@@ -111,17 +121,17 @@ class OrderChanges:
             return [OrderAge(key or 0, *rest) for key, *rest in session.exec(asked)]
 
     def judged_between(
-        self, sources: Collection[str], start: datetime | None, end: datetime
-    ) -> list[str]:
-        """Return the orders with a result of some sources that counts, by its time.
+        self, source: str, start: datetime | None, end: datetime
+    ) -> list[JudgedField]:
+        """Return the fields of orders with a result of a source that counts, by its time.
 
         Args:
-            sources: Their names.
+            source: Its name.
             start: Results after it, None: from the beginning.
             end: And not after it.
         """
         asked = (
-            select(OrderRow.number)
+            select(OrderRow.number, MicrographRow.public_id, ResultRow.done_at)
             .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
             .join(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
             .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
@@ -130,15 +140,14 @@ class OrderChanges:
                 OrderRow.site_id == self._whose.site_id,
                 col(ResultRow.current).is_(True),
                 col(ResultRow.done_at) <= end,
-                col(SourceRow.name).in_(sources),
+                SourceRow.name == source,
             )
-            .distinct()
-            .order_by(col(OrderRow.number))
+            .order_by(col(OrderRow.number), col(ResultRow.id))
         )
         if start is not None:
             asked = asked.where(col(ResultRow.done_at) > start)
         with reading(self._engine) as session:
-            return list(session.exec(asked))
+            return [JudgedField(*row) for row in session.exec(asked)]
 
     def _of_results(self, session: Session, after: int) -> Iterator[str]:
         asked = (
