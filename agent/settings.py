@@ -27,6 +27,7 @@ from pydantic import (
     Field,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -434,6 +435,9 @@ class Service(_Section):
     )
 
 
+OLD_NAME = "most_false"
+
+
 class Orders(_Section):
     """[orders]."""
 
@@ -462,11 +466,11 @@ class Orders(_Section):
         default=False,
         description="A label that is the last size within the limit needs two reviewers.",
     )
-    most_false: float = Field(
+    max_false_conform: float = Field(
         0.02,
         gt=0,
         lt=1,
-        description="Largest 95 % bound of false conforms at the coarsest taught size.",
+        description="Largest 95 % bound of a false conforms per specimen by the model alone.",
     )
     control: tuple[str, ...] = Field(
         (), description="Numbers of control orders: the control specimen of each microscope."
@@ -474,6 +478,19 @@ class Orders(_Section):
     control_every_h: float = Field(
         0.0, ge=0, description="Hours after which a control specimen is due again; 0: none is."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_name(cls, given: Any) -> Any:
+        """Accept `most_false`, the name of `max_false_conform` in earlier versions."""
+        if not isinstance(given, dict) or OLD_NAME not in given:
+            return given
+        others = {key: value for key, value in given.items() if key != OLD_NAME}
+        if others.setdefault("max_false_conform", given[OLD_NAME]) != given[OLD_NAME]:
+            raise ValueError(
+                f"max_false_conform and its old name {OLD_NAME} differ; remove {OLD_NAME}"
+            )
+        return others
 
 
 def _unique_sources(sources: tuple[Source, ...]) -> tuple[Source, ...]:
@@ -685,6 +702,7 @@ def _variable_names() -> Iterator[str]:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             for key in kind.model_fields:
                 yield f"{section}__{key}".upper()
+    yield f"ORDERS__{OLD_NAME}".upper()
 
 
 def _not_json(error: SettingsError, environment: Mapping[str, str]) -> str:

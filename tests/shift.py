@@ -273,7 +273,17 @@ class Shift:
             taxonomy=default_taxonomy(),
             sources={"LOM": SOURCE},
             allowances=tuple(
-                Allowance("100Cr6", name, "8 or finer", "G", 60, 0, 0.049, "R. Stahl")
+                Allowance(
+                    "100Cr6",
+                    name,
+                    "8 or finer",
+                    "G",
+                    298,
+                    0,
+                    0.0199,
+                    "R. Stahl",
+                    um_per_px=(0.01, 5.0),
+                )
                 for name in (OLD, NEW)
             ),
         )

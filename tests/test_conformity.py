@@ -1,6 +1,7 @@
 """A specimen conforms only where every part of it is proved; never by accident."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from lab import RING_A
 
 from agent.orders import conformity
+from agent.orders.automatic_conformity import count_needed
 from agent.orders.facts import (
     Allowance,
     Conformity,
@@ -18,12 +20,24 @@ from agent.orders.facts import (
     Superseded,
 )
 from agent.orders.rules import Rules
-from model import default_taxonomy
+from model import at_most, default_taxonomy
 
 TAXONOMY = default_taxonomy()
 BUNDLE = "20261101-0badcafe"
 WANTED = RING_A.model_copy(update={"fields": 3, "area_mm2": 0.2})
-ON = Allowance("100Cr6", BUNDLE, "8 or finer", "G", 60, 0, 0.049, "R. Stahl")
+MADE = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+ON = Allowance(
+    material="100Cr6",
+    bundle=BUNDLE,
+    limit="8 or finer",
+    subtype="G",
+    n=298,
+    wrong=0,
+    bound=0.0199,
+    by="R. Stahl",
+    um_per_px=(0.08, 0.12),
+    since=MADE - timedelta(days=1),
+)
 RULES = Rules(WANTED, TAXONOMY, material="100Cr6", allowances=(ON,))
 
 
@@ -38,6 +52,7 @@ def field(number=1, **given):
         "bundle": BUNDLE,
         "coarser_share": {"7": 0.0, "8": 0.05, "9-10": 0.6},
         "material": "100Cr6",
+        "done_at": MADE,
     }
     return FieldFacts(**(usual | given))
 
@@ -167,6 +182,12 @@ def test_a_file_still_to_be_read_is_waited_for():
         ((replace(ON, bundle="other"),), "names its bundle"),
         ((replace(ON, limit="7 or finer"),), "no validation record of 100Cr6 speaks of G 8"),
         ((replace(ON, bound=None),), "no validation record of 100Cr6 speaks of G 8"),
+        ((replace(ON, since=MADE),), "made after automatic conformity was switched on"),
+        ((replace(ON, until=MADE - timedelta(hours=1)),), "made after automatic conformity"),
+        ((replace(ON, um_per_px=None),), "holds no range of scales: validate again"),
+        ((replace(ON, um_per_px=(0.05, 0.097)),), "its scale is outside the validated 0.05 to"),
+        ((replace(ON, um_per_px=(0.103, 0.2)),), "its scale is outside the validated 0.103 to"),
+        ((replace(ON, bound=0.0201),), "up to 2.01% of G 8 or finer could be called conforming"),
     ],
 )
 def test_the_model_alone_never_says_conforms_without_a_leads_word(allowances, missing):
@@ -183,12 +204,46 @@ def test_what_people_decided_needs_no_permission():
     assert judge(fields, replace(RULES, allowances=())).conformity == "conforms"
 
 
-@pytest.mark.parametrize(("bound", "word"), [(0.049, "undecided"), (0.019, "conforms")])
-def test_at_the_coarsest_taught_size_only_a_low_bound_allows_it(bound, word):
-    allowed = replace(ON, limit="7 or finer", bound=bound)
-    rules = replace(demanding(limit="7 or finer"), allowances=(allowed,))
+@pytest.mark.parametrize("scales", [(0.05, 0.099), (0.1015, 0.2), (0.1, 0.1)])
+def test_a_scale_within_two_percent_of_the_validated_ones_is_covered(scales):
+    allowed = replace(ON, um_per_px=scales)
 
-    assert judge(three(), rules).conformity == word
+    assert judge(three(), replace(RULES, allowances=(allowed,))).conformity == "conforms"
+
+
+def test_each_field_is_refused_for_its_own_reason():
+    switched = "2026-11-23 09:00 UTC"
+    fields = [field(1), field(2, um_per_px=0.2), field(3, done_at=MADE - timedelta(days=2))]
+
+    missing = judge(fields).missing
+
+    assert [one.partition(" rests on the model alone, and ")[::2] for one in missing] == [
+        ("field 2", "its scale is outside the validated 0.08 to 0.12 µm per pixel of G 8 or finer"),
+        (
+            "field 3",
+            f"its result was not made after automatic conformity was switched on ({switched})",
+        ),
+    ]
+
+
+def test_where_the_subtype_alone_is_demanded_its_own_bound_is_needed():
+    rules = demanding(limit="")
+    alone = replace(ON, limit="")
+
+    assert judge(three(), replace(rules, allowances=(ON,))).conformity == "undecided"
+    assert judge(three(), replace(rules, allowances=(alone,))).conformity == "conforms"
+
+
+def test_a_setting_may_demand_less_or_more():
+    rules = replace(RULES, max_false_conform=0.01)
+
+    assert "at most 1.00% is allowed" in judge(three(), rules).missing[0]
+
+
+@pytest.mark.parametrize(("most", "wrong", "n"), [(0.02, 0, 149), (0.05, 0, 59), (0.02, 1, 236)])
+def test_so_many_specimens_are_needed_for_a_bound(most, wrong, n):
+    assert count_needed(most, wrong) == n
+    assert at_most(wrong, n) <= most < at_most(wrong, n - 1)
 
 
 # --- criterion and rule -------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from agent.orders.control import (
     check_references,
     crops_at_this_desk,
     failure_of,
-    held_by,
     measured,
 )
+from agent.orders.instrument_holds import holds_of
 from agent.service.checking import is_due
 from agent.service.place import agent_name
 from agent.settings import read
@@ -111,7 +111,11 @@ def test_a_failed_check_after_it_frees_nothing(desk):
     desk.take(1)
     checked(desk, at=AT + timedelta(hours=3), spoil="g8")
 
-    assert any("no control check" in said for said in desk.order()["specimens"][0]["missing"])
+    sentence = (
+        "field 1: the control check of 2026-11-24 12:00 UTC on PC failed, and none before it "
+        "was good"
+    )
+    assert sentence in desk.order()["specimens"][0]["missing"]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +172,7 @@ def test_control_specimens_go_to_a_chart_of_their_own_and_hold_their_source(desk
     assert "the control specimen of LOM-07 failed: structure code G7" in bad
     assert desk.agent("orders", "control", "--json") == 0
     assert [one["code"] for one in json.loads(desk.out)["LOM-07"]] == ["G8", "G7"]
-    held = held_by(read(desk.folder / "agent.toml"), desk.store)
+    held = holds_of(read(desk.folder / "agent.toml"), desk.store)
     assert held(desk.store.micrograph(points[0].id)) == ""
 
 

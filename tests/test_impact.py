@@ -8,7 +8,7 @@ from functools import partial
 import lab as pages_lab
 import pytest
 from small_lab import twin_of
-from test_ordering import AT, BUNDLE, Desk
+from test_ordering import AT, BUNDLE, VALIDATED, Desk
 
 from agent.archive import Archive
 from agent.errors import WrongUse
@@ -38,10 +38,18 @@ def allow(desk):
     """Let the model alone say "conforms" under the bundle at work."""
     desk.check()
     desk.promote()
-    facts = {"limits": {"G 8 or finer": {"n": 60, "wrong": 0, "upper95": 0.049}}, "images": 90}
-    validation.keep(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
-    words = ("spec", "automatic", "100Cr6", "--by", "R. Stahl", "--reason", "valid")
-    assert desk.agent(*words) == 0, desk.err
+    before = AT - timedelta(days=1)
+    validation.keep(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=before)
+    validation.switch(
+        desk.store,
+        "100Cr6",
+        on=True,
+        bundle=BUNDLE,
+        most=0.02,
+        by="R. Stahl",
+        reason="valid",
+        at=before,
+    )
 
 
 def answer(desk, public_id, code, *reasons, role="shadow"):

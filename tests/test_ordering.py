@@ -1,7 +1,7 @@
 """What the shell says of orders: whether they conform, what is missing, and what to do about it."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import lab
 import pytest
@@ -17,6 +17,20 @@ from model import default_taxonomy
 
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 BUNDLE = "20261101-0badcafe"
+VALIDATED = {
+    "images": 900,
+    "limits": {
+        "G 8 or finer": {
+            "n": 149,
+            "wrong": 0,
+            "upper95": 0.0199,
+            "other_subtype": {"n": 149, "wrong": 0, "upper95": 0.0199},
+            "bound95": 0.0199,
+            "um_per_px": [0.1, 0.2],
+        }
+    },
+}
+"""A validation record of 149 specimens of each kind, none called conforming falsely."""
 SETTINGS = """
 [site]
 name = "Plant 1"
@@ -57,7 +71,8 @@ class Desk:
         keys = {"order": order, "specimen": specimen, "field": str(field), "material": "100Cr6"}
         keys |= given.pop("keys", {})
         name = f"{order}_{specimen}_{field}.tif"
-        return self.lab.take(code, name=name, at=AT, **(keys | given))
+        at = given.pop("at", AT)
+        return self.lab.take(code, name=name, at=at, **(keys | given))
 
     def agent(self, *words):
         with pytest.raises(SystemExit) as ended:
@@ -149,18 +164,21 @@ def test_what_people_confirmed_conforms_and_one_coarse_field_does_not(desk):
     ]
 
 
+def automatic(desk, *words, by="R. Stahl"):
+    return desk.agent("spec", "automatic", "100Cr6", "--by", by, "--reason", "valid", *words)
+
+
 def test_the_model_alone_says_conforms_only_once_a_lead_switched_it_on(desk):
-    desk.check()
-    for field in (1, 2, 3):
-        desk.take(field)
     desk.promote()
-    facts = {"limits": {"G 8 or finer": {"n": 60, "wrong": 0, "upper95": 0.049}}, "images": 90}
+    later = datetime.now(UTC) + timedelta(hours=1)
+    desk.check(at=later)
+    for field in (1, 2, 3):
+        desk.take(field, at=later)
     before = desk.order()["specimens"][0]["missing"]
-    nobody = desk.agent("spec", "automatic", "100Cr6", "--by", "Ada", "--reason", "it is time")
-    refused = desk.agent("spec", "automatic", "100Cr6", "--by", "R. Stahl", "--reason", "validated")
+    nobody, refused = automatic(desk, by="Ada"), automatic(desk)
     why = desk.err
-    validation.keep(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
-    switched = desk.agent("spec", "automatic", "100Cr6", "--by", "R. Stahl", "--reason", "valid")
+    validation.keep(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=AT)
+    switched = automatic(desk)
 
     assert before == [
         "3 fields rest on the model alone, and automatic conformity is off for 100Cr6"
@@ -168,10 +186,72 @@ def test_the_model_alone_says_conforms_only_once_a_lead_switched_it_on(desk):
     assert (nobody, refused, switched) == (2, 2, 0)
     assert "no validation record names the bundle at work" in why
     assert desk.order()["conformity"] == "conforms"
-    assert (
-        desk.agent("spec", "automatic", "100Cr6", "--off", "--by", "R. Stahl", "--reason", "x") == 0
-    )
+    assert automatic(desk, "--off") == 0
     assert desk.order()["conformity"] == "undecided"
+
+
+def test_switching_it_on_covers_no_result_made_before(desk):
+    desk.promote()
+    desk.check()
+    for field in (1, 2, 3):
+        desk.take(field)
+    validation.keep(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=AT)
+
+    assert automatic(desk) == 0
+
+    (missing,) = desk.order()["specimens"][0]["missing"]
+    assert "not made after automatic conformity was switched on" in missing
+
+
+def test_a_second_act_takes_nothing_back_and_switching_off_takes_all(desk):
+    first, second = AT - timedelta(days=2), AT + timedelta(days=2)
+    validation.keep(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=first)
+    said = {"bundle": BUNDLE, "most": 0.02, "by": "R. Stahl", "reason": "valid"}
+    validation.switch(desk.store, "100Cr6", on=True, at=first, **said)
+    validation.switch(desk.store, "100Cr6", on=True, at=second, **said)
+
+    spans = [(one.since, one.until) for one in validation.allowances_of(desk.store)]
+    validation.switch(desk.store, "100Cr6", on=False, at=second, **said)
+
+    assert spans == [(first, second), (second, None)]
+    assert validation.allowances_of(desk.store) == ()
+
+
+def test_a_record_whose_bound_is_too_large_switches_nothing_on_and_says_what_is_needed(desk):
+    desk.promote()
+    limit = VALIDATED["limits"]["G 8 or finer"]
+    few = {"n": 59, "wrong": 0, "upper95": 0.0495}
+    short = limit | {"other_subtype": few, "bound95": 0.0495}
+    facts = VALIDATED | {"limits": {"G 8 or finer": short}}
+    validation.keep(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
+
+    assert automatic(desk) == 2
+    assert "at most 4.95%" in " ".join(desk.err.split())
+    assert "0 wrong of 59 of other subtypes (needed: 0 of 149)" in " ".join(desk.err.split())
+    assert validation.allowances_of(desk.store) == ()
+
+
+def test_a_record_of_an_earlier_version_switches_nothing_on(desk):
+    desk.promote()
+    facts = {"limits": {"G 8 or finer": {"n": 500, "wrong": 0, "upper95": 0.006}}, "images": 900}
+    validation.keep(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
+
+    assert automatic(desk) == 2
+    assert "validate again" in " ".join(desk.err.split())
+
+
+def test_where_some_limits_reach_the_bound_it_says_which(desk):
+    desk.promote()
+    limit = VALIDATED["limits"]["G 8 or finer"]
+    wrong = limit | {"n": 4, "wrong": 3, "upper95": 0.987, "bound95": 0.987}
+    facts = VALIDATED | {"limits": {"G 8 or finer": limit, "G 9 or finer": wrong}}
+    validation.keep(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)
+
+    assert automatic(desk) == 0
+
+    out = " ".join(desk.out.split())
+    assert "on: G 8 or finer: at most 1.99%, 0 wrong of 149" in out
+    assert "off: G 9 or finer: at most 98.70%, 3 wrong of 4 that break it" in out
 
 
 def test_a_file_still_in_the_queue_keeps_its_order_open(desk):

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
+from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from lab import DAY, RING_A, TAXONOMY
 
-from agent.orders import Specifications, outbox
+from agent.orders import Specifications
+from agent.orders.assessment import Beside, assess
 from agent.orders.assessment import Lab as Rules
+from agent.orders.document import document_of
+from agent.orders.examination import SWEPT_PER_ROUND, Position, begin, list_due
+from agent.orders.outbox import OUTBOX, Site, record_revisions, state_of, write_pending
 from agent.service import errands
 from agent.service.problems import Problems
 from agent.service.rounds import Rounds
 from agent.settings import read
-from agent.store import Decision
+from agent.store import Decision, Entry
 
 RULES = Rules(Specifications((RING_A,)), TAXONOMY)
 
@@ -39,7 +43,9 @@ def confirm(lab, public_id, code="G8", *, at=DAY):
 
 
 def fill(lab, box, *, formats=("json",), now=DAY):
-    return outbox.write(lab.store, RULES, box, formats=formats, site="Plant 1", now=now)
+    site = Site("Plant 1", formats)
+    record_revisions(lab.store, RULES, site, now=now)
+    return list(write_pending(lab.store, RULES, site, box, now=now).names)
 
 
 def said_in(box):
@@ -100,46 +106,122 @@ def test_a_share_that_is_away_is_said_and_everything_is_written_when_it_is_back(
     assert len(fill(lab, away)) == 1
 
 
-KILLED = """
-import os, sys
-sys.path[:0] = sys.argv[4:]
-import agent.orders.outbox as outbox
-from pathlib import Path
-from test_outbox import RULES
-from lab import DAY
-from agent.store import Store
+def test_what_was_found_while_the_share_was_away_is_written_in_order(lab, tmp_path):
+    public_id = take(lab)
+    away = tmp_path / "share"
+    confirm(lab, public_id)
+    with pytest.raises(OSError, match="no folder that can be seen"):
+        fill(lab, away)
+    lab.store.undo(public_id, by="Ada", at=DAY)
+    confirm(lab, public_id, "G7")
+    with pytest.raises(OSError, match="no folder that can be seen"):
+        fill(lab, away, now=DAY + timedelta(hours=1))
+    away.mkdir()
 
-store = Store.open(sys.argv[1], site="Plant 1", agent="test")
-whole = outbox.write_whole
+    fill(lab, away, now=DAY + timedelta(hours=2))
 
-def killed(files):
-    if sys.argv[3] == "after":
-        whole(files)
-    os._exit(9)
-
-outbox.write_whole = killed
-outbox.write(store, RULES, Path(sys.argv[2]), formats=("json",), site="Plant 1", now=DAY)
-"""
+    found = [(one["revision"], one["conformity"], one["found_at"][11:13]) for one in said_in(away)]
+    assert found == [(1, "conforms", "09"), (2, "does_not_conform", "10")]
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_kill_between_record_and_file_neither_loses_nor_doubles_anything(lab, box, when):
+def test_a_revision_that_cannot_be_written_is_not_overtaken_and_holds_no_other_order(lab, box):
+    public_id = take(lab)
+    confirm(lab, public_id)
+    site = Site("Plant 1", ("json",))
+    record_revisions(lab.store, RULES, site, now=DAY)
+    (first,) = lab.store.records.all(OUTBOX, "4711")
+    (box / f"4711-r1-{first.facts['id']}.json").mkdir()
+    lab.store.undo(public_id, by="Ada", at=DAY)
+    confirm(lab, take(lab, "4712"))
+    record_revisions(lab.store, RULES, site, now=DAY)
+
+    stuck = write_pending(lab.store, RULES, site, box, now=DAY)
+    (box / f"4711-r1-{first.facts['id']}.json").rmdir()
+    free = write_pending(lab.store, RULES, site, box, now=DAY)
+
+    assert [name[:7] for name in stuck.names] == ["4712-r1"]
+    assert stuck.faults[0].startswith("order 4711, revision 1: ")
+    assert [name[:7] for name in free.names] == ["4711-r1", "4711-r2"]
+
+
+def test_a_retraction_after_any_time_reaches_the_lims_in_the_next_round(lab, box):
+    site, later = Site("Plant 1", ("json",)), DAY + timedelta(days=400)
+    public_id = take(lab)
+    confirm(lab, public_id)
+    position = record_revisions(lab.store, RULES, site, now=DAY, position=begin(lab.store))
+    lab.store.undo(public_id, by="Ada", at=later)
+
+    record_revisions(lab.store, RULES, site, now=later, position=position)
+    write_pending(lab.store, RULES, site, box, now=later)
+
+    assert [one["conformity"] for one in said_in(box)] == ["conforms", "undecided"]
+
+
+def test_every_old_order_is_examined_in_turn_also_where_nothing_touched_it(lab):
+    numbers = [f"{n:04d}" for n in range(2 * SWEPT_PER_ROUND + 1)]
+    entries = [Entry(number) for number in numbers]
+    lab.store.orders.take_list(entries, "list.csv", by="Ada", at=DAY)
+    now, position = DAY + timedelta(days=100), begin(lab.store)
+    rounds = []
+
+    for _ in range(4):
+        due, position = list_due(lab.store, RULES, Beside(), position=position, now=now)
+        rounds.append(due)
+
+    assert [len(due) for due in rounds] == [SWEPT_PER_ROUND, SWEPT_PER_ROUND, 1, SWEPT_PER_ROUND]
+    assert sorted(rounds[0] + rounds[1] + rounds[2]) == numbers
+
+
+def test_a_field_that_was_moved_away_lets_both_old_orders_be_examined(lab):
+    public_id = take(lab)
+    take(lab, "4712")
+    now, position = DAY + timedelta(days=100), begin(lab.store)
+    position = Position(position.trail, position.result, swept=10**6)
+    keys = {"order": "4712", "specimen": "1"}
+    lab.store.orders.assign(public_id, keys, by="Ada", reason="mixed up", at=now)
+
+    due, _ = list_due(lab.store, RULES, Beside(), position=position, now=now)
+
+    assert sorted(due) == ["4711", "4712"]
+
+
+def test_a_revision_on_record_without_its_content_is_written_from_what_the_order_says(lab, box):
+    public_id = take(lab)
+    confirm(lab, public_id)
+    document = document_of(assess(lab.store, "4711", RULES))
+    old = {"id": "0123456789abcdef", "revision": 1, "state": state_of(document)}
+    lab.store.records.add(OUTBOX, "4711", by="agent", at=DAY, facts=old)
+
+    names = fill(lab, box, now=DAY + timedelta(days=1))
+
+    (said,) = said_in(box)
+    assert names == ["4711-r1-0123456789abcdef.json"]
+    assert (said["found_at"], said["conformity"]) == (DAY.isoformat(), "conforms")
+
+
+def test_a_revision_whose_content_nobody_kept_does_not_hold_the_next_one(lab, box):
+    public_id = take(lab)
+    confirm(lab, public_id)
+    old = {"id": "0123456789abcdef", "revision": 1, "state": "of another day"}
+    lab.store.records.add(OUTBOX, "4711", by="agent", at=DAY, facts=old)
+    site = Site("Plant 1", ("json",))
+
+    record_revisions(lab.store, RULES, site, now=DAY)
+    written = write_pending(lab.store, RULES, site, box, now=DAY)
+
+    assert written.lost == ("4711-r1-0123456789abcdef",)
+    assert [name[:7] for name in written.names] == ["4711-r2"]
+
+
+def test_the_audit_log_holds_the_hash_of_a_file_and_not_the_file(lab, box):
     confirm(lab, take(lab))
-    address = f"sqlite:///{lab.folder / 'martensight.db'}"
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    (name,) = fill(lab, box)
 
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED, address, str(box), when, *paths], check=False
-    )
-    before = {path.name: path.read_bytes() for path in box.iterdir()}
-    names = fill(lab, box, now=DAY + timedelta(hours=1))
+    (entry,) = [one for one in lab.store.trail() if one.act == "outbox.recorded"]
+    (files,) = [one for one in lab.store.trail() if one.act == "outbox_files.recorded"]
 
-    assert ended.returncode == 9
-    assert len(before) == (when == "after")
-    after = {path.name: path.read_bytes() for path in box.iterdir()}
-    assert list(after) == names
-    assert before.items() <= after.items()  # the same bytes under the same name
-    assert fill(lab, box) == []
+    assert entry.facts["sha256"]["json"] == sha256((box / name).read_bytes()).hexdigest()
+    assert files.facts.keys() == {"record", "order", "formats"}
 
 
 def test_the_csv_has_sizes_as_numbers_and_runs_nothing(lab, box):
@@ -159,6 +241,19 @@ def test_names_that_no_file_can_have_stay_apart(lab, box):
 
     assert len(set(fill(lab, box))) == 2
     assert {one["order"] for one in said_in(box)} == {"a/b", "a:b"}
+
+
+def test_an_old_order_with_a_code_the_taxonomy_lost_is_written_all_the_same(lab, box):
+    confirm(lab, take(lab))
+    site = Site("Plant 1", ("csv",))
+    subtypes = [replace(one, name="X") for one in TAXONOMY.subtypes if one.name == "M"]
+    rules = replace(RULES, taxonomy=replace(TAXONOMY, subtypes=tuple(subtypes)))
+    record_revisions(lab.store, RULES, site, now=DAY)
+
+    record_revisions(lab.store, rules, site, now=DAY)
+    written = write_pending(lab.store, rules, site, box, now=DAY)
+
+    assert [name[:7] for name in written.names] == ["4711-r1", "4711-r2"]
 
 
 # --- in the service -----------------------------------------------------------------------------

@@ -254,6 +254,7 @@ def test_status_has_every_key_of_the_contract(lab):
         "database",
         "next_report_at",
         "jobs",
+        "affected_orders",
         "problems",
     ]
     assert list(lab.status()["sources"][0]) == [

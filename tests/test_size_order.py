@@ -47,6 +47,7 @@ def judge(rules, *codes):
             codes=(code,),
             decided=Decided("code", code, "R. Stahl", "unrecorded"),
             um_per_px=0.1,
+            done_at=DAY,
             area_mm2=0.1,
             material=MATERIAL,
         )
@@ -205,6 +206,7 @@ def alone(rules, *sets, **more):
             code=codes[-1],
             codes=codes,
             um_per_px=0.1,
+            done_at=DAY,
             area_mm2=0.1,
             bundle=BUNDLE,
             material=MATERIAL,
@@ -216,7 +218,19 @@ def alone(rules, *sets, **more):
 
 
 def allowing(limit, taxonomy, validated, sizes=(), **more):
-    allowance = Allowance(MATERIAL, BUNDLE, validated, "G", 300, 0, 0.01, "R. Stahl", sizes=sizes)
+    allowance = Allowance(
+        MATERIAL,
+        BUNDLE,
+        validated,
+        "G",
+        300,
+        0,
+        0.01,
+        "R. Stahl",
+        um_per_px=(0.05, 0.2),
+        since=DAY - timedelta(days=1),
+        sizes=sizes,
+    )
     return replace(demand(limit, taxonomy, **more), allowances=(allowance,))
 
 
@@ -256,7 +270,8 @@ def test_a_validation_record_counts_by_the_listed_order_and_names_it():
 
     limits = record_of(cases, taxonomy)["limits"]
 
-    assert list(limits) == ["G 10 or finer", "G 5 or finer", "G 20 or coarser", "G 10 or coarser"]
+    finer, coarser = ["G 10 or finer", "G 5 or finer"], ["G 20 or coarser", "G 10 or coarser"]
+    assert list(limits) == ["G", *finer, *coarser]
     counted = limits["G 10 or finer"]
     assert (counted["n"], counted["wrong"]) == (1, 1)
     assert (counted["subtype"], counted["limit"]) == ("G", "10 or finer")
@@ -272,11 +287,25 @@ def test_a_subtype_of_two_words_keeps_its_validated_limit(tmp_path):
         }
     )
     code = "fine pearlitefine"
-    facts = record_of([Case("1", code, (code,), automatic=True)], taxonomy)
+    coarse = "fine pearlitecoarse"
+    cases = [
+        *(Case(f"c{n}", coarse, (coarse,), automatic=True, um_per_px=0.1) for n in range(3)),
+        *(Case(f"f{n}", code, (code,), automatic=True, um_per_px=0.1) for n in range(3)),
+    ]
+    facts = record_of(cases, taxonomy)
     keep(lab.store, MATERIAL, BUNDLE, facts, by="Ada", at=DAY)
-    switch(lab.store, MATERIAL, on=True, bundle=BUNDLE, by="R. Stahl", reason="valid", at=DAY)
+    switch(
+        lab.store,
+        MATERIAL,
+        on=True,
+        bundle=BUNDLE,
+        most=0.99,
+        by="R. Stahl",
+        reason="valid",
+        at=DAY,
+    )
 
-    found = [(one.subtype, one.limit) for one in allowances_of(lab.store)]
+    found = [(one.subtype, one.limit) for one in allowances_of(lab.store) if one.limit]
     lab.store.close()
 
     assert found == [("fine pearlite", "fine or finer"), ("fine pearlite", "coarse or coarser")]
@@ -351,7 +380,9 @@ def test_a_result_without_size_numbers_is_kept_and_sent_without_them(tmp_path):
     rules = Laid(Specifications((wanted,)), taxonomy)
     (tmp_path / "outbox").mkdir()
 
-    outbox.write(lab.store, rules, tmp_path / "outbox", formats=("csv",), site="1", now=DAY)
+    site = outbox.Site("1", ("csv",))
+    outbox.record_revisions(lab.store, rules, site, now=DAY)
+    outbox.write_pending(lab.store, rules, site, tmp_path / "outbox", now=DAY)
     view = lab.store.micrograph(crop.id)
     lab.store.close()
 

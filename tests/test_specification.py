@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.orders import BadSpecification, faults, read_specifications
-from agent.orders.limit import Direction, Limit, is_beyond_teaching, read_limit
+from agent.orders.limit import Direction, Limit
 from model import default_taxonomy
 
 ENTRY = """
@@ -146,13 +146,6 @@ def test_an_order_nobody_speaks_of_is_said_to_have_no_limit(read):
     choice = read(ENTRY).for_order({"material": "C56E2"}, on=DAY)
 
     assert choice.sentence == "no specification limit is set for material C56E2"
-
-
-@pytest.mark.parametrize(
-    ("limit", "beyond"), [("7 or finer", True), ("8 or finer", False), ("8 or coarser", False)]
-)
-def test_a_limit_at_the_coarsest_taught_size_is_one_the_model_cannot_break(limit, beyond):
-    assert is_beyond_teaching(read_limit(limit), "G", TAXONOMY) is beyond
 
 
 def test_the_sample_in_the_readme_can_be_judged(read):

@@ -12,9 +12,9 @@ from model import default_taxonomy
 TAXONOMY = default_taxonomy()
 
 
-def case(true, said, *, automatic=True, specimen=None, **process_data):
+def case(true, said, *, automatic=True, specimen=None, um_per_px=0.1, **process_data):
     own = f"{true}{said}{automatic}"
-    return Case(specimen or own, true, tuple(said), automatic, process_data)
+    return Case(specimen or own, true, tuple(said), automatic, process_data, um_per_px)
 
 
 def test_a_false_conforms_is_a_field_that_breaks_the_limit_and_is_surely_called_fine():
@@ -60,6 +60,58 @@ def test_the_bound_rests_on_specimens_and_not_on_their_fields():
     assert (counted["n"], counted["wrong"]) == (10, 1)
     assert counted["upper95"] == pytest.approx(0.3942, abs=5e-5)  # Clopper and Pearson, 1 of 10
     assert counted["images"] == {"n": 50, "wrong": 1}
+
+
+def many(true, said, n, *, wrong=(), um_per_px=0.1):
+    return [
+        case(true, wrong if m < bool(wrong) else said, specimen=f"{true}{m}", um_per_px=um_per_px)
+        for m in range(n)
+    ]
+
+
+def test_the_bound_is_that_of_the_weaker_kind_of_specimens():
+    hard = many("G7", ["G7"], 149)
+    easy = many("B8", ["B8"], 200, wrong=["G8"])
+
+    counted = record_of([*hard, *easy], TAXONOMY)["limits"]["G 8 or finer"]
+
+    assert counted["upper95"] == pytest.approx(0.0199, abs=5e-5)
+    assert counted["bound95"] == counted["other_subtype"]["upper95"]
+    assert counted["bound95"] == pytest.approx(0.0235, abs=5e-5)  # 1 of 200; pooled: 1 of 349
+
+
+@pytest.mark.parametrize("codes", [["G7"], ["B8"]])
+def test_one_kind_of_specimens_alone_gives_no_bound(codes):
+    cases = [one for code in codes for one in many(code, [code], 300)]
+
+    assert record_of(cases, TAXONOMY)["limits"]["G 8 or finer"]["bound95"] is None
+
+
+def test_the_scales_are_those_that_both_kinds_of_specimens_cover():
+    cases = [
+        *many("G7", ["G7"], 3, um_per_px=0.1),
+        *many("G7", ["G7"], 1, um_per_px=0.3),
+        *many("B8", ["B8"], 1, um_per_px=0.2),
+        *many("M8", ["M8"], 1, um_per_px=0.4),
+        *many("M7", ["M7"], 1, um_per_px=None),
+    ]
+
+    record = record_of(cases, TAXONOMY)
+
+    assert record["um_per_px"] == [0.1, 0.4]
+    assert record["limits"]["G 8 or finer"]["um_per_px"] == [0.2, 0.3]
+
+
+def test_kinds_that_share_no_scale_cover_none():
+    cases = [*many("G7", ["G7"], 3, um_per_px=0.1), *many("B8", ["B8"], 1, um_per_px=0.2)]
+
+    assert record_of(cases, TAXONOMY)["limits"]["G 8 or finer"]["um_per_px"] is None
+
+
+def test_a_subtype_alone_is_a_limit_too():
+    counted = record_of(many("B8", ["B8"], 149), TAXONOMY)["limits"]["G"]
+
+    assert (counted["n"], counted["bound95"]) == (0, pytest.approx(0.0199, abs=5e-5))
 
 
 def test_images_that_name_no_specimen_are_counted():

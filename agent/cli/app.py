@@ -36,6 +36,7 @@ GROUPS = (
     "reporting",
     "reviewing",
     "ordering",
+    "releasing",
     "validating",
     "roundrobin",
     "msa",

@@ -76,6 +76,9 @@ EXAMPLES: dict[str, str] = {
     "orders assign": (
         'agent orders assign 1f2e3d4c5b6a7988 4711 2 --by "R. Stahl" --reason "label fell off"'
     ),
+    "orders release-hold": (
+        'agent orders release-hold LOM-07 --by "R. Stahl" --reason "bar read wrongly, scale right"'
+    ),
     "orders supersede": (
         'agent orders supersede 1f2e3d4c5b6a7988 --by "R. Stahl" --reason "scratched, taken again"'
     ),

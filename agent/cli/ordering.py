@@ -57,11 +57,11 @@ def _now() -> datetime:
 def lab_in(settings: Settings, store: Store) -> Lab:
     """Say what the lab has laid down. Raises `BadSpecification`."""
     from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
-    from agent.orders.control import held_by  # noqa: PLC0415
+    from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
     from agent.orders.lab import lab_of  # noqa: PLC0415
 
     taxonomy = taxonomy_in_force(settings, store)
-    return lab_of(settings, store, taxonomy, now=_now(), held=held_by(settings, store))
+    return lab_of(settings, store, taxonomy, now=_now(), held=holds_of(settings, store))
 
 
 # --- agent order --------------------------------------------------------------------------------
@@ -117,6 +117,8 @@ def _show(assessed: Assessed) -> None:
     for sentence in assessed.statement.missing:
         if not any(sentence.startswith(start) for start in shown) or ": nothing" in sentence:
             say.console.print(f"missing: {sentence}", markup=False)
+    for note in assessed.notes:
+        say.console.print(f"note: {note}", markup=False)
     for fate in assessed.lost:
         say.console.print(f"unusable: {fate.path} ({fate.said})", markup=False)
 
@@ -533,8 +535,9 @@ def list_specifications(context: typer.Context, as_json: Json = False) -> None:
         if said.bound is not None and any(_is_of(said, one, lab.taxonomy) for one in entries):
             say.console.print(
                 f"automatic for {said.material}, {said.subtype} {said.limit}: n = {said.n} "
-                f"specimens that break it, {said.wrong} called conforming, at most "
-                f"{said.bound:.1%} (bundle {said.bundle}, by {said.by})",
+                f"specimens that break it or are of another subtype, {said.wrong} called "
+                f"conforming, at most {said.bound:.1%} (bundle {said.bundle}, by {said.by}, "
+                f"since {said.since:%Y-%m-%d %H:%M} UTC)",
                 markup=False,
             )
 
@@ -583,7 +586,7 @@ def automatic(
 ) -> None:
     """Let the model alone say "conforms" for a material: a lead's act, on a validation record."""
     from agent.orders.lab import is_lead  # noqa: PLC0415
-    from agent.orders.validation import switch  # noqa: PLC0415
+    from agent.orders.validation import limit_states, switch  # noqa: PLC0415
 
     settings = settings_of(context)
     with store_of(settings) as store:
@@ -597,6 +600,7 @@ def automatic(
             material,
             on=not off,
             bundle=store.current_bundle(),
+            most=settings.orders.max_false_conform,
             by=by,
             reason=reason,
             at=_now(),
@@ -606,6 +610,10 @@ def automatic(
         return
     say.console.print(
         f"{material}: automatic conformity is on, by {by}, on validation record {record.id} "
-        f"(bundle {record.facts['bundle']}, {record.facts['images']} images)",
+        f"(bundle {record.facts['bundle']}, {record.facts['images']} images), for results made "
+        "from now on",
         markup=False,
     )
+    for one in limit_states(record.facts, most=settings.orders.max_false_conform):
+        word = "on" if one.reaches else "off"
+        say.console.print(f"  {word}: {one.sentence}", markup=False)

@@ -70,7 +70,7 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
     if as_json:
         say.print_json({"record": number, "material": material, "bundle": name, **facts})
     else:
-        _show(material, name, number, facts)
+        _show(material, name, number, facts, most=settings.orders.max_false_conform)
     say_unusable(unusable)
     raise typer.Exit(SOME_FAILED if unusable else DONE)
 
@@ -123,12 +123,15 @@ def _judged(
                 said=(*said.prediction_set, said.structure_code),
                 automatic=verdict.handling is Handling.AUTOMATIC,
                 process_data=file.process_data,
+                um_per_px=field.um_per_px,
             )
         )
     return cases
 
 
-def _show(material: str, bundle: str, number: int, facts: dict[str, Any]) -> None:
+def _show(material: str, bundle: str, number: int, facts: dict[str, Any], *, most: float) -> None:
+    from agent.orders.validation import limit_states  # noqa: PLC0415
+
     say.console.print(
         f"Validation record {number}: {material}, bundle {bundle}, {facts['images']} images of "
         f"{facts['specimens']} specimens, {facts['automatic']} would be handled automatically; "
@@ -142,32 +145,48 @@ def _show(material: str, bundle: str, number: int, facts: dict[str, Any]) -> Non
             "specimen with --manifest CSV.",
             markup=False,
         )
+    states = {one.limit: one for one in limit_states(facts, most=most)}
     say.table(
         (
             "limit",
             "specimens that break it",
             "called conforming",
-            "95 % upper bound",
             "their images",
             "other subtypes",
+            "95 % upper bound",
+            f"at most {most:.1%} is allowed",
         ),
         [
             (
                 limit,
                 said["n"],
                 said["wrong"],
-                _percent(said["upper95"]),
                 f"{said['images']['wrong']} of {said['images']['n']}",
                 _others(said),
+                _percent(said["bound95"]),
+                "reached" if states[limit].reaches else _lacking(said, most),
             )
             for limit, said in facts["limits"].items()
-            if said["n"]
+            if limit in states
         ],
     )
+    if facts["um_per_px"]:
+        low, high = facts["um_per_px"]
+        say.console.print(f"scales: {low:.3g} to {high:.3g} µm per pixel", markup=False)
     say.console.print(
         f"switch it on, as a lead: agent spec automatic {material} --by NAME --reason TEXT",
         markup=False,
     )
+
+
+def _lacking(said: dict[str, Any], most: float) -> str:
+    """Return how many specimens of each kind a limit needs."""
+    from agent.orders.automatic_conformity import count_needed  # noqa: PLC0415
+
+    if not said["um_per_px"]:
+        return "no common range of scales"
+    wrong = max(said["wrong"], said["other_subtype"]["wrong"])
+    return f"needs {wrong} wrong of {count_needed(most, wrong)}"
 
 
 def _percent(value: float | None) -> str:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agent.orders.decision_rule import SecondLook, recommend_second_look
-from agent.orders.rules import MOST_FALSE
+from agent.orders.rules import MAX_FALSE_CONFORM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -90,7 +90,7 @@ def agreement(
     until: datetime,
     taxonomy: Taxonomy | None = None,
     limits: Mapping[str, Callable[[str], bool]] | None = None,
-    most_false: float = MOST_FALSE,
+    max_false_conform: float = MAX_FALSE_CONFORM,
 ) -> Agreement:
     """Count decisions of the last `WINDOW` before an instant.
 
@@ -101,7 +101,7 @@ def agreement(
         until: An aware instant.
         taxonomy: Orders the sizes; None: their kappa is not said.
         limits: Limits in use → whether a code keeps one.
-        most_false: Largest bound of labels on two sides of a limit.
+        max_false_conform: Largest bound of labels on two sides of a limit.
     """
     two = [(one, other) for one, other, at in pairs if until - WINDOW < at <= until]
     counted = [
@@ -122,7 +122,7 @@ def agreement(
         two_same=sum(one == other for one, other in two),
         raters=_raters([one for one in rounds if one.at <= until]),
         two_kappa=_two_kappa(two, taxonomy) if taxonomy else None,
-        second_look=recommend_second_look(two, limits or {}, most=most_false),
+        second_look=recommend_second_look(two, limits or {}, most=max_false_conform),
     )
 
 

@@ -41,7 +41,7 @@ from agent.night.trends import (
 )
 from agent.orders import limits_in_use
 from agent.orders.facts import Conformity
-from agent.orders.rules import MOST_FALSE
+from agent.orders.rules import MAX_FALSE_CONFORM
 from agent.store import OUTAGE, REFUSED, ROUND_ROBIN, SCHEMA
 from reports import Language, ngettext
 from reports import gettext as _
@@ -408,7 +408,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
             until=until,
             taxonomy=settings.lab.taxonomy if settings.lab else None,
             limits=_limits(settings.lab, night) if settings.lab else {},
-            most_false=settings.lab.most_false if settings.lab else MOST_FALSE,
+            max_false_conform=settings.lab.max_false_conform if settings.lab else MAX_FALSE_CONFORM,
         ),
         outages=away,
         refused=refused,

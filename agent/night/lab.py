@@ -19,7 +19,7 @@ import reports
 from agent.errors import BadBundle
 from agent.night.facts import NightSettings
 from agent.orders import BadSpecification
-from agent.orders.control import held_by
+from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import lab_of
 from model import TaxonomyError
 from reports import gettext as _
@@ -74,7 +74,7 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
 def _lab(
     settings: Settings, store: Store, taxonomy: Taxonomy, now: datetime
 ) -> tuple[Lab | None, str]:
-    held = held_by(settings, store)
+    held = holds_of(settings, store)
     try:
         return lab_of(settings, store, taxonomy, now=now, held=held), ""
     except BadSpecification as error:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 ORDERS_SHOWN = 100
 SENTENCES_SHOWN = 3
 GROUPS_SHOWN = 300
+MOST_NUMBERS = 12
 DAY_S = 86_400.0
 MEASURES = {"brightness": marked("Brightness"), "focus": marked("Focus")}
 
@@ -158,6 +159,20 @@ def _instrument(one: Instrument, facts: NightFacts) -> InstrumentRow:
 
 
 def _check(one: Instrument, facts: NightFacts) -> Said:
+    said = _newest_check(one, facts)
+    if not one.affected:
+        return said
+    n = len(one.affected)
+    shown = ", ".join(one.affected[:MOST_NUMBERS]) + (" …" if n > MOST_NUMBERS else "")
+    text = ngettext(
+        "{n} order affected, its results are held: {numbers}",
+        "{n} orders affected, their results are held: {numbers}",
+        n,
+    )
+    return Said(f"{said.text}; {text.format(n=n, numbers=shown)}", Tone.PROBLEM)
+
+
+def _newest_check(one: Instrument, facts: NightFacts) -> Said:
     if one.checked_at is None:
         return Said(_("reference images were never checked"), Tone.ATTENTION)
     at = local(one.checked_at, facts.zone)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from agent.orders.assessment import assess_recent
 from agent.orders.control import CONTROL, GOOD_FOR, chart
 from agent.orders.facts import Conformity
+from agent.orders.instrument_holds import Holds, affected_orders, releases_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,6 +61,7 @@ class Instrument:
         control_at: Of the newest control specimen, None for none. control_faults: what is off.
         control_overdue: One is asked for, and none came in time.
         scale_doubts: Micrographs of the night whose scale is unknown or contradicted.
+        affected: Numbers of the orders with results that a failed check holds.
     """
 
     source: str
@@ -70,6 +72,7 @@ class Instrument:
     control_faults: tuple[str, ...]
     control_overdue: bool
     scale_doubts: int
+    affected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +147,19 @@ def instruments(
     """
     checks = store.records.all(CONTROL)
     points = chart(store, control) if control else {}
+    holds = Holds(
+        [one for one in checks if one.at <= now], points, releases_of(store), control=control
+    )
+    affected: dict[str, set[str]] = {}
+    for one in affected_orders(store, holds, now=now):
+        affected.setdefault(one.failure.source, set()).update(one.orders)
     return tuple(
         _instrument(
             name,
             checks,
             points.get(name, []),
             scale_doubts=scale_doubts.get(name, 0),
+            affected=tuple(sorted(affected.get(name, ()))),
             every=every,
             now=now,
         )
@@ -163,6 +173,7 @@ def _instrument(
     points: Sequence[ControlPoint],
     *,
     scale_doubts: int,
+    affected: tuple[str, ...],
     every: timedelta,
     now: datetime,
 ) -> Instrument:
@@ -178,6 +189,7 @@ def _instrument(
         control_faults=point.faults if point else (),
         control_overdue=bool(every) and (point is None or now - point.at > every),
         scale_doubts=scale_doubts,
+        affected=affected,
     )
 
 

@@ -27,7 +27,8 @@ from agent.orders.facts import Conformity, SpecimenFacts, Statement
 from agent.orders.field_facts import FieldContext, build_specimen_facts
 from agent.orders.lost_files import DISMISSED, describe_dismissed, describe_lost
 from agent.orders.places import describe_same_places
-from agent.orders.rules import MOST_FALSE, Rules
+from agent.orders.remarks import gather_notes
+from agent.orders.rules import MAX_FALSE_CONFORM, Rules
 from agent.orders.same_places import describe_decisions
 from agent.orders.specification_history import REOPENED, SpecificationHistory
 from agent.store import State, number_key
@@ -64,8 +65,9 @@ class Lab:
         specifications: What is demanded. taxonomy: what a micrograph can be.
         sources: Source → what its paths say, to know the order of a file not yet read.
         allowances: What the leads have switched on.
-        zone: Time zone of the site. most_false: see `Rules`.
+        zone: Time zone of the site. max_false_conform: see `Rules`.
         held: Says why a field's result is held, "" where it is not.
+        remarks: Says what a statement has to mention of a field.
         is_lead: Says whether somebody may do what only a lead may.
         second_look: A label at the limit counts only where a second reviewer confirms it.
         double_reviews: Returns the codes that two people gave to one micrograph.
@@ -77,8 +79,9 @@ class Lab:
     sources: Mapping[str, Provenance] = field(default_factory=dict)
     allowances: tuple[Allowance, ...] = ()
     zone: str = "UTC"
-    most_false: float = MOST_FALSE
+    max_false_conform: float = MAX_FALSE_CONFORM
     held: Callable[[MicrographView], str] = lambda _view: ""
+    remarks: Callable[[MicrographView], Iterable[str]] = lambda _view: ()
     is_lead: Callable[[str], bool] = lambda _name: False
 
     second_look: bool = False
@@ -146,7 +149,7 @@ def build_rules(view: OrderView, wanted: Specification, material: str, lab: Lab)
         material=material,
         expected=tuple(view.facts.get("subtype") or ()),
         allowances=lab.allowances,
-        most_false=lab.most_false,
+        max_false_conform=lab.max_false_conform,
         second_look=lab.second_look,
     )
 
@@ -175,19 +178,20 @@ class Beside:
 
 
 HEARD_WITHIN = timedelta(days=60)
-"""An order that was first heard of longer ago is not asked about any more."""
+"""An order that was first heard of longer ago is in no report; the outbox examines it in turn."""
 
 
 def assess_recent(store: Store, lab: Lab, *, now: datetime) -> Iterator[Assessed]:
     """Say what can be said of every order heard of lately: urgent ones first, then the newest."""
-    lines = [one for one in store.orders.all() if _is_recent(one.first_seen_at, now)]
+    lines = [one for one in store.orders.all() if is_recent(one.first_seen_at, now)]
     beside = Beside.of(store) if lines else Beside()
     for line in lines:
         if assessed := assess(store, line.number, lab, beside=beside):
             yield assessed
 
 
-def _is_recent(heard_at: datetime | None, now: datetime) -> bool:
+def is_recent(heard_at: datetime | None, now: datetime) -> bool:
+    """Return whether an order was first heard of within `HEARD_WITHIN`."""
     return heard_at is None or now - heard_at <= HEARD_WITHIN
 
 
@@ -256,7 +260,10 @@ def assess_view(
         unassigned=torn,
         lost=lost,
         taxonomy=lab.taxonomy,
-        notes=notes,
+        notes=(
+            *notes,
+            *gather_notes([(one.view, one.facts) for one in assessed], lab.remarks),
+        ),
         decision_rule=build_decision_rule(
             [one.facts for one in assessed], rules, lab.double_reviews()
         ),
@@ -300,6 +307,13 @@ def _files_of(
         told = source.process_data(_below(fate.path))
         if key(told.get("order", "")) == key(number):
             yield fate, told.get("specimen", "")
+
+
+def numbers_named(beside: Beside, lab: Lab) -> Iterator[str]:
+    """Yield the orders that the paths of waiting and lost files name."""
+    for fate in (*beside.waiting, *beside.lost):
+        if source := lab.sources.get(fate.source):
+            yield source.process_data(_below(fate.path)).get("order", "")
 
 
 def _below(path: str) -> str:

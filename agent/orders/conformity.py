@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from agent.orders.automatic_conformity import refuse_field
 from agent.orders.evidence import (
     confirming,
     contradicted,
@@ -25,7 +26,7 @@ from agent.orders.facts import (
     SpecimenFacts,
     Statement,
 )
-from agent.orders.limit import Direction, is_beyond_teaching
+from agent.orders.limit import Direction
 from agent.orders.places import describe_elsewhere, describe_same_places, distinct_places
 from agent.orders.specification import same
 from agent.store.numbers import number_key
@@ -439,7 +440,7 @@ def _of_the_replaced(
 def _of_the_model(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
     """What rests on the model alone needs a lead's permission, with the record behind it."""
     alone = [one for one in counted if one.decided is None]
-    refusals = [(one.called, _refusal(one, rules)) for one in alone]
+    refusals = [(one.called, refuse_field(one, rules)) for one in alone]
     for why, n in Counter(why for _name, why in refusals if why).items():
         names = [name for name, said in refusals if said == why]
         yield ngettext(
@@ -451,42 +452,7 @@ def _of_the_model(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
 
 def is_covered(field: FieldFacts, rules: Rules) -> bool:
     """Return whether a lead's permission covers what the model alone says of a field."""
-    return not _refusal(field, rules)
-
-
-def _refusal(field: FieldFacts, rules: Rules) -> str:
-    wanted, material = rules.specification, rules.material
-    if not material:
-        return _("the order's material is not known")
-    on = [one for one in rules.allowances if one.on and same(one.material, material)]
-    if not on:
-        return _("automatic conformity is off for {material}").format(material=material)
-    mine = [one for one in on if one.bundle == field.bundle]
-    if not mine:
-        said = _("no validation record of {material} names its bundle {bundle}")
-        return said.format(material=material, bundle=field.bundle)
-    bound = wanted.bound
-    for subtype in wanted.subtype if bound else ():
-        held = [one for one in mine if rules.is_validated_by(one, subtype)]
-        if not held or held[-1].bound is None:
-            said = _("no validation record of {material} speaks of {subtype} {limit}")
-            return said.format(material=material, subtype=subtype, limit=retold(wanted.limit))
-        if (
-            bound
-            and is_beyond_teaching(bound, subtype, rules.taxonomy)
-            and (held[-1].bound or 1.0) >= rules.most_false
-        ):
-            return _(
-                "no taught size of {subtype} breaks {limit}: up to {bound} could be called "
-                "conforming falsely (n = {n}), less than {most} is demanded"
-            ).format(
-                subtype=subtype,
-                limit=retold(wanted.limit),
-                bound=decimal(held[-1].bound, ".1%"),
-                n=held[-1].n,
-                most=decimal(rules.most_false, ".1%"),
-            )
-    return ""
+    return not refuse_field(field, rules)
 
 
 def _said_once(sentences: Sequence[str]) -> tuple[str, ...]:

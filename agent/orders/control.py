@@ -1,7 +1,7 @@
 """Check the instrument before its numbers are believed: reference images and control specimens.
 
-In:  shipped and lab reference images, micrographs of control orders. Out: records, and a sentence
-for each field whose source has no good check. Next: `assessment`, which holds such fields.
+In:  shipped and lab reference images, micrographs of control orders. Out: records, and charts.
+Next: `instrument_holds`, which holds the results that no good check proves.
 The first check of a bundle keeps its answers; every later one has to give them again, on this PC,
 with this driver and version: so it is the installation check as well.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from importlib.resources import as_file, files
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging import Crop
-    from agent.settings import Settings
     from agent.store import MicrographView, Record, Store
     from model import Classifier
 
@@ -48,17 +48,31 @@ LEARNT_FROM = 3  # control micrographs of a source before its own median is held
 PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 
 
+class Doubt(StrEnum):
+    """What a failed check puts in doubt; part of a control record, as `doubts`.
+
+    A reference image is a file, so an answer on it that changed is the model's. A wrong scale, and
+    every fault of a control specimen, which is imaged anew, is the instrument's: what a reviewer
+    sees comes from it too.
+    """
+
+    MODEL = "model"
+    INSTRUMENT = "instrument"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One reference image, and what was found.
 
     Args:
         name: Of the image. sentence: what was found. is_good: it is as it was.
+        doubts: What is in doubt where it is not.
     """
 
     name: str
     sentence: str
     is_good: bool
+    doubts: tuple[Doubt, ...] = ()
 
 
 # --- reference images ---------------------------------------------------------------------------
@@ -102,18 +116,29 @@ def check_references(
         for path in (*_pictures(shipped), *_pictures(folder / LAB_FOLDER)):
             outcome = crops(path)
             if isinstance(outcome, BaseException):
-                found.append(Finding(path.name, f"cannot be read: {outcome}", is_good=False))
+                found.append(
+                    Finding(
+                        path.name,
+                        f"cannot be read: {outcome}",
+                        is_good=False,
+                        doubts=(Doubt.INSTRUMENT,),
+                    )
+                )
                 continue
             for crop in outcome:
                 said = _answer(crop, classifier)
                 answers[crop.id] = said
-                faults = [
+                of_scale = [
                     *_against_truth(crop, expected.get(path.name)),
-                    *_against_before(said, before.get(crop.id)),
+                    *_scale_against_before(said, before.get(crop.id)),
                 ]
+                of_model = list(_against_before(said, before.get(crop.id)))
+                faults = [*of_scale, *of_model]
                 news = "" if crop.id in before else "; answers kept for later checks"
                 words = "; ".join(faults) or f"{said.get('code') or 'read and cropped'}{news}"
-                found.append(Finding(path.name, words, is_good=not faults))
+                doubts = [Doubt.INSTRUMENT] if of_scale else []
+                doubts += [Doubt.MODEL] if of_model else []
+                found.append(Finding(path.name, words, is_good=not faults, doubts=tuple(doubts)))
     passed = bool(found) and all(one.is_good for one in found)
     if passed and answers.keys() - before.keys():
         store.records.add(
@@ -125,6 +150,7 @@ def check_references(
         "software": software,
         "sources": list(sources),
         "findings": [[one.name, one.sentence, one.is_good] for one in found],
+        "doubts": sorted({doubt for one in found for doubt in one.doubts}),
     }
     store.records.add(CONTROL, where, by=by, at=at, facts=facts)
     return found
@@ -161,6 +187,14 @@ def _against_truth(crop: Crop, truth: Mapping[str, float] | None) -> Iterator[st
     if crop.micron_bar is None or crop.micron_bar.um != truth["bar_um"]:
         seen = crop.micron_bar.label if crop.micron_bar else "none"
         yield f"micron bar read as {seen}, {truth['bar_um']:g} µm is right"
+
+
+def _scale_against_before(
+    said: Mapping[str, Any], before: Mapping[str, Any] | None
+) -> Iterator[str]:
+    known, new = (before or {}).get("um_per_px"), said["um_per_px"]
+    if known and (not new or abs(new / known - 1) > SCALE_TOLERANCE):
+        yield f"scale {new or 'none'} µm per pixel, {known:.4g} was stored"
 
 
 def _against_before(said: Mapping[str, Any], before: Mapping[str, Any] | None) -> Iterator[str]:
@@ -295,92 +329,20 @@ def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> Con
     )
 
 
-# --- holding ------------------------------------------------------------------------------------
-
-
-def held_by(settings: Settings, store: Store) -> Callable[[MicrographView], str]:
-    """Say why a field's result is held, "" where it is not.
-
-    A result is held from a failed check on until the next good one; where no good check stands
-    near it, as long as no person has looked; and, where `[orders] control_every_h` asks for
-    control specimens, unless one of its source is no older than that.
-    """
-    checks = store.records.all(CONTROL)
-    points = chart(store, settings.orders.control) if settings.orders.control else {}
-    every = timedelta(hours=settings.orders.control_every_h)
-    control = set(settings.orders.control)
-
-    def held(view: MicrographView) -> str:
-        if view.process_data.get("order") in control:
-            return ""
-        mine = _checks_of(checks, view.source)
-        if said := _failed_check(mine, view):
-            return said
-        if view.label is None and (said := _no_check(mine, view)):
-            return said
-        return _failed_control(points.get(view.source, []), view, every)
-
-    return held
+# --- which checks speak of a result -------------------------------------------------------------
 
 
 def checks_of_day(checks: Sequence[Record], view: MicrographView, zone: ZoneInfo) -> list[Record]:
     """Say the checks that speak of a result: those of its day, and the last one before it."""
-    mine = _checks_of(checks, view.source)
+    mine = checks_of(checks, view.source)
     before = [record for record in mine if record.at <= view.done_at][-1:]
     day = view.done_at.astimezone(zone).date()
     return [one for one in mine if one in before or one.at.astimezone(zone).date() == day]
 
 
-def _checks_of(checks: Sequence[Record], source: str) -> list[Record]:
+def checks_of(checks: Sequence[Record], source: str) -> list[Record]:
+    """Return the checks of PCs that read a source."""
     return [record for record in checks if source in record.facts.get("sources", ())]
-
-
-def _failed_check(checks: Sequence[Record], view: MicrographView) -> str:
-    before = [record for record in checks if record.at <= view.done_at]
-    newest = {record.subject: record for record in before}
-    bad = [
-        record
-        for record in newest.values()
-        if not record.facts.get("passed") and not _is_retired(record, before[-1], view)
-    ]
-    if not bad:
-        return ""
-    return _("the control check of {at} UTC on {pc} failed").format(
-        at=f"{bad[0].at:%Y-%m-%d %H:%M}", pc=bad[0].subject
-    )
-
-
-def _is_retired(record: Record, last: Record, view: MicrographView) -> bool:
-    """Say whether a PC checks no more, and another one does: then its last check holds nothing."""
-    return last.subject != record.subject and view.done_at - record.at > GOOD_FOR
-
-
-def _no_check(checks: Sequence[Record], view: MicrographView) -> str:
-    """Say that nobody knows whether the instrument was sound; a good check after it tells."""
-    before = [record for record in checks if record.at <= view.done_at]
-    if before and view.done_at - before[-1].at <= GOOD_FOR:
-        return ""
-    after = [record for record in checks if record.at > view.done_at]
-    if after and after[0].facts.get("passed"):
-        return ""
-    hours = GOOD_FOR.total_seconds() / 3600
-    return _("no control check of {source} in the {hours} h before it (agent check)").format(
-        source=view.source, hours=f"{hours:.0f}"
-    )
-
-
-def _failed_control(points: Sequence[ControlPoint], view: MicrographView, every: timedelta) -> str:
-    before = [point for point in points if point.at <= view.done_at]
-    if every and (not before or view.done_at - before[-1].at > every):
-        hours = every.total_seconds() / 3600
-        return _("no control specimen of {source} within {hours} h").format(
-            source=view.source, hours=decimal(hours, "g")
-        )
-    if before and before[-1].faults:
-        return _("the control specimen of {source} failed: {fault}").format(
-            source=view.source, fault=before[-1].faults[0]
-        )
-    return ""
 
 
 def crops_at_this_desk(path: Path, um_per_px_range: tuple[float, float]) -> Any:

@@ -100,7 +100,7 @@ def build_decision_rule(
     alone = [[f for f in one.fields if not f.superseded and not f.decided] for one in specimens]
     pairs = [pair for pair in double_reviews if all(rules.parsed(code) for code in pair)]
     faults = sum(rules.keeps(one) != rules.keeps(other) for one, other in pairs)
-    needed = reviews_needed(rules.most_false)
+    needed = reviews_needed(rules.max_false_conform)
     reviewers = sorted({field.decided.by for field in reviewed if field.decided})
     upper95: float | None = None
     if reviewed and len(pairs) < needed:

@@ -32,12 +32,12 @@ def document_of(assessed: Assessed) -> dict[str, Any]:
         "specification_version": assessed.version or None,
         "demand": wanted.demand if wanted else None,
         "specimens": [_specimen(one, assessed) for one in assessed.specimens],
+        "notes": list(assessed.notes),
         "unassigned": [
             {"id": one.view.id, "file": one.view.path, "reason": one.reason}
             for one in assessed.unassigned
         ],
         "unusable_files": [{"file": fate.path, "why": fate.said} for fate in assessed.lost],
-        "notes": list(assessed.notes),
         "decision_rule": assessed.decision_rule and assessed.decision_rule.to_json(),
     }
 

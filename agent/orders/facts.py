@@ -6,7 +6,7 @@ In:  nothing. Out: frozen nouns. Next: `rules`, `conformity`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 PREPARATION_DEFECTS = ("over_etched", "under_etched", "scratched", "stained")
 IMAGE_DEFECTS = ("out_of_focus", "exposure", "wrong_crop", "wrong_magnification")
 DEFECTS = (*PREPARATION_DEFECTS, *IMAGE_DEFECTS)
@@ -137,6 +138,7 @@ class FieldFacts:
         labels: Its whole history, oldest first.
         is_compared: Its place was compared with those of all other micrographs.
         elsewhere: Fields of other specimens that show its place, where no lead has decided.
+        done_at: When the result that counts was made, aware UTC, or None.
     """
 
     id: str
@@ -160,6 +162,7 @@ class FieldFacts:
     labels: tuple[LabelFacts, ...] = ()
     is_compared: bool = True
     elsewhere: tuple[SamePlace, ...] = ()
+    done_at: datetime | None = None
 
     @property
     def called(self) -> str:
@@ -195,10 +198,13 @@ class Allowance:
 
     Args:
         material: Which. bundle: whose answers were validated.
-        limit: As the record names it. subtype: of which.
-        n: Validation specimens that break the limit. wrong: those called conforming.
-        bound: Exact one-sided 95 % upper bound of the false-conform rate.
+        limit: As in the specification, "" where it demands the subtype alone. subtype: of which.
+        n: Validation specimens behind the bound. wrong: those called conforming falsely.
+        bound: Upper 95 % bound of a false "conforms" per specimen, None where it is not known.
         by: The lead. on: it is switched on.
+        um_per_px: Smallest and largest validated scale, µm per pixel; None in old records.
+        since, until: Results made after `since`, and not after `until`, are covered; aware UTC.
+            No `until`: it is in force.
         sizes: Of the subtype, coarse to fine, as compared; () in records that do not name them.
     """
 
@@ -212,6 +218,13 @@ class Allowance:
     by: str
     on: bool = True
     sizes: tuple[str, ...] = ()
+    um_per_px: tuple[float, float] | None = None
+    since: datetime = LONG_AGO
+    until: datetime | None = None
+
+    def covers_time(self, at: datetime | None) -> bool:
+        """Return whether a result made at a time is covered; one without a time is not."""
+        return at is not None and self.since < at and (self.until is None or at <= self.until)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ def build_field_facts(
         superseded=_from_json(own) if own else gone,
         held=context.held(view),
         outside=str(view.expected.get("outside") or ""),
+        done_at=view.done_at,
         labels=tuple(_labels(view, context.is_lead)),
         is_compared=view.id not in context.places.pending,
         elsewhere=tuple(list_elsewhere(view, context.own, context.places)),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.orders.assessment import Lab
 from agent.orders.decision_rule import iter_double_reviews
+from agent.orders.instrument_holds import Holds
 from agent.orders.specification import read_specifications
 from agent.orders.specification_history import load_history
 from agent.orders.validation import allowances_of
@@ -61,8 +62,9 @@ def lab_of(
         sources={source.name: provenance_of(source) for source in settings.sources},
         allowances=allowances_of(store),
         zone=settings.site.time_zone,
-        most_false=settings.orders.most_false,
+        max_false_conform=settings.orders.max_false_conform,
         held=held,
+        remarks=held.notes if isinstance(held, Holds) else lambda _view: (),
         is_lead=partial(is_lead, settings, store),
         second_look=settings.orders.second_look_at_limit,
         double_reviews=cache(lambda: tuple(iter_double_reviews(store))),

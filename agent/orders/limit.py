@@ -242,13 +242,3 @@ def find_mean_fault(subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
             "fall alike; write one specification for each"
         ).format(names=_(" and ").join(subtypes))
     return ""
-
-
-def is_beyond_teaching(limit: Limit, subtype: str, taxonomy: Taxonomy) -> bool:
-    """Return whether no taught size of a subtype breaks the limit.
-
-    Then the model cannot answer anything that does not conform, however coarse the steel is.
-    """
-    own = taxonomy.subtype(subtype)
-    bound = find_bound(limit, own)
-    return bound is not None and all(bound.keeps(size) for size in own.trained_sizes)

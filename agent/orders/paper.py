@@ -235,6 +235,7 @@ def _order_facts(assessed: Assessed) -> Iterator[Fact]:
         more = ", ".join(f"{name} {value}" for name, value in named if value)
         word = one.statement.conformity.words
         said[f"Specimen {one.view.name}"] = f"{word}{f' ({more})' if more else ''}"
+    said["Notes"] = "; ".join(assessed.notes)
     yield from (Fact(name, value) for name, value in said.items() if value)
 
 

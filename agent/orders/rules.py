@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from agent.orders.specification import Specification
     from model import Size, Taxonomy
 
-MOST_FALSE = 0.02
-"""Bound of false "conforms" below which a limit at the coarsest taught size may be automatic."""
+MAX_FALSE_CONFORM = 0.02
+"""Largest upper 95 % bound of a false "conforms" per specimen that lets the model alone say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Rules:
         specification: What is demanded. taxonomy: what a micrograph can be.
         material: Of the order. expected: subtypes that the order says were made, () for unknown.
         allowances: What the leads have switched on.
-        most_false: Largest bound of false "conforms" where the model cannot see a coarser size.
+        max_false_conform: Largest upper 95 % bound of a false "conforms" by the model alone.
         second_look: A label at the limit counts only where a second reviewer confirms it.
     """
 
@@ -43,7 +43,7 @@ class Rules:
     material: str = ""
     expected: tuple[str, ...] = ()
     allowances: tuple[Allowance, ...] = ()
-    most_false: float = MOST_FALSE
+    max_false_conform: float = MAX_FALSE_CONFORM
     second_look: bool = False
 
     @property
@@ -73,8 +73,10 @@ class Rules:
         rise from coarse to fine.
         """
         own = self.taxonomy.subtype(subtype)
-        if allowance.subtype != subtype or not self.bound:
+        if allowance.subtype != subtype:
             return False
+        if not self.bound:
+            return not allowance.limit
         if allowance.sizes:
             listed = [size.name for size in own.sizes]
             compared = [name for name in allowance.sizes if name in listed]

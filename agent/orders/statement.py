@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STATEMENT = "statement"
 FINAL = (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
 """What is stated at last; before it an order is only on its way, and nothing is stated yet."""
-PASSING = ("urgent", "unassigned", "unusable_files", "decision_rule")
+PASSING = ("urgent", "unassigned", "unusable_files", "notes", "decision_rule")
 """What may change without the statement being another one; so may the path of a field's file.
 
 What is known of the rule's errors grows with every double review."""
@@ -107,8 +107,6 @@ def lasting(document: Mapping[str, Any]) -> dict[str, Any]:
         return [{key: value for key, value in one.items() if key != "file"} for one in fields]
 
     kept = {key: value for key, value in document.items() if key not in PASSING}
-    if not kept.get("notes"):
-        kept.pop("notes", None)  # a document that was kept before orders had notes says the same
     kept["specimens"] = [
         one | {key: without_file(one[key]) for key in ("fields", "superseded")}
         for one in document["specimens"]

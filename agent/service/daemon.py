@@ -20,6 +20,7 @@ import structlog
 from agent.archive import Archive
 from agent.errors import AgentError
 from agent.notify import check
+from agent.orders.instrument_holds import affected_orders, holds_of
 from agent.service.backing_up import BACKUP_EVERY_S, back_up_when_due
 from agent.service.candidates import Candidates
 from agent.service.checking import InstrumentCheck
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from agent.imaging import CropPool
+    from agent.orders.instrument_holds import Affected
     from agent.pipeline import Pipeline
     from agent.settings import Settings
     from agent.store import Store
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 BEAT_S = 5.0
+HOLDS_EVERY_S = 60.0
 TICK_S = 0.5
 STANDS_STILL_S = 900.0  # several times the longest step there is: a large file, a bundle that loads
 WORKER_ENDS_S = 7.0  # what the file in hand gets; then its process is killed and it is given back
@@ -98,6 +101,8 @@ class Agent:
         self._on_ready, self._on_beat, self._on_stopping = on_ready, on_beat, on_stopping
         self._stop = threading.Event()
         self._set_back_s = 0.0
+        self._affected: list[Affected] = []
+        self._affected_at_s = 0.0
         self.problems = Problems()
         self.url = ""
         """Where the review page answers, once it does."""
@@ -233,7 +238,10 @@ class Agent:
             self._follow_clock(store)
             store.sources_seen([watch.health() for watch in watches])
             store.heartbeat(self._facts(nights), at=self._now())
-            document = status_in(self._settings, store, now=self._now(), running=True)
+            affected = self._held_orders(store)
+            document = status_in(
+                self._settings, store, now=self._now(), running=True, affected=affected
+            )
         except (StoreFault, AgentError) as fault:
             if self.problems.say("database", str(fault)):
                 log.warning("store.unreachable", reason=str(fault))
@@ -246,6 +254,15 @@ class Agent:
         if self.problems.say("database", ""):
             log.info("store.back")
         remember(self._settings.store.folder, document)
+
+    def _held_orders(self, store: Store) -> list[Affected]:
+        """Return the orders with held results, looked up once a minute only."""
+        now_s = time.monotonic()
+        if now_s >= self._affected_at_s:
+            holds = holds_of(self._settings, store)
+            self._affected = affected_orders(store, holds, now=self._now())
+            self._affected_at_s = now_s + HOLDS_EVERY_S
+        return self._affected
 
     def _follow_clock(self, store: Store) -> None:
         if self._set_back_s:
@@ -273,7 +290,9 @@ class Agent:
             store=store,
             archive=archive,
             now=self._now,
-            status=lambda: status_in(self._settings, store, now=self._now(), running=True),
+            status=lambda: status_in(
+                self._settings, store, now=self._now(), running=True, affected=self._affected
+            ),
             submit=inbox.take,
         )
         web = self._settings.web

@@ -7,16 +7,20 @@ is switched off, and nothing is told twice where the other side has taken it.
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
+from agent.archive import write_whole
 from agent.night import taxonomy_in_force
 from agent.notify import tell
 from agent.orders import outbox
-from agent.orders.control import held_by
+from agent.orders.examination import Position, begin
+from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import lab_of
 
 if TYPE_CHECKING:
@@ -36,6 +40,8 @@ NOTICE, SENT = "notice", "notice_sent"
 GIVEN_UP = timedelta(days=3)
 """A notice that nobody took for so long is old news."""
 MOST_PICTURES = 5
+OUTBOX_MEMO = "outbox.json"
+"""File beside the database: where the last round of the outbox ended."""
 
 
 def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
@@ -43,22 +49,41 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
     if not settings.orders.outbox:
         return ""
     taxonomy = taxonomy_in_force(settings, store)
-    held = held_by(settings, store)
+    held = holds_of(settings, store)
     lab = lab_of(settings, store, taxonomy, now=now, held=held)
+    site = outbox.Site(settings.site.name, settings.orders.outbox_formats)
+    memo = settings.store.folder / OUTBOX_MEMO
+    position = outbox.record_revisions(
+        store, lab, site, now=now, position=_position(memo) or begin(store)
+    )
+    _keep_position(memo, position)
     try:
-        names = outbox.write(
-            store,
-            lab,
-            Path(settings.orders.outbox),
-            formats=settings.orders.outbox_formats,
-            site=settings.site.name,
-            now=now,
-        )
+        written = outbox.write_pending(store, lab, site, Path(settings.orders.outbox), now=now)
     except OSError as error:
         return f"[orders] outbox: {error}; it is tried again by itself."
-    if names:
-        log.info("outbox.filled", files=len(names))
+    if written.names:
+        log.info("outbox.filled", files=len(written.names))
+    if written.lost:
+        log.warning("outbox.content_lost", revisions=written.lost)
+    if written.faults:
+        n = len(written.faults)
+        return (
+            f"[orders] outbox: {n} orders wait, {written.faults[0]}; it is tried again by itself."
+        )
     return ""
+
+
+def _position(memo: Path) -> Position | None:
+    try:
+        return Position.from_json(json.loads(memo.read_text("utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _keep_position(memo: Path, position: Position) -> None:
+    """Write it next to the database; a full disk is no matter, as the sweep then begins again."""
+    with suppress(OSError):
+        write_whole({memo: json.dumps(position.to_json()).encode()})
 
 
 def plan_notice(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import BadStore, without_passwords
 from agent.night.period import end_of, night_of
 from agent.orders import BadSpecification, read_specifications
+from agent.orders.instrument_holds import affected_orders, holds_of
 from agent.service.backing_up import overdue
 from agent.service.lock import RunLock
 from agent.service.place import agent_name, bundles_folder
@@ -22,10 +23,11 @@ from agent.store import Store, StoreFault, store_url
 from model import alarm_rate_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
+    from agent.orders.instrument_holds import Affected
     from agent.settings import Settings
     from agent.store import AgentSeen, Job, SourceHealth
 
@@ -57,8 +59,25 @@ def status_of(
         return _without_store(settings, running=running, sentence=str(error), now=now)
 
 
-def status_in(settings: Settings, store: Store, *, now: datetime, running: bool) -> dict[str, Any]:
-    """Say everything, asking an open database."""
+def status_in(
+    settings: Settings,
+    store: Store,
+    *,
+    now: datetime,
+    running: bool,
+    affected: Sequence[Affected] | None = None,
+) -> dict[str, Any]:
+    """Say everything, asking an open database.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        now: Aware UTC.
+        running: The agent runs here.
+        affected: Orders with held results where they are known; None: they are looked up.
+    """
+    if affected is None:
+        affected = affected_orders(store, holds_of(settings, store), now=now)
     own = [agent for agent in store.agents() if agent.site == settings.site.name]
     here = running
     running = running or any(_is_alive(agent, now) for agent in own)
@@ -75,6 +94,7 @@ def status_in(settings: Settings, store: Store, *, now: datetime, running: bool)
         *_of_bundle(settings, bundle),
         *_of_limits(settings),
         *_of_files(counts),
+        *_of_holds(affected),
         *_of_disk(settings.store.folder),
         *overdue(settings, now),
     ]
@@ -87,8 +107,22 @@ def status_in(settings: Settings, store: Store, *, now: datetime, running: bool)
         "database": f"{store.kind}: {store.place}",
         "next_report_at": next_report_at(settings, now).isoformat(),
         "jobs": [_job(job) for job in store.jobs_going_on(at=now)],
+        "affected_orders": sorted({number for one in affected for number in one.orders}),
         "problems": list(dict.fromkeys(problems)),
     }
+
+
+def _of_holds(affected: Sequence[Affected]) -> Iterator[str]:
+    for one in affected:
+        n, failure = len(one.orders), one.failure
+        what = f"the control check on {failure.pc}" if failure.pc else "the control specimen"
+        since = f"{failure.after:%Y-%m-%d %H:%M} UTC" if failure.after else "the beginning"
+        until = f"{failure.until:%Y-%m-%d %H:%M} UTC" if failure.until else "now"
+        yield (
+            f"{failure.source}: {what} of {failure.first_at:%Y-%m-%d %H:%M} UTC failed: {n} "
+            f"order{'s' if n > 1 else ''} affected, results from {since} to {until} are held until "
+            f"a lead releases them (agent orders release-hold {failure.source})."
+        )
 
 
 def _job(job: Job) -> dict[str, Any]:
@@ -143,6 +177,7 @@ def _without_store(
         ),
         "next_report_at": next_report_at(settings, now).isoformat(),
         "jobs": [],
+        "affected_orders": [],
         "problems": list(dict.fromkeys([sentence, *_of_disk(settings.store.folder)])),
     }
 

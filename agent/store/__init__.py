@@ -28,6 +28,7 @@ from agent.store.journal import Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightHead, NightRow
 from agent.store.numbers import number_key
+from agent.store.order_changes import Heads, JudgedField, OrderAge
 from agent.store.order_claims import ClaimedPlace, OrderClaim
 from agent.store.orders import (
     Answer,
@@ -40,7 +41,7 @@ from agent.store.orders import (
     Unassigned,
 )
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
-from agent.store.records import Record
+from agent.store.records import NewRecord, Record
 from agent.store.results import Finding, MicrographView
 from agent.store.retention import Kept
 from agent.store.schema import HEAD as SCHEMA
@@ -68,7 +69,9 @@ __all__ = [
     "FieldView",
     "FileFate",
     "Finding",
+    "Heads",
     "Job",
+    "JudgedField",
     "Kept",
     "KnownPlaces",
     "LabelView",
@@ -78,9 +81,11 @@ __all__ = [
     "MicrographView",
     "NewImage",
     "NewRater",
+    "NewRecord",
     "NightHead",
     "NightRow",
     "Opinion",
+    "OrderAge",
     "OrderClaim",
     "OrderLine",
     "OrderView",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import func
 from sqlmodel import col, select
 
 from agent.store import trail
@@ -16,7 +17,7 @@ from agent.store.engine import reading, writing
 from agent.store.tables import RecordRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Engine
@@ -42,6 +43,22 @@ class Record:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record that is to be appended together with others.
+
+    Args:
+        kind, subject: As in `RecordRow`. facts: the rest, as JSON has it.
+        logged: What the audit log holds in place of the facts, such as a hash of what is long;
+            None: the facts.
+    """
+
+    kind: str
+    subject: str
+    facts: Mapping[str, Any]
+    logged: Mapping[str, Any] | None = None
+
+
 def append(
     session: Session,
     site_id: int,
@@ -51,8 +68,9 @@ def append(
     by: str,
     at: datetime,
     facts: Mapping[str, Any],
+    logged: Mapping[str, Any] | None = None,
 ) -> int:
-    """Append a record within a transaction; its number comes back."""
+    """Append a record within a transaction; its number comes back. `logged`: see `NewRecord`."""
     row = RecordRow(site_id=site_id, kind=kind, subject=subject, by=by, at=at, facts=dict(facts))
     session.add(row)
     session.flush()
@@ -63,7 +81,7 @@ def append(
         actor=by,
         act=f"{kind}.recorded",
         subject=subject,
-        facts={"record": row.id, **facts},
+        facts={"record": row.id, **(facts if logged is None else logged)},
     )
     return row.id or 0
 
@@ -110,6 +128,58 @@ class Records:
         with writing(self._engine) as session:
             site_id = self._whose.site_id
             return append(session, site_id, kind, subject, by=by, at=at, facts=facts)
+
+    def add_together(
+        self, new: Sequence[NewRecord], *, by: str, at: datetime, follows: int
+    ) -> list[int]:
+        """Append several records in one transaction.
+
+        Args:
+            new: The records.
+            by: Who.
+            at: Now, aware UTC.
+            follows: Number of the newest record of the first one's kind and subject that the
+                caller knows, 0 for none.
+
+        Returns:
+            Their numbers, [] where another agent appended such a record before.
+        """
+        first = new[0]
+        newest = select(func.max(RecordRow.id)).where(
+            RecordRow.site_id == self._whose.site_id,
+            RecordRow.kind == first.kind,
+            RecordRow.subject == first.subject,
+        )
+        with writing(self._engine) as session:
+            trail.lock(session)
+            if (session.exec(newest).one() or 0) != follows:
+                return []
+            return [
+                append(
+                    session,
+                    self._whose.site_id,
+                    one.kind,
+                    one.subject,
+                    by=by,
+                    at=at,
+                    facts=one.facts,
+                    logged=one.logged,
+                )
+                for one in new
+            ]
+
+    def newest(self, kind: str) -> dict[str, Record]:
+        """Return subject → its newest record of a kind."""
+        site_id = self._whose.site_id
+        last = (
+            select(func.max(RecordRow.id))
+            .where(RecordRow.site_id == site_id, RecordRow.kind == kind)
+            .group_by(RecordRow.subject)
+        )
+        asked = select(RecordRow).where(col(RecordRow.id).in_(last))
+        with reading(self._engine) as session:
+            rows = session.exec(asked).all()
+        return {row.subject: _record(row) for row in rows}
 
     def all(self, kind: str, subject: str | None = None) -> list[Record]:
         """Say every record of a kind, oldest first."""

@@ -38,6 +38,7 @@ from agent.store.campaigns import Campaigns
 from agent.store.engine import reading, writing
 from agent.store.intake import Intake
 from agent.store.journal import Lane, State
+from agent.store.order_changes import OrderChanges
 from agent.store.orders import Orders
 from agent.store.places import Places
 from agent.store.records import Records
@@ -138,6 +139,11 @@ class Store:
     def places(self) -> Places:
         """What micrographs' places are recognised by, and which show the same one."""
         return Places(self._engine, self._whose)
+
+    @property
+    def order_changes(self) -> OrderChanges:
+        """Orders by what was done to them and by their age; a door of its own."""
+        return OrderChanges(self._engine, self._whose)
 
     @property
     def records(self) -> Records:

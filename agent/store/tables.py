@@ -532,8 +532,9 @@ class MeasurementRow(Row, table=True):
 class RecordRow(Row, table=True):
     """Something the lab has to be able to show later: appended, never changed.
 
-    `kind` is "validation", "automatic", "control", "reference", "order_list", "statement",
-    "round_robin", "msa_plan" or "msa"; `subject` what it is about, such as a material, a source, an
+    `kind` is "validation", "automatic", "control", "reference", "hold_release", "scale_check",
+    "order_list", "statement", "outbox", "outbox_files", "outbox_written", "round_robin", "msa_plan"
+    or "msa"; `subject` what it is about, such as a material, a source, an
     order or a campaign.
     """
 

@@ -48,6 +48,12 @@ class TrailEntry:
     sha256: str
 
 
+def lock(session: Session) -> None:
+    """Let no other agent append before this transaction ends; SQLite has one writer anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})"))
+
+
 def append(
     session: Session,
     site_id: int,
@@ -59,8 +65,7 @@ def append(
     facts: Mapping[str, object] | None = None,
 ) -> None:
     """Add one act to the chain, in the transaction of the act itself."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})"))
+    lock(session)
     last = session.exec(select(TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)).first()
     row = TrailRow(
         site_id=site_id,
@@ -88,12 +93,25 @@ def _micros(at: datetime) -> int:
 
 
 def entries(
-    session: Session, *, act: str | None = None, subjects: Collection[str] | None = None
+    session: Session,
+    *,
+    act: str | None = None,
+    subjects: Collection[str] | None = None,
+    after: int = 0,
 ) -> Iterator[TrailEntry]:
-    """Say every act, oldest first; `act` keeps those that begin with it, `subjects` those on it."""
+    """Yield every act, oldest first.
+
+    Args:
+        session: Open.
+        act: Keeps those that begin with it.
+        subjects: Keeps those on one of them.
+        after: Keeps those with a larger number.
+    """
     asked = select(TrailRow, SiteRow.name).join(SiteRow).order_by(col(TrailRow.id))
     if act:
         asked = asked.where(col(TrailRow.act).startswith(act, autoescape=True))
+    if after:
+        asked = asked.where(col(TrailRow.id) > after)
     if subjects is not None:
         asked = asked.where(col(TrailRow.subject).in_(subjects))
     for row, site in session.exec(asked.execution_options(yield_per=500)):

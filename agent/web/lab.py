@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadSettings
 from agent.night import reports_folder, taxonomy_in_force
-from agent.orders.control import held_by
+from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import lab_of
 from agent.web.app import create_app
 from agent.web.desk import Desk
@@ -66,7 +66,7 @@ def app_of(
             store,
             taxonomy_in_force(settings, store),
             now=now(),
-            held=held_by(settings, store),
+            held=holds_of(settings, store),
         ),
     )
     hosts = (settings.web.host, platform.node(), *settings.web.names)

@@ -201,6 +201,7 @@ def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
         sentences=tuple(one for one in own if not any(one.startswith(said) for said in loose)),
         facts=tuple(_facts(assessed)),
         specimens=tuple(_specimen(one) for one in assessed.specimens),
+        notes=assessed.notes,
         unusable=tuple(map(_unusable, assessed.lost)),
         loose=tuple(
             f"{one.view.path}: {reports.retold(one.reason)}" for one in assessed.unassigned

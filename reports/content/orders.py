@@ -50,6 +50,7 @@ class OrderPage:
         unusable: Files that could not be used. loose: fields that belong to no specimen.
         queue_href: Where its waiting fields are decided, "" if none waits. waiting: how many do.
         generated: When this page was written, local time.
+        notes: What holds of its fields and a reader should know.
     """
 
     site: str
@@ -66,6 +67,7 @@ class OrderPage:
     queue_href: str
     waiting: int
     generated: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

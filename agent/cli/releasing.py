@@ -1,0 +1,83 @@
+"""`agent orders release-hold`: a lead lets results count that a failed instrument check holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli import say
+from agent.cli.app import settings_of, store_of
+from agent.cli.ordering import By, Reason, orders
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+METAVAR = "YYYY-MM-DD[THH:MM]"
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before any result."""
+
+
+@orders.command("release-hold")
+def release_hold(  # noqa: PLR0917 - each is a word of the command
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Of the held results.")],
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar=METAVAR, help="From this time on; else the first one held."),
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar=METAVAR, help="Up to this time; else until now.")
+    ] = None,
+    by: By = "",
+    reason: Reason = "",
+) -> None:
+    """Release results that a failed check holds: a lead's act, kept in every statement."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
+    from agent.orders.instrument_holds import (  # noqa: PLC0415
+        affected_orders,
+        holds_of,
+        release,
+    )
+    from agent.orders.lab import is_lead  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
+
+    settings, now = settings_of(context), clock()
+    zone = ZoneInfo(settings.site.time_zone)
+    with store_of(settings) as store:
+        if not is_lead(settings, store, by):
+            raise WrongUse(
+                f"--by {by or 'NAME'}: a lead alone releases results (an account of that role, or "
+                "a name in [orders] leads)."
+            )
+        affected = affected_orders(store, holds_of(settings, store), now=now)
+        starts = [one.failure.after for one in affected if one.failure.source == source]
+        known = [one for one in starts if one is not None]
+        begin = min(known) if known and len(known) == len(starts) else BEGINNING
+        numbers = release(
+            store,
+            affected,
+            source,
+            start=_time(first, "--from", zone) if first else begin,
+            end=_time(last, "--to", zone) if last else now,
+            by=by,
+            reason=reason,
+            at=now,
+        )
+    say.console.print(
+        f"{source}: released by {by}; {len(numbers)} orders had held results: {', '.join(numbers)}",
+        markup=False,
+    )
+
+
+def _time(text: str, option: str, zone: ZoneInfo) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise WrongUse(
+            f"{option}: write a time such as 2026-11-24T08:00, found {text!r}."
+        ) from error
+    return time if time.tzinfo else time.replace(tzinfo=zone)

@@ -1,0 +1,122 @@
+"""Render a revision of an order as the files that a LIMS takes: JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from model import TaxonomyError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from datetime import datetime
+
+    from model import Taxonomy
+
+JSON, CSV = "json", "csv"
+FORMATS = (JSON, CSV)
+COLUMNS = (
+    "order",
+    "revision",
+    "id",
+    "conformity",
+    "specimen",
+    "specimen_conformity",
+    "field",
+    "micrograph",
+    "structure_code",
+    "size_min",
+    "size_max",
+    "decided_by",
+    "superseded",
+)
+
+
+def render_files(
+    document: Mapping[str, Any],
+    *,
+    formats: Collection[str],
+    revision_id: str,
+    revision: int,
+    found_at: datetime,
+    site: str,
+    taxonomy: Taxonomy,
+) -> dict[str, str]:
+    """Return the content of each file of a revision.
+
+    Args:
+        document: Of the order, as `agent order --json` writes it.
+        formats: Of `FORMATS`.
+        revision_id: Id of the revision.
+        revision: Its number, from 1.
+        found_at: When the state was found, aware UTC.
+        site: Name of the site.
+        taxonomy: Gives the bounds of a size.
+
+    Returns:
+        Format → text.
+    """
+    head = {"id": revision_id, "revision": revision, "found_at": found_at.isoformat(), "site": site}
+    texts = {}
+    if JSON in formats:
+        texts[JSON] = json.dumps({**head, **document}, indent=1, ensure_ascii=False) + "\n"
+    if CSV in formats:
+        texts[CSV] = _csv(document, head, taxonomy)
+    return texts
+
+
+def _csv(document: Mapping[str, Any], head: Mapping[str, Any], taxonomy: Taxonomy) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
+    writer.writeheader()
+    every_row = {
+        "order": document["order"],
+        "revision": head["revision"],
+        "id": head["id"],
+        "conformity": document["conformity"],
+    }
+    rows = list(_rows(document, taxonomy)) or [{}]
+    writer.writerows(
+        {key: _cell(value) for key, value in (every_row | row).items()} for row in rows
+    )
+    return text.getvalue()
+
+
+def _rows(document: Mapping[str, Any], taxonomy: Taxonomy) -> Iterator[dict[str, object]]:
+    for specimen in document["specimens"]:
+        own = {
+            "specimen": specimen["specimen"],
+            "specimen_conformity": specimen["conformity"],
+        }
+        fields = [(one, "") for one in specimen["fields"]]
+        fields += [(one, one["superseded"]["reason"]) for one in specimen["superseded"]]
+        for field, gone in fields:
+            decided = field["decided"] or {}
+            code = decided["said"] if decided.get("kind") == "code" else field["structure_code"]
+            yield own | {
+                "field": field["field"],
+                "micrograph": field["id"],
+                "structure_code": code,
+                **_bounds(code, taxonomy),
+                "decided_by": decided.get("by"),
+                "superseded": gone,
+            }
+
+
+def _bounds(code: str | None, taxonomy: Taxonomy) -> dict[str, object]:
+    if not code:
+        return {}
+    try:
+        low, high = taxonomy.size_bounds(taxonomy.parse(code)[1])
+    except TaxonomyError:
+        return {}  # an old order may hold a code that the taxonomy no longer has
+    return {"size_min": low, "size_max": high}
+
+
+def _cell(value: object) -> object:
+    # A spreadsheet would run what begins like a formula.
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value

@@ -1,0 +1,41 @@
+"""Gather what a statement has to mention of its fields: once per order where it holds for all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from agent.orders.facts import SpecimenFacts
+    from agent.store import MicrographView, SpecimenView
+
+    Remarks = Callable[[MicrographView], Iterable[str]]
+
+
+def gather_notes(
+    specimens: Sequence[tuple[SpecimenView, SpecimenFacts]], remarks: Remarks
+) -> tuple[str, ...]:
+    """Return the remarks on the fields that count, each with its fields where not all have it.
+
+    Args:
+        specimens: The rows and the facts of each specimen of an order.
+        remarks: Returns what is to be mentioned of a field.
+    """
+    where: dict[str, list[str]] = {}
+    n = 0
+    for view, facts in specimens:
+        rows = {field.view.id: field.view for one in view.preparations for field in one.fields}
+        for field in facts.fields:
+            if field.superseded or field.id not in rows:
+                continue
+            n += 1
+            name = _("specimen {specimen}, {field}").format(specimen=view.name, field=field.called)
+            for remark in remarks(rows[field.id]):
+                where.setdefault(remark, []).append(name)
+    return tuple(
+        remark if len(names) == n else f"{'; '.join(names)}: {remark}"
+        for remark, names in where.items()
+    )

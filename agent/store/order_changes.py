@@ -1,0 +1,197 @@
+"""Which orders something was done to since a place in the audit log, and orders by their age.
+
+The lists are a shortcut: on PostgreSQL a result may be committed after a later number was read, so
+a caller also sweeps through all orders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func
+from sqlmodel import col, select
+
+from agent.store import trail
+from agent.store.engine import reading
+from agent.store.journal import chunks
+from agent.store.tables import (
+    MicrographRow,
+    OrderRow,
+    ResultRow,
+    SourceRow,
+    SpecimenRow,
+    TrailRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Numbers of the newest row of the audit log and of the newest result."""
+
+    trail: int
+    result: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAge:
+    """An order and when it was first heard of, aware UTC, or None."""
+
+    id: int
+    number: str
+    first_seen_at: datetime | None
+    urgent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedField:
+    """A field of an order, and when the result that counts was made, aware UTC."""
+
+    order: str
+    id: str
+    done_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was done since a place in the audit log.
+
+    Args:
+        numbers: Of the orders that an act or a new result names.
+        acts: Name of each act, such as "control.recorded" → its first time, aware UTC.
+    """
+
+    numbers: frozenset[str]
+    acts: Mapping[str, datetime]
+
+
+class OrderChanges:
+    """Every question about changed and old orders; each method is one transaction.
+
+    Args:
+        engine: At this program's schema.
+        whose: The site and the agent that ask.
+    """
+
+    def __init__(self, engine: Engine, whose: Whose) -> None:
+        self._engine, self._whose = engine, whose
+
+    def heads(self) -> Heads:
+        """Return where the audit log and the results end now."""
+        with reading(self._engine) as session:
+            newest = session.exec(select(func.max(TrailRow.id))).one()
+            result = session.exec(select(func.max(ResultRow.id))).one()
+            return Heads(newest or 0, result or 0)
+
+    def since(self, heads: Heads, *, without: str) -> Changes:
+        """Return the orders that were touched after a place in the audit log.
+
+        Args:
+            heads: The place.
+            without: Acts that begin with it are left out.
+        """
+        with reading(self._engine) as session:
+            acts: dict[str, datetime] = {}
+            words: set[str] = set()
+            for entry in trail.entries(session, after=heads.trail):
+                if entry.act.startswith(without):
+                    continue
+                acts[entry.act] = min(entry.at, acts.get(entry.act, entry.at))
+                words |= {*_prefixes(entry.subject), *_words(entry.facts)}
+            numbers = {*self._of_results(session, heads.result), *self._named(session, words)}
+        return Changes(frozenset(numbers), acts)
+
+    def ages(self) -> list[OrderAge]:
+        """Return every order of this site: urgent ones first, then the newest."""
+        asked = (
+            select(OrderRow.id, OrderRow.number, OrderRow.first_seen_at, OrderRow.urgent)
+            .where(OrderRow.site_id == self._whose.site_id)
+            .order_by(col(OrderRow.urgent).desc(), col(OrderRow.id).desc())
+        )
+        with reading(self._engine) as session:
+            return [OrderAge(key or 0, *rest) for key, *rest in session.exec(asked)]
+
+    def judged_between(
+        self, source: str, start: datetime | None, end: datetime
+    ) -> list[JudgedField]:
+        """Return the fields of orders with a result of a source that counts, by its time.
+
+        Args:
+            source: Its name.
+            start: Results after it, None: from the beginning.
+            end: And not after it.
+        """
+        asked = (
+            select(OrderRow.number, MicrographRow.public_id, ResultRow.done_at)
+            .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
+            .join(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
+            .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
+            .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
+            .where(
+                OrderRow.site_id == self._whose.site_id,
+                col(ResultRow.current).is_(True),
+                col(ResultRow.done_at) <= end,
+                SourceRow.name == source,
+            )
+            .order_by(col(OrderRow.number), col(ResultRow.id))
+        )
+        if start is not None:
+            asked = asked.where(col(ResultRow.done_at) > start)
+        with reading(self._engine) as session:
+            return [JudgedField(*row) for row in session.exec(asked)]
+
+    def _of_results(self, session: Session, after: int) -> Iterator[str]:
+        asked = (
+            select(MicrographRow.order)
+            .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
+            .where(col(ResultRow.id) > after, MicrographRow.site_id == self._whose.site_id)
+            .distinct()
+        )
+        yield from session.exec(asked)
+
+    def _named(self, session: Session, words: set[str]) -> Iterator[str]:
+        """Yield the orders that words name, as numbers or by the id of one of their fields."""
+        for some in chunks(sorted(words)):
+            own = select(OrderRow.number).where(
+                OrderRow.site_id == self._whose.site_id, col(OrderRow.number).in_(some)
+            )
+            yield from session.exec(own)
+            fields = (
+                select(MicrographRow.order, OrderRow.number)
+                .outerjoin(SpecimenRow, col(SpecimenRow.id) == col(MicrographRow.specimen_id))
+                .outerjoin(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
+                .where(
+                    MicrographRow.site_id == self._whose.site_id,
+                    col(MicrographRow.public_id).in_(some),
+                )
+            )
+            for said, number in session.exec(fields):
+                yield from (one for one in (said, number) if one)
+
+
+def _prefixes(subject: str) -> Iterator[str]:
+    """Yield a subject and what stands before each slash: "a/b/1" may name the order "a/b"."""
+    parts = subject.split("/")
+    for n in range(1, len(parts) + 1):
+        yield "/".join(parts[:n])
+
+
+def _words(facts: Any) -> Iterator[str]:
+    """Yield every text in an act's facts, such as the order that a field was moved from."""
+    if isinstance(facts, str):
+        yield facts
+    elif isinstance(facts, dict):
+        for value in facts.values():
+            yield from _words(value)
+    elif isinstance(facts, list):
+        for value in facts:
+            yield from _words(value)
