@@ -117,7 +117,8 @@ def _show(assessed: Assessed) -> None:
     for sentence in assessed.statement.missing:
         if not any(sentence.startswith(start) for start in shown) or ": nothing" in sentence:
             say.console.print(f"missing: {sentence}", markup=False)
-    for note in assessed.notes:
+    rule = assessed.decision_rule.lines if assessed.decision_rule else ()
+    for note in (*assessed.notes, *rule):
         say.console.print(f"note: {note}", markup=False)
     for fate in assessed.lost:
         say.console.print(f"unusable: {fate.path} ({fate.said})", markup=False)

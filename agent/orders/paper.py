@@ -92,7 +92,7 @@ class Paper:
             word=statement.conformity.words,
             tone=TONES[statement.conformity],
             demand=f"demanded: {wanted.demand}" if wanted else "",
-            sentences=(*statement.because, *statement.missing, *assessed.notes),
+            sentences=(*statement.because, *statement.missing),
             facts=tuple(_order_facts(assessed)),
             statements=tuple(
                 self._statement(one, number) for number, one in enumerate(traced.statements)

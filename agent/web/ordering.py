@@ -190,7 +190,7 @@ def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
         _("specimen {name}: {said}").format(name=one.view.name, said="")
         for one in assessed.specimens
     }
-    own = (*assessed.statement.because, *assessed.statement.missing, *assessed.notes)
+    own = (*assessed.statement.because, *assessed.statement.missing)
     return OrderPage(
         site=desk.site,
         reviewer=reviewer,
