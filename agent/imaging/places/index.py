@@ -1,0 +1,288 @@
+"""Find, among many micrographs, the few that may show the place of another.
+
+Every landmark has a word: the signs of 24 of its coordinates. Landmarks of a copy share some of
+their words, all at one turn and one scale; other places share words at any. No two micrographs are
+compared here, and the index has 8 bytes of a landmark and 12 of a word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from agent.imaging.places.descriptors import COORDINATES, mirror
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agent.imaging.places.descriptors import Codes
+    from agent.imaging.places.landmarks import Landmarks
+
+    Words = NDArray[np.uint32]
+    Integers = NDArray[np.int64]
+
+_UNSURE = (14, 23, 26, 32, 34, 35)
+"""Coordinates whose sign a copy changes most often. MEASURED: in 11 to 15 of 100 landmarks."""
+
+_SURE = tuple(at for at in range(COORDINATES) if at not in _UNSURE)
+_WORD, _SIGNATURE = _SURE[:24], _SURE[24:] + _UNSURE
+_FLIPS = 3
+"""A word is looked up under all changes of its so many least certain signs. MEASURED: 42 of 100
+landmarks of a copy (other magnification, JPEG, blur) are found so, 26 without."""
+
+_MOST_DIFFERENT = 4  # of the 16 signs of a signature; 4 of 100 other landmarks are as near
+_COMMON = 1500  # landmarks of a segment with one word, which then identifies nothing
+_LEAST_VOTES = 3
+_TURNS = 32  # steps of orientation in a full turn
+_SIZES = 64  # steps of size, quarters of a doubling
+_TURN_WINDOW, _SIZE_WINDOW = 3, 4  # steps over which votes are gathered: 34 degrees, a doubling
+_SEGMENT = 25_000  # micrographs; larger segments would need more memory while they are merged
+_GROWTH = 4  # a segment is merged into one up to so many times as large
+
+
+class PlaceIndex:
+    """Landmarks of many micrographs, by key; in memory, to be filled again after a start."""
+
+    def __init__(self) -> None:
+        self._segments: list[_Segment] = []
+        self._slots: dict[int, int] = {}
+        self._keys: list[int] = []
+        self._alive = np.zeros(1024, bool)  # by slot
+
+    def __len__(self) -> int:
+        """Return the number of micrographs."""
+        return len(self._slots)
+
+    def __contains__(self, key: int) -> bool:
+        """Return whether a micrograph is in the index."""
+        return key in self._slots
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the landmarks take."""
+        return sum(segment.size_bytes for segment in self._segments)
+
+    def add(self, key: int, landmarks: Landmarks) -> None:
+        """Add a micrograph.
+
+        Raises:
+            ValueError: The key is in the index already.
+        """
+        if key in self._slots:
+            raise ValueError(f"Micrograph {key} is in the index already. Remove it first.")
+        slot = len(self._keys)
+        if slot == len(self._alive):
+            self._alive = np.concatenate([self._alive, np.zeros_like(self._alive)])
+        self._keys.append(key)
+        self._slots[key] = slot
+        self._alive[slot] = True
+        if not len(landmarks):
+            return
+        owners = np.full(len(landmarks), slot, np.uint32)
+        traits = _compute_traits(landmarks, landmarks.codes)
+        words = _compute_words(landmarks.codes)
+        self._segments.append(_Segment.build(words, owners, traits, micrographs=1))
+        while self._is_merge_due():
+            last = self._segments.pop()
+            self._segments[-1] = self._segments[-1].merge(last, self._alive)
+
+    def remove(self, key: int) -> None:
+        """Remove a micrograph; its memory is free after the next merge.
+
+        Raises:
+            KeyError: The key is not in the index.
+        """
+        self._alive[self._slots.pop(key)] = False
+
+    def candidates(self, landmarks: Landmarks, limit: int = 8) -> list[int]:
+        """Return the keys of micrographs that may show the same place, likeliest first.
+
+        Args:
+            landmarks: Of the micrograph in question; it need not be in the index.
+            limit: Most keys that are returned. Each must be confirmed by `register`.
+        """
+        votes = self._collect_votes(landmarks)
+        enough = np.bincount(votes.owners, minlength=1) >= _LEAST_VOTES
+        enough &= self._alive[: len(enough)]
+        kept = enough[votes.owners]
+        slots, at = np.unique(votes.owners[kept], return_inverse=True)
+        if not len(slots):
+            return []
+        counts = _count_agreeing(votes.motions[kept], at, len(slots))
+        order = np.lexsort((slots, -counts))[:limit]
+        return [self._keys[slots[at]] for at in order if counts[at] >= _LEAST_VOTES]
+
+    def _is_merge_due(self) -> bool:
+        if len(self._segments) < 2:  # noqa: PLR2004 - two are merged
+            return False
+        last, previous = self._segments[-1].micrographs, self._segments[-2].micrographs
+        return previous <= _GROWTH * last and previous + last <= _SEGMENT
+
+    def _collect_votes(self, landmarks: Landmarks) -> _Votes:
+        """Return a vote for every entry that has a word and nearly the signature of a landmark."""
+        queries = _Queries.build(landmarks)
+        owners, motions = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for segment in self._segments:
+            asking, entries = segment.find(queries.words)
+            landmark = queries.landmarks[asking]
+            own, theirs = queries.traits[landmark], segment.traits[entries]
+            near = np.flatnonzero(_ONES[(own ^ theirs) & 0xFFFF] <= _MOST_DIFFERENT)
+            own, theirs = own[near].astype(np.int64), theirs[near].astype(np.int64)
+            turn = ((theirs >> 16) - (own >> 16)) % _TURNS
+            growth = (theirs >> 21) - (own >> 21) + _SIZES
+            mirrored = landmark[near] >= len(landmarks)
+            motions.append((mirrored * 2 * _SIZES + growth) * _TURNS + turn)
+            owners.append(segment.owners[entries[near]].astype(np.int64))
+        return _Votes(np.concatenate(owners), np.concatenate(motions))
+
+
+class _Votes(NamedTuple):
+    """For every vote, its micrograph's slot, and the turn and scale that it implies."""
+
+    owners: Integers
+    motions: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Landmarks of some micrographs, sorted by word.
+
+    Args:
+        words: (k,) each word once, ascending.
+        starts: (k + 1,) where the entries of a word start.
+        owners: (n,) slots of micrographs.
+        traits: (n,) signature, orientation and size.
+        micrographs: How many there are, removed ones included.
+    """
+
+    words: Words
+    starts: Integers
+    owners: NDArray[np.uint32]
+    traits: NDArray[np.uint32]
+    micrographs: int
+
+    @classmethod
+    def build(
+        cls,
+        words: Words,
+        owners: NDArray[np.uint32],
+        traits: NDArray[np.uint32],
+        *,
+        micrographs: int,
+    ) -> _Segment:
+        order = np.argsort(words, kind="stable")
+        each, starts = np.unique(words[order], return_index=True)
+        bounds = np.append(starts, len(words)).astype(np.int64)
+        return cls(each, bounds, owners[order], traits[order], micrographs)
+
+    @property
+    def size_bytes(self) -> int:
+        arrays = (self.words, self.starts, self.owners, self.traits)
+        return sum(array.nbytes for array in arrays)
+
+    def merge(self, other: _Segment, alive: NDArray[np.bool_]) -> _Segment:
+        """Return both in one, without what was removed."""
+        both = (self, other)
+        words = np.concatenate([np.repeat(part.words, np.diff(part.starts)) for part in both])
+        owners = np.concatenate([part.owners for part in both])
+        traits = np.concatenate([part.traits for part in both])
+        kept = alive[owners]
+        micrographs = self.micrographs + other.micrographs
+        return self.build(words[kept], owners[kept], traits[kept], micrographs=micrographs)
+
+    def find(self, words: Words) -> tuple[Integers, Integers]:
+        """Return pairs of a place in `words` and an entry that has this word."""
+        if not len(self.words):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        at = np.minimum(np.searchsorted(self.words, words), len(self.words) - 1)
+        known = np.flatnonzero(self.words[at] == words)
+        begin, end = self.starts[at[known]], self.starts[at[known] + 1]
+        rare = end - begin <= _COMMON
+        known, begin, counts = known[rare], begin[rare], (end - begin)[rare]
+        skipped = np.cumsum(counts) - counts
+        entries = np.repeat(begin - skipped, counts) + np.arange(int(counts.sum()))
+        return np.repeat(known, counts), entries
+
+
+@dataclass(frozen=True, slots=True)
+class _Queries:
+    """Words to look up, ascending, and for each the landmark that it belongs to.
+
+    Args:
+        words: (k,) words.
+        landmarks: (k,) a landmark; those from n on are the n landmarks of the mirror image.
+        traits: (2 n,) of the landmarks.
+    """
+
+    words: Words
+    landmarks: Integers
+    traits: NDArray[np.uint32]
+
+    @classmethod
+    def build(cls, landmarks: Landmarks) -> _Queries:
+        mirrored = mirror(landmarks.codes)
+        words = np.concatenate([_compute_probes(landmarks.codes), _compute_probes(mirrored)])
+        traits = np.concatenate(
+            [
+                _compute_traits(landmarks, landmarks.codes),
+                _compute_traits(landmarks, mirrored, mirrored=True),
+            ]
+        )
+        order = np.argsort(words, axis=None, kind="stable")
+        return cls(words.ravel()[order], order // words.shape[1], traits)
+
+
+def _count_agreeing(motions: Integers, at: Integers, slots: int) -> Integers:
+    """Return for every slot the most votes within one window of turn and scale.
+
+    Args:
+        motions: (k,) turns and scales.
+        at: (k,) the place of the vote's slot among all slots.
+        slots: How many there are.
+    """
+    turn, rest = motions % _TURNS, motions // _TURNS
+    sizes = 2 * (2 * _SIZES + _SIZE_WINDOW)
+    windows = [
+        ((at * sizes + rest + further) * _TURNS) + (turn + turned) % _TURNS
+        for further in range(_SIZE_WINDOW)
+        for turned in range(_TURN_WINDOW)
+    ]
+    window, votes = np.unique(np.concatenate(windows), return_counts=True)
+    counts = np.zeros(slots, np.int64)
+    np.maximum.at(counts, window // (sizes * _TURNS), votes)
+    return counts
+
+
+def _compute_words(codes: Codes) -> Words:
+    words: Words = ((codes[:, _WORD] >= 0) * _PLACES).sum(axis=1).astype(np.uint32)
+    return words
+
+
+def _compute_probes(codes: Codes) -> Words:
+    """Return (n, 2 ** _FLIPS) words: the landmark's, and it with uncertain signs changed."""
+    margins = np.abs(codes[:, _WORD] + 0.5)
+    unsure = np.argsort(margins, axis=1, kind="stable")[:, :_FLIPS]
+    subsets = (np.arange(1 << _FLIPS)[:, None] >> np.arange(_FLIPS)) & 1
+    changes = (subsets[None] * _PLACES[unsure][:, None]).sum(axis=2)
+    probes: Words = (_compute_words(codes)[:, None] ^ changes).astype(np.uint32)
+    return probes
+
+
+def _compute_traits(
+    landmarks: Landmarks, codes: Codes, *, mirrored: bool = False
+) -> NDArray[np.uint32]:
+    """Return (n,): 16 bits of signature, 5 of orientation, 6 of size."""
+    turns = np.pi - landmarks.orientations if mirrored else landmarks.orientations
+    turn = np.floor(turns * (_TURNS / (2 * np.pi))).astype(np.int64) % _TURNS
+    octaves = np.log2(np.maximum(landmarks.sizes, 1))
+    size = np.minimum(np.rint(4 * octaves), _SIZES - 1).astype(np.int64)
+    signature = ((codes[:, _SIGNATURE] >= 0) * (1 << np.arange(len(_SIGNATURE)))).sum(axis=1)
+    traits: NDArray[np.uint32] = (signature | turn << 16 | size << 21).astype(np.uint32)
+    return traits
+
+
+_PLACES = 1 << np.arange(len(_WORD))
+_ONES = np.array([number.bit_count() for number in range(1 << 16)], np.uint8)
+"""Ones in the binary form of a number; numpy counts them itself only from version 2 on."""
