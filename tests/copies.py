@@ -1,7 +1,4 @@
-"""Cut two pictures out of one, the second changed as exports and tricks change a micrograph.
-
-In:  one large grey picture, a seed, a kind of change. Out: both pictures and what is true of them.
-"""
+"""Cut two pictures out of one, the second changed as exports and tricks change a micrograph."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Measure how surely micrographs of one place are found, and how seldom others are taken for it.
 
-    python tests/bench/places.py [--quick] [--folder ../shared/data/uhcs] [--pictures DIR]
-                                 [--stored 100000] [--first SEED] [--only recall false time]
+    python tests/bench/places.py [--quick] [--part N] [--folder ../shared/data/uhcs]
+        [--pictures DIR] [--stored 100000] [--first SEED] [--only recall false time]
 
     recall       Two crops of one picture, the second changed (turned, magnified, JPEG, ...). With
                  --stored, the first is one of so many in the index and the second has to find it.
@@ -63,6 +63,7 @@ class Shown:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of all, 5000 stored")
+    parser.add_argument("--part", type=int, default=1, metavar="N", help="one Nth of all")
     parser.add_argument("--folder", type=Path, default=DATA)
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--stored", type=int, default=100_000)
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    part = 10 if asked.quick else 1
+    part = 10 if asked.quick else asked.part
     real = list(_read(asked.folder))[::part] if asked.folder.exists() else []
     if "false" in asked.only:
         _measure_false(real, part, asked.first, asked.pictures)
@@ -78,7 +79,7 @@ def main() -> None:
         return
     index, pool = _fill(real, 5000 if asked.quick else asked.stored, part, asked.first)
     if "time" in asked.only:
-        _time(index, pool, 40, asked.first)
+        _time(index, pool, 40 // part, asked.first)
     if "recall" in asked.only:
         _measure_all_recall(real, index, part, asked.first)
 

@@ -2,7 +2,7 @@
 
 Every landmark has a word: the signs of 24 of its coordinates. Landmarks of a copy share some of
 their words, all at one turn and one scale; other places share words at any. No two micrographs are
-compared here, and the index has 8 bytes of a landmark and 12 of a word.
+compared here, and the index has 8 bytes of a landmark and 8 of a word.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class _Segment:
     """
 
     words: Words
-    starts: Integers
+    starts: NDArray[np.uint32]
     owners: NDArray[np.uint32]
     traits: NDArray[np.uint32]
     micrographs: int
@@ -177,9 +177,10 @@ class _Segment:
         micrographs: int,
     ) -> _Segment:
         order = np.argsort(words, kind="stable")
-        each, starts = np.unique(words[order], return_index=True)
-        bounds = np.append(starts, len(words)).astype(np.int64)
-        return cls(each, bounds, owners[order], traits[order], micrographs)
+        words = words[order]
+        starts = np.flatnonzero(np.append(True, words[1:] != words[:-1])[: len(words)])
+        bounds = np.append(starts, len(words)).astype(np.uint32)
+        return cls(words[starts], bounds, owners[order], traits[order], micrographs)
 
     @property
     def size_bytes(self) -> int:
@@ -202,7 +203,7 @@ class _Segment:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         at = np.minimum(np.searchsorted(self.words, words), len(self.words) - 1)
         known = np.flatnonzero(self.words[at] == words)
-        begin, end = self.starts[at[known]], self.starts[at[known] + 1]
+        begin, end = (self.starts[at[known] + side].astype(np.int64) for side in (0, 1))
         rare = end - begin <= _COMMON
         known, begin, counts = known[rare], begin[rare], (end - begin)[rare]
         skipped = np.cumsum(counts) - counts
