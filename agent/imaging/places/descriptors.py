@@ -118,7 +118,7 @@ def compute_products(one: NDArray[np.float32], other: NDArray[np.float32]) -> ND
     Not by a matrix product: the threads of its library wait in a loop, which on matrices of this
     size costs three times the processor time.
     """
-    products: NDArray[np.float32] = np.einsum("ik,jk->ij", one, other)
+    products: NDArray[np.float32] = np.einsum("ik,kj->ij", one, np.ascontiguousarray(other.T))
     return products
 
 

@@ -2,7 +2,7 @@
 
 Every landmark has a word: the signs of 24 of its coordinates. Landmarks of a copy share some of
 their words, all at one turn and one scale; other places share words at any. No two micrographs are
-compared here, and the index has 8 bytes of a landmark and 12 of a word.
+compared here, and the index has 8 bytes of a landmark and 8 of a word.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from agent.imaging.places.descriptors import COORDINATES, mirror
+from agent.imaging.places.descriptors import COORDINATES, invert, mirror
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +37,7 @@ _COMMON = 1500  # landmarks of a segment with one word, which then identifies no
 _LEAST_VOTES = 3
 _TURNS = 32  # steps of orientation in a full turn
 _SIZES = 64  # steps of size, quarters of a doubling
+_VARIANTS = 4  # as it is, mirrored, and both inverted
 _TURN_WINDOW, _SIZE_WINDOW = 3, 4  # steps over which votes are gathered: 34 degrees, a doubling
 _SEGMENT = 25_000  # micrographs; larger segments would need more memory while they are merged
 _GROWTH = 4  # a segment is merged into one up to so many times as large
@@ -81,7 +82,7 @@ class PlaceIndex:
         if not len(landmarks):
             return
         owners = np.full(len(landmarks), slot, np.uint32)
-        traits = _compute_traits(landmarks, landmarks.codes)
+        traits = _compute_traits(landmarks.sizes, landmarks.orientations, landmarks.codes)
         words = _compute_words(landmarks.codes)
         self._segments.append(_Segment.build(words, owners, traits, micrographs=1))
         while self._is_merge_due():
@@ -96,14 +97,18 @@ class PlaceIndex:
         """
         self._alive[self._slots.pop(key)] = False
 
-    def candidates(self, landmarks: Landmarks, limit: int = 8) -> list[int]:
+    def candidates(
+        self, landmarks: Landmarks, limit: int = 8, *, inverted: bool = False
+    ) -> list[int]:
         """Return the keys of micrographs that may show the same place, likeliest first.
 
         Args:
             landmarks: Of the micrograph in question; it need not be in the index.
             limit: Most keys that are returned. Each must be confirmed by `register`.
+            inverted: Whether an exchange of black and white is looked for as well; takes twice the
+                time.
         """
-        votes = self._collect_votes(landmarks)
+        votes = self._collect_votes(_Queries.build(landmarks, inverted=inverted))
         enough = np.bincount(votes.owners, minlength=1) >= _LEAST_VOTES
         enough &= self._alive[: len(enough)]
         kept = enough[votes.owners]
@@ -120,9 +125,8 @@ class PlaceIndex:
         last, previous = self._segments[-1].micrographs, self._segments[-2].micrographs
         return previous <= _GROWTH * last and previous + last <= _SEGMENT
 
-    def _collect_votes(self, landmarks: Landmarks) -> _Votes:
+    def _collect_votes(self, queries: _Queries) -> _Votes:
         """Return a vote for every entry that has a word and nearly the signature of a landmark."""
-        queries = _Queries.build(landmarks)
         owners, motions = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for segment in self._segments:
             asking, entries = segment.find(queries.words)
@@ -132,8 +136,8 @@ class PlaceIndex:
             own, theirs = own[near].astype(np.int64), theirs[near].astype(np.int64)
             turn = ((theirs >> 16) - (own >> 16)) % _TURNS
             growth = (theirs >> 21) - (own >> 21) + _SIZES
-            mirrored = landmark[near] >= len(landmarks)
-            motions.append((mirrored * 2 * _SIZES + growth) * _TURNS + turn)
+            variant = landmark[near] // queries.count
+            motions.append((variant * 2 * _SIZES + growth) * _TURNS + turn)
             owners.append(segment.owners[entries[near]].astype(np.int64))
         return _Votes(np.concatenate(owners), np.concatenate(motions))
 
@@ -158,7 +162,7 @@ class _Segment:
     """
 
     words: Words
-    starts: Integers
+    starts: NDArray[np.uint32]
     owners: NDArray[np.uint32]
     traits: NDArray[np.uint32]
     micrographs: int
@@ -173,9 +177,10 @@ class _Segment:
         micrographs: int,
     ) -> _Segment:
         order = np.argsort(words, kind="stable")
-        each, starts = np.unique(words[order], return_index=True)
-        bounds = np.append(starts, len(words)).astype(np.int64)
-        return cls(each, bounds, owners[order], traits[order], micrographs)
+        words = words[order]
+        starts = np.flatnonzero(np.append(True, words[1:] != words[:-1])[: len(words)])
+        bounds = np.append(starts, len(words)).astype(np.uint32)
+        return cls(words[starts], bounds, owners[order], traits[order], micrographs)
 
     @property
     def size_bytes(self) -> int:
@@ -198,7 +203,7 @@ class _Segment:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         at = np.minimum(np.searchsorted(self.words, words), len(self.words) - 1)
         known = np.flatnonzero(self.words[at] == words)
-        begin, end = self.starts[at[known]], self.starts[at[known] + 1]
+        begin, end = (self.starts[at[known] + side].astype(np.int64) for side in (0, 1))
         rare = end - begin <= _COMMON
         known, begin, counts = known[rare], begin[rare], (end - begin)[rare]
         skipped = np.cumsum(counts) - counts
@@ -212,26 +217,28 @@ class _Queries:
 
     Args:
         words: (k,) words.
-        landmarks: (k,) a landmark; those from n on are the n landmarks of the mirror image.
-        traits: (2 n,) of the landmarks.
+        landmarks: (k,) a landmark; after the n of the picture come those of its mirror image and,
+            if asked, those of both inverted.
+        traits: (2 n or 4 n,) of the landmarks.
+        count: n.
     """
 
     words: Words
     landmarks: Integers
     traits: NDArray[np.uint32]
+    count: int
 
     @classmethod
-    def build(cls, landmarks: Landmarks) -> _Queries:
-        mirrored = mirror(landmarks.codes)
-        words = np.concatenate([_compute_probes(landmarks.codes), _compute_probes(mirrored)])
-        traits = np.concatenate(
-            [
-                _compute_traits(landmarks, landmarks.codes),
-                _compute_traits(landmarks, mirrored, mirrored=True),
-            ]
-        )
+    def build(cls, landmarks: Landmarks, *, inverted: bool) -> _Queries:
+        turns = landmarks.orientations
+        seen = [(landmarks.codes, turns), (mirror(landmarks.codes), np.pi - turns)]
+        if inverted:
+            seen += [(invert(codes), turns + np.pi) for codes, turns in seen]
+        words = np.concatenate([_compute_probes(codes) for codes, _ in seen])
+        traits = [_compute_traits(landmarks.sizes, turns, codes) for codes, turns in seen]
         order = np.argsort(words, axis=None, kind="stable")
-        return cls(words.ravel()[order], order // words.shape[1], traits)
+        landmark = order // words.shape[1]
+        return cls(words.ravel()[order], landmark, np.concatenate(traits), len(landmarks))
 
 
 def _count_agreeing(motions: Integers, at: Integers, slots: int) -> Integers:
@@ -243,7 +250,7 @@ def _count_agreeing(motions: Integers, at: Integers, slots: int) -> Integers:
         slots: How many there are.
     """
     turn, rest = motions % _TURNS, motions // _TURNS
-    sizes = 2 * (2 * _SIZES + _SIZE_WINDOW)
+    sizes = _VARIANTS * 2 * _SIZES + _SIZE_WINDOW
     windows = [
         ((at * sizes + rest + further) * _TURNS) + (turn + turned) % _TURNS
         for further in range(_SIZE_WINDOW)
@@ -271,12 +278,11 @@ def _compute_probes(codes: Codes) -> Words:
 
 
 def _compute_traits(
-    landmarks: Landmarks, codes: Codes, *, mirrored: bool = False
+    sizes: NDArray[np.float32], turns: NDArray[np.float32], codes: Codes
 ) -> NDArray[np.uint32]:
     """Return (n,): 16 bits of signature, 5 of orientation, 6 of size."""
-    turns = np.pi - landmarks.orientations if mirrored else landmarks.orientations
     turn = np.floor(turns * (_TURNS / (2 * np.pi))).astype(np.int64) % _TURNS
-    octaves = np.log2(np.maximum(landmarks.sizes, 1))
+    octaves = np.log2(np.maximum(sizes, 1))
     size = np.minimum(np.rint(4 * octaves), _SIZES - 1).astype(np.int64)
     signature = ((codes[:, _SIGNATURE] >= 0) * (1 << np.arange(len(_SIGNATURE)))).sum(axis=1)
     traits: NDArray[np.uint32] = (signature | turn << 16 | size << 21).astype(np.uint32)

@@ -244,7 +244,7 @@ def _choose(
     if not usable.all():
         room = cv2.distanceTransform(usable.astype(np.uint8), cv2.DIST_L2, 3)
         at = np.minimum(position.astype(int), (width - 1, height - 1))
-        kept = kept[room[at[:, 1], at[:, 0]] >= size]
+        kept = kept[room[at[:, 1], at[:, 0]] >= size + 1]  # its radius twice, and rounding
     band = np.clip(np.log2(size[kept] / 2), 0, _BANDS - 1).astype(int)
     cell = np.minimum((position[kept] * _CELLS / (width, height)).astype(int), _CELLS - 1)
     corner = kept >= blobs

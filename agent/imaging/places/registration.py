@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 SAME_PLACE = 0.25
 """Share of the smaller micrograph from which two micrographs show one place."""
 
-LEAST_PLACES = 7
+LEAST_PLACES = 6
 """Distinct places at which the landmarks of both must agree."""
 
 _LEAST_AGREEING = 0.08  # of the landmarks in the overlap, of the micrograph that has fewer there
-_FEW_PLACES, _LEAST_AGREEING_AT_FEW = 12, 0.2
-_UNMOVED_PX, _LEAST_AGREEING_UNMOVED = 3.0, 0.25
+_LEAST_PRODUCT = 1.6  # share that agrees x places: few places prove something if most agree
+_UNMOVED_PX, _LEAST_UNMOVED = 3.0, 0.15
 """Dirt on the camera and remnants of a scale bar lie at the same pixels in all its micrographs, so
 more must agree where nothing moved. Working pixels."""
 
+_LEAST_UNIQUE = 0.5  # of the agreeing landmarks: a periodic pattern agrees wherever it is laid
 _LEAST_WIDTH = 0.1  # spread of the agreeing landmarks across their narrow side, of the overlap's
 _LEAST_LANDMARKS = 4
 _LEAST_VOTES = 3
@@ -64,6 +65,8 @@ class Overlap:
         places: Distinct places at which they do.
         agreeing: Inliers as a share of the landmarks in the overlap, of the micrograph with fewer.
         width: Spread of the inliers across their narrow side, as a share of the overlap's.
+        unique: Share of the inliers that are more alike than with any landmark elsewhere; of a
+            periodic pattern nearly none.
         is_unmoved: Whether the second crop shows it at the same pixels, neither turned nor scaled.
     """
 
@@ -78,17 +81,19 @@ class Overlap:
     places: int
     agreeing: float
     width: float
+    unique: float
     is_unmoved: bool
 
     @property
     def is_proven(self) -> bool:
         """Whether the landmarks prove that the two micrographs show steel in common."""
-        least = _LEAST_AGREEING
-        if self.places < _FEW_PLACES:
-            least = _LEAST_AGREEING_AT_FEW
-        if self.is_unmoved:
-            least = _LEAST_AGREEING_UNMOVED
-        return self.places >= LEAST_PLACES and self.agreeing >= least and self.width >= _LEAST_WIDTH
+        least = _LEAST_UNMOVED if self.is_unmoved else _LEAST_AGREEING
+        return (
+            self.places >= LEAST_PLACES
+            and self.agreeing >= max(least, _LEAST_PRODUCT / self.places)
+            and self.width >= _LEAST_WIDTH
+            and self.unique >= _LEAST_UNIQUE
+        )
 
 
 def register(one: Landmarks, other: Landmarks, *, inverted: bool = False) -> Overlap | None:
@@ -190,6 +195,7 @@ class _Fit(NamedTuple):
     ours: Indices
     theirs: Indices
     expected: int  # landmarks in the overlap, of the micrograph with fewer
+    unique: float  # share of the pairs that are more alike than with any landmark elsewhere
 
 
 def _fit(first: _View, second: _View, likeness: NDArray[np.float32]) -> _Fit | None:
@@ -245,16 +251,18 @@ def _find_supports(
     scales = np.abs(turns)
     wide = 3 * _TOLERANCE  # orientation and size of one landmark are known coarsely only
     allowed = np.maximum(wide * np.maximum(scales, 1)[:, None], 2 * _OF_SIZE * sizes)
-    agree: Mask = (errors < allowed**2) & _is_turn_alike(turns[:, None] / turns, 1.7)
-    return agree
+    supports: Mask = errors < allowed**2
+    supports &= _is_turn_alike(turns[:, None] / turns, 1.7)
+    return supports
 
 
 def _is_turn_alike(quotients: Points, growth: float) -> Mask:
     """Return where a turn and a scale are nearly none."""
     squares = _square(quotients)
-    alike = (squares < growth**2) & (squares > 1 / growth**2)
+    alike: Mask = (squares < growth**2) & (squares > 1 / growth**2)
     turned_little: Mask = quotients.real > _TURN * np.sqrt(squares)
-    return alike & turned_little
+    alike &= turned_little
+    return alike
 
 
 def _square(values: Points) -> NDArray[np.float32]:
@@ -300,7 +308,15 @@ def _refine(
         if len(ours) < _LEAST_VOTES:
             return None
         motion = _solve(first.points[ours], second.points[theirs])
-    return None if motion is None else _Fit(motion, ours, theirs, expected)
+    if motion is None:
+        return None
+    elsewhere = np.where(
+        _square(second.points[theirs][:, None] - second.points) > (2 * _PLACE) ** 2,
+        likeness[ours],
+        -1,
+    )
+    unique = likeness[ours, theirs] > elsewhere.max(axis=1)
+    return _Fit(motion, ours, theirs, expected, float(unique.mean()))
 
 
 def _keep_best(
@@ -347,6 +363,7 @@ def _describe(fit: _Fit, first: _View, second: _View) -> Overlap:
         places=len(np.unique(cells)),
         agreeing=len(fit.ours) / max(1, fit.expected),
         width=_compute_width(to_points, np.asarray(common, np.float32)),
+        unique=fit.unique,
         is_unmoved=not first.mirrored
         and bool((np.abs(outline - _build_outline(first.width, first.height)) < _UNMOVED_PX).all()),
     )
