@@ -18,8 +18,6 @@ from model.intervals import (
     Z95_ONE_SIDED,
     Estimate,
     at_most,
-    beta_binomial_tail,
-    binomial_cdf,
     bootstrap,
     holm,
     most_lost,
@@ -455,17 +453,21 @@ def _called_conforming(case: Case, keeps: Callable[[str], bool]) -> bool:
 
 
 def _chance(lost: int, won: int) -> float:
-    """Give the chance of so many losses or more where both are equally likely."""
-    return binomial_cdf(won, won + lost, 0.5) if lost else 1.0
+    """Compute the chance of so many losses or more where both are equally likely."""
+    from scipy.special import bdtr  # noqa: PLC0415 - takes a fifth of a second
+
+    return float(bdtr(won, won + lost, 0.5)) if lost else 1.0
 
 
 def _chance_of_alarms(flagged: int, n: int, alpha: float, known: int) -> float:
+    from scipy.stats import betabinom, binom  # noqa: PLC0415 - takes most of a second
+
     if not flagged:
         return 1.0
     if not known:
-        return 1.0 - binomial_cdf(flagged - 1, n, alpha)
+        return float(binom.sf(flagged - 1, n, alpha))
     rank = max(1, math.floor(alpha * (known + 1)))
-    return beta_binomial_tail(flagged, n, rank, known + 1 - rank)
+    return float(betabinom.sf(flagged - 1, n, rank, known + 1 - rank))
 
 
 def _percent(share: float | None) -> str:

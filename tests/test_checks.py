@@ -9,7 +9,7 @@ import pytest
 
 from model import Duel, Evaluation, Finding, Rules, compare, default_taxonomy
 from model.checks import CHECKS, chance_of_loss, most_lost_of
-from model.intervals import beta_binomial_tail, holm, most_lost
+from model.intervals import holm, most_lost
 from model.metrics import Alarm, Case
 
 STANDARD = default_taxonomy()
@@ -319,9 +319,13 @@ def test_holm_is_the_published_one():
     assert adjusted == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
 
 
-def test_a_beta_binomial_of_an_even_rate_is_even():
-    assert beta_binomial_tail(3, 4, 1, 1) == pytest.approx(2 / 5)
-    assert beta_binomial_tail(0, 10, 3, 50) == pytest.approx(1.0)
+def test_alarms_of_an_even_rate_are_beta_binomial():
+    def chance(flagged: int) -> float:
+        cases = [case(i, "G8", "G8", flagged=i < flagged) for i in range(4)]
+        return asked("false_alarms", duel(answers(4, set()), cases, known=1)).numbers["p"]
+
+    assert chance(3) == pytest.approx(2 / 5)  # Beta(1, 1): each count from 0 to 4 is as likely
+    assert chance(0) == pytest.approx(1.0)
 
 
 def test_six_specimens_lost_and_none_won_happens_once_in_sixty_four_times():
