@@ -2,16 +2,18 @@
 
     python tests/bench/trends.py [--quick] [--labs 200] [--nights 200] [--seed 0] [--per-night 30]
 
-Simulated labs: about 30 micrographs a night (the more, the better nights that differ are seen), specimens of 1 to 8 fields that share their fate in
-part, three materials whose mix changes every night, 14 nights of which nothing comes. Two
-microscopes take 1 to 8 fields of their control specimen every night; half of the variance of
-brightness (normal) and of focus (log-normal) is the night's own and shared by its fields. All
-charts of a report share its false alarms, as in `agent.night.facts`. Each night multiplies either
-share by a factor of its own, log-normal with median 1; its logarithm has a standard deviation of 0,
-0.5 or 1. Charts alarm of more than usual alone, so a halved share is never one; the bench shows by
-how much fewer alarms there are then. The unit is a report after
-the first 40 nights. A lab keeps its baseline, lucky or not, so its reports are no independent
-draws: the interval comes from drawing labs anew.
+Simulated labs: about 30 micrographs a night (the more, the better one sees that nights differ),
+specimens of 1 to 8 fields that share their fate in part, three materials whose mix changes every
+night, 14 nights of which nothing comes. Two microscopes take 1 to 8 fields of their control
+specimen every night; half of the variance of brightness (normal) and of focus (log-normal) is the
+night's own and shared by its fields. All charts of a report share its false alarms, as in
+`agent.night.facts`.
+
+Each night multiplies either share by a factor of its own, log-normal with median 1; its logarithm
+has a standard deviation of 0, 0.5 or 1. Charts alarm of more than usual alone: a halved share is
+listed to show that it raises no alarm. The unit is a report after the first 40 nights. A lab keeps
+its baseline, lucky or not, so its reports are no independent draws: the interval comes from drawing
+labs again.
 """
 
 from __future__ import annotations
