@@ -129,7 +129,13 @@ def report_of(
 
 
 def _rate_json(rate: Rate) -> dict[str, float | int | None]:
-    return {"count": rate.count, "n": rate.n, "value": rate.value, "bound95": rate.bound}
+    return {
+        "count": rate.count,
+        "n": rate.n,
+        "value": rate.value,
+        "bound95": rate.bound,
+        "bound_specimens": rate.specimens,
+    }
 
 
 def _sentences(gathered: Gathered) -> Iterator[str]:
@@ -306,7 +312,9 @@ def _method(thresholds: Thresholds) -> Iterator[str]:
     )
     yield (
         "Runs of one specimen are no independent trials, so a claim about misses rests on the "
-        "number of non-conforming specimens, one about false alarms on that of conforming ones."
+        "number of non-conforming specimens, one about false alarms on that of conforming ones. "
+        "The bound of a rate of runs counts specimens too: the share of wrong runs of each is added "
+        "up and rounded up to whole specimens."
     )
     yield (
         "Variances on the scale of the size numbers, 9-10 as 9.5, of runs with the true subtype: "
@@ -325,7 +333,9 @@ def _method(thresholds: Thresholds) -> Iterator[str]:
 def _in_words(rate: Rate, which: str) -> str:
     if not rate.n:
         return "–"
-    return f"{rate.count} of {rate.n} ({_percent(rate.value)}; {which} {_percent(rate.bound)})"
+    over = "" if rate.specimens == rate.n else f" by {rate.specimens} specimens"
+    found = f"{_percent(rate.value)}; {which} {_percent(rate.bound)}{over}"
+    return f"{rate.count} of {rate.n} ({found})"
 
 
 def _share_in_words(split: Scatter) -> str:
