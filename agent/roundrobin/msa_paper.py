@@ -313,8 +313,8 @@ def _method(thresholds: Thresholds) -> Iterator[str]:
     yield (
         "Runs of one specimen are no independent trials, so a claim about misses rests on the "
         "number of non-conforming specimens, one about false alarms on that of conforming ones. "
-        "The bound of a rate of runs counts specimens too: the share of wrong runs of each is added "
-        "up and rounded up to whole specimens."
+        "The bound of a rate of runs counts specimens too: the shares of wrong runs of each are "
+        "added up and rounded up to whole specimens."
     )
     yield (
         "Variances on the scale of the size numbers, 9-10 as 9.5, of runs with the true subtype: "
