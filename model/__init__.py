@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from model.duel import Duel, Matter, duelling
     from model.frame import Field
     from model.inspection import Inspected, inspecting
-    from model.intervals import Estimate, at_most, bootstrap, wilson
+    from model.intervals import Estimate, agreement_interval, at_most, bootstrap, wilson
     from model.leakage import joined, twins
     from model.leave_out import leave_out
     from model.metrics import NOT_TAUGHT, Evaluation, evaluate, not_taught, size_kappa
@@ -67,6 +67,7 @@ _WHERE = {
     "Split": "dataset",
     "Strangeness": "strangeness",
     "World": "world",
+    "agreement_interval": "intervals",
     "alarm_rate_in_words": "conformal",
     "alarm_rate_warnings": "conformal",
     "at_most": "intervals",
@@ -133,6 +134,7 @@ __all__ = [
     "TrainingError",
     "WeightsError",
     "World",
+    "agreement_interval",
     "alarm_rate_in_words",
     "alarm_rate_warnings",
     "at_most",

@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.intervals import (
-    Z95_ONE_SIDED,
     Estimate,
     at_most,
-    beta_binomial_tail,
-    binomial_cdf,
     bootstrap,
     holm,
-    most_lost,
-    wilson,
+    most_lost_in_clusters,
+    wilson_in_clusters,
 )
 from model.metrics import calibration_error, losses, sure_and_right
 
@@ -36,8 +33,8 @@ if TYPE_CHECKING:
     from model.metrics import Case
 
 FEWEST_DISCORDANT, FEWEST_NEW = 6, 20
-"""With fewer images that only one of both has right, and fewer new test images, nothing is said:
-five that all speak for one side happen by chance once in sixteen times."""
+"""With fewer specimens that one of both does better at, and fewer new test specimens, nothing is
+concluded: five that all speak for one side happen by chance once in sixteen times."""
 
 LEVEL = 0.01
 """A loss of a code, a slice or an alarm counts from this chance on, one-sided."""
@@ -100,28 +97,36 @@ class Check:
 
 
 def evidence(duel: Duel, rules: Rules) -> Check:
-    """Ask whether there is enough to go by."""
+    """Ask whether there is enough to go by; images of one specimen are one piece of evidence."""
     del rules
     won, lost = won_and_lost(duel.pairs)
-    new = sum(case.key in duel.new for case in duel.candidate.cases)
-    enough = won + lost >= FEWEST_DISCORDANT or new >= FEWEST_NEW
-    numbers = {"n": len(duel.pairs), "new": new, "won": won, "lost": lost}
+    better, worse = _won_and_lost_specimens(duel.pairs)
+    new = [case for case in duel.candidate.cases if case.key in duel.new]
+    specimens, new_specimens = len(_specimens(duel.pairs)), len({case.group for case in new})
+    enough = better + worse >= FEWEST_DISCORDANT or new_specimens >= FEWEST_NEW
     wanted = (
         ""
         if enough
-        else f"; at least {FEWEST_NEW} new or {FEWEST_DISCORDANT} judged differently are wanted"
+        else f"; at least {FEWEST_NEW} new or {FEWEST_DISCORDANT} judged differently are needed"
     )
     sentence = (
-        f"{len(duel.pairs)} test micrographs of {len(_specimens(duel.pairs))} specimens, {new} of "
-        f"them new; {won + lost} had only one of both bundles right{wanted}"
+        f"{len(duel.pairs)} test micrographs of {specimens} specimens, {len(new)} of them new, "
+        f"of {new_specimens} specimens; of {better + worse} specimens one of both bundles has more "
+        f"right{wanted}"
     )
+    numbers = {"n": len(duel.pairs), "new": len(new), "won": won, "lost": lost}
+    numbers |= {"specimens": specimens, "new_specimens": new_specimens}
+    numbers |= {"won_specimens": better, "lost_specimens": worse}
     return Check("evidence", enough, sentence, numbers)
 
 
 def floors(duel: Duel, rules: Rules) -> Check:
     """Ask whether it is good enough at all, whatever the bundle at work is."""
-    accuracy = duel.candidate.accuracy
-    recalls = {code: wilson(*counted) for code, counted in _right_of(duel.candidate.cases).items()}
+    accuracy = _share_right(duel.candidate.cases)
+    by_code: dict[str, list[Case]] = defaultdict(list)
+    for case in duel.candidate.cases:
+        by_code[case.true].append(case)
+    recalls = {code: _share_right(cases) for code, cases in by_code.items()}
     low = [
         code for code, recall in sorted(recalls.items()) if (recall.high or 0.0) < rules.min_recall
     ]
@@ -147,14 +152,16 @@ def overall(duel: Duel, rules: Rules) -> Check:
     won, lost = won_and_lost(duel.pairs)
     worst = most_lost_of(duel.pairs)
     change = change_of(duel.pairs)
+    specimens = len(_specimens(duel.pairs))
     passed = worst is not None and worst <= rules.may_lose
     return Check(
         "overall",
         passed,
         f"{_signed(change.value)} points of accuracy ({_signed(change.low)} to "
         f"{_signed(change.high)}); it loses at most {_points(worst)} points with 95 % confidence, "
-        f"{_points(rules.may_lose)} allowed",
+        f"counted over {_counted(specimens, 'specimen')}; {_points(rules.may_lose)} allowed",
         {
+            "specimens": specimens,
             "won": won,
             "lost": lost,
             "change": change.as_json(),
@@ -189,24 +196,33 @@ def slices(duel: Duel, rules: Rules) -> Check:
 def limits(duel: Duel, rules: Rules) -> Check:
     """Ask whether at any limit in use more fields that break it would be called conforming.
 
-    Both are asked of the same images, so the bound gets worse with the first one more.
+    Both are asked of the same images, so the bound gets worse with the first one more. The bound is
+    that of the specimens with such a field: fields of one specimen are no trials of their own.
     """
     del rules
     found: dict[str, dict[str, float | None]] = {}
     worse = []
     for name, keeps in duel.limits.items():
         breaking = [pair for pair in duel.pairs if not keeps(pair[0].true)]
-        was, now = (
-            sum(_called_conforming(pair[side], keeps) for pair in breaking) for side in (0, 1)
-        )
-        n = len(breaking)
-        found[name] = {"n": n, "current": was, "candidate": now}
-        found[name] |= {"current_upper95": at_most(was, n), "candidate_upper95": at_most(now, n)}
+        slips = [[p for p in breaking if _called_conforming(p[side], keeps)] for side in (0, 1)]
+        was, now = (len(some) for some in slips)
+        n, (was_of, now_of) = len(_specimens(breaking)), (len(_specimens(some)) for some in slips)
+        found[name] = {
+            "n": len(breaking),
+            "current": was,
+            "candidate": now,
+            "specimens": n,
+            "current_specimens": was_of,
+            "candidate_specimens": now_of,
+            "current_upper95": at_most(was_of, n),
+            "candidate_upper95": at_most(now_of, n),
+        }
         if now > was:
             worse.append(
-                f"at {name!r} {now} of {n} fields that break it would be called conforming (at "
-                f"most {_percent(at_most(now, n))}), {was} now (at most "
-                f"{_percent(at_most(was, n))})"
+                f"at {name!r} {now} of {len(breaking)} fields that break it would be called "
+                f"conforming, {was} now; of {n} specimens {now_of} (at most "
+                f"{_percent(at_most(now_of, n))}), {was_of} now (at most "
+                f"{_percent(at_most(was_of, n))})"
             )
     said = "no limit is in use" if not found else f"{len(found)} limits in use, none is riskier"
     return Check("limits", not worse, "; ".join(worse) or said, found)
@@ -359,30 +375,37 @@ def won_and_lost(pairs: Sequence[Pair]) -> tuple[int, int]:
 
 
 def chance_of_loss(pairs: Sequence[Pair]) -> float:
-    """Give the one-sided chance that so many specimens are lost and so few won.
+    """Compute the one-sided chance that so many specimens are lost and so few won.
 
     A specimen is lost where fewer of its images are right than before.
     """
+    won, lost = _won_and_lost_specimens(pairs)
+    return _chance(lost, won)
+
+
+def _won_and_lost_specimens(pairs: Sequence[Pair]) -> tuple[int, int]:
     change = [sum(b.right - a.right for a, b in some) for some in _specimens(pairs).values()]
-    return _chance(sum(one < 0 for one in change), sum(one > 0 for one in change))
+    return sum(one > 0 for one in change), sum(one < 0 for one in change)
 
 
 def most_lost_of(pairs: Sequence[Pair]) -> float | None:
-    """Give the upper 95 % limit, one-sided, of what is lost, over images and over specimens.
+    """Compute the one-sided upper 95 % limit of what is lost, counted over specimens.
 
     Source:
-        Tango 1998 over images; Obuchowski 1998, the variance of a paired difference of
-        shares in clusters, over specimens. Ours takes the more careful of both.
+        See `most_lost_in_clusters`.
     """
-    won, lost = won_and_lost(pairs)
-    by_image = most_lost(lost, won, len(pairs))
     groups = list(_specimens(pairs).values())
-    if by_image is None or len(groups) < 2:  # noqa: PLR2004 - one specimen has no spread
-        return by_image
-    n, share = len(pairs), (lost - won) / len(pairs)
-    off = [sum(a.right - b.right for a, b in some) - share * len(some) for some in groups]
-    spread = math.sqrt(len(groups) / (len(groups) - 1) * sum(one**2 for one in off)) / n
-    return max(by_image, share + Z95_ONE_SIDED * spread)
+    lost = [sum(a.right and not b.right for a, b in some) for some in groups]
+    won = [sum(b.right and not a.right for a, b in some) for some in groups]
+    return most_lost_in_clusters(lost, won, [len(some) for some in groups])
+
+
+def _share_right(cases: Iterable[Case]) -> Estimate:
+    """Compute the share of right codes with its interval over specimens."""
+    groups: dict[str, list[bool]] = defaultdict(list)
+    for case in cases:
+        groups[case.group].append(case.right)
+    return wilson_in_clusters([sum(one) for one in groups.values()], [*map(len, groups.values())])
 
 
 def change_of(pairs: Sequence[Pair]) -> Estimate:
@@ -441,31 +464,31 @@ def _specimens(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
     return found
 
 
-def _right_of(cases: Iterable[Case]) -> dict[str, tuple[int, int]]:
-    found: dict[str, tuple[int, int]] = {}
-    for case in cases:
-        right, n = found.get(case.true, (0, 0))
-        found[case.true] = right + case.right, n + 1
-    return found
-
-
 def _called_conforming(case: Case, keeps: Callable[[str], bool]) -> bool:
     """Whether a field would be called conforming: ordinary, and every code named keeps it."""
     return not case.flagged and all(keeps(code) for code in {case.predicted, *case.prediction_set})
 
 
 def _chance(lost: int, won: int) -> float:
-    """Give the chance of so many losses or more where both are equally likely."""
-    return binomial_cdf(won, won + lost, 0.5) if lost else 1.0
+    """Compute the chance of so many losses or more where both are equally likely."""
+    from scipy.special import bdtr  # noqa: PLC0415 - takes a fifth of a second
+
+    return float(bdtr(won, won + lost, 0.5)) if lost else 1.0
 
 
 def _chance_of_alarms(flagged: int, n: int, alpha: float, known: int) -> float:
+    from scipy.stats import betabinom, binom  # noqa: PLC0415 - takes most of a second
+
     if not flagged:
         return 1.0
     if not known:
-        return 1.0 - binomial_cdf(flagged - 1, n, alpha)
+        return float(binom.sf(flagged - 1, n, alpha))
     rank = max(1, math.floor(alpha * (known + 1)))
-    return beta_binomial_tail(flagged, n, rank, known + 1 - rank)
+    return float(betabinom.sf(flagged - 1, n, rank, known + 1 - rank))
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _percent(share: float | None) -> str:

@@ -73,7 +73,7 @@ def convert(
         said[1].extend(low.answers(fields))
         yield Step("Measuring int8", len(said[0]), len(test))
     codes = [taxonomy.code(*taxonomy.parse(example.code)) for example in test]
-    eight = measured(eight, *said, codes)
+    eight = measured(eight, *said, codes, [example.group for example in test])
     if eight.lost > may_lose:
         raise ModelError(
             f"{bundle.name} is not converted, it would lose more than {100 * may_lose:.1f} points: "

@@ -10,6 +10,7 @@ that would lose too much is not converted. Where an answer is closer than the me
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from model.errors import ModelError
-from model.intervals import most_lost
+from model.intervals import most_lost_in_clusters
 from model.runtime import folded
 
 if TYPE_CHECKING:
@@ -119,7 +120,11 @@ def place_of(bundle: Path) -> Path:
 
 
 def measured(
-    eight: Eight, exact: Sequence[Answer], low: Sequence[Answer], codes: Sequence[str]
+    eight: Eight,
+    exact: Sequence[Answer],
+    low: Sequence[Answer],
+    codes: Sequence[str],
+    groups: Sequence[str] = (),
 ) -> Eight:
     """Say what the eight bits cost.
 
@@ -128,6 +133,7 @@ def measured(
         exact: What fp32 answers for each test image.
         low: What int8 answers.
         codes: Their true codes.
+        groups: Their specimens, () where each image is one.
     """
     n = len(codes)
     apart = [_apart(a, b) for a, b in zip(exact, low, strict=True)]
@@ -145,8 +151,20 @@ def measured(
         again=sum(close) / n,
         same=sum(a == b for a, b, _ in told) / n,
         lost=(lost - won) / n,
-        most_lost=most_lost(lost, won, n) or 0.0,
+        most_lost=_most_lost(told, groups or list(map(str, range(n)))) or 0.0,
         difference=difference,
+    )
+
+
+def _most_lost(told: Sequence[tuple[str, str, str]], groups: Sequence[str]) -> float | None:
+    by_group: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for one, group in zip(told, groups, strict=True):
+        by_group[group].append(one)
+    some = list(by_group.values())
+    return most_lost_in_clusters(
+        [sum(a == true != b for a, b, true in own) for own in some],
+        [sum(b == true != a for a, b, true in own) for own in some],
+        [len(own) for own in some],
     )
 
 

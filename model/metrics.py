@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.intervals import NOTHING, Estimate, at_most, bootstrap, wilson
+from model.intervals import (
+    NOTHING,
+    Estimate,
+    agreement_interval,
+    at_most,
+    bootstrap,
+    wilson,
+)
 from model.scheme import SUBTYPE, size_head
 
 if TYPE_CHECKING:
@@ -508,8 +515,8 @@ def size_kappa(pairs: Sequence[tuple[str, str]], taxonomy: Taxonomy) -> Estimate
         taxonomy: Orders the sizes.
 
     Returns:
-        With its interval over resampled micrographs. Where all agree that finds nothing but 1: the
-        lower limit is then as if so many were a size apart as the interval of their share allows.
+        With its interval over micrographs (`agreement_interval`). Where all agree, the lower limit
+        is as if so many were a size apart as the interval of their share allows.
 
     Raises:
         TaxonomyError: It does not know a code.
@@ -519,12 +526,18 @@ def size_kappa(pairs: Sequence[tuple[str, str]], taxonomy: Taxonomy) -> Estimate
         return NOTHING
     places = np.array([[order[taxonomy.parse(code)[1]] for code in two] for two in pairs], np.intp)
     one, other = places.T
-    found = bootstrap(len(places), lambda i: _kappa(one[i], other[i], len(order)))
     apart = _apart_by_chance(one, other, len(order))
     if apart and (one == other).all():
         may_differ = 1.0 - (wilson(len(one), len(one)).low or 0.0)
-        return replace(found, low=max(-1.0, 1.0 - may_differ / apart))
-    return found
+        return Estimate(1.0, max(-1.0, 1.0 - may_differ / apart), 1.0)
+    if not apart:  # all of one size: kappa is not defined, and no interval is
+        return Estimate(1.0, None, None)
+    widest = float(places.max() - places.min())  # a size that nobody named is none to differ by
+    return agreement_interval(
+        len(places),
+        lambda i: _kappa(one[i], other[i], len(order)),
+        chance=1 - apart / widest**2,
+    )
 
 
 def _size_order(taxonomy: Taxonomy) -> dict[str, int]:

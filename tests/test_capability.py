@@ -49,8 +49,22 @@ def test_the_bounds_are_exact_and_one_sided():
     found = at_limit(some, "G", FINE, TAXONOMY)
 
     assert found.missed.bound == pytest.approx(0.0495, abs=1e-4)  # 0 of 59
-    assert found.miss.bound == pytest.approx(0.0251, abs=1e-4)  # 0 of 118
+    assert found.miss.bound == found.missed.bound  # 118 runs are 59 specimens
+    assert (found.miss.n, found.miss.specimens) == (118, 59)
     assert found.effectiveness.bound == pytest.approx(1 - 0.0487, abs=1e-3)
+
+
+def test_the_bound_of_a_miss_rate_counts_specimens_and_not_runs():
+    few = measured([(f"S{n}", "G7", *["G7"] * 30) for n in range(2)])
+    some = measured([(f"S{n}", "G7", *(["G8"] if n < 4 else ["G7"]), "G7") for n in range(20)])
+
+    none_of_two = at_limit(few, "G", FINE, TAXONOMY).miss
+    half_of_four = at_limit(some, "G", FINE, TAXONOMY).miss
+
+    assert (none_of_two.count, none_of_two.n) == (0, 60)
+    assert none_of_two.bound == pytest.approx(0.7764, abs=1e-4)  # 0 of 2, not 4.9 % as of 60
+    assert (half_of_four.count, half_of_four.n) == (4, 40)
+    assert half_of_four.bound == pytest.approx(0.2826, abs=1e-4)  # 2 of 20: four halves
 
 
 def test_another_subtype_or_no_answer_is_never_conforming():

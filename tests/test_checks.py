@@ -5,11 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from model import Duel, Evaluation, Finding, Rules, compare, default_taxonomy
 from model.checks import CHECKS, chance_of_loss, most_lost_of
-from model.intervals import beta_binomial_tail, holm, most_lost
+from model.intervals import (
+    at_most,
+    holm,
+    most_lost,
+    most_lost_in_clusters,
+    wilson,
+    wilson_in_clusters,
+)
 from model.metrics import Alarm, Case
 
 STANDARD = default_taxonomy()
@@ -98,7 +106,71 @@ def test_sixty_images_that_both_have_right_do_not_show_that_three_points_are_not
     found = compare(duel(answers(60, set()), answers(60, set())))
 
     assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
-    assert "it loses at most 4.3 points with 95 % confidence" in found.sentence
+    assert "it loses at most 4.9 points with 95 % confidence" in found.sentence  # 0 of 60, exact
+
+
+def test_twenty_new_images_of_two_specimens_are_two_pieces_of_evidence():
+    same = [replace(one, group=str(int(one.key) // 10)) for one in answers(20, set())]
+
+    refused = asked("evidence", duel(same, same))
+
+    assert not refused.passed
+    assert refused.sentence.startswith("20 test micrographs of 2 specimens, 20 of them new, of 2 ")
+    assert (refused.numbers["new"], refused.numbers["new_specimens"]) == (20, 2)
+
+
+@pytest.mark.parametrize(("specimens", "fields"), [(30, 3), (20, 10), (1, 500)])
+def test_many_fields_of_few_specimens_do_not_show_that_three_points_are_not_lost(specimens, fields):
+    """Three points lost, whole specimens at a time, leave 20 specimens untouched half the time."""
+    same = [
+        replace(one, group=str(int(one.key) // fields))
+        for one in answers(specimens * fields, set())
+    ]
+
+    found = compare(duel(same, same))
+
+    assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
+    assert most_lost_of(list(zip(same, same, strict=True))) > 0.999 * at_most(0, specimens)
+
+
+def test_ninety_nine_specimens_that_none_is_lost_of_show_it_however_many_fields_they_have():
+    for fields in (1, 4):
+        assert most_lost_in_clusters([0] * 99, [0] * 99, [fields] * 99) < 0.03
+        assert most_lost_in_clusters([0] * 98, [0] * 98, [fields] * 98) > 0.03
+
+
+@pytest.mark.parametrize(("specimens", "fields"), [(30, 3), (20, 10), (90, 1), (100, 3)])
+@pytest.mark.parametrize("correlation", [0.3, 1.0])
+@pytest.mark.parametrize("won", [0.0, 0.03])
+def test_clustered_losses_at_the_limit_hardly_ever_pass(specimens, fields, correlation, won):
+    rng, passed = np.random.default_rng(20), 0
+    shares = np.array([won + 0.03, won, 0.97 - 2 * won])
+    for _ in range(400):
+        if correlation == 1:
+            own = rng.multinomial(1, shares, specimens).astype(float)
+        else:
+            own = rng.dirichlet(np.maximum(shares, 1e-9) * (1 / correlation - 1), specimens)
+        lost, gained, _same = rng.multinomial(fields, own).T.tolist()
+        passed += most_lost_in_clusters(lost, gained, [fields] * specimens) <= 0.03
+
+    assert passed <= 33  # 5 % of 400 and three standard errors
+
+
+def test_flips_that_are_scattered_over_specimens_count_for_more_than_those_that_come_together():
+    scattered = most_lost_in_clusters([1] * 6 + [0] * 94, [0] * 94 + [1] * 6, [3] * 100)
+    together = most_lost_in_clusters([3, 3] + [0] * 98, [0] * 98 + [3, 3], [3] * 100)
+
+    assert scattered < 0.025
+    assert together > 0.03
+
+
+def test_an_interval_over_specimens_is_that_of_so_many():
+    apart, together = wilson_in_clusters([1] * 18, [1] * 18), wilson_in_clusters([9, 9], [9, 9])
+
+    assert apart == wilson(18, 18)
+    assert together.value == 1.0
+    assert together.low < wilson(2, 2).low < apart.low
+    assert wilson_in_clusters([], []).value is None
 
 
 @pytest.mark.parametrize("n", [60, 100, 150])
@@ -138,7 +210,7 @@ def test_fields_of_one_specimen_stand_and_fall_together():
     together = duel(answers(120, set(range(8)), group="one"), answers(120, set(), group="one"))
 
     assert compare(apart).finding is Finding.BETTER
-    assert compare(together).finding is Finding.NOT_WORSE
+    assert compare(together).finding is Finding.NOT_ENOUGH_EVIDENCE
 
 
 def test_specimens_that_flip_whole_make_the_interval_wider():
@@ -206,6 +278,19 @@ def test_one_more_false_conform_at_a_limit_in_use_is_one_too_many_though_accurac
     assert found.finding is Finding.WORSE
     assert "at 'G 8 or finer' 1 of 40 fields that break it" in found.sentence
     assert compare(duel([*coarse, *fine], [*slips, *better])).finding is Finding.BETTER
+
+
+def test_the_bound_at_a_limit_counts_specimens_and_not_their_fields():
+    limits = {"G 8 or finer": lambda code: SIZES[code] >= 8}
+    coarse = [case(i, "G7", "G7", group=str(i // 10)) for i in range(40)]
+    slips = [case(i, "G7", "G8" if i == 0 else "G7", group=str(i // 10)) for i in range(40)]
+
+    refused = asked("limits", duel(coarse, slips, limits=limits))
+
+    numbers = refused.numbers["G 8 or finer"]
+    assert (numbers["n"], numbers["candidate"], numbers["specimens"]) == (40, 1, 4)
+    assert numbers["candidate_upper95"] == at_most(1, 4)
+    assert "of 4 specimens 1 (at most 75.1 %)" in refused.sentence
 
 
 def test_what_is_called_strange_or_doubted_at_a_limit_is_no_false_conform():
@@ -319,9 +404,13 @@ def test_holm_is_the_published_one():
     assert adjusted == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
 
 
-def test_a_beta_binomial_of_an_even_rate_is_even():
-    assert beta_binomial_tail(3, 4, 1, 1) == pytest.approx(2 / 5)
-    assert beta_binomial_tail(0, 10, 3, 50) == pytest.approx(1.0)
+def test_alarms_of_an_even_rate_are_beta_binomial():
+    def chance(flagged: int) -> float:
+        cases = [case(i, "G8", "G8", flagged=i < flagged) for i in range(4)]
+        return asked("false_alarms", duel(answers(4, set()), cases, known=1)).numbers["p"]
+
+    assert chance(3) == pytest.approx(2 / 5)  # Beta(1, 1): each count from 0 to 4 is as likely
+    assert chance(0) == pytest.approx(1.0)
 
 
 def test_six_specimens_lost_and_none_won_happens_once_in_sixty_four_times():

@@ -16,7 +16,10 @@ from agent.roundrobin.coefficients import (
     cohen,
     counted,
     fleiss,
+    fleiss_chance,
     gwet,
+    gwet_chance,
+    no_chance,
     over_images,
     quadratic,
 )
@@ -158,14 +161,57 @@ def test_a_neighbouring_size_counts_in_part():
 
 @pytest.mark.parametrize("counts", [np.zeros((0, 3), int), np.array([(1, 0)]), np.array([(3, 0)])])
 def test_where_nothing_can_be_compared_nothing_is_said(counts):
-    assert over_images(counts, fleiss).value is None
+    assert over_images(counts, fleiss_chance).value is None
 
 
 def test_an_interval_holds_its_value_and_is_the_same_each_time():
-    found = over_images(TEN_BY_FOURTEEN, fleiss)
+    found = over_images(TEN_BY_FOURTEEN, fleiss_chance)
 
     assert found.low < found.value < found.high
-    assert found == over_images(TEN_BY_FOURTEEN, fleiss)
+    assert found == over_images(TEN_BY_FOURTEEN, fleiss_chance)
+
+
+@pytest.mark.parametrize("chance", [fleiss_chance, gwet_chance, no_chance])
+def test_twelve_unanimous_images_are_twelve_successes_and_no_certainty(chance):
+    counts = counted(np.repeat([[0], [1], [2]] * 4, 3, axis=1), 3)
+
+    found = over_images(counts, chance)
+
+    # Clopper and Pearson: of 12 images none, at most 1 - 0.025 ** (1 / 12) = 26.5 % disagree.
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(1 - 0.2646 / (1 - chance(counts)), abs=1e-3)
+
+
+def test_more_images_narrow_the_interval_and_more_raters_do_too():
+    few, many = (over_images(np.repeat(PATIENTS, n, axis=0), fleiss_chance) for n in (1, 4))
+    two = np.array([(1, 1), (2, 0), (0, 2), (2, 0), (1, 1), (0, 2)] * 3)
+
+    assert few.value == pytest.approx(many.value)
+    assert many.high - many.low < few.high - few.low
+    assert few.low == pytest.approx(0.430 - 0.15, abs=0.05)
+    narrow, wide = over_images(7 * two, fleiss_chance), over_images(two, fleiss_chance)
+    assert narrow.high - narrow.low < wide.high - wide.low
+
+
+@pytest.mark.parametrize(("coefficient", "chance"), [(fleiss, fleiss_chance), (gwet, gwet_chance)])
+@pytest.mark.parametrize("n", [5, 10, 20])
+def test_few_images_hold_the_truth_as_often_as_promised(n, coefficient, chance):
+    """Two raters, three classes, one of which prevails; nine of ten images are easy."""
+    rng = np.random.default_rng(5)
+    kinds = np.array([0.8, 0.1, 0.1])
+    easy = np.eye(3)[rng.choice(3, 4000, p=kinds)] * 0.94 + 0.02
+    everybody = np.where((rng.random(4000) < 0.9)[:, None], easy, kinds)
+    truth = coefficient(rng.multinomial(200, everybody))
+
+    held, defined = 0, 0
+    for _ in range(150):
+        found = over_images(rng.multinomial(2, everybody[rng.integers(0, 4000, n)]), chance)
+        if found.value is not None:
+            defined += 1
+            held += found.low <= truth <= found.high
+
+    assert defined > 60
+    assert held / defined >= 0.93
 
 
 @pytest.mark.slow
@@ -178,7 +224,7 @@ def test_the_interval_over_images_holds_the_truth_about_as_often_as_it_promises(
 
     held = 0
     for _ in range(300):
-        found = over_images(everybody[rng.integers(0, 4000, 20)], fleiss)
+        found = over_images(everybody[rng.integers(0, 4000, 20)], fleiss_chance)
         held += found.low <= truth <= found.high
 
     assert 0.86 <= held / 300 <= 0.99

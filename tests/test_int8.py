@@ -97,6 +97,9 @@ def test_what_is_lost_is_counted_on_balance():
     assert found.same == pytest.approx(996 / 1000)
     assert found.most_lost > found.lost
     assert found.again == 0
+    grouped = measured(Eight("b", {}), exact, low, codes, [str(at // 10) for at in range(1000)])
+    assert grouped.most_lost > found.most_lost  # four images of one specimen are one piece of it
+    assert grouped.lost == found.lost
 
 
 def test_an_answer_that_is_asked_again_is_not_lost():

@@ -8,7 +8,7 @@ import pytest
 
 from model import Evaluation, Example, default_taxonomy
 from model.intervals import at_most, bootstrap, mcnemar, wilson
-from model.metrics import Alarm, Case, auroc, auroc_interval, case_of, fpr95, not_taught
+from model.metrics import Alarm, Case, auroc, auroc_interval, case_of, fpr95, not_taught, size_kappa
 
 STANDARD = default_taxonomy()
 
@@ -78,6 +78,20 @@ def test_where_all_are_right_few_images_still_leave_doubt():
     # 0.176 of them a size apart, where chance gives 2 * 1/3 * 2/3 = 0.444
     assert few.kappa.low == pytest.approx(1 - 0.1759 / 0.4444, abs=0.001)
     assert many.kappa.low > 0.98
+
+
+def test_the_kappa_of_few_micrographs_is_no_certainty_where_all_but_one_agree():
+    pairs = [("G7", "G7"), ("G8", "G8"), ("B7", "B7"), ("B8", "B8")] * 3
+
+    found = size_kappa([*pairs, ("G7", "G8")], STANDARD)
+
+    assert found.low < 0.5 < found.value < found.high < 1.0
+
+
+def test_where_all_have_one_size_kappa_has_no_interval():
+    found = size_kappa([("G8", "G8")] * 12, STANDARD)
+
+    assert (found.value, found.low, found.high) == (1.0, None, None)
 
 
 def test_the_papers_interval_is_found():

@@ -108,6 +108,8 @@ def test_the_report_counts_misses_and_says_what_it_rests_on(shell):
     (name, at) = next(iter(found["limits"].items()))
     assert (name, len(found["limits"])) == ("G 8 or finer", 1)
     assert (at["miss_rate"]["count"], at["miss_rate"]["n"]) == (8, 32)
+    assert at["miss_rate"]["bound_specimens"] == 2
+    assert at["miss_rate"]["bound95"] == at["non_conforming_specimens"]["bound95"]
     assert (at["non_conforming_specimens"]["count"], at["non_conforming_specimens"]["n"]) == (1, 2)
     assert (at["effectiveness"]["count"], at["effectiveness"]["n"]) == (3, 4)
     assert at["false_alarm_rate"]["count"] == 0
@@ -116,6 +118,7 @@ def test_the_report_counts_misses_and_says_what_it_rests_on(shell):
     assert found["bundles"] == ["20261101-0badcafe"]
     page = shell.report(f"{NAME}.html")
     assert "1 of 2 non-conforming specimens missed at least once" in page
+    assert "8 of 32 (25.0 %; at most 97.5 % by 2 specimens)" in page.replace("\xa0", " ")
     assert "AIAG, Measurement Systems Analysis" in page
     assert "no ISO 643 ratings" in page
 

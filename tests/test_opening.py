@@ -13,7 +13,7 @@ from lab import DAY, RING_A, SETTINGS, TAXONOMY, minutes
 
 from agent.night import write_report
 from agent.night.facts import from_text
-from agent.night.individuals import BASELINE_NIGHTS, chart, series_of, student
+from agent.night.individuals import BASELINE_NIGHTS, chart, series_of
 from agent.night.standing import ControlValue
 from agent.night.trends import Tally, drifts, permuted
 from agent.orders import Specifications
@@ -214,12 +214,15 @@ def test_control_charts_keep_their_share_of_false_alarms():
     assert alarms <= 36
 
 
-@pytest.mark.parametrize(
-    ("probability", "freedom", "known"),
-    [(0.975, 10, 2.228), (0.999, 15, 3.733), (0.995, 25, 2.787)],
-)
-def test_the_quantile_of_student_is_that_of_the_tables(probability, freedom, known):
-    assert student(probability, freedom) == pytest.approx(known, rel=2e-3)
+def test_the_limits_are_a_quantile_of_student_away_with_the_freedom_of_a_mean_moving_range():
+    series = nights([100.0, 101.128] * 13)  # 25 nights: the mean moving range is 1.128, sigma 1
+
+    found = chart("A", "b", series, series[-1][0], 0.002)
+
+    # Tables: the quantile 0.999 of Student's t at 14.88 degrees of freedom is 3.739.
+    usual = (13 * 100 + 12 * 101.128) / 25
+    assert found.high == pytest.approx(usual + 3.739 * (1 + 1 / 25) ** 0.5, abs=2e-3)
+    assert found.low == pytest.approx(2 * usual - found.high)
 
 
 def test_a_control_chart_shows_what_lies_beyond():

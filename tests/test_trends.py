@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from hypothesis import given
+import numpy as np
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab import SETTINGS
 
 from agent.night import write_report
+from agent.night.baseline import fit_baseline
 from agent.night.facts import from_text, gather, tallies_of
+from agent.night.page import lay_out
 from agent.night.trends import (
     BASELINE_NIGHTS,
-    Point,
     Tally,
     Unit,
-    chance_of_run,
     limit,
     tally,
     trends,
@@ -107,26 +110,68 @@ def test_a_long_run_above_the_usual_is_an_alarm_though_no_night_is():
 
 
 @given(st.integers(0, 20), st.integers(50, 400), st.integers(1, 30), st.floats(1e-4, 0.05))
+@settings(max_examples=30)
 def test_a_limit_is_exceeded_no_more_often_than_it_promises(bad, more, n, level):
-    usual_n = bad + more
-    most = limit(bad, usual_n, n, level)
+    usual, worse = (fit_baseline(((one, bad + more),)) for one in (bad, bad + 1))
+    most = limit(usual, n, level)
 
     assert 0 <= most <= n
-    assert limit(bad, usual_n, n, level / 10) >= most
-    assert limit(bad + 1, usual_n, n, level) >= most
+    assert usual.chances(n)[most + 1 :].sum() < level
+    assert usual.chances(n).sum() == pytest.approx(1.0)
+    assert limit(usual, n, level / 10) >= most
+    assert limit(worse, n, level) >= most
 
 
-def test_an_exact_limit_agrees_with_a_count_by_hand():
+def test_where_nights_cannot_differ_a_limit_agrees_with_a_count_by_hand():
     # Jeffreys' prior and 0 of 100: the chance of 1 of 1 is 0.5 / 101, just below one in 200.
-    assert limit(0, 100, 1, 0.0050) == 0
-    assert limit(0, 100, 1, 0.0049) == 1
+    usual = fit_baseline(((0, 100),), spreads=(0.0,))
+
+    assert limit(usual, 1, 0.0050) == 0
+    assert limit(usual, 1, 0.0049) == 1
+    # Beta-binomial: of 2, both bad with a chance of 0.5 * 1.5 / (101 * 102).
+    assert usual.chances(2)[2] == pytest.approx(0.75 / (101 * 102), rel=1e-3)
 
 
 @given(st.integers(0, 10), st.lists(st.integers(1, 12), min_size=1, max_size=8))
+@settings(max_examples=30)
 def test_a_longer_run_is_never_more_likely(bad, sizes):
-    run = [Point(FIRST, n, n, 0) for n in sizes]
+    usual, run = fit_baseline(((bad, 100),)), [(0, n) for n in sizes]
 
-    assert chance_of_run(bad, 100, run) <= chance_of_run(bad, 100, run[1:]) + 1e-12
+    assert usual.chance_of_run(run) <= usual.chance_of_run(run[1:]) + 1e-12
+
+
+# --- nights that differ -------------------------------------------------------------------------
+
+
+def test_a_lab_whose_nights_differ_has_wider_limits_than_one_whose_nights_are_alike():
+    alike, different = ((2, 20),) * 25, ((0, 20),) * 15 + ((5, 20),) * 10
+
+    even, uneven = fit_baseline(alike), fit_baseline(different)
+
+    assert even.spread < 0.5
+    assert uneven.spread > 1.0
+    assert limit(even, 20, 0.0005) < limit(uneven, 20, 0.0005)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])
+def test_nights_that_differ_as_they_always_did_raise_hardly_an_alarm(spread):
+    """Eight labs of 100 nights without a change: at most 1 % of 592 settled nights alarm."""
+    alarms = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        share = np.minimum(0.9, 0.12 * np.exp(rng.normal(0, spread, 100)))
+        history = nights([(8, int(rng.binomial(8, one))) for one in share])
+        for number in range(26, 100):
+            night, tallies = history[number]
+            alarms += any(one.alarm for one in trends(history[:number], night, tallies))
+
+    assert alarms <= 5
+
+
+def test_a_share_that_grows_four_times_is_noticed_within_a_week_where_nights_are_alike():
+    usual = [(10, 1)] * BASELINE_NIGHTS
+
+    assert any(strange(nights(usual + [(10, 4)] * n), (10, 4)).alarm for n in range(7))
 
 
 # --- in the report ------------------------------------------------------------------------------
@@ -150,6 +195,18 @@ def test_a_report_counts_its_specimens_and_a_later_one_finds_the_count(lab):
     assert (counted.specimens, counted.strange) == (2, 1)
     assert "1 of 25 nights" in written.path.read_text("utf-8")
     assert [(one.measure, one.nights) for one in later.trends] == [("strange", 2), ("doubtful", 2)]
+
+
+def test_a_chart_says_how_its_limits_were_computed(lab):
+    now = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+    facts = gather(lab.store, now.date(), SETTINGS, now=now)
+    drawn, gathered = strange(nights([(8, 1)] * 26), (8, 1)), strange(nights([(8, 1)]), (8, 1))
+
+    laid = lay_out(replace(facts, trends=(drawn, gathered)), lab.archive, revision=1, generated=now)
+
+    said, waiting = (one.text for one in laid.night.trends)
+    assert f"nights that differ (log rate: standard deviation {drawn.spread:.2f}" in said
+    assert "Limits" not in waiting
 
 
 def test_facts_of_before_there_were_trends_are_still_read(lab):

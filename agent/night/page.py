@@ -471,13 +471,25 @@ def _trend(one: Trend) -> reports.Trend:
             n=one.usual_n,
             share=percent(usual),
             bundle=one.bundle,
-        ),
+        )
+        + _limits_in_words(one),
         Tone.ATTENTION if one.alarm else Tone.CALM,
         tuple(
             reports.TrendPoint(reports.short_day(p.night), p.n, p.bad, p.limit) for p in one.points
         ),
         usual,
     )
+
+
+def _limits_in_words(one: Trend) -> str:
+    """Return how the limits were computed; nothing for a report of before it was stated."""
+    if one.spread is None:
+        return ""
+    said = _(
+        "Limits: binomial, with nights that differ (log rate: standard deviation {spread}, fitted "
+        "to the first nights)."
+    )
+    return " " + said.format(spread=decimal(one.spread, ".2f"))
 
 
 def _agreement(facts: NightFacts) -> Iterator[Fact]:

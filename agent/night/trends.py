@@ -5,8 +5,8 @@ it says of tonight. Next: `facts` freezes them, `page` draws them.
 
 The unit is the specimen: its fields are no independent draws. The first `BASELINE_NIGHTS` nights
 of a material under one bundle are its baseline, which then stays; a new bundle begins a new one.
-A night is judged by what the baseline predicts (beta-binomial, Jeffreys' prior, so that a baseline
-of few specimens alarms less readily), by two rules: tonight alone, and the run of nights above the
+A night is judged by what the baseline predicts (`baseline`: how far its nights differ counts, and
+few specimens alarm less readily), by two rules: tonight alone, and the run of nights above the
 usual share that ends tonight. All charts and rules together alarm in at most `FALSE_ALARMS` of the
 nights on which nothing changed.
 
@@ -21,15 +21,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import date  # noqa: TC003 - pydantic reads it
-from math import exp, lgamma
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from agent.night.baseline import fit_baseline
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from numpy.typing import NDArray
+    from agent.night.baseline import Baseline
 
 BASELINE_NIGHTS = 25
 BASELINE_SPECIMENS = 50
@@ -83,6 +85,8 @@ class Trend:
         points: The nights after the baseline, the newest last; empty while it is gathered.
         alarm: "night", "run", or "" for none.
         run: How many nights in a row, tonight's the last, were above the usual share.
+        spread: How far the baseline's nights differ: standard deviation of the log rate, None while
+            it is gathered, and in reports of before it was stated.
     """
 
     material: str
@@ -94,6 +98,7 @@ class Trend:
     points: tuple[Point, ...]
     alarm: str
     run: int
+    spread: float | None = None
 
 
 class Unit(NamedTuple):
@@ -214,17 +219,30 @@ def _trend(
         return Trend(material, measure, bundle, len(series), 0, 0, (), "", 0)
     usual_n = sum(found.specimens for _, found in series[:length])
     usual_bad = sum(_bad(found, measure) for _, found in series[:length])
-    after = series[length:]
+    usual = usual_bad / usual_n
+    baseline = fit_baseline(tuple((_bad(t, measure), t.specimens) for _, t in series[:length]))
     points = [
-        Point(night, t.specimens, _bad(t, measure), limit(usual_bad, usual_n, t.specimens, level))
-        for night, t in after
+        Point(night, t.specimens, _bad(t, measure), limit(baseline, t.specimens, level))
+        for night, t in series[length:]
     ]
-    run = _run(points, usual_bad / usual_n)
+    run = _run(points, usual)
     alarm = "night" if points[-1].bad > points[-1].limit else ""
-    if not alarm and chance_of_run(usual_bad, usual_n, points[len(points) - run :]) < level:
+    above = [(int(usual * point.n), point.n) for point in points[len(points) - run :]]
+    if not alarm and run and baseline.chance_of_run(above) < level:
         alarm = "run"
     shown = tuple(points[-SHOWN_NIGHTS:])
-    return Trend(material, measure, bundle, len(series), usual_bad, usual_n, shown, alarm, run)
+    return Trend(
+        material=material,
+        measure=measure,
+        bundle=bundle,
+        nights=len(series),
+        usual_bad=usual_bad,
+        usual_n=usual_n,
+        points=shown,
+        alarm=alarm,
+        run=run,
+        spread=round(baseline.spread, 3),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,71 +334,14 @@ def _run(points: Sequence[Point], usual: float) -> int:
     return run
 
 
-# --- the chances --------------------------------------------------------------------------------
-
-
-def limit(usual_bad: int, usual_n: int, n: int, level: float) -> int:
-    """Say the largest number of bad specimens that is no alarm.
+@lru_cache(maxsize=512)
+def limit(baseline: Baseline, n: int, level: float) -> int:
+    """Return the largest number of bad specimens that is no alarm.
 
     Args:
-        usual_bad: Bad specimens of the baseline.
-        usual_n: All of it.
+        baseline: What is usual.
         n: Specimens of the night.
         level: Chance of more than the limit where nothing changed, at most.
     """
-    beyond = 0.0
-    for bad in range(n, -1, -1):
-        beyond += _chance(bad, n, usual_bad, usual_n)
-        if beyond >= level:
-            return bad
-    return 0
-
-
-def _chance(bad: int, n: int, usual_bad: int, usual_n: int) -> float:
-    """Chance of just so many, by the baseline (beta-binomial, Jeffreys' prior)."""
-    a, b = usual_bad + 0.5, usual_n - usual_bad + 0.5
-    return exp(
-        lgamma(n + 1)
-        - lgamma(bad + 1)
-        - lgamma(n - bad + 1)
-        + _log_beta(bad + a, n - bad + b)
-        - _log_beta(a, b)
-    )
-
-
-def _log_beta(a: float, b: float) -> float:
-    return lgamma(a) + lgamma(b) - lgamma(a + b)
-
-
-def chance_of_run(usual_bad: int, usual_n: int, run: Sequence[Point]) -> float:
-    """Chance that all nights of a run lie above the usual share where nothing changed.
-
-    The nights share one unknown share, so their chances are multiplied for each value that the
-    baseline allows, and only then averaged: else an unlucky baseline would alarm every week.
-    """
-    if not run:
-        return 1.0
-    share, weight = _allowed(usual_bad, usual_n)
-    usual = usual_bad / usual_n
-    together = np.ones_like(share)
-    for point in run:
-        together *= _above(int(usual * point.n), point.n, share)
-    return float((together * weight).sum())
-
-
-def _allowed(bad: int, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares that the baseline allows, with their weights (Jeffreys' posterior on a grid)."""
-    angle = (np.arange(800) + 0.5) / 800 * np.pi / 2  # in the arc sine the posterior is even
-    share = np.sin(angle) ** 2
-    log = 2 * bad * np.log(np.sin(angle)) + 2 * (n - bad) * np.log(np.cos(angle))
-    weight = np.exp(log - log.max())
-    return share, weight / weight.sum()
-
-
-def _above(most: int, n: int, share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Chance of more than `most` of `n`, for each share."""
-    below = np.zeros_like(share)
-    for bad in range(most + 1):
-        ways = exp(lgamma(n + 1) - lgamma(bad + 1) - lgamma(n - bad + 1))
-        below += ways * share**bad * (1 - share) ** (n - bad)
-    return 1 - below
+    beyond = np.cumsum(baseline.chances(n)[::-1])[::-1]  # of so many or more
+    return int(np.flatnonzero(beyond >= level).max(initial=0))

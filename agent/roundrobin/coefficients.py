@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model import Estimate, bootstrap
+from model import agreement_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from model import Estimate
 
     Counts = NDArray[np.intp]
     Weights = NDArray[np.float64]
@@ -68,9 +70,14 @@ def fleiss(counts: Counts, weights: Weights | None = None) -> float:
         Fleiss 1971; with gaps and weights as in Gwet 2014, Handbook of Inter-Rater Reliability,
         4th ed., chapters 2 and 3.
     """
+    return _coefficient(counts, fleiss_chance, weights)
+
+
+def fleiss_chance(counts: Counts, weights: Weights | None = None) -> float:
+    """Compute the agreement by chance in `fleiss`, whose arguments it has."""
     w = identity(counts.shape[1]) if weights is None else weights
     shares = _shares(counts)
-    return _beyond_chance(_agreed(counts, w), float(shares @ w @ shares))
+    return float(shares @ w @ shares)
 
 
 def gwet(counts: Counts, weights: Weights | None = None) -> float:
@@ -87,18 +94,29 @@ def gwet(counts: Counts, weights: Weights | None = None) -> float:
         Gwet 2008, and 2014 as above. It says too much where agreement is poor and one class
         prevails (Tran et al. 2018), so it stands beside kappa and the raw share, never alone.
     """
+    return _coefficient(counts, gwet_chance, weights)
+
+
+def gwet_chance(counts: Counts, weights: Weights | None = None) -> float:
+    """Compute the agreement by chance in `gwet`, whose arguments it has."""
     k = counts.shape[1]
     w = identity(k) if weights is None else weights
     shares = _shares(counts)
     if k < PAIR:
         return float("nan")
-    chance = float(w.sum()) / (k * (k - 1)) * float((shares * (1 - shares)).sum())
-    return _beyond_chance(_agreed(counts, w), chance)
+    chance: float = w.sum() / (k * (k - 1)) * (shares * (1 - shares)).sum()
+    return float(chance)
 
 
 def agreed_share(counts: Counts) -> float:
     """Give the share of pairs of ratings of one image that are the same; NaN for no pair."""
     return _agreed(counts, identity(counts.shape[1]))
+
+
+def no_chance(counts: Counts, weights: Weights | None = None) -> float:
+    """Return 0, the agreement by chance that is taken off in `agreed_share`."""
+    del counts, weights
+    return 0.0
 
 
 def cohen(
@@ -118,46 +136,66 @@ def cohen(
     Source:
         Cohen 1960 and 1968.
     """
+    agreed, chance = _agreed_and_chance(one, other, k, weights)
+    return _beyond_chance(agreed, chance)
+
+
+def cohen_chance(
+    one: NDArray[np.intp], other: NDArray[np.intp], k: int, weights: Weights | None = None
+) -> float:
+    """Compute the agreement by chance in `cohen`, whose arguments it has."""
+    _agreed_share, chance = _agreed_and_chance(one, other, k, weights)
+    return chance
+
+
+def _agreed_and_chance(
+    one: NDArray[np.intp], other: NDArray[np.intp], k: int, weights: Weights | None
+) -> tuple[float, float]:
     both = (one >= 0) & (other >= 0)
     if not both.any():
-        return float("nan")
+        return float("nan"), float("nan")
     w = identity(k) if weights is None else weights
     pairs = np.bincount(one[both] * k + other[both], minlength=k * k)
     seen = pairs.reshape(k, k) / pairs.sum()
     chance = float((w * np.outer(seen.sum(axis=1), seen.sum(axis=0))).sum())
-    return _beyond_chance(float((w * seen).sum()), chance)
+    return float((w * seen).sum()), chance
 
 
-def over_images(counts: Counts, coefficient: Callable[[Counts], float]) -> Estimate:
-    """Give a coefficient with its 95 % interval: images are drawn again, raters stay who they are.
+def over_images(
+    counts: Counts,
+    chance: Callable[[Counts, Weights | None], float],
+    weights: Weights | None = None,
+) -> Estimate:
+    """Compute a coefficient with its 95 % interval over images; raters stay who they are.
 
     Args:
         counts: (n, k) from `counted`.
-        coefficient: `fleiss`, `gwet`, `agreed_share`, with its weights.
+        chance: `fleiss_chance`, `gwet_chance` or `no_chance`: the agreement that is taken off.
+        weights: (k, k) in [0, 1], None for `identity`.
 
     Source:
-        Efron 1979, the percentile bootstrap: the images are a sample of those that could come,
-        the raters are the lab's own. A closed form (Fleiss 1979) holds only where nobody agrees.
+        See `model.agreement_interval`. A closed form (Fleiss 1979) holds only where nobody agrees,
+        a bootstrap finds nothing but 1 where all do.
     """
-    return resampled(len(counts), lambda at: coefficient(counts[at]))
-
-
-def resampled(n: int, number: Callable[[NDArray[np.intp]], float]) -> Estimate:
-    """Give a number over images with its interval; nothing where it is not defined.
-
-    One image alone cannot be drawn otherwise: its number has no interval.
-    """
-    value = number(np.arange(n)) if n else float("nan")
-    if np.isnan(value):
-        return Estimate(None, None, None)
-    if n == 1:
-        return Estimate(float(value), None, None)
-    return bootstrap(n, number)
+    if not len(counts):
+        return agreement_interval(0, lambda _at: float("nan"), 0.0)
+    return agreement_interval(
+        len(counts),
+        lambda at: _coefficient(counts[at], chance, weights),
+        chance(counts, weights),
+    )
 
 
 def indices(classes: Sequence[str], said: Sequence[str | None]) -> NDArray[np.intp]:
     """Give the place of each class that was said; -1 for nothing said."""
     return np.array([-1 if one is None else classes.index(one) for one in said], np.intp)
+
+
+def _coefficient(
+    counts: Counts, chance: Callable[[Counts, Weights | None], float], weights: Weights | None
+) -> float:
+    w = identity(counts.shape[1]) if weights is None else weights
+    return _beyond_chance(_agreed(counts, w), chance(counts, weights))
 
 
 def _agreed(counts: Counts, weights: Weights) -> float:

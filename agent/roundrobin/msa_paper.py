@@ -130,7 +130,13 @@ def report_of(
 
 
 def _rate_json(rate: Rate) -> dict[str, float | int | None]:
-    return {"count": rate.count, "n": rate.n, "value": rate.value, "bound95": rate.bound}
+    return {
+        "count": rate.count,
+        "n": rate.n,
+        "value": rate.value,
+        "bound95": rate.bound,
+        "bound_specimens": rate.specimens,
+    }
 
 
 def _sentences(gathered: Gathered) -> Iterator[str]:
@@ -308,7 +314,9 @@ def _method(split: Scatter, thresholds: Thresholds) -> Iterator[str]:
     )
     yield (
         "Runs of one specimen are no independent trials, so a claim about misses rests on the "
-        "number of non-conforming specimens, one about false alarms on that of conforming ones."
+        "number of non-conforming specimens, one about false alarms on that of conforming ones. "
+        "The bound of a rate of runs counts specimens too: the shares of wrong runs of each are "
+        "added up and rounded up to whole specimens."
     )
     scale = (
         "by the place of each size in the order that the taxonomy lists, as not every size has a "
@@ -333,7 +341,9 @@ def _method(split: Scatter, thresholds: Thresholds) -> Iterator[str]:
 def _in_words(rate: Rate, which: str) -> str:
     if not rate.n:
         return "–"
-    return f"{rate.count} of {rate.n} ({_percent(rate.value)}; {which} {_percent(rate.bound)})"
+    over = "" if rate.specimens == rate.n else f" by {rate.specimens} specimens"
+    found = f"{_percent(rate.value)}; {which} {_percent(rate.bound)}{over}"
+    return f"{rate.count} of {rate.n} ({found})"
 
 
 def _share_in_words(split: Scatter) -> str:

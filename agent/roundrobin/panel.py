@@ -11,15 +11,24 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from agent.roundrobin import coefficients
-from agent.roundrobin.coefficients import PAIR, cohen, counted, fleiss, gwet, over_images, quadratic
-from model import Estimate, wilson
+from agent.roundrobin.coefficients import (
+    PAIR,
+    cohen,
+    cohen_chance,
+    counted,
+    fleiss_chance,
+    gwet_chance,
+    no_chance,
+    over_images,
+    quadratic,
+)
+from model import Estimate, agreement_interval, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -181,7 +190,7 @@ class Panel:
 def accuracy(panel: Panel, level: Level) -> Share:
     """Say how many ratings have the reference's class; "cannot tell" counts as not right.
 
-    The interval draws whole images again: the ratings of one image are no independent trials.
+    The interval counts images: the ratings of one image are no independent trials.
     """
     hits = [
         [panel.said(r, image, level) == panel.true(image, level) for r in _who_rated(panel, image)]
@@ -225,9 +234,10 @@ def _share_of(hits: Sequence[Sequence[bool]]) -> Share:
     def share(at: NDArray[np.intp]) -> float:
         return float(right[at].sum() / n[at].sum()) if n[at].sum() else float("nan")
 
-    estimate = coefficients.resampled(len(n), share)
-    if estimate.value in {0.0, 1.0}:  # drawn again, they say the same each time
-        images = int((n > 0).sum())
+    right, n = right[n > 0], n[n > 0]
+    estimate = agreement_interval(len(n), share, 0.0)
+    if estimate.value in {0.0, 1.0}:
+        images = len(n)
         estimate = wilson(images if estimate.value else 0, images)
     return Share(int(right.sum()), int(n.sum()), estimate)
 
@@ -274,9 +284,9 @@ def _agreement(counts: NDArray[np.intp], raters: int, weights: Weights | None) -
     return Agreement(
         raters=raters,
         images=len(several),
-        raw=over_images(several, coefficients.agreed_share),
-        kappa=over_images(several, partial(fleiss, weights=weights)),
-        ac=over_images(several, partial(gwet, weights=weights)),
+        raw=over_images(several, no_chance),
+        kappa=over_images(several, fleiss_chance, weights),
+        ac=over_images(several, gwet_chance, weights),
     )
 
 
@@ -318,7 +328,7 @@ class Individual:
         consensus: How often their code is what most of the others said.
         kappa: Cohen's with the reference, over the subtype. size_kappa: likewise over the size,
             quadratic weights. fellows: mean of Cohen's kappa with each rater, over the code. Their
-            intervals draw the images again.
+            intervals count images.
     """
 
     name: str
@@ -402,7 +412,9 @@ def _fellows_kappa(panel: Panel, name: str, others: Sequence[str]) -> Estimate:
         known = [one for one in found if not np.isnan(one)]
         return float(np.mean(known)) if known else float("nan")
 
-    return coefficients.resampled(len(panel.images), mean)
+    chances = [cohen_chance(own, one, len(classes)) for one in rest]
+    known = [one for one in chances if not np.isnan(one)]
+    return agreement_interval(len(panel.images), mean, float(np.mean(known)) if known else 0.0)
 
 
 def _reference_kappa(panel: Panel, name: str) -> Estimate:
@@ -420,7 +432,9 @@ def _reference_size_kappa(panel: Panel, name: str) -> Estimate:
         panel.taxonomy.parse(panel.reference[image])[1] if image in panel.reference else None
         for image in panel.images
     ]
-    return _kappa(order, said, true, quadratic(len(order)))
+    used = [order.index(one) for one in (*said, *true) if one is not None]
+    between = order[min(used, default=0) : max(used, default=0) + 1]
+    return _kappa(between, said, true, quadratic(len(between)))
 
 
 def _kappa(
@@ -432,8 +446,10 @@ def _kappa(
     one, other = (coefficients.indices(classes, some) for some in (said, true))
     both = np.flatnonzero((one >= 0) & (other >= 0))
     one, other = one[both], other[both]
-    return coefficients.resampled(
-        len(both), lambda at: cohen(one[at], other[at], len(classes), weights)
+    return agreement_interval(
+        len(both),
+        lambda at: cohen(one[at], other[at], len(classes), weights),
+        cohen_chance(one, other, len(classes), weights),
     )
 
 

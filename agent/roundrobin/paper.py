@@ -33,6 +33,7 @@ LEVELS = {
     Level.MERGED: "merged code",
 }
 WHATS = {**{str(level): name for level, name in LEVELS.items()}, panels.SIZE: "size, weighted"}
+TOO_FEW = "too few images for an interval: 1; at least 2"
 METHOD = (
     (
         "A rating counts as right where it has the reference's class; “cannot tell” counts as not "
@@ -46,10 +47,12 @@ METHOD = (
         "equal pairs stands beside both."
     ),
     (
-        "Intervals at 95 %. Of accuracies over all raters and of agreements: the micrographs are "
-        "drawn again 1000 times (percentile bootstrap), the raters stay who they are; likewise of "
-        "each kappa. Of a share of one rater, the majority or the model: Wilson; also of all "
-        "ratings where all or none are right, over the micrographs, which are fewer."
+        "Intervals at 95 %. Of accuracies over all raters, of agreements and of each kappa: the "
+        "micrographs are the sample, the raters stay who they are; Clopper and Pearson's interval "
+        "of the disagreement at the effective number of micrographs (Korn and Graubard 1998), so "
+        "that unanimous ones are so many successes and no certainty. Of a share of one rater, the "
+        "majority or the model: Wilson; also of all ratings where all or none are right, over the "
+        "micrographs, which are fewer."
     ),
     (
         "The majority's code is the most frequent one; a tie is none. A micrograph is disputed "
@@ -393,7 +396,7 @@ def _number_in_words(found: Estimate, digits: int = 3) -> str:
     if found.value is None:
         return "–"
     if found.low is None or found.high is None:
-        return f"{found.value:.{digits}f}"
+        return f"{found.value:.{digits}f} ({TOO_FEW})"
     return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
 
 
@@ -402,7 +405,7 @@ def _percent_in_words(found: Estimate) -> str:
     if found.value is None:
         return "–"
     if found.low is None or found.high is None:
-        return f"{100 * found.value:.1f} %"
+        return f"{100 * found.value:.1f} % ({TOO_FEW})"
     return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
 
 
