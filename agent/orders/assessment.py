@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agent.orders.facts import Allowance
+    from agent.orders.scale_tracing import ScaleMeasurement
     from agent.orders.specification import Choice, Specification, Specifications
     from agent.store import (
         FieldView,
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     )
     from agent.watch import Provenance
     from model import Taxonomy
+
+    Traced = Callable[[MicrographView], ScaleMeasurement | None]
 
 WAITING = (State.SETTLING, State.QUEUED, State.PROCESSING, State.FAILED)
 """States of a file that may still become a field."""
@@ -66,6 +69,7 @@ class Lab:
         zone: Time zone of the site. max_false_conform: see `Rules`.
         held: Says why a field's result is held, "" where it is not.
         remarks: Says what a statement has to mention of a field.
+        traced: Finds the stage-micrometer measurement that proves a field's scale, or None.
         is_lead: Says whether somebody may do what only a lead may.
     """
 
@@ -77,6 +81,7 @@ class Lab:
     max_false_conform: float = MAX_FALSE_CONFORM
     held: Callable[[MicrographView], str] = lambda _view: ""
     remarks: Callable[[MicrographView], Iterable[str]] = lambda _view: ()
+    traced: Traced = lambda _view: None
     is_lead: Callable[[str], bool] = lambda _name: False
 
 
@@ -328,14 +333,14 @@ def _code_of(field: FieldFacts) -> str | None:
 
 def _not_assessed(view: SpecimenView, choice: Choice, lab: Lab) -> AssessedSpecimen:
     word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
-    facts = facts_of(view, waiting=0, held=lab.held)
+    facts = facts_of(view, waiting=0, held=lab.held, traced=lab.traced)
     return AssessedSpecimen(view, facts, Statement(word, (choice.sentence,)), ())
 
 
 def _specimen(
     view: SpecimenView, waiting: int, rules: Rules, doubt: str, lab: Lab
 ) -> AssessedSpecimen:
-    facts = facts_of(view, waiting=waiting, held=lab.held)
+    facts = facts_of(view, waiting=waiting, held=lab.held, traced=lab.traced)
     fault = doubt
     if rules.bound:
         fault = fault or fault_of(rules.bound, rules.specification.subtype, rules.taxonomy)
@@ -346,16 +351,20 @@ def _specimen(
 
 
 def facts_of(
-    view: SpecimenView, *, waiting: int, held: Callable[[MicrographView], str] = lambda _view: ""
+    view: SpecimenView,
+    *,
+    waiting: int,
+    held: Callable[[MicrographView], str] = lambda _view: "",
+    traced: Traced = lambda _view: None,
 ) -> SpecimenFacts:
     """Say a specimen's rows as the rules want them."""
     *before, last = view.preparations or (None,)
     return SpecimenFacts(
         name=view.name,
         preparation=last.name if last else "",
-        fields=tuple(field_of(one, held) for one in (last.fields if last else ())),
+        fields=tuple(field_of(one, held, traced=traced) for one in (last.fields if last else ())),
         earlier=tuple(
-            field_of(one, held, gone=_superseded(prepared))
+            field_of(one, held, gone=_superseded(prepared), traced=traced)
             for prepared in before
             if prepared
             for one in prepared.fields
@@ -370,6 +379,7 @@ def field_of(
     held: Callable[[MicrographView], str] = lambda _view: "",
     *,
     gone: Superseded | None = None,
+    traced: Traced = lambda _view: None,
 ) -> FieldFacts:
     """Say a field's row as the rules want it; `gone` says why its preparation no longer counts."""
     view, told = one.view, one.view.process_data
@@ -394,6 +404,7 @@ def field_of(
         held=held(view),
         outside=str(view.expected.get("outside") or ""),
         done_at=view.done_at,
+        scale_traced_to=found.to_json() if (found := traced(view)) else None,
     )
 
 

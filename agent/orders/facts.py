@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports import gettext as _
 
@@ -86,6 +86,7 @@ class FieldFacts:
         superseded: It no longer counts, and why. held: why its source's results are held, "".
         outside: Why it lies outside the validated scope of its bundle, "".
         done_at: When the result that counts was made, aware UTC, or None.
+        scale_traced_to: The measurement that proves its scale: record, at, certificate; or None.
     """
 
     id: str
@@ -107,6 +108,7 @@ class FieldFacts:
     held: str = ""
     outside: str = ""
     done_at: datetime | None = None
+    scale_traced_to: Mapping[str, Any] | None = None
 
     @property
     def called(self) -> str:

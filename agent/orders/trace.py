@@ -212,7 +212,7 @@ class Tracer:
         view = self._store.micrograph(public_id)
         if view is None:
             raise WrongUse(f"no micrograph has the id {public_id!r}.")
-        facts = field_of(FieldView(view, {}, None), self._lab.held)
+        facts = field_of(FieldView(view, {}, None), self._lab.held, traced=self._lab.traced)
         return self._field(facts, view, "belongs to no specimen")
 
     def _field(self, facts: FieldFacts, view: MicrographView, place: str) -> TracedField:
