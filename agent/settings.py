@@ -479,6 +479,12 @@ class Orders(_Section):
         0.0, ge=0, description="Hours after which a control specimen is due again; 0: none is."
     )
 
+    scale_valid_months: int = Field(
+        0,
+        ge=0,
+        description="Months a stage-micrometer measurement proves a scale; 0: none is asked for.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _take_old_name(cls, given: Any) -> Any:

@@ -1,7 +1,9 @@
 """`agent inspect` says what was found in every file, and names each that could not be used."""
 
+import hashlib
 import json
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -126,7 +128,8 @@ def test_classify_without_a_bundle_says_what_to_do_and_makes_no_database(agent, 
     assert not (folder / "books").exists()
 
 
-def test_a_stage_micrometer_is_measured_compared_and_remembered(agent, folder) -> None:
+def ruled(folder: Path) -> Path:
+    """Draw a stage micrometer with lines every 10 µm at 0.2 µm per pixel."""
     columns = np.arange(1200) * 0.2
     line = np.abs(columns - 10 * np.round(columns / 10)) < 1
     ruling = cv2.GaussianBlur(
@@ -134,6 +137,11 @@ def test_a_stage_micrometer_is_measured_compared_and_remembered(agent, folder) -
     )
     image = folder / "micrometer.png"
     image.write_bytes(cv2.imencode(".png", ruling)[1])
+    return image
+
+
+def test_a_stage_micrometer_is_measured_compared_and_remembered(agent, folder) -> None:
+    image = ruled(folder)
     config = folder / "agent.toml"
     config.write_text("[store]\nfolder = 'books'\n", encoding="utf-8")
     [division] = re.findall(r"--division (\S+)", EXAMPLES["scale check"])
@@ -152,3 +160,26 @@ def test_a_stage_micrometer_is_measured_compared_and_remembered(agent, folder) -
     with Store.open(store_url(folder / "books"), site="Plant 1", agent="a") as store:
         acts = [(entry.actor, entry.subject) for entry in store.trail("scale.checked")]
     assert acts == [("A. Cole", "micrometer.png")] * 2
+
+
+def test_a_measurement_that_names_its_objective_is_a_record(agent, folder) -> None:
+    image = ruled(folder)
+    config = folder / "agent.toml"
+    config.write_text("[store]\nfolder = 'books'\n", encoding="utf-8")
+    check = ("--config", config, "scale", "check", image, "--division", "10um")
+
+    known = agent(*check, "--microscope", "LOM-07", "--objective", "50x", "--by", "A. Cole",
+                  "--certificate", "DKD 4711", "--json")  # fmt: skip
+    nobody = agent(*check, "--microscope", "LOM-07", "--objective", "50x")
+    nowhere = agent(*check, "--objective", "50x", "--by", "A. Cole")
+    unknown = agent(*check, "--source", "LOM-08", "--objective", "50x", "--by", "A. Cole")
+
+    assert [one.returncode for one in (known, nobody, nowhere, unknown)] == [0, 2, 2, 2]
+    with Store.open(store_url(folder / "books"), site="Plant 1", agent="a") as store:
+        (record,) = store.records.all("scale_check")
+    assert record.id == json.loads(known.stdout)["record"]
+    assert (record.subject, record.by) == ("LOM-07", "A. Cole")
+    assert record.facts["um_per_px"] == pytest.approx(0.2, rel=1e-3)
+    wanted = {"microscope": "LOM-07", "objective": "50x", "certificate": "DKD 4711"}
+    assert wanted.items() <= record.facts.items()
+    assert record.facts["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()

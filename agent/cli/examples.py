@@ -50,7 +50,10 @@ EXAMPLES: dict[str, str] = {
     "service start": "sudo agent service start",
     "service stop": "sudo agent service stop",
     "service status": "agent service status",
-    "scale check": "agent scale check micrometer.tif --division 10um --expected 0.1103",
+    "scale check": (
+        "agent scale check micrometer.tif --division 10um --source LOM-07 --objective 50x "
+        '--by "A. Cole"'
+    ),
     "models list": "agent models list",
     "models show": "agent models show 20261124-1f2e3d4c",
     "models why": "agent models why 20261124-1f2e3d4c",

@@ -123,16 +123,30 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
     ] = None,
     by: Annotated[str, typer.Option(help="Who measured.")] = "",
     certificate: Annotated[str, typer.Option(help="Of the stage micrometer.")] = "",
+    microscope: Annotated[str, typer.Option(help="The microscope, as fields name it.")] = "",
+    source: Annotated[str, typer.Option(help="Else the source that its pictures come from.")] = "",
+    objective: Annotated[
+        str, typer.Option(help="The objective, such as 50x: scales are traced to the measurement.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """Measure a stage micrometer, and keep the record in the trail."""
+    """Measure a stage micrometer; with an objective, scales of fields are traced to it.
+
+    The measurement is kept in the audit log. With --objective, --by and --microscope or --source it
+    is a record to which the scale of each later field of that objective is traced.
+    """
     from agent.cli.learning import os_user  # noqa: PLC0415
     from agent.errors import FileError, WrongUse  # noqa: PLC0415
     from agent.imaging.read import read  # noqa: PLC0415
     from agent.imaging.stage_micrometer import measure  # noqa: PLC0415
+    from agent.orders.scale_tracing import SCALE_CHECK  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
 
     settings = settings_of(context)
+    if objective and not (by and (microscope or source)):
+        raise WrongUse("--objective: name --by and --microscope or --source too, for the record.")
+    if source and source not in {one.name for one in settings.sources}:
+        raise WrongUse(f"--source: no source is called {source!r}; agent.toml lists them.")
     if expected is not None and not 0 < expected < float("inf"):
         raise WrongUse(f"--expected: write µm per pixel above 0, such as 0.172, found {expected}.")
     try:
@@ -153,13 +167,20 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
         "sha256": micrograph.sha256,
         "division": division,
         "certificate": certificate,
+        "by": by,
         "expected_um_per_px": expected,
         "deviation": deviation,
     }
     with store_of(settings) as store:
+        now = clock()
         store.remember(
-            at=clock(), actor=by or os_user(), act="scale.checked", subject=image.name, facts=facts
+            at=now, actor=by or os_user(), act="scale.checked", subject=image.name, facts=facts
         )
+        if objective:
+            names = {"microscope": microscope, "source": source, "objective": objective}
+            facts |= names
+            subject = microscope or source
+            facts["record"] = store.records.add(SCALE_CHECK, subject, by=by, at=now, facts=facts)
     if as_json:
         print_json(facts)
     else:
@@ -188,6 +209,9 @@ def _measured(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield corner, f"{um:.5g} ({um / facts['um_per_px'] - 1:+.2%})"
     if facts["deviation"] is not None:
         yield "deviation from the table", f"{facts['deviation']:+.2%}"
+    if facts.get("record"):
+        where = facts["microscope"] or facts["source"]
+        yield "record", f"{facts['record']}: {where}, {facts['objective']}, by {facts['by']}"
 
 
 # -------------------------------------------------------------------------- reading and cropping

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agent.orders.facts import Allowance
+    from agent.orders.scale_tracing import ScaleMeasurement
     from agent.orders.specification import Choice, Specification, Specifications
     from agent.store import (
         FileFate,
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     )
     from agent.watch import Provenance
     from model import Taxonomy
+
+    Traced = Callable[[MicrographView], ScaleMeasurement | None]
 
 WAITING = (State.SETTLING, State.QUEUED, State.PROCESSING, State.FAILED)
 """States of a file that may still become a field."""
@@ -68,6 +71,7 @@ class Lab:
         zone: Time zone of the site. max_false_conform: see `Rules`.
         held: Says why a field's result is held, "" where it is not.
         remarks: Says what a statement has to mention of a field.
+        traced: Finds the stage-micrometer measurement that proves a field's scale, or None.
         is_lead: Says whether somebody may do what only a lead may.
         second_look: A label at the limit counts only where a second reviewer confirms it.
         double_reviews: Returns the codes that two people gave to one micrograph.
@@ -82,6 +86,7 @@ class Lab:
     max_false_conform: float = MAX_FALSE_CONFORM
     held: Callable[[MicrographView], str] = lambda _view: ""
     remarks: Callable[[MicrographView], Iterable[str]] = lambda _view: ()
+    traced: Traced = lambda _view: None
     is_lead: Callable[[str], bool] = lambda _name: False
 
     second_look: bool = False
@@ -91,7 +96,7 @@ class Lab:
     @property
     def context(self) -> FieldContext:
         """What is known of a field outside its own row; its place is not."""
-        return FieldContext(self.held, self.is_lead)
+        return FieldContext(self.held, self.is_lead, traced=self.traced)
 
 
 @dataclass(frozen=True, slots=True)

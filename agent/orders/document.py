@@ -86,6 +86,7 @@ def _field(facts: FieldFacts, view: MicrographView) -> dict[str, Any]:
             "criterion": decided.criterion,
         },
         "um_per_px": facts.um_per_px,
+        "scale_traced_to": facts.scale_traced_to,
         "area_mm2": facts.area_mm2,
         "bundle": facts.bundle or None,
         "expected": view.expected or None,

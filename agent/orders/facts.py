@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports import gettext as _
 
@@ -139,6 +139,7 @@ class FieldFacts:
         is_compared: Its place was compared with those of all other micrographs.
         elsewhere: Fields of other specimens that show its place, where no lead has decided.
         done_at: When the result that counts was made, aware UTC, or None.
+        scale_traced_to: The measurement that proves its scale: record, at, certificate; or None.
     """
 
     id: str
@@ -163,6 +164,7 @@ class FieldFacts:
     is_compared: bool = True
     elsewhere: tuple[SamePlace, ...] = ()
     done_at: datetime | None = None
+    scale_traced_to: Mapping[str, Any] | None = None
 
     @property
     def called(self) -> str:

@@ -20,6 +20,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from agent.orders.scale_tracing import ScaleMeasurement
     from agent.store import (
         FieldView,
         LabelView,
@@ -38,12 +39,14 @@ class FieldContext:
     Attributes:
         held: Returns why the result of a micrograph is held, "" where it is not.
         is_lead: Returns whether a name is that of a lead.
+        traced: Returns the stage-micrometer measurement that proves its scale, or None.
         places: What is known of the places of the order's micrographs.
         own: Public ids of all fields of its specimen.
     """
 
     held: Callable[[MicrographView], str] = field(default=lambda _view: "")
     is_lead: Callable[[str], bool] = field(default=lambda _name: False)
+    traced: Callable[[MicrographView], ScaleMeasurement | None] = field(default=lambda _view: None)
     places: KnownPlaces = field(default_factory=KnownPlaces)
     own: Collection[str] = ()
 
@@ -103,6 +106,7 @@ def build_field_facts(
         held=context.held(view),
         outside=str(view.expected.get("outside") or ""),
         done_at=view.done_at,
+        scale_traced_to=found.to_json() if (found := context.traced(view)) else None,
         labels=tuple(_labels(view, context.is_lead)),
         is_compared=view.id not in context.places.pending,
         elsewhere=tuple(list_elsewhere(view, context.own, context.places)),

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from agent.orders.assessment import Lab
 from agent.orders.decision_rule import iter_double_reviews
 from agent.orders.instrument_holds import Holds
+from agent.orders.scale_tracing import ScaleTracing, measurements_of
 from agent.orders.specification import read_specifications
 from agent.orders.specification_history import load_history
 from agent.orders.validation import allowances_of
 from agent.watch import Calibration, Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from agent.settings import Settings, Source
@@ -48,6 +49,7 @@ def lab_of(
     Raises:
         BadSpecification: The file cannot be used.
     """
+    scales = ScaleTracing(measurements_of(store), settings.orders.scale_valid_months)
     specifications = read_specifications(settings.orders.specifications)
     store.orders.note_specifications(
         [
@@ -63,13 +65,22 @@ def lab_of(
         allowances=allowances_of(store),
         zone=settings.site.time_zone,
         max_false_conform=settings.orders.max_false_conform,
-        held=held,
-        remarks=held.notes if isinstance(held, Holds) else lambda _view: (),
+        held=lambda view: held(view) or scales.hold(view),
+        remarks=partial(_remarks, held, scales),
+        traced=scales.find,
         is_lead=partial(is_lead, settings, store),
         second_look=settings.orders.second_look_at_limit,
         double_reviews=cache(lambda: tuple(iter_double_reviews(store))),
         history=load_history(store),
     )
+
+
+def _remarks(
+    held: Callable[[MicrographView], str], scales: ScaleTracing, view: MicrographView
+) -> Iterator[str]:
+    if isinstance(held, Holds):
+        yield from held.notes(view)
+    yield from scales.notes(view)
 
 
 def provenance_of(source: Source) -> Provenance:

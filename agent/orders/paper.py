@@ -280,6 +280,13 @@ def _scale(traced: TracedField) -> Iterator[str]:
         yield "no scale is known"
     else:
         yield f"{view.um_per_px:.5g} µm per pixel, by {_plain(view.um_per_px_source)}"
+    if traced.facts.scale_traced_to:
+        said = traced.facts.scale_traced_to
+        certificate = f", certificate {said['certificate']}" if said["certificate"] else ""
+        measurement = f"{said['at'][:10]}, record {said['record']}"
+        yield f"traced to the stage micrometer of {measurement}{certificate}"
+    else:
+        yield "not traced to a stage micrometer"
     for witness in view.crop_facts.get("scales") or ():
         yield f"{_plain(witness['source'])} says {witness['um_per_px']:.5g} µm per pixel"
     if bar := view.crop_facts.get("micron_bar"):

@@ -25,6 +25,8 @@ PASSING = ("urgent", "unassigned", "unusable_files", "notes", "decision_rule")
 """What may change without the statement being another one; so may the path of a field's file.
 
 What is known of the rule's errors grows with every double review."""
+ADDED_LATER = ("scale_traced_to",)
+"""Keys of a field that statements of earlier versions do not have."""
 OF_THE_ORDER = (
     "material",
     "customer",
@@ -104,7 +106,7 @@ def lasting(document: Mapping[str, Any]) -> dict[str, Any]:
     """Say what of a document makes the statement: without what passes or merely moves."""
 
     def without_file(fields: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{key: value for key, value in one.items() if key != "file"} for one in fields]
+        return [{key: value for key, value in one.items() if _lasts(key, value)} for one in fields]
 
     kept = {key: value for key, value in document.items() if key not in PASSING}
     kept["specimens"] = [
@@ -112,6 +114,15 @@ def lasting(document: Mapping[str, Any]) -> dict[str, Any]:
         for one in document["specimens"]
     ]
     return kept
+
+
+def _lasts(key: str, value: object) -> bool:
+    """Return whether a key of a field makes the statement.
+
+    A key that came in a later version states nothing new where it is empty, so that no statement
+    and no revision follows from a new version alone.
+    """
+    return key != "file" and not (key in ADDED_LATER and value is None)
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

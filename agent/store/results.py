@@ -83,7 +83,8 @@ class MicrographView:
 
     Args:
         id: Public id. sha256, page: which pixels. path: where it came from. source: its name.
-        done_at: When its result was stored, aware UTC. width, height: of the page, in pixels.
+        done_at: When its result was stored, aware UTC. taken_at: when it was taken in.
+        width, height: Of the page, in pixels.
         um_per_px: Scale, µm per pixel, or None. um_per_px_source: who said it.
         crop: Box (x0, y0, x1, y1) that was kept. recipe: that cut it. warnings: stable words.
         crop_facts: As `agent inspect --json` says it.
@@ -146,6 +147,7 @@ class MicrographView:
     votes: tuple[LabelView, ...] = ()
     asks_two: bool = False
     doubt: str = ""
+    taken_at: datetime | None = None
 
     @property
     def disagreed(self) -> bool:
@@ -630,4 +632,5 @@ def _view(row: Any, said: tuple[LabelView, ...], doubt: str) -> MicrographView:
         pruned_at=row.m_pruned_at,
         expected=row.r_expected,
         doubt=doubt,
+        taken_at=row.m_taken_at,
     )
