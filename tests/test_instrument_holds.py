@@ -13,8 +13,9 @@ from agent.night.standing import instruments
 from agent.orders.assessment import Beside
 from agent.orders.control import CONTROL, Doubt
 from agent.orders.examination import Position, begin, list_due
-from agent.orders.instrument_holds import Check, find_failures
+from agent.orders.instrument_holds import Check, find_failures, holds_of
 from agent.orders.lab import lab_of
+from agent.orders.outbox import Site, record_revisions, write_pending
 from agent.service.status import status_in
 from agent.settings import read
 from model import default_taxonomy
@@ -137,7 +138,7 @@ def test_a_lead_releases_with_a_reason_that_every_statement_keeps(desk):
 
     assert (nobody, unreasoned, released) == (2, 2, 0)
     assert document["conformity"] == "conforms"
-    (note,) = document["notes"]
+    note, _scale = document["notes"]
     assert note.startswith("results of LOM-07 from 2026-11-24 08:00 to ")
     assert note.endswith("released by R. Stahl: the bar was read wrongly, the scale is right")
     assert "note: results of LOM-07" in " ".join(shown(desk).split())
@@ -263,3 +264,32 @@ def test_failures_never_overlap(passed):
     found = list(find_failures(checks, "LOM-07", "PC"))
 
     assert all(a.until is not None and b.after >= a.until for a, b in pairwise(found))
+
+
+def test_a_lims_hears_of_the_hold_and_of_its_release(desk, tmp_path):
+    settings, box = read(desk.folder / "agent.toml"), tmp_path / "outbox"
+    box.mkdir()
+    site = Site("Plant 1", ("json",))
+
+    def fill():
+        lab = lab_of(
+            settings,
+            desk.store,
+            default_taxonomy(),
+            now=AT,
+            held=holds_of(settings, desk.store),
+        )
+        record_revisions(desk.store, lab, site, now=AT)
+        write_pending(desk.store, lab, site, box, now=AT)
+
+    desk.check(at=AT - HOUR)
+    order_of(desk)
+    fill()
+    fail(desk, at=AT + HOUR)
+    fill()
+    assert release(desk) == 0
+    fill()
+
+    files = [json.loads(one.read_text("utf-8")) for one in sorted(box.iterdir())]
+    assert [one["conformity"] for one in files] == ["conforms", "undecided", "conforms"]
+    assert "released by R. Stahl" in files[2]["notes"][0]

@@ -304,6 +304,34 @@ def test_the_service_fills_the_outbox_and_says_when_it_is_away(lab):
     assert len(list(Path(settings.orders.outbox).iterdir())) == 2
 
 
+def test_the_service_examines_what_was_touched_since_its_last_round(lab):
+    settings = settings_of(lab)
+    Path(settings.orders.outbox).mkdir()
+    public_id, later = take(lab), DAY + timedelta(days=400)
+    confirm(lab, public_id)
+    errands.fill_outbox(settings, lab.store, now=DAY)
+    memo = settings.store.folder / errands.OUTBOX_MEMO
+    held = json.loads(memo.read_text("utf-8"))
+    memo.write_text(json.dumps(held | {"swept": 10**6}), encoding="utf-8")  # the sweep is past it
+    lab.store.undo(public_id, by="Ada", at=later)
+
+    errands.fill_outbox(settings, lab.store, now=later)
+
+    assert len(list(Path(settings.orders.outbox).glob("4711-r2-*.json"))) == 1
+
+
+@pytest.mark.parametrize("memo", ["", "{}", "[1]", '{"trail": "x"}'])
+def test_a_damaged_note_of_the_last_round_only_begins_the_sweep_again(lab, memo):
+    settings = settings_of(lab)
+    Path(settings.orders.outbox).mkdir()
+    settings.store.folder.mkdir(exist_ok=True)
+    (settings.store.folder / errands.OUTBOX_MEMO).write_text(memo, encoding="utf-8")
+    confirm(lab, take(lab))
+
+    assert errands.fill_outbox(settings, lab.store, now=DAY + timedelta(days=400)) == ""
+    assert len(list(Path(settings.orders.outbox).glob("4711-r1-*.json"))) == 1
+
+
 def test_an_errand_that_crashes_is_said_and_done_again():
     problems, done = Problems(), []
 
