@@ -89,6 +89,15 @@ EXAMPLES: dict[str, str] = {
         'agent orders prepare-again 4711 2 --by "R. Stahl" --reason "etched too long"'
         " --defect over_etched"
     ),
+    "orders same-place": (
+        "agent orders same-place 1f2e3d4c5b6a7988 8897a6b5c4d3e2f1 --belongs"
+        ' --by "R. Stahl" --reason "the export was mixed up"'
+    ),
+    "orders amend": 'agent orders amend 4711 --by "R. Stahl" --reason "one ring was scrapped"',
+    "orders reopen": 'agent orders reopen 4711 --by "R. Stahl" --reason "the customer agreed"',
+    "orders dismiss-file": (
+        'agent orders dismiss-file 4711 4711_01_4.tif --by "R. Stahl" --reason "a test shot"'
+    ),
     "trace": "agent trace 4711 for-the-customer",
     "validate": 'agent validate 100Cr6 labelled --by "R. Stahl"',
     "roundrobin new": "agent roundrobin new spring-2026 --stratified 20 --raters raters.csv",
