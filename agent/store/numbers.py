@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
-
 UNSEEN = ("Cc", "Cf")
-"""Unicode categories of characters that nobody sees: control characters, joiners, marks of order."""
+"""Unicode categories of characters that nobody sees: control characters, joiners, marks."""
 
 
 def number_key(number: str, *, exact: bool = False) -> str:
