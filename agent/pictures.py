@@ -133,6 +133,30 @@ def window(pixels: Pixels, centre: tuple[float, float], side_px: float, shown_px
     return cast("Pixels", shown)
 
 
+def aligned(pixels: Pixels, transform: Floats, shape: tuple[int, int]) -> Pixels:
+    """Draw one picture as another one shows its place; what lies outside is grey.
+
+    Args:
+        pixels: (h, w, 3) uint8 of the picture that is drawn.
+        transform: (2, 3), from x and y of the other picture to those of this one; the centre of the
+            first pixel is at 0.5.
+        shape: (height, width) of the other picture.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    matrix = np.asarray(transform, np.float64).copy()
+    matrix[:, 2] += matrix[:, :2].sum(axis=1) * 0.5 - 0.5  # OpenCV counts from pixel centres
+    drawn = cv2.warpAffine(
+        pixels,
+        matrix,
+        (shape[1], shape[0]),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderValue=(128, 128, 128),
+    )
+    return cast("Pixels", drawn)
+
+
 def thumbnail(pixels: Pixels) -> Pixels:
     """Shrink to a thumbnail, `THUMBNAIL_PX` at most."""
     return fitted(pixels, THUMBNAIL_PX)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reports.content.doors import LoginPage, MessagePage, NamePage
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
     from reports.content.night import Index, MorePage, Night, SitesPage
-    from reports.content.orders import OrderPage, OrdersPage, TracePage
+    from reports.content.orders import OrderPage, OrdersPage, PlacesPage, TracePage
     from reports.content.review import QueuePage, ReviewPage
     from reports.content.rounds import CampaignsPage, PlanSheet, RatingEnd, RatingPage, StudyReport
 
@@ -102,6 +102,11 @@ def render_queue(page: QueuePage) -> str:
 def render_review(page: ReviewPage) -> str:
     """Write the page on which one micrograph is decided."""
     return _render("review.html", page=page)
+
+
+def render_places(page: PlacesPage) -> str:
+    """Render two micrographs that show one place."""
+    return _render("places.html", page=page)
 
 
 def render_order(page: OrderPage) -> str:

@@ -540,3 +540,40 @@ def test_the_place_of_a_control_specimen_is_lent_to_no_order(desk):
 
     assert "field 1 shows the place of field" in missing(desk)
     assert len(desk.store.places.known({view.id for view in desk.store.micrographs()}).pairs) == 2
+
+
+# --- the page of a pair --------------------------------------------------------------------------
+
+
+def test_a_lead_sees_both_in_one_frame_and_decides_at_the_page(desk):
+    first = show(desk, 1, steel(1))
+    show(desk, 2, steel(2))
+    copy = show(desk, 3, TRICKS["mirrored"](steel(1)))
+    browser = desk.browser()
+    address = f"/places/{copy}/{first}"
+    form = {"verdict": "different", "reason": "two rows of needles"}
+
+    order = browser.get("/order/4711").text
+    page = browser.get(address)
+    picture = browser.get(f"/pictures/{copy}/over/{first}.jpg")
+    by_ada = browser.post(address, data={**form, "by": "Ada"}, follow_redirects=False)
+    unreasoned = browser.post(address, data={"verdict": "different", "by": LEAD})
+    odd = browser.post(address, data={**form, "verdict": "maybe", "by": LEAD})
+    by_lead = browser.post(address, data={**form, "by": LEAD}, follow_redirects=False)
+
+    assert f'href="/places/{first}/{copy}"' in order or f'href="{address}"' in order
+    assert "They share 100% of the smaller one." in page.text
+    drawn = cv2.imdecode(np.frombuffer(picture.content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    shown = TRICKS["mirrored"](steel(1)).mean(axis=2)
+    assert np.corrcoef(drawn[20:-20, 20:-20].ravel(), shown[20:-20, 20:-20].ravel())[0, 1] > 0.9
+    assert (by_ada.status_code, by_lead.status_code) == (422, 303)
+    assert (unreasoned.status_code, odd.status_code) == (422, 422)
+    assert word(desk) == "conforms"
+
+
+def test_a_pair_that_is_none_has_no_page(desk):
+    own = [show(desk, n, steel(n)) for n in (1, 2)]
+    browser = desk.browser()
+
+    assert browser.get(f"/places/{own[0]}/{own[1]}").status_code == 404
+    assert browser.get(f"/pictures/{own[0]}/over/{own[1]}.jpg").status_code == 404

@@ -69,6 +69,11 @@ class DecisionRule:
         )
         return tuple(line for line in (rule, self.mean, self.sentence) if line)
 
+    @property
+    def text(self) -> str:
+        """The rule as a paragraph."""
+        return " ".join(f"{line[:1].upper()}{line[1:]}." for line in self.lines)
+
 
 def reviews_needed(most: float) -> int:
     """Return how many reviews without a fault bound the error rate at `most`, with 95 %.

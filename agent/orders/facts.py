@@ -111,6 +111,7 @@ class SamePlace:
         area_mm2: Area that both show, or None without a scale.
         ids: Public ids of both.
         other_id: Public id of the other one.
+        is_same: They share enough to be one place; else only their area is counted once.
     """
 
     field: str
@@ -119,6 +120,7 @@ class SamePlace:
     area_mm2: float | None
     ids: frozenset[str]
     other_id: str
+    is_same: bool = True
 
 
 @dataclass(frozen=True, slots=True)

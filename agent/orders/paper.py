@@ -226,9 +226,7 @@ def _order_facts(assessed: Assessed) -> Iterator[Fact]:
         "Chart": f"{wanted.chart} {wanted.chart_revision}".strip() if wanted else "",
         "Standard": wanted.standard if wanted else "",
         "Specimen rule": wanted.specimen_rule.replace("_", " ") if wanted else "",
-        "Decision rule": " ".join(f"{line}." for line in assessed.decision_rule.lines)
-        if assessed.decision_rule
-        else "",
+        "Decision rule": assessed.decision_rule.text if assessed.decision_rule else "",
     }
     for one in assessed.specimens:
         named = (("heat", one.view.heat), ("batch", one.view.batch), ("bundle", one.view.bundle))

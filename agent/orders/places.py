@@ -46,7 +46,7 @@ def distinct_places(counted: Sequence[FieldFacts], same: Sequence[SamePlace]) ->
             _unite(group, field.id, numbers.setdefault(number_key(field.name), field.id))
     for pair in same:
         one, other = sorted(pair.ids)
-        if one in group and other in group:
+        if pair.is_same and one in group and other in group:
             _unite(group, one, other)
     unique = {id(members): members for members in (group[field.id] for field in counted)}
     return [
@@ -84,11 +84,26 @@ def _union_mm2(fields: Sequence[FieldFacts], same: Sequence[SamePlace]) -> float
     return max(sum(areas.values()) - common, *areas.values())
 
 
+def total_area_mm2(places: Sequence[Place], same: Sequence[SamePlace]) -> float:
+    """Return a lower bound of the area that places show together.
+
+    Places that overlap too little to be one are counted apart, and their common area once.
+    """
+    where = {field.id: number for number, place in enumerate(places) for field in place.fields}
+    common = 0.0
+    for pair in same:
+        numbers = {where[one] for one in pair.ids if one in where}
+        if len(numbers) > 1:
+            common += pair.area_mm2 or 0.0
+    areas = [place.area_mm2 for place in places]
+    return max(sum(areas) - common, *areas, 0.0)
+
+
 def describe_same_places(facts: SpecimenFacts, counted: Iterable[FieldFacts]) -> Iterator[str]:
     """Yield which fields of a specimen show one place, and by how much."""
     here = {field.id for field in counted}
     for pair in facts.same_places:
-        if pair.ids <= here:
+        if pair.is_same and pair.ids <= here:
             yield _(
                 "{field} and {other} show one place ({share} of the smaller one): counted once"
             ).format(field=pair.field, other=pair.other, share=f"{pair.share:.0%}")

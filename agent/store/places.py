@@ -105,6 +105,8 @@ class PlacePair:
         verdict: "" (open), "different" or "belongs".
         belongs: Public id of the micrograph that keeps the place, "" where none was named.
         by, reason: Of the lead's decision.
+        measured: Public id of the micrograph that `transform` starts from.
+        transform: (2, 3), from x and y of its crop to those of the other's, or None.
     """
 
     one: PlaceSide
@@ -115,6 +117,8 @@ class PlacePair:
     belongs: str
     by: str
     reason: str
+    measured: str = ""
+    transform: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +275,12 @@ class Places:
                 pairs |= dict(_pairs(session, some))
         return KnownPlaces(frozenset(pending), tuple(pairs[number] for number in sorted(pairs)))
 
+    def find_pair(self, one: str, other: str) -> PlacePair | None:
+        """Return the pair of two micrographs, or None if they are not known to share a place."""
+        wanted = {one, other}
+        pairs = self.known([one]).pairs
+        return next((pair for pair in pairs if {pair.one.id, pair.other.id} == wanted), None)
+
     def decide(
         self, one: str, other: str, *, belongs: str, by: str, reason: str, at: datetime
     ) -> None:
@@ -347,8 +357,15 @@ def _pairs(session: Session, public_ids: Sequence[str]) -> Iterator[tuple[int, P
                 ),
                 by=row.by,
                 reason=row.reason,
+                measured=measured.public_id,
+                transform=_transform(row.facts),
             ),
         )
+
+
+def _transform(facts: Mapping[str, Any]) -> tuple[tuple[float, ...], ...] | None:
+    rows = facts.get("transform")
+    return tuple(tuple(float(x) for x in row) for row in rows) if rows else None
 
 
 def _side(session: Session, row: MicrographRow) -> PlaceSide:

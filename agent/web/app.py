@@ -17,7 +17,7 @@ import reports
 from agent.errors import SetupError
 from agent.orders import BadSpecification
 from agent.store import StoreFault
-from agent.web import api, lineage, login, ordering, pages, pictures, rating
+from agent.web import api, lineage, login, ordering, pages, pictures, places, rating
 from agent.web.acts import Meanwhile, NotYours
 from agent.web.desk import Unknown
 from agent.web.gate import Gate
@@ -83,6 +83,7 @@ def create_app(
     app.include_router(login.router(desk))
     app.include_router(pages.router(desk))
     app.include_router(ordering.router(desk))
+    app.include_router(places.router(desk))
     app.include_router(pictures.router(desk))
     app.include_router(rating.router(desk))
     app.include_router(lineage.router(desk))

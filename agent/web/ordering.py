@@ -25,6 +25,7 @@ from agent.web.acts import LONGEST_WORD
 from agent.web.desk import find
 from agent.web.gate import may_decide
 from agent.web.memory import NAME, decides, keep, name_of, wrong_name
+from agent.web.places import list_links
 from reports import (
     Fact,
     LooseField,
@@ -230,9 +231,7 @@ def _facts(assessed: Assessed) -> Iterator[Fact]:
         else "",
         _("Chart"): wanted.chart if wanted else "",
         _("Approved by"): wanted.approved_by if wanted else "",
-        _("Decision rule"): " ".join(f"{line}." for line in assessed.decision_rule.lines)
-        if assessed.decision_rule
-        else "",
+        _("Decision rule"): assessed.decision_rule.text if assessed.decision_rule else "",
     }
     yield from (Fact(name, value) for name, value in said.items() if value)
 
@@ -254,6 +253,7 @@ def _specimen(one: AssessedSpecimen) -> OrderSpecimen:
         notes=one.notes,
         facts=tuple(Fact(name, value) for name, value in said.items() if value),
         fields=tuple(_field(field) for field in (*counted, *old)),
+        places=tuple(list_links(one.facts)),
     )
 
 

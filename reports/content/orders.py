@@ -28,6 +28,50 @@ class OrderField:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceLink:
+    """A pair of micrographs that show one place, and where both are shown next to each other."""
+
+    text: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceSidePicture:
+    """One side of a pair: its name, where it belongs, its picture."""
+
+    name: str
+    href: str
+    picture: Picture
+
+
+@dataclass(frozen=True, slots=True)
+class PlacesPage:
+    """Two micrographs that show one place, drawn in one frame.
+
+    Attributes:
+        site: Name of the site.
+        reviewer: Who looks at it, "" where not known.
+        title: Names of both.
+        share: What they share, in words.
+        sides: Both, the second drawn as the first one shows its place.
+        verdict: What a lead decided, "" where nobody has.
+        action: Where a decision is sent.
+        choices: (value, words) of the decisions.
+        may_decide: The reader is a lead.
+    """
+
+    site: str
+    reviewer: str
+    title: str
+    share: str
+    sides: tuple[PlaceSidePicture, ...]
+    verdict: str
+    action: str
+    choices: tuple[tuple[str, str], ...]
+    may_decide: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OrderSpecimen:
     """One specimen of an order: what is said of it, what is missing, and its fields."""
 
@@ -38,6 +82,7 @@ class OrderSpecimen:
     notes: tuple[str, ...]
     facts: tuple[Fact, ...]
     fields: tuple[OrderField, ...]
+    places: tuple[PlaceLink, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
