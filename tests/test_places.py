@@ -20,6 +20,7 @@ from agent.imaging.places import (
     Landmarks,
     PlaceIndex,
     extract_landmarks,
+    find_same_places,
     register,
 )
 
@@ -227,6 +228,25 @@ def test_an_index_proposes_the_place_and_forgets_what_is_removed():
     assert len(index) == len(neighbours())
     index.add(100, landmarks_of(pair.one))
     assert index.candidates(other, limit=1) == [100]
+
+
+def test_same_places_are_returned_from_the_largest_overlap_on():
+    grey = field(1)
+    stored = {
+        1: landmarks_of(grey[:450, :600]),
+        2: landmarks_of(np.rot90(grey[:450, 300:900])),
+        3: landmarks_of(grey[:450, 500:1100]),
+        **dict(enumerate(neighbours(), 10)),
+    }
+    index = PlaceIndex()
+    for key, landmarks in stored.items():
+        index.add(key, landmarks)
+
+    places = find_same_places(landmarks_of(grey[:450, 60:660]), index, stored.__getitem__)
+
+    assert [place.key for place in places] == [1, 2, 3]
+    shares = [place.overlap.share_of_smaller for place in places]
+    assert shares == pytest.approx([540 / 600, 360 / 600, 160 / 600], abs=0.02)
 
 
 def test_an_index_proposes_an_inverted_picture_if_asked():
