@@ -35,6 +35,7 @@ LEAST = 12
 
 _FLAT = 1.5  # grey levels, standard deviation of the working picture: camera noise
 _SPREAD = 45.0  # grey levels, to which the standard deviation is brought
+_LEAST_SIDE = 32  # of the working picture; OpenCV cannot halve a smaller one often enough
 _CONTRAST = 0.015  # SIFT's contrast threshold, of the picture brought to that spread
 _EDGE = 12.0  # SIFT's edge threshold
 _SPARSE = 800  # with fewer blobs, corners are landmarks as well
@@ -205,7 +206,7 @@ def _detect(
     """Return keypoints in pixels of the working picture, and their codes."""
     nothing = np.zeros((0, COORDINATES), np.int8)
     spread = float(grey[usable].std()) if usable.any() else 0.0
-    if spread < _FLAT:
+    if spread < _FLAT or min(grey.shape) < _LEAST_SIDE:
         return (), nothing
     mean = float(grey[usable].mean())
     brought = (grey.astype(np.float32) - np.float32(mean)) * np.float32(_SPREAD / spread) + 128
