@@ -146,8 +146,8 @@ def most_lost_in_clusters(
         in Medicine 17:1495) with half a specimen added that flips as a whole. Student's quantile
         with one degree of freedom less than specimens. Where no more is won than lost, the limit of
         Clopper and Pearson 1934 too, since Tango's is 6 % at 0 of 90.
-        MEASURED (`tests/bench/gate.py`): a loss of 3 points passes a limit of 3 points in 0 to 5 %
-        of the draws, 20 to 100 specimens, correlation within them 0 to 1; before, in 5 to 55 %.
+        MEASURED (`tests/bench/gate.py`): a loss of 3 points passes a limit of 3 points in 0 to 5.5
+        % of the draws, 20 to 100 specimens, correlation within them 0 to 1; before, in 5 to 55 %.
     """
     from scipy.special import betaincinv, stdtrit  # noqa: PLC0415 - takes a fifth of a second
 
