@@ -215,16 +215,18 @@ def test_few_images_hold_the_truth_as_often_as_promised(n, coefficient, chance):
 
 
 @pytest.mark.slow
-def test_the_interval_over_images_holds_the_truth_about_as_often_as_it_promises():
-    """Twenty images, fourteen raters, drawn from a known population: 95 % give or take."""
+def test_the_interval_over_images_holds_the_truth_at_least_as_often_as_it_promises():
+    """Twenty images, fourteen raters, drawn from a known population: 95 % or more."""
     rng = np.random.default_rng(12)
     kinds = rng.dirichlet([0.6] * 4, 4000)
     everybody = np.array([rng.multinomial(14, kind) for kind in kinds])
     truth = fleiss(everybody)
 
-    held = 0
+    held, width = 0, []
     for _ in range(300):
         found = over_images(everybody[rng.integers(0, 4000, 20)], fleiss_chance)
         held += found.low <= truth <= found.high
+        width.append(found.high - found.low)
 
-    assert 0.86 <= held / 300 <= 0.99
+    assert held / 300 >= 0.93
+    assert np.median(width) < 0.5
