@@ -13,7 +13,8 @@ from agent.night.standing import instruments
 from agent.orders.assessment import Beside
 from agent.orders.control import CONTROL, Doubt
 from agent.orders.examination import Position, begin, list_due
-from agent.orders.instrument_holds import Check, find_failures, holds_of
+from agent.orders.instrument_failures import Check, find_failures
+from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import lab_of
 from agent.orders.outbox import Site, record_revisions, write_pending
 from agent.service.status import status_in
