@@ -13,7 +13,8 @@ from agent.night.standing import instruments
 from agent.orders.assessment import Beside
 from agent.orders.control import CONTROL, Doubt
 from agent.orders.examination import Position, begin, list_due
-from agent.orders.instrument_holds import Check, find_failures, holds_of
+from agent.orders.instrument_failures import Check, find_failures
+from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import lab_of
 from agent.orders.outbox import Site, record_revisions, write_pending
 from agent.service.status import status_in
@@ -293,3 +294,14 @@ def test_a_lims_hears_of_the_hold_and_of_its_release(desk, tmp_path):
     files = [json.loads(one.read_text("utf-8")) for one in sorted(box.iterdir())]
     assert [one["conformity"] for one in files] == ["conforms", "undecided", "conforms"]
     assert "released by R. Stahl" in files[2]["notes"][0]
+
+
+def test_the_nights_page_lists_the_affected_orders(desk):
+    desk.check(at=AT - HOUR)
+    order_of(desk)
+    fail(desk, at=AT + HOUR)
+
+    assert desk.agent("report", "--date", "2026-11-24") == 0, desk.err
+
+    page = (desk.folder / "data" / "reports" / "2026-11-24.html").read_text("utf-8")
+    assert "1 order affected, its results are held: 4711" in page

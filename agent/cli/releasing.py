@@ -37,11 +37,8 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
     """Release results that a failed check holds: a lead's act, kept in every statement."""
     from zoneinfo import ZoneInfo  # noqa: PLC0415
 
-    from agent.orders.instrument_holds import (  # noqa: PLC0415
-        affected_orders,
-        holds_of,
-        release,
-    )
+    from agent.orders.affected_orders import affected_orders, release  # noqa: PLC0415
+    from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
     from agent.orders.lab import is_lead  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
 

@@ -12,10 +12,11 @@ from datetime import datetime, timedelta  # noqa: TC003 - pydantic reads it
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from agent.orders.affected_orders import affected_orders
 from agent.orders.assessment import assess_recent
 from agent.orders.control import CONTROL, GOOD_FOR, chart
 from agent.orders.facts import Conformity
-from agent.orders.instrument_holds import Holds, affected_orders, releases_of
+from agent.orders.instrument_holds import Holds, releases_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

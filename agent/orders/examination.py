@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from agent.orders.affected_orders import orders_in_doubt
 from agent.orders.assessment import is_recent, numbers_named
 from agent.orders.control import CONTROL
-from agent.orders.instrument_holds import RELEASE, orders_in_doubt
+from agent.orders.instrument_holds import RELEASE
 from agent.store import Heads
 
 if TYPE_CHECKING:

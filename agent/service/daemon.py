@@ -20,7 +20,8 @@ import structlog
 from agent.archive import Archive
 from agent.errors import AgentError
 from agent.notify import check
-from agent.orders.instrument_holds import affected_orders, holds_of
+from agent.orders.affected_orders import affected_orders
+from agent.orders.instrument_holds import holds_of
 from agent.service.backing_up import BACKUP_EVERY_S, back_up_when_due
 from agent.service.candidates import Candidates
 from agent.service.checking import InstrumentCheck
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from agent.imaging import CropPool
-    from agent.orders.instrument_holds import Affected
+    from agent.orders.affected_orders import Affected
     from agent.pipeline import Pipeline
     from agent.settings import Settings
     from agent.store import Store

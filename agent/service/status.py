@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import BadStore, without_passwords
 from agent.night.period import end_of, night_of
 from agent.orders import BadSpecification, read_specifications
-from agent.orders.instrument_holds import affected_orders, holds_of
+from agent.orders.affected_orders import affected_orders
+from agent.orders.instrument_holds import holds_of
 from agent.service.backing_up import overdue
 from agent.service.lock import RunLock
 from agent.service.place import agent_name, bundles_folder
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from agent.orders.instrument_holds import Affected
+    from agent.orders.affected_orders import Affected
     from agent.settings import Settings
     from agent.store import AgentSeen, Job, SourceHealth
 

@@ -1,0 +1,119 @@
+"""Find the orders with results that a failed instrument check holds, and release them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.errors import WrongUse
+from agent.orders.control import CONTROL
+from agent.orders.instrument_holds import RELEASE, Holds, has_code, releases_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from agent.orders.instrument_failures import Failure
+    from agent.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """Orders with results that a failure holds.
+
+    Args:
+        failure: The failure. orders: their numbers.
+    """
+
+    failure: Failure
+    orders: tuple[str, ...]
+
+
+def affected_orders(store: Store, holds: Holds, *, now: datetime) -> list[Affected]:
+    """Return the failures that hold results of orders, and those orders.
+
+    Args:
+        store: Open.
+        holds: What holds results.
+        now: Aware UTC.
+    """
+    found = []
+    for source in holds.sources:
+        for failure in holds.failures(source):
+            fields = store.order_changes.judged_between(source, failure.after, failure.until or now)
+            orders = {
+                one.order
+                for one in fields
+                if one.order not in holds.control
+                and holds.is_held(failure, one.done_at)
+                and not (failure.is_about_the_model and _is_coded(store, one.id))
+            }
+            if orders:
+                found.append(Affected(failure, tuple(sorted(orders))))
+    return found
+
+
+def orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set[str]:
+    """Return the orders of failed checks with reference images that a new act may hold or release.
+
+    Args:
+        store: Open.
+        since: Failures with a check, and releases, from this time on.
+        now: Aware UTC.
+    """
+    releases = releases_of(store)
+    holds = Holds(store.records.all(CONTROL), {}, releases)
+    released = {one.source for one in releases if one.at >= since}
+    return {
+        field.order
+        for source in holds.sources
+        for failure in holds.failures(source)
+        if failure.last_at >= since or source in released
+        for field in store.order_changes.judged_between(source, failure.after, failure.until or now)
+    }
+
+
+def _is_coded(store: Store, public_id: str) -> bool:
+    view = store.micrograph(public_id)
+    return view is not None and has_code(view)
+
+
+def release(
+    store: Store,
+    affected: Sequence[Affected],
+    source: str,
+    *,
+    start: datetime,
+    end: datetime,
+    by: str,
+    reason: str,
+    at: datetime,
+) -> list[str]:
+    """Let held results of a source count again; a lead's act.
+
+    Args:
+        store: Open.
+        affected: What is held now.
+        source: Of which results.
+        start: Results from this time on are released, aware UTC.
+        end: Up to this time.
+        by: The lead.
+        reason: Why they are sound all the same.
+        at: Now.
+
+    Returns:
+        Numbers of the orders with such results.
+
+    Raises:
+        WrongUse: No result of the source is held, the end is later than now, or no reason is given.
+    """
+    if not reason.strip():
+        raise WrongUse("give the reason with --reason TEXT: it is kept in every statement.")
+    if end > at or end < start:
+        raise WrongUse("--to: a time after --from and not after now; later results are not known.")
+    mine = [one for one in affected if one.failure.source == source]
+    if not mine:
+        raise WrongUse(f"no result of {source} is held by a failed check; see: agent status")
+    facts = {"from": start.isoformat(), "to": end.isoformat(), "reason": reason}
+    store.records.add(RELEASE, source, by=by, at=at, facts=facts)
+    return sorted({number for one in mine for number in one.orders})

@@ -1,0 +1,162 @@
+"""Find the times that failed instrument checks leave unproved, before a check and after it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.orders.control import GOOD_FOR, Doubt
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from agent.orders.control import ControlPoint
+    from agent.store import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: of a PC with reference images, or a control specimen's micrograph.
+
+    Args:
+        at: When, aware UTC. passed: it is as it was. doubts: what is in doubt where it is not.
+        fault: What a control specimen's fault is, "" for a check with reference images.
+    """
+
+    at: datetime
+    passed: bool
+    doubts: frozenset[str] = frozenset()
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Failed checks with no good one between them, and the time that they leave unproved.
+
+    Args:
+        source: Whose results. pc: whose checks, "" for control specimens.
+        after: Time of the last good check before, None where there was none.
+        until: Time of the next good check, None where there is none yet.
+        first_at, last_at: Times of the first and the last failed check.
+        doubts: What is in doubt. fault: see `Check`.
+    """
+
+    source: str
+    pc: str
+    after: datetime | None
+    until: datetime | None
+    first_at: datetime
+    last_at: datetime
+    doubts: frozenset[str]
+    fault: str
+
+    def spans(self, at: datetime) -> bool:
+        """Return whether a result made at a time is not proved."""
+        begun = self.after is None or self.after < at or self.first_at <= at
+        return begun and (self.until is None or at < self.until)
+
+    @property
+    def is_about_the_model(self) -> bool:
+        """Only the model's answer is in doubt, so that a reviewer's code is not."""
+        return self.doubts == {Doubt.MODEL}
+
+    @property
+    def sentence(self) -> str:
+        """Why a result made before the failed check is held."""
+        words = {
+            "source": self.source,
+            "pc": self.pc,
+            "good": f"{self.after:%Y-%m-%d %H:%M}" if self.after else "",
+            "bad": f"{self.first_at:%Y-%m-%d %H:%M}",
+            "fault": self.fault,
+        }
+        if self.pc:
+            said = (
+                _("the control check of {bad} UTC on {pc} failed, the last good one is of {good}")
+                if self.after
+                else _("the control check of {bad} UTC on {pc} failed, and none before it was good")
+            )
+        else:
+            said = (
+                _(
+                    "the control specimen of {source} of {bad} UTC failed ({fault}), the last good "
+                    "one is of {good}"
+                )
+                if self.after
+                else _(
+                    "the control specimen of {source} of {bad} UTC failed ({fault}), and none "
+                    "before it was good"
+                )
+            )
+        return said.format(**words)
+
+
+def failures_of_checks(checks: Sequence[Record], source: str) -> Iterator[Failure]:
+    """Yield the failures of the PCs that read a source, by their checks, oldest first."""
+    by_pc: dict[str, list[Check]] = defaultdict(list)
+    for one in checks:
+        # Records of earlier versions do not say what is in doubt: then it is the instrument.
+        doubts = one.facts.get("doubts") or [Doubt.INSTRUMENT]
+        check = Check(one.at, bool(one.facts.get("passed")), frozenset(doubts))
+        by_pc[one.subject].append(check)
+    for pc, some in by_pc.items():
+        yield from find_failures(some, source, pc)
+
+
+def failures_of_points(points: Sequence[ControlPoint], source: str) -> Iterator[Failure]:
+    """Yield the failures of a source's control specimens, oldest first."""
+    checks = [
+        Check(
+            at=one.at,
+            passed=not one.faults,
+            doubts=frozenset({Doubt.INSTRUMENT}),
+            fault=one.faults[0] if one.faults else "",
+        )
+        for one in points
+    ]
+    return find_failures(checks, source, "")
+
+
+def find_failures(checks: Sequence[Check], source: str, pc: str) -> Iterator[Failure]:
+    """Yield each run of failed checks.
+
+    Args:
+        checks: Of one PC or of the control specimens, oldest first.
+        source: Whose results they speak of.
+        pc: Whose checks they are, "" for control specimens.
+    """
+    good: datetime | None = None
+    run: list[Check] = []
+
+    def end(until: datetime | None) -> Iterator[Failure]:
+        if run:
+            doubts = frozenset[str]().union(*(one.doubts for one in run))
+            first, last = run[0], run[-1]
+            yield Failure(source, pc, good, until, first.at, last.at, doubts, first.fault)
+
+    for one in checks:
+        if not one.passed:
+            run.append(one)
+            continue
+        yield from end(one.at)
+        good, run = one.at, []
+    yield from end(None)
+
+
+def is_retired(checks: Sequence[Record], failure: Failure, at: datetime) -> bool:
+    """Return whether a PC did not read the source at a time, and another one was checked.
+
+    Then its checks hold nothing: it was replaced, or it came later.
+    """
+    if not failure.pc:
+        return False
+    before = [one for one in checks if one.at <= at]
+    if not before or before[-1].subject == failure.pc:
+        return False
+    own = [one for one in before if one.subject == failure.pc]
+    if own:
+        return at - own[-1].at > GOOD_FOR
+    return at - before[-1].at <= GOOD_FOR
