@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import timedelta
+from functools import cache
 
 import cv2
 import lab
@@ -377,7 +378,9 @@ def test_order_lists_of_the_folder_wait_in_the_same_way(desk):
 # --- one place is one field ----------------------------------------------------------------------
 
 
+@cache
 def steel(seed):
+    """Draw a place; the same seed shows the same one."""
     return draw("G8", seed=seed, um_per_px=0.2, size=(480, 360), bar=None, border=False).pixels
 
 

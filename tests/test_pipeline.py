@@ -20,6 +20,7 @@ from agent.store import Store, StoreFault
 from agent.triage import Policy
 from agent.watch import Arrival, Calibration, Provenance
 from agent.watch.listing import list_folder
+from agent.web import Inbox
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -196,6 +197,32 @@ def test_the_same_content_under_another_name_is_a_duplicate_with_one_result(benc
     assert (taken.stored, taken.duplicates) == (1, 1)
     assert bench.fates() == {"a.png": "done", "b.png": "duplicate"}
     assert len(bench.views()) == 1
+
+
+PLACED = {"order": "4711", "specimen": "01", "field": "1"}
+
+
+def test_what_a_program_sends_is_judged_at_once(bench, tmp_path):
+    inbox = Inbox(tmp_path / "inbox", bench.store, now=bench.clock)
+    sent = inbox.take("a.png", bench.export("a.png").read_bytes(), PLACED)
+
+    taken = bench.pipeline.take(4)
+
+    (view,) = bench.views()
+    assert (taken.stored, taken.given_back, sent["state"]) == (1, 0, "queued")
+    assert (view.id, view.process_data["order"]) == (sent["id"], "4711")
+
+
+def test_what_a_program_sends_for_two_orders_holds_both(bench, tmp_path):
+    inbox = Inbox(tmp_path / "inbox", bench.store, now=bench.clock)
+    held = bench.export("a.png").read_bytes()
+    for order in ("4711", "4712", "4712"):
+        inbox.take("a.png", held, {**PLACED, "order": order})
+        bench.pipeline.take(4)
+
+    claims = {n: [c.origin for c in bench.store.orders.order(n).claims] for n in ("4711", "4712")}
+    assert claims == {"4711": ["path"], "4712": ["copy"]}
+    assert len(list(bench.store.files())) == 2
 
 
 def test_a_rename_keeps_its_result(bench):

@@ -43,6 +43,7 @@ class PlaceCheck:
         self._store, self._control = store, frozenset(control)
         self._index = PlaceIndex()
         self._known: set[int] = set()
+        self._newest = 0
 
     def compare_pending(self, *, at: datetime) -> int:
         """Compare every micrograph that was not compared yet; return how many there were."""
@@ -56,9 +57,9 @@ class PlaceCheck:
         return n
 
     def _read_new(self) -> None:
-        newest = max(self._known, default=0)
-        for micrograph in self._store.places.iter_after(newest, self._known):
+        for micrograph in self._store.places.iter_after(self._newest, self._known):
             self._known.add(micrograph.micrograph_id)
+            self._newest = max(self._newest, micrograph.micrograph_id)
             if micrograph.landmarks is not None:
                 landmarks = Landmarks.from_bytes(micrograph.landmarks)
                 self._index.add(micrograph.micrograph_id, landmarks)

@@ -167,17 +167,18 @@ class Places:
             known: Row numbers that it holds; only the last ones are looked up.
         """
         wanted = (
-            self._all()
+            select(PlaceRow.micrograph_id)
             .where(
+                PlaceRow.site_id == self._whose.site_id,
                 col(PlaceRow.micrograph_id) > max(0, newest - LATE),
                 col(PlaceRow.landmarks).is_not(None),
             )
             .order_by(col(PlaceRow.micrograph_id))
         )
         with reading(self._engine) as session:
-            for row in session.exec(wanted.execution_options(yield_per=500)):
-                if row[0] not in known:
-                    yield Landmarked(*row)
+            missing = [number for number in session.exec(wanted) if number and number not in known]
+        for some in chunks(missing):
+            yield from self.load(some)
 
     def load(self, micrograph_ids: Sequence[int]) -> list[Landmarked]:
         """Return the landmarks of some micrographs."""

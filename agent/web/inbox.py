@@ -7,6 +7,7 @@ The file is named by its content, so that sending it twice is sending it once.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from agent.archive import write_whole
 from agent.errors import WrongUse
 from agent.imaging.crop import public_id
 from agent.settings import PROCESS_COLUMNS
-from agent.watch import Arrival
+from agent.watch import Arrival, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,12 +67,14 @@ class Inbox:
         """
         _refuse_unknown(told)
         sha256 = hashlib.sha256(held).hexdigest()
-        relative = f"{sha256[:2]}/{sha256[:16]}-{_safe(name)}"
+        relative = f"{sha256[:2]}/{sha256[:16]}{_of(told)}-{_safe(name)}"
         path = self._folder / relative
         if not path.exists():
             write_whole({path: held})
-        facts = path.stat()
-        arrival = Arrival(SOURCE, self._folder, relative, facts.st_size, facts.st_mtime_ns)
+        facts = look_up(self._folder, relative)
+        if facts is None:
+            raise FileNotFoundError(f"{path} was removed at this moment; send it again")
+        arrival = Arrival(SOURCE, self._folder, relative, *facts)
         self._store.arrive(
             [arrival],
             at=self._now(),
@@ -86,6 +89,17 @@ class Inbox:
             "sha256": sha256,
             "state": "done" if known else "queued",
         }
+
+
+def _of(told: Mapping[str, str]) -> str:
+    """Return what tells one content under other process data apart, "" without any.
+
+    Sent for another order it is another file, so that both orders hear of it.
+    """
+    if not told:
+        return ""
+    text = json.dumps(dict(sorted(told.items())), ensure_ascii=False)
+    return f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _refuse_unknown(told: Mapping[str, str]) -> None:
