@@ -368,6 +368,50 @@ def test_a_program_with_a_token_decides_for_a_person_and_is_named(lab, browser_o
     assert program.get("/metrics").status_code == 200
 
 
+@pytest.fixture
+def program(lab, browser_of):
+    """A browser that shows the token of the program Fiji-3."""
+    token = accounts.new_token()
+    hashed = accounts.hash_token(token)
+    lab.store.accounts.add(
+        "Fiji-3", kind="program", role="reviewer", hashed=hashed, by="shell", at=AT
+    )
+    program = browser_of()
+    program.headers["authorization"] = f"Bearer {token}"
+    return program
+
+
+@pytest.mark.parametrize("padding", ["", " " * 60, " " * 77])
+def test_a_program_signs_as_itself_however_a_name_is_padded(lab, program, padding):
+    public_id = lab.take(reasons=("uncertain",))
+    sent = {"by": "leo" + padding, "code": "G8"}
+
+    answer = program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
+
+    assert answer.status_code == 201
+    assert lab.store.micrograph(public_id).label.by == "leo (by Fiji-3)"
+
+
+def test_a_program_that_would_hide_its_own_name_is_refused(lab, program):
+    public_id = lab.take(reasons=("uncertain",))
+    sent = {"by": "l" * 78, "code": "G8"}
+
+    answer = program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
+
+    assert answer.status_code == 422
+    assert lab.store.micrograph(public_id).label is None
+
+
+def test_one_token_is_one_voter_whatever_names_it_gives(lab, program):
+    public_id = lab.take(reasons=("uncertain",), thresholds={"double_share": 1.0})
+    for name in ("leo", "mia"):
+        sent = {"by": name, "code": "G8", "comment": "seen"}
+        program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
+
+    view = lab.store.micrograph(public_id)
+    assert (view.label, len(view.votes)) == (None, 1)
+
+
 @pytest.mark.parametrize("shown", ["Bearer wrong", "Bearer ", "Basic QTpi", "Bearer \u00e4"])
 def test_a_forged_token_opens_nothing(lab, browser_of, shown):
     let_in(lab, "Ann", "admin")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.store import voter_of
 from agent.triage import Reason
 from reports import gettext as _
 from reports import language, strange_kind, unusable_why
@@ -71,13 +72,13 @@ def contradicted(field: FieldFacts, rules: Rules) -> str:
     against = list(breaking_labels(field, rules))
     if not against or (field.decided and field.decided.said == against[-1].said):
         return ""
-    authors = {label.by for label in against}
+    authors = {voter_of(label.by) for label in against}
     keeping = {
-        label.by: label.lead
+        voter_of(label.by): label.lead
         for label in field.labels
         if label.kind == "code"
         and not (label.unsure or label.withdrawn)
-        and label.by not in authors
+        and voter_of(label.by) not in authors
         and rules.keeps(label.said)
     }
     holds = field.decided is not None and field.decided.kind == "code"
@@ -105,7 +106,7 @@ def is_confirmed(field: FieldFacts) -> bool:
 def confirming(field: FieldFacts, rules: Rules) -> set[str]:
     """Return the reviewers whose sure labels keep the limit."""
     return {
-        label.by
+        voter_of(label.by)
         for label in field.labels
         if label.kind == "code"
         and not (label.unsure or label.withdrawn)
@@ -127,7 +128,7 @@ def of_the_replaced(field: FieldFacts, where: str, rules: Rules, *, is_covered: 
     why = could_break(field, rules, is_covered=is_covered)
     if not why:
         return ""
-    against = {label.by for label in breaking_labels(field, rules) if not label.unsure}
+    against = {voter_of(label.by) for label in breaking_labels(field, rules) if not label.unsure}
     if against and _is_led(field):
         if _is_shown(field, against):
             return ""
@@ -154,7 +155,7 @@ def _is_shown(field: FieldFacts, against: set[str]) -> bool:
     return (
         gone is not None
         and gone.lead
-        and gone.by not in against
+        and voter_of(gone.by) not in against
         and bool(gone.defect and gone.picture)
     )
 

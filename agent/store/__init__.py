@@ -50,6 +50,7 @@ from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import Ordered, OtherBundle
 from agent.store.store import Store
 from agent.store.trail import TrailEntry
+from agent.store.votes import signed_by_program, voter_of
 
 __all__ = [
     "OUTAGE",
@@ -111,6 +112,8 @@ __all__ = [
     "examine_copy",
     "number_key",
     "put_back",
+    "signed_by_program",
     "sites_in",
     "store_url",
+    "voter_of",
 ]

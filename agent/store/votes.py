@@ -8,6 +8,7 @@ holds, so that an order waits, and nothing is learned from it.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -51,11 +52,25 @@ def asks_two(sha256: str, thresholds: Mapping[str, Any], handling: str) -> bool:
     return handling == "review" and int(sha256[8:16], 16) < share * 2**32
 
 
+_BY_PROGRAM = re.compile(r" \(by (?P<program>.+)\)$")
+
+
+def signed_by_program(person: str, program: str) -> str:
+    """Return the name under which a program decides for a person."""
+    return f"{person} (by {program})"
+
+
+def voter_of(name: str) -> str:
+    """Return whose vote a name is: whatever person a program names, it has one vote."""
+    found = _BY_PROGRAM.search(name)
+    return f"(by {found['program']})" if found else name
+
+
 def votes_of(standing: Sequence[V]) -> list[V]:
     """Give the newest decision of each person, in the order in which they first spoke."""
     newest: dict[str, V] = {}
     for one in standing:
-        newest[one.by] = one
+        newest[voter_of(one.by)] = one
     return list(newest.values())
 
 

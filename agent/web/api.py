@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from agent.errors import AgentError
 from agent.settings import PROCESS_COLUMNS
-from agent.store import StoreFault
+from agent.store import StoreFault, signed_by_program
 from agent.web import acts, ordering
 from agent.web.answers import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
 from agent.web.desk import LONGEST_NAME, find
@@ -201,10 +201,16 @@ def router(desk: Desk) -> APIRouter:
 def _by(request: Request, said: str) -> str:
     """Say who decides: who is logged in; a program says for whom, and is named beside it."""
     who = who_is(request)
+    said = said.strip()
     if who is None:
         return said
     if who.is_program:
-        return f"{said} (by {who.name})"[:LONGEST_NAME]
+        name = signed_by_program(said, who.name)
+        if len(name) > LONGEST_NAME:
+            raise HTTPException(
+                422, f"a name has at most {LONGEST_NAME} letters, with the program's: {name!r}"
+            )
+        return name
     if said != who.name:
         raise HTTPException(403, f"you are logged in as {who.name}, not as {said}")
     return who.name
