@@ -20,7 +20,8 @@ import structlog
 from agent.errors import AgentError, FileError
 from agent.imaging.facts import facts_of
 from agent.orders.control import CONTROL, measured
-from agent.orders.keys import beside, keys_of
+from agent.orders.keys import keys_of, merge_notes, notes_beside
+from agent.orders.lost_files import name_lost
 from agent.orders.place_check import PlaceCheck, landmarks_of
 from agent.settings import PROCESS_COLUMNS
 from agent.store import Finding, OtherBundle, StoreFault
@@ -318,11 +319,12 @@ class Pipeline:
     def _in_hand(self, claim: Claim) -> _InHand:
         source = self._sources.get(claim.source, Provenance())
         path = locate(claim.folder, claim.relative)
-        note = beside(path) if self._sidecars and claim.origin == "watch" else {}
+        notes = notes_beside(path) if self._sidecars and claim.origin == "watch" else []
         keys = keys_of(
             source,
             claim.relative,
-            beside=note,
+            beside=merge_notes(notes),
+            notes=notes,
             given=claim.process_data,
             exact_numbers=self._store.exact_numbers,
         )
@@ -541,6 +543,7 @@ class Pipeline:
     def _spoilt(self, hand: _InHand, error: BaseException, taken: Taken) -> None:
         claim, at = hand.claim, self._now()
         if isinstance(error, FileError):
+            name_lost(self._store, claim.content_id, hand.claims, at=at)
             self._store.set_aside(claim, error.code, error.message, at=at)
             log.warning(
                 "file.set_aside",
@@ -558,6 +561,7 @@ class Pipeline:
         sentence = error.strerror or str(error)
         gone = isinstance(error, FileNotFoundError) and _is_alone_missing(claim)
         if gone:
+            name_lost(self._store, claim.content_id, hand.claims, at=at)
             self._store.vanish(claim, at=at)
         else:
             tries = self._away[claim.content_id] = self._away.get(claim.content_id, 0) + 1

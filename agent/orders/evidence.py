@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.store.spelling import person_key
 from agent.triage import Reason
 from reports import gettext as _
 from reports import language, strange_kind, unusable_why
@@ -71,13 +72,13 @@ def contradicted(field: FieldFacts, rules: Rules) -> str:
     against = list(breaking_labels(field, rules))
     if not against or (field.decided and field.decided.said == against[-1].said):
         return ""
-    authors = {label.by for label in against}
+    authors = {person_key(label.by) for label in against}
     keeping = {
-        label.by: label.lead
+        person_key(label.by): label.lead
         for label in field.labels
         if label.kind == "code"
         and not (label.unsure or label.withdrawn)
-        and label.by not in authors
+        and person_key(label.by) not in authors
         and rules.keeps(label.said)
     }
     holds = field.decided is not None and field.decided.kind == "code"
@@ -103,9 +104,9 @@ def is_confirmed(field: FieldFacts) -> bool:
 
 
 def confirming(field: FieldFacts, rules: Rules) -> set[str]:
-    """Return the reviewers whose sure labels keep the limit."""
+    """Return the reviewers whose sure labels keep the limit, each by `person_key`."""
     return {
-        label.by
+        person_key(label.by)
         for label in field.labels
         if label.kind == "code"
         and not (label.unsure or label.withdrawn)
@@ -127,7 +128,7 @@ def of_the_replaced(field: FieldFacts, where: str, rules: Rules, *, is_covered: 
     why = could_break(field, rules, is_covered=is_covered)
     if not why:
         return ""
-    against = {label.by for label in breaking_labels(field, rules) if not label.unsure}
+    against = {person_key(one.by) for one in breaking_labels(field, rules) if not one.unsure}
     if against and _is_led(field):
         if _is_shown(field, against):
             return ""
@@ -154,7 +155,7 @@ def _is_shown(field: FieldFacts, against: set[str]) -> bool:
     return (
         gone is not None
         and gone.lead
-        and gone.by not in against
+        and person_key(gone.by) not in against
         and bool(gone.defect and gone.picture)
     )
 

@@ -14,9 +14,15 @@ from agent.store.numbers import number_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from agent.orders.facts import FieldFacts, SamePlace, SpecimenFacts
+
+
+ONE_PLACE = 0.25
+"""Two micrographs whose overlap is this share of the smaller one, or more, show one place."""
+MOSTLY = 0.5
+"""A micrograph of which others show this share together, or more, shows no place of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +50,37 @@ def distinct_places(counted: Sequence[FieldFacts], same: Sequence[SamePlace]) ->
     for field in counted:
         if field.name:
             _unite(group, field.id, numbers.setdefault(number_key(field.name), field.id))
-    for pair in same:
-        one, other = sorted(pair.ids)
-        if one in group and other in group:
-            _unite(group, one, other)
+    for pair in _one_place(same, group):
+        _unite(group, *sorted(pair.ids))
     unique = {id(members): members for members in (group[field.id] for field in counted)}
     return [
         Place(fields, _union_mm2(fields, same))
         for members in unique.values()
         if (fields := tuple(field for field in counted if field.id in members))
     ]
+
+
+def _one_place(same: Sequence[SamePlace], here: Collection[str]) -> Iterator[SamePlace]:
+    """Yield the pairs that are counted once: fields that touch at an edge are two places."""
+    pairs = [pair for pair in same if pair.ids <= set(here)]
+    shown = dict.fromkeys(here, 0.0)
+    for pair in pairs:
+        for member in pair.ids:
+            shown[member] += pair.share
+    for pair in pairs:
+        if pair.share >= ONE_PLACE or max(shown[member] for member in pair.ids) >= MOSTLY:
+            yield pair
+
+
+def sum_area_mm2(places: Sequence[Place], same: Sequence[SamePlace]) -> float:
+    """Return a lower bound of the area that places show together, in mm²."""
+    where = {field.id: n for n, place in enumerate(places) for field in place.fields}
+    common = sum(
+        pair.area_mm2 or 0.0
+        for pair in same
+        if pair.ids <= where.keys() and len({where[member] for member in pair.ids}) > 1
+    )
+    return max(sum(place.area_mm2 for place in places) - common, 0.0)
 
 
 def _unite(group: dict[str, set[str]], one: str, other: str) -> None:
@@ -87,11 +114,10 @@ def _union_mm2(fields: Sequence[FieldFacts], same: Sequence[SamePlace]) -> float
 def describe_same_places(facts: SpecimenFacts, counted: Iterable[FieldFacts]) -> Iterator[str]:
     """Yield which fields of a specimen show one place, and by how much."""
     here = {field.id for field in counted}
-    for pair in facts.same_places:
-        if pair.ids <= here:
-            yield _(
-                "{field} and {other} show one place ({share} of the smaller one): counted once"
-            ).format(field=pair.field, other=pair.other, share=f"{pair.share:.0%}")
+    for pair in _one_place(facts.same_places, here):
+        yield _(
+            "{field} and {other} show one place ({share} of the smaller one): counted once"
+        ).format(field=pair.field, other=pair.other, share=f"{pair.share:.0%}")
 
 
 def describe_elsewhere(field: FieldFacts) -> Iterator[str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import unicodedata
+from agent.store.spelling import fold_letters
+
+_AROUND = ".,;:#"
+"""Punctuation around a number that is no part of it."""
 
 
 def number_key(number: str, *, exact: bool = False) -> str:
     """Return what two spellings of one number have in common.
 
-    Case, spaces and leading zeros do not count: "2611A", "02611a" and "2611 A" are one number.
+    Case, spaces, leading zeros, unseen letters, digits and letters of another script, and
+    punctuation around it do not count: "2611A", "02611a", "2611 A" and "2611A." are one number.
 
     Args:
         number: As typed, or as a path names it.
@@ -16,5 +20,6 @@ def number_key(number: str, *, exact: bool = False) -> str:
     """
     if exact:
         return number
-    plain = "".join(unicodedata.normalize("NFKC", number).split()).casefold()
+    plain = "".join(fold_letters(number).split())
+    plain = plain.strip(_AROUND) or plain
     return plain.lstrip("0") or plain[-1:]

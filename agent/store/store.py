@@ -344,12 +344,16 @@ class Store:
             return count
 
     def files(
-        self, state: str | Sequence[str] | None = None, source: str | None = None
+        self,
+        state: str | Sequence[str] | None = None,
+        source: str | None = None,
+        *,
+        code: str | None = None,
     ) -> Iterator[FileFate]:
         """Say what became of every content version of this site, oldest first."""
         states = [state] if isinstance(state, str) else state
         with reading(self._engine) as session:
-            yield from fates.files(session, self._whose, states=states, source=source)
+            yield from fates.files(session, self._whose, states=states, source=source, code=code)
 
     def counts(self) -> dict[str, int]:
         """Say state → how many content versions."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from agent.store.spelling import person_key
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -55,7 +57,7 @@ def votes_of(standing: Sequence[V]) -> list[V]:
     """Give the newest decision of each person, in the order in which they first spoke."""
     newest: dict[str, V] = {}
     for one in standing:
-        newest[one.by] = one
+        newest[person_key(one.by)] = one
     return list(newest.values())
 
 
