@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -361,23 +361,21 @@ class Pipeline:
             log.info("file.changed", source=claim.source, file=claim.relative)
             taken.given_back += 1
             return False
-        known = self._store.identify(claim, crops[0].sha256, at=at)
+        names = () if claim.origin == "import" else hand.claims
+        known = self._store.identify(
+            claim,
+            crops[0].sha256,
+            at=at,
+            names=names,
+            on_torn=lambda torn: log.warning(
+                "field.unassigned", micrograph=torn, file=claim.relative
+            ),
+        )
         if known is not None:
             log.info("file.duplicate", source=claim.source, file=claim.relative, content=known)
-            self._notice_second_claim(hand, known)
             taken.duplicates += 1
             return False
         return True
-
-    def _notice_second_claim(self, hand: _InHand, known: int) -> None:
-        """Write that a known content came as a field of another specimen."""
-        claim = hand.claim
-        if claim.origin == "import" or known == claim.content_id:
-            return
-        claims = [replace(one, origin="copy") for one in hand.claims]
-        torn = self._store.orders.claim_again(known, claims, claim.relative, at=self._now())
-        for public_id in torn:
-            log.warning("field.unassigned", micrograph=public_id, file=claim.relative)
 
     def _has_changed(self, hand: _InHand) -> bool:
         """Say whether the bytes that were read may be another content than the one at rest."""

@@ -472,6 +472,45 @@ def test_a_note_in_the_unicode_of_windows_notepad_is_read():
     }
 
 
+@pytest.mark.parametrize("name", ["9999_01_4.tif", "trial.tif"])
+def test_a_copy_of_a_known_file_holds_the_order_that_its_note_names_without_a_specimen(bench, name):
+    first = bench.shoot(name, COARSE)
+    bench.work()
+    bench.three()
+    copy = first.with_name("IMG_4.tif")
+    copy.write_bytes(first.read_bytes())
+    copy.with_suffix(".txt").write_text("order: 4711", encoding="utf-8")
+    bench.at = NEXT
+    bench.work()
+
+    assert bench.word() == "undecided"
+    assert "is named for specimen ? by a copy of it" in bench.missing()
+
+
+def test_a_copy_whose_note_names_its_own_order_changes_nothing(bench):
+    bench.three()
+    bench.work()
+    first = bench.folder / "export" / "4711_01_1.tif"
+    copy = first.with_name("IMG_1.tif")
+    copy.write_bytes(first.read_bytes())
+    copy.with_suffix(".txt").write_text("order: 4711", encoding="utf-8")
+    bench.at = NEXT
+    bench.work()
+
+    assert bench.word() == "conforms"
+
+
+@pytest.mark.parametrize("first", ["0001_01_4.tif", "0_trial.tif"])
+def test_of_two_names_that_come_at_once_neither_is_forgotten(bench, first):
+    bench.three()
+    path = bench.shoot(first, COARSE)
+    path.with_name("4711_01_4.tif").write_bytes(path.read_bytes())
+    bench.work()
+
+    assert bench.word() == "undecided"
+    assert "is named for specimen 01 by a copy of it" in bench.missing()
+
+
 # --- places --------------------------------------------------------------------------------------
 
 
