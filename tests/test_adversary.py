@@ -511,6 +511,43 @@ def test_of_two_names_that_come_at_once_neither_is_forgotten(bench, first):
     assert "is named for specimen 01 by a copy of it" in bench.missing()
 
 
+HONEST = {
+    "a folder per day": "2026-11-24/4711_01_{n}.tif",
+    "a time behind": "4711_01_{n}_20261124_120000_1.tif",
+    "a folder of the order": "4711/4711_01_{n}.tif",
+    "zeros": "004711_1_00{n}.tif",
+}
+
+
+@pytest.mark.parametrize("kind", HONEST)
+def test_an_honest_order_conforms_however_its_files_are_named(bench, kind):
+    for n in (1, 2, 3):
+        bench.shoot(HONEST[kind].format(n=n))
+    bench.work()
+
+    assert bench.word() == "conforms"
+
+
+def test_an_honest_order_conforms_with_notes_trial_shots_and_files_of_others(bench):
+    for n in (1, 2, 3):
+        path = bench.shoot(f"4711_01_{n}.tif", note=f"Auftrag: 4711\nSchliff: 1\nFeld: {n}")
+        path.with_suffix(".json").write_text('{"objective": "50x"}', encoding="utf-8")
+    bench.shoot("trial.tif", COARSE)
+    bench.shoot("4712_01_1.tif", COARSE)
+    bench.shoot("4713_01_1.tif", cut=True)
+    bench.work()
+
+    assert bench.word() == "conforms"
+
+
+def test_pages_of_one_file_count_once_and_it_is_said_why(bench):
+    path = bench.folder / "export" / "4711_01_1.tif"
+    path.write_bytes(tif(steel(95), steel(96), steel(97)))
+    bench.work()
+
+    assert "1 of 3 fields; 3 micrographs carry the field number 1" in bench.missing()
+
+
 # --- places --------------------------------------------------------------------------------------
 
 

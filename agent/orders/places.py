@@ -120,6 +120,19 @@ def describe_same_places(facts: SpecimenFacts, counted: Iterable[FieldFacts]) ->
         ).format(field=pair.field, other=pair.other, share=f"{pair.share:.0%}")
 
 
+def describe_same_numbers(counted: Iterable[FieldFacts]) -> Iterator[str]:
+    """Yield which micrographs carry one field number, such as the pages of one file."""
+    numbers: dict[str, list[FieldFacts]] = {}
+    for field in counted:
+        if field.name:
+            numbers.setdefault(number_key(field.name), []).append(field)
+    for fields in numbers.values():
+        if len(fields) > 1:
+            yield _("{n} micrographs carry the field number {name}: counted once").format(
+                n=len(fields), name=fields[0].name
+            )
+
+
 def describe_elsewhere(field: FieldFacts) -> Iterator[str]:
     """Yield what keeps a field's place from proving anything."""
     if not field.is_compared:
