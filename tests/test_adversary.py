@@ -548,6 +548,26 @@ def test_pages_of_one_file_count_once_and_it_is_said_why(bench):
     assert "1 of 3 fields; 3 micrographs carry the field number 1" in bench.missing()
 
 
+PARTS = {"ZYX": "planes the sharpest one", "CYX": "channels the first one"}
+
+
+@pytest.mark.parametrize("axes", PARTS)
+def test_a_statement_names_the_planes_and_channels_that_nobody_looked_at(bench, axes):
+    bench.three()
+    pages = np.stack([steel(97)[..., 0], cv2.GaussianBlur(steel(98, COARSE)[..., 0], (0, 0), 2)])
+    tifffile.imwrite(
+        bench.folder / "export" / "4711_01_4.tif",
+        pages,
+        imagej=True,
+        metadata={"axes": axes, "unit": "um"},
+        resolution=(5, 5),
+    )
+    bench.work()
+
+    notes = "; ".join(bench.order()["notes"])
+    assert f"specimen 01, field 4: of several {PARTS[axes]} alone was judged" in notes
+
+
 # --- places --------------------------------------------------------------------------------------
 
 
