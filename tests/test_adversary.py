@@ -203,7 +203,6 @@ def test_specimens_with_a_plus_and_a_minus_are_two(desk):
     [
         ("Bob", "bob"),
         ("Bob Lee", "Bob  Lee"),
-        ("Bob", "Bob."),
         ("Bob", "B\u043eb"),
         ("Jörg", "Jo\u0308rg"),
         ("Bob", "Ｂｏｂ"),
@@ -651,10 +650,9 @@ ACTS = {
 
 
 @pytest.mark.parametrize("act", ACTS)
-@pytest.mark.parametrize("code", [COARSE, "B8"])
-def test_no_decision_of_a_reviewer_lets_a_bad_field_leave_the_count(desk, act, code):
+def test_no_decision_of_a_reviewer_lets_a_coarse_field_leave_the_count(desk, act):
     three(desk)
-    field = desk.take(4, code)
+    field = desk.take(4, COARSE)
 
     assert desk.agent("review", "label", field, *ACTS[act], "--by", "Ada") == 0
     assert desk.order()["conformity"] == "undecided"
