@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -20,7 +20,8 @@ import structlog
 from agent.errors import AgentError, FileError
 from agent.imaging.facts import facts_of
 from agent.orders.control import CONTROL, measured
-from agent.orders.keys import beside, keys_of
+from agent.orders.keys import keys_of, merge_notes, notes_beside
+from agent.orders.lost_files import name_lost
 from agent.orders.place_check import PlaceCheck, landmarks_of
 from agent.settings import PROCESS_COLUMNS
 from agent.store import Finding, OtherBundle, StoreFault
@@ -318,11 +319,12 @@ class Pipeline:
     def _in_hand(self, claim: Claim) -> _InHand:
         source = self._sources.get(claim.source, Provenance())
         path = locate(claim.folder, claim.relative)
-        note = beside(path) if self._sidecars and claim.origin == "watch" else {}
+        notes = notes_beside(path) if self._sidecars and claim.origin == "watch" else []
         keys = keys_of(
             source,
             claim.relative,
-            beside=note,
+            beside=merge_notes(notes),
+            notes=notes,
             given=claim.process_data,
             exact_numbers=self._store.exact_numbers,
         )
@@ -359,23 +361,21 @@ class Pipeline:
             log.info("file.changed", source=claim.source, file=claim.relative)
             taken.given_back += 1
             return False
-        known = self._store.identify(claim, crops[0].sha256, at=at)
+        names = () if claim.origin == "import" else hand.claims
+        known = self._store.identify(
+            claim,
+            crops[0].sha256,
+            at=at,
+            names=names,
+            on_torn=lambda torn: log.warning(
+                "field.unassigned", micrograph=torn, file=claim.relative
+            ),
+        )
         if known is not None:
             log.info("file.duplicate", source=claim.source, file=claim.relative, content=known)
-            self._notice_second_claim(hand, known)
             taken.duplicates += 1
             return False
         return True
-
-    def _notice_second_claim(self, hand: _InHand, known: int) -> None:
-        """Write that a known content came as a field of another specimen."""
-        claim = hand.claim
-        if claim.origin == "import" or known == claim.content_id:
-            return
-        claims = [replace(one, origin="copy") for one in hand.claims]
-        torn = self._store.orders.claim_again(known, claims, claim.relative, at=self._now())
-        for public_id in torn:
-            log.warning("field.unassigned", micrograph=public_id, file=claim.relative)
 
     def _has_changed(self, hand: _InHand) -> bool:
         """Say whether the bytes that were read may be another content than the one at rest."""
@@ -541,6 +541,7 @@ class Pipeline:
     def _spoilt(self, hand: _InHand, error: BaseException, taken: Taken) -> None:
         claim, at = hand.claim, self._now()
         if isinstance(error, FileError):
+            name_lost(self._store, claim.content_id, hand.claims, at=at)
             self._store.set_aside(claim, error.code, error.message, at=at)
             log.warning(
                 "file.set_aside",
@@ -558,6 +559,7 @@ class Pipeline:
         sentence = error.strerror or str(error)
         gone = isinstance(error, FileNotFoundError) and _is_alone_missing(claim)
         if gone:
+            name_lost(self._store, claim.content_id, hand.claims, at=at)
             self._store.vanish(claim, at=at)
         else:
             tries = self._away[claim.content_id] = self._away.get(claim.content_id, 0) + 1

@@ -239,7 +239,7 @@ def test_a_chain_of_overlaps_is_one_place():
 def test_field_numbers_that_differ_by_zeros_case_or_spaces_are_one(names):
     fields = [field(n, name=name) for n, name in enumerate(names, 1)]
 
-    assert judge(fields, demanding(area_mm2=0)).missing == ("1 of 3 fields",)
+    assert judge(fields, demanding(area_mm2=0)).missing[0] == "1 of 3 fields"
 
 
 def test_a_place_known_from_another_specimen_waits_for_a_lead():

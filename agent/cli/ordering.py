@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -189,12 +190,16 @@ def import_(
     """Take an order list in."""
     from agent.cli.learning import os_user  # noqa: PLC0415
     from agent.night import taxonomy_in_force  # noqa: PLC0415
+    from agent.orders import BadSpecification  # noqa: PLC0415
+    from agent.orders.lab import note_specifications  # noqa: PLC0415
     from agent.orders.order_list import take_list  # noqa: PLC0415
     from agent.orders.urgency import put_first  # noqa: PLC0415
 
     settings = settings_of(context)
     with store_of(settings) as store:
         known = [subtype.name for subtype in taxonomy_in_force(settings, store).subtypes]
+        with suppress(BadSpecification):  # what was noted before holds; `agent order` names it
+            note_specifications(settings.orders.specifications, store, now=_now())
         try:
             taken = take_list(store, file, subtypes=known, by=by or os_user(), at=_now())
         except OSError as error:

@@ -55,7 +55,7 @@ def choice_of(
         since: When it was released or reopened.
         without: Keys that are left out, as a list named them late.
     """
-    at = view.first_seen_at
+    at = since or view.first_seen_at
     zone = ZoneInfo(lab.zone)
     keys = {
         "material": material,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import reports
@@ -25,13 +26,13 @@ from agent.orders.claims import describe_claims, describe_settled
 from agent.orders.decision_rule import DecisionRule, build_decision_rule
 from agent.orders.facts import Conformity, SpecimenFacts, Statement
 from agent.orders.field_facts import FieldContext, build_specimen_facts
-from agent.orders.lost_files import DISMISSED, describe_dismissed, describe_lost
+from agent.orders.lost_files import DISMISSED, describe_dismissed, describe_lost, load_named
 from agent.orders.places import describe_same_places
 from agent.orders.remarks import gather_notes
 from agent.orders.rules import MAX_FALSE_CONFORM, Rules
 from agent.orders.same_places import describe_decisions
 from agent.orders.specification_history import REOPENED, SpecificationHistory
-from agent.store import State, number_key
+from agent.store import VANISHED, State, number_key
 from reports import gettext as _
 from reports import marked
 
@@ -166,19 +167,22 @@ class Beside:
     Args:
         waiting: Files that may still become a field. lost: files that could not be used.
         unassigned: Fields that belong to no specimen.
+        named_lost: Order → contents of lost files that a note or a sender named it for.
     """
 
     waiting: tuple[FileFate, ...] = ()
     lost: tuple[FileFate, ...] = ()
     unassigned: tuple[Unassigned, ...] = ()
+    named_lost: Mapping[str, frozenset[int]] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def of(cls, store: Store) -> Beside:
         """Read it."""
         return cls(
             tuple(store.files(WAITING)),
-            tuple(store.files(LOST)),
+            (*store.files(LOST), *store.files(State.IGNORED, code=VANISHED)),
             tuple(store.orders.unassigned()),
+            load_named(store),
         )
 
 
@@ -214,7 +218,7 @@ def assess_view(
     beside = beside or Beside.of(store)
     key = partial(number_key, exact=store.exact_numbers)
     waiting = list(_files_of(beside.waiting, number, lab.sources, key))
-    lost = tuple(fate for fate, _specimen in _files_of(beside.lost, number, lab.sources, key))
+    lost = tuple(_lost_of(beside, number, lab.sources, key))
     torn = tuple(
         one
         for one in beside.unassigned
@@ -304,25 +308,40 @@ def _files_of(
     sources: Mapping[str, Provenance],
     key: Callable[[str], str],
 ) -> Iterator[tuple[FileFate, str]]:
-    """Say the files whose path names an order, each with its specimen."""
+    """Yield the files of which any name, also an earlier one, names an order, and its specimen."""
     for fate in fates:
-        source = sources.get(fate.source)
-        if source is None:
-            continue
-        told = source.process_data(_below(fate.path))
-        if key(told.get("order", "")) == key(number):
-            yield fate, told.get("specimen", "")
+        for told in _named_places(fate, sources):
+            if key(told.get("order", "")) == key(number):
+                yield fate, told.get("specimen", "")
+                break
+
+
+def _lost_of(
+    beside: Beside, number: str, sources: Mapping[str, Provenance], key: Callable[[str], str]
+) -> Iterator[FileFate]:
+    """Yield the files that could not be used and that a path, a note or a sender names."""
+    by_name = {fate.id for fate, _specimen in _files_of(beside.lost, number, sources, key)}
+    named = {
+        content
+        for order, contents in beside.named_lost.items()
+        if key(order) == key(number)
+        for content in contents
+    }
+    yield from (fate for fate in beside.lost if fate.id in by_name | named)
 
 
 def numbers_named(beside: Beside, lab: Lab) -> Iterator[str]:
-    """Yield the orders that the paths of waiting and lost files name."""
+    """Yield the orders that waiting and lost files name."""
     for fate in (*beside.waiting, *beside.lost):
-        if source := lab.sources.get(fate.source):
-            yield source.process_data(_below(fate.path)).get("order", "")
+        for told in _named_places(fate, lab.sources):
+            yield told.get("order", "")
+    yield from beside.named_lost
 
 
-def _below(path: str) -> str:
-    return path.replace("\\", "/")  # a pattern is searched, so that the folders before do no harm
+def _named_places(fate: FileFate, sources: Mapping[str, Provenance]) -> Iterator[Mapping[str, str]]:
+    for name, relative in fate.seen_as:
+        if source := sources.get(name):
+            yield from source.named_places(relative)
 
 
 def _with_waiting(

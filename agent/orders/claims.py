@@ -40,7 +40,12 @@ def describe_claims(claims: Sequence[OrderClaim], unassigned: Collection[str]) -
         yield _(
             "micrograph {id} is named for specimen {specimen} by {origin}, and {where}: a lead "
             "decides (agent orders assign)"
-        ).format(id=claim.id, specimen=claim.specimen, origin=_(ORIGINS[claim.origin]), where=where)
+        ).format(
+            id=claim.id,
+            specimen=claim.specimen or "?",
+            origin=_(ORIGINS[claim.origin]),
+            where=where,
+        )
 
 
 def describe_settled(claims: Sequence[OrderClaim]) -> Iterator[str]:
@@ -52,7 +57,7 @@ def describe_settled(claims: Sequence[OrderClaim]) -> Iterator[str]:
                 "{reason}"
             ).format(
                 id=claim.id,
-                specimen=claim.specimen,
+                specimen=claim.specimen or "?",
                 origin=_(ORIGINS[claim.origin]),
                 who=claim.settled_by,
                 reason=claim.settled_reason,

@@ -29,9 +29,10 @@ from agent.orders.facts import (
 from agent.orders.limit import Direction
 from agent.orders.places import (
     describe_elsewhere,
+    describe_same_numbers,
     describe_same_places,
     distinct_places,
-    total_area_mm2,
+    sum_area_mm2,
 )
 from agent.orders.specification import same
 from agent.store.numbers import number_key
@@ -88,8 +89,9 @@ def _what_is_there(
     if len(places) < wanted.fields:
         yield _("{n} of {of} fields").format(n=len(places), of=wanted.fields)
         yield from describe_same_places(facts, counted)
+        yield from describe_same_numbers(counted)
         yield from _to_shoot_again(facts, {number_key(one.name) for one in counted})
-    area = total_area_mm2(places, facts.same_places)
+    area = sum_area_mm2(places, facts.same_places)
     if area < wanted.area_mm2 - AREA_ROUNDING:
         yield _("{area} of {of} mm²").format(
             area=decimal(area, ".3f"), of=decimal(wanted.area_mm2, "g")

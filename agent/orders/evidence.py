@@ -104,7 +104,7 @@ def is_confirmed(field: FieldFacts) -> bool:
 
 
 def confirming(field: FieldFacts, rules: Rules) -> set[str]:
-    """Return the reviewers whose sure labels keep the limit."""
+    """Return the reviewers whose sure labels keep the limit, each by `person_key`."""
     return {
         voter_of(label.by)
         for label in field.labels

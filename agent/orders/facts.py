@@ -19,10 +19,11 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 PREPARATION_DEFECTS = ("over_etched", "under_etched", "scratched", "stained")
 IMAGE_DEFECTS = ("out_of_focus", "exposure", "wrong_crop", "wrong_magnification")
 DEFECTS = (*PREPARATION_DEFECTS, *IMAGE_DEFECTS)
+"""Reasons, set down by a reviewer, for which a field is replaced by a new one."""
 SLIP = timedelta(minutes=5)
 """A label that its own author takes back within this time was a slip of the key, no evidence."""
-"""Reasons, set down by a person, for which a field is replaced by a new one; only one of the
-preparation lets a field go that breaks its limit without a lead's word."""
+ONE_PLACE = 0.25
+"""Two micrographs that share this part of the smaller one show one place."""
 
 
 class Conformity(StrEnum):
@@ -111,7 +112,6 @@ class SamePlace:
         area_mm2: Area that both show, or None without a scale.
         ids: Public ids of both.
         other_id: Public id of the other one.
-        is_same: They share enough to be one place; else only their area is counted once.
     """
 
     field: str
@@ -120,7 +120,11 @@ class SamePlace:
     area_mm2: float | None
     ids: frozenset[str]
     other_id: str
-    is_same: bool = True
+
+    @property
+    def is_same(self) -> bool:
+        """Whether they share enough to be one place; else only their area is counted once."""
+        return self.share >= ONE_PLACE
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ to none, until a person assigns it.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from agent.settings import PROCESS_COLUMNS
 from agent.store import ClaimedPlace, number_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from agent.watch import Provenance
@@ -70,6 +71,7 @@ def keys_of(
     beside: Mapping[str, str],
     given: Mapping[str, str],
     exact_numbers: bool = False,
+    notes: Sequence[Mapping[str, str]] = (),
 ) -> Keys:
     """Say where a file's micrographs belong.
 
@@ -79,12 +81,20 @@ def keys_of(
         beside: What the note beside it says.
         given: What came with it, from a program or a manifest.
         exact_numbers: Numbers that differ in case, spaces or leading zeros are two.
+        notes: The notes that `beside` was made of, where one may contradict another.
     """
     path = source.process_data(relative)
     told = {**path, **beside, **given}
     matches = not source.pattern or re.search(source.pattern, relative) is not None
     by_path = {} if not matches else {k: v for k, v in path.items() if source.fixed.get(k) != v}
-    sources = {"its path": by_path, "the note beside it": beside, "its sender": given}
+    by_name = _belongs(list(source.named_places(relative))[-1]) if matches else {}
+    sources = {
+        "its path": by_path,
+        "its name": {} if by_name == _belongs(path) else by_name,
+        "the note beside it": beside,
+        "its sender": given,
+        **{f"note {n} beside it": note for n, note in enumerate(notes[1:], 2)},
+    }
     conflict = "; ".join(_conflicts(sources, exact_numbers=exact_numbers))
     if not conflict and not matches and not (told.get("order") and told.get("specimen")):
         conflict = "the path pattern of its source does not match its name"
@@ -92,7 +102,7 @@ def keys_of(
         ClaimedPlace(
             order=named["order"],
             specimen=named.get("specimen") or told.get("specimen", ""),
-            origin=ORIGINS[who],
+            origin=ORIGINS.get(who, "note"),
             file=relative,
         )
         for who, named in sources.items()
@@ -101,8 +111,17 @@ def keys_of(
     return Keys(told, conflict, claims)
 
 
-ORIGINS = {"its path": "path", "the note beside it": "note", "its sender": "sender"}
+ORIGINS = {
+    "its path": "path",
+    "its name": "path",
+    "the note beside it": "note",
+    "its sender": "sender",
+}
 """What names a place, as a claim keeps it."""
+
+
+def _belongs(told: Mapping[str, str]) -> dict[str, str]:
+    return {key: told[key] for key in ("order", "specimen") if told.get(key)}
 
 
 def _conflicts(claims: Mapping[str, Mapping[str, str]], *, exact_numbers: bool) -> Iterator[str]:
@@ -113,32 +132,54 @@ def _conflicts(claims: Mapping[str, Mapping[str, str]], *, exact_numbers: bool) 
             yield f"it claims two {column}s: {words}"
 
 
-def beside(path: Path) -> dict[str, str]:
-    """Read the process data in the note beside a picture, JSON or `key = value`; {} without one."""
+def notes_beside(path: Path) -> list[dict[str, str]]:
+    """Read the process data in the notes beside a picture, JSON or `key = value`; [] without one.
+
+    Every note counts: one that says nothing of the picture does not hide another that does.
+    """
+    notes: list[dict[str, str]] = []
     for name in dict.fromkeys(one.format(stem=path.stem, name=path.name) for one in SIDECARS):
         try:
             note = path.with_name(name)
             if note != path and note.is_file() and note.stat().st_size <= SIDECAR_BYTES:
-                return read_note(note.read_bytes())
+                notes += read_notes(note.read_bytes())
         except (OSError, ValueError):
             continue  # a name too long, or a share that is gone: the picture itself will say so
-    return {}
+    return notes
+
+
+def merge_notes(notes: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return what notes say together; of two values the first one."""
+    return {column: value for note in reversed(notes) for column, value in note.items()}
 
 
 def read_note(held: bytes) -> dict[str, str]:
     """Read process data from a note's bytes; what it says besides is left alone."""
+    return merge_notes(read_notes(held))
+
+
+def read_notes(held: bytes) -> list[dict[str, str]]:
+    """Read process data from a note's bytes; a second value of a column makes a second note."""
+    notes: list[dict[str, str]] = []
+    for name, said in _pairs(_text_of(held)):
+        column, value = GERMAN.get(name, name), said.strip().strip('"')
+        if column not in PROCESS_COLUMNS or not value or len(value) > LONGEST_VALUE:
+            continue
+        if value.isprintable() and value not in (note.get(column) for note in notes):
+            free = next((note for note in notes if column not in note), None)
+            if free is None:
+                notes.append(free := {})
+            free[column] = value
+    return notes
+
+
+def _text_of(held: bytes) -> str:
+    if held.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # "Unicode" in Windows Notepad
+        return held.decode("utf-16", "replace")
     try:
-        text = held.decode("utf-8-sig")
+        return held.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = held.decode("cp1252", "replace")
-    return {
-        column: value
-        for name, said in _pairs(text)
-        if (column := GERMAN.get(name, name)) in PROCESS_COLUMNS
-        and (value := said.strip().strip('"'))
-        and len(value) <= LONGEST_VALUE
-        and value.isprintable()
-    }
+        return held.decode("cp1252", "replace")
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:

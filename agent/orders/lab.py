@@ -20,7 +20,9 @@ from agent.watch import Calibration, Provenance
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+    from pathlib import Path
 
+    from agent.orders.specification import Specifications
     from agent.settings import Settings, Source
     from agent.store import MicrographView, Store
     from model import Taxonomy
@@ -50,14 +52,7 @@ def lab_of(
         BadSpecification: The file cannot be used.
     """
     scales = ScaleTracing(measurements_of(store), settings.orders.scale_valid_months)
-    specifications = read_specifications(settings.orders.specifications)
-    store.orders.note_specifications(
-        [
-            (one.name, one.valid_from, one.approved_by, one.sha256, one.entry)
-            for one in specifications.entries
-        ],
-        at=now,
-    )
+    specifications = note_specifications(settings.orders.specifications, store, now=now)
     return Lab(
         specifications=specifications,
         taxonomy=taxonomy,
@@ -81,6 +76,28 @@ def _remarks(
     if isinstance(held, Holds):
         yield from held.notes(view)
     yield from scales.notes(view)
+
+
+def note_specifications(file: Path, store: Store, *, now: datetime) -> Specifications:
+    """Read the specifications, and write down from when on they are in force as they are.
+
+    An order keeps what was noted when it was released, so this comes before an order is heard of.
+
+    Args:
+        file: The lab's specifications.toml.
+        store: Open.
+        now: Aware UTC.
+
+    Raises:
+        BadSpecification: The file cannot be used.
+    """
+    specifications = read_specifications(file)
+    entries = [
+        (one.name, one.valid_from, one.approved_by, one.sha256, one.entry)
+        for one in specifications.entries
+    ]
+    store.orders.note_specifications(entries, at=now)
+    return specifications
 
 
 def provenance_of(source: Source) -> Provenance:

@@ -11,10 +11,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from agent.store import FileFate, Record, Store
+    from agent.store import ClaimedPlace, FileFate, Record, Store
 
 DISMISSED = "file_dismissed"
 """Kind of the record by which a lead decides that a file shows nothing of an order."""
+NAMED = "lost_file_named"
+"""Kind of the record that a note or a sender names an order of a file that could not be used."""
+
+
+def name_lost(
+    store: Store, content_id: int, claims: Sequence[ClaimedPlace], *, at: datetime
+) -> None:
+    """Keep which orders the note or the sender of a file names that could not be used.
+
+    Its path is kept with the file; what came with it is known only while it is in hand.
+    """
+    for claim in claims:
+        if claim.origin != "path":
+            facts = {"content": content_id, "file": claim.file}
+            store.records.add(NAMED, claim.order, by="agent", at=at, facts=facts)
+
+
+def load_named(store: Store) -> dict[str, frozenset[int]]:
+    """Return order → contents of lost files that a note or a sender named it for."""
+    named: dict[str, set[int]] = {}
+    for record in store.records.all(NAMED):
+        named.setdefault(record.subject, set()).add(int(record.facts["content"]))
+    return {order: frozenset(contents) for order, contents in named.items()}
 
 
 def describe_lost(lost: Sequence[FileFate], dismissed: Sequence[Record]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from agent.errors import WrongUse
 from agent.orders.assessment import assess
 from agent.orders.conformity import is_covered
 from agent.orders.evidence import breaking_labels, could_break
+from agent.store.spelling import person_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def require_may_replace(
                     ).format(field=field.called, id=field.id, why=why, how=HOW_TO_LEAD)
                 )
             against = {label.by for label in breaking_labels(field, rules) if not label.unsure}
-            if against and (by in against or not (defect and picture)):
+            is_second = person_key(by) not in map(person_key, against)
+            if against and not (is_second and defect and picture):
                 raise WrongUse(
                     _(
                         "{field} ({id}) breaks the limit, labelled by {who}: a second person, a "

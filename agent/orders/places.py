@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from agent.orders.facts import ONE_PLACE
 from agent.store.numbers import number_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from agent.orders.facts import FieldFacts, SamePlace, SpecimenFacts
+
+
+MOSTLY = 0.5
+"""A micrograph of which others show this share together, or more, shows no place of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +49,37 @@ def distinct_places(counted: Sequence[FieldFacts], same: Sequence[SamePlace]) ->
     for field in counted:
         if field.name:
             _unite(group, field.id, numbers.setdefault(number_key(field.name), field.id))
-    for pair in same:
-        one, other = sorted(pair.ids)
-        if pair.is_same and one in group and other in group:
-            _unite(group, one, other)
+    for pair in _one_place(same, group):
+        _unite(group, *sorted(pair.ids))
     unique = {id(members): members for members in (group[field.id] for field in counted)}
     return [
         Place(fields, _union_mm2(fields, same))
         for members in unique.values()
         if (fields := tuple(field for field in counted if field.id in members))
     ]
+
+
+def _one_place(same: Sequence[SamePlace], here: Collection[str]) -> Iterator[SamePlace]:
+    """Yield the pairs that are counted once: fields that touch at an edge are two places."""
+    pairs = [pair for pair in same if pair.ids <= set(here)]
+    shown = dict.fromkeys(here, 0.0)
+    for pair in pairs:
+        for member in pair.ids:
+            shown[member] += pair.share
+    for pair in pairs:
+        if pair.share >= ONE_PLACE or max(shown[member] for member in pair.ids) >= MOSTLY:
+            yield pair
+
+
+def sum_area_mm2(places: Sequence[Place], same: Sequence[SamePlace]) -> float:
+    """Return a lower bound of the area that places show together, in mm²."""
+    where = {field.id: n for n, place in enumerate(places) for field in place.fields}
+    common = sum(
+        pair.area_mm2 or 0.0
+        for pair in same
+        if pair.ids <= where.keys() and len({where[member] for member in pair.ids}) > 1
+    )
+    return max(sum(place.area_mm2 for place in places) - common, 0.0)
 
 
 def _unite(group: dict[str, set[str]], one: str, other: str) -> None:
@@ -84,29 +110,26 @@ def _union_mm2(fields: Sequence[FieldFacts], same: Sequence[SamePlace]) -> float
     return max(sum(areas.values()) - common, *areas.values())
 
 
-def total_area_mm2(places: Sequence[Place], same: Sequence[SamePlace]) -> float:
-    """Return a lower bound of the area that places show together.
-
-    Places that overlap too little to be one are counted apart, and their common area once.
-    """
-    where = {field.id: number for number, place in enumerate(places) for field in place.fields}
-    common = 0.0
-    for pair in same:
-        numbers = {where[one] for one in pair.ids if one in where}
-        if len(numbers) > 1:
-            common += pair.area_mm2 or 0.0
-    areas = [place.area_mm2 for place in places]
-    return max(sum(areas) - common, *areas, 0.0)
-
-
 def describe_same_places(facts: SpecimenFacts, counted: Iterable[FieldFacts]) -> Iterator[str]:
     """Yield which fields of a specimen show one place, and by how much."""
     here = {field.id for field in counted}
-    for pair in facts.same_places:
-        if pair.is_same and pair.ids <= here:
-            yield _(
-                "{field} and {other} show one place ({share} of the smaller one): counted once"
-            ).format(field=pair.field, other=pair.other, share=f"{pair.share:.0%}")
+    for pair in _one_place(facts.same_places, here):
+        yield _(
+            "{field} and {other} show one place ({share} of the smaller one): counted once"
+        ).format(field=pair.field, other=pair.other, share=f"{pair.share:.0%}")
+
+
+def describe_same_numbers(counted: Iterable[FieldFacts]) -> Iterator[str]:
+    """Yield which micrographs carry one field number, such as the pages of one file."""
+    numbers: dict[str, list[FieldFacts]] = {}
+    for field in counted:
+        if field.name:
+            numbers.setdefault(number_key(field.name), []).append(field)
+    for fields in numbers.values():
+        if len(fields) > 1:
+            yield _("{n} micrographs carry the field number {name}: counted once").format(
+                n=len(fields), name=fields[0].name
+            )
 
 
 def describe_elsewhere(field: FieldFacts) -> Iterator[str]:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from agent.orders.facts import SpecimenFacts
     from agent.store import MicrographView, SpecimenView
 
     Remarks = Callable[[MicrographView], Iterable[str]]
+
+
+LEFT_OUT = {
+    "sharpest_plane": marked("of several planes the sharpest one alone was judged"),
+    "first_channel_only": marked("of several channels the first one alone was judged"),
+}
+"""Warnings of a crop that a part of its file was not looked at → in words."""
 
 
 def gather_notes(
@@ -33,9 +41,13 @@ def gather_notes(
                 continue
             n += 1
             name = _("specimen {specimen}, {field}").format(specimen=view.name, field=field.called)
-            for remark in remarks(rows[field.id]):
+            for remark in (*_left_out(rows[field.id]), *remarks(rows[field.id])):
                 where.setdefault(remark, []).append(name)
     return tuple(
         remark if len(names) == n else f"{'; '.join(names)}: {remark}"
         for remark, names in where.items()
     )
+
+
+def _left_out(view: MicrographView) -> Iterator[str]:
+    return (_(words) for warning, words in LEFT_OUT.items() if warning in view.warnings)

@@ -158,9 +158,10 @@ class Rules:
         )
 
     def either(self, codes: Iterable[str]) -> str:
-        """Say codes as alternatives: "6 or 7" inside one subtype, else "G7 or B7"."""
+        """Return codes as alternatives: "6 or 7" inside the subtype demanded, else "G7 or B7"."""
         several = tuple(dict.fromkeys(codes))
         found = [self.parsed(code) for code in several]
-        if None not in found and len({one[0] for one in found if one}) == 1:
+        subtypes = {one[0] if one else "" for one in found}
+        if len(subtypes) == 1 and subtypes <= set(self.specification.subtype):
             return _(" or ").join(one[1].name or one[0] for one in found if one)
         return _(" or ").join(several)

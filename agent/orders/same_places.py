@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.imaging.places import SAME_PLACE
-from agent.orders.facts import SamePlace
+from agent.orders.facts import ONE_PLACE, SamePlace
 from agent.store.places import BELONGS, DIFFERENT
 from reports import gettext as _
 
@@ -40,7 +39,7 @@ def list_elsewhere(
         places: What is known of places.
     """
     for pair in places.pairs:
-        if view.id not in {pair.one.id, pair.other.id} or pair.share < SAME_PLACE:
+        if view.id not in {pair.one.id, pair.other.id} or pair.share < ONE_PLACE:
             continue
         other = pair.other if view.id == pair.one.id else pair.one
         is_settled = pair.verdict == DIFFERENT or (
@@ -87,7 +86,6 @@ def _fact(field: str, other: str, other_id: str, pair: PlacePair) -> SamePlace:
         area_mm2=pair.area_mm2,
         ids=frozenset({pair.one.id, pair.other.id}),
         other_id=other_id,
-        is_same=pair.share >= SAME_PLACE,
     )
 
 

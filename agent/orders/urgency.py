@@ -23,7 +23,7 @@ def is_urgent(relative: str, source: Provenance | None, numbers: Collection[str]
     """Say whether a file's path names an order that goes first."""
     if source is None or not numbers:
         return False
-    return source.process_data(relative).get("order") in numbers
+    return any(told.get("order") in numbers for told in source.named_places(relative))
 
 
 def put_first(store: Store, settings: Settings) -> int:
@@ -37,7 +37,9 @@ def put_first(store: Store, settings: Settings) -> int:
     waiting = [
         fate.id
         for fate in store.files((State.QUEUED, State.SETTLING, State.FAILED))
-        if is_urgent(fate.path.replace("\\", "/"), sources.get(fate.source), numbers)
+        if any(
+            is_urgent(relative, sources.get(source), numbers) for source, relative in fate.seen_as
+        )
     ]
     store.orders.put_first(waiting)
     return len(waiting)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.night import taxonomy_in_force
+from agent.orders import BadSpecification
+from agent.orders.lab import note_specifications
 from agent.orders.order_list import REFUSED, take_folder
 from agent.orders.urgency import put_first
 
@@ -38,12 +40,21 @@ def take_lists(
     if not any(folder.glob("*.csv")):
         return []
     known = [subtype.name for subtype in taxonomy_in_force(settings, store).subtypes]
+    _note_specifications(settings, store, at=at)
     taken = take_folder(store, folder, subtypes=known, at=at, rest_s=rest_s)
     for one in taken:
         log.info("orders.listed", list=one.name, changed=len(one.changed), broken=len(one.broken))
     if any(one.changed for one in taken):
         put_first(store, settings)
     return [said for one in taken for said in one.sentences]
+
+
+def _note_specifications(settings: Settings, store: Store, *, at: datetime) -> None:
+    """Note what is in force before a list releases orders; a broken file leaves what was."""
+    try:
+        note_specifications(settings.orders.specifications, store, now=at)
+    except BadSpecification as error:
+        log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - said
 
 
 def tend_lists(settings: Settings, store: Store, *, at: datetime) -> str | None:

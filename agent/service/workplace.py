@@ -17,7 +17,7 @@ import structlog
 from agent.archive import Archive
 from agent.imaging import CropPool
 from agent.orders import BadSpecification, Specifications, limits_in_use, read_specifications
-from agent.orders.lab import provenance_of
+from agent.orders.lab import note_specifications, provenance_of
 from agent.orders.validation import scopes_of
 from agent.pipeline import LEASE_S, Pipeline
 from agent.retrain import at_work_before
@@ -171,7 +171,7 @@ def make_pipeline(
         thresholds=thresholds_of(settings),
         lease_s=max(LEASE_S, 4 * settings.imaging.time_limit_s),
         earlier=lambda name: _earlier(settings, store, name),
-        ordered=Demanded(settings),
+        ordered=Demanded(settings, store, now=now),
         sidecars=settings.imaging.sidecars,
         control=settings.orders.control,
     )
@@ -190,32 +190,39 @@ def _earlier(settings: Settings, store: Store, name: str) -> Judge | None:
 class Demanded:
     """Says which subtypes were ordered: by the order list, else by the specification.
 
+    A changed file is noted before the order of the next micrograph is heard of: an order is judged
+    by what was in force then, whether or not anybody opened a page until then.
+
     Args:
         settings: Of the lab; its specifications are read again when the file changes.
+        store: Where a changed file is noted.
+        now: Says the time, aware UTC.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, store: Store, *, now: Callable[[], datetime]) -> None:
         self._file, self._zone = settings.orders.specifications, settings.site.time_zone
-        self._changed_ns = -1
+        self._store, self._now = store, now
+        self._content: bytes | None = None
         self._known = Specifications()
 
     def __call__(self, told: Mapping[str, str], order: Ordered) -> tuple[str, ...]:
         """Say them, () where nobody said."""
+        known = self._read()
         if order.subtypes or not told.get("order"):
             return order.subtypes
-        on = (order.day or clock()).astimezone(ZoneInfo(self._zone)).date()
-        found = self._read().for_order(told, on=on).specification
+        on = (order.day or self._now()).astimezone(ZoneInfo(self._zone)).date()
+        found = known.for_order(told, on=on).specification
         return found.subtype if found else ()
 
     def _read(self) -> Specifications:
         try:
-            changed_ns = self._file.stat().st_mtime_ns
+            content = self._file.read_bytes()
         except OSError:
-            changed_ns = 0
-        if changed_ns != self._changed_ns:
-            self._changed_ns = changed_ns
+            content = b""
+        if content != self._content:
+            self._content = content
             try:
-                self._known = read_specifications(self._file)
+                self._known = note_specifications(self._file, self._store, now=self._now())
             except BadSpecification as error:
                 log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - said
         return self._known

@@ -24,7 +24,7 @@ from agent.store.campaigns import (
 )
 from agent.store.engine import StoreFault, store_url
 from agent.store.jobs import Job
-from agent.store.journal import Claim, FileFate, State
+from agent.store.journal import VANISHED, Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightHead, NightRow
 from agent.store.numbers import number_key
@@ -57,6 +57,7 @@ __all__ = [
     "REFUSED",
     "ROUND_ROBIN",
     "SCHEMA",
+    "VANISHED",
     "Account",
     "Accounts",
     "AgentSeen",

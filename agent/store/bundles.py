@@ -13,6 +13,7 @@ from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.store import records, trail
+from agent.store.spelling import person_key
 from agent.store.tables import PromotionRow
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def proposals(session: Session, whose: Whose, bundle: str) -> list[Signature]:
 
 
 def _is_same(one: str, other: str) -> bool:
-    return "".join(one.split()).casefold() == "".join(other.split()).casefold()
+    return person_key(one) == person_key(other)
 
 
 def _refuse_empty(by: str, reason: str) -> None:

@@ -84,15 +84,20 @@ def _named(name: str) -> ColumnElement[bool]:
 
 
 def files(
-    session: Session, whose: Whose, *, states: Sequence[str] | None, source: str | None
+    session: Session,
+    whose: Whose,
+    *,
+    states: Sequence[str] | None,
+    source: str | None,
+    code: str | None = None,
 ) -> Iterator[FileFate]:
     """Say what became of every content version of this site, state by state, oldest first."""
     for state in states or (None,):
-        yield from _files(session, whose, state, source)
+        yield from _files(session, whose, state, source, code)
 
 
 def _files(
-    session: Session, whose: Whose, state: str | None, source: str | None
+    session: Session, whose: Whose, state: str | None, source: str | None, code: str | None
 ) -> Iterator[FileFate]:
     asked = (
         select(ContentRow, SourceRow.name)
@@ -105,6 +110,8 @@ def _files(
         asked = asked.where(ContentRow.state == state)
     if source:
         asked = asked.where(SourceRow.name == source)
+    if code:
+        asked = asked.where(ContentRow.code == code)
     last = 0
     while rows := session.exec(asked.where(col(ContentRow.id) > last)).all():
         yield from _fates(session, rows)
@@ -117,8 +124,8 @@ def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator
     paths = _paths(session, ids | {content.duplicate_of for content, _ in rows} - {None})
     read_again = _read_again(session, sorted(number for number in ids if number))
     for content, source in rows:
-        names = paths.get(content.id or 0, [])
-        first = paths.get(content.duplicate_of or 0, [])
+        names = list(paths.get(content.id or 0, {}))
+        first = list(paths.get(content.duplicate_of or 0, {}))
         yield FileFate(
             path=names[0] if names else "",
             paths=tuple(names),
@@ -136,6 +143,7 @@ def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator
             id=content.id or 0,
             previous=content.previous_id,
             is_read_again=content.id in read_again,
+            seen_as=tuple(paths.get(content.id or 0, {}).values()),
         )
 
 
@@ -168,15 +176,17 @@ def _next_try(content: ContentRow) -> datetime | None:
     return content.due_at if waits else None
 
 
-def _paths(session: Session, content_ids: Iterable[int | None]) -> dict[int, list[str]]:
-    """Content → every name it was seen under, those of its duplicates behind its own."""
-    found: dict[int, dict[str, None]] = {}
+def _paths(
+    session: Session, content_ids: Iterable[int | None]
+) -> dict[int, dict[str, tuple[str, str]]]:
+    """Content → every path it was seen under → source and name below it; duplicates' behind."""
+    found: dict[int, dict[str, tuple[str, str]]] = {}
     for some in chunks(sorted(number for number in content_ids if number)):
         asked = (
             select(
                 ContentRow.id,
                 ContentRow.duplicate_of,
-                SourceRow.folder,
+                SourceRow,
                 PathRow.relative,
             )
             .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
@@ -189,12 +199,12 @@ def _paths(session: Session, content_ids: Iterable[int | None]) -> dict[int, lis
                 col(PathRow.id).desc(),
             )
         )
-        for number, duplicate_of, folder, relative in session.exec(asked):
-            name = str(Path(folder) / relative)
+        for number, duplicate_of, source, relative in session.exec(asked):
+            path = str(Path(source.folder) / relative)
             for owner in (number, duplicate_of):
                 if owner is not None and owner in some:
-                    found.setdefault(owner, {}).setdefault(name)
-    return {owner: list(names) for owner, names in found.items()}
+                    found.setdefault(owner, {}).setdefault(path, (source.name, relative))
+    return found
 
 
 def counts(session: Session, whose: Whose) -> dict[str, int]:

@@ -132,6 +132,7 @@ class FileFate:
         duplicate_of: Path of the same content, or None. id: its number.
         previous: Number of the version before it under the same name, or None.
         is_read_again: A later version came under the same name.
+        seen_as: Source and name below it, of every name that it was seen under.
     """
 
     path: str
@@ -150,6 +151,7 @@ class FileFate:
     id: int
     previous: int | None
     is_read_again: bool = False
+    seen_as: tuple[tuple[str, str], ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """Say it as `agent files --json` does."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import unicodedata
+from agent.store.spelling import fold_letters
 
-UNSEEN = ("Cc", "Cf")
-"""Unicode categories of characters that nobody sees: control characters, joiners, marks."""
+_AROUND = ".,;:#"
+"""Punctuation around a number that is no part of it."""
 
 
 def number_key(number: str, *, exact: bool = False) -> str:
     """Return what two spellings of one number have in common.
 
-    Case, spaces, leading zeros and what cannot be seen do not count: "2611A", "02611a" and
-    "2611 A" are one number.
+    Case, spaces, leading zeros, unseen letters, digits and letters of another script, and
+    punctuation around it do not count: "2611A", "02611a", "2611 A" and "2611A." are one number.
 
     Args:
         number: As typed, or as a path names it.
@@ -20,10 +20,6 @@ def number_key(number: str, *, exact: bool = False) -> str:
     """
     if exact:
         return number
-    spelled = unicodedata.normalize("NFKC", number).casefold()
-    plain = "".join(
-        letter
-        for letter in spelled
-        if not letter.isspace() and unicodedata.category(letter) not in UNSEEN
-    )
+    plain = "".join(fold_letters(number).split())
+    plain = plain.strip(_AROUND) or plain
     return plain.lstrip("0") or plain[-1:]

@@ -7,7 +7,7 @@ is one transaction and stands in the trail.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, update
@@ -18,6 +18,7 @@ from agent.settings import PROCESS_COLUMNS
 from agent.store import labels, order_claims, order_lists, records, results, specimens, trail
 from agent.store.engine import reading, writing
 from agent.store.journal import Lane, chunks
+from agent.store.order_claims import ClaimedPlace
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
@@ -35,11 +36,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlmodel import Session
 
-    from agent.store.order_claims import ClaimedPlace, OrderClaim
+    from agent.store.order_claims import OrderClaim
     from agent.store.results import MicrographView
     from agent.store.sources import Whose
     from agent.store.specimens import Ordered
     from agent.store.trail import TrailEntry
+
+COPY = "copy_named"
+"""Kind of the record of what a copy names whose first file is still being read; by its hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,28 +206,66 @@ class Orders:
         Returns:
             Public ids of the micrographs that belonged to a specimen until now.
         """
-        named = [claim for claim in claims if claim.order and claim.specimen]
-        if not named:
-            return []
-        torn = []
         with writing(self._engine) as session:
-            wanted = select(MicrographRow).where(MicrographRow.content_id == content_id)
-            for row in session.exec(wanted).all():
-                others = [claim for claim in named if not self._is_there(row, claim)]
-                if not others:
-                    continue
-                if row.specimen_id is not None:
-                    torn.append(row.public_id)
-                    self._tear(session, row, others[0], name, at=at)
-                order_claims.add(session, self._whose, row, others, at=at)
+            return self._claim(session, content_id, claims, name, at=at)
+
+    def claim_copy(
+        self,
+        session: Session,
+        content_id: int,
+        sha256: str,
+        claims: Sequence[ClaimedPlace],
+        name: str,
+        *,
+        at: datetime,
+    ) -> list[str]:
+        """Write what a copy names, in the transaction that knows it as one; as `claim_again`.
+
+        The first of two that came together may still be read: then what the copy names is kept
+        until its micrographs are written.
+        """
+        wanted = select(MicrographRow.id).where(MicrographRow.content_id == content_id).limit(1)
+        if session.exec(wanted).first() is not None:
+            return self._claim(session, content_id, claims, name, at=at)
+        facts = {"name": name, "claims": [asdict(claim) for claim in claims]}
+        records.append(session, self._whose.site_id, COPY, sha256, by="agent", at=at, facts=facts)
+        return []
+
+    def settle_copies(
+        self, session: Session, content_id: int, sha256: str, *, at: datetime
+    ) -> None:
+        """Write what copies named that were known before the micrographs of a content were."""
+        for record in records.every(session, self._whose.site_id, COPY, sha256):
+            claims = [ClaimedPlace(**claim) for claim in record.facts["claims"]]
+            self._claim(session, content_id, claims, record.facts["name"], at=at)
+
+    def _claim(
+        self,
+        session: Session,
+        content_id: int,
+        claims: Sequence[ClaimedPlace],
+        name: str,
+        *,
+        at: datetime,
+    ) -> list[str]:
+        named = [claim for claim in claims if claim.order]
+        torn = []
+        wanted = select(MicrographRow).where(MicrographRow.content_id == content_id)
+        for row in session.exec(wanted).all() if named else ():
+            others = [claim for claim in named if not self._is_there(row, claim)]
+            if not others:
+                continue
+            if row.specimen_id is not None:
+                torn.append(row.public_id)
+                self._tear(session, row, others[0], name, at=at)
+            order_claims.add(session, self._whose, row, others, at=at)
         return torn
 
     def _is_there(self, row: MicrographRow, claim: ClaimedPlace) -> bool:
         key = self._whose.key
-        return row.origin != "import" and (key(row.order), key(row.specimen)) == (
-            key(claim.order),
-            key(claim.specimen),
-        )
+        if row.origin == "import" or key(row.order) != key(claim.order):
+            return False
+        return not claim.specimen or key(row.specimen) == key(claim.specimen)
 
     def _tear(
         self,

@@ -39,6 +39,7 @@ from agent.store.engine import reading, writing
 from agent.store.intake import Intake
 from agent.store.journal import Lane, State
 from agent.store.order_changes import OrderChanges
+from agent.store.order_claims import ClaimedPlace
 from agent.store.orders import Orders
 from agent.store.places import Places
 from agent.store.records import Records
@@ -272,8 +273,19 @@ class Store:
         *,
         at: datetime,
         is_there: Callable[[Path], bool] = identity.lies_there,
+        names: Sequence[ClaimedPlace] = (),
+        on_torn: Callable[[str], None] = lambda _: None,
     ) -> int | None:
         """Say whether a claimed content is already known; then the claim is over.
+
+        Args:
+            claim: What is in hand.
+            sha256: Of the bytes that were read.
+            at: Now.
+            is_there: Says whether a file lies at a path.
+            names: Orders and specimens that it names. Where it is a copy they are written in the
+                same transaction, so that no kill in between forgets them.
+            on_torn: Called with each micrograph that thereby belongs to no specimen any more.
 
         Returns:
             None: it is new, go on. Else the number of the content that has these bytes.
@@ -286,9 +298,19 @@ class Store:
             content = claims.held(session, claim)
             if content is None:
                 return claim.content_id  # another worker has it
-            return identity.identify(session, content, claim, sha256, at=at, away=away)
+            known = identity.identify(session, content, claim, sha256, at=at, away=away)
+            if known is not None and known != claim.content_id and names:
+                copies = [replace(one, origin="copy") for one in names]
+                torn[:] = self.orders.claim_copy(
+                    session, known, sha256, copies, claim.relative, at=at
+                )
+            return known
 
-        return self._again(ask)
+        torn: list[str] = []
+        known = self._again(ask)
+        for public_id in torn:
+            on_torn(public_id)
+        return known
 
     def finish(self, claim: Claim, findings: Sequence[Finding], *, at: datetime) -> bool:
         """Write every micrograph and result of a file, and `done`, in one transaction.
@@ -296,7 +318,9 @@ class Store:
         Returns:
             False if nothing was written: another worker has it, or these bytes are known already.
         """
-        if findings and self.identify(claim, findings[0].crop_facts["sha256"], at=at) is not None:
+        sha256 = findings[0].crop_facts["sha256"] if findings else ""
+        names = _names_of(claim, findings[0]) if findings else ()
+        if findings and self.identify(claim, sha256, at=at, names=names) is not None:
             return False
         with writing(self._engine) as session:
             content = claims.held(session, claim)
@@ -304,6 +328,9 @@ class Store:
                 return False
             for finding in findings:
                 results.write(session, self._whose, content, claim.relative, finding, at=at)
+            if content.id is not None and sha256:
+                session.flush()
+                self.orders.settle_copies(session, content.id, sha256, at=at)
             claims.done(content, at=at)
             session.add(content)
             return True
@@ -344,12 +371,16 @@ class Store:
             return count
 
     def files(
-        self, state: str | Sequence[str] | None = None, source: str | None = None
+        self,
+        state: str | Sequence[str] | None = None,
+        source: str | None = None,
+        *,
+        code: str | None = None,
     ) -> Iterator[FileFate]:
         """Say what became of every content version of this site, oldest first."""
         states = [state] if isinstance(state, str) else state
         with reading(self._engine) as session:
-            yield from fates.files(session, self._whose, states=states, source=source)
+            yield from fates.files(session, self._whose, states=states, source=source, code=code)
 
     def counts(self) -> dict[str, int]:
         """Say state → how many content versions."""
@@ -807,3 +838,10 @@ def _register(engine: Engine, site: str, agent: str) -> Whose:
     except IntegrityError:  # another agent of the site registered it just now
         with writing(engine) as session:
             return sources.register(session, site, agent)
+
+
+def _names_of(claim: Claim, finding: Finding) -> tuple[ClaimedPlace, ...]:
+    """Return every order that a file names, as claims of a copy."""
+    told = finding.process_data
+    own = ClaimedPlace(told.get("order", ""), told.get("specimen", ""), "path", claim.relative)
+    return () if claim.origin == "import" else (own, *finding.claims)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from agent.store.spelling import person_key
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -63,7 +65,7 @@ def signed_by_program(person: str, program: str) -> str:
 def voter_of(name: str) -> str:
     """Return whose vote a name is: whatever person a program names, it has one vote."""
     found = _BY_PROGRAM.search(name)
-    return f"(by {found['program']})" if found else name
+    return f"(by {person_key(found['program'])})" if found else person_key(name)
 
 
 def votes_of(standing: Sequence[V]) -> list[V]:

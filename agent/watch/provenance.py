@@ -52,7 +52,25 @@ class Provenance:
 
     def process_data(self, relative: str) -> dict[str, str]:
         """Say the process data of one file; what its path says stands above the fixed values."""
-        found = re.search(self.pattern, relative) if self.pattern else None
+        return self._found(relative)
+
+    def named_places(self, relative: str) -> Iterator[dict[str, str]]:
+        """Yield what the pattern finds in a path, and in the file's name where that differs.
+
+        A pattern is searched, so a folder that looks like a name is found first.
+
+        Args:
+            relative: The path below the source.
+        """
+        path = relative.replace("\\", "/")
+        whole = self._found(path)
+        name = self._found(path.rpartition("/")[2])
+        yield whole
+        if name and any(whole.get(key, value) != value for key, value in name.items()):
+            yield name
+
+    def _found(self, text: str) -> dict[str, str]:
+        found = re.search(self.pattern, text) if self.pattern else None
         told = {k: v.strip() for k, v in found.groupdict().items() if v} if found else {}
         return {**self.fixed, **told}
 

@@ -1,19 +1,14 @@
 """one place is one field: landmarks, same places, claims of orders, one key per order number"""
 
-import unicodedata
-
 import sqlalchemy as sa
 from alembic import op
+
+from agent.store.numbers import number_key
 
 revision = '0006'
 down_revision = '0005'
 branch_labels = None
 depends_on = None
-
-
-def key_of(number: str) -> str:
-    plain = "".join(unicodedata.normalize("NFKC", number).split()).casefold()
-    return plain.lstrip("0") or plain[-1:]
 
 
 def upgrade() -> None:
@@ -22,7 +17,7 @@ def upgrade() -> None:
     connection = op.get_bind()
     taken = set()
     for row in connection.execute(sa.select(orders).order_by(orders.c.id)).all():
-        key = key_of(row.number)
+        key = number_key(row.number)
         # Two spellings that were two orders until now stay two: what was said of them stands.
         if (row.site_id, key) in taken:
             key = f"{key}\x1f{row.id}"
