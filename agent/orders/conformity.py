@@ -27,7 +27,12 @@ from agent.orders.facts import (
     Statement,
 )
 from agent.orders.limit import Direction
-from agent.orders.places import describe_elsewhere, describe_same_places, distinct_places
+from agent.orders.places import (
+    compute_area_mm2,
+    describe_elsewhere,
+    describe_same_places,
+    distinct_places,
+)
 from agent.orders.specification import same
 from agent.store.numbers import number_key
 from agent.triage import Reason
@@ -84,7 +89,7 @@ def _what_is_there(
         yield _("{n} of {of} fields").format(n=len(places), of=wanted.fields)
         yield from describe_same_places(facts, counted)
         yield from _to_shoot_again(facts, {number_key(one.name) for one in counted})
-    area = sum(place.area_mm2 for place in places)
+    area = compute_area_mm2(counted, facts.same_places)
     if area < wanted.area_mm2 - AREA_ROUNDING:
         yield _("{area} of {of} mm²").format(
             area=decimal(area, ".3f"), of=decimal(wanted.area_mm2, "g")

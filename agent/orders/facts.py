@@ -15,6 +15,12 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ONE_PLACE = 0.25
+"""Share of the smaller field from which two fields are one place, as `imaging.places.SAME_PLACE`;
+tiles of a mosaic overlap by less, and only their common area counts once."""
+ONE_PLACE = 0.25
+"""Share of the smaller field from which two are one place, `SAME_PLACE` of `imaging.places`. Tiles
+of a mosaic overlap by less: both count, and their common area once."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 PREPARATION_DEFECTS = ("over_etched", "under_etched", "scratched", "stained")
 IMAGE_DEFECTS = ("out_of_focus", "exposure", "wrong_crop", "wrong_magnification")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from agent.orders.facts import ONE_PLACE
 from agent.store.numbers import number_key
 from reports import gettext as _
 
@@ -37,8 +38,28 @@ def distinct_places(counted: Sequence[FieldFacts], same: Sequence[SamePlace]) ->
 
     Args:
         counted: The fields that count.
-        same: Pairs that show one place.
+        same: Pairs that overlap; from `ONE_PLACE` on they are one place.
     """
+    return [
+        Place(fields, _union_mm2(fields, same))
+        for fields in _group(counted, [pair for pair in same if pair.share >= ONE_PLACE])
+    ]
+
+
+def compute_area_mm2(counted: Sequence[FieldFacts], same: Sequence[SamePlace]) -> float:
+    """Return the area that fields show together, at least; what overlaps counts once.
+
+    Args:
+        counted: The fields that count.
+        same: Pairs that overlap, by however little.
+    """
+    return sum(_union_mm2(fields, same) for fields in _group(counted, same))
+
+
+def _group(
+    counted: Sequence[FieldFacts], same: Iterable[SamePlace]
+) -> list[tuple[FieldFacts, ...]]:
+    """Return fields in groups whose members share a number or are such a pair."""
     group: dict[str, set[str]] = {field.id: {field.id} for field in counted}
     numbers: dict[str, str] = {}
     for field in counted:
@@ -49,11 +70,7 @@ def distinct_places(counted: Sequence[FieldFacts], same: Sequence[SamePlace]) ->
         if one in group and other in group:
             _unite(group, one, other)
     unique = {id(members): members for members in (group[field.id] for field in counted)}
-    return [
-        Place(fields, _union_mm2(fields, same))
-        for members in unique.values()
-        if (fields := tuple(field for field in counted if field.id in members))
-    ]
+    return [tuple(field for field in counted if field.id in members) for members in unique.values()]
 
 
 def _unite(group: dict[str, set[str]], one: str, other: str) -> None:
@@ -85,13 +102,19 @@ def _union_mm2(fields: Sequence[FieldFacts], same: Sequence[SamePlace]) -> float
 
 
 def describe_same_places(facts: SpecimenFacts, counted: Iterable[FieldFacts]) -> Iterator[str]:
-    """Yield which fields of a specimen show one place, and by how much."""
+    """Yield which fields of a specimen overlap, by how much, and what is counted once."""
     here = {field.id for field in counted}
     for pair in facts.same_places:
         if pair.ids <= here:
-            yield _(
-                "{field} and {other} show one place ({share} of the smaller one): counted once"
-            ).format(field=pair.field, other=pair.other, share=f"{pair.share:.0%}")
+            says = (
+                _("{field} and {other} show one place ({share} of the smaller one): counted once")
+                if pair.share >= ONE_PLACE
+                else _(
+                    "{field} and {other} overlap by {share} of the smaller one: that area is "
+                    "counted once"
+                )
+            )
+            yield says.format(field=pair.field, other=pair.other, share=f"{pair.share:.0%}")
 
 
 def describe_elsewhere(field: FieldFacts) -> Iterator[str]:

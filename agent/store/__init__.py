@@ -47,13 +47,14 @@ from agent.store.retention import Kept
 from agent.store.schema import HEAD as SCHEMA
 from agent.store.sites import SiteSeen
 from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
-from agent.store.specimens import Ordered, OtherBundle
+from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
 from agent.store.store import Store
 from agent.store.trail import TrailEntry
 
 __all__ = [
     "OUTAGE",
     "REFUSED",
+    "RELEASED_AFTER",
     "ROUND_ROBIN",
     "SCHEMA",
     "Account",
