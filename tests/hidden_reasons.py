@@ -139,9 +139,10 @@ SENTENCES: list[tuple[str, Proof]] = [
     ),
     (
         r"((?:field \w+, )*field \w+): the control check of .*",
-        lambda s, m: any(
-            s.any_of(called, s.world.is_broken) for called in m[1].split(", ")
-        ) or any(not ok for _, ok, _ in s.world.checks),
+        lambda s, m: (
+            any(s.any_of(called, s.world.is_broken) for called in m[1].split(", "))
+            or any(not ok for _, ok, _ in s.world.checks)
+        ),
     ),
     (
         r"((?:field \w+, )*field \w+): no control check of LOM in the 26 h before it .*",
@@ -191,8 +192,9 @@ SENTENCES: list[tuple[str, Proof]] = [
     ),
     (
         r"(\d+) fields rest on the model alone, and .*",
-        lambda s, m: int(m[1])
-        <= len([one for one in s.counted if not s.world.shown[one.id].standing]),
+        lambda s, m: (
+            int(m[1]) <= len([one for one in s.counted if not s.world.shown[one.id].standing])
+        ),
     ),
     (
         rf"{FIELD} is unusable \(.*\): .*",
@@ -201,8 +203,10 @@ SENTENCES: list[tuple[str, Proof]] = [
     # Of the order itself.
     (
         r"specimen (\w+): nothing has come",
-        lambda s, m: m[1] in s.known.specimens
-        and m[1] not in {one.view.name for one in s.assessed.specimens},
+        lambda s, m: (
+            m[1] in s.known.specimens
+            and m[1] not in {one.view.name for one in s.assessed.specimens}
+        ),
     ),
     (r"(\d+) of (\d+) specimens", lambda s, m: int(m[1]) < int(m[2]) == s.known.count),
     (
@@ -211,8 +215,9 @@ SENTENCES: list[tuple[str, Proof]] = [
     ),
     (
         r"micrograph (\w+) is named for specimen (\w+) by .*: a lead decides .*",
-        lambda s, m: Name(s.number, m[2]) in s.world.shown[m[1]].names
-        and len(s.world.shown[m[1]].names) > 1,
+        lambda s, m: (
+            Name(s.number, m[2]) in s.world.shown[m[1]].names and len(s.world.shown[m[1]].names) > 1
+        ),
     ),
     (
         r"list (\S+) changes .* from .* to .*: a lead decides .*",

@@ -114,7 +114,7 @@ class HiddenTruth(RuleBasedStateMachine):
                     world.export(number, specimen, picture, field_name=str(n + 3))
         world.drain()
         for micrograph_id, one in list(world.of(number)):
-            if not one.picture.breaks:
+            if not one.picture.breaks and {"Dora", "Emil"}.isdisjoint(x.by for x in one.given):
                 for by in ("Dora", "Emil"):
                     world.label(micrograph_id, Label(by, "code", one.picture.truth, unsure=False))
         COUNTS["bad orders"] += bool(world.why_not(number))
@@ -201,9 +201,7 @@ class HiddenTruth(RuleBasedStateMachine):
         """Kill the agent while it has a file in hand, or before its place is compared."""
         self.act()
         number = self.others()[n % 2]
-        picture = self.world.picture(
-            PlaceOf(number, specimen, place), "as shot", n, strange=False
-        )
+        picture = self.world.picture(PlaceOf(number, specimen, place), "as shot", n, strange=False)
         self.world.export(number, specimen, picture, field_name=str(place + 1))
         if stage:
             self.world.hold_and_be_killed()
@@ -260,9 +258,7 @@ class HiddenTruth(RuleBasedStateMachine):
         """Name a later preparation in the file's name."""
         self.act()
         number = self.others()[which % 2]
-        picture = self.world.picture(
-            PlaceOf(number, specimen, n), "as shot", answer, strange=False
-        )
+        picture = self.world.picture(PlaceOf(number, specimen, n), "as shot", answer, strange=False)
         later = str(2 + which % 2)
         self.world.export(number, specimen, picture, field_name=str(n + 1), preparation=later)
         self.world.drain()
@@ -272,9 +268,7 @@ class HiddenTruth(RuleBasedStateMachine):
         """Lay a note next to a picture that names another order than its path."""
         self.act()
         number, other = self.others() if which % 2 else self.others()[::-1]
-        picture = self.world.picture(
-            PlaceOf(other, specimen, n), "as shot", answer, strange=False
-        )
+        picture = self.world.picture(PlaceOf(other, specimen, n), "as shot", answer, strange=False)
         note = {"order": other}
         self.world.export(number, specimen, picture, field_name=str(n + 1), note=note)
         self.world.drain()

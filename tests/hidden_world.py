@@ -127,7 +127,7 @@ class World:
 
     def __init__(self, folder: Path, kinds: Mapping[str, str], honest: str) -> None:
         self._folder, self.kinds, self.honest = folder, dict(kinds), honest
-        self.now, self.step = lab.DAY, 0
+        self.now, self.step, self.was_set_back = lab.DAY, 0, False
         self.lab = lab.Lab(folder, source="LOM")
         self.places = PlaceCheck(self.lab.store, compare=compare)
         self.file: tuple[Specification, ...] = (STRICT,)
@@ -142,7 +142,7 @@ class World:
         self.check(passed=True)
 
     @property
-    def store(self):  # noqa: ANN201 - as the lab's
+    def store(self):
         """The lab's store."""
         return self.lab.store
 
@@ -186,8 +186,7 @@ class World:
         return {
             one.picture.place
             for one in self.shown.values()
-            if Name(number, specimen) in one.names
-            and one.picture.place[:2] == (number, specimen)
+            if Name(number, specimen) in one.names and one.picture.place[:2] == (number, specimen)
         }
 
     def why_not(self, number: str) -> list[str]:
@@ -209,7 +208,7 @@ class World:
             found.append("a file could not be used")
         if any(len(some) > known.law.max_preparations for some in known.preparations.values()):
             found.append("too many preparations")
-        if any(self.is_broken(one) for one in mine):
+        if not self.was_set_back and any(self.is_broken(one) for one in mine):
             found.append("the instrument was broken")
         return found
 
@@ -293,7 +292,7 @@ class World:
             some = self.hear(order).preparations.setdefault(specimen, set())
             some.add(keys.process_data.get("preparation") or max(some, key=int, default="1"))
 
-    def _finding(self, picture: Picture, keys, bundle: str) -> Finding:  # noqa: ANN001
+    def _finding(self, picture: Picture, keys, bundle: str) -> Finding:
         said = lab.prediction_of(picture.code, p_value=0.004 if picture.strange else 0.4)
         reasons = (
             *([Reason.STRANGE] if picture.strange else ()),
@@ -465,6 +464,7 @@ class World:
 
     def set_clock(self, hours: int) -> None:
         """Set the clock of the PC forward or back."""
+        self.was_set_back |= hours < 0
         self.now += timedelta(hours=hours)
 
     def of(self, number: str) -> Iterator[tuple[str, Micrograph]]:
