@@ -63,7 +63,7 @@ def _magnified(pixels: Pixels) -> Pixels:
 
 VARIANTS: dict[str, Callable[[Pixels], Pixels]] = {
     "as shot": lambda pixels: pixels,
-    "turned": lambda pixels: np.rot90(pixels),
+    "turned": np.rot90,
     "mirrored": lambda pixels: pixels[:, ::-1],
     "brighter": lambda pixels: (
         np.clip(pixels.astype(int) + 3, 0, 255).astype(np.uint8) // np.uint8(4) * np.uint8(4)

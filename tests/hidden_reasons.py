@@ -6,7 +6,6 @@ A sentence that no entry of `SENTENCES` knows is untrue, so that a new one needs
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from hidden_world import KINDS, Name, World
@@ -14,6 +13,8 @@ from hidden_world import KINDS, Name, World
 from agent.store import number_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from hidden_world import Micrograph
 
     from agent.orders.assessment import Assessed, AssessedSpecimen
@@ -78,10 +79,9 @@ def _labelled(one: Micrograph, said: str, by: str) -> bool:
 
 
 def _could(one: Micrograph, sizes: str) -> bool:
-    return all(
-        any(re.fullmatch(rf"[A-Z]?{re.escape(size)}", code[-len(size) :]) for code in one.picture.codes)
-        for size in sizes.split(" or ")
-    )  # fmt: skip
+    """Return whether a picture's prediction set holds each of some sizes or codes."""
+    return all(any(code in {size, f"G{size}"} for code in one.picture.codes)
+               for size in sizes.split(" or "))  # fmt: skip
 
 
 def _shows(scene: Scene, called: str, other: str, number: str, specimen: str) -> bool:
@@ -151,7 +151,7 @@ SENTENCES: list[tuple[str, Proof]] = [
         ),
     ),
     (
-        rf"{FIELD} shows the place of (field \w+) of order (\w+), specimen (\w+) .*a lead decides .*",
+        rf"{FIELD} shows the place of (field \w+) of order (\w+), specimen (\w+) .* a lead .*",
         lambda s, m: _shows(s, m[1], m[2], m[3], m[4]),
     ),
     (
@@ -183,7 +183,7 @@ SENTENCES: list[tuple[str, Proof]] = [
     ),
     (rf"{FIELD}: (\w+ was not sure of .+)", lambda s, m: _says_of_field(s, m[1], m[2])),
     (
-        rf"(?:an earlier preparation|a replaced shot): {FIELD} (.+): a (?:lead decides .*|second .*)",
+        rf"(?:an earlier preparation|a replaced shot): {FIELD} (.+): a (?:lead decides|second) .*",
         lambda s, m: _says_of_field(s, m[1], m[2]),
     ),
     (

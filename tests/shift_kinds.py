@@ -312,6 +312,11 @@ def diluted(order: str) -> tuple[list[Shot], list[Shot]]:
     return [Shot(f"{order}_01_1.tif", "G7", ("G7",)), Shot(shown), *more], []
 
 
+def of_second_specimen(order: str) -> list[Shot]:
+    """Return three fields of specimen 02."""
+    return [replace(shot, name=shot.name.replace("_01_", "_02_")) for shot in usual(order)]
+
+
 def cut(order: str) -> tuple[list[Shot], list[Shot]]:
     """Plan a fourth file that ends early."""
     return [*usual(order), Shot(f"{order}_01_4.tif", is_cut=True)], []
@@ -346,8 +351,7 @@ HONEST: dict[str, Kind] = {
         halfway=ALONE,
     ),
     "both_specimens": Kind(
-        lambda order: (usual(order), [replace(s, name=s.name.replace("_01_", "_02_"))
-                                      for s in usual(order)]),  # fmt: skip
+        lambda order: (usual(order), of_second_specimen(order)),
         listed=deliver("first.csv", specimens=["01", "02"]),
         halfway="specimen 02: nothing has come",
     ),

@@ -25,13 +25,13 @@ from shift import (
 from shift_kinds import HONEST, TRICKS
 
 
-def make(folder, orders=len(KINDS)):
+def make(folder, orders):
     return Shift(folder, Script(orders), f"sqlite:///{folder}/martensight.db")
 
 
 @pytest.fixture
 def shift(tmp_path):
-    shift = make(tmp_path)
+    shift = make(tmp_path, len(KINDS))
     yield shift
     shift.store.close()
 

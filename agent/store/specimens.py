@@ -31,6 +31,8 @@ FIRST = "1"
 """What a preparation is called where nobody says."""
 RELEASED_AFTER = "specification_record"
 """Key of an order's facts: number of the newest record of specifications when it was released."""
+NO_RECORD = -1
+"""That number where there was none: a value of facts that is 0 would be left out."""
 FROM_ORDER = ("heat", "batch", "material", "etchant")
 """Process data that travel with an order to each of its fields."""
 
@@ -85,7 +87,7 @@ def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> O
         "number": number,
         "key": whose.key(number),
         "first_seen_at": at,
-        "facts": {RELEASED_AFTER: state.id if state else 0},
+        "facts": {RELEASED_AFTER: state.id if state else NO_RECORD},
     }
     blank = {"customer": "", "product": "", "material": "", "urgent": False, "legal_hold": False}
     _there(session, OrderRow, values | blank)
