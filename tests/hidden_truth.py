@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from hidden_pictures import VARIANTS
+from hidden_pictures import VARIANTS, Picture
 from hidden_reasons import untrue_reasons
 from hidden_world import (
     BUNDLES,
@@ -92,26 +92,13 @@ class HiddenTruth(RuleBasedStateMachine):
             raise AssertionError(f"order {number}: untrue: {untrue}")
 
     def complete(self, number: str) -> None:
-        """Add all that an order lacks and label what is fine, so that only what was hidden is left.
-
-        What its specimens truly show is taken where it is fine, else what others showed.
-        """
+        """Add what an order lacks and label what is fine: only what was hidden is left."""
         world, known = self.world, self.world.orders[number]
         world.tick()
         world.check(passed=True)
-        fine = [
-            one.picture.place
-            for _, one in world.shown.items()
-            if not one.picture.breaks and all(x.order != world.honest for x in one.names)
-        ]
         for specimen in sorted(known.specimens):
-            own = [PlaceOf(number, specimen, n) for n in range(1, PLACES)]
-            can = [place for place in own if world.truth(place) != "G7"] or fine
-            for n, place in enumerate(can[: known.law.fields], start=1):
-                if place not in world.own_places(number, specimen):
-                    variant = "as shot" if place in own else "brighter"
-                    picture = world.picture(place, variant, 0, strange=False)
-                    world.export(number, specimen, picture, field_name=str(n + 3))
+            for n, picture in enumerate(self.tempting(number, specimen)[: known.law.fields]):
+                world.export(number, specimen, picture, field_name=str(n + 4))
         world.drain()
         for micrograph_id, one in list(world.of(number)):
             if not one.picture.breaks and {"Dora", "Emil"}.isdisjoint(x.by for x in one.given):
@@ -119,6 +106,24 @@ class HiddenTruth(RuleBasedStateMachine):
                     world.label(micrograph_id, Label(by, "code", one.picture.truth, unsure=False))
         COUNTS["bad orders"] += bool(world.why_not(number))
         self.examine(number)
+
+    def tempting(self, number: str, specimen: str) -> list[Picture]:
+        """Return fine pictures that would complete a specimen, its own ones first."""
+        world = self.world
+        own = {self.place(number, specimen, n) for n in range(1, PLACES)} - {None}
+        fine = sorted(place for place in own if place and world.truth(place) != "G7")
+        others = {
+            one.picture.place
+            for one in world.shown.values()
+            if not one.picture.breaks and all(x.order != world.honest for x in one.names)
+        }
+        lent = sorted(place for place in others if place[:2] != (number, specimen))
+        shown = [(place, "as shot") for place in fine]
+        if len(fine) == 1:
+            shown += [(fine[0], "turned"), (fine[0], "cropped")]
+        elif not fine:
+            shown = [(place, "brighter") for place in lent]
+        return [world.picture(place, how, 0, strange=False) for place, how in shown]
 
     def end_honestly(self) -> None:
         """Shoot and label what the honest order lacks; then it conforms."""
@@ -172,6 +177,13 @@ class HiddenTruth(RuleBasedStateMachine):
         some = self.tricked()
         return some[n % len(some)]
 
+    def place(self, number: str, specimen: str, n: int) -> PlaceOf | None:
+        """Return a place that is shown as an order's own, None where none ever is."""
+        kind = self.world.kinds[number]
+        if kind == "lent":
+            return None
+        return PlaceOf(number, specimen, 1 if kind == "one place" else n)
+
     # --- honest acts ------------------------------------------------------------------------------
 
     @rule(which=MANY, specimen=SOME, n=st.integers(0, PLACES - 1), answer=MANY, strange=MANY)
@@ -179,10 +191,12 @@ class HiddenTruth(RuleBasedStateMachine):
         """Export a place of an order as its field."""
         self.act()
         number = ORDERS[which % len(ORDERS)]
-        place = PlaceOf(number, specimen, n)
-        picture = self.world.picture(place, "as shot", answer, strange=strange == 1)
+        place = self.place(number, specimen, n)
+        if place is None:
+            return
         if number == self.world.honest and place in self.world.own_places(number, specimen):
             return
+        picture = self.world.picture(place, "as shot", answer, strange=strange == 1)
         self.world.export(number, specimen, picture, field_name=str(n + 1))
         self.world.drain()
 
@@ -201,7 +215,10 @@ class HiddenTruth(RuleBasedStateMachine):
         """Kill the agent while it has a file in hand, or before its place is compared."""
         self.act()
         number = self.others()[n % 2]
-        picture = self.world.picture(PlaceOf(number, specimen, place), "as shot", n, strange=False)
+        shown = self.place(number, specimen, place)
+        if shown is None:
+            return
+        picture = self.world.picture(shown, "as shot", n, strange=False)
         self.world.export(number, specimen, picture, field_name=str(place + 1))
         if stage:
             self.world.hold_and_be_killed()
@@ -258,7 +275,10 @@ class HiddenTruth(RuleBasedStateMachine):
         """Name a later preparation in the file's name."""
         self.act()
         number = self.others()[which % 2]
-        picture = self.world.picture(PlaceOf(number, specimen, n), "as shot", answer, strange=False)
+        place = self.place(number, specimen, n)
+        if place is None:
+            return
+        picture = self.world.picture(place, "as shot", answer, strange=False)
         later = str(2 + which % 2)
         self.world.export(number, specimen, picture, field_name=str(n + 1), preparation=later)
         self.world.drain()
@@ -268,7 +288,10 @@ class HiddenTruth(RuleBasedStateMachine):
         """Lay a note next to a picture that names another order than its path."""
         self.act()
         number, other = self.others() if which % 2 else self.others()[::-1]
-        picture = self.world.picture(PlaceOf(other, specimen, n), "as shot", answer, strange=False)
+        place = self.place(other, specimen, n)
+        if place is None:
+            return
+        picture = self.world.picture(place, "as shot", answer, strange=False)
         note = {"order": other}
         self.world.export(number, specimen, picture, field_name=str(n + 1), note=note)
         self.world.drain()

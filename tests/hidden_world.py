@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from agent.store import Claim
 
 ORDERS, SPECIMENS = ("4711", "4712", "4713"), ("01", "02")
-KINDS = ("fine", "one coarse", "coarse")
+KINDS = ("fine", "one coarse", "coarse", "lent", "one place")
+"""What an order's specimens truly are: fine, coarse at one place or at all, or fine and never shown
+but by pictures of other specimens, or by one place of each of them."""
 PLACES = 4
 PEOPLE = ("Ada", "Ben", "Cem")
 LEAD = "R. Stahl"
@@ -399,7 +401,7 @@ class World:
         name = self.store.orders.prepare_again(
             number, specimen, by=by, reason="stained", defect="stained", lead=False, at=self.now
         )
-        self.hear(number).preparations.setdefault(specimen, {"1"}).add(name)
+        self.hear(number).preparations.setdefault(specimen, set()).add(name)
 
     def move(self, micrograph_id: str, number: str, specimen: str, by: str, name: str) -> None:
         """Assign a micrograph, where the command allows it."""
@@ -414,7 +416,8 @@ class World:
         known = self.hear(number)
         known.specimens.add(specimen)
         known.coarse |= one.picture.breaks
-        known.preparations.setdefault(specimen, set()).add("1")
+        some = known.preparations.setdefault(specimen, set())
+        some.add(max(some, key=int, default="1"))
 
     def deliver(self, number: str, name: str, facts: Mapping[str, object]) -> None:
         """Deliver an order list."""
