@@ -38,6 +38,23 @@ SOME = st.sampled_from(SPECIMENS)
 WHO = st.sampled_from(PEOPLE)
 FIELD = st.sampled_from(["1", "2", "3"])
 VARIANT = st.sampled_from(sorted(VARIANTS))
+TRICKS = (
+    "lend",
+    "copy",
+    "export_as_next_preparation",
+    "export_with_another_note",
+    "spoil",
+    "label_carelessly",
+    "undo",
+    "supersede",
+    "prepare_again",
+    "move",
+    "deliver_a_list",
+    "edit_the_specification",
+    "set_the_clock",
+)
+"""Careless and dishonest acts. Most histories know two of them at most: where an order is in doubt
+for many reasons, no single rule is tried."""
 SPELLED = st.sampled_from(["", "", "0"])
 
 
@@ -52,8 +69,10 @@ class HiddenTruth(RuleBasedStateMachine):
     @initialize(
         honest=st.sampled_from(ORDERS),
         kinds=st.tuples(*[st.sampled_from(KINDS)] * len(ORDERS)),
+        tricks=st.one_of(st.sets(st.sampled_from(TRICKS), max_size=2), st.just(set(TRICKS))),
     )
-    def begin(self, honest: str, kinds: tuple[str, ...]) -> None:
+    def begin(self, honest: str, kinds: tuple[str, ...], tricks: set[str]) -> None:
+        self.tricks = tricks
         self.folder = Path(tempfile.mkdtemp(dir=SCRATCH))
         told = dict(zip(ORDERS, kinds, strict=True))
         told[honest] = "fine"
@@ -155,10 +174,13 @@ class HiddenTruth(RuleBasedStateMachine):
 
     # --- what is drawn ----------------------------------------------------------------------------
 
-    def act(self) -> None:
-        """Let a minute pass before an act."""
+    def act(self, trick: str = "") -> bool:
+        """Let a minute pass before an act; return whether it happens in this history."""
+        if trick and trick not in self.tricks:
+            return False
         self.world.tick()
         COUNTS["acts"] += 1
+        return True
 
     def others(self) -> list[str]:
         """Return the orders to which anything may be done."""
@@ -251,7 +273,8 @@ class HiddenTruth(RuleBasedStateMachine):
         self, n: int, which: int, specimen: str, name: str, variant: str, answer: int, zero: str
     ) -> None:
         """Export a place that was shown before as another field, also of another order."""
-        self.act()
+        if not self.act("lend"):
+            return
         number = self.others()[which % 2]
         place = self.world.shown[self.pick(n)].picture.place
         picture = self.world.picture(place, variant, answer, strange=False)
@@ -262,7 +285,8 @@ class HiddenTruth(RuleBasedStateMachine):
     @rule(n=MANY, which=MANY, specimen=SOME, name=FIELD, preparation=st.sampled_from(["", "2"]))
     def copy(self, n: int, which: int, specimen: str, name: str, preparation: str) -> None:
         """Copy or rename a file under the name of another field."""
-        self.act()
+        if not self.act("copy"):
+            return
         number = self.others()[which % 2]
         picture = self.world.shown[self.pick(n)].picture
         self.world.export(
@@ -273,7 +297,8 @@ class HiddenTruth(RuleBasedStateMachine):
     @rule(which=MANY, specimen=SOME, n=st.integers(0, PLACES - 1), answer=MANY)
     def export_as_next_preparation(self, which: int, specimen: str, n: int, answer: int) -> None:
         """Name a later preparation in the file's name."""
-        self.act()
+        if not self.act("export_as_next_preparation"):
+            return
         number = self.others()[which % 2]
         place = self.place(number, specimen, n)
         if place is None:
@@ -286,7 +311,8 @@ class HiddenTruth(RuleBasedStateMachine):
     @rule(which=MANY, specimen=SOME, n=st.integers(0, PLACES - 1), answer=MANY)
     def export_with_another_note(self, which: int, specimen: str, n: int, answer: int) -> None:
         """Lay a note next to a picture that names another order than its path."""
-        self.act()
+        if not self.act("export_with_another_note"):
+            return
         number, other = self.others() if which % 2 else self.others()[::-1]
         place = self.place(other, specimen, n)
         if place is None:
@@ -299,7 +325,8 @@ class HiddenTruth(RuleBasedStateMachine):
     @rule(which=MANY, specimen=SOME, name=FIELD)
     def spoil(self, which: int, specimen: str, name: str) -> None:
         """Export a file that ends early."""
-        self.act()
+        if not self.act("spoil"):
+            return
         if which % 4 == 0:  # seldom: it keeps its order open for good
             self.world.spoil(self.others()[which % 2], specimen, name)
 
@@ -320,7 +347,8 @@ class HiddenTruth(RuleBasedStateMachine):
     )
     def label_carelessly(self, n: int, by: str, label: tuple[str, str]) -> None:
         """Give any code without being sure, or none."""
-        self.act()
+        if not self.act("label_carelessly"):
+            return
         kind, said = label
         self.world.label(self.pick(n), Label(by, kind, said, unsure=kind == "code"))
 
@@ -328,20 +356,23 @@ class HiddenTruth(RuleBasedStateMachine):
     @rule(n=MANY, by=WHO)
     def undo(self, n: int, by: str) -> None:
         """Take a label back, also another's."""
-        self.act()
+        if not self.act("undo"):
+            return
         self.world.undo(self.pick(n), by)
 
     @precondition(has_tricked)
     @rule(n=MANY, by=WHO, defect=st.sampled_from(["", "stained"]), asks_first=st.booleans())
     def supersede(self, n: int, by: str, defect: str, *, asks_first: bool) -> None:
         """Replace a field."""
-        self.act()
+        if not self.act("supersede"):
+            return
         self.world.supersede(self.pick(n), by, defect, asks_first=asks_first)
 
     @rule(which=MANY, specimen=SOME, by=WHO, asks_first=st.booleans())
     def prepare_again(self, which: int, specimen: str, by: str, *, asks_first: bool) -> None:
         """Begin the next preparation."""
-        self.act()
+        if not self.act("prepare_again"):
+            return
         number = self.others()[which % 2]
         self.world.prepare_again(number, specimen, by, asks_first=asks_first)
 
@@ -349,7 +380,8 @@ class HiddenTruth(RuleBasedStateMachine):
     @rule(n=MANY, which=MANY, specimen=SOME, by=WHO, name=FIELD)
     def move(self, n: int, which: int, specimen: str, by: str, name: str) -> None:
         """Assign a micrograph to another order."""
-        self.act()
+        if not self.act("move"):
+            return
         self.world.move(self.pick(n), self.others()[which % 2], specimen, by, name)
 
     @rule(
@@ -368,19 +400,22 @@ class HiddenTruth(RuleBasedStateMachine):
     )
     def deliver_a_list(self, which: int, n: int, facts: dict[str, object]) -> None:
         """Deliver an order list, also one that drops something."""
-        self.act()
+        if not self.act("deliver_a_list"):
+            return
         self.world.deliver(self.others()[which % 2], f"list-{n % 3}.csv", facts)
 
     @rule(how=st.sampled_from(["strict", *LOOSER]))
     def edit_the_specification(self, how: str) -> None:
         """Edit the file of specifications in place."""
-        self.act()
+        if not self.act("edit_the_specification"):
+            return
         self.world.edit((STRICT,) if how == "strict" else LOOSER[how])
 
     @rule(hours=st.sampled_from([-30, -3, -1, 1, 30]))
     def set_the_clock(self, hours: int) -> None:
         """Set the clock forward or back."""
-        self.act()
+        if not self.act("set_the_clock"):
+            return
         self.world.set_clock(hours)
 
 

@@ -27,6 +27,6 @@ def test_what_is_truly_bad_never_conforms_and_every_reason_is_true(half):
     happened = COUNTS - before
     assert happened["histories"] >= HISTORIES
     assert (happened["false conforms"], happened["untrue reasons"]) == (0, 0)
-    assert happened["bad orders"] > HISTORIES  # else nothing was tried
+    assert happened["bad orders"] > HISTORIES // 2  # else nothing was tried
     assert happened["honest orders"] > HISTORIES // 2
     assert happened["honest orders refused"] == 0

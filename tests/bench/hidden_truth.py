@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-BATCH = 50
+BATCH = 20
 
 
 def main() -> int:
