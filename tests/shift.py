@@ -2,7 +2,8 @@
 
 The micrographs are drawn and go through the real reading, cropping, pipeline and store; only the
 network is stood in for by an oracle that knows what was drawn, so that what has to be said of every
-order is known exactly. Ten kinds of orders come in turn; files come in the order of the clock.
+order is known exactly. The kinds of `shift_kinds` come in turn; files come in the order of the
+clock. Between the halves the specification is loosened in place and another bundle is promoted.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import lab
 import numpy as np
+from hidden_pictures import VARIANTS
+from shift_kinds import ALL, FIELDS, HONEST, PARTNER, Kind, Shot
 
 from agent.archive import Archive
 from agent.demo.drawing import draw
@@ -23,75 +27,50 @@ from agent.errors import FileError
 from agent.imaging import crop, read
 from agent.orders import Specifications
 from agent.orders.assessment import Lab, assess
+from agent.orders.control import CONTROL
 from agent.orders.document import document_of
 from agent.orders.facts import Allowance
+from agent.orders.instrument_holds import Holds
+from agent.orders.specification_history import load_history
 from agent.pipeline import Pipeline
-from agent.store import Decision, Store
+from agent.store import Store
 from agent.triage import Policy, Scope
 from agent.watch import Arrival, Provenance
 from agent.watch.listing import list_folder
 from model import default_taxonomy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from agent.demo.drawing import Drawn
 
 START = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 OLD, NEW = "20260101-00000000", "20260202-00000000"
-PIXELS = (140, 105)
-FIELDS = 5
+PIXELS = (240, 180)
+"""A size at which places can be told apart."""
+TILE_STEP = 0.9
 SOURCE = Provenance(
     fixed={"material": "100Cr6"},
     pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)(_P(?P<preparation>\d+))?",
 )
+SOURCES = {"LOM": SOURCE, "SEM": SOURCE}
 WANTED = lab.RING_A.model_copy(update={"fields": FIELDS, "um_per_px": (0.15, 0.25)})
-KINDS = (
-    "plain",
-    "over_etched",
-    "coarse",
-    "wrong_objective",
-    "mixed_in",
-    "missing",
-    "promoted",
-    "offline",
-    "duplicate",
-    "two_specimens",
+LOOSER = WANTED.model_copy(update={"limit": "7 or finer"})
+OTHERS = (
+    WANTED.model_copy(
+        update={
+            "name": "mean-a",
+            "material": "",
+            "product": "mean",
+            "fields": 2,
+            "specimen_rule": "mean_of_fields",
+        }
+    ),
+    LOOSER.model_copy(update={"name": "loose-a", "material": "", "product": "washer"}),
 )
-FINAL = {
-    "plain": ("conforms", ""),
-    "over_etched": ("conforms", ""),
-    "coarse": ("does_not_conform", "field 4 is G7, confirmed by R. Stahl: 8 or finer is demanded"),
-    "wrong_objective": ("undecided", "field 3 was shot at 0.4 µm per pixel, 0.15 to 0.25 are"),
-    "mixed_in": ("undecided", "field 5 awaits review: ordered G, looks like B: mix-up or heat"),
-    "missing": ("undecided", "4 of 5 fields"),
-    "promoted": ("conforms", ""),
-    "offline": ("conforms", ""),
-    "duplicate": ("conforms", ""),
-    "two_specimens": ("undecided", "names the order and belongs to no specimen: it claims two"),
-}
-"""Kind → what has to be said at the end, and the reason that has to be named."""
-MIDWAY = {
-    "over_etched": "4 of 5 fields; field 2 is unusable (over etched): prepare the specimen again",
-    "coarse": "field 4 could be 7",
-    "offline": "3 of 5 fields",
-}
-"""Kind → what has to be said before the shift's second half."""
-
-
-FINE = {kind for kind, (word, _) in FINAL.items() if word == "conforms"}
-MIDWAY_FINE = {"plain", "duplicate", "two_specimens"}
-"""Kinds that may conform at the end, and before the second half."""
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One file: its name, what is drawn, and what the oracle says of it."""
-
-    name: str
-    code: str = "G8"
-    codes: tuple[str, ...] = ("G8",)
-    um_per_px: float = 0.2
-    defect: str = ""
-    copy_of: str = ""
+KINDS = tuple(ALL)
+LEADS = ("R. Stahl", "M. Erz")
 
 
 @dataclass
@@ -107,44 +86,23 @@ class Script:
     second: list[Shot] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for number in range(self.orders):
-            self._plan(str(4000 + number), KINDS[number % len(KINDS)])
+        for order in self.numbers:
+            early, late = self.kind(order).plan(order)
+            self.first += early
+            self.second += late
 
-    def kind(self, order: str) -> str:
+    def name(self, order: str) -> str:
+        """Return the name of an order's kind."""
         return KINDS[(int(order) - 4000) % len(KINDS)]
+
+    def kind(self, order: str) -> Kind:
+        """Return an order's kind."""
+        return ALL[self.name(order)]
 
     @property
     def numbers(self) -> list[str]:
+        """Every order but the partners."""
         return [str(4000 + number) for number in range(self.orders)]
-
-    def _plan(self, order: str, kind: str) -> None:
-        usual = [Shot(f"{order}_01_{n}.tif") for n in range(1, FIELDS + 1)]
-        early, late = usual, []
-        if kind == "over_etched":
-            early = [replace(s, defect="over-etched") if "_2.tif" in s.name else s for s in usual]
-            late = [Shot(f"again/{order}_01_2.tif")]
-        elif kind == "coarse":
-            early = [
-                replace(s, code="G7", codes=("G7",)) if "_4.tif" in s.name else s for s in usual
-            ]
-        elif kind == "wrong_objective":
-            early = [replace(s, um_per_px=0.4) if "_3.tif" in s.name else s for s in usual]
-        elif kind == "mixed_in":
-            early = [
-                replace(s, code="B8", codes=("B8",)) if "_5.tif" in s.name else s for s in usual
-            ]
-        elif kind == "missing":
-            early = usual[:-1]
-        elif kind == "promoted":
-            early, late = usual[:2], usual[2:]
-        elif kind == "offline":
-            early, late = usual[:3], usual[3:]
-        elif kind == "duplicate":
-            late = [Shot(f"copy/{order}_01_2.tif", copy_of=f"{order}_01_2.tif")]
-        elif kind == "two_specimens":
-            late = [Shot(f"{order}_02_2.tif", copy_of=f"{order}_01_2.tif")]
-        self.first += early
-        self.second += late
 
 
 class Oracle:
@@ -161,13 +119,33 @@ class Oracle:
 
     def _said(self, one):
         shot = self._desk.shown[_fingerprint(one.pixels)]
-        said = lab.prediction_of(shot["code"])
+        said = lab.prediction_of(shot["code"], p_value=0.004 if shot["strange"] else 0.4)
         defects = (f"{shot['defect']}: prepare again",) if shot["defect"] else ()
         return replace(said, bundle=self.name, prediction_set=tuple(shot["codes"]), defects=defects)
 
 
 def _fingerprint(pixels) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
+
+
+@cache
+def _drawn(place: str, code: str, um_per_px: float, tiles: int) -> Drawn:
+    seed = int(hashlib.sha256(place.encode()).hexdigest()[:7], 16)
+    width, height = PIXELS
+    size = (int(width * (1 + (tiles - 1) * TILE_STEP)), height)
+    return draw(code, seed=seed, um_per_px=um_per_px, size=size, bar=None, border=False)
+
+
+def shoot(shot: Shot) -> bytes:
+    """Draw a file."""
+    tiles = 1 if shot.tile is None else FIELDS
+    drawn = _drawn(shot.place or shot.name, shot.code, shot.um_per_px, tiles)
+    left = int((shot.tile or 0) * PIXELS[0] * TILE_STEP)
+    pixels = VARIANTS[shot.variant](drawn.pixels[:, left : left + PIXELS[0]])
+    scale = shot.um_per_px / 1.3 if shot.variant == "magnified" else shot.um_per_px
+    taken = replace(drawn, pixels=np.ascontiguousarray(pixels), um_per_px=scale)
+    held = encoded(taken, "tif")
+    return held[: len(held) // 2] if shot.is_cut else held
 
 
 def export(shots: list[Shot], folder: Path, truth: Path) -> None:
@@ -179,13 +157,11 @@ def export(shots: list[Shot], folder: Path, truth: Path) -> None:
         if shot.copy_of:
             path.write_bytes((folder / shot.copy_of).read_bytes())
             continue
-        seed = int(hashlib.sha256(shot.name.encode()).hexdigest()[:7], 16)
-        drawn = draw(
-            shot.code, seed=seed, um_per_px=shot.um_per_px, size=PIXELS, bar=None, border=False
-        )
-        held = encoded(drawn, "tif")
-        said = {"code": shot.code, "codes": shot.codes, "defect": shot.defect}
-        known[hashlib.sha256(held).hexdigest()] = said
+        held = shoot(shot)
+        keys = ("code", "codes", "defect", "strange")
+        known[hashlib.sha256(held).hexdigest()] = {key: getattr(shot, key) for key in keys}
+        if shot.note:
+            path.with_suffix(".json").write_text(json.dumps(shot.note), encoding="utf-8")
         path.write_bytes(held)
     truth.write_text(json.dumps(known), encoding="utf-8")
 
@@ -226,8 +202,17 @@ class Shift:
         self.export.mkdir(parents=True, exist_ok=True)
         self.truth = folder / "truth.json"
         self.at = START
+        self.url = url
         self.store = Store.open(url, site="Plant 1", agent="PC")
+        self.refused = 0
         self._bundle = bundle
+        self._ids: dict[str, list[str]] = {}
+        self._note((WANTED, *OTHERS))
+
+    def _note(self, file: tuple[Any, ...]) -> None:
+        self.file = file
+        entries = [(s.name, s.valid_from, s.approved_by, s.sha256, s.entry) for s in file]
+        self.store.orders.note_specifications(entries, at=self.at)
 
     def now(self) -> datetime:
         return self.at
@@ -242,7 +227,7 @@ class Shift:
             classifier=Oracle(self._bundle, desk),
             policy=policy,
             now=self.now,
-            sources={"LOM": SOURCE},
+            sources=SOURCES,
             earlier=lambda name: (Oracle(name, desk), policy),
             ordered=lambda told, _: ("G",) if told.get("order") else (),
         )
@@ -250,90 +235,137 @@ class Shift:
     def work(self) -> None:
         """Take everything that lies there to its fate."""
         found = list_folder(self.export).pictures
-        files = [Arrival("LOM", self.export, name, *facts) for name, facts in found.items()]
+        files = [
+            Arrival("SEM" if name.startswith("sem") else "LOM", self.export, name, *facts)
+            for name, facts in found.items()
+        ]
         self.store.arrive(sorted(files, key=lambda one: one.relative), at=self.at)
         pipeline = self.pipeline()
         while pipeline.take(8).files:
             pass
+        self._ids = {}
 
-    def promote(self) -> None:
-        self._bundle = NEW
-
-    def decide(self, kind: str, field_name: str, decision: Decision) -> None:
-        """Let the reviewer decide one field of every order of a kind."""
-        for view in list(self.store.micrographs()):
-            told = view.process_data
-            mine = told.get("order") and self.script.kind(told["order"]) == kind
-            if mine and told.get("field") == field_name and view.label is None:
-                self.store.decide(view.id, decision, at=self.at)
+    def ids(self, order: str, field_name: str) -> list[str]:
+        """Return the micrographs whose file is named as a field of an order, oldest first."""
+        if not self._ids:
+            for view in self.store.micrographs():
+                name = view.path.replace("\\", "/").rsplit("/", 1)[-1]
+                self._ids.setdefault(name.partition(".")[0], []).append(view.id)
+        return self._ids[f"{order}_01_{field_name}"]
 
     def lab(self) -> Lab:
         return Lab(
-            specifications=Specifications((WANTED,)),
+            specifications=Specifications(self.file),
             taxonomy=default_taxonomy(),
-            sources={"LOM": SOURCE},
+            sources=SOURCES,
             allowances=tuple(
                 Allowance(
-                    "100Cr6",
-                    name,
-                    "8 or finer",
-                    "G",
-                    298,
-                    0,
-                    0.0199,
-                    "R. Stahl",
-                    um_per_px=(0.01, 5.0),
+                    "100Cr6", name, limit, "G", 298, 0, 0.0199, "R. Stahl", um_per_px=(0.01, 5.0)
                 )
                 for name in (OLD, NEW)
+                for limit in ("8 or finer", "7 or finer")
             ),
+            held=Holds(self.store.records.all(CONTROL), {}, ()),
+            is_lead=LEADS.__contains__,
+            history=load_history(self.store),
         )
 
     def said(self, order: str) -> dict[str, Any]:
         """Say an order as its page would now."""
         assessed = assess(self.store, order, self.lab())
-        assert assessed is not None, order
-        return document_of(assessed)
+        return document_of(assessed) if assessed else {"conformity": "unknown"}
 
     # --- the day ---
 
     def first_half(self) -> None:
+        before = self.at - timedelta(minutes=1)
+        for source in SOURCES:
+            facts = {"passed": True, "sources": [source], "software": "1", "findings": []}
+            self.store.records.add(CONTROL, f"PC of {source}", by="agent", at=before, facts=facts)
+        self._act("listed")
         export(self.script.first, self.export, self.truth)
         self.work()
-        over = Decision("unusable", "R. Stahl", why="over_etched")
-        self.decide("over_etched", "2", over)
+        self._act("before")
 
     def second_half(self) -> None:
         self.at += timedelta(hours=2)
-        self.promote()
+        self._bundle = NEW
+        self._note((LOOSER, *OTHERS))
         export(self.script.second, self.export, self.truth)
         self.work()
-        self.decide("coarse", "4", Decision("code", "R. Stahl", code="G7"))
+        self._act("after")
+
+    def _act(self, which: str) -> None:
+        for order in self.script.numbers:
+            if act := getattr(self.script.kind(order), which):
+                act(self, order)
+
+    def reopen(self) -> None:
+        """Start the agent again."""
+        self.store.close()
+        self.store = Store.open(self.url, site="Plant 1", agent="PC")
 
 
-def wrong(shift: Shift, expected: dict[str, tuple[str, str]]) -> list[str]:
-    """Say every order of which something else is said than has to be."""
+def _sentences(said: dict[str, Any]) -> str:
+    return "; ".join((*said.get("because", ()), *said.get("missing", ())))
+
+
+def wrong_halfway(shift: Shift) -> Iterator[str]:
+    """Yield every order of which something else is said than has to be, after the first half."""
+    for order in shift.script.numbers:
+        kind, said = shift.script.kind(order), shift.said(order)
+        word, reasons = said["conformity"], _sentences(said)
+        may = kind.halfway == "conforms"
+        if may != (word == "conforms") or not (may or kind.halfway in reasons):
+            yield f"{order} ({shift.script.name(order)}), halfway: {word}: {reasons}"
+
+
+def wrong(shift: Shift) -> Iterator[str]:
+    """Yield every order of which something else is said than has to be, at the end."""
+    for order in shift.script.numbers:
+        kind = shift.script.kind(order)
+        checked = [(order, kind.word, kind.reason)]
+        if kind.partner:
+            checked.append((f"{PARTNER}{order}", "undecided", kind.partner))
+        for number, word, reason in checked:
+            said = shift.said(number)
+            reasons = _sentences(said)
+            if said["conformity"] != word or reason not in reasons:
+                yield f"{number} ({shift.script.name(order)}): {said['conformity']}: {reasons}"
+
+
+def false_conforms(shift: Shift, *, halfway: bool = False) -> list[str]:
+    """Return every order that is said to conform and is not of a kind that may."""
     found = []
     for order in shift.script.numbers:
         kind = shift.script.kind(order)
-        if kind not in expected:
-            continue
-        word, reason = expected[kind]
-        said = shift.said(order)
-        sentences = "; ".join((*said["because"], *said["missing"]))
-        if said["conformity"] != word or reason not in sentences:
-            found.append(f"{order} ({kind}): {said['conformity']}: {sentences}")
+        may = (kind.halfway if halfway else kind.word) == "conforms"
+        numbers = [order, *([f"{PARTNER}{order}"] if kind.partner and not halfway else [])]
+        found += [
+            number
+            for number in numbers
+            if shift.said(number)["conformity"] == "conforms" and (not may or number != order)
+        ]
     return found
 
 
-def false_conforms(shift: Shift, fine: set[str]) -> list[str]:
-    """Say every order that is said to conform and is not of a kind that may."""
+def refused_honest(shift: Shift) -> list[str]:
+    """Return every order of an honest kind that does not conform."""
     return [
         order
         for order in shift.script.numbers
-        if shift.script.kind(order) not in fine and shift.said(order)["conformity"] == "conforms"
+        if shift.script.name(order) in HONEST and shift.said(order)["conformity"] != "conforms"
     ]
 
 
 def everything(shift: Shift) -> dict[str, dict[str, Any]]:
-    """Say every order, without what differs between two runs: numbers of rows are not in it."""
+    """Return every order, without what differs between two runs: numbers of rows are not in it."""
     return {order: shift.said(order) for order in shift.script.numbers}
+
+
+def unsteady(shift: Shift) -> list[str]:
+    """Return every order of which something else is said when it is asked for again."""
+    before = everything(shift)
+    shift.reopen()
+    after = everything(shift)
+    return [order for order in before if before[order] != after[order]]

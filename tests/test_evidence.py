@@ -5,12 +5,20 @@ from dataclasses import replace
 import pytest
 from test_conformity import BUNDLE, RULES, demanding, field, judge, three
 
+from agent.imaging.places import SAME_PLACE
 from agent.orders.decision_rule import (
     build_decision_rule,
     recommend_second_look,
     reviews_needed,
 )
-from agent.orders.facts import Decided, LabelFacts, SamePlace, SpecimenFacts, Superseded
+from agent.orders.facts import (
+    ONE_PLACE,
+    Decided,
+    LabelFacts,
+    SamePlace,
+    SpecimenFacts,
+    Superseded,
+)
 
 LEAD = "R. Stahl"
 
@@ -227,6 +235,23 @@ def test_area_is_that_of_the_union():
 
     assert enough.conformity == "conforms"
     assert short.missing[0] == "0.190 of 0.195 mm²"
+
+
+def test_tiles_that_overlap_a_little_are_places_of_their_own_and_their_area_is_a_union():
+    tiles = (same(1, 2, 0.125, 0.01), same(2, 3, 0.125, 0.01))
+
+    short = judge(three(), demanding(area_mm2=0.225), same_places=tiles)
+
+    assert judge(three(), demanding(area_mm2=0.22), same_places=tiles).conformity == "conforms"
+    assert short.missing == (
+        "0.220 of 0.225 mm²",
+        "field 1 and field 2 overlap by 12% of the smaller one: that area is counted once",
+        "field 2 and field 3 overlap by 12% of the smaller one: that area is counted once",
+    )
+
+
+def test_orders_and_the_index_mean_the_same_share_by_one_place():
+    assert ONE_PLACE == SAME_PLACE
 
 
 def test_a_chain_of_overlaps_is_one_place():

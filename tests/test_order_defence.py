@@ -12,10 +12,13 @@ from test_ordering import AT, DEMAND, Desk
 
 from agent.demo.drawing import draw
 from agent.orders import order_list
+from agent.orders.assessment import assess
+from agent.orders.lab import lab_of
 from agent.orders.place_check import PlaceCheck, landmarks_of
 from agent.settings import read
 from agent.store import ClaimedPlace, Decision, Entry, Finding
 from agent.triage import Handling, Verdict
+from model import default_taxonomy
 
 LEAD = "R. Stahl"
 
@@ -281,6 +284,26 @@ def test_a_later_order_is_judged_by_the_later_version(desk):
     assert word(desk) == "conforms"
 
 
+def read_at(desk, at):
+    """Assess the order as an agent whose clock shows a time."""
+    rules = lab_of(read(desk.folder / "agent.toml"), desk.store, default_taxonomy(), now=at)
+    return str(assess(desk.store, "4711", rules).statement.conformity)
+
+
+def test_an_edit_is_no_older_than_an_order_because_the_clock_was_set_back(desk):
+    read_at_first = lab_of(
+        read(desk.folder / "agent.toml"),
+        desk.store,
+        default_taxonomy(),
+        now=AT - timedelta(hours=2),
+    )
+    broken(desk)
+    loosen(desk)
+
+    assert read_at_first.specifications
+    assert read_at(desk, AT - timedelta(hours=1)) == "does_not_conform"
+
+
 # --- what was lost, and who says what -------------------------------------------------------------
 
 
@@ -363,6 +386,19 @@ def test_a_broken_label_that_is_taken_back_at_once_was_a_slip_and_later_it_was_n
     assert "field 3 was G7, labelled by Ada" in missing(desk, "4712")
 
 
+def test_a_label_that_is_taken_back_after_the_clock_was_set_back_is_no_slip(desk):
+    ids = three(desk, confirm=False)
+    for public_id in ids[:2]:
+        desk.confirm(public_id)
+
+    desk.confirm(ids[2], "G7")
+    desk.store.undo(ids[2], by="Ada", at=AT - timedelta(hours=1))
+    desk.confirm(ids[2])
+
+    assert word(desk) == "undecided"
+    assert "field 3 was G7, labelled by Ada" in missing(desk)
+
+
 def test_order_lists_of_the_folder_wait_in_the_same_way(desk):
     first, again = desk.folder / "first.csv", desk.folder / "again.csv"
     first.write_text("order,specimen\n4711,01\n4711,02\n", encoding="utf-8")
@@ -413,6 +449,16 @@ def test_two_micrographs_of_one_place_count_once_and_the_statement_names_them(de
     assert document["conformity"] == "undecided"
     assert "2 of 3 fields; field 1 and field 3 show one place" in "; ".join(document["missing"])
     assert "counted once" in document["specimens"][0]["notes"][0]
+
+
+def test_a_mosaic_whose_tiles_overlap_by_a_tenth_is_three_places(desk):
+    wide = draw("G8", seed=5, um_per_px=0.2, size=(1344, 360), bar=None, border=False).pixels
+    for n in (1, 2, 3):
+        left = (n - 1) * 432
+        show(desk, n, np.ascontiguousarray(wide[:, left : left + 480]))
+
+    assert word(desk) == "conforms"
+    assert "field 1 and field 2 overlap by 10%" in desk.order()["specimens"][0]["notes"][0]
 
 
 def test_three_places_of_one_specimen_are_three(desk):
@@ -497,7 +543,7 @@ def test_what_another_agent_wrote_meanwhile_is_compared_too(desk):
     assert "shows the place of field 2 of order 4711" in missing(desk, "4712")
 
 
-def store_directly(desk, name, pixels, *, origin="watch", **keys):
+def store_directly(desk, name, pixels, *, origin="watch", claims=(), **keys):
     """Take a micrograph that lab.take does not: imported, or of no specimen."""
     claim = desk.lab.arrive(name, at=AT)
     crop = lab.crop_of(hashlib.sha256(name.encode()).hexdigest(), pixels)
@@ -509,6 +555,8 @@ def store_directly(desk, name, pixels, *, origin="watch", **keys):
         Verdict(Handling.AUTOMATIC, ()),
         landmarks=landmarks_of(crop),
         origin=origin,
+        unassigned="it claims two orders" if claims else "",
+        claims=claims,
     )
     desk.store.finish(claim, [finding], at=AT)
     desk.lab.places.compare_pending(at=AT)
@@ -543,6 +591,17 @@ def test_the_place_of_a_control_specimen_is_lent_to_no_order(desk):
 
     assert "field 1 shows the place of field" in missing(desk)
     assert len(desk.store.places.known({view.id for view in desk.store.micrographs()}).pairs) == 2
+
+
+def test_a_place_that_two_orders_claim_is_lent_to_no_third_one(desk):
+    claims = [ClaimedPlace("4712", "01", "path"), ClaimedPlace("4713", "01", "note")]
+    store_directly(desk, "4712_01_1.tif", steel(1), order="4712", claims=claims)
+    show(desk, 1, TRICKS["brighter"](steel(1)))
+    for n in (2, 3):
+        show(desk, n, steel(n))
+
+    assert word(desk) == "undecided"
+    assert "field 1 shows the place of the micrograph" in missing(desk)
 
 
 # --- the page of a pair --------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """After a scripted shift every order says what has to be said of it, also after a kill."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,44 +9,47 @@ from pathlib import Path
 
 import pytest
 from shift import (
-    FINAL,
-    FINE,
     KINDS,
-    MIDWAY,
-    MIDWAY_FINE,
     NEW,
     OLD,
     Script,
     Shift,
     everything,
+    export,
     false_conforms,
+    refused_honest,
+    unsteady,
     wrong,
+    wrong_halfway,
 )
+from shift_kinds import HONEST, TRICKS
 
 
-def make(folder):
-    return Shift(folder, Script(len(KINDS)), f"sqlite:///{folder}/martensight.db")
+def make(folder, orders):
+    return Shift(folder, Script(orders), f"sqlite:///{folder}/martensight.db")
 
 
 @pytest.fixture
 def shift(tmp_path):
-    shift = make(tmp_path)
+    shift = make(tmp_path, len(KINDS))
     yield shift
     shift.store.close()
 
 
 def test_every_order_of_a_shift_says_what_has_to_be_said(shift):
     shift.first_half()
-    too_early = false_conforms(shift, MIDWAY_FINE)
-    midway = wrong(shift, {kind: ("undecided", reason) for kind, reason in MIDWAY.items()})
+    too_early, halfway = false_conforms(shift, halfway=True), list(wrong_halfway(shift))
     shift.second_half()
 
-    assert (too_early, midway) == ([], [])
-    assert wrong(shift, FINAL) == []
-    assert false_conforms(shift, FINE) == []
+    assert (too_early, halfway) == ([], [])
+    assert list(wrong(shift)) == []
+    assert (false_conforms(shift), refused_honest(shift), unsteady(shift)) == ([], [], [])
+    assert len(TRICKS) >= 30
+    promoted = str(4000 + KINDS.index("promoted"))
     by_specimen = {(view.process_data["order"], view.bundle) for view in shift.store.micrographs()}
-    assert ("4006", OLD) in by_specimen  # begun before the promotion, and ended by the same bundle
-    assert ("4006", NEW) not in by_specimen
+    assert (promoted, OLD) in by_specimen  # begun before the promotion, ended by the same bundle
+    assert (promoted, NEW) not in by_specimen
+    assert len(HONEST) >= 15
 
 
 WORKER = """
@@ -64,9 +68,7 @@ print("done", flush=True)
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
 def test_a_shift_that_was_killed_says_the_same(tmp_path):
-    from shift import export  # noqa: PLC0415 - beside its only use
-
-    calm, killed = make(tmp_path / "calm"), make(tmp_path / "killed")
+    calm, killed = make(tmp_path / "calm", 10), make(tmp_path / "killed", 10)
     for one in (calm, killed):
         export(one.script.first, one.export, one.truth)
     calm.work()
@@ -88,6 +90,4 @@ def test_a_shift_that_was_killed_says_the_same(tmp_path):
 
 
 def _without_folder(said, folder):
-    import json  # noqa: PLC0415
-
     return json.loads(json.dumps(said).replace(str(folder), ""))

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from agent.store import RELEASED_AFTER
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ class AppliedSpecification:
         material: Of the order.
         since: When the order was released or reopened.
         reopened: A lead's act, or None.
+        last: Number of the newest record at that time, None where it was not kept.
     """
 
     choice: Choice
     material: str
     since: datetime | None
     reopened: Record | None
+    last: int | None
 
 
 def apply_specification(
@@ -39,12 +42,19 @@ def apply_specification(
 ) -> AppliedSpecification:
     """Return what an order is judged by."""
     since = reopened.at if reopened else view.first_seen_at
-    choice = choice_of(view, lab, material=material, since=since)
-    return AppliedSpecification(choice, material, since, reopened)
+    last = reopened.id if reopened else view.facts.get(RELEASED_AFTER)
+    choice = choice_of(view, lab, material=material, since=since, last=last)
+    return AppliedSpecification(choice, material, since, reopened, last)
 
 
 def choice_of(
-    view: OrderView, lab: Lab, *, material: str, since: datetime | None, without: Sequence[str] = ()
+    view: OrderView,
+    lab: Lab,
+    *,
+    material: str,
+    since: datetime | None,
+    last: int | None = None,
+    without: Sequence[str] = (),
 ) -> Choice:
     """Return the specification that applies to an order.
 
@@ -53,6 +63,7 @@ def choice_of(
         lab: What is laid down.
         material: Of the order.
         since: When it was released or reopened.
+        last: See `SpecificationHistory.choose`.
         without: Keys that are left out, as a list named them late.
     """
     at = since or view.first_seen_at
@@ -68,6 +79,7 @@ def choice_of(
         on=(at.astimezone(zone) if at else datetime.now(zone)).date(),
         since=since,
         current=lab.specifications,
+        last=last,
     )
 
 
@@ -79,7 +91,9 @@ def describe_late_change(view: OrderView, lab: Lab, applied: AppliedSpecificatio
         return ""
     before = "" if "material" in late else view.material
     material = before or next((one.material for one in view.specimens if one.material), "")
-    first = choice_of(view, lab, material=material, since=applied.since, without=late)
+    first = choice_of(
+        view, lab, material=material, since=applied.since, last=applied.last, without=late
+    )
     if first.specification is None or first.specification == wanted:
         return ""
     return _(

@@ -15,6 +15,9 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ONE_PLACE = 0.25
+"""Share of the smaller field from which two fields are one place, as `imaging.places.SAME_PLACE`;
+tiles of a mosaic overlap by less, and only their common area counts once."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 PREPARATION_DEFECTS = ("over_etched", "under_etched", "scratched", "stained")
 IMAGE_DEFECTS = ("out_of_focus", "exposure", "wrong_crop", "wrong_magnification")
@@ -22,8 +25,6 @@ DEFECTS = (*PREPARATION_DEFECTS, *IMAGE_DEFECTS)
 """Reasons, set down by a reviewer, for which a field is replaced by a new one."""
 SLIP = timedelta(minutes=5)
 """A label that its own author takes back within this time was a slip of the key, no evidence."""
-ONE_PLACE = 0.25
-"""Two micrographs that share this part of the smaller one show one place."""
 
 
 class Conformity(StrEnum):

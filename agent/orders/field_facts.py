@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent.orders.facts import (
@@ -138,7 +139,9 @@ def _labels(view: MicrographView, is_lead: Callable[[str], bool]) -> Iterator[La
 
 def _is_slip(label: LabelView) -> bool:
     at = label.undone_at
-    return at is not None and label.undone_by == label.by and at - label.at <= SLIP
+    if at is None or label.undone_by != label.by:
+        return False
+    return timedelta(0) <= at - label.at <= SLIP  # earlier: the clock was set back
 
 
 def _is_taken_back(label: LabelView, is_lead: Callable[[str], bool]) -> bool:

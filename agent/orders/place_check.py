@@ -12,10 +12,11 @@ from agent.imaging.places import Landmarks, PlaceIndex, extract_landmarks, regis
 from agent.store import PlaceMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
 
     from agent.imaging import Crop
+    from agent.imaging.places import Overlap
     from agent.store import Landmarked, Store
 
 CANDIDATES = 8
@@ -37,10 +38,19 @@ class PlaceCheck:
         store: Open.
         control: Numbers of control orders. Their specimens are taken at one place again and again,
             so they are not compared; an order that shows their place is found.
+        compare: Returns what two micrographs show together, None for nothing; `register`, or one
+            that remembers its answers.
     """
 
-    def __init__(self, store: Store, control: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        control: Collection[str] = (),
+        *,
+        compare: Callable[[Landmarks, Landmarks], Overlap | None] = register,
+    ) -> None:
         self._store, self._control = store, frozenset(control)
+        self._compare = compare
         self._index = PlaceIndex()
         self._known: set[int] = set()
         self._newest = 0
@@ -77,7 +87,7 @@ class PlaceCheck:
             if other.landmarks is None:
                 continue
             theirs = Landmarks.from_bytes(other.landmarks)
-            if overlap := register(own, theirs):
+            if overlap := self._compare(own, theirs):
                 yield PlaceMatch(
                     other_id=other.micrograph_id,
                     share=overlap.share_of_smaller,

@@ -42,7 +42,7 @@ def distinct_places(counted: Sequence[FieldFacts], same: Sequence[SamePlace]) ->
 
     Args:
         counted: The fields that count.
-        same: Pairs that show one place.
+        same: Pairs that overlap; see `_one_place`.
     """
     group: dict[str, set[str]] = {field.id: {field.id} for field in counted}
     numbers: dict[str, str] = {}
@@ -111,12 +111,20 @@ def _union_mm2(fields: Sequence[FieldFacts], same: Sequence[SamePlace]) -> float
 
 
 def describe_same_places(facts: SpecimenFacts, counted: Iterable[FieldFacts]) -> Iterator[str]:
-    """Yield which fields of a specimen show one place, and by how much."""
+    """Yield which fields of a specimen overlap, by how much, and what is counted once."""
     here = {field.id for field in counted}
-    for pair in _one_place(facts.same_places, here):
-        yield _(
-            "{field} and {other} show one place ({share} of the smaller one): counted once"
-        ).format(field=pair.field, other=pair.other, share=f"{pair.share:.0%}")
+    once = [pair.ids for pair in _one_place(facts.same_places, here)]
+    for pair in facts.same_places:
+        if pair.ids <= here:
+            says = (
+                _("{field} and {other} show one place ({share} of the smaller one): counted once")
+                if pair.ids in once
+                else _(
+                    "{field} and {other} overlap by {share} of the smaller one: that area is "
+                    "counted once"
+                )
+            )
+            yield says.format(field=pair.field, other=pair.other, share=f"{pair.share:.0%}")
 
 
 def describe_same_numbers(counted: Iterable[FieldFacts]) -> Iterator[str]:

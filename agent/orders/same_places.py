@@ -30,14 +30,16 @@ def list_elsewhere(
     """Yield the micrographs of other specimens that show a field's place.
 
     Both sides are in doubt, as nothing says which of them is the copy: a lead names the one that
-    keeps the place, or decides that they show two. A micrograph of no specimen proves nothing for
-    anybody, nor does one that was imported later; one that was imported before may be the source.
+    keeps the place, or decides that they show two. A micrograph that names no order proves nothing
+    for anybody, nor does one that was imported later; one that was imported before may be the
+    source, and one that names another order may become a field of it.
 
     Args:
         view: The field's micrograph.
         own: Public ids of all fields of its specimen.
         places: What is known of places.
     """
+    own_order = view.process_data.get("order", "")
     for pair in places.pairs:
         if view.id not in {pair.one.id, pair.other.id} or pair.share < ONE_PLACE:
             continue
@@ -46,7 +48,10 @@ def list_elsewhere(
             pair.verdict == BELONGS and pair.belongs == view.id
         )
         is_later = other is pair.one
-        is_harmless = not other.order and (other.origin != "import" or is_later)
+        names_another = other.origin != "import" and other.named not in {"", own_order}
+        is_harmless = (
+            not other.order and not names_another and (other.origin != "import" or is_later)
+        )
         if other.id not in own and not is_settled and not is_harmless:
             field = view.process_data.get("field", "")
             yield _fact(field or view.id, _called_elsewhere(other), other.id, pair)
@@ -97,5 +102,9 @@ def _called_elsewhere(side: PlaceSide) -> str:
     if side.order:
         return _("field {name} of order {order}, specimen {specimen}").format(
             name=side.field or side.id, order=side.order, specimen=side.specimen
+        )
+    if side.origin != "import" and side.named:
+        return _("the micrograph {id}, which names order {order}").format(
+            id=side.id, order=side.named
         )
     return _("the imported micrograph {id}").format(id=side.id)

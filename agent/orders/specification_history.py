@@ -2,7 +2,8 @@
 
 The file is noted whenever the agent reads it; a change is a new state. An order keeps the first
 state, from its release on, in which a specification applies to it. An edit therefore never changes
-an order that was released before, unless a lead reopens it.
+an order that was released before, unless a lead reopens it. What came first is known by the numbers
+of the records, as a clock may be set back.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ class SpecificationState:
     """The specifications of the file from a moment on.
 
     Attributes:
+        id: Number of its record; a later state has a larger one.
         at: When the agent first read it so, aware UTC.
         specifications: As read.
     """
 
+    id: int
     at: datetime
     specifications: Specifications
 
@@ -49,6 +52,7 @@ class SpecificationHistory:
         on: date,
         since: datetime | None,
         current: Specifications,
+        last: int | None = None,
     ) -> Choice:
         """Return the specification that applies to an order.
 
@@ -57,10 +61,16 @@ class SpecificationHistory:
             on: Day of its release.
             since: When it was released or reopened, None where that is not known.
             current: The file as it is now.
+            last: Number of the newest record of its release or reopening, None where none was
+                kept: then `since` decides.
         """
         if since is None or not self.states:
             return current.for_order(keys, on=on)
-        before = [n for n, state in enumerate(self.states) if state.at <= since]
+        before = [
+            n
+            for n, state in enumerate(self.states)
+            if (state.at <= since if last is None else state.id <= last)
+        ]
         for state in self.states[before[-1] if before else 0 :]:
             choice = state.specifications.for_order(keys, on=on)
             if choice.specification or choice.is_torn:
@@ -80,6 +90,7 @@ def load_history(store: Store) -> SpecificationHistory:
     return SpecificationHistory(
         tuple(
             SpecificationState(
+                state.id,
                 state.at,
                 Specifications(tuple(known[sha] for sha in state.facts["entries"] if sha in known)),
             )

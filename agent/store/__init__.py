@@ -47,7 +47,7 @@ from agent.store.retention import Kept
 from agent.store.schema import HEAD as SCHEMA
 from agent.store.sites import SiteSeen
 from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
-from agent.store.specimens import Ordered, OtherBundle
+from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
 from agent.store.store import Store
 from agent.store.trail import TrailEntry
 from agent.store.votes import signed_by_program, voter_of
@@ -55,6 +55,7 @@ from agent.store.votes import signed_by_program, voter_of
 __all__ = [
     "OUTAGE",
     "REFUSED",
+    "RELEASED_AFTER",
     "ROUND_ROBIN",
     "SCHEMA",
     "VANISHED",

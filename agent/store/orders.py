@@ -675,17 +675,17 @@ class Orders:
         state = [sha256 for _, _, _, sha256, _ in entries]
         with reading(self._engine) as session:
             known = _versions(session)
-            last = records.newest(session, self._whose.site_id, "specifications")
+            last = records.newest(session, self._whose.site_id, records.SPECIFICATIONS)
         is_same = last is not None and last.facts["entries"] == state
         if is_same and all(sha256 in known for sha256 in state):
             return known
         with writing(self._engine) as session:
-            last = records.newest(session, self._whose.site_id, "specifications")
+            last = records.newest(session, self._whose.site_id, records.SPECIFICATIONS)
             if last is None or last.facts["entries"] != state:
                 records.append(
                     session,
                     self._whose.site_id,
-                    "specifications",
+                    records.SPECIFICATIONS,
                     "",
                     by="agent",
                     at=at,

@@ -84,6 +84,7 @@ class PlaceSide:
         field: Its field number.
         origin: "watch", "import" or "api".
         um_per_px: Its scale, or None.
+        named: Number of the order that it names, also where it belongs to none.
     """
 
     id: str
@@ -92,6 +93,7 @@ class PlaceSide:
     field: str
     origin: str
     um_per_px: float | None
+    named: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,4 +388,5 @@ def _side(session: Session, row: MicrographRow) -> PlaceSide:
         field=row.field,
         origin=row.origin,
         um_per_px=row.um_per_px,
+        named=row.order,
     )

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from agent.store.sources import Whose
 
 
+SPECIFICATIONS = "specifications"
+"""Kind of the records that keep each state of the file of specifications."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import select
 
 from agent.errors import AgentError
+from agent.store import records
 from agent.store.engine import insert_for
 from agent.store.tables import OrderRow, PreparationRow, Row, SpecimenRow
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 FIRST = "1"
 """What a preparation is called where nobody says."""
+RELEASED_AFTER = "specification_record"
+"""Key of an order's facts: number of the newest record of specifications when it was released."""
+NO_RECORD = -1
+"""That number where there was none: a value of facts that is 0 would be left out."""
 FROM_ORDER = ("heat", "batch", "material", "etchant")
 """Process data that travel with an order to each of its fields."""
 
@@ -68,18 +73,21 @@ class Ordered:
 
 def _there(session: Session, table: type[Row], values: dict[str, Any]) -> None:
     """Add a row unless it is there; another agent may be adding it at this moment."""
-    session.execute(insert_for(session)(table).values(facts={}, **values).on_conflict_do_nothing())
+    values = {"facts": {}, **values}
+    session.execute(insert_for(session)(table).values(**values).on_conflict_do_nothing())
 
 
 def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> OrderRow:
     """Find or make an order."""
     if row := find_order(session, whose, number):
         return row
+    state = records.newest(session, whose.site_id, records.SPECIFICATIONS)
     values = {
         "site_id": whose.site_id,
         "number": number,
         "key": whose.key(number),
         "first_seen_at": at,
+        "facts": {RELEASED_AFTER: state.id if state else NO_RECORD},
     }
     blank = {"customer": "", "product": "", "material": "", "urgent": False, "legal_hold": False}
     _there(session, OrderRow, values | blank)

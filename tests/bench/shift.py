@@ -1,15 +1,20 @@
 """Play a shift of many orders and count what is said of them; measure how soon a page knows.
 
-    python tests/bench/shift.py [--orders 200] [--kills 5] [--seed 0]
+    python tests/bench/shift.py [--orders 285] [--kills 5] [--seed 0]
+    python tests/bench/shift.py --honest 200
     python tests/bench/shift.py --latency DEMO [--pictures 11]
 
 The first plays the scripted shift of `tests/shift.py` on drawn micrographs (the network is stood in
 for by an oracle, so that what has to be said of every order is known): once calmly, once in a
 process of its own that is killed with SIGKILL at random moments. It prints how many orders are said
-to conform that must not (the target is 0), of how many something else is said than has to be, and
+to conform that must not (the target is 0), of how many something else is said than has to be, how
+many honest ones do not conform, how many answers change when they are asked for again, and
 whether the killed shift says the same as the calm one. Exit code 3 unless all is as it has to be.
 
-The second starts the real agent (`agent run`) on a copy of what `agent demo DEMO` left, with its
+The second draws honest specimens of one lab and counts those of which a place is in doubt; exit
+code 3 if more than 1 in 200 are.
+
+The third starts the real agent (`agent run`) on a copy of what `agent demo DEMO` left, with its
 real bundle, exports drawn 2000 x 1500 px fields of one order, one by one, and measures from the
 moment each file is at rest (last byte written + quiet_s) until `/api/v1/orders/NUMBER` shows it.
 The first file comes while the agent still loads its bundle, and is told apart.
@@ -52,15 +57,18 @@ shift.work()
 def main() -> int:
     """Run what was asked for."""
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--orders", type=int, default=200)
+    asked.add_argument("--orders", type=int, default=285)
     asked.add_argument("--kills", type=int, default=5)
     asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--honest", type=int, metavar="SPECIMENS")
     asked.add_argument("--latency", type=Path, metavar="DEMO")
     asked.add_argument("--pictures", type=int, default=11)
     given = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="shift-") as folder:
         if given.latency:
             return latency(given.latency, Path(folder), given.pictures)
+        if given.honest:
+            return honest(given.honest, Path(folder))
         return shift(given.orders, given.kills, given.seed, Path(folder))
 
 
@@ -68,17 +76,16 @@ def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
     """Play it calmly and killed; print the table."""
     import structlog  # noqa: PLC0415
     from shift import (  # noqa: PLC0415
-        FINAL,
-        FINE,
         KINDS,
-        MIDWAY,
-        MIDWAY_FINE,
         Script,
         Shift,
         everything,
         export,
         false_conforms,
+        refused_honest,
+        unsteady,
         wrong,
+        wrong_halfway,
     )
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
@@ -88,11 +95,11 @@ def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
     )
     began = time.process_time()
     calm.first_half()
-    midway = wrong(calm, {kind: ("undecided", reason) for kind, reason in MIDWAY.items()})
-    halfway = len(false_conforms(calm, MIDWAY_FINE))
+    midway, halfway = list(wrong_halfway(calm)), len(false_conforms(calm, halfway=True))
     calm.second_half()
-    ended = wrong(calm, FINAL)
-    false = len(false_conforms(calm, FINE)) + halfway
+    ended, refused = list(wrong(calm)), refused_honest(calm)
+    false = len(false_conforms(calm)) + halfway
+    changed = unsteady(calm)
     took_s = time.process_time() - began
 
     export(killed.script.first, killed.export, killed.truth)
@@ -109,11 +116,50 @@ def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
         print(f"  {word:18} {words.count(word)}")
     print(f"false 'conforms', midway and at the end   {false}  (target 0)")
     print(f"something else said than has to be, midway {len(midway)}, at the end {len(ended)}")
+    print(f"honest orders that do not conform          {len(refused)}  (target 0)")
+    print(f"answers that change without a cause        {len(changed)}  (target 0)")
     print(f"other answers after {hits} kills            {len(differ)}  (target 0)")
     print(f"CPU time of the calm shift                 {took_s:.0f} s")
-    for line in (*midway, *ended, *differ)[:20]:
+    for line in (*midway, *ended, *refused, *changed, *differ)[:20]:
         print("  ", line)
-    return 3 if false or midway or ended or differ else 0
+    return 3 if false or midway or ended or refused or changed or differ else 0
+
+
+def honest(specimens: int, folder: Path) -> int:
+    """Draw honest specimens and count those of which a place is in doubt; print the interval."""
+    import lab  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+    from scipy.stats import beta  # noqa: PLC0415
+    from shift import FIELDS  # noqa: PLC0415
+
+    from agent.demo.drawing import draw  # noqa: PLC0415
+
+    codes = ("G8", "G7", "G9-10", "B8", "M8")
+    began_s, one_lab = time.process_time(), lab.Lab(folder)
+    for n in range(specimens):
+        for field in range(FIELDS):
+            seed = n * FIELDS + field
+            drawn = draw(codes[n % len(codes)], seed=seed, size=(240, 180), bar=None, border=False,
+                         specimen=n)  # fmt: skip
+            one_lab.take(
+                "G8",
+                pixels=np.ascontiguousarray(drawn.pixels),
+                order=str(1000 + n // 2),
+                specimen=f"0{1 + n % 2}",
+                field=str(field + 1),
+            )
+    views = list(one_lab.store.micrographs())
+    known = one_lab.store.places.known({view.id for view in views})
+    doubted = {(s.order, s.specimen) for pair in known.pairs for s in (pair.one, pair.other)}
+    k = len(doubted)
+    low = float(beta.ppf(0.025, k, specimens - k + 1)) if k else 0.0
+    high = float(beta.ppf(0.975, k + 1, specimens - k)) if k < specimens else 1.0
+    print(
+        f"honest specimens {specimens}, fields {len(views)}, with a doubt about a place {k}: "
+        f"{k / specimens:.2%}, 95 % interval {low:.2%} to {high:.2%} (target at most 0.5 %), "
+        f"{(time.process_time() - began_s) / len(views) * 1000:.0f} ms of processor time a field"
+    )
+    return 3 if k * 200 > specimens else 0
 
 
 def _killed(folder: Path, orders: int, kills: int, chance: random.Random) -> int:
