@@ -426,8 +426,8 @@ class World:
         named: Sequence[str] = facts.get("specimens", ())  # type: ignore[assignment]
         if not is_new:
             known.changes.add(name)
-        elif facts.get("specification"):
-            known.law = WASHER
+        if facts.get("specification") and not any(self.of(number)):
+            known.law = WASHER  # a list may still name it before the first field
         known.specimens |= set(named)
         known.count = max(known.count, int(facts.get("count", 0)))  # type: ignore[call-overload]
         self.store.orders.take_list(
