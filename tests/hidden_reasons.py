@@ -230,7 +230,7 @@ SENTENCES: list[tuple[str, Proof]] = [
         lambda s, m: m[1] in s.known.changes,
     ),
     (
-        r"a list that came after the first field makes .* a lead decides .*",
+        r"a later list makes .* a lead decides .*",
         lambda s, _m: bool(s.known.changes),
     ),
     (

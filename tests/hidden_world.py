@@ -107,6 +107,7 @@ class Known:
         coarse: Something coarse was named for it.
         preparations: Specimen → names of its preparations.
         changes: Lists that changed something. is_tricked: something dishonest was done to it.
+        is_listed: A list named it.
     """
 
     law: Specification
@@ -116,6 +117,7 @@ class Known:
     preparations: dict[str, set[str]] = field(default_factory=dict)
     changes: set[str] = field(default_factory=set)
     is_tricked: bool = False
+    is_listed: bool = False
 
 
 class World:
@@ -426,8 +428,9 @@ class World:
         named: Sequence[str] = facts.get("specimens", ())  # type: ignore[assignment]
         if not is_new:
             known.changes.add(name)
-        if facts.get("specification") and not any(self.of(number)):
-            known.law = WASHER  # a list may still name it before the first field
+        if facts.get("specification") and not known.is_listed and not any(self.of(number)):
+            known.law = WASHER  # the first list may still name it before the first field
+        known.is_listed = True
         known.specimens |= set(named)
         known.count = max(known.count, int(facts.get("count", 0)))  # type: ignore[call-overload]
         self.store.orders.take_list(

@@ -207,6 +207,19 @@ def test_a_list_that_names_a_looser_specification_after_the_first_field_waits(de
     assert "makes loose of ring-a the specification: a lead decides" in missing(desk)
 
 
+def test_a_second_list_names_no_looser_specification_either(desk):
+    loose = DEMAND.replace('"ring-a"', '"ring-c"').replace("8 or finer", "7 or finer")
+    loose = loose.replace('material = "100Cr6"', 'customer = "Easy"')
+    (desk.folder / "specifications.toml").write_text(DEMAND + loose, encoding="utf-8")
+    listed(desk, material="100Cr6")
+    listed(desk, name="second.csv", material="100Cr6", specification="ring-c")
+    for public_id in [desk.take(n, "G7") for n in (1, 2, 3)]:
+        desk.confirm(public_id, "G7")
+
+    assert word(desk) != "conforms"
+    assert "a later list makes ring-c of ring-a the specification" in missing(desk)
+
+
 def test_a_list_that_comes_late_and_changes_no_limit_does_no_harm(desk):
     three(desk)
 

@@ -84,7 +84,7 @@ def choice_of(
 
 
 def describe_late_change(view: OrderView, lab: Lab, applied: AppliedSpecification) -> str:
-    """Return that a list which came after the first field changes what is demanded, "" if not."""
+    """Return that a list which came late changes what is demanded, "" if not."""
     wanted = applied.choice.specification
     late = list(view.facts.get("late") or ())
     if not late or wanted is None:
@@ -97,8 +97,8 @@ def describe_late_change(view: OrderView, lab: Lab, applied: AppliedSpecificatio
     if first.specification is None or first.specification == wanted:
         return ""
     return _(
-        "a list that came after the first field makes {now} of {before} the specification: a lead "
-        "decides (agent orders amend)"
+        "a later list makes {now} of {before} the specification: a lead decides "
+        "(agent orders amend)"
     ).format(before=first.specification.name, now=wanted.name)
 
 

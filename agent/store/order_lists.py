@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COLUMNS = ("customer", "product", "material")
 FACTS = ("heat", "batch", "etchant", "subtype", "specification")
 PENDING, LATE, AMENDED = "pending", "late", "amended"
-"""Keys of an order's facts: changes that wait, keys that came after the first field, decisions."""
+"""Keys of an order's facts: changes that wait, keys that a list named late, decisions."""
 
 
 def merge(
@@ -22,8 +22,9 @@ def merge(
 ) -> None:
     """Merge a list's entry into an order's row.
 
-    What is not known yet is filled in; specimens are added. Another value, a specimen that is gone
-    and a smaller number of specimens are kept as pending changes.
+    What is not known yet is filled in; specimens are added. What comes after the first field, or
+    after an earlier list, is noted as late: it must not change the limit. Another value, a specimen
+    that is gone and a smaller number of specimens are kept as pending changes.
 
     Args:
         row: The order.
@@ -46,7 +47,7 @@ def merge(
             continue
         if not known[what]:
             _set(row, facts, what, value)
-            if has_fields and what not in late:
+            if (has_fields or facts.get("list")) and what not in late:
                 late.append(what)
         elif _is_same(known[what], value):
             waiting.pop(what, None)
