@@ -305,3 +305,31 @@ def test_the_nights_page_lists_the_affected_orders(desk):
 
     page = (desk.folder / "data" / "reports" / "2026-11-24.html").read_text("utf-8")
     assert "1 order affected, its results are held: 4711" in page
+
+
+# --- a clock that is set -------------------------------------------------------------------------
+
+
+def test_a_clock_set_back_before_the_failed_check_hides_no_result(desk):
+    desk.check(at=AT - 2 * HOUR)
+    order_of(desk, at=AT)
+    fail(desk, at=AT - HOUR)  # the clock went back by three hours: it was made after the results
+    desk.check(at=AT - HOUR / 2)
+
+    assert desk.order()["conformity"] == "undecided"
+
+
+def test_a_clock_set_back_before_the_results_hides_no_failed_check(desk):
+    desk.check(at=AT - 2 * HOUR)
+    fail(desk, at=AT + HOUR)
+    order_of(desk, at=AT)  # made after the failed check, whatever the clock says
+
+    assert desk.order()["conformity"] == "undecided"
+
+
+def test_a_clock_set_back_after_a_good_check_holds_no_honest_result(desk):
+    desk.check(at=AT + HOUR)
+    order_of(desk, at=AT)
+    desk.check(at=AT + HOUR / 2)
+
+    assert desk.order()["conformity"] == "conforms"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.store import MicrographView, Record, Store
 
+INSTANT = timedelta(microseconds=1)
 RELEASE = "hold_release"
 """Kind of record of a lead's release; its subject is the source."""
 
@@ -96,18 +97,19 @@ class Holds:
         """Return why a result is held, "" where it is not."""
         if view.process_data.get("order") in self._control:
             return ""
+        at = self._made_at(view)
         for failure in self._holding(view):
-            if self._release(failure, view.done_at) is None:
+            if self._release(failure, at) is None:
                 return self._sentence(failure, view)
         checks = self._checks_of(view.source)
-        if view.label is None and (said := _no_check(checks, view)):
+        if view.label is None and (said := _no_check(checks, view.source, at)):
             return said
         return self._no_specimen(view)
 
     def notes(self, view: MicrographView) -> Iterator[str]:
         """Yield each release that lets a result count."""
         for failure in self._holding(view):
-            if release := self._release(failure, view.done_at):
+            if release := self._release(failure, self._made_at(view)):
                 yield release.note
 
     def failures(self, source: str) -> list[Failure]:
@@ -144,30 +146,40 @@ class Holds:
         A reviewer's code makes a doubt about the model's answer meaningless. It comes from the same
         picture and scale, so a doubt about the instrument remains.
         """
-        checks = self._checks_of(view.source)
+        checks, at = self._checks_of(view.source), self._made_at(view)
         for failure in self.failures(view.source):
             decided = failure.is_about_the_model and has_code(view)
-            if (
-                failure.spans(view.done_at)
-                and not decided
-                and not is_retired(checks, failure, view.done_at)
-            ):
+            if failure.spans(at) and not decided and not is_retired(checks, failure, at):
                 yield failure
+
+    def _made_at(self, view: MicrographView) -> datetime:
+        """Return when a result was made; where a clock was set, the order of the records holds.
+
+        A check that was recorded before the result was made before it, and one that was recorded
+        later was made later, whatever the clock of that day said.
+        """
+        at, after = view.done_at, view.after_record
+        if after is None:
+            return at
+        checks = self._checks_of(view.source)
+        at = max([at, *(one.at for one in checks if one.id <= after)])
+        return min([at, *(one.at - INSTANT for one in checks if one.id > after)])
 
     def _release(self, failure: Failure, at: datetime) -> Release | None:
         mine = (one for one in self._releases if one.source == failure.source)
         return next((one for one in mine if one.covers(failure, at)), None)
 
     def _sentence(self, failure: Failure, view: MicrographView) -> str:
-        if view.done_at < failure.first_at:
+        at = self._made_at(view)
+        if at < failure.first_at:
             return failure.sentence
         if not failure.pc:
-            point = [one for one in self._points[view.source] if one.at <= view.done_at][-1]
+            point = [one for one in self._points[view.source] if one.at <= at][-1]
             return _("the control specimen of {source} failed: {fault}").format(
                 source=view.source, fault=point.faults[0]
             )
         own = [one for one in self._checks_of(view.source) if one.subject == failure.pc]
-        newest = [one for one in own if one.at <= view.done_at][-1]
+        newest = [one for one in own if one.at <= at][-1]
         return _("the control check of {at} UTC on {pc} failed").format(
             at=f"{newest.at:%Y-%m-%d %H:%M}", pc=failure.pc
         )
@@ -219,17 +231,17 @@ def has_code(view: MicrographView) -> bool:
     return view.label is not None and view.label.kind == "code"
 
 
-def _no_check(checks: Sequence[Record], view: MicrographView) -> str:
+def _no_check(checks: Sequence[Record], source: str, at: datetime) -> str:
     """Return that no check proves the instrument; a good one after the result does."""
-    before = [record for record in checks if record.at <= view.done_at]
-    if before and view.done_at - before[-1].at <= GOOD_FOR:
+    before = [record for record in checks if record.at <= at]
+    if before and at - before[-1].at <= GOOD_FOR:
         return ""
-    after = [record for record in checks if record.at > view.done_at]
+    after = [record for record in checks if record.at > at]
     if after and after[0].facts.get("passed"):
         return ""
     hours = GOOD_FOR.total_seconds() / 3600
     return _("no control check of {source} in the {hours} h before it (agent check)").format(
-        source=view.source, hours=f"{hours:.0f}"
+        source=source, hours=f"{hours:.0f}"
     )
 
 

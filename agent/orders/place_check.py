@@ -87,9 +87,13 @@ class PlaceCheck:
             if other.landmarks is None:
                 continue
             theirs = Landmarks.from_bytes(other.landmarks)
-            if overlap := self._compare(own, theirs):
+            # Always from the same one, so that the share does not depend on which came first.
+            is_first = micrograph.public_id < other.public_id
+            pair = (own, theirs) if is_first else (theirs, own)
+            if overlap := self._compare(*pair):
                 yield PlaceMatch(
                     other_id=other.micrograph_id,
+                    measured_id=number if is_first else other.micrograph_id,
                     share=overlap.share_of_smaller,
                     area_px=overlap.area_px,
                     facts={

@@ -62,12 +62,14 @@ class PlaceMatch:
 
     Attributes:
         other_id: Number of its row.
+        measured_id: Number of the row of which `area_px` counts pixels: one of the two.
         share: Share of the smaller one's area that both show, 0 to 1.
-        area_px: That area in pixels of the later micrograph's crop.
+        area_px: That area in pixels of the measured micrograph's crop.
         facts: Transform and evidence, as JSON.
     """
 
     other_id: int
+    measured_id: int
     share: float
     area_px: float
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -248,7 +250,7 @@ class Places:
                     "other_id": first,
                     "share": match.share,
                     "area_px": match.area_px,
-                    "facts": {**match.facts, "area_of": micrograph_id},
+                    "facts": {**match.facts, "area_of": match.measured_id},
                     "found_at": at,
                     "verdict": "",
                     "by": "",

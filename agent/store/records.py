@@ -102,6 +102,17 @@ def _record(row: RecordRow) -> Record:
     return Record(row.id or 0, row.kind, row.subject, row.by, row.at, row.facts)
 
 
+def find_newest_id(session: Session, site_id: int) -> int:
+    """Return the number of a site's newest record, 0 where there is none."""
+    wanted = (
+        select(RecordRow.id)
+        .where(RecordRow.site_id == site_id)
+        .order_by(col(RecordRow.id).desc())
+        .limit(1)
+    )
+    return session.exec(wanted).first() or 0
+
+
 def newest(session: Session, site_id: int, kind: str) -> Record | None:
     """Return the newest record of a kind, or None."""
     wanted = (

@@ -15,7 +15,7 @@ from sqlalchemy import Text, cast, func, literal_column, or_, update
 from sqlmodel import col, select
 
 from agent.settings import PROCESS_COLUMNS
-from agent.store import fates, labels, order_claims, places, specimens, votes
+from agent.store import fates, labels, order_claims, places, records, specimens, votes
 from agent.store.journal import chunks
 from agent.store.tables import ContentRow, MicrographRow, ResultRow, Row, SourceRow
 from agent.triage import Handling, Reason
@@ -148,6 +148,7 @@ class MicrographView:
     asks_two: bool = False
     doubt: str = ""
     taken_at: datetime | None = None
+    after_record: int | None = None
 
     @property
     def disagreed(self) -> bool:
@@ -274,6 +275,7 @@ def _write_result(
         handling=finding.verdict.handling.value,
         reasons=[reason.value for reason in finding.verdict.reasons],
         thresholds=dict(finding.thresholds),
+        after_record=records.find_newest_id(session, whose.site_id),
         expected=dict(finding.expected),
         **(_said(finding.prediction) if finding.prediction else {}),
     )
@@ -633,4 +635,5 @@ def _view(row: Any, said: tuple[LabelView, ...], doubt: str) -> MicrographView:
         expected=row.r_expected,
         doubt=doubt,
         taken_at=row.m_taken_at,
+        after_record=row.r_after_record,
     )

@@ -430,6 +430,8 @@ class ResultRow(Row, table=True):
 
     `current` marks the one a page shows. `review_rank` is its place in the review queue, the
     weightiest reason first, and empty once it is decided or where nobody needs to look.
+    `after_record` is the newest record when it was written, 0 for none: an order that no clock
+    can change. Results that were written before the column came have none.
     """
 
     __tablename__: ClassVar[Any] = "result"
@@ -489,6 +491,7 @@ class ResultRow(Row, table=True):
     expected: dict[str, Any] = _json(filled=True)
     engine: str = ""
     precision: str = ""
+    after_record: int | None = None
 
 
 class LabelRow(Row, table=True):

@@ -23,6 +23,7 @@ The first file comes while the agent still loads its bundle, and is told apart.
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
 import random
@@ -120,8 +121,11 @@ def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
     print(f"answers that change without a cause        {len(changed)}  (target 0)")
     print(f"other answers after {hits} kills            {len(differ)}  (target 0)")
     print(f"CPU time of the calm shift                 {took_s:.0f} s")
-    for line in (*midway, *ended, *refused, *changed, *differ)[:20]:
+    for line in (*midway, *ended, *refused, *changed)[:20]:
         print("  ", line)
+    for order in differ:
+        texts = (json.dumps(one[order], indent=1, sort_keys=True).splitlines() for one in said)
+        print(f"   {order}:", *difflib.unified_diff(*texts, "calm", "killed", n=0), sep="\n     ")
     return 3 if false or midway or ended or refused or changed or differ else 0
 
 

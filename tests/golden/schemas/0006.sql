@@ -246,7 +246,7 @@ CREATE TABLE "order" (
 	CONSTRAINT fk_order_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT uq_order_site_id_number UNIQUE (site_id, number)
 );
-INSERT INTO "order" VALUES(1,1,'4711','','','',0,0,'2026-11-24 21:00:00.000000','{}','4711');
+INSERT INTO "order" VALUES(1,1,'4711','','','',0,0,'2026-11-24 21:00:00.000000','{"specification_record": -1}','4711');
 CREATE TABLE order_claim (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -379,15 +379,15 @@ CREATE TABLE result (
 	strangeness JSON NOT NULL, 
 	thresholds JSON NOT NULL, 
 	engine VARCHAR NOT NULL, 
-	precision VARCHAR NOT NULL, expected JSON DEFAULT '{}' NOT NULL, 
+	precision VARCHAR NOT NULL, expected JSON DEFAULT '{}' NOT NULL, after_record INTEGER, 
 	CONSTRAINT pk_result PRIMARY KEY (id), 
 	CONSTRAINT fk_result_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id), 
 	CONSTRAINT fk_result_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_result_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT uq_result_micrograph_id_bundle_recipe UNIQUE (micrograph_id, bundle, recipe)
 );
-INSERT INTO "result" VALUES(1,1,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:00:00.000000','review','["uncertain"]',NULL,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "Ordinary.", "nearest": {}, "look": "whole", "area_um2": null, "defects": [], "companions": {}}','{}','pytorch','fp32','{}');
-INSERT INTO "result" VALUES(2,2,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:05:00.000000','review','["uncertain"]',2845999,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "Ordinary.", "nearest": {}, "look": "whole", "area_um2": null, "defects": [], "companions": {}}','{}','pytorch','fp32','{}');
+INSERT INTO "result" VALUES(1,1,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:00:00.000000','review','["uncertain"]',NULL,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "Ordinary.", "nearest": {}, "look": "whole", "area_um2": null, "defects": [], "companions": {}}','{}','pytorch','fp32','{}',0);
+INSERT INTO "result" VALUES(2,2,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:05:00.000000','review','["uncertain"]',2845999,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "Ordinary.", "nearest": {}, "look": "whole", "area_um2": null, "defects": [], "companions": {}}','{}','pytorch','fp32','{}',0);
 CREATE TABLE same_place (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 

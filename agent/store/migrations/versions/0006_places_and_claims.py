@@ -24,6 +24,7 @@ def upgrade() -> None:
         taken.add((row.site_id, key))
         connection.execute(orders.update().where(orders.c.id == row.id).values(key=key))
     op.create_index('uq_order_site_id_key', 'order', ['site_id', 'key'], unique=True)
+    op.add_column('result', sa.Column('after_record', sa.Integer(), nullable=True))
     op.create_table('place',
     sa.Column('micrograph_id', sa.Integer(), nullable=False),
     sa.Column('site_id', sa.Integer(), nullable=False),
