@@ -15,12 +15,16 @@ import structlog
 from agent.archive import Archive
 from agent.errors import FileCode, FileError
 from agent.imaging import Crop, SpecimenArea
+from agent.orders import Specifications
+from agent.orders.assessment import Lab as Laid
+from agent.orders.assessment import assess
 from agent.pipeline import Pipeline, Stalled
 from agent.store import Store, StoreFault
 from agent.triage import Policy
 from agent.watch import Arrival, Calibration, Provenance
 from agent.watch.listing import list_folder
 from agent.web import Inbox
+from model import default_taxonomy
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -199,7 +203,7 @@ def test_the_same_content_under_another_name_is_a_duplicate_with_one_result(benc
     assert len(bench.views()) == 1
 
 
-PLACED = {"order": "4711", "specimen": "01", "field": "1"}
+PLACED = {"order": "4711", "specimen": "01", "field": "1", "material": "100Cr6"}
 
 
 def test_what_a_program_sends_is_judged_at_once(bench, tmp_path):
@@ -211,6 +215,20 @@ def test_what_a_program_sends_is_judged_at_once(bench, tmp_path):
     (view,) = bench.views()
     assert (taken.stored, taken.given_back, sent["state"]) == (1, 0, "queued")
     assert (view.id, view.process_data["order"]) == (sent["id"], "4711")
+
+
+def test_what_a_program_sent_is_waited_for_until_it_is_read(bench, tmp_path):
+    inbox = Inbox(tmp_path / "inbox", bench.store, now=bench.clock)
+    inbox.take("a.png", bench.export("a.png", seed=1).read_bytes(), PLACED)
+    bench.pipeline.take(4)
+    inbox.take("b.png", bench.export("b.png", seed=2).read_bytes(), {**PLACED, "field": "2"})
+    laid = Laid(Specifications((lab.RING_A,)), default_taxonomy())
+
+    waiting = assess(bench.store, "4711", laid).specimens[0].facts.waiting
+    bench.pipeline.take(4)
+
+    assert waiting == 1
+    assert assess(bench.store, "4711", laid).specimens[0].facts.waiting == 0
 
 
 def test_what_a_program_sends_for_two_orders_holds_both(bench, tmp_path):

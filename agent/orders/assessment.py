@@ -339,6 +339,8 @@ def numbers_named(beside: Beside, lab: Lab) -> Iterator[str]:
 
 
 def _named_places(fate: FileFate, sources: Mapping[str, Provenance]) -> Iterator[Mapping[str, str]]:
+    if fate.sent_with.get("order"):
+        yield fate.sent_with
     for name, relative in fate.seen_as:
         if source := sources.get(name):
             yield from source.named_places(relative)

@@ -144,6 +144,7 @@ def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator
             previous=content.previous_id,
             is_read_again=content.id in read_again,
             seen_as=tuple(paths.get(content.id or 0, {}).values()),
+            sent_with=dict(content.process_data),
         )
 
 

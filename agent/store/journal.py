@@ -133,6 +133,7 @@ class FileFate:
         previous: Number of the version before it under the same name, or None.
         is_read_again: A later version came under the same name.
         seen_as: Source and name below it, of every name that it was seen under.
+        sent_with: Process data that its sender gave, column → value.
     """
 
     path: str
@@ -152,6 +153,7 @@ class FileFate:
     previous: int | None
     is_read_again: bool = False
     seen_as: tuple[tuple[str, str], ...] = ()
+    sent_with: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
         """Say it as `agent files --json` does."""
