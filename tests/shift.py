@@ -278,11 +278,19 @@ class Shift:
     # --- the day ---
 
     def first_half(self) -> None:
+        self.begin()
+        self.take_first()
+
+    def begin(self) -> None:
+        """Check the instruments and deliver the lists, before the first file."""
         before = self.at - timedelta(minutes=1)
         for source in SOURCES:
             facts = {"passed": True, "sources": [source], "software": "1", "findings": []}
             self.store.records.add(CONTROL, f"PC of {source}", by="agent", at=before, facts=facts)
         self._act("listed")
+
+    def take_first(self) -> None:
+        """Export and take the files of the first half, and let people act on them."""
         export(self.script.first, self.export, self.truth)
         self.work()
         self._act("before")

@@ -103,10 +103,11 @@ def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
     changed = unsteady(calm)
     took_s = time.process_time() - began
 
+    killed.begin()
     export(killed.script.first, killed.export, killed.truth)
     hits = _killed(killed.folder, orders, kills, random.Random(seed))
     killed.store.take_back(at=killed.at)
-    killed.first_half()
+    killed.take_first()
     killed.second_half()
     said = [_plain(everything(one), one.folder) for one in (calm, killed)]
     differ = [order for order in said[0] if said[0][order] != said[1][order]]
