@@ -110,6 +110,7 @@ FIELD_REASONS: list[tuple[str, Callable[[Micrograph, re.Match[str]], bool]]] = [
         lambda one, m: any(x.by == m[1] and x.said == m[2] and x.unsure for x in one.standing),
     ),
     (r"could be (.+)", lambda one, m: _could(one, m[1])),
+    (r"is held \((.+)\)", lambda _one, m: "control check" in m[1]),
     (r"was unlike the reference images", lambda one, _m: one.picture.strange),
     (
         r"was not reviewed",

@@ -119,6 +119,7 @@ REPLACED = Superseded("again", "B. Eile")
         (field(9, code=None, codes=()), "has no answer of a model"),
         (field(9, bundle="20260101-00000000"), "was not reviewed"),
         (labelled(code("G7"), number=9), "was G7, labelled by anna"),
+        (labelled(code("G9-10"), number=9, held="the check failed"), "is held (the check failed)"),
         (labelled(code("G8", unsure=True), number=9), "anna was not sure of G8"),
         (
             labelled(LabelFacts("cannot_tell", "", "anna"), number=9),

@@ -31,6 +31,13 @@ def could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
         rules: What is demanded.
         is_covered: The model's answer alone would prove it, by a lead's permission.
     """
+    why = _evidence_against(field, rules, is_covered=is_covered)
+    if not why and field.held:  # what keeps the limit was seen through an instrument in doubt
+        return _("is held ({why})").format(why=field.held)
+    return why
+
+
+def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
     if why := contradicted(field, rules):
         return why
     if field.decided and field.decided.kind == "code":

@@ -7,7 +7,7 @@ specimens) to the next good one, until a lead releases them with a reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -87,7 +87,7 @@ class Holds:
         control: Sequence[str] = (),
         every: timedelta = timedelta(0),
     ) -> None:
-        self._all, self._points = sorted(checks, key=_by_time), points
+        self._all, self._points = list(_in_sequence(checks)), points
         self._releases = releases
         self._control, self._every = frozenset(control), every
         self._checks: dict[str, list[Record]] = {}
@@ -162,7 +162,7 @@ class Holds:
         if after is None:
             return at
         checks = self._checks_of(view.source)
-        at = max([at, *(one.at for one in checks if one.id <= after)])
+        at = max([at, *(one.at + INSTANT for one in checks if one.id <= after)])
         return min([at, *(one.at - INSTANT for one in checks if one.id > after)])
 
     def _release(self, failure: Failure, at: datetime) -> Release | None:
@@ -245,5 +245,14 @@ def _no_check(checks: Sequence[Record], source: str, at: datetime) -> str:
     )
 
 
-def _by_time(record: Record) -> tuple[datetime, int]:
-    return record.at, record.id
+def _in_sequence(checks: Sequence[Record]) -> Iterator[Record]:
+    """Yield checks as they were recorded, each later than the one before.
+
+    Where a clock was set back, or two came at one instant, a check gets the time just after the one
+    before, so that a result fits between any two.
+    """
+    last: datetime | None = None
+    for check in sorted(checks, key=lambda one: one.id):
+        at = check.at if last is None else max(check.at, last + 2 * INSTANT)
+        last = at
+        yield replace(check, at=at)
