@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agent.orders import Specifications
+from agent.orders.assessment import Lab
 from agent.web.leases import Leases
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.archive import Archive
-    from agent.orders.assessment import Lab
     from agent.store import MicrographView, Store
     from model import Taxonomy
 
@@ -65,3 +66,8 @@ def find(desk: Desk, public_id: str) -> MicrographView:
     if view is None:
         raise Unknown(public_id)
     return view
+
+
+def order_rules(desk: Desk) -> Lab:
+    """Return what the lab has laid down for its orders; nothing where it has no settings."""
+    return desk.lab() if desk.lab else Lab(Specifications(), desk.taxonomy())

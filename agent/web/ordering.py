@@ -16,13 +16,12 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent.errors import WrongUse
 from agent.night import local
-from agent.orders import Specifications
-from agent.orders.assessment import Lab, assess
+from agent.orders.assessment import assess
 from agent.orders.document import document_of
 from agent.orders.paper import TONES
 from agent.orders.permissions import require_may_assign
 from agent.web.acts import LONGEST_WORD
-from agent.web.desk import find
+from agent.web.desk import find, order_rules
 from agent.web.gate import may_decide
 from agent.web.memory import NAME, decides, keep, name_of, wrong_name
 from agent.web.places import list_links
@@ -55,14 +54,10 @@ ORDERS_SHOWN, LOOSE_SHOWN = 500, 100
 
 def assessed_of(desk: Desk, number: str) -> Assessed:
     """Assess an order. Raises `HTTPException` 404 if nobody has heard of it."""
-    found = assess(desk.store, number, _lab(desk))
+    found = assess(desk.store, number, order_rules(desk))
     if found is None:
         raise HTTPException(404, NOT_HERE)
     return found
-
-
-def _lab(desk: Desk) -> Lab:
-    return desk.lab() if desk.lab else Lab(Specifications(), desk.taxonomy())
 
 
 def document(desk: Desk, number: str) -> dict[str, Any]:
@@ -150,7 +145,7 @@ def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     if not all(len(one) <= LONGEST_WORD and one.isprintable() for one in form.values()):
         raise WrongUse(f"a number, a name or a reason has at most {LONGEST_WORD} plain letters.")
     if not _is_there(desk, public_id, keys):
-        lab = _lab(desk)
+        lab = order_rules(desk)
         require_may_assign(desk.store, lab, public_id, keys, by=who.strip())
         desk.store.orders.assign(
             public_id,

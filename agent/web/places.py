@@ -13,12 +13,10 @@ import reports
 from agent import pictures
 from agent.errors import WrongUse
 from agent.night import seen_of
-from agent.orders.assessment import Lab
 from agent.orders.permissions import require_lead
-from agent.orders.specification import Specifications
 from agent.store.places import BELONGS, DIFFERENT
 from agent.web.acts import LONGEST_WORD
-from agent.web.desk import Unknown, find
+from agent.web.desk import Unknown, find, order_rules
 from agent.web.memory import decides, name_of
 from agent.web.pictures import crop_of, jpeg
 from reports import Picture, PlaceLink, PlaceSidePicture, PlacesPage, marked
@@ -93,7 +91,7 @@ def _page(desk: Desk, request: Request, pair: PlacePair) -> PlacesPage:
     names = [_name(first), _name(second)]
     title = _("{one} and {other}").format(one=names[0], other=names[1])
     who = decides(request, {})
-    lab = _lab(desk)
+    lab = order_rules(desk)
     keeps = _("The place belongs to {name}; the other one is the copy")
     return PlacesPage(
         site=desk.site,
@@ -152,13 +150,9 @@ def _verdict(pair: PlacePair, sides: Mapping[str, PlaceSide]) -> str:
     return ""
 
 
-def _lab(desk: Desk) -> Lab:
-    return desk.lab() if desk.lab else Lab(Specifications(), desk.taxonomy())
-
-
 def _decide(desk: Desk, request: Request, pair: PlacePair, form: Mapping[str, str]) -> Response:
     who, verdict, reason = decides(request, form), form.get("verdict", ""), form.get("reason", "")
-    require_lead(_lab(desk), who)
+    require_lead(order_rules(desk), who)
     if not reason or len(reason) > LONGEST_REASON or not reason.isprintable():
         raise WrongUse(f"Give a reason of at most {LONGEST_REASON} letters.")
     if len(verdict) > LONGEST_WORD or verdict not in {DIFFERENT, pair.one.id, pair.other.id}:

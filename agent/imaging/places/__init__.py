@@ -5,15 +5,12 @@ from __future__ import annotations
 from agent.imaging.places.index import PlaceIndex
 from agent.imaging.places.landmarks import Landmarks, extract_landmarks
 from agent.imaging.places.registration import SAME_PLACE, Overlap, register
-from agent.imaging.places.search import SamePlace, find_same_places
 
 __all__ = [
     "SAME_PLACE",
     "Landmarks",
     "Overlap",
     "PlaceIndex",
-    "SamePlace",
     "extract_landmarks",
-    "find_same_places",
     "register",
 ]
