@@ -1,14 +1,39 @@
 """one place is one field: landmarks, same places, claims of orders, one key per order number"""
 
+import unicodedata
+
 import sqlalchemy as sa
 from alembic import op
-
-from agent.store.numbers import number_key
 
 revision = '0006'
 down_revision = '0005'
 branch_labels = None
 depends_on = None
+
+
+# As the program compared numbers at this revision; a later change of it must not change this one.
+LOOK_ALIKE = str.maketrans(
+    "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0456\u0458\u0455"
+    "\u03b1\u03b2\u03b5\u03b6\u03b7\u03b9\u03ba\u03bc\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7"
+    "\u0131\u2044\u2215\u2212",
+    "abekmhopctyxijsabezhikmnoptyxi//-",
+)
+
+
+def key_of(number: str) -> str:
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", number).casefold())
+    letters = []
+    for letter in folded.translate(LOOK_ALIKE):
+        category = unicodedata.category(letter)
+        if category == "Nd":
+            letters.append(str(unicodedata.decimal(letter)))
+        elif category == "Pd":
+            letters.append("-")
+        elif category not in ("Cf", "Cc", "Mn", "Me") and not letter.isspace():
+            letters.append(letter)
+    plain = "".join(letters)
+    plain = plain.strip(".,;:#") or plain
+    return plain.lstrip("0") or plain[-1:]
 
 
 def upgrade() -> None:
@@ -17,7 +42,7 @@ def upgrade() -> None:
     connection = op.get_bind()
     taken = set()
     for row in connection.execute(sa.select(orders).order_by(orders.c.id)).all():
-        key = number_key(row.number)
+        key = key_of(row.number)
         # Two spellings that were two orders until now stay two: what was said of them stands.
         if (row.site_id, key) in taken:
             key = f"{key}\x1f{row.id}"
