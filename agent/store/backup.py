@@ -18,7 +18,7 @@ from sqlalchemy import inspect
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import schema
+from agent.store import guards, schema
 from agent.store.tables import Row
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | Non
     script = copied.with_suffix(".sql")
     _run("pg_restore", None, "--no-owner", "--exit-on-error", f"--file={script}", str(copied))
     quote = engine.dialect.identifier_preparer.quote
-    drop = f"DROP TABLE IF EXISTS {', '.join(map(quote, ours))} CASCADE" if ours else "SELECT 1"
+    tables = f"DROP TABLE IF EXISTS {', '.join(map(quote, ours))} CASCADE; " if ours else ""
+    drop = f"{tables}DROP FUNCTION IF EXISTS {guards.FUNCTION}() CASCADE"
     options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction")
     _run("psql", engine.url, *options, f"--command={drop}", f"--file={script}")
     return aside if ours else None

@@ -12,15 +12,17 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
 from agent.store import engine as engines
+from agent.store import guards
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest revision in `migrations/versions`; a test holds the two together."""
 
 MIGRATING = 0x6D617274  # a number of ours for PostgreSQL's advisory lock: "mart"
@@ -38,6 +40,23 @@ def bring_up(engine: Engine) -> None:
             if found is not None:
                 _keep_before(engine, found)
             _migrate(engine)
+
+
+def lay_missing_guards(engine: Engine) -> bool:
+    """Lay the guards again where one is missing; return whether there was anything to lay.
+
+    A PostgreSQL user that does not own the tables cannot lay them; `agent doctor` names those.
+    """
+    with engines.opening(engine):
+        with engine.connect() as connection:
+            if guards.are_laid(connection):
+                return False
+        try:
+            with engine.execution_options(writes=True).begin() as connection:
+                guards.lay(connection)
+        except ProgrammingError:
+            return False
+    return True
 
 
 def _keep_before(engine: Engine, found: str) -> None:
@@ -102,7 +121,9 @@ def _migrate(engine: Engine) -> None:
             )
         config.attributes["connection"] = connection
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        guards.remove(connection)
         command.upgrade(config, "head")
+        guards.lay(connection)
         connection.commit()
         if engines.is_sqlite(engine):
             connection.exec_driver_sql("COMMIT")

@@ -7,6 +7,7 @@ transaction around a function of the module that its name belongs to.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -17,6 +18,7 @@ from agent.store import (
     bundles,
     claims,
     fates,
+    guards,
     identity,
     intake,
     jobs,
@@ -46,7 +48,7 @@ from agent.store.records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import date, datetime, timedelta
+    from datetime import date, timedelta
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -101,6 +103,15 @@ class Store:
             schema.bring_up(engine)
             with engines.opening(engine):
                 whose = replace(_register(engine, site, agent), exact_numbers=exact_numbers)
+            if schema.lay_missing_guards(engine):
+                with writing(engine) as session:
+                    trail.append(
+                        session,
+                        whose.site_id,
+                        at=datetime.now(UTC),
+                        actor="agent",
+                        act="guards.laid_again",
+                    )
         except BaseException:
             engine.dispose()
             raise
@@ -164,6 +175,16 @@ class Store:
     def problems(self, *, thorough: bool = False) -> list[str]:
         """Check that the database is sound; one sentence per problem."""
         return engines.problems(self._engine, thorough=thorough)
+
+    def missing_guards(self) -> list[str]:
+        """Return the names of the triggers on evidence that are missing, disabled or changed."""
+        with engines.opening(self._engine), self._engine.connect() as connection:
+            return guards.find_missing(connection)
+
+    def rewritable_tables(self) -> list[str]:
+        """Return the tables of evidence that this PostgreSQL user could rewrite; SQLite: none."""
+        with engines.opening(self._engine), self._engine.connect() as connection:
+            return guards.may_rewrite(connection)
 
     # --- journal: what the watch says ---
 

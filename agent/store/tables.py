@@ -616,6 +616,20 @@ class TrailRow(Row, table=True):
     sha256: str = Field(unique=True)
 
 
+class CoverageRow(Row, table=True):
+    """From which row of a table on the trail holds its values; the rows before came earlier.
+
+    `newest_id` is the newest row that is not covered, 0 where all are.
+    """
+
+    __tablename__: ClassVar[Any] = "trail_coverage"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    newest_id: int
+    since: datetime = _instant()
+
+
 class AccountRow(Row, table=True):
     """Somebody who may come in: a person with a password, or a program with a token.
 

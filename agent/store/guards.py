@@ -1,0 +1,267 @@
+"""Triggers that refuse to change or delete what is evidence, on SQLite and PostgreSQL alike.
+
+They are removed before a migration and laid again after it, so that a migration may do what nothing
+else may. Rows are added as before; a restore replaces the whole database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import inspect, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import Connection
+
+FUNCTION = "martensight_refuse"
+REFUSAL = "is evidence: it is neither changed nor deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What of a table is evidence. No row of a guarded table is ever deleted.
+
+    Args:
+        table: Name of the table.
+        fixed: Columns that never change; None: all of them.
+        once: Columns that are filled once and then never change.
+        key: Its primary key.
+    """
+
+    table: str
+    fixed: tuple[str, ...] | None = None
+    once: tuple[str, ...] = ()
+    key: str = "id"
+
+
+GUARDED = (
+    Guard("trail"),
+    Guard("trail_coverage"),
+    Guard("label"),
+    Guard("record"),
+    Guard("promotion"),
+    Guard("specification"),
+    Guard("night"),
+    Guard("rating"),
+    Guard("measurement"),
+    Guard(
+        "order",
+        fixed=("site_id", "number", "first_seen_at"),
+    ),
+    Guard("specimen", fixed=("site_id", "order_id", "name", "first_seen_at"), once=("bundle",)),
+    Guard("preparation", fixed=("specimen_id", "name", "first_seen_at", "replaces")),
+    Guard(
+        "micrograph",
+        fixed=(
+            "public_id",
+            "site_id",
+            "sha256",
+            "page",
+            "origin",
+            "taken_at",
+            "width",
+            "height",
+            "um_per_px",
+            "um_per_px_source",
+            "recipe",
+        ),
+    ),
+    Guard(
+        "result",
+        fixed=(
+            "micrograph_id",
+            "site_id",
+            "bundle",
+            "recipe",
+            "origin",
+            "done_at",
+            "subtype",
+            "subtype_probabilities",
+            "size",
+            "size_min",
+            "size_max",
+            "size_probabilities",
+            "structure_code",
+            "probability",
+            "probabilities",
+            "prediction_set",
+            "coarser_share",
+            "p_value",
+            "strangeness",
+            "thresholds",
+            "expected",
+            "engine",
+            "precision",
+            "after_record",
+        ),
+    ),
+    Guard(
+        "same_place",
+        fixed=("site_id", "micrograph_id", "other_id", "share", "area_px", "facts", "found_at"),
+    ),
+    Guard(
+        "order_claim",
+        fixed=("site_id", "micrograph_id", "order_id", "specimen", "origin", "file", "at"),
+        once=("settled_by", "settled_reason", "settled_at"),
+    ),
+    Guard("account", fixed=("name", "kind", "created_at")),
+    Guard("campaign", fixed=("site_id", "name", "seed", "by", "created_at")),
+    Guard("campaign_image", fixed=("campaign_id", "number", "micrograph_id", "reference")),
+    Guard("campaign_rater", fixed=("campaign_id", "pseudonym", "name")),
+)
+"""Every guarded table. A migration that adds a table of evidence adds a line here, no SQL."""
+
+
+def lay(connection: Connection) -> None:
+    """Lay every guard whose table is there; one that is there already is laid again."""
+    remove(connection)
+    for statement in _statements(connection).values():
+        connection.exec_driver_sql(statement)
+
+
+def remove(connection: Connection) -> None:
+    """Remove every guard, for the time of a migration."""
+    if connection.dialect.name == "sqlite":
+        for name in _laid_sqlite(connection):
+            connection.exec_driver_sql(f'DROP TRIGGER "{name}"')
+    else:
+        connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {FUNCTION}() CASCADE")
+
+
+def are_laid(connection: Connection) -> bool:
+    """Return whether a guard of every name is there; a quick look, made at each opening."""
+    if connection.dialect.name == "sqlite":
+        laid = set(_laid_sqlite(connection))
+        acts = ("update", "delete", "insert")
+    else:
+        laid = _enabled_postgresql(connection)
+        acts = ("update", "delete", "truncate")
+    return laid >= {f"guard_{guard.table}_{act}" for guard in GUARDED for act in acts}
+
+
+def find_missing(connection: Connection) -> list[str]:
+    """Return the names of guards that are not there, disabled or otherwise than laid."""
+    wanted = _statements(connection)
+    if connection.dialect.name == "sqlite":
+        laid = _laid_sqlite(connection)
+        return [name for name, statement in wanted.items() if laid.get(name) != statement]
+    bodies = connection.execute(
+        text("SELECT prosrc FROM pg_proc WHERE proname = :name"), {"name": FUNCTION}
+    ).scalars()
+    if list(bodies) != [_BODY]:
+        return list(wanted)
+    enabled = _enabled_postgresql(connection)
+    return [name for name in wanted if name.startswith("guard_") and name not in enabled]
+
+
+def may_rewrite(connection: Connection) -> list[str]:
+    """Return the tables of evidence in which this PostgreSQL user may delete rows or drop guards.
+
+    SQLite has no users; there the list is empty.
+    """
+    if connection.dialect.name == "sqlite":
+        return []
+    tables = [guard.table for guard in GUARDED if inspect(connection).has_table(guard.table)]
+    rights = text(
+        "SELECT has_table_privilege(:quoted, 'DELETE') OR has_table_privilege(:quoted, 'TRUNCATE') "
+        "OR (:whole AND has_any_column_privilege(:quoted, 'UPDATE')) "
+        "OR pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass(:quoted)"
+    )
+    whole = {guard.table: guard.fixed is None for guard in GUARDED}
+    return [
+        table
+        for table in tables
+        if connection.execute(rights, {"quoted": f'"{table}"', "whole": whole[table]}).scalar()
+    ]
+
+
+def _laid_sqlite(connection: Connection) -> dict[str, str]:
+    rows = connection.exec_driver_sql(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'guard#_%' "
+        "ESCAPE '#'"
+    )
+    return {str(name): str(statement) for name, statement in rows}
+
+
+def _enabled_postgresql(connection: Connection) -> set[str]:
+    rows = connection.execute(
+        text("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')")
+    )
+    return {str(name) for (name,) in rows}
+
+
+def _statements(connection: Connection) -> Mapping[str, str]:
+    """Return name → statement, of the tables that are there."""
+    there = {
+        table: [column["name"] for column in inspect(connection).get_columns(table)]
+        for table in inspect(connection).get_table_names()
+    }
+    guards = [guard for guard in GUARDED if guard.table in there]
+    if connection.dialect.name == "sqlite":
+        return {
+            name: statement
+            for guard in guards
+            for name, statement in _sqlite(guard, there[guard.table])
+        }
+    own = {FUNCTION: _FUNCTION_SQL}
+    return own | {
+        name: statement
+        for guard in guards
+        for name, statement in _postgresql(guard, there[guard.table])
+    }
+
+
+def _sqlite(guard: Guard, columns: list[str]) -> Iterator[tuple[str, str]]:
+    table, key = f'"{guard.table}"', f'"{guard.key}"'
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{guard.table} {REFUSAL}'); END"
+    changed = " OR ".join(
+        [
+            *(f'OLD."{name}" IS NOT NEW."{name}"' for name in guard.fixed or columns),
+            *(
+                f"(coalesce(OLD.\"{name}\", '') != '' AND OLD.\"{name}\" IS NOT NEW.\"{name}\")"
+                for name in guard.once
+            ),
+        ]
+    )
+    for act, when in (
+        ("UPDATE", f" WHEN {changed}"),
+        ("DELETE", ""),
+        # REPLACE deletes the row that is there without a word to the trigger of DELETE.
+        ("INSERT", f" WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"),
+    ):
+        name = f"guard_{guard.table}_{act.lower()}"
+        yield name, f'CREATE TRIGGER "{name}" BEFORE {act} ON {table}{when} {refuse}'
+
+
+def _postgresql(guard: Guard, columns: list[str]) -> Iterator[tuple[str, str]]:
+    table = f'"{guard.table}"'
+    run = f"EXECUTE FUNCTION {FUNCTION}()"
+    changed = " OR ".join(
+        [
+            *(
+                f'OLD."{name}"::text IS DISTINCT FROM NEW."{name}"::text'
+                for name in guard.fixed or columns
+            ),
+            *(
+                f"(coalesce(OLD.\"{name}\"::text, '') != '' "
+                f'AND OLD."{name}"::text IS DISTINCT FROM NEW."{name}"::text)'
+                for name in guard.once
+            ),
+        ]
+    )
+    for act, what in (
+        ("update", f"BEFORE UPDATE ON {table} FOR EACH ROW WHEN ({changed})"),
+        ("delete", f"BEFORE DELETE ON {table} FOR EACH ROW"),
+        ("truncate", f"BEFORE TRUNCATE ON {table} FOR EACH STATEMENT"),
+    ):
+        name = f"guard_{guard.table}_{act}"
+        yield name, f'CREATE TRIGGER "{name}" {what} {run}'
+
+
+_BODY = f"BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' {REFUSAL}'; END"
+_FUNCTION_SQL = (
+    f"CREATE FUNCTION {FUNCTION}() RETURNS trigger LANGUAGE plpgsql AS $guard${_BODY}$guard$"
+)

@@ -1,0 +1,9 @@
+-- A PostgreSQL user of its own for the agent, that can rewrite no evidence. As the tables' owner:
+--   psql --set=role=martensight_agent --file=postgresql-role.sql DATABASE
+-- Run it again after each upgrade of the schema: the agent cannot upgrade it by itself any more.
+GRANT USAGE ON SCHEMA public TO :role;
+GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO :role;
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO :role;
+REVOKE UPDATE ON trail, trail_coverage, label, record, promotion, specification, night, rating,
+  measurement, alembic_version FROM :role;
+REVOKE INSERT ON alembic_version, trail_coverage FROM :role;
