@@ -13,10 +13,13 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent import anchors
+from agent.anchors import MANIFEST, Anchor
 from agent.errors import BadStore
 from agent.store import examine_copy, put_back, sites_in
 
@@ -27,11 +30,11 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.store import Kept, Store
 
-MANIFEST = "manifest.json"
 ALWAYS = ("bundles",)
 PIXELS = ("crops", "originals", "reports")
 """Folders of the data folder: what every backup holds, and what it holds when asked for."""
 
+DATABASES = ("martensight.db", "martensight.pgdump")
 PIECE_BYTES = 1 << 20
 KINDS = ("crops", "originals")
 
@@ -71,11 +74,12 @@ def back_up(
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as scratch:
             copied = Path(scratch) / store.backup_name
+            about = _about(store, at)  # before the copy, which then reaches at least so far
             store.back_up(copied, progress=lambda done, of: progress(done, of, "database"))
             files = [(copied, copied.name), *_members(folder, settings_files, pixels=pixels)]
             part.touch()
             part.chmod(part.stat().st_mode & ~stat.S_IRWXO)  # settings and accounts are in it
-            _zip(part, files, _about(store, at), progress)
+            _zip(part, files, about, progress)
         part.replace(target)
     except OSError as error:
         raise BadStore(f"{target}: cannot be written ({error.strerror or error}).") from error
@@ -85,7 +89,13 @@ def back_up(
 
 
 def _about(store: Store, at: datetime) -> dict[str, Any]:
-    return {"program": "martensight", "kind": store.kind, "made_at": at.isoformat()}
+    head = Anchor.of(store.trail_head(), at=at)
+    return {
+        "program": "martensight",
+        "kind": store.kind,
+        "made_at": at.isoformat(),
+        anchors.KEY: head.to_json(),
+    }
 
 
 def _members(
@@ -135,7 +145,7 @@ def examine(backup: Path) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=backup.parent, prefix=".examine-") as scratch:
             names = _unpack(backup, Path(scratch), None, lambda _done, _of, _what: None)
-            database = next(name for name in names if name.startswith("martensight."))
+            database = _database_in(backup, names)
             examine_copy(Path(scratch) / database)
     except OSError as error:
         raise BadStore(f"{backup}: cannot be tried ({error.strerror or error}).") from error
@@ -189,7 +199,7 @@ def restore(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as scratch:
             names = _unpack(backup, Path(scratch), url, progress)
-            database = next(name for name in names if name.startswith("martensight."))
+            database = _database_in(backup, names)
             if site:
                 _refuse_another_site(backup, sites_in(Path(scratch) / database), site)
             aside = folder / f"{database}.before-restore-{stamp}"
@@ -200,21 +210,83 @@ def restore(
     return Restored(len(names), before, settings)
 
 
+def unpack_database(backup: Path, scratch: Path) -> Path:
+    """Unpack the copy of the database alone.
+
+    Args:
+        backup: What `back_up` wrote.
+        scratch: An empty folder.
+
+    Raises:
+        BadStore: It is no backup, or is damaged.
+    """
+    _unpack(backup, scratch, None, lambda _done, _of, _what: None, wanted=_is_database)
+    return scratch / _database_in(backup, [file.name for file in scratch.iterdir()])
+
+
+def _is_database(name: str) -> bool:
+    return name in DATABASES
+
+
+def _database_in(backup: Path, names: Sequence[str]) -> str:
+    found = [name for name in names if _is_database(name)]
+    if len(found) != 1:
+        raise BadStore(f"{backup}: not a whole backup of this program (no database in it).")
+    return found[0]
+
+
 def _unpack(
-    backup: Path, scratch: Path, url: str | None, progress: Callable[[int, int, str], None]
+    backup: Path,
+    scratch: Path,
+    url: str | None,
+    progress: Callable[[int, int, str], None],
+    *,
+    wanted: Callable[[str], bool] = lambda _name: True,
 ) -> list[str]:
     try:
         with zipfile.ZipFile(backup) as packed:
-            manifest = json.loads(packed.read(MANIFEST))
-            hashes: dict[str, str] = manifest["sha256"]
+            manifest = _Manifest.of(json.loads(packed.read(MANIFEST)))
             if url is not None:
-                _refuse_another_kind(backup, manifest["kind"], url)
-            for number, (name, expected) in enumerate(hashes.items(), start=1):
+                _refuse_another_kind(backup, manifest.kind, url)
+            members = [one for one in manifest.sha256.items() if wanted(one[0])]
+            for number, (name, expected) in enumerate(members, start=1):
                 _take_out(packed, name, expected, scratch, backup)
-                progress(number, len(hashes), name)
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+                progress(number, len(members), name)
+    except _NOT_WHOLE as error:
         raise BadStore(f"{backup}: not a whole backup of this program ({error}).") from error
-    return list(hashes)
+    return [name for name, _ in members]
+
+
+_NOT_WHOLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    KeyError,
+    ValueError,
+    EOFError,
+    RecursionError,  # a manifest of brackets alone
+    RuntimeError,  # a member with a password
+    NotImplementedError,  # a compression that Python lacks
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    """What a backup says of itself: its kind of database, and name → hash of each member."""
+
+    kind: str
+    sha256: dict[str, str]
+
+    @classmethod
+    def of(cls, document: object) -> _Manifest:
+        """Read it. Raises `ValueError` where it is none of this program's."""
+        kind = document.get("kind") if isinstance(document, dict) else None
+        hashes = document.get("sha256") if isinstance(document, dict) else None
+        if not isinstance(kind, str) or not isinstance(hashes, dict):
+            raise ValueError("its manifest names no database")  # noqa: TRY004 - told as one sentence
+        for name, expected in hashes.items():
+            if not isinstance(expected, str) or "\0" in name or not name.strip("/. "):
+                raise ValueError(f"its manifest holds an odd entry: {name!r}")
+        return cls(kind, hashes)
 
 
 def _refuse_another_kind(backup: Path, kind: str, url: str) -> None:
@@ -270,7 +342,7 @@ def _put_files_back(scratch: Path, folder: Path, stamp: str) -> Path | None:
 def verify(
     store: Store, archive: Archive, *, progress: Callable[[int, str], None]
 ) -> Iterator[str]:
-    """Compare everything that is archived with its hashes, and walk the trail.
+    """Compare everything that is archived with its hashes.
 
     Args:
         store: Names what is archived.
@@ -280,7 +352,6 @@ def verify(
     Yields:
         One sentence per fault.
     """
-    yield from store.trail_problems()
     for number, one in enumerate(store.kept(), start=1):
         yield from _damage(archive, one)
         progress(number, one.id)

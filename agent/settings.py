@@ -427,6 +427,16 @@ class Backup(_Section):
     keep: int = Field(14, ge=1, description="How many nights' back-ups are kept.")
 
 
+class TrailSection(_Section):
+    """[trail]: who did what, chained by hash."""
+
+    anchor: str = Field(
+        "",
+        description="A file, best on a share, to which the end of the trail is appended every "
+        'quarter of an hour; "" writes none.',
+    )
+
+
 class Service(_Section):
     """[service]."""
 
@@ -551,6 +561,7 @@ class Settings(BaseSettings):
     log: Log = Log()
     orders: Orders = Orders()
     backup: Backup = Backup()
+    trail: TrailSection = TrailSection()
     service: Service = Service()
     msa: Msa = Msa()
 
@@ -671,6 +682,11 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
             "backup": settings.backup.model_copy(
                 update={
                     "folder": settings.backup.folder and str(absolute(Path(settings.backup.folder)))
+                }
+            ),
+            "trail": settings.trail.model_copy(
+                update={
+                    "anchor": settings.trail.anchor and str(absolute(Path(settings.trail.anchor)))
                 }
             ),
             "web": settings.web.model_copy(

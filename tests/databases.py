@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from agent.store import Store
+from agent.store import Store, engine, guards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,6 +140,17 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Address of a migrated, empty database of each kind."""
     return migrated(request.param, request, tmp_path)
+
+
+def tamper(address: str, *statements: str) -> None:
+    """Run statements as somebody does who has dropped the guards first, and lays them again."""
+    opened = engine.make_engine(address)
+    with opened.begin() as connection:
+        guards.remove(connection)
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+        guards.lay(connection)
+    opened.dispose()
 
 
 def migrated(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:

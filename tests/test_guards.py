@@ -14,7 +14,6 @@ from test_store import SHA, file, finding
 from agent.store import Decision, Store, engine
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
-LATER = "'2026-12-24 21:00:00+00:00'"
 RELEASED = sorted((Path(__file__).parent / "golden" / "schemas").glob("*.sql"))
 
 
@@ -44,7 +43,7 @@ def run(address: str, statement: str) -> int:
         "UPDATE trail SET actor = 'Eve' WHERE id = 1",
         "DELETE FROM trail WHERE id = (SELECT max(id) FROM trail)",
         "DELETE FROM trail",
-        f'UPDATE "order" SET first_seen_at = {LATER}',
+        "UPDATE \"order\" SET first_seen_at = '2026-12-24 21:00:00+00:00'",
         "UPDATE record SET facts = '{}' WHERE id = 1",
         "DELETE FROM record",
         "UPDATE promotion SET bundle = 'other'",
@@ -156,5 +155,3 @@ def test_a_user_of_its_own_in_postgresql_can_work_and_rewrite_nothing(postgres) 
         run(address, "ALTER TABLE label DISABLE TRIGGER ALL")
     with engine.make_engine(owner).begin() as connection:
         connection.exec_driver_sql("DROP OWNED BY agent_role")
-
-

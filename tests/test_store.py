@@ -12,6 +12,7 @@ from typing import Any
 
 import lab
 import pytest
+from databases import tamper
 from sqlalchemy import event
 
 from agent.errors import BadStore, WrongUse
@@ -1008,11 +1009,10 @@ def test_a_password_never_gets_into_the_trail(store) -> None:
         ("DELETE FROM trail WHERE id = 2", "a row is missing before number 3"),
     ],
 )
-def test_a_changed_or_deleted_act_shows(store, statement, sentence) -> None:
+def test_a_changed_or_deleted_act_shows(address, store, statement, sentence) -> None:
     for number in (1, 2, 3):
         store.remember(at=AT, actor="Ada", act=f"act {number}", facts={"n": number})
-    with engine.writing(store._engine) as session:
-        session.connection().exec_driver_sql(statement)
+    tamper(address, statement)
 
     (problem,) = store.trail_problems()
     assert sentence in problem

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from agent.safekeeping import Pruning
     from agent.settings import Settings
     from agent.store import Store
+    from agent.verification import Outside
 
+MIGRATED = "trail.covered"
+"""The act that a migration appends; a back-up of before does not hold it."""
 ALIVE_S = 60.0  # a heartbeat comes every few seconds
 LEFTOVER_AGE = timedelta(days=1)
 PER_MEGABYTE = 1_000_000
@@ -95,7 +98,9 @@ def restore(
             site=settings.site.name,
         )
     with store_of(settings) as store:
-        store.remember(at=at, actor="agent", act="backup.restored", subject=file.name)
+        head = store.trail_head()
+        facts = {"trail": head.number - (head.act == MIGRATED)}
+        store.remember(at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts)
     console.print(f"{restored.files} files restored", markup=False)
     if restored.before:
         console.print(f"the database that was here is now {restored.before}", markup=False)
@@ -124,16 +129,46 @@ def _refuse_while_running(settings: Settings, at: datetime) -> None:
 
 
 @app.command()
-def verify(context: typer.Context, as_json: AsJson = False) -> None:
-    """Compare archived pixels with their hashes and walk the trail. 3 if anything was changed."""
+def verify(
+    context: typer.Context,
+    anchor: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file that holds ends of the trail, such as a log; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare pixels with their hashes, and rows and trail with each other. 3 if one was changed.
+
+    The trail is also compared with reports, back-ups and the file of [trail] anchor.
+    """
     from agent import safekeeping  # noqa: PLC0415
     from agent.archive import Archive  # noqa: PLC0415
+    from agent.verification import verify_trail  # noqa: PLC0415
 
     settings = settings_of(context)
     with store_of(settings) as store, progress("verify", None) as advance:
         archive = Archive(settings.store.folder)
-        faults = list(safekeeping.verify(store, archive, progress=_now_and_then(advance)))
-    _answer(faults, "everything is as it was archived, and the trail is whole", as_json=as_json)
+        faults, notes = verify_trail(store, _outside(settings, store, anchor or ()))
+        faults += safekeeping.verify(store, archive, progress=_now_and_then(advance))
+    if not as_json:
+        for note in notes:
+            console.print(f"note: {note}", markup=False)
+    good = "everything is as it was archived, and the trail is whole"
+    _answer(faults, good, as_json=as_json, more={"notes": notes})
+
+
+def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
+    """Return what is kept outside the database and says where the trail ended."""
+    from agent.night import reports_folder  # noqa: PLC0415
+    from agent.verification import Outside  # noqa: PLC0415
+
+    own = Path(settings.trail.anchor)
+    files = [own] if settings.trail.anchor and own.exists() else []
+    return Outside(
+        reports=reports_folder(settings.store.folder, store),
+        backups=Path(settings.backup.folder) if settings.backup.folder else None,
+        files=(*files, *more),
+    )
 
 
 def _now_and_then(advance: Advance) -> Advance:

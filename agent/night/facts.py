@@ -253,6 +253,19 @@ class Before:
     settled: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TrailEnd:
+    """Where the audit log ended when the facts were gathered.
+
+    Args:
+        number: Of the newest act. count: how many acts there were. sha256: of the newest act.
+    """
+
+    number: int
+    count: int
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightFacts:
     """Everything one report says; what a list of nights reads stands at the top."""
@@ -297,6 +310,7 @@ class NightFacts:
     host: str = ""
     schema: str = ""
     lab_fault: str = ""
+    trail: TrailEnd | None = None
 
     @property
     def running(self) -> bool:
@@ -336,6 +350,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
     )
     orders = open_orders(store, settings.lab, now=now) if settings.lab else ()
     waits_before, waits_since = store.waiting_until(after)
+    end = store.trail_head()
     summary = _summary(
         night,
         settings.zone,
@@ -382,6 +397,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         host=settings.host,
         schema=SCHEMA,
         lab_fault=settings.lab_fault,
+        trail=TrailEnd(end.number, end.count, end.sha256),
         site=settings.site,
         zone=settings.zone,
         night=night,

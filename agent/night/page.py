@@ -680,6 +680,13 @@ def _provenance(facts: NightFacts, revision: int) -> Iterator[Fact]:
         _("Database"),
         f"{facts.database}, schema {facts.schema}" if facts.schema else facts.database,
     )
+    if facts.trail:
+        yield Fact(
+            _("Audit log"),
+            _("{count} acts, the last is number {number}, {sha256}").format(
+                count=facts.trail.count, number=facts.trail.number, sha256=facts.trail.sha256
+            ),
+        )
     if facts.host:
         yield Fact(_("Written on"), facts.host)
     if facts.config:

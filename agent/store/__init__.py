@@ -10,7 +10,7 @@ one door; only this room speaks SQL.
 from __future__ import annotations
 
 from agent.store.accounts import Account, Accounts, Login
-from agent.store.backup import examine_copy, put_back, sites_in
+from agent.store.backup import ActCopy, acts_in, examine_copy, put_back, sites_in
 from agent.store.bundles import REFUSED, Promotion, Signature
 from agent.store.campaigns import (
     ROUND_ROBIN,
@@ -44,12 +44,13 @@ from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.records import NewRecord, Record
 from agent.store.results import Finding, MicrographView
 from agent.store.retention import Kept
+from agent.store.row_checks import RowChecks
 from agent.store.schema import HEAD as SCHEMA
 from agent.store.sites import SiteSeen
 from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
 from agent.store.store import Store
-from agent.store.trail import TrailEntry
+from agent.store.trail import Origin, TrailEntry, TrailHead
 from agent.store.votes import signed_by_program, voter_of
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "VANISHED",
     "Account",
     "Accounts",
+    "ActCopy",
     "AgentSeen",
     "Answer",
     "Campaign",
@@ -93,6 +95,7 @@ __all__ = [
     "OrderLine",
     "OrderView",
     "Ordered",
+    "Origin",
     "OtherBundle",
     "Overtaken",
     "PlaceMatch",
@@ -101,6 +104,7 @@ __all__ = [
     "Promotion",
     "Rating",
     "Record",
+    "RowChecks",
     "Seat",
     "Signature",
     "SiteSeen",
@@ -110,7 +114,9 @@ __all__ = [
     "Store",
     "StoreFault",
     "TrailEntry",
+    "TrailHead",
     "Unassigned",
+    "acts_in",
     "examine_copy",
     "number_key",
     "put_back",

@@ -8,10 +8,13 @@ administrator already knows how to handle comes out.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect
@@ -158,6 +161,70 @@ def sites_in(copied: Path) -> list[str]:
             return [str(name) for (name,) in held.execute("SELECT name FROM site ORDER BY id")]
     except sqlite3.DatabaseError as error:
         raise BadStore(f"the copy of the database cannot be read: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class ActCopy:
+    """One act of the trail as a copy of the database holds it, whatever its schema."""
+
+    number: int
+    at: datetime
+    actor: str
+    act: str
+    subject: str
+    facts: str
+
+
+def acts_in(copied: Path) -> Iterator[ActCopy]:
+    """Yield the acts that a copy of a database holds, oldest first.
+
+    Raises:
+        BadStore: It cannot be read.
+    """
+    columns = [field.name for field in fields(ActCopy)]
+    rows = _rows_of_trail(copied, ["id", *columns[1:]])
+    for number, at, *rest in rows:
+        when = datetime.fromisoformat(at)
+        yield ActCopy(int(number), when if when.tzinfo else when.replace(tzinfo=UTC), *rest)
+
+
+def _rows_of_trail(copied: Path, columns: list[str]) -> list[list[str]]:
+    if copied.name == POSTGRESQL_COPY:
+        script = copied.with_suffix(".trail")
+        options = ("--data-only", "--table=trail", f"--file={script}")
+        _run("pg_restore", None, *options, str(copied))
+        return list(_copied_rows(script.read_text(encoding="utf-8").splitlines(), columns))
+    try:
+        with closing(sqlite3.connect(copied)) as held:
+            return held.execute(f"SELECT {', '.join(columns)} FROM trail ORDER BY id").fetchall()  # noqa: S608 - names of ours
+    except sqlite3.DatabaseError as error:
+        raise BadStore(f"the copy of the database cannot be read: {error}") from error
+
+
+def _copied_rows(script: list[str], columns: list[str]) -> Iterator[list[str]]:
+    """Yield the rows of `COPY public.trail (id, at, …) FROM stdin;`, in the order of `columns`.
+
+    Source:
+        PostgreSQL, COPY, text format.
+    """
+    places: list[int] | None = None
+    for line in script:
+        if line.startswith("COPY ") and "(" in line:
+            named = line.partition("(")[2].partition(")")[0].split(", ")
+            places = [named.index(name) for name in columns]
+        elif line == r"\.":
+            places = None
+        elif places is not None:
+            values = [_ESCAPED.sub(_plain_letter, value) for value in line.split("\t")]
+            yield [values[place] for place in places]
+
+
+_ESCAPED = re.compile(r"\\(.)")
+_LETTERS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "N": ""}
+
+
+def _plain_letter(found: re.Match[str]) -> str:
+    return _LETTERS.get(found[1], found[1])
 
 
 def _names_in(script: list[str]) -> Iterator[str]:

@@ -178,16 +178,16 @@ def promote(
         WrongUse: Nobody is named, or no reason is given.
     """
     _refuse_empty(by, reason)
-    session.add(
-        PromotionRow(
-            site_id=whose.site_id,
-            bundle=bundle,
-            by=by,
-            reason=reason,
-            promoted_at=at,
-            metrics=dict(metrics),
-        )
+    row = PromotionRow(
+        site_id=whose.site_id,
+        bundle=bundle,
+        by=by,
+        reason=reason,
+        promoted_at=at,
+        metrics=dict(metrics),
     )
+    session.add(row)
+    session.flush()
     trail.append(
         session,
         whose.site_id,
@@ -195,7 +195,7 @@ def promote(
         actor=by,
         act="model.promoted",
         subject=bundle,
-        facts={"reason": reason, "metrics": dict(metrics)},
+        facts={"promotion": row.id, "reason": reason, "metrics": dict(metrics)},
     )
 
 

@@ -221,7 +221,7 @@ def _sqlite(guard: Guard, columns: list[str]) -> Iterator[tuple[str, str]]:
         [
             *(f'OLD."{name}" IS NOT NEW."{name}"' for name in guard.fixed or columns),
             *(
-                f"(coalesce(OLD.\"{name}\", '') != '' AND OLD.\"{name}\" IS NOT NEW.\"{name}\")"
+                f'(coalesce(OLD."{name}", \'\') != \'\' AND OLD."{name}" IS NOT NEW."{name}")'
                 for name in guard.once
             ),
         ]
@@ -230,7 +230,7 @@ def _sqlite(guard: Guard, columns: list[str]) -> Iterator[tuple[str, str]]:
         ("UPDATE", f" WHEN {changed}"),
         ("DELETE", ""),
         # REPLACE deletes the row that is there without a word to the trigger of DELETE.
-        ("INSERT", f" WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"),
+        ("INSERT", f" WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"),  # noqa: S608
     ):
         name = f"guard_{guard.table}_{act.lower()}"
         yield name, f'CREATE TRIGGER "{name}" BEFORE {act} ON {table}{when} {refuse}'

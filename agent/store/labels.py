@@ -393,6 +393,9 @@ def _remember(
         "supersedes": row.supersedes,
         "result": row.result_id,
         "origin": row.origin,
+        "viewing_s": row.viewing_s,
+        "blind": row.blind,
+        "bulk": row.bulk,
     }
     trail.append(
         session,

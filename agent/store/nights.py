@@ -77,7 +77,7 @@ def freeze(
             actor="agent",
             act="night.reported",
             subject=night.isoformat(),
-            facts={"revision": revision},
+            facts={"revision": revision, "sha256": trail.sha256_of_text(facts_json)},
         )
     return _noun(row)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from agent.store.sources import Whose
 
 
+FACTS_SHA256 = "facts_sha256"
+"""Key under which the audit log holds the hash of facts that are too long for it."""
 SPECIFICATIONS = "specifications"
 """Kind of the records that keep each state of the file of specifications."""
 
@@ -85,7 +87,11 @@ def append(
         actor=by,
         act=f"{kind}.recorded",
         subject=subject,
-        facts={"record": row.id, **(facts if logged is None else logged)},
+        facts={
+            "record": row.id,
+            **(facts if logged is None else logged),
+            **({} if logged is None else {FACTS_SHA256: trail.sha256_of(row.facts)}),
+        },
     )
     return row.id or 0
 

@@ -15,7 +15,7 @@ from sqlalchemy import exists
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
-from agent.store import trail
+from agent.store import specimens, trail
 from agent.store.journal import chunks
 from agent.store.tables import CampaignImageRow, LabelRow, MicrographRow, OrderRow, ResultRow
 from agent.triage import Handling
@@ -135,12 +135,7 @@ def set_legal_hold(
     session: Session, whose: Whose, number: str, *, hold: bool, by: str, at: datetime
 ) -> None:
     """Keep everything of an order from being pruned, or let it go again."""
-    asked = select(OrderRow).where(
-        OrderRow.site_id == whose.site_id, OrderRow.key == whose.key(number)
-    )
-    row = session.exec(asked).first() or OrderRow(
-        site_id=whose.site_id, number=number, first_seen_at=at
-    )
+    row = specimens.order_row(session, whose, number, at=at)
     row.legal_hold = hold
     session.add(row)
     act = "order.held" if hold else "order.released"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import select
 
 from agent.errors import AgentError
-from agent.store import records
+from agent.store import records, trail
 from agent.store.engine import insert_for
 from agent.store.tables import OrderRow, PreparationRow, Row, SpecimenRow
 
@@ -71,10 +71,15 @@ class Ordered:
 # --- rows ---------------------------------------------------------------------------------------
 
 
-def _there(session: Session, table: type[Row], values: dict[str, Any]) -> None:
-    """Add a row unless it is there; another agent may be adding it at this moment."""
+def _there(session: Session, table: type[Row], values: dict[str, Any]) -> bool:
+    """Add a row unless it is there; another agent may be adding it at this moment.
+
+    Returns:
+        Whether it was added.
+    """
     values = {"facts": {}, **values}
-    session.execute(insert_for(session)(table).values(**values).on_conflict_do_nothing())
+    insert = insert_for(session)(table).values(**values).on_conflict_do_nothing()
+    return bool(session.connection().execute(insert).rowcount)
 
 
 def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> OrderRow:
@@ -82,18 +87,31 @@ def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> O
     if row := find_order(session, whose, number):
         return row
     state = records.newest(session, whose.site_id, records.SPECIFICATIONS)
+    released_after = state.id if state else NO_RECORD
     values = {
         "site_id": whose.site_id,
         "number": number,
         "key": whose.key(number),
         "first_seen_at": at,
-        "facts": {RELEASED_AFTER: state.id if state else NO_RECORD},
+        "facts": {RELEASED_AFTER: released_after},
     }
     blank = {"customer": "", "product": "", "material": "", "urgent": False, "legal_hold": False}
-    _there(session, OrderRow, values | blank)
+    trail.lock(session)  # before the row, as two agents may add two orders crosswise
+    is_new = _there(session, OrderRow, values | blank)
     row = find_order(session, whose, number)
     if row is None:
         raise AgentError(f"order {number} could neither be found nor added")
+    if is_new:
+        facts = {"order": row.id, RELEASED_AFTER: released_after}
+        trail.append(
+            session,
+            whose.site_id,
+            at=at,
+            actor="agent",
+            act="order.seen",
+            subject=number,
+            facts=facts,
+        )
     return row
 
 

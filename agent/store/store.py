@@ -26,6 +26,7 @@ from agent.store import (
     nights,
     results,
     retention,
+    row_checks,
     rules,
     schema,
     sites,
@@ -61,9 +62,10 @@ if TYPE_CHECKING:
     from agent.store.nights import NightHead, NightRow
     from agent.store.results import Finding, MicrographView
     from agent.store.retention import Kept
+    from agent.store.row_checks import RowChecks
     from agent.store.sites import SiteSeen
     from agent.store.sources import AgentSeen, SourceHealth, Whose
-    from agent.store.trail import TrailEntry
+    from agent.store.trail import Origin, TrailEntry, TrailHead
     from agent.triage import Reason
     from agent.watch import Arrival
 
@@ -847,6 +849,25 @@ class Store:
         """Walk the trail; say where it was changed or cut."""
         with reading(self._engine) as session:
             return trail.problems(session)
+
+    def trail_head(self) -> TrailHead:
+        """Return where the trail ends, to be kept outside the database."""
+        with reading(self._engine) as session:
+            return trail.head(session)
+
+    def trail_hashes(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Return number → hash of the acts of these numbers that are there."""
+        with reading(self._engine) as session:
+            return trail.hashes(session, numbers)
+
+    def examine_rows(self) -> RowChecks:
+        """Compare every row of evidence with what the trail holds of it."""
+        with reading(self._engine) as session:
+            return row_checks.examine(session)
+
+    def acting_as(self, origin: Origin) -> Store:
+        """Return the same store, each of whose acts keeps through what and by whom it came."""
+        return Store(self._engine.execution_options(**{trail.ORIGIN: origin}), self._whose)
 
 
 def _register(engine: Engine, site: str, agent: str) -> Whose:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+from sqlalchemy import func, text
 from sqlmodel import col, select
 
+from agent.store.journal import chunks
 from agent.store.tables import SiteRow, TrailRow
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlmodel import Session
@@ -48,6 +49,54 @@ class TrailEntry:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class TrailHead:
+    """Where the trail ends.
+
+    Args:
+        number: Of the newest act, 0 for none. count: how many acts there are.
+        sha256: Of the newest act. at: its time, aware UTC, or None.
+        actor, act, subject: Of the newest act.
+    """
+
+    number: int
+    count: int
+    sha256: str
+    at: datetime | None = None
+    actor: str = ""
+    act: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Through what an act came in, and by whose hand: kept with each act of a `Store`.
+
+    Args:
+        kind: Such as "shell".
+        os_user: The system's user who ran the command.
+        meaning: What the signature means, such as "reviewed"; "" for an act without one.
+        account: The account that signed, "" where the lab has none.
+        proof: "password" or "token", "" where the lab has no accounts.
+    """
+
+    kind: str
+    os_user: str = ""
+    meaning: str = ""
+    account: str = ""
+    proof: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        """Return it as the facts of an act hold it, under `SIGNED`; without what is empty."""
+        return {key: value for key, value in asdict(self).items() if value}
+
+
+SIGNED = "signed"
+"""Key of an act's facts: its `Origin`."""
+ORIGIN = "origin"
+"""Execution option of an engine that carries the `Origin` of its acts."""
+
+
 def lock(session: Session) -> None:
     """Let no other agent append before this transaction ends; SQLite has one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
@@ -67,13 +116,15 @@ def append(
     """Add one act to the chain, in the transaction of the act itself."""
     lock(session)
     last = session.exec(select(TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)).first()
+    origin = session.connection().get_execution_options().get(ORIGIN)
+    held = {**(facts or {}), **({SIGNED: origin.as_json()} if origin else {})}
     row = TrailRow(
         site_id=site_id,
         at=at,
         actor=actor,
         act=act,
         subject=subject,
-        facts=json.dumps(facts or {}, ensure_ascii=False, sort_keys=True, default=str),
+        facts=json.dumps(held, ensure_ascii=False, sort_keys=True, default=str),
         previous_sha256=last or BEGINNING,
         sha256="",
     )
@@ -85,6 +136,16 @@ def append(
 def _hash(row: TrailRow) -> str:
     said = [row.previous_sha256, row.site_id, _micros(row.at), row.actor, row.act, row.subject]
     return hashlib.sha256(json.dumps([*said, row.facts]).encode()).hexdigest()
+
+
+def sha256_of(facts: object) -> str:
+    """Return the hash of facts that are JSON, whatever the order of their keys."""
+    return sha256_of_text(json.dumps(facts, ensure_ascii=False, sort_keys=True, default=str))
+
+
+def sha256_of_text(text_: str) -> str:
+    """Return the hash of a text."""
+    return hashlib.sha256(text_.encode()).hexdigest()
 
 
 def _micros(at: datetime) -> int:
@@ -127,14 +188,52 @@ def entries(
         )
 
 
+def head(session: Session) -> TrailHead:
+    """Return where the trail ends."""
+    row = session.exec(select(TrailRow).order_by(col(TrailRow.id).desc()).limit(1)).first()
+    if row is None:
+        return TrailHead(0, 0, BEGINNING)
+    count = session.exec(select(func.count(col(TrailRow.id)))).one()
+    return TrailHead(row.id or 0, count, row.sha256, row.at, row.actor, row.act, row.subject)
+
+
+def first_sha256(session: Session) -> str:
+    """Return the hash of the first act, by which a database is known again; "" for no act."""
+    first = select(TrailRow.sha256).order_by(col(TrailRow.id)).limit(1)
+    return session.exec(first).first() or ""
+
+
+def hashes(session: Session, numbers: Sequence[int]) -> dict[int, str]:
+    """Return number → hash of the acts of these numbers that are there."""
+    found: dict[int, str] = {}
+    for some in chunks(numbers):
+        wanted = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id).in_(some))
+        found |= {number or 0: sha256 for number, sha256 in session.exec(wanted)}
+    return found
+
+
 def problems(session: Session) -> list[str]:
     """Walk the whole chain; say, in one sentence each, where it does not hold."""
-    found, before = [], BEGINNING
+    found, before, newest = [], BEGINNING, 0
     asked = select(TrailRow).order_by(col(TrailRow.id)).execution_options(yield_per=500)
     for row in session.exec(asked):
         if row.previous_sha256 != before:
             found.append(f"trail: a row is missing before number {row.id} ({row.act})")
         if row.sha256 != _hash(row):
             found.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
-        before = row.sha256
+        before, newest = row.sha256, row.id or 0
+    last = _last_number(session)
+    if last > newest:
+        found.append(
+            f"trail: it ended with number {last}, and ends with number {newest} now: the acts "
+            "after it were deleted"
+        )
     return found
+
+
+def _last_number(session: Session) -> int:
+    """Return the newest number that SQLite ever gave; PostgreSQL also skips some, so 0."""
+    if session.get_bind().dialect.name != "sqlite":
+        return 0
+    asked = text("SELECT seq FROM sqlite_sequence WHERE name = 'trail'")
+    return int(session.execute(asked).scalar() or 0)

@@ -43,7 +43,9 @@ def upgrade() -> None:
         _remember(connection, site, newest, now)
 
 
-def _remember(connection, site, newest, now):
+def _remember(
+    connection: sa.Connection, site: int, newest: dict[str, int], now: datetime
+) -> None:
     """Append what was not covered until now to the trail, hashed as at this revision."""
     last = connection.execute(
         sa.select(TRAIL.c.sha256).order_by(TRAIL.c.id.desc()).limit(1)

@@ -1,0 +1,182 @@
+"""Where the audit log ended at a time, kept outside the database.
+
+Reports, back-ups, the log and a file on a share hold it: whoever rewrites the audit log whole, with
+all its hashes, cannot rewrite those.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import BadStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from agent.store import Store, TrailHead
+
+MANIFEST = "manifest.json"
+KEY = "trail"
+"""Key of an anchor in a report's JSON, in a back-up's manifest and in a line of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """Where the audit log ended.
+
+    Args:
+        number: Of the newest act. count: how many acts there were. sha256: of the newest act.
+        at: When that was written down, aware UTC.
+        actor, act, subject: Of the newest act, "" where they were not kept.
+        place: Where it was found, such as a file's name.
+    """
+
+    number: int
+    count: int
+    sha256: str
+    at: datetime
+    actor: str = ""
+    act: str = ""
+    subject: str = ""
+    place: str = ""
+
+    @classmethod
+    def of(cls, head: TrailHead, *, at: datetime) -> Anchor:
+        """Return where the audit log ends now."""
+        return cls(head.number, head.count, head.sha256, at, head.actor, head.act, head.subject)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a manifest, a line of a file or the log holds it."""
+        kept = {key: value for key, value in asdict(self).items() if key != "place"}
+        return kept | {"at": self.at.isoformat()}
+
+    @classmethod
+    def from_json(cls, document: Any, *, place: str, at: datetime | None = None) -> Anchor | None:
+        """Return the anchor in a document, or None where it holds none.
+
+        Args:
+            document: As `to_json` wrote it; other keys do no harm.
+            place: Where it was found.
+            at: Its time where the document has none.
+        """
+        try:
+            when = at or datetime.fromisoformat(document["at"])
+            return cls(
+                number=int(document["number"]),
+                count=int(document["count"]),
+                sha256=str(document["sha256"]),
+                at=when if when.tzinfo else when.replace(tzinfo=UTC),
+                **{key: str(document.get(key) or "") for key in ("actor", "act", "subject")},
+                place=place,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+
+def append(file: Path, anchor: Anchor) -> None:
+    """Append an anchor to a file, one JSON line. Raises `OSError`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as held:
+        held.write(json.dumps(anchor.to_json(), ensure_ascii=False) + "\n")
+
+
+def iter_lines(file: Path) -> Iterator[Anchor]:
+    """Yield the anchors of a file or a log; lines that hold none are passed over.
+
+    Raises:
+        BadStore: It cannot be read.
+    """
+    try:
+        with file.open(encoding="utf-8", errors="replace") as held:
+            for line in held:
+                with suppress(ValueError):
+                    document = json.loads(line)
+                    if anchor := Anchor.from_json(document, place=file.name):
+                        yield anchor
+    except OSError as error:
+        raise BadStore(
+            f"{file}: the anchors in it cannot be read ({error.strerror or error})."
+        ) from error
+
+
+def iter_reports(folder: Path) -> Iterator[Anchor]:
+    """Yield the anchors in the JSON of each night's report."""
+    for file in sorted(folder.glob("????-??-??.json")):
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            document = json.loads(file.read_text(encoding="utf-8"))
+            at = datetime.fromisoformat(document["gathered_at"])
+            if anchor := Anchor.from_json(document.get(KEY), place=file.name, at=at):
+                yield anchor
+
+
+def iter_backups(folder: Path) -> Iterator[Anchor]:
+    """Yield the anchors in the manifests of back-ups."""
+    for file in sorted(folder.glob("*.zip")):
+        with suppress(OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+            with zipfile.ZipFile(file) as packed:
+                document = json.loads(packed.read(MANIFEST))
+            if anchor := Anchor.from_json(document.get(KEY), place=file.name):
+                yield anchor
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorChecks:
+    """What the anchors say of the audit log.
+
+    Args:
+        faults: One sentence per stretch that was rewritten or deleted.
+        notes: What was lost by a back-up that was restored, a sentence each.
+    """
+
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
+    """Compare the audit log with what was written down outside."""
+    known = sorted({anchor for anchor in anchors if anchor.number}, key=lambda one: one.number)
+    hashes = store.trail_hashes([anchor.number for anchor in known])
+    restores = [
+        (int(entry.facts["trail"]), entry.at)
+        for entry in store.trail("backup.restored")
+        if "trail" in entry.facts
+    ]
+    faults: list[str] = []
+    notes: list[str] = []
+    good = 0
+    for anchor in known:
+        if hashes.get(anchor.number) == anchor.sha256:
+            good = max(good, anchor.number)
+        elif restored := _lost_by(anchor, restores):
+            notes.append(
+                f"trail: number {anchor.number} of {anchor.place} was lost when a back-up was "
+                f"restored on {restored:%Y-%m-%d %H:%M} UTC"
+            )
+        else:
+            faults.append(_fault(anchor, good, is_there=anchor.number in hashes))
+    return AnchorChecks(tuple(faults[:1]), tuple(notes))
+
+
+def _lost_by(anchor: Anchor, restores: Iterable[tuple[int, datetime]]) -> datetime | None:
+    """Return when a back-up was restored that does not reach to an anchor of before, or None."""
+    return next((at for number, at in restores if anchor.number > number and anchor.at <= at), None)
+
+
+def _fault(anchor: Anchor, good: int, *, is_there: bool) -> str:
+    last = f" ({anchor.act} of {anchor.subject} by {anchor.actor})" if anchor.act else ""
+    since = f"{anchor.at:%Y-%m-%d %H:%M} UTC ({anchor.place})"
+    if not is_there:
+        return (
+            f"trail: number {anchor.number}{last} was there on {since} and was deleted; the last "
+            f"act that is as it was is number {good}"
+        )
+    return (
+        f"trail: number {anchor.number}{last} is not what it was on {since}: an act after number "
+        f"{good} and up to {anchor.number} was changed, and the hashes were computed again"
+    )

@@ -1,0 +1,88 @@
+"""Rows, audit log, and what is kept outside the database, each compared with the others."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent import anchors
+from agent.errors import BadStore
+from agent.safekeeping import unpack_database
+from agent.store import acts_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.anchors import Anchor
+    from agent.store import ActCopy, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What is kept outside the database and says where the trail ended.
+
+    Args:
+        reports: The folder of the nights' reports.
+        backups: The folder of back-ups, or None.
+        files: Files of anchors, or logs.
+    """
+
+    reports: Path
+    backups: Path | None = None
+    files: tuple[Path, ...] = ()
+
+    def iter_anchors(self) -> Iterator[Anchor]:
+        """Yield every anchor. Raises `BadStore` where a file cannot be read."""
+        yield from anchors.iter_reports(self.reports)
+        if self.backups:
+            yield from anchors.iter_backups(self.backups)
+        for file in self.files:
+            yield from anchors.iter_lines(file)
+
+
+def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
+    """Compare the trail with its own hashes, with what is kept outside, and the rows with it.
+
+    Returns:
+        A sentence per fault, and one per stretch that is not covered.
+    """
+    held = anchors.check(store, outside.iter_anchors())
+    rows = store.examine_rows()
+    chain = [*store.trail_problems(), *held.faults]
+    guards = [f"database: the guard {name} is missing" for name in store.missing_guards()]
+    named = _changed_acts(store, outside.backups) if chain and outside.backups else []
+    return [*chain, *named, *rows.faults, *guards], [*held.notes, *rows.notes]
+
+
+def _changed_acts(store: Store, backups: Path) -> list[str]:
+    """Name the acts that the newest readable back-up holds otherwise, or that are gone."""
+    for file in sorted(backups.glob("*.zip"), reverse=True):
+        try:
+            with tempfile.TemporaryDirectory(prefix="martensight-verify-") as scratch:
+                copied = unpack_database(file, Path(scratch))
+                return list(_differences(store, acts_in(copied), file.name))
+        except (BadStore, OSError, ValueError):
+            continue
+    return []
+
+
+def _differences(store: Store, copies: Iterator[ActCopy], where: str) -> Iterator[str]:
+    now = {entry.id: entry for entry in store.trail()}
+    for copy in copies:
+        entry = now.get(copy.number)
+        if entry is None:
+            yield (
+                f"trail: number {copy.number} ({copy.act} of {copy.subject} by {copy.actor}) of "
+                f"{where} was deleted"
+            )
+            continue
+        for name in ("at", "actor", "act", "subject"):
+            was, is_now = getattr(copy, name), getattr(entry, name)
+            if was != is_now:
+                yield f"trail: number {copy.number}: {name} was {was} ({where}), is {is_now}"
+        was = json.loads(copy.facts)
+        if was != entry.facts:
+            yield f"trail: number {copy.number}: facts were {was} ({where}), are {entry.facts}"

@@ -1,0 +1,266 @@
+"""Whatever is changed in the database behind the agent's back, `agent verify` names the row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from databases import tamper
+from sqlalchemy import text
+from test_store import OTHER, SHA, file, finding
+
+from agent import safekeeping
+from agent.anchors import Anchor, append
+from agent.settings import read
+from agent.store import Decision, Store, engine
+from agent.verification import Outside, verify_trail
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
+DELETE_LAST = "DELETE FROM trail WHERE id = (SELECT max(id) FROM trail)"
+
+
+def fill(store: Store) -> None:
+    """Leave two orders, two labels, a promotion, a record, a night and an account."""
+    store.arrive([file("a.tif"), file("b.tif")], at=AT)
+    for sha256, number in ((SHA, "4711"), (OTHER, "4712")):
+        (claim,) = store.claim(1, at=AT, lease_s=60)
+        store.finish(claim, [finding(sha256, process={"order": number, "specimen": "1"})], at=AT)
+    store.accounts.add("Ada", kind="person", role="lead", hashed="x", by="Ada", at=AT)
+    store.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={"n": 8})
+    store.records.add("statement", "4711", by="Ada", at=AT, facts={"reason": "", "n": 1.5})
+    store.freeze_night(AT.date(), '{"n": 1}', at=AT)
+    store.orders.supersede(OTHER[:16], by="Ada", reason="scratched", defect="", lead=True, at=AT)
+    store.decide(OTHER[:16], Decision("code", "Bob", code="G9-10", unsure=True), at=AT)
+    store.decide(SHA[:16], Decision("code", "Leo", code="G8", comment="sure"), at=AT)
+
+
+@pytest.fixture
+def store(address):
+    with Store.open(address, site="Plant 1", agent="PC") as opened:
+        fill(opened)
+        yield opened
+
+
+@pytest.fixture
+def outside(tmp_path) -> Outside:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "anchor.jsonl").touch()
+    return Outside(tmp_path / "reports", tmp_path / "backups", (tmp_path / "anchor.jsonl",))
+
+
+def keep_outside(store: Store, outside: Outside) -> None:
+    append(outside.files[0], Anchor.of(store.trail_head(), at=AT))
+
+
+def chain_again(address: str) -> None:
+    """Compute every hash of the chain again, as somebody does who knows how it is made."""
+    with engine.make_engine(address).connect() as connection:
+        rows = connection.execute(
+            text("SELECT id, site_id, at, actor, act, subject, facts FROM trail ORDER BY id")
+        ).all()
+    before, statements = "0" * 64, []
+    for number, site, at, *rest in rows:
+        when = datetime.fromisoformat(at) if isinstance(at, str) else at
+        aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+        held = [before, site, round(aware.timestamp() * 1_000_000), *rest]
+        sha256 = hashlib.sha256(json.dumps(held).encode()).hexdigest()
+        statements.append(
+            f"UPDATE trail SET previous_sha256 = '{before}', sha256 = '{sha256}' "  # noqa: S608
+            f"WHERE id = {number}"
+        )
+        before = sha256
+    tamper(address, *statements)
+
+
+def faults(store: Store, outside: Outside) -> str:
+    return "\n".join(verify_trail(store, outside)[0])
+
+
+def test_a_database_that_nobody_changed_is_whole(store, outside) -> None:
+    keep_outside(store, outside)
+
+    assert verify_trail(store, outside) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        (
+            "UPDATE label SET code = 'G7' WHERE id = 2",
+            f"label 2 of {SHA[:16]}: code was 'G8' (trail number 9), is 'G7'",
+        ),
+        (
+            "UPDATE label SET \"by\" = 'Eve' WHERE id = 2",
+            f"label 2 of {SHA[:16]}: by was 'Leo' (trail number 9), is 'Eve'",
+        ),
+        (
+            "DELETE FROM label WHERE id = 1",
+            "G9-10 by Bob of 2026-11-24 21:00 UTC (trail number 8) was deleted",
+        ),
+        (
+            "UPDATE \"order\" SET first_seen_at = '2026-11-20 08:00:00' WHERE number = '4711'",
+            "first_seen_at was 2026-11-24T21:00:00+00:00 (trail number 1), is 2026-11-20T08:00:00+",
+        ),
+        ("UPDATE label SET unsure = false WHERE id = 1", "unsure was True"),
+        ("UPDATE label SET blind = true WHERE id = 1", "blind was False"),
+        ("UPDATE promotion SET bundle = 'other'", "bundle was '20261101-0badcafe'"),
+        ("DELETE FROM promotion", "promotion 1 of 20261101-0badcafe by Ada (trail number 4)"),
+        ('UPDATE record SET facts = \'{"reason": "x", "n": 1.5}\'', "reason was '' "),
+        ("DELETE FROM record", "record 1 (statement of 4711, by Ada, trail number 5) was deleted"),
+        ("UPDATE night SET facts = '{}'", "night 2026-11-24 (revision 1): facts was"),
+        ("UPDATE account SET role = 'admin'", "account Ada: role was 'lead' by the trail"),
+        ("UPDATE micrograph SET superseded = '{}'", "superseded was {'at':"),
+        ("UPDATE trail_coverage SET newest_id = 9 WHERE name = 'order'", "trail_coverage of order"),
+    ],
+)
+def test_a_row_that_was_changed_is_named_with_what_it_was(
+    address, store, outside, statement, sentence
+) -> None:
+    tamper(address, statement)
+
+    assert sentence in faults(store, outside)
+
+
+def test_the_last_act_deleted_with_its_label_is_named(address, store, outside) -> None:
+    keep_outside(store, outside)
+    tamper(address, DELETE_LAST, "DELETE FROM label WHERE id = 2")
+
+    assert (
+        f"trail: number 9 (label.given of {SHA[:16]} by Leo) was there on 2026-11-24 21:00 UTC "
+        "(anchor.jsonl) and was deleted"
+    ) in faults(store, outside)
+
+
+def test_sqlite_itself_knows_that_the_last_act_was_deleted(tmp_path, outside) -> None:
+    address = f"sqlite:///{tmp_path}/martensight.db"
+    with Store.open(address, site="Plant 1", agent="PC") as store:
+        fill(store)
+        tamper(address, DELETE_LAST, "DELETE FROM label WHERE id = 2")
+
+        assert "it ended with number 9, and ends with number 8 now" in faults(store, outside)
+
+
+def test_a_trail_that_was_deleted_whole_is_named_row_by_row(address, store, outside) -> None:
+    keep_outside(store, outside)
+    tamper(address, "DELETE FROM trail")
+
+    said = faults(store, outside)
+
+    assert "trail: number 9" in said
+    assert f"label 2 of {SHA[:16]}: G8 by Leo is not in the trail" in said
+    assert "order 4711: when it was first seen is not in the trail" in said
+    assert "promotion 1 of 20261101-0badcafe: by Ada is not in the trail" in said
+
+
+def test_an_actor_changed_and_the_chain_computed_again_is_named(address, store, outside) -> None:
+    append(outside.files[0], Anchor(3, 3, store.trail_hashes([3])[3], AT))
+    keep_outside(store, outside)
+    tamper(
+        address,
+        "UPDATE trail SET actor = 'Eve' WHERE id = 9",
+        "UPDATE label SET \"by\" = 'Eve' WHERE id = 2",
+    )
+    chain_again(address)
+
+    said = faults(store, outside)
+
+    assert (
+        f"trail: number 9 (label.given of {SHA[:16]} by Leo) is not what it was on 2026-11-24 "
+        "21:00 UTC (anchor.jsonl): an act after number 3 and up to 9 was changed"
+    ) in said
+
+
+def test_an_act_without_a_row_of_its_own_is_named_by_the_newest_back_up(
+    address, store, outside, tmp_path
+) -> None:
+    store.remember(at=AT, actor="Ada", act="bundle.deleted", subject="b\tc\\d", facts={"n": 1})
+    safekeeping.back_up(
+        store,
+        tmp_path,
+        outside.backups / "martensight-20261124T210000Z.zip",
+        settings_files=(),
+        pixels=False,
+        at=AT,
+        progress=lambda *_: None,
+    )
+    tamper(address, "UPDATE trail SET actor = 'Eve' WHERE act = 'bundle.deleted'")
+    chain_again(address)
+
+    said = faults(store, outside)
+
+    assert "trail: number 10: actor was Ada (martensight-20261124T210000Z.zip), is Eve" in said
+    assert said.count("\n") == 1
+
+
+def test_each_nights_report_holds_where_the_trail_ended(tmp_path, outside) -> None:
+    from lab import DAY, SETTINGS, Lab  # noqa: PLC0415 - only here
+
+    from agent.night import write_report  # noqa: PLC0415
+
+    lab = Lab(tmp_path / "data")
+    public_id = lab.take("G8")
+    lab.store.decide(public_id, Decision("code", "Leo", code="G8"), at=DAY)
+    address = f"sqlite:///{lab.folder / 'martensight.db'}"
+    later = DAY + timedelta(days=2)
+    written = write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=later)
+    where = Outside(lab.reports)
+    assert verify_trail(lab.store, where) == ([], [])
+
+    tamper(address, "UPDATE trail SET actor = 'Eve' WHERE id = 1")
+    chain_again(address)
+
+    sha256 = json.loads((lab.reports / "2026-11-24.json").read_text())["trail"]["sha256"]
+    assert sha256 in written.path.read_text(encoding="utf-8")
+    assert "(2026-11-24.json)" in faults(lab.store, where)
+
+
+def test_what_a_restored_back_up_lost_is_a_note_and_no_fault(address, store, outside) -> None:
+    append(outside.files[0], Anchor(12, 12, "f" * 64, AT))
+    store.remember(
+        at=AT + timedelta(hours=1), actor="agent", act="backup.restored", facts={"trail": 10}
+    )
+
+    found, notes = verify_trail(store, outside)
+
+    assert found == []
+    (note,) = notes
+    assert "number 12 of anchor.jsonl was lost when a back-up was restored on 2026-11-24" in note
+
+
+def test_a_missing_guard_is_a_fault(address, store, outside) -> None:
+    on = " ON label" if address.startswith("postgresql") else ""
+    with engine.make_engine(address).begin() as connection:
+        connection.exec_driver_sql(f"DROP TRIGGER guard_label_delete{on}")
+
+    assert "database: the guard guard_label_delete is missing" in faults(store, outside)
+
+
+def test_a_long_life_of_labels_and_decisions_is_whole(store, outside) -> None:
+    store.undo(SHA[:16], by="Leo", at=AT)
+    number = store.decide(
+        SHA[:16], Decision("strange", "Leo", strange_kind="crack", viewing_s=2.25), at=AT
+    )
+    store.doubt(SHA[:16], label_id=number, sentence="look again", by="agent", at=AT)
+    store.orders.set_urgent("4711", urgent=True, by="Ada", at=AT)
+    store.hold_order("4713", hold=True, by="Ada", at=AT)
+    store.accounts.set_role("Ada", "reviewer", by="Ada", at=AT)
+    store.accounts.disable("Ada", disabled=True, by="Ada", at=AT)
+    store.orders.note_specifications(
+        [("ring-a", AT.date(), "R. Stahl", "ab" * 32, {"fields": 3, "limit": "8 or finer"})], at=AT
+    )
+
+    assert verify_trail(store, outside) == ([], [])
+
+
+def test_the_file_of_anchors_is_a_setting(tmp_path: Path) -> None:
+    toml = tmp_path / "agent.toml"
+    toml.write_text('[trail]\nanchor = "share/trail.jsonl"\n', encoding="utf-8")
+
+    assert read(toml, {}).trail.anchor == str(tmp_path / "share" / "trail.jsonl")
