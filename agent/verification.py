@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent import anchors
 from agent.errors import BadStore
+from agent.orders.statement_rows import find_differences, list_stated
 from agent.safekeeping import unpack_database
 from agent.store import acts_in
 
@@ -54,7 +55,9 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     chain = [*store.trail_problems(), *held.faults]
     guards = [f"database: the guard {name} is missing" for name in store.missing_guards()]
     named = _changed_acts(store, outside.backups) if chain and outside.backups else []
-    return [*chain, *named, *rows.faults, *guards], [*held.notes, *rows.notes]
+    stated = find_differences(store, list_stated(store))
+    faults = [*chain, *named, *rows.faults, *stated, *guards]
+    return faults, [*held.notes, *rows.notes]
 
 
 def _changed_acts(store: Store, backups: Path) -> list[str]:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from databases import tamper
 from sqlalchemy import text
+from structlog.testing import capture_logs
 from test_store import OTHER, SHA, file, finding
 
 from agent import safekeeping
 from agent.anchors import Anchor, append
+from agent.service.anchoring import Anchoring
 from agent.settings import read
 from agent.store import Decision, Store, engine
 from agent.verification import Outside, verify_trail
@@ -264,3 +266,58 @@ def test_the_file_of_anchors_is_a_setting(tmp_path: Path) -> None:
     toml.write_text('[trail]\nanchor = "share/trail.jsonl"\n', encoding="utf-8")
 
     assert read(toml, {}).trail.anchor == str(tmp_path / "share" / "trail.jsonl")
+
+
+def test_a_statement_is_compared_with_the_rows_it_rests_on(address, store, outside) -> None:
+    number = store.decide(SHA[:16], Decision("code", "Leo", code="G7", comment="again"), at=AT)
+    field = {
+        "id": SHA[:16],
+        "structure_code": "G8",
+        "bundle": store.micrograph(SHA[:16]).bundle,
+        "um_per_px": store.micrograph(SHA[:16]).um_per_px,
+        "decided": {"kind": "code", "said": "G7", "by": "Leo"},
+    }
+    document = {"specimens": [{"fields": [field], "superseded": []}]}
+    store.records.add("statement", "4711", by="Ada", at=AT, facts={"document": document})
+    store.undo(SHA[:16], by="Leo", at=AT)
+    assert number == 3
+    assert verify_trail(store, outside) == ([], [])
+
+    tamper(
+        address,
+        "UPDATE result SET structure_code = 'G6' WHERE id = 1",
+        "UPDATE micrograph SET um_per_px = 0.5 WHERE id = 1",
+        "UPDATE label SET code = 'G5' WHERE id = 3",
+    )
+
+    said = faults(store, outside)
+    assert "record 2 (statement of 4711): field abababababababab: the result was G8 by" in said
+    assert "the label was G7 by Leo, the rows hold G8 by Leo, G5 by Leo" in said
+    assert "µm per pixel was" in said
+
+
+def test_the_end_of_the_trail_is_written_to_log_and_file_when_it_is_new(store, tmp_path) -> None:
+    file = tmp_path / "share" / "trail.jsonl"
+    anchoring = Anchoring(store, str(file))
+
+    with capture_logs() as logged:
+        assert anchoring.write(at=AT) == ""
+        assert anchoring.write(at=AT) == ""
+        store.remember(at=AT, actor="Ada", act="bundle.deleted", subject="x")
+        assert anchoring.write(at=AT) == ""
+
+    numbers = [json.loads(line)["number"] for line in file.read_text("utf-8").splitlines()]
+    assert numbers == [9, 10]
+    assert [one["number"] for one in logged if one["event"] == "trail.anchored"] == [9, 10]
+
+
+def test_a_share_that_is_away_gets_the_end_of_the_trail_later(store, tmp_path) -> None:
+    away = tmp_path / "away"
+    away.write_text("no folder")
+    anchoring = Anchoring(store, str(away / "trail.jsonl"))
+
+    assert "[trail] anchor" in anchoring.write(at=AT)
+
+    away.unlink()
+    assert anchoring.write(at=AT) == ""
+    assert (away / "trail.jsonl").read_text("utf-8").count("\n") == 1

@@ -44,6 +44,7 @@ def examine(settings: Settings, file: Path | None) -> list[Finding]:
         *examine_folders(settings, account),
         *([] if settings.sources else [_no_sources()]),
         _database(settings),
+        *_evidence(settings),
         _backup(settings),
         *_watch_limits(),
         _memory(),
@@ -110,6 +111,43 @@ def _database(settings: Settings) -> Finding:
         return Finding("database", "wrong", str(error))
     store.close()
     return Finding("database", "right", "opens, and its schema is this program's.")
+
+
+def _evidence(settings: Settings) -> Iterator[Finding]:
+    """Find out whether the database itself refuses to change what is evidence."""
+    try:
+        with store_of(settings) as store:
+            missing, rewritable, kind = (
+                store.missing_guards(),
+                store.rewritable_tables(),
+                store.kind,
+            )
+    except AgentError:
+        return
+    if missing:
+        yield Finding(
+            "evidence",
+            "wrong",
+            f"the database lacks {len(missing)} of its guards ({missing[0]}); run any agent "
+            "command as the owner of the tables, which lays them again, then agent verify.",
+        )
+    elif rewritable:
+        yield Finding(
+            "evidence",
+            "doubtful",
+            "guarded by triggers, but this PostgreSQL user owns the tables and could drop them "
+            "(OPERATIONS, Evidence, shows how to give the agent a user of its own).",
+        )
+    else:
+        own = ", and the agent's PostgreSQL user can rewrite none" if kind == "postgresql" else ""
+        yield Finding("evidence", "right", f"guarded by triggers{own}.")
+    if not settings.trail.anchor and not settings.backup.folder:
+        yield Finding(
+            "trail",
+            "doubtful",
+            "its end is kept in reports and logs on this PC alone: set [trail] anchor or [backup] "
+            "folder, best on a share.",
+        )
 
 
 def _no_sources() -> Finding:

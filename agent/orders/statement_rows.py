@@ -1,0 +1,78 @@
+"""Statements against the rows they rest on: what a statement names has to be in the database.
+
+Nothing is lost there: a result that no longer counts and a label that was taken back stay readable,
+so a later act never makes an earlier statement differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agent.orders.statement import STATEMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from agent.store import MicrographView, Store
+
+
+@dataclass(frozen=True, slots=True)
+class StatedDocument:
+    """A document of an order as it was stated.
+
+    Attributes:
+        name: How a fault calls it, such as "record 12 (statement of 4711)".
+        document: As `agent order --json` writes it.
+    """
+
+    name: str
+    document: Mapping[str, Any]
+
+
+def list_stated(store: Store) -> Iterator[StatedDocument]:
+    """Yield every statement on record, oldest first."""
+    for record in store.records.all(STATEMENT):
+        document = record.facts.get("document")
+        if isinstance(document, dict):
+            yield StatedDocument(f"record {record.id} (statement of {record.subject})", document)
+
+
+def find_differences(store: Store, documents: Iterable[StatedDocument]) -> Iterator[str]:
+    """Yield a sentence for each value that a statement names and no row holds."""
+    for stated in documents:
+        for field in _fields(stated.document):
+            public_id = str(field.get("id"))
+            view = store.micrograph(public_id)
+            if view is None:
+                yield f"{stated.name}: field {public_id} is not there any more"
+                continue
+            for sentence in _differences(store, view, field):
+                yield f"{stated.name}: field {public_id}: {sentence}"
+
+
+def _fields(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for specimen in document.get("specimens", ()):
+        yield from (*specimen.get("fields", ()), *specimen.get("superseded", ()))
+
+
+def _differences(store: Store, view: MicrographView, field: Mapping[str, Any]) -> Iterator[str]:
+    code, bundle = field.get("structure_code"), field.get("bundle")
+    answers = {(one.bundle or None, one.structure_code) for one in store.orders.answers(view.id)}
+    if (bundle, code) not in answers:
+        now = ", ".join(f"{was} by {by}" for by, was in sorted(answers, key=str)) or "nothing"
+        yield f"the result was {code} by {bundle}, the rows hold {now}"
+    decided = field.get("decided")
+    if decided:
+        labels = [
+            (label.kind, label.code or label.strange_kind or label.why or "", label.by)
+            for label in view.labels
+        ]
+        if (decided["kind"], decided["said"], decided["by"]) not in labels:
+            now = ", ".join(f"{what or kind} by {by}" for kind, what, by in labels) or "no label"
+            yield (
+                f"the label was {decided['said'] or decided['kind']} by {decided['by']}, the rows "
+                f"hold {now}"
+            )
+    if field.get("um_per_px") != view.um_per_px:
+        yield f"µm per pixel was {field.get('um_per_px')}, is {view.um_per_px}"
