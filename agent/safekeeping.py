@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from agent import anchors
 from agent.anchors import MANIFEST, Anchor
 from agent.errors import BadStore
-from agent.store import examine_copy, put_back, sites_in
+from agent.store import examine_copy, forget_mark, put_back, sites_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -204,6 +204,7 @@ def restore(
                 _refuse_another_site(backup, sites_in(Path(scratch) / database), site)
             aside = folder / f"{database}.before-restore-{stamp}"
             before = put_back(url, Path(scratch) / database, aside=aside)
+            forget_mark(folder)
             settings = _put_files_back(Path(scratch), folder, stamp)
     except OSError as error:
         raise BadStore(f"{backup}: cannot be restored ({error.strerror or error}).") from error

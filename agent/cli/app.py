@@ -149,6 +149,7 @@ def store_of(settings: Settings) -> Store:
         site=settings.site.name,
         agent=platform.node() or "agent",
         exact_numbers=settings.orders.exact_numbers,
+        folder=settings.store.folder,
     )
 
 

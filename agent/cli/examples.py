@@ -38,6 +38,7 @@ EXAMPLES: dict[str, str] = {
     "retry": "agent retry --all",
     "backup": "agent backup /mnt/nas/martensight",
     "restore": "agent restore martensight-20261124T223000Z.zip",
+    "begin-anew": 'agent begin-anew --reason "the disk broke, and there is no back-up"',
     "verify": "agent verify",
     "check": "agent check --json",
     "prune": "agent prune --dry-run",

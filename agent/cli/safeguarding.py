@@ -108,6 +108,32 @@ def restore(
         console.print(f"the settings of that time: {restored.settings}", markup=False)
 
 
+@app.command("begin-anew")
+def begin_anew(
+    context: typer.Context,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")] = "",
+) -> None:
+    """Take the database that is there for this data folder's, though it is empty or another lab's.
+
+    What is archived stays; what the lost database held of it is not known any more.
+    """
+    from agent.service.lock import RunLock  # noqa: PLC0415
+    from agent.service.place import agent_name  # noqa: PLC0415
+    from agent.store import begin_anew as take_any  # noqa: PLC0415
+
+    if not reason.strip():
+        raise WrongUse("Give a reason with --reason TEXT: it is kept.")
+    settings, at = settings_of(context), datetime.now(UTC)
+    with RunLock(settings.store.folder, agent_name()):
+        before = take_any(settings.store.folder)
+        with store_of(settings) as store:
+            facts = {"reason": reason, "first_act_before": before}
+            store.remember(at=at, actor="agent", act="lab.begun_anew", facts=facts)
+            where = store.place
+        store_of(settings).close()  # the first act is there now, and its hash is kept
+    console.print(f"{where} is the database of {settings.store.folder} now", markup=False)
+
+
 def _refuse_while_running(settings: Settings, at: datetime) -> None:
     from agent.errors import BadStore  # noqa: PLC0415
 

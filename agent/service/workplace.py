@@ -50,6 +50,7 @@ def open_store(settings: Settings) -> Store:
         site=settings.site.name,
         agent=agent_name(),
         exact_numbers=settings.orders.exact_numbers,
+        folder=settings.store.folder,
     )
 
 

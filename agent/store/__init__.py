@@ -40,6 +40,7 @@ from agent.store.orders import (
     SpecimenView,
     Unassigned,
 )
+from agent.store.own_database import begin_anew, forget_mark
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.records import NewRecord, Record
 from agent.store.results import Finding, MicrographView
@@ -117,7 +118,9 @@ __all__ = [
     "TrailHead",
     "Unassigned",
     "acts_in",
+    "begin_anew",
     "examine_copy",
+    "forget_mark",
     "number_key",
     "put_back",
     "signed_by_program",

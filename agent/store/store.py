@@ -24,6 +24,7 @@ from agent.store import (
     jobs,
     labels,
     nights,
+    own_database,
     results,
     retention,
     row_checks,
@@ -88,7 +89,15 @@ class Store:
         self._whose = whose
 
     @classmethod
-    def open(cls, url: str, *, site: str, agent: str, exact_numbers: bool = False) -> Store:
+    def open(
+        cls,
+        url: str,
+        *,
+        site: str,
+        agent: str,
+        exact_numbers: bool = False,
+        folder: Path | None = None,
+    ) -> Store:
         """Open a database, made or migrated where needed.
 
         Args:
@@ -96,12 +105,15 @@ class Store:
             site: Name of the site.
             agent: Name of this agent, unique at the site.
             exact_numbers: Orders whose numbers differ in case, spaces or leading zeros are two.
+            folder: The data folder; a database that is not its own is refused. None: any is taken.
 
         Raises:
             BadStore: It cannot be used; one sentence says what to do.
         """
         engine = engines.make_engine(url)
         try:
+            if folder is not None:
+                own_database.require_own(engine, folder)
             schema.bring_up(engine)
             with engines.opening(engine):
                 whose = replace(_register(engine, site, agent), exact_numbers=exact_numbers)
@@ -114,6 +126,8 @@ class Store:
                         actor="agent",
                         act="guards.laid_again",
                     )
+            if folder is not None:
+                own_database.keep_mark(engine, folder)
         except BaseException:
             engine.dispose()
             raise

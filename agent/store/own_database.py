@@ -1,0 +1,117 @@
+"""Whether a database belongs to the data folder that it is opened for.
+
+A lab's first act never changes, so its hash, kept in the data folder, tells the lab's database from
+an emptied one and from another lab's.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from sqlalchemy import inspect, text
+from sqlmodel import Session
+
+from agent.errors import BadStore
+from agent.store import engine as engines
+from agent.store import trail
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+MARK = "database.json"
+"""File of the data folder that holds the hash of the first act."""
+ARCHIVED = ("crops", "originals")
+WHAT_TO_DO = (
+    "Put the lab's database back (agent restore FILE, or the right store.url). Where this one is "
+    "meant: agent begin-anew --reason TEXT"
+)
+
+
+def require_own(engine: Engine, folder: Path) -> None:
+    """Refuse an emptied database, and another lab's, next to what a lab has archived.
+
+    Args:
+        engine: The database, not yet brought up.
+        folder: The data folder.
+
+    Raises:
+        BadStore: It is not the database of this folder; the sentence says what to do.
+    """
+    mark = _read(folder)
+    with engines.opening(engine):
+        first = _find_first(engine)
+    if mark == "":
+        return  # begun anew, and nothing was done since
+    if first is None and (mark or _has_archive(folder)):
+        raise BadStore(
+            f"{engines.place(engine)}: the database is empty, but {folder} holds what a lab has "
+            f"archived; every file would be read again, and no account would hold. {WHAT_TO_DO}"
+        )
+    if mark is not None and first is not None and first != mark:
+        raise BadStore(
+            f"{engines.place(engine)}: the database of another lab, or one that was emptied: its "
+            f"first act is not the one that {folder / MARK} holds. {WHAT_TO_DO}"
+        )
+
+
+def keep_mark(engine: Engine, folder: Path) -> None:
+    """Write the hash of the first act into the data folder, once there is one."""
+    if _read(folder):
+        return
+    with engines.reading(engine) as session:
+        first = trail.first_sha256(session)
+    if first:
+        _write(folder, first)
+
+
+def begin_anew(folder: Path) -> str:
+    """Let the next database that is opened be the folder's; return the mark of the one before."""
+    before = _read(folder) or ""
+    _write(folder, "")
+    return before
+
+
+def forget_mark(folder: Path) -> None:
+    """Remove the mark: a back-up was restored, and its database is the folder's."""
+    (folder / MARK).unlink(missing_ok=True)
+
+
+def _read(folder: Path) -> str | None:
+    """Return the hash that the folder holds, "" where it was begun anew, None where it has none."""
+    try:
+        document = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        return str(document["first_act"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(folder: Path, first: str) -> None:
+    file = folder / MARK
+    part = folder / f".{MARK}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps({"first_act": first}) + "\n", encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        raise BadStore(f"{file}: cannot be written ({error.strerror or error}).") from error
+
+
+def _find_first(engine: Engine) -> str | None:
+    """Return the hash of the first act, "" where there is none; None where all is empty."""
+    file = engines.sqlite_file(engine.url) if engines.is_sqlite(engine) else None
+    if file and (not file.exists() or not file.stat().st_size):
+        return None
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("trail"):
+            return None
+        with Session(connection) as session:
+            first = trail.first_sha256(session)
+        has_site = connection.execute(text("SELECT 1 FROM site LIMIT 1")).first() is not None
+    return first if first or has_site else None
+
+
+def _has_archive(folder: Path) -> bool:
+    return any(path.is_file() for name in ARCHIVED for path in (folder / name).rglob("*"))

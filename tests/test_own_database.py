@@ -1,0 +1,125 @@
+"""An emptied database, or another lab's, is refused next to what a lab has archived."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from databases import tamper
+from lab import DAY
+from shell import Shell
+
+from agent.settings import read
+from agent.store import Decision, Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def shell(tmp_path, capsys) -> Shell:
+    """A lab with a micrograph, a label and an account, that was opened once by its command."""
+    made = Shell(tmp_path, capsys)
+    public_id = made.lab.take("G8", order="4711", specimen="1")
+    made.lab.store.decide(public_id, Decision("code", "Ada", code="G8"), at=DAY)
+    store = made.lab.store
+    store.accounts.add("Ada", kind="person", role="lead", hashed="x", by="Ada", at=DAY)
+    made.agent("files")
+    return made
+
+
+def database(shell: Shell) -> Path:
+    shell.lab.store.close()
+    return shell.lab.folder / "martensight.db"
+
+
+def without(file: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        file.with_name(file.name + end).unlink(missing_ok=True)
+
+
+def empty(file: Path) -> None:
+    without(file)
+    file.touch()
+
+
+def another(file: Path) -> None:
+    without(file)
+    with Store.open(f"sqlite:///{file}", site="Plant 1", agent="PC") as store:
+        store.remember(at=DAY, actor="Eve", act="lab.opened")
+
+
+def cleared(file: Path) -> None:
+    tables = ("label", "trail", "result", "place", "path", "login", "account")
+    tamper(f"sqlite:///{file}", *(f"DELETE FROM {name}" for name in tables))  # noqa: S608
+
+
+@pytest.mark.parametrize("spoil", [empty, without, another, cleared])
+def test_another_database_is_refused_with_what_to_do(shell, spoil) -> None:
+    spoil(database(shell))
+
+    code, said = shell.agent("files")
+
+    assert code == 2
+    assert "agent restore FILE" in said
+    assert "agent begin-anew --reason TEXT" in said
+    assert "Traceback" not in said
+
+
+def test_the_service_refuses_it_too(shell) -> None:
+    from agent.errors import BadStore  # noqa: PLC0415 - only here
+    from agent.service.workplace import open_store  # noqa: PLC0415
+
+    empty(database(shell))
+
+    with pytest.raises(BadStore, match="the database is empty, but"):
+        open_store(read(shell.folder / "agent.toml", {}))
+
+
+def test_an_empty_database_is_refused_where_an_earlier_version_left_only_crops(shell) -> None:
+    empty(database(shell))
+    (shell.lab.folder / "database.json").unlink()
+
+    assert shell.agent("files")[0] == 2
+
+
+def test_nothing_is_made_where_it_is_refused(shell) -> None:
+    without(file := database(shell))
+
+    shell.agent("files")
+
+    assert not file.exists()
+
+
+def test_whoever_means_it_begins_anew_and_that_is_kept(shell) -> None:
+    empty(database(shell))
+
+    assert shell.agent("begin-anew")[0] == 2
+    assert shell.agent("begin-anew", "--reason", "the disk broke")[0] == 0
+
+    assert shell.agent("files")[0] == 0
+    with Store.open(f"sqlite:///{database(shell)}", site="Plant 1", agent="PC") as store:
+        (act,) = store.trail("lab.begun_anew")
+        assert act.facts["reason"] == "the disk broke"
+        assert len(act.facts["first_act_before"]) == 64
+    empty(database(shell))
+    assert shell.agent("files")[0] == 2
+
+
+def test_a_back_up_brings_the_labs_own_database_back(shell) -> None:
+    assert shell.agent("backup", shell.folder / "safe.zip")[0] == 0
+    empty(database(shell))
+
+    assert shell.agent("restore", shell.folder / "safe.zip")[0] == 0
+
+    assert shell.agent("files")[0] == 0
+
+
+def test_a_new_lab_opens_and_is_known_again(tmp_path, capsys) -> None:
+    shell = Shell(tmp_path, capsys)
+    shell.lab.store.close()
+    shutil.rmtree(shell.lab.folder)
+
+    assert shell.agent("files")[0] == 0
+    assert shell.agent("files")[0] == 0
