@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 FILE_NAME = "agent.toml"
 ENV_PREFIX = "AGENT_"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-NOT_SETTINGS = {"AGENT_CONFIG"}
+NOT_SETTINGS = {"AGENT_CONFIG", "AGENT_TOKEN"}
 IN_SINGLE_QUOTES = (
     r"Write Windows paths in single quotes, '\\server\share\folder': in double ones a backslash "
     "begins an escape."

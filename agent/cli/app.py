@@ -84,6 +84,14 @@ def _options(
             help="The agent.toml to use; else AGENT_CONFIG, ./agent.toml, the platform's folder.",
         ),
     ] = None,
+    token: Annotated[  # noqa: ARG001 - `signing` reads it
+        str,
+        typer.Option(
+            envvar="AGENT_TOKEN",
+            help="A program's token, for a script that signs; better in AGENT_TOKEN.",
+            show_envvar=False,
+        ),
+    ] = "",
     version: Annotated[  # noqa: ARG001 - handled by its callback
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
     ] = False,
@@ -140,17 +148,19 @@ def settings_file_of(context: typer.Context) -> Path | None:
 
 
 def store_of(settings: Settings) -> Store:
-    """Open the lab's database, made or migrated where needed. Raises `BadStore`."""
+    """Open the lab's database for the shell, made or migrated where needed. Raises `BadStore`."""
+    from agent.cli.signing import shell_origin  # noqa: PLC0415
     from agent.store import Store, store_url  # noqa: PLC0415
 
     address = store_url(settings.store.folder, settings.store.url)
-    return Store.open(
+    opened = Store.open(
         address,
         site=settings.site.name,
         agent=platform.node() or "agent",
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
     )
+    return opened.acting_as(shell_origin())
 
 
 def _refuse(error: Exception) -> int:

@@ -6,7 +6,6 @@ progress bar, and the end is said in a few lines or as one JSON document.
 
 from __future__ import annotations
 
-import getpass
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -19,6 +18,7 @@ import agent.cli.promoting  # noqa: F401 - `agent models` belongs to this group
 from agent.cli import say
 from agent.cli.app import SAYS_NO, SOME_FAILED, app, settings_of, store_of
 from agent.cli.record import share
+from agent.cli.signing import os_user, sign, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -137,14 +137,6 @@ TITLES = {
 }
 
 
-def os_user() -> str:
-    """Say who is logged in, for records that nobody signed by name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return "unknown user"
-
-
 # --- import -------------------------------------------------------------------------------------
 
 
@@ -157,8 +149,8 @@ def import_(
 ) -> None:
     """Take in labelled micrographs: a folder per structure code, or a CSV."""
     settings = settings_of(context)
-    with store_of(settings) as store:
-        imported = take_in(settings, store, folder, manifest)
+    with signed_store(context, settings, "") as (store, by):
+        imported = take_in(settings, store, folder, manifest, by=by)
     if json:
         say.print_json(
             {
@@ -174,8 +166,10 @@ def import_(
         raise typer.Exit(SOME_FAILED)
 
 
-def take_in(settings: Settings, store: Store, folder: Path, manifest: Path | None) -> Imported:
-    """Import a labelled folder under a progress bar."""
+def take_in(
+    settings: Settings, store: Store, folder: Path, manifest: Path | None, *, by: str = ""
+) -> Imported:
+    """Import a labelled folder under a progress bar; `by` signs, "": the system's user."""
     from agent import labelled_folder  # noqa: PLC0415
     from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
@@ -196,7 +190,7 @@ def take_in(settings: Settings, store: Store, folder: Path, manifest: Path | Non
             sources={listing.source: labelled_folder.ManifestProvenance()},
         )
         for step in labelled_folder.take_in(
-            listing, store=store, pipeline=pipeline, now=clock, by=os_user()
+            listing, store=store, pipeline=pipeline, now=clock, by=by or os_user()
         ):
             if isinstance(step, labelled_folder.Imported):
                 ended = step
@@ -310,8 +304,10 @@ def train(
         if not world.leads:
             help_teach(settings, plan_of, world)
             return
-        with store_of(settings) as store:
-            imported = take_in(settings, store, folder, manifest) if folder else None
+        with store_of(settings) as opened:
+            signs = folder is not None or opened.current_bundle() is None
+            store, by = sign(context, opened, "") if signs else (opened, "")
+            imported = take_in(settings, store, folder, manifest, by=by) if folder else None
             if imported:
                 say_imported(imported)
             with TeachLock(settings.store.folder):
@@ -319,7 +315,7 @@ def train(
                 world.wait()
                 bundle = teach(settings, store, plan_of(settings, store), world)
             say_notes(bundle)
-            put_to_work(store, bundle)
+            put_to_work(store, bundle, by=by)
             record, card = keep_record(bundle), write_card(settings, store, bundle.name)
     say.console.print(f"how it was taught and tested: {record}", markup=False)
     say.console.print(f"model card: {card}", markup=False)
@@ -497,7 +493,7 @@ def say_notes(bundle: Path) -> None:
         say.aside.print(f"note: {sentence}", markup=False)
 
 
-def put_to_work(store: Store, bundle: Path) -> None:
+def put_to_work(store: Store, bundle: Path, *, by: str = "") -> None:
     """Say how good a bundle is; the very first one is put to work."""
     from agent.service.place import clock  # noqa: PLC0415
     from model import read_manifest  # noqa: PLC0415
@@ -511,7 +507,7 @@ def put_to_work(store: Store, bundle: Path) -> None:
             markup=False,
         )
         return
-    by = os_user()
+    by = by or os_user()
     store.promote(bundle.name, by=by, reason="first bundle", at=clock(), metrics=metrics)
     say.console.print(
         f"It is the first bundle, so it is at work from now on (recorded as promoted by {by}).",

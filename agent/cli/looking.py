@@ -10,6 +10,7 @@ import typer
 
 from agent.cli.app import DONE, SAYS_NO, SOME_FAILED, app, settings_of, store_of
 from agent.cli.say import aside, console, print_json, progress, table
+from agent.cli.signing import os_user, shell_store, signed_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -135,7 +136,6 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
     The measurement is kept in the audit log. With --objective, --by and --microscope or --source it
     is a record to which the scale of each later field of that objective is traced.
     """
-    from agent.cli.learning import os_user  # noqa: PLC0415
     from agent.errors import FileError, WrongUse  # noqa: PLC0415
     from agent.imaging.read import read  # noqa: PLC0415
     from agent.imaging.stage_micrometer import measure  # noqa: PLC0415
@@ -149,38 +149,41 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
         raise WrongUse(f"--source: no source is called {source!r}; agent.toml lists them.")
     if expected is not None and not 0 < expected < float("inf"):
         raise WrongUse(f"--expected: write µm per pixel above 0, such as 0.172, found {expected}.")
-    try:
-        micrograph = read(image)[0]
-    except (FileError, OSError) as error:
-        raise WrongUse(f"{image}: {_fault(error)[1]}") from error
-    measured = measure(micrograph.pixels, division_um=_micrometres(division))
-    if measured is None:
-        typer.echo(
-            f"{image}: no ruling of equal divisions is seen; it needs six lines or more, "
-            "in focus, along the picture's rows or columns.",
-            err=True,
-        )
-        raise typer.Exit(SAYS_NO)
-    deviation = measured.um_per_px / expected - 1 if expected is not None else None
-    facts = measured.as_json() | {
-        "file": str(image),
-        "sha256": micrograph.sha256,
-        "division": division,
-        "certificate": certificate,
-        "by": by,
-        "expected_um_per_px": expected,
-        "deviation": deviation,
-    }
-    with store_of(settings) as store:
+    opened = signed_store(context, settings, by) if objective else shell_store(settings, by)
+    with opened as (store, signer):
+        try:
+            micrograph = read(image)[0]
+        except (FileError, OSError) as error:
+            raise WrongUse(f"{image}: {_fault(error)[1]}") from error
+        measured = measure(micrograph.pixels, division_um=_micrometres(division))
+        if measured is None:
+            typer.echo(
+                f"{image}: no ruling of equal divisions is seen; it needs six lines or more, "
+                "in focus, along the picture's rows or columns.",
+                err=True,
+            )
+            raise typer.Exit(SAYS_NO)
+        deviation = measured.um_per_px / expected - 1 if expected is not None else None
+        facts = measured.as_json() | {
+            "file": str(image),
+            "sha256": micrograph.sha256,
+            "division": division,
+            "certificate": certificate,
+            "by": signer,
+            "expected_um_per_px": expected,
+            "deviation": deviation,
+        }
         now = clock()
         store.remember(
-            at=now, actor=by or os_user(), act="scale.checked", subject=image.name, facts=facts
+            at=now, actor=signer or os_user(), act="scale.checked", subject=image.name, facts=facts
         )
         if objective:
             names = {"microscope": microscope, "source": source, "objective": objective}
             facts |= names
             subject = microscope or source
-            facts["record"] = store.records.add(SCALE_CHECK, subject, by=by, at=now, facts=facts)
+            facts["record"] = store.records.add(
+                SCALE_CHECK, subject, by=signer, at=now, facts=facts
+            )
     if as_json:
         print_json(facts)
     else:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.app import app, settings_of, store_of
-from agent.cli.learning import os_user
 from agent.cli.roundrobin import (
     By,
     Json,
@@ -22,6 +21,7 @@ from agent.cli.roundrobin import (
     rows_with,
 )
 from agent.cli.say import aside, print_json
+from agent.cli.signing import os_user
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:

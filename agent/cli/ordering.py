@@ -11,6 +11,7 @@ import typer
 
 from agent.cli import say
 from agent.cli.app import DONE, SOME_FAILED, app, settings_of, store_of
+from agent.cli.signing import os_user, signed_store
 from agent.errors import FileError, WrongUse
 
 if TYPE_CHECKING:
@@ -188,7 +189,6 @@ def import_(
     by: By = "",
 ) -> None:
     """Take an order list in."""
-    from agent.cli.learning import os_user  # noqa: PLC0415
     from agent.night import taxonomy_in_force  # noqa: PLC0415
     from agent.orders import BadSpecification  # noqa: PLC0415
     from agent.orders.lab import note_specifications  # noqa: PLC0415
@@ -221,7 +221,6 @@ def urgent(
     by: By = "",
 ) -> None:
     """Let an order go first in processing and in review."""
-    from agent.cli.learning import os_user  # noqa: PLC0415
     from agent.orders.urgency import put_first  # noqa: PLC0415
 
     settings = settings_of(context)
@@ -298,11 +297,15 @@ def assign(  # noqa: PLR0917 - each is a word of the command
 
     keys = {"order": number, "specimen": specimen, "preparation": preparation, "field": field}
     settings = settings_of(context)
-    with store_of(settings) as store:
+    with signed_store(context, settings, by) as (store, signer):
         lab = lab_in(settings, store)
-        require_may_assign(store, lab, public_id, keys, by=by)
-        store.orders.assign(public_id, keys, by=by, reason=reason, at=_now(), lead=lab.is_lead(by))
-    say.console.print(f"{public_id}: order {number}, specimen {specimen}, by {by}.", markup=False)
+        require_may_assign(store, lab, public_id, keys, by=signer)
+        store.orders.assign(
+            public_id, keys, by=signer, reason=reason, at=_now(), lead=lab.is_lead(signer)
+        )
+    say.console.print(
+        f"{public_id}: order {number}, specimen {specimen}, by {signer}.", markup=False
+    )
 
 
 @orders.command()
@@ -322,7 +325,7 @@ def supersede(  # noqa: PLR0917 - each is a word of the command
     from agent.orders.permissions import require_may_replace  # noqa: PLC0415
 
     settings = settings_of(context)
-    with store_of(settings) as store:
+    with signed_store(context, settings, by) as (store, signer):
         lab = lab_in(settings, store)
         _require_known(defect)
         view = store.micrograph(public_id)
@@ -330,17 +333,19 @@ def supersede(  # noqa: PLR0917 - each is a word of the command
         if view is None or number is None:
             raise WrongUse(f"{public_id}: belongs to no order; see: agent orders unassigned")
         shown = _keep_picture(settings, picture)
-        require_may_replace(store, lab, number, [public_id], by=by, defect=defect, picture=shown)
+        require_may_replace(
+            store, lab, number, [public_id], by=signer, defect=defect, picture=shown
+        )
         store.orders.supersede(
             public_id,
-            by=by,
+            by=signer,
             reason=reason,
             defect=defect,
-            lead=lab.is_lead(by),
+            lead=lab.is_lead(signer),
             picture=shown,
             at=_now(),
         )
-    say.console.print(f"{public_id}: superseded by {by}; it stays visible.", markup=False)
+    say.console.print(f"{public_id}: superseded by {signer}; it stays visible.", markup=False)
 
 
 @orders.command("prepare-again")
@@ -357,7 +362,7 @@ def prepare_again(  # noqa: PLR0917 - each is a word of the command
     from agent.orders.permissions import require_may_replace  # noqa: PLC0415
 
     settings = settings_of(context)
-    with store_of(settings) as store:
+    with signed_store(context, settings, by) as (store, signer):
         lab = lab_in(settings, store)
         _require_known(defect)
         view = store.orders.order(number)
@@ -365,14 +370,14 @@ def prepare_again(  # noqa: PLR0917 - each is a word of the command
         last = mine[0].preparations[-1:] if mine else ()
         ids = [one.view.id for prepared in last for one in prepared.fields]
         shown = _keep_picture(settings, picture)
-        require_may_replace(store, lab, number, ids, by=by, defect=defect, picture=shown)
+        require_may_replace(store, lab, number, ids, by=signer, defect=defect, picture=shown)
         name = store.orders.prepare_again(
             number,
             specimen,
-            by=by,
+            by=signer,
             reason=reason,
             defect=defect,
-            lead=lab.is_lead(by),
+            lead=lab.is_lead(signer),
             picture=shown,
             at=_now(),
         )
@@ -404,18 +409,18 @@ def same_place(  # noqa: PLR0917 - each is a word of the command
     if not reason.strip():
         raise WrongUse("Give a reason with --reason TEXT: the statement shows it.")
     settings = settings_of(context)
-    with store_of(settings) as store:
-        require_lead(lab_in(settings, store), by)
+    with signed_store(context, settings, by) as (store, signer):
+        require_lead(lab_in(settings, store), signer)
         store.places.decide(
             public_id,
             other,
             belongs=public_id if belongs else "",
-            by=by,
+            by=signer,
             reason=reason,
             at=_now(),
         )
     decision = f"{public_id} keeps the place" if belongs else "they show different places"
-    say.console.print(f"{public_id}, {other}: {decision}, by {by}.", markup=False)
+    say.console.print(f"{public_id}, {other}: {decision}, by {signer}.", markup=False)
 
 
 @orders.command()
@@ -425,11 +430,11 @@ def reopen(context: typer.Context, number: Number, by: By = "", reason: Reason =
     from agent.orders.specification_history import reopen as reopen_order  # noqa: PLC0415
 
     settings = settings_of(context)
-    with store_of(settings) as store:
-        require_lead(lab_in(settings, store), by)
-        reopen_order(store, number, by=by, reason=reason, at=_now())
+    with signed_store(context, settings, by) as (store, signer):
+        require_lead(lab_in(settings, store), signer)
+        reopen_order(store, number, by=signer, reason=reason, at=_now())
     say.console.print(
-        f"{number}: reopened by {by}; the specification now in force applies.", markup=False
+        f"{number}: reopened by {signer}; the specification now in force applies.", markup=False
     )
 
 
@@ -447,15 +452,15 @@ def dismiss_file(
     from agent.orders.permissions import require_lead  # noqa: PLC0415
 
     settings = settings_of(context)
-    with store_of(settings) as store:
+    with signed_store(context, settings, by) as (store, signer):
         lab = lab_in(settings, store)
-        require_lead(lab, by)
+        require_lead(lab, signer)
         assessed = assess(store, number, lab)
         if assessed is None:
             raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
         number = assessed.view.number
-        dismiss(store, number, file, assessed.lost, by=by, reason=reason, at=_now())
-    say.console.print(f"{number}: {file} dismissed by {by}.", markup=False)
+        dismiss(store, number, file, assessed.lost, by=signer, reason=reason, at=_now())
+    say.console.print(f"{number}: {file} dismissed by {signer}.", markup=False)
 
 
 @orders.command()
@@ -472,11 +477,13 @@ def amend(
     from agent.orders.permissions import require_lead  # noqa: PLC0415
 
     settings = settings_of(context)
-    with store_of(settings) as store:
-        require_lead(lab_in(settings, store), by)
-        changed = store.orders.amend(number, accept=not dismiss, by=by, reason=reason, at=_now())
+    with signed_store(context, settings, by) as (store, signer):
+        require_lead(lab_in(settings, store), signer)
+        changed = store.orders.amend(
+            number, accept=not dismiss, by=signer, reason=reason, at=_now()
+        )
     word = "dismissed" if dismiss else "accepted"
-    say.console.print(f"{number}: change of {', '.join(changed)} {word} by {by}.", markup=False)
+    say.console.print(f"{number}: change of {', '.join(changed)} {word} by {signer}.", markup=False)
 
 
 def _require_known(defect: str) -> None:
@@ -595,10 +602,10 @@ def automatic(
     from agent.orders.validation import limit_states, switch  # noqa: PLC0415
 
     settings = settings_of(context)
-    with store_of(settings) as store:
-        if not is_lead(settings, store, by):
+    with signed_store(context, settings, by) as (store, signer):
+        if not is_lead(settings, store, signer):
             raise WrongUse(
-                f"{by or 'nobody'} is no lead: give an account that role (agent users add NAME "
+                f"{signer or 'nobody'} is no lead: give an account that role (agent users add NAME "
                 "--role lead), or name leads under [orders] leads in agent.toml."
             )
         record = switch(
@@ -607,15 +614,17 @@ def automatic(
             on=not off,
             bundle=store.current_bundle(),
             most=settings.orders.max_false_conform,
-            by=by,
+            by=signer,
             reason=reason,
             at=_now(),
         )
     if record is None:
-        say.console.print(f"{material}: only people say that it conforms, by {by}.", markup=False)
+        say.console.print(
+            f"{material}: only people say that it conforms, by {signer}.", markup=False
+        )
         return
     say.console.print(
-        f"{material}: automatic conformity is on, by {by}, on validation record {record.id} "
+        f"{material}: automatic conformity is on, by {signer}, on validation record {record.id} "
         f"(bundle {record.facts['bundle']}, {record.facts['images']} images), for results made "
         "from now on",
         markup=False,

@@ -14,6 +14,7 @@ import typer
 
 from agent.cli import say
 from agent.cli.app import app, settings_of, store_of
+from agent.cli.signing import signed_store
 from agent.errors import BadBundle, WrongUse
 from model import ModelError
 
@@ -266,10 +267,10 @@ def promote(
     from agent.store import Signature  # noqa: PLC0415
 
     settings = settings_of(context)
-    signature = Signature(by, reason, clock())
-    manifest = _verified(settings, name)
-    with store_of(settings) as store:
-        _refuse_stranger(settings, store, by)
+    Signature(by, reason, clock())  # refuses nobody, and no reason
+    with signed_store(context, settings, by) as (store, signer):
+        signature, manifest = Signature(signer, reason, clock()), _verified(settings, name)
+        _refuse_stranger(settings, store, signer)
         before = store.current_bundle()
         if before == name:
             raise WrongUse(f"{name} is at work already.")
@@ -288,7 +289,7 @@ def promote(
             name, signed, metrics=manifest.metrics, promoters=promoters, instead_of=before
         ):
             say.console.print(
-                f"{name} is proposed by {by}; it is put to work when a second person signs: "
+                f"{name} is proposed by {signer}; it is put to work when a second person signs: "
                 f"agent models promote {name} --by NAME --reason TEXT",
                 markup=False,
             )
@@ -385,7 +386,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
     from agent.retrain import at_work_before  # noqa: PLC0415
 
     settings = settings_of(context)
-    with store_of(settings) as store:
+    with signed_store(context, settings, by) as (store, signer):
         promotions = store.promotions()
         before = next(iter(at_work_before(promotions)), None)
         if before is None:
@@ -393,9 +394,9 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
                 "there is no bundle before the present one to go back to (agent models list; agent "
                 "models promote puts any of them to work)."
             )
-        _refuse_stranger(settings, store, by)
+        _refuse_stranger(settings, store, signer)
         current = promotions[0].bundle
-        _back_to_work(store, _verified(settings, before), by, reason, current)
+        _back_to_work(store, _verified(settings, before), signer, reason, current)
         say.console.print(f"{before} is at work again, in place of {current}.")
         _write_cards(settings, store, before, current)
 
@@ -544,7 +545,7 @@ def _reason(error: OSError | ModelError) -> str:
 
 
 def _remember(settings: Settings, act: str, name: str, facts: dict[str, object]) -> None:
-    from agent.cli.learning import os_user  # noqa: PLC0415
+    from agent.cli.signing import os_user  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
 
     with store_of(settings) as store:

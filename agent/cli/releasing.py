@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import say
-from agent.cli.app import settings_of, store_of
+from agent.cli.app import settings_of
 from agent.cli.ordering import By, Reason, orders
+from agent.cli.signing import signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
 
     settings, now = settings_of(context), clock()
     zone = ZoneInfo(settings.site.time_zone)
-    with store_of(settings) as store:
-        if not is_lead(settings, store, by):
+    with signed_store(context, settings, by) as (store, signer):
+        if not is_lead(settings, store, signer):
             raise WrongUse(
-                f"--by {by or 'NAME'}: a lead alone releases results (an account of that role, or "
-                "a name in [orders] leads)."
+                f"--by {signer or 'NAME'}: a lead alone releases results (an account of that role, "
+                "or a name in [orders] leads)."
             )
         affected = affected_orders(store, holds_of(settings, store), now=now)
         starts = [one.failure.after for one in affected if one.failure.source == source]
@@ -60,12 +61,13 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
             source,
             start=_time(first, "--from", zone) if first else begin,
             end=_time(last, "--to", zone) if last else now,
-            by=by,
+            by=signer,
             reason=reason,
             at=now,
         )
     say.console.print(
-        f"{source}: released by {by}; {len(numbers)} orders had held results: {', '.join(numbers)}",
+        f"{source}: released by {signer}; {len(numbers)} orders had held results: "
+        f"{', '.join(numbers)}",
         markup=False,
     )
 

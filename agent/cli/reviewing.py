@@ -13,6 +13,7 @@ import typer
 from agent.cli.app import app, settings_of, store_of
 from agent.cli.record import share
 from agent.cli.say import console, print_json, progress, table
+from agent.cli.signing import signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -164,12 +165,12 @@ def label(  # noqa: PLR0917 - each is an option of the command
     if len(chosen) != 1:
         raise WrongUse("say one thing: CODE, --strange KIND, --unusable WHY or --cannot-tell.")
     settings = settings_of(context)
-    with store_of(settings) as store:
+    with signed_store(context, settings, by) as (store, signer):
         decision = _decision(
             settings,
             store,
             chosen[0],
-            by=by,
+            by=signer,
             criterion=criterion,
             unsure=unsure,
             comment=comment,
@@ -208,9 +209,9 @@ def _decision(
 @review.command()
 def undo(context: typer.Context, public_id: Id, by: By = "") -> None:
     """Take the decision on one micrograph back; both stay in the trail."""
-    with store_of(settings_of(context)) as store:
-        store.undo(public_id, by=by, at=datetime.now(UTC))
-    console.print(f"{public_id}: the decision was taken back, by {by}.", markup=False)
+    with signed_store(context, settings_of(context), by) as (store, signer):
+        store.undo(public_id, by=signer, at=datetime.now(UTC))
+    console.print(f"{public_id}: the decision was taken back, by {signer}.", markup=False)
 
 
 MANIFEST_COLUMNS = (

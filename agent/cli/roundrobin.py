@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.app import app, settings_of, store_of
-from agent.cli.learning import os_user
 from agent.cli.say import aside, console, print_json, table
+from agent.cli.signing import os_user
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:

@@ -236,7 +236,8 @@ def check(
 
 
 def _judged_references(settings: Settings, store: Store) -> list[ControlFinding]:
-    from agent.cli.learning import os_user, quiet  # noqa: PLC0415
+    from agent.cli.learning import quiet  # noqa: PLC0415
+    from agent.cli.signing import os_user  # noqa: PLC0415
     from agent.service.checking import check_instrument  # noqa: PLC0415
     from agent.service.workplace import load_bundle  # noqa: PLC0415
 

@@ -49,7 +49,8 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     different when it was judged again.
     """
     from agent.archive import Archive  # noqa: PLC0415
-    from agent.cli.learning import os_user, quiet  # noqa: PLC0415
+    from agent.cli.learning import quiet  # noqa: PLC0415
+    from agent.cli.signing import os_user  # noqa: PLC0415
     from agent.night.lab import software  # noqa: PLC0415
     from agent.orders.document import trace_document_of  # noqa: PLC0415
     from agent.orders.folder import PAGE, Signature, fresh, plain, write  # noqa: PLC0415

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import say
-from agent.cli.app import DONE, SOME_FAILED, app, settings_of, store_of
+from agent.cli.app import DONE, SOME_FAILED, app, settings_of
 from agent.cli.evaluating import passing_archive
 from agent.cli.learning import (
     FolderArgument,
     ManifestOption,
-    os_user,
     quiet,
     say_unusable,
 )
+from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
 
     quiet()
     settings = settings_of(context)
-    with store_of(settings) as store:
+    with signed_store(context, settings, by) as (store, signer):
         name = store.current_bundle()
         if name is None:
             raise WrongUse("there is no bundle yet; teach one: agent train FOLDER.")
@@ -65,7 +65,7 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
         facts = validation.record_of(cases, classifier.taxonomy)
         facts |= {"folder": str(folder.absolute()), "seen_in_training": seen}
         number = validation.keep(
-            store, material, name, facts, by=by or os_user(), at=datetime.now(UTC)
+            store, material, name, facts, by=signer or os_user(), at=datetime.now(UTC)
         )
     if as_json:
         say.print_json({"record": number, "material": material, "bundle": name, **facts})

@@ -1,0 +1,203 @@
+"""Who signs an act of the shell, and what the signature means.
+
+Each act of the shell keeps the system's user. Where the lab has accounts, an act that decides,
+promotes, supersedes or releases also asks for the account's password, or takes a program's token;
+where it has none, `--by` is enough.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from agent.errors import WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from agent.settings import Settings
+    from agent.store import Account, Origin, Store
+
+SHELL = "shell"
+TOKEN_VARIABLE = "AGENT_TOKEN"  # noqa: S105 - the name of a variable
+PASSWORD, TOKEN = "password", "token"
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What a command signs for.
+
+    Args:
+        meaning: What the signature means; it is kept with the act.
+        role: The least role that may sign.
+    """
+
+    meaning: str
+    role: str = "lead"
+
+
+REVIEWED = "reviewed"
+WITHDRAWN = "withdrawn"
+SIGNED: dict[str, Signing] = {
+    "import": Signing("imported", "reviewer"),
+    "models promote": Signing("promoted"),
+    "models rollback": Signing("promoted"),
+    "orders amend": Signing("amended"),
+    "orders assign": Signing("assigned", "reviewer"),
+    "orders dismiss-file": Signing("dismissed"),
+    "orders prepare-again": Signing("superseded", "reviewer"),
+    "orders release-hold": Signing("released"),
+    "orders reopen": Signing("reopened"),
+    "orders same-place": Signing("decided"),
+    "orders supersede": Signing("superseded", "reviewer"),
+    "review label": Signing(REVIEWED, "reviewer"),
+    "review undo": Signing(WITHDRAWN, "reviewer"),
+    "scale check": Signing("measured", "reviewer"),
+    "spec automatic": Signing("released"),
+    "train": Signing("imported and promoted"),
+    "validate": Signing("validated"),
+}
+"""Every command that signs. Whether a reviewer may do more than that is decided where it is done.
+`train` signs where it imports labels, or puts the first bundle to work."""
+
+
+def os_user() -> str:
+    """Return the system's user who runs the command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return "unknown user"
+
+
+def shell_origin() -> Origin:
+    """Return what every act of the shell keeps."""
+    from agent.store import Origin  # noqa: PLC0415 - `agent --help` answers without it
+
+    return Origin(SHELL, os_user=os_user())
+
+
+def command_of(context: typer.Context) -> str:
+    """Return the name of the command that runs, such as "review label"."""
+    names = []
+    link = context
+    while link.parent is not None:
+        names.append(str(link.info_name))
+        link = link.parent  # type: ignore[assignment]
+    return " ".join(reversed(names))
+
+
+@contextmanager
+def signed_store(
+    context: typer.Context, settings: Settings, by: str
+) -> Iterator[tuple[Store, str]]:
+    """Open the store for an act that is signed.
+
+    Args:
+        context: Of the command, one of `SIGNED`.
+        settings: Of the lab.
+        by: The name that was given, or "".
+
+    Yields:
+        The store, whose acts keep the signature, and the name that signs.
+
+    Raises:
+        WrongUse: The lab has accounts, and nobody proved to have one that may sign.
+    """
+    from agent.cli.app import store_of  # noqa: PLC0415 - it imports this module
+
+    with store_of(settings) as store:
+        yield sign(context, store, by, leads=settings.orders.leads)
+
+
+@contextmanager
+def shell_store(settings: Settings, by: str) -> Iterator[tuple[Store, str]]:
+    """Open the store for an act that nobody has to sign; as `signed_store`."""
+    from agent.cli.app import store_of  # noqa: PLC0415 - it imports this module
+
+    with store_of(settings) as store:
+        yield store, by
+
+
+def sign(
+    context: typer.Context, store: Store, by: str, *, leads: Collection[str] = ()
+) -> tuple[Store, str]:
+    """Have an act signed in a store that is open; as `signed_store`.
+
+    Args:
+        context: Of the command.
+        store: Open.
+        by: The name that was given, or "".
+        leads: Names that are leads whatever their account says.
+    """
+    from agent import accounts  # noqa: PLC0415 - argon2 is heavy
+    from agent.store import Origin, signed_by_program  # noqa: PLC0415
+
+    command = command_of(context)
+    signing = SIGNED[command]
+    if not store.accounts.are_there():
+        origin = Origin(SHELL, os_user(), signing.meaning)
+        return store.acting_as(origin), by
+    token = str(context.find_root().params.get("token") or "").strip()
+    if token:
+        account, proof = _by_token(store, token, by, command), TOKEN
+        name = account.name
+        if signing.meaning in {REVIEWED, WITHDRAWN}:
+            name = signed_by_program(account.name, account.name)
+    else:
+        account, proof = _by_password(store, by, command), PASSWORD
+        name = account.name
+    is_lead = signing.role == "lead" and account.name in leads
+    if not (is_lead or accounts.may(account.role, signing.role)):
+        raise WrongUse(
+            f"{account.name} is {account.role}: agent {command} is signed by a {signing.role} "
+            "(agent users list)."
+        )
+    origin = Origin(SHELL, os_user(), signing.meaning, account.name, proof)
+    return store.acting_as(origin), name
+
+
+def _by_token(store: Store, token: str, by: str, command: str) -> Account:
+    from agent import accounts  # noqa: PLC0415
+
+    account = store.accounts.program(accounts.hash_token(token))
+    if account is None or account.disabled_at is not None:
+        raise WrongUse(
+            f"agent {command}: the token is not known, or was disabled; agent users token NAME "
+            "makes one."
+        )
+    if by.strip() and " ".join(by.split()) != account.name:
+        raise WrongUse(
+            f"agent {command}: the token signs as {account.name}, not as {by}. Leave --by out, or "
+            "sign with a password."
+        )
+    return account
+
+
+def _by_password(store: Store, by: str, command: str) -> Account:
+    from agent import accounts  # noqa: PLC0415
+
+    name = " ".join((by or os_user()).split())
+    known = store.accounts.find(name)
+    if not sys.stdin.isatty():
+        raise WrongUse(
+            f"agent {command} is signed, as this lab has accounts. Run it on a terminal, where it "
+            f"asks for the password of {name}, or set {TOKEN_VARIABLE} to a program's token."
+        )
+    at = datetime.now(UTC)
+    if known and known.locked_until and known.locked_until > at:
+        raise WrongUse(
+            f"{name} is locked after wrong passwords until {known.locked_until:%H:%M} UTC."
+        )
+    asked: str = typer.prompt(f"Password of {name}", hide_input=True, err=True)
+    usable = known is not None and known.kind == "person" and known.disabled_at is None
+    if known is None or not accounts.is_password(known.hashed if usable else None, asked):
+        locked = accounts.locked_until(known.failures + 1, at) if known else None
+        store.accounts.failed(name, at=at, locked_until=locked)
+        raise WrongUse("Wrong name or password; nothing was done.")
+    return known

@@ -1,0 +1,253 @@
+"""The shell signs as no one else: each act keeps the system's user, and an account is proved."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import DAY
+from shell import Shell
+from typer.main import get_command
+
+from agent import accounts
+from agent.cli.app import app
+from agent.cli.signing import SIGNED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
+PASSWORD = "correct horse battery"  # noqa: S105 - of a test
+SIGNER = ("--by", "Leo", "--reason", "why")
+WORDS: dict[str, tuple[str, ...]] = {
+    "import": ("FOLDER",),
+    "models promote": ("20261101-0badcafe", *SIGNER),
+    "models rollback": SIGNER,
+    "orders amend": ("4711", *SIGNER),
+    "orders assign": ("ID", "4711", "1", *SIGNER),
+    "orders dismiss-file": ("4711", "a.tif", *SIGNER),
+    "orders prepare-again": ("4711", "1", *SIGNER),
+    "orders release-hold": ("LOM-07", *SIGNER),
+    "orders reopen": ("4711", *SIGNER),
+    "orders same-place": ("ID", "ID", "--different", *SIGNER),
+    "orders supersede": ("ID", *SIGNER),
+    "review label": ("ID", "G8", "--by", "Leo"),
+    "review undo": ("ID", "--by", "Leo"),
+    "scale check": (
+        "a.tif", "--division", "10um", "--by", "Leo", "--microscope", "L", "--objective", "50x",
+    ),
+    "spec automatic": ("100Cr6", *SIGNER),
+    "train": ("FOLDER",),
+    "validate": ("100Cr6", "FOLDER", "--by", "Leo"),
+}  # fmt: skip
+"""What is typed behind each command that signs."""
+NOT_SIGNED = {
+    "campaign close": "ratings are given in the browser, by an account or a link",
+    "campaign new": "it plans",
+    "campaign open": "it invites",
+    "campaign report": "it reports what was rated",
+    "msa plan": "it plans",
+    "msa report": "it reports what was rated",
+    "orders import": "what a list changes waits for a lead",
+    "orders urgent": "it decides nothing",
+    "trace": "it states what the rows say",
+    "users add": "whoever may run this makes the first account",
+    "users disable": "it lets nobody in",
+    "users enable": "as users add",
+    "users password": "it is the way back where a password is lost",
+    "users role": "as users add",
+    "users token": "as users add",
+}
+"""Commands that name somebody and do not sign, and why; each keeps the system's user."""
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Yield every command with its options."""
+
+    def walk(command: object, names: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
+        below = getattr(command, "commands", None)
+        if below is None:
+            yield " ".join(names), [opt for one in command.params for opt in one.opts]
+            return
+        for name, one in below.items():
+            yield from walk(one, (*names, name))
+
+    yield from walk(get_command(app), ())
+
+
+@pytest.fixture
+def shell(tmp_path, capsys) -> Shell:
+    made = Shell(tmp_path, capsys)
+    (tmp_path / "labelled").mkdir()
+    return made
+
+
+def typed(shell: Shell, command: str, public_id: str) -> list[str]:
+    places = {"ID": public_id, "FOLDER": str(shell.folder / "labelled")}
+    return [*command.split(), *(places.get(word, word) for word in WORDS[command])]
+
+
+def let_in(shell: Shell, name: str = "Leo", role: str = "lead") -> None:
+    hashed = accounts.hash_password(PASSWORD)
+    shell.lab.store.accounts.add(name, kind="person", role=role, hashed=hashed, by="x", at=AT)
+
+
+def token_of(shell: Shell, name: str, role: str) -> str:
+    token = accounts.new_token()
+    hashed = accounts.hash_token(token)
+    shell.lab.store.accounts.add(name, kind="program", role=role, hashed=hashed, by="x", at=AT)
+    return token
+
+
+def test_every_command_that_names_somebody_signs_or_says_why_not(shell) -> None:
+    shell.agent("--help")
+    acting = {name for name, options in commands() if "--by" in options}
+
+    assert acting - set(SIGNED) == set(NOT_SIGNED)
+    assert set(SIGNED) == set(WORDS)
+    assert set(SIGNED) <= {name for name, _ in commands()}
+
+
+@pytest.mark.parametrize("command", sorted(WORDS))
+def test_a_lab_with_accounts_refuses_each_act_that_nobody_signed(shell, command) -> None:
+    public_id = shell.lab.take("G8", order="4711", specimen="1")
+    let_in(shell)
+    before = shell.lab.store.trail_head()
+
+    code, said = shell.agent(*typed(shell, command, public_id))
+
+    assert code == 2
+    assert "is signed, as this lab has accounts" in said
+    assert "AGENT_TOKEN" in said
+    assert shell.lab.store.trail_head() == before
+
+
+@pytest.mark.parametrize("command", sorted(WORDS))
+def test_a_token_of_too_low_a_role_signs_none(shell, command, monkeypatch) -> None:
+    public_id = shell.lab.take("G8", order="4711", specimen="1")
+    monkeypatch.setenv("AGENT_TOKEN", token_of(shell, "lims", "viewer"))
+    words = ["lims" if word == "Leo" else word for word in typed(shell, command, public_id)]
+
+    code, said = shell.agent(*words)
+
+    assert code == 2
+    assert "lims is viewer" in said
+
+
+def test_without_accounts_a_name_is_enough_and_the_systems_user_is_kept(shell) -> None:
+    public_id = shell.lab.take("G8", order="4711", specimen="1")
+
+    assert shell.agent("review", "label", public_id, "G8", "--by", "Leo")[0] == 0
+
+    (act,) = shell.lab.store.trail("label.given")
+    assert act.actor == "Leo"
+    assert act.facts["signed"] == {
+        "kind": "shell",
+        "os_user": getpass.getuser(),
+        "meaning": "reviewed",
+    }
+
+
+def test_every_act_of_the_shell_keeps_the_systems_user(shell) -> None:
+    shell.lab.take("G8", order="4711", specimen="1")
+
+    assert shell.agent("orders", "urgent", "4711", "--by", "Leo")[0] == 0
+
+    (act,) = shell.lab.store.trail("order.urgent")
+    assert act.facts["signed"] == {"kind": "shell", "os_user": getpass.getuser()}
+
+
+def test_a_token_signs_as_its_program_and_as_nobody_else(shell, monkeypatch) -> None:
+    public_id = shell.lab.take("G8", order="4711", specimen="1")
+    let_in(shell)
+    token = token_of(shell, "lims", "lead")
+    supersede = ("orders", "supersede", public_id, "--reason", "scratched")
+
+    assert "signs as lims, not as Leo" in shell.agent("--token", token, *supersede, *SIGNER[:2])[1]
+    assert "is not known" in shell.agent("--token", f"{token}x", *supersede)[1]
+    monkeypatch.setenv("AGENT_TOKEN", token)
+    assert shell.agent(*supersede)[0] == 0
+
+    (act,) = shell.lab.store.trail("field.superseded")
+    assert act.actor == "lims"
+    assert act.facts["signed"] | {"os_user": ""} == {
+        "kind": "shell",
+        "os_user": "",
+        "meaning": "superseded",
+        "account": "lims",
+        "proof": "token",
+    }
+
+
+def test_a_program_has_one_vote_in_the_shell_and_in_the_api(shell, monkeypatch) -> None:
+    from agent.store import voter_of  # noqa: PLC0415 - only here
+
+    public_id = shell.lab.take("G8", order="4711", specimen="1")
+    monkeypatch.setenv("AGENT_TOKEN", token_of(shell, "lims", "reviewer"))
+
+    assert shell.agent("review", "label", public_id, "G8")[0] == 0
+
+    (act,) = shell.lab.store.trail("label.given")
+    assert voter_of(act.actor) == voter_of("Leo (by lims)")
+
+
+def test_a_disabled_token_signs_nothing(shell, monkeypatch) -> None:
+    public_id = shell.lab.take("G8", order="4711", specimen="1")
+    monkeypatch.setenv("AGENT_TOKEN", token_of(shell, "lims", "lead"))
+    shell.lab.store.accounts.disable("lims", disabled=True, by="x", at=AT)
+
+    assert shell.agent("review", "label", public_id, "G8")[0] == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of our own is POSIX's")
+@pytest.mark.parametrize(("password", "code"), [(PASSWORD, 0), ("correct horse", 2)])
+def test_a_terminal_asks_for_the_password(shell, password, code) -> None:
+    public_id = shell.lab.take("G8", order="4711", specimen="1", at=DAY)
+    let_in(shell)
+    words = ["review", "label", public_id, "G8", "--by", "Leo"]
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent", "--config", str(shell.folder / "agent.toml"), *words],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        said = b""
+        while b"Password of Leo: " not in said:
+            said += os.read(ours, 1024)
+        os.write(ours, f"{password}\n".encode())
+        try:
+            while piece := os.read(ours, 1024):
+                said += piece
+        except OSError:
+            pass  # the terminal is closed: the command has ended
+        ended = process.wait(60)
+    os.close(ours)
+
+    assert ended == code
+    assert password.encode() not in said
+    acts = [act for act in shell.lab.store.trail() if act.act in {"label.given", "login.failed"}]
+    assert [act.act for act in acts] == ["label.given" if code == 0 else "login.failed"]
+    if code == 0:
+        assert acts[0].actor == "Leo"
+        assert acts[0].facts["signed"]["proof"] == "password"
+        assert acts[0].facts["signed"]["account"] == "Leo"
+
+
+def test_the_export_of_the_trail_holds_the_signature(shell) -> None:
+    public_id = shell.lab.take("G8", order="4711", specimen="1")
+    shell.agent("review", "label", public_id, "G8", "--by", "Leo")
+
+    said = shell.agent("export", "trail", "--format", "json")[1]
+
+    last = json.loads(said.splitlines()[-1])
+    facts = last["facts"] if isinstance(last["facts"], dict) else json.loads(last["facts"])
+    assert facts["signed"]["meaning"] == "reviewed"
