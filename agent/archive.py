@@ -21,6 +21,7 @@ import numpy as np
 import safetensors.numpy
 
 from agent import pictures
+from agent.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -130,7 +131,7 @@ class Archive:
         if self.original_path(sha256):
             return True
         target = self._originals(sha256) / f"{sha256}{_suffix(path)}"
-        with path.open("rb") as original:
+        with open_regular(path) as original:
             return _write(target, lambda file: _copy(original, file) == sha256)
 
     # --- giving back ---

@@ -9,10 +9,12 @@ OpenVINO PyTorch answers, and on a GPU too (`gpu`).
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import re
 import sys
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
@@ -26,7 +28,7 @@ from model.errors import ModelError
 from model.saliency import logits_by_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -305,11 +307,27 @@ def _writable(folder: Path) -> bool:
 def _converted(eye: nn.Module) -> Any:
     openvino = _openvino()
     example = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
-    with _CONVERTING, warnings.catch_warnings():
+    with _CONVERTING, _root_logger_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates the tracing that OpenVINO relies on
         model = openvino.convert_model(eye.cpu().eval(), example_input=example)
     model.reshape([1, -1, -1, 3])
     return model
+
+
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Put the root logger back as it was: OpenVINO sets its level, and leaves it so when it raises.
+
+    Source:
+        openvino 2026.4, tools/ovc/convert_impl.py, init_logger("ERROR").
+    """
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 def _openvino() -> Any:

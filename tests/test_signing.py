@@ -48,10 +48,10 @@ WORDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What is typed behind each command that signs."""
 NOT_SIGNED = {
-    "campaign close": "ratings are given in the browser, by an account or a link",
-    "campaign new": "it plans",
-    "campaign open": "it invites",
-    "campaign report": "it reports what was rated",
+    "roundrobin close": "ratings are given in the browser, by an account or a link",
+    "roundrobin new": "it plans",
+    "roundrobin open": "it invites",
+    "roundrobin report": "it reports what was rated",
     "msa plan": "it plans",
     "msa report": "it reports what was rated",
     "orders import": "what a list changes waits for a lead",
@@ -248,6 +248,6 @@ def test_the_export_of_the_trail_holds_the_signature(shell) -> None:
 
     said = shell.agent("export", "trail", "--format", "json")[1]
 
-    last = json.loads(said.splitlines()[-1])
+    last = json.loads(said.splitlines()[-2])
     facts = last["facts"] if isinstance(last["facts"], dict) else json.loads(last["facts"])
     assert facts["signed"]["meaning"] == "reviewed"

@@ -152,7 +152,7 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
     opened = signed_store(context, settings, by) if objective else shell_store(settings, by)
     with opened as (store, signer):
         try:
-            micrograph = read(image)[0]
+            micrograph = read(image.resolve())[0]
         except (FileError, OSError) as error:
             raise WrongUse(f"{image}: {_fault(error)[1]}") from error
         measured = measure(micrograph.pixels, division_um=_micrometres(division))
@@ -274,9 +274,10 @@ def _listed(files: Sequence[Path], but: Path | None) -> Iterator[Path]:
     seen: set[Path] = set()
     for named in files:
         for path in _pictures(named, but) if named.is_dir() else (named,):
-            if path not in seen:
-                seen.add(path)
-                yield path
+            real = path.resolve() if path.is_symlink() else path  # a person names it: it is meant
+            if real not in seen:
+                seen.add(real)
+                yield real
 
 
 def _pictures(folder: Path, but: Path | None) -> Iterator[Path]:

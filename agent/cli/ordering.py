@@ -503,6 +503,7 @@ def _keep_picture(settings: Settings, picture: Path | None) -> str:
     from agent.imaging import read  # noqa: PLC0415
 
     try:
+        picture = picture.resolve()
         read(picture)
         sha256 = hashlib.sha256(picture.read_bytes()).hexdigest()
         Archive(settings.store.folder).keep_original(picture, sha256)

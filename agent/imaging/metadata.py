@@ -12,10 +12,13 @@ import math
 import os
 import re
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import tifffile
+
+from agent.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -373,7 +376,8 @@ def _sidecars(path: Path) -> Iterable[str]:
             continue  # no such file can be, and asking for it is an error
         if pattern == path.name or not file.is_file() or file.stat().st_size > SIDECAR_BYTES:
             continue
-        yield _as_text(file.read_bytes())
+        with suppress(OSError), open_regular(file) as opened:
+            yield _as_text(opened.read(SIDECAR_BYTES))
 
 
 def _as_text(content: bytes) -> str:

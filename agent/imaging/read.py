@@ -20,6 +20,7 @@ from agent.imaging.page import Limits, Loader, Page, decoding
 from agent.imaging.plain import BMP_START, JPEG_START, PNG_START, bmp, jpeg, png
 from agent.imaging.tiff import TIFF_STARTS, tiff
 from agent.imaging.vendor import CZI_START, LIF_START, ND2_STARTS, czi, lif, nd2
+from agent.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,7 +113,7 @@ def _scales(page: Page, path: Path, limits: Limits) -> tuple[Scale, ...]:
 
 
 def _bytes_of(path: Path, limits: Limits) -> bytes:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         before = os.fstat(file.fileno())
         if before.st_size > limits.max_bytes:
             raise FileError(
