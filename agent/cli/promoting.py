@@ -7,7 +7,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path  # noqa: TC003 - Typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -453,12 +453,13 @@ def add(
     path = path.absolute()
     if not path.is_dir():
         raise WrongUse(f"{path}: there is no such folder.")
+    _refuse_links(path)
     manifest = verify_bundle(path)
     target = bundles_in(settings.store.folder) / manifest.name
     was_here = target.exists()
     if was_here and _is_whole(target):
         raise WrongUse(f"{manifest.name} is here already.")
-    _copy(path, target)
+    _copy(path, target, with_record=False)
     _remember(
         settings, "model.added", manifest.name, {"from": str(path), "was_damaged_here": was_here}
     )
@@ -466,6 +467,14 @@ def add(
         say.console.print(f"{manifest.name} was damaged here; it is whole again.")
         return
     say.console.print(f"{manifest.name} was added; promote it to put it to work.")
+
+
+def _refuse_links(bundle: Path) -> None:
+    """Refuse a bundle from elsewhere whose files are links: another file would be copied."""
+    links = sorted(path.name for path in bundle.iterdir() if path.is_symlink())
+    if links or bundle.is_symlink():
+        what = f"{links[0]} in it is a link" if links else "it is a link"
+        raise WrongUse(f"{bundle}: {what}; add the folder that `agent models export` wrote.")
 
 
 def _is_whole(bundle: Path) -> bool:
@@ -492,13 +501,19 @@ def export(
     target = folder.absolute() / name
     if target.exists():
         raise WrongUse(f"{target} is there already.")
-    _copy(bundle_named(settings.store.folder, name), target)
+    _copy(bundle_named(settings.store.folder, name), target, with_record=True)
     _remember(settings, "model.exported", name, {"to": str(target)})
     say.console.print(f"{name} was written to {target}.")
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a bundle, and check the copy before it takes its place or that of a damaged one."""
+def _copy(source: Path, target: Path, *, with_record: bool) -> None:
+    """Copy a bundle, and check the copy before it takes its place or that of a damaged one.
+
+    Args:
+        source: Its folder. Only the files that its manifest names are taken, and no link.
+        target: Where it goes.
+        with_record: What was written about it goes along: only out of this lab, never in.
+    """
     from agent.retrain import record_of  # noqa: PLC0415
     from model import verify_bundle  # noqa: PLC0415
 
@@ -506,8 +521,10 @@ def _copy(source: Path, target: Path) -> None:
     whole = aside / target.name
     try:
         shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(source, whole)
+        _copy_files(source, whole)
         verify_bundle(whole)
+        if with_record and record_of(source).is_dir():
+            shutil.copytree(record_of(source), record_of(whole))
         if record_of(target).is_dir():  # what was written about it here is this lab's own
             shutil.rmtree(record_of(whole), ignore_errors=True)
             shutil.copytree(record_of(target), record_of(whole))
@@ -519,6 +536,18 @@ def _copy(source: Path, target: Path) -> None:
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    from agent.regular_file import open_regular  # noqa: PLC0415
+    from model import BundleError, read_manifest  # noqa: PLC0415
+
+    target.mkdir(parents=True)
+    for name in ("bundle.json", *read_manifest(source).files):
+        if Path(name).name != name:
+            raise BundleError(f"{source}: its manifest names a file outside of it: {name!r}.")
+        with open_regular(source / name) as held, (target / name).open("xb") as copied:
+            shutil.copyfileobj(held, copied)
 
 
 def _put_in_place(whole: Path, target: Path) -> None:
