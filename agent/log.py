@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import without_passwords
+from agent.terminal import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, Processor
 
 FILE_BYTES, OLDER_FILES = 20_000_000, 5
 AGAIN_S = 60.0
@@ -46,7 +47,9 @@ def set_up(*, level: str = "info", file: Path | None = None, journal: bool = Fal
         structlog.dev.ConsoleRenderer() if coloured else structlog.processors.JSONRenderer()
     )
     kind = _JournalFormatter if journal else _Formatter
-    exceptions: list[Processor] = [] if coloured else [structlog.processors.format_exc_info]
+    exceptions: list[Processor] = (
+        [_make_visible] if coloured else [structlog.processors.format_exc_info]
+    )
     handler.setFormatter(
         kind(
             foreign_pre_chain=SHARED,
@@ -68,6 +71,13 @@ def set_up(*, level: str = "info", file: Path | None = None, journal: bool = Fal
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _make_visible(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Write out what would steer a terminal, such as in the name of a file."""
+    return {
+        key: visible(value) if isinstance(value, str) else value for key, value in event.items()
+    }
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):

@@ -164,7 +164,9 @@ def store_of(settings: Settings) -> Store:
 
 
 def _refuse(error: Exception) -> int:
-    typer.echo(f"agent: {error}", err=True)
+    from agent.cli.say import echo  # noqa: PLC0415 - rich takes a moment to import
+
+    echo(f"agent: {error}", err=True)
     return WRONG_USE
 
 

@@ -282,8 +282,8 @@ def _say_ending(settings: Settings, places: Places, report: Path, *, serve: bool
         _say("The agent goes on watching and serves the review page until Ctrl-C.")
     else:
         _say(f"To watch on and serve the page: agent --config {places.settings} run")
-    typer.echo(f"report {report}")
-    typer.echo(f"page http://{settings.web.host}:{settings.web.port}")
+    say.echo(f"report {report}")
+    say.echo(f"page http://{settings.web.host}:{settings.web.port}")
 
 
 def _serve(agent: AgentProcess) -> None:

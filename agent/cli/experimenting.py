@@ -111,7 +111,7 @@ def experiments(
     sentences = about(folder, results, base, asked_for)
     page = write_page(settings, place, results, sentences, clock(), json=json)
     if not json:
-        typer.echo(str(page))
+        say.echo(str(page))
     say_unusable(unusable)
     if unusable:
         raise typer.Exit(SOME_FAILED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.app import DONE, SAYS_NO, SOME_FAILED, app, settings_of, store_of
-from agent.cli.say import aside, console, print_json, progress, table
+from agent.cli.say import aside, console, echo, print_json, progress, table
 from agent.cli.signing import os_user, shell_store, signed_store
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def check(  # noqa: PLR0917 - Typer's parameters are the command's options
             raise WrongUse(f"{image}: {_fault(error)[1]}") from error
         measured = measure(micrograph.pixels, division_um=_micrometres(division))
         if measured is None:
-            typer.echo(
+            echo(
                 f"{image}: no ruling of equal divisions is seen; it needs six lines or more, "
                 "in focus, along the picture's rows or columns.",
                 err=True,

@@ -9,6 +9,7 @@ import sys
 import tomllib
 import uuid
 import zipfile
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated
@@ -81,9 +82,16 @@ def _lay_settings(file: Path, folder: Path, moved: dict[str, str]) -> None:
                 for name in packed.namelist()
                 if name.startswith("settings/") and name.endswith(".toml")
             }
-    except (OSError, zipfile.BadZipFile) as error:
+        main = next((name for name, text in kept.items() if "store" in tomllib.loads(text)), None)
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:
         raise WrongUse(f"{file}: not a back-up that can be read ({error}).") from error
-    main = next((name for name, text in kept.items() if "store" in tomllib.loads(text)), None)
     main = "agent.toml" if "agent.toml" in kept else main
     if main is None:
         raise WrongUse(f"{file}: holds no settings; write agent.toml, then: agent restore FILE")

@@ -20,7 +20,7 @@ from agent.cli.roundrobin import (
     page_among_reports,
     rows_with,
 )
-from agent.cli.say import aside, print_json
+from agent.cli.say import aside, echo, print_json
 from agent.cli.signing import os_user
 from agent.errors import WrongUse
 
@@ -90,7 +90,7 @@ def plan(  # noqa: PLR0917 - each is an option of the command
             at=at,
         )
     aside.print(f"{n} runs of {len(codes)} specimens", markup=False)
-    typer.echo(str(path))
+    echo(str(path))
 
 
 @msa.command()
@@ -146,7 +146,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
     if as_json:
         print_json(document)
     else:
-        typer.echo(str(path))
+        echo(str(path))
 
 
 def _true_codes(file: Path, taxonomy: Taxonomy) -> dict[str, str]:

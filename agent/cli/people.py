@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.app import app, settings_of, store_of
-from agent.cli.say import console, print_json, table
+from agent.cli.say import console, echo, print_json, table
 
 if TYPE_CHECKING:
     from agent.store import Account
@@ -100,8 +100,8 @@ def token(
     with store_of(settings_of(context)) as store:
         hashed = accounts.hash_token(made)
         store.accounts.add(name, kind="program", role=role, hashed=hashed, by=by, at=_now())
-    typer.echo(made)
-    typer.echo("Send it with each request: Authorization: Bearer TOKEN. It is not kept.", err=True)
+    echo(made)
+    echo("Send it with each request: Authorization: Bearer TOKEN. It is not kept.", err=True)
 
 
 @users.command()

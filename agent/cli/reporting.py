@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.app import app, settings_of, store_of
-from agent.cli.say import progress
+from agent.cli.say import echo, progress
 from agent.errors import WrongUse
 
 
@@ -64,5 +64,5 @@ def report(
                 refresh=refresh,
                 on_drawn=lambda done, of: advance(done * 100 // of),
             )
-    typer.echo(written.summary.headline, err=True)
-    typer.echo(str(written.path))
+    echo(written.summary.headline, err=True)
+    echo(str(written.path))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.app import app, settings_of, store_of
-from agent.cli.say import aside, console, print_json, table
+from agent.cli.say import aside, console, echo, print_json, table
 from agent.cli.signing import os_user
 from agent.errors import WrongUse
 
@@ -165,10 +165,10 @@ def open_(  # noqa: PLR0917 - each is an option of the command
             store.campaigns.open(name, by=who, at=now_utc())
         tokens = links(store, campaign, wanted, by=who, at=now_utc())
     for one in wanted:
-        typer.echo(f"{one.pseudonym}\t{one.name}\t{address}/rate/{tokens[one.pseudonym]}")
+        echo(f"{one.pseudonym}\t{one.name}\t{address}/rate/{tokens[one.pseudonym]}")
     for one in campaign.raters:
         if one.account and not (rater or again):
-            typer.echo(f"{one.pseudonym}\t{one.name}\t{address}/rate/{name} (logged in)")
+            echo(f"{one.pseudonym}\t{one.name}\t{address}/rate/{name} (logged in)")
     aside.print("Each link is its rater's alone. They are not kept: hand them out now.")
     if not at and is_this_pc_alone(settings.web.host):
         aside.print(
@@ -237,7 +237,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
     if as_json:
         print_json(document)
     else:
-        typer.echo(str(path))
+        echo(str(path))
 
 
 @roundrobin.command("list")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,17 +19,28 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from agent.terminal import STEERING, visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 WIDTH_OF_A_PIPE = 160
 """Columns where no terminal says how many it has: a file name is worth more than a tidy 80."""
 
-console = Console(
+
+class _Console(Console):
+    """A console that no name of a file or a folder can steer."""
+
+    def print(self, *objects: object, **how: Any) -> None:
+        """Print; texts are made visible, what is drawn already is."""
+        super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **how)
+
+
+console = _Console(
     highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
 )
 """What people read; `--json` never goes through it."""
-aside = Console(stderr=True, highlight=False, soft_wrap=True)
+aside = _Console(stderr=True, highlight=False, soft_wrap=True)
 """What is said beside the answer: progress, warnings, errors."""
 
 
@@ -45,8 +56,14 @@ def hushed() -> Iterator[None]:
 
 def print_json(document: object) -> None:
     """Print one JSON document on one line of stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    text = json.dumps(document, ensure_ascii=False, default=str)
+    sys.stdout.write(STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text) + "\n")
     sys.stdout.flush()
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a line as it is, without wrapping it; for what scripts read and for errors."""
+    typer.echo(visible(text), err=err)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
@@ -62,11 +79,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
 def _plain(cell: object) -> Text:
     """Say a cell as it is; what would steer a terminal is made visible."""
     text = "" if cell is None else str(cell)
-    return Text(_STEERING.sub(lambda found: found.group().encode("unicode_escape").decode(), text))
-
-
-_STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Control characters but for the end of a line, and those that turn the reading direction."""
+    return Text(visible(text).replace("\t", "\\t"))
 
 
 class Advance(Protocol):
@@ -85,10 +98,10 @@ def progress(title: str, total: int | None) -> Iterator[Advance]:
     """
     if aside.is_terminal:
         with _bar() as bar:
-            task = bar.add_task(title, total=total, note="")
+            task = bar.add_task(visible(title), total=total, note="")
 
             def advance(done: int, note: str = "") -> None:
-                bar.update(task, completed=done, note=note)
+                bar.update(task, completed=done, note=visible(note))
 
             yield advance
         return

@@ -7,6 +7,10 @@ an emptied one and from another lab's.
 from __future__ import annotations
 
 import json
+import os
+import stat
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
@@ -77,6 +81,21 @@ def begin_anew(folder: Path) -> str:
 def forget_mark(folder: Path) -> None:
     """Remove the mark: a back-up was restored, and its database is the folder's."""
     (folder / MARK).unlink(missing_ok=True)
+
+
+def make_private(folder: Path) -> None:
+    """Close a data folder to the other users of the PC: accounts and customers are in it.
+
+    POSIX alone; on Windows the service's set-up gives the folder its rights. A folder of somebody
+    else's is left as it is, and `agent doctor` looks at it.
+    """
+    if sys.platform == "win32":
+        return
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        status = folder.stat()
+        if status.st_mode & stat.S_IRWXO and status.st_uid == os.geteuid():
+            folder.chmod(stat.S_IMODE(status.st_mode) & ~stat.S_IRWXO)
 
 
 def _read(folder: Path) -> str | None:

@@ -114,6 +114,7 @@ class Store:
         try:
             if folder is not None:
                 own_database.require_own(engine, folder)
+                own_database.make_private(folder)
             schema.bring_up(engine)
             with engines.opening(engine):
                 whose = replace(_register(engine, site, agent), exact_numbers=exact_numbers)

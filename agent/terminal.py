@@ -1,0 +1,17 @@
+"""Text as a terminal may show it: what would steer it is made visible."""
+
+from __future__ import annotations
+
+import re
+
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but tab and line end, and those that turn the reading direction."""
+
+
+def visible(text: str) -> str:
+    r"""Return a text whose steering letters are written out, such as "\x1b"."""
+    return STEERING.sub(_written_out, text)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    return found.group().encode("unicode_escape").decode()
