@@ -114,7 +114,8 @@ class Store:
         try:
             if folder is not None:
                 own_database.require_own(engine, folder)
-                own_database.make_private(folder)
+                if engines.is_sqlite(engine):  # with PostgreSQL several PCs share the folder
+                    own_database.make_private(folder)
             schema.bring_up(engine)
             with engines.opening(engine):
                 whose = replace(_register(engine, site, agent), exact_numbers=exact_numbers)
