@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from databases import tamper
@@ -20,9 +21,7 @@ from agent.settings import read
 from agent.store import Decision, Store, engine
 from agent.verification import Outside, verify_trail
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+RELEASED = sorted((Path(__file__).parent / "golden" / "schemas").glob("*.sql"))
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 DELETE_LAST = "DELETE FROM trail WHERE id = (SELECT max(id) FROM trail)"
 
@@ -321,3 +320,31 @@ def test_a_share_that_is_away_gets_the_end_of_the_trail_later(store, tmp_path) -
     away.unlink()
     assert anchoring.write(at=AT) == ""
     assert (away / "trail.jsonl").read_text("utf-8").count("\n") == 1
+
+
+@pytest.mark.parametrize("dump", RELEASED, ids=lambda path: path.stem)
+def test_a_database_of_every_released_schema_is_whole_once_it_is_opened(tmp_path, dump) -> None:
+    with sqlite3.connect(tmp_path / "martensight.db") as connection:
+        connection.executescript(dump.read_text(encoding="utf-8"))
+    connection.close()
+
+    with Store.open(f"sqlite:///{tmp_path}/martensight.db", site="Plant 1", agent="PC") as store:
+        found, _ = verify_trail(store, Outside(tmp_path / "reports"))
+
+    assert found == []
+
+
+def test_an_order_from_before_is_not_covered_and_one_from_after_is(tmp_path) -> None:
+    address = f"sqlite:///{tmp_path}/martensight.db"
+    with sqlite3.connect(tmp_path / "martensight.db") as connection:
+        connection.executescript((RELEASED[0].parent / "0006.sql").read_text(encoding="utf-8"))
+    connection.close()
+    with Store.open(address, site="Plant 1", agent="PC") as store:
+        store.hold_order("4712", hold=True, by="Ada", at=AT)
+        tamper(address, "UPDATE \"order\" SET first_seen_at = '2026-11-01 00:00:00'")
+
+        found, notes = verify_trail(store, Outside(tmp_path / "reports"))
+
+    assert ["not covered by the trail before" in note for note in notes] == [True]
+    assert len(found) == 1
+    assert found[0].startswith("order 4712: first_seen_at was 2026-11-24T21:00:00+00:00")

@@ -475,15 +475,16 @@ CREATE TABLE trail (
 	CONSTRAINT uq_trail_previous_sha256 UNIQUE (previous_sha256), 
 	CONSTRAINT uq_trail_sha256 UNIQUE (sha256)
 );
-INSERT INTO "trail" VALUES(1,1,'2026-11-24 21:00:00.000000','Ada','label.given','abababababababab','{"code": "G8", "comment": "sure", "criterion": "unrecorded", "kind": "code", "label": 1, "origin": "review", "result": 1}','0000000000000000000000000000000000000000000000000000000000000000','ad9f2918b1328d4812faa36d7374d50391b0471a617aac4d93518320c369f1fd');
-INSERT INTO "trail" VALUES(2,1,'2026-11-24 21:00:00.000000','Bob','label.given','cdcdcdcdcdcdcdcd','{"criterion": "unrecorded", "kind": "strange", "label": 2, "origin": "review", "result": 2, "strange_kind": "scratch"}','ad9f2918b1328d4812faa36d7374d50391b0471a617aac4d93518320c369f1fd','59f1780f4e0aad45f780f11ba4e5998f8f149b54a740ed1f25213c224070b003');
-INSERT INTO "trail" VALUES(3,1,'2026-11-24 21:00:00.000000','Bob','label.undone','cdcdcdcdcdcdcdcd','{"criterion": "unrecorded", "kind": "undo", "label": 3, "origin": "review", "result": 2, "supersedes": 2}','59f1780f4e0aad45f780f11ba4e5998f8f149b54a740ed1f25213c224070b003','ddce37dd37117ec40f4b1732cbeafe32bd0ad8ace800475208cf689263c99d1f');
-INSERT INTO "trail" VALUES(4,1,'2026-11-24 21:00:00.000000','Ada','model.promoted','20261101-0badcafe','{"metrics": {"n": 80}, "reason": "first"}','ddce37dd37117ec40f4b1732cbeafe32bd0ad8ace800475208cf689263c99d1f','cabb2f8ddaaf4907f841debfee608d8b22ce77f2276c75a1964eecadd08948de');
-INSERT INTO "trail" VALUES(5,1,'2026-11-24 21:00:00.000000','agent','night.reported','2026-11-24','{"revision": 1}','cabb2f8ddaaf4907f841debfee608d8b22ce77f2276c75a1964eecadd08948de','5eb7fdb364b7bcb26b9c0eeef773764a5eb99da1eb9fcbf25fa4c726a27ccc79');
-INSERT INTO "trail" VALUES(6,1,'2026-11-24 21:00:00.000000','Ada','account.added','Ada','{"kind": "person", "role": "lead"}','5eb7fdb364b7bcb26b9c0eeef773764a5eb99da1eb9fcbf25fa4c726a27ccc79','da024075e12fdc5dc5a5409138799dfea98564c8a143d736b4f09bec033b3ee9');
-INSERT INTO "trail" VALUES(7,1,'2026-11-24 21:00:00.000000','Ada','login.began','web','{}','da024075e12fdc5dc5a5409138799dfea98564c8a143d736b4f09bec033b3ee9','80fdd8cd0da75f1d82038072b43473e13d52d1f96a7f4b0262359d20a2eae8bc');
-INSERT INTO "trail" VALUES(8,1,'2026-11-24 21:00:00.000000','Ada','campaign.planned','spring','{"images": 1, "raters": 1, "seed": 1}','80fdd8cd0da75f1d82038072b43473e13d52d1f96a7f4b0262359d20a2eae8bc','4aa7e023090422a07b401e11b3b89b8f615a5fef8468c66eb5c4698bdac54205');
-INSERT INTO "trail" VALUES(9,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','4aa7e023090422a07b401e11b3b89b8f615a5fef8468c66eb5c4698bdac54205','d7268402926e60481a58b7743d18338213474db8d4e894a09d41c200fa42b19e');
+INSERT INTO "trail" VALUES(1,1,'2026-11-24 21:00:00.000000','agent','order.seen','4711','{"order": 1, "specification_record": -1}','0000000000000000000000000000000000000000000000000000000000000000','3bc8c399f479c0a99cf2d1e07cf8344db338ce6ea33d14c9c09082e4a155e5a1');
+INSERT INTO "trail" VALUES(2,1,'2026-11-24 21:00:00.000000','Ada','label.given','abababababababab','{"blind": false, "bulk": false, "code": "G8", "comment": "sure", "criterion": "unrecorded", "kind": "code", "label": 1, "origin": "review", "result": 1}','3bc8c399f479c0a99cf2d1e07cf8344db338ce6ea33d14c9c09082e4a155e5a1','674523725d66df557eddf93b7690a741eef9e55acc5b1a63e93a1e531edfc7d4');
+INSERT INTO "trail" VALUES(3,1,'2026-11-24 21:00:00.000000','Bob','label.given','cdcdcdcdcdcdcdcd','{"blind": false, "bulk": false, "criterion": "unrecorded", "kind": "strange", "label": 2, "origin": "review", "result": 2, "strange_kind": "scratch"}','674523725d66df557eddf93b7690a741eef9e55acc5b1a63e93a1e531edfc7d4','ccb2c501acf27a64141728bc35b5015866915c603347eb577cc02d1cc697ad35');
+INSERT INTO "trail" VALUES(4,1,'2026-11-24 21:00:00.000000','Bob','label.undone','cdcdcdcdcdcdcdcd','{"blind": false, "bulk": false, "criterion": "unrecorded", "kind": "undo", "label": 3, "origin": "review", "result": 2, "supersedes": 2}','ccb2c501acf27a64141728bc35b5015866915c603347eb577cc02d1cc697ad35','066f4e9ff2e60bd971b81bb78201e09030f9343734e15cde4bc5f99e26fc8a36');
+INSERT INTO "trail" VALUES(5,1,'2026-11-24 21:00:00.000000','Ada','model.promoted','20261101-0badcafe','{"metrics": {"n": 80}, "promotion": 1, "reason": "first"}','066f4e9ff2e60bd971b81bb78201e09030f9343734e15cde4bc5f99e26fc8a36','d9dbfb2f769117b80707e9aea30ebfa2e69f79d026f3a66d02147d2b0b57f4fc');
+INSERT INTO "trail" VALUES(6,1,'2026-11-24 21:00:00.000000','agent','night.reported','2026-11-24','{"revision": 1, "sha256": "fcb7ecf22a686fde527cafa2dd308d1c321ff6d1baddedf24668afbba85a7d64"}','d9dbfb2f769117b80707e9aea30ebfa2e69f79d026f3a66d02147d2b0b57f4fc','922c12d4c5ae807126181e34d329efc2b1ade754d59add45135dd855d169ac3a');
+INSERT INTO "trail" VALUES(7,1,'2026-11-24 21:00:00.000000','Ada','account.added','Ada','{"kind": "person", "role": "lead"}','922c12d4c5ae807126181e34d329efc2b1ade754d59add45135dd855d169ac3a','a5db233fba86e0bfda79ac9051fd03364288b93313dd795b04919cd078ae9ef5');
+INSERT INTO "trail" VALUES(8,1,'2026-11-24 21:00:00.000000','Ada','login.began','web','{}','a5db233fba86e0bfda79ac9051fd03364288b93313dd795b04919cd078ae9ef5','2ffb221bf7b9b526dac6eb66c09d9105fade5e70005d5129be770fde5369dde8');
+INSERT INTO "trail" VALUES(9,1,'2026-11-24 21:00:00.000000','Ada','campaign.planned','spring','{"images": 1, "raters": 1, "seed": 1}','2ffb221bf7b9b526dac6eb66c09d9105fade5e70005d5129be770fde5369dde8','a52c4272a39d07433f70b9c90d776971bd3671c255a32cc7bbf02d413a2c1f52');
+INSERT INTO "trail" VALUES(10,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','a52c4272a39d07433f70b9c90d776971bd3671c255a32cc7bbf02d413a2c1f52','f6ad45481c2a8778bfbc267538a595043a36addc58801f1d36cc207be0a20dfd');
 CREATE TABLE trail_coverage (
 	id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
@@ -492,11 +493,11 @@ CREATE TABLE trail_coverage (
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-27 16:05:45.959215');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-27 16:05:45.959215');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-27 16:05:45.959215');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-27 16:05:45.959215');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-27 16:05:45.959215');
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-27 16:49:48.358349');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-27 16:49:48.358349');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-27 16:49:48.358349');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-27 16:49:48.358349');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-27 16:49:48.358349');
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
@@ -589,5 +590,5 @@ CREATE TRIGGER "guard_campaign_rater_delete" BEFORE DELETE ON "campaign_rater" B
 CREATE TRIGGER "guard_campaign_rater_insert" BEFORE INSERT ON "campaign_rater" WHEN EXISTS (SELECT 1 FROM "campaign_rater" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'campaign_rater is evidence: it is neither changed nor deleted'); END;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('content',5);
-INSERT INTO "sqlite_sequence" VALUES('trail',9);
+INSERT INTO "sqlite_sequence" VALUES('trail',10);
 COMMIT;
