@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import subprocess
 import sys
 import tomllib
 import uuid
@@ -18,6 +16,7 @@ import typer
 from agent.cli.app import SAYS_NO, app, settings_of, store_of
 from agent.cli.say import aside, console, print_json, progress, table
 from agent.errors import WrongUse
+from agent.host.wheels import LOCK, collect
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -166,21 +165,21 @@ def bundle_wheels(
         str, typer.Option(help="This program: its wheel, its source folder, or its name.")
     ] = "martensight",
     extras: Annotated[str, typer.Option(help="Which extras, or none.")] = EXTRAS,
+    lock: Annotated[
+        Path, typer.Option(help="Versions and hashes to hold them to; default: the tested ones.")
+    ] = LOCK,
+    no_lock: Annotated[
+        bool, typer.Option("--no-lock", help="Take the newest versions that fit instead.")
+    ] = False,
 ) -> None:
     """Collect wheels to install from on a PC without internet, of this system and this Python."""
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = f"{package}[{extras}]" if extras else package
-    command = [sys.executable, "-m", "pip", "wheel", "--wheel-dir", str(folder), wanted]
-    done = subprocess.run(command, check=False)  # noqa: S603 - our own words; pip shows its progress
-    if done.returncode:
-        raise WrongUse(f"pip could not collect {wanted}; what it said stands above.")
-    wheels = sorted(folder.glob("*.whl"))
-    sums = [f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.name}\n" for one in wheels]
-    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    wheels = collect(folder, package, extras, None if no_lock else lock)
     size = sum(one.stat().st_size for one in wheels) / 1e6
     console.print(f"{len(wheels)} wheels, {size:.0f} MB, in {folder}", markup=False)
     console.print(
-        f"on the other PC: pip install --no-index --find-links {folder} 'martensight[{extras}]'",
+        f"on the other PC, in {folder}: "
+        "pip install --no-index --require-hashes -r requirements.txt",
         markup=False,
     )
 
