@@ -8,7 +8,6 @@ heats, specimens, operators and whatever else the process data says of a custome
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import re
@@ -16,10 +15,13 @@ import secrets
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+from agent.csv_export import write_csv
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+NAME_COLUMNS = ("pseudonym", "stands for")
 NEWEST_BYTES = 5_000_000
 """Of each log; the end is what a fault is about."""
 
@@ -173,7 +175,7 @@ def write(
     key = target.with_suffix(".names.csv")
     key.touch(mode=0o600)
     with key.open("w", encoding="utf-8-sig", newline="") as listing:
-        rows = csv.writer(listing, lineterminator="\n")
-        rows.writerow(("pseudonym", "stands for"))
-        rows.writerows(sorted(names.said.items()))
+        pairs = sorted(names.said.items())
+        rows = [dict(zip(NAME_COLUMNS, pair, strict=True)) for pair in pairs]
+        write_csv(listing, NAME_COLUMNS, rows, line_end="\n")
     return listed
