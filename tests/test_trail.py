@@ -214,6 +214,10 @@ def test_each_nights_report_holds_where_the_trail_ended(tmp_path, outside) -> No
     where = Outside(lab.reports)
     assert verify_trail(lab.store, where) == ([], [])
 
+    tamper(address, "UPDATE result SET structure_code = 'G7'")
+    assert f"result of {public_id}: was ('20261101-0badcafe', 'G8', 0.8" in faults(lab.store, where)
+    tamper(address, "UPDATE result SET structure_code = 'G8'")
+
     tamper(address, "UPDATE trail SET actor = 'Eve' WHERE id = 1")
     chain_again(address)
 

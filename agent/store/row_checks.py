@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy
 from sqlmodel import col, select
 
 from agent.store import trail
+from agent.store.journal import chunks
 from agent.store.records import FACTS_SHA256
 from agent.store.specimens import RELEASED_AFTER
 from agent.store.tables import (
@@ -26,13 +28,14 @@ from agent.store.tables import (
     OrderRow,
     PromotionRow,
     RecordRow,
+    ResultRow,
     SamePlaceRow,
     SiteRow,
     SpecificationRow,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlmodel import Session
 
@@ -313,13 +316,57 @@ def _nights(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow]) 
         elif "sha256" in entry.facts:
             was = {"facts": entry.facts["sha256"], "frozen_at": entry.at}
             now = {"facts": trail.sha256_of_text(row.facts), "frozen_at": row.frozen_at}
-            yield from _compare(what, entry, was, now)
+            differs = list(_compare(what, entry, was, now))
+            yield from differs or _reported(session, what, row.facts)
     for (day, revision, _), entry in left.items():
         yield f"night {day} (revision {revision}, trail number {entry.id}) was deleted"
 
 
 def _day(value: date) -> str:
     return value.isoformat()
+
+
+def _reported(session: Session, what: str, facts: str) -> Iterator[str]:
+    """Compare the results that a night's report named with their rows.
+
+    A result that no longer counts stays in its row, so a later one never makes a night differ.
+    """
+    try:
+        document = json.loads(facts)
+        seen = {str(one["id"]): one for one in document.get("micrographs", ())}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return
+    for some in chunks(sorted(seen)):
+        known = _results_of(session, some)
+        for public_id in some:
+            said = seen[public_id]
+            was = tuple(_plain(said.get(name)) for name in REPORTED)
+            rows = known.get(public_id, set())
+            if was not in rows:
+                now = " or ".join(map(_shown, sorted(rows, key=str))) or "nothing"
+                yield f"result of {public_id}: was {_shown(was)} ({what}), is {now}"
+
+
+REPORTED = ("bundle", "structure_code", "probability", "um_per_px")
+"""What of a result and its micrograph is compared with a night's report."""
+
+
+def _results_of(session: Session, public_ids: Sequence[str]) -> dict[str, set[tuple[Any, ...]]]:
+    wanted = (
+        sqlalchemy.select(
+            col(MicrographRow.public_id),
+            col(ResultRow.bundle),
+            col(ResultRow.structure_code),
+            col(ResultRow.probability),
+            col(MicrographRow.um_per_px),
+        )
+        .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
+        .where(col(MicrographRow.public_id).in_(public_ids))
+    )
+    found: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
+    for public_id, *values in session.execute(wanted):
+        found[public_id].add(tuple(values))
+    return found
 
 
 def _specifications(session: Session, acts: _Acts) -> Iterator[str]:
