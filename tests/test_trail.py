@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -352,3 +353,38 @@ def test_an_order_from_before_is_not_covered_and_one_from_after_is(tmp_path) -> 
     assert ["not covered by the trail before" in note for note in notes] == [True]
     assert len(found) == 1
     assert found[0].startswith("order 4712: first_seen_at was 2026-11-24T21:00:00+00:00")
+
+
+def test_the_command_reads_the_file_that_is_set_and_those_that_are_named(tmp_path, capsys) -> None:
+    from shell import Shell  # noqa: PLC0415 - only here
+
+    shell = Shell(tmp_path, capsys)
+    shell.write("agent.toml", '[trail]\nanchor = "trail.jsonl"\n[backup]\nfolder = "backups"\n')
+    fill(shell.lab.store)
+    Anchoring(shell.lab.store, str(tmp_path / "trail.jsonl")).write(at=AT)
+    assert shell.agent("backup", tmp_path / "backups" / "martensight-20261124T210000Z.zip")[0] == 0
+    assert "the trail is whole" in shell.agent("verify")[1]
+    shutil.copy(tmp_path / "trail.jsonl", tmp_path / "old.log")
+    address = f"sqlite:///{shell.lab.folder / 'martensight.db'}"
+
+    tamper(address, "UPDATE trail SET actor = 'Eve' WHERE id = 3")
+    chain_again(address)
+    code, said = shell.agent("verify", "--json")
+    (tmp_path / "trail.jsonl").unlink()
+    shutil.rmtree(tmp_path / "backups")
+    named = shell.agent("verify", "--anchor", tmp_path / "old.log")
+
+    document = json.loads(said.splitlines()[-1])
+    assert (code, document["sound"], document["notes"]) == (3, False, [])
+    assert any("number 3: actor was Ada" in fault for fault in document["faults"])
+    assert named[0] == 3
+    assert "(old.log)" in named[1]
+    assert shell.agent("verify", "--anchor", tmp_path / "none")[0] == 2
+
+
+def test_the_doctor_says_whether_the_database_refuses(tmp_path, capsys) -> None:
+    from shell import Shell  # noqa: PLC0415 - only here
+
+    shell = Shell(tmp_path, capsys)
+
+    assert "guarded by triggers." in shell.agent("doctor")[1]
