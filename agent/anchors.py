@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -118,11 +119,18 @@ def iter_reports(folder: Path) -> Iterator[Anchor]:
 def iter_backups(folder: Path) -> Iterator[Anchor]:
     """Yield the anchors in the manifests of back-ups."""
     for file in sorted(folder.glob("*.zip")):
-        with suppress(OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-            with zipfile.ZipFile(file) as packed:
-                document = json.loads(packed.read(MANIFEST))
-            if anchor := Anchor.from_json(document.get(KEY), place=file.name):
-                yield anchor
+        if anchor := find_in_backup(file):
+            yield anchor
+
+
+def find_in_backup(file: Path) -> Anchor | None:
+    """Return the anchor in a back-up's manifest, or None where it holds none."""
+    try:
+        with zipfile.ZipFile(file) as packed:
+            document = json.loads(packed.read(MANIFEST))
+        return Anchor.from_json(document[KEY], place=file.name)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

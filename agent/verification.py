@@ -61,8 +61,11 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
 
 
 def _changed_acts(store: Store, backups: Path) -> list[str]:
-    """Name the acts that the newest readable back-up holds otherwise, or that are gone."""
+    """Name the acts that the newest back-up from before the change holds otherwise, or alone."""
     for file in sorted(backups.glob("*.zip"), reverse=True):
+        anchor = anchors.find_in_backup(file)
+        if anchor and store.trail_hashes([anchor.number]).get(anchor.number) == anchor.sha256:
+            continue  # made after the change, or of before what was changed
         try:
             with tempfile.TemporaryDirectory(prefix="martensight-verify-") as scratch:
                 copied = unpack_database(file, Path(scratch))

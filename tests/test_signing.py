@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import subprocess
@@ -17,7 +16,7 @@ from typer.main import get_command
 
 from agent import accounts
 from agent.cli.app import app
-from agent.cli.signing import SIGNED
+from agent.cli.signing import SIGNED, os_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +148,7 @@ def test_without_accounts_a_name_is_enough_and_the_systems_user_is_kept(shell) -
     assert act.actor == "Leo"
     assert act.facts["signed"] == {
         "kind": "shell",
-        "os_user": getpass.getuser(),
+        "os_user": os_user(),
         "meaning": "reviewed",
     }
 
@@ -160,7 +159,7 @@ def test_every_act_of_the_shell_keeps_the_systems_user(shell) -> None:
     assert shell.agent("orders", "urgent", "4711", "--by", "Leo")[0] == 0
 
     (act,) = shell.lab.store.trail("order.urgent")
-    assert act.facts["signed"] == {"kind": "shell", "os_user": getpass.getuser()}
+    assert act.facts["signed"] == {"kind": "shell", "os_user": os_user()}
 
 
 def test_a_token_signs_as_its_program_and_as_nobody_else(shell, monkeypatch) -> None:
@@ -251,3 +250,14 @@ def test_the_export_of_the_trail_holds_the_signature(shell) -> None:
     last = json.loads(said.splitlines()[-2])
     facts = last["facts"] if isinstance(last["facts"], dict) else json.loads(last["facts"])
     assert facts["signed"]["meaning"] == "reviewed"
+
+
+def test_the_systems_user_is_not_read_from_the_environment(shell, monkeypatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "leo")
+    shell.lab.take("G8", order="4711", specimen="1")
+
+    assert shell.agent("orders", "urgent", "4711")[0] == 0
+
+    (act,) = shell.lab.store.trail("order.urgent")
+    assert "leo" not in {act.actor, act.facts["signed"]["os_user"]}

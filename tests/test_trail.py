@@ -194,6 +194,15 @@ def test_an_act_without_a_row_of_its_own_is_named_by_the_newest_back_up(
     )
     tamper(address, "UPDATE trail SET actor = 'Eve' WHERE act = 'bundle.deleted'")
     chain_again(address)
+    safekeeping.back_up(
+        store,
+        tmp_path,
+        outside.backups / "martensight-20261125T210000Z.zip",
+        settings_files=(),
+        pixels=False,
+        at=AT,
+        progress=lambda *_: None,
+    )
 
     said = faults(store, outside)
 

@@ -7,7 +7,7 @@ where it has none, `--by` is enough.
 
 from __future__ import annotations
 
-import getpass
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,18 +68,31 @@ SIGNED: dict[str, Signing] = {
 
 
 def os_user() -> str:
-    """Return the system's user who runs the command."""
+    """Return the system's user who runs the command; the environment is not believed."""
     try:
-        return getpass.getuser()
+        if sys.platform == "win32":
+            import win32api  # noqa: PLC0415 - Windows alone
+
+            return str(win32api.GetUserName())
+        import pwd  # noqa: PLC0415 - POSIX alone
+
+        return pwd.getpwuid(os.getuid()).pw_name
     except (KeyError, OSError, ImportError):
         return "unknown user"
+
+
+def _os_user_with_sudo() -> str:
+    """Return the system's user, and for root also who became it, as sudo says."""
+    user = os_user()
+    before = os.environ.get("SUDO_USER", "") if user == "root" else ""
+    return f"{user} (sudo by {before})" if before and before != user else user
 
 
 def shell_origin() -> Origin:
     """Return what every act of the shell keeps."""
     from agent.store import Origin  # noqa: PLC0415 - `agent --help` answers without it
 
-    return Origin(SHELL, os_user=os_user())
+    return Origin(SHELL, os_user=_os_user_with_sudo())
 
 
 def command_of(context: typer.Context) -> str:
@@ -141,7 +154,7 @@ def sign(
     command = command_of(context)
     signing = SIGNED[command]
     if not store.accounts.are_there():
-        origin = Origin(SHELL, os_user(), signing.meaning)
+        origin = Origin(SHELL, _os_user_with_sudo(), signing.meaning)
         return store.acting_as(origin), by
     token = str(context.find_root().params.get("token") or "").strip()
     if token:
@@ -158,7 +171,7 @@ def sign(
             f"{account.name} is {account.role}: agent {command} is signed by a {signing.role} "
             "(agent users list)."
         )
-    origin = Origin(SHELL, os_user(), signing.meaning, account.name, proof)
+    origin = Origin(SHELL, _os_user_with_sudo(), signing.meaning, account.name, proof)
     return store.acting_as(origin), name
 
 
