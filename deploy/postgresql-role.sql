@@ -3,6 +3,7 @@
 -- Run it again after each upgrade of the schema: the agent cannot upgrade it by itself any more.
 GRANT USAGE ON SCHEMA public TO :role;
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO :role;
+GRANT DELETE ON content TO :role;  -- a renamed file is one with what it was
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO :role;
 REVOKE UPDATE ON trail, trail_coverage, label, record, promotion, specification, night, rating,
   measurement, alembic_version FROM :role;

@@ -146,6 +146,11 @@ def test_a_user_of_its_own_in_postgresql_can_work_and_rewrite_nothing(postgres) 
 
     with Store.open(address, site="Plant 1", agent="PC") as store:
         fill(store)
+        store.arrive([file("renamed.tif")], at=AT)
+        (renamed,) = store.claim(1, at=AT, lease_s=60)
+        assert store.identify(renamed, SHA, at=AT, is_there=lambda _: False) is not None
+        store.pruned([SHA[:16]], "crops", at=AT)
+        store.undo(SHA[:16], by="Ada", at=AT)
         assert store.rewritable_tables() == []
         assert store.missing_guards() == []
     for statement in ("UPDATE label SET code = 'G7'", "DELETE FROM trail"):
