@@ -13,13 +13,13 @@ import shutil
 import stat
 import tempfile
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import anchors
 from agent.anchors import MANIFEST, Anchor
+from agent.backup_file import PIECE_BYTES, database_in, unpack
 from agent.errors import BadStore
 from agent.store import examine_copy, forget_mark, put_back, sites_in
 
@@ -34,8 +34,6 @@ ALWAYS = ("bundles",)
 PIXELS = ("crops", "originals", "reports")
 """Folders of the data folder: what every backup holds, and what it holds when asked for."""
 
-DATABASES = ("martensight.db", "martensight.pgdump")
-PIECE_BYTES = 1 << 20
 KINDS = ("crops", "originals")
 
 
@@ -144,8 +142,8 @@ def examine(backup: Path) -> None:
     """
     try:
         with tempfile.TemporaryDirectory(dir=backup.parent, prefix=".examine-") as scratch:
-            names = _unpack(backup, Path(scratch), None, lambda _done, _of, _what: None)
-            database = _database_in(backup, names)
+            names = unpack(backup, Path(scratch), None, lambda _done, _of, _what: None)
+            database = database_in(backup, names)
             examine_copy(Path(scratch) / database)
     except OSError as error:
         raise BadStore(f"{backup}: cannot be tried ({error.strerror or error}).") from error
@@ -198,8 +196,8 @@ def restore(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as scratch:
-            names = _unpack(backup, Path(scratch), url, progress)
-            database = _database_in(backup, names)
+            names = unpack(backup, Path(scratch), url, progress)
+            database = database_in(backup, names)
             if site:
                 _refuse_another_site(backup, sites_in(Path(scratch) / database), site)
             aside = folder / f"{database}.before-restore-{stamp}"
@@ -211,93 +209,6 @@ def restore(
     return Restored(len(names), before, settings)
 
 
-def unpack_database(backup: Path, scratch: Path) -> Path:
-    """Unpack the copy of the database alone.
-
-    Args:
-        backup: What `back_up` wrote.
-        scratch: An empty folder.
-
-    Raises:
-        BadStore: It is no backup, or is damaged.
-    """
-    _unpack(backup, scratch, None, lambda _done, _of, _what: None, wanted=_is_database)
-    return scratch / _database_in(backup, [file.name for file in scratch.iterdir()])
-
-
-def _is_database(name: str) -> bool:
-    return name in DATABASES
-
-
-def _database_in(backup: Path, names: Sequence[str]) -> str:
-    found = [name for name in names if _is_database(name)]
-    if len(found) != 1:
-        raise BadStore(f"{backup}: not a whole backup of this program (no database in it).")
-    return found[0]
-
-
-def _unpack(
-    backup: Path,
-    scratch: Path,
-    url: str | None,
-    progress: Callable[[int, int, str], None],
-    *,
-    wanted: Callable[[str], bool] = lambda _name: True,
-) -> list[str]:
-    try:
-        with zipfile.ZipFile(backup) as packed:
-            manifest = _Manifest.of(json.loads(packed.read(MANIFEST)))
-            if url is not None:
-                _refuse_another_kind(backup, manifest.kind, url)
-            members = [one for one in manifest.sha256.items() if wanted(one[0])]
-            for number, (name, expected) in enumerate(members, start=1):
-                _take_out(packed, name, expected, scratch, backup)
-                progress(number, len(members), name)
-    except _NOT_WHOLE as error:
-        raise BadStore(f"{backup}: not a whole backup of this program ({error}).") from error
-    return [name for name, _ in members]
-
-
-_NOT_WHOLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    KeyError,
-    ValueError,
-    EOFError,
-    RecursionError,  # a manifest of brackets alone
-    RuntimeError,  # a member with a password
-    NotImplementedError,  # a compression that Python lacks
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Manifest:
-    """What a backup says of itself: its kind of database, and name → hash of each member."""
-
-    kind: str
-    sha256: dict[str, str]
-
-    @classmethod
-    def of(cls, document: object) -> _Manifest:
-        """Read it. Raises `ValueError` where it is none of this program's."""
-        kind = document.get("kind") if isinstance(document, dict) else None
-        hashes = document.get("sha256") if isinstance(document, dict) else None
-        if not isinstance(kind, str) or not isinstance(hashes, dict):
-            raise ValueError("its manifest names no database")  # noqa: TRY004 - told as one sentence
-        for name, expected in hashes.items():
-            if not isinstance(expected, str) or "\0" in name or not name.strip("/. "):
-                raise ValueError(f"its manifest holds an odd entry: {name!r}")
-        return cls(kind, hashes)
-
-
-def _refuse_another_kind(backup: Path, kind: str, url: str) -> None:
-    if not url.startswith(kind):
-        raise BadStore(
-            f"{backup}: holds a {kind} database, but store.url asks for another kind; "
-            "restore it where such a database is set."
-        )
-
-
 def _refuse_another_site(backup: Path, sites: Sequence[str], site: str) -> None:
     if sites and site not in sites:
         named = " and ".join(repr(name) for name in sites)
@@ -306,22 +217,6 @@ def _refuse_another_site(backup: Path, sites: Sequence[str], site: str) -> None:
             f"nothing of it. Set [site] name = {json.dumps(sites[0], ensure_ascii=False)} and "
             "restore again; nothing was changed."
         )
-
-
-def _take_out(
-    packed: zipfile.ZipFile, name: str, expected: str, scratch: Path, backup: Path
-) -> None:
-    target = (scratch / name).resolve()
-    if not target.is_relative_to(scratch.resolve()):
-        raise BadStore(f"{backup}: a name in it leads out of the data folder: {name!r}.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
-    with packed.open(name) as member, target.open("wb") as file:
-        while piece := member.read(PIECE_BYTES):
-            digest.update(piece)
-            file.write(piece)
-    if digest.hexdigest() != expected:
-        raise BadStore(f"{backup}: {name} in it is damaged; nothing was restored.")
 
 
 def _put_files_back(scratch: Path, folder: Path, stamp: str) -> Path | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import anchors
+from agent.backup_file import unpack_database
 from agent.errors import BadStore
 from agent.orders.statement_rows import find_differences, list_stated
-from agent.safekeeping import unpack_database
 from agent.store import acts_in
 
 if TYPE_CHECKING:

@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy
 from sqlmodel import col, select
 
-from agent.store import trail
-from agent.store.journal import chunks
+from agent.store import reported_results, trail
 from agent.store.records import FACTS_SHA256
 from agent.store.specimens import RELEASED_AFTER
 from agent.store.tables import (
@@ -28,14 +26,13 @@ from agent.store.tables import (
     OrderRow,
     PromotionRow,
     RecordRow,
-    ResultRow,
     SamePlaceRow,
     SiteRow,
     SpecificationRow,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sqlmodel import Session
 
@@ -306,9 +303,11 @@ def _orders(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow]) 
 
 def _nights(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow]) -> Iterator[str]:
     left = dict(acts.nights)
-    rows = select(NightRow_, SiteRow.name).join(SiteRow).order_by(col(NightRow_.id))
-    for row, site in session.exec(rows.execution_options(yield_per=20)):
-        entry = left.pop((_day(row.date), row.revision, site), None)
+    sites = dict(session.exec(select(SiteRow.id, SiteRow.name)).all())
+    for number in session.exec(select(NightRow_.id).order_by(col(NightRow_.id))).all():
+        session.expunge_all()  # a night's facts may be large: one at a time
+        row = session.get_one(NightRow_, number)
+        entry = left.pop((_day(row.date), row.revision, sites.get(row.site_id, "")), None)
         what = f"night {row.date} (revision {row.revision})"
         if entry is None:
             if not _is_before(coverage, "night", row.id):
@@ -317,56 +316,13 @@ def _nights(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow]) 
             was = {"facts": entry.facts["sha256"], "frozen_at": entry.at}
             now = {"facts": trail.sha256_of_text(row.facts), "frozen_at": row.frozen_at}
             differs = list(_compare(what, entry, was, now))
-            yield from differs or _reported(session, what, row.facts)
+            yield from differs or reported_results.find_differences(session, what, row.facts)
     for (day, revision, _), entry in left.items():
         yield f"night {day} (revision {revision}, trail number {entry.id}) was deleted"
 
 
 def _day(value: date) -> str:
     return value.isoformat()
-
-
-def _reported(session: Session, what: str, facts: str) -> Iterator[str]:
-    """Compare the results that a night's report named with their rows.
-
-    A result that no longer counts stays in its row, so a later one never makes a night differ.
-    """
-    try:
-        document = json.loads(facts)
-        seen = {str(one["id"]): one for one in document.get("micrographs", ())}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return
-    for some in chunks(sorted(seen)):
-        known = _results_of(session, some)
-        for public_id in some:
-            said = seen[public_id]
-            was = tuple(_plain(said.get(name)) for name in REPORTED)
-            rows = known.get(public_id, set())
-            if was not in rows:
-                now = " or ".join(map(_shown, sorted(rows, key=str))) or "nothing"
-                yield f"result of {public_id}: was {_shown(was)} ({what}), is {now}"
-
-
-REPORTED = ("bundle", "structure_code", "probability", "um_per_px")
-"""What of a result and its micrograph is compared with a night's report."""
-
-
-def _results_of(session: Session, public_ids: Sequence[str]) -> dict[str, set[tuple[Any, ...]]]:
-    wanted = (
-        sqlalchemy.select(
-            col(MicrographRow.public_id),
-            col(ResultRow.bundle),
-            col(ResultRow.structure_code),
-            col(ResultRow.probability),
-            col(MicrographRow.um_per_px),
-        )
-        .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
-        .where(col(MicrographRow.public_id).in_(public_ids))
-    )
-    found: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
-    for public_id, *values in session.execute(wanted):
-        found[public_id].add(tuple(values))
-    return found
 
 
 def _specifications(session: Session, acts: _Acts) -> Iterator[str]:

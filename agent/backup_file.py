@@ -1,0 +1,142 @@
+"""Unpack a back-up file: a zip whose manifest names the hash of everything in it.
+
+The file may come from anywhere, so whatever is odd about it is one sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.anchors import MANIFEST
+from agent.errors import BadStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+DATABASES = ("martensight.db", "martensight.pgdump")
+PIECE_BYTES = 1 << 20
+
+
+def unpack_database(backup: Path, scratch: Path) -> Path:
+    """Unpack the copy of the database alone.
+
+    Args:
+        backup: What `safekeeping.back_up` wrote.
+        scratch: An empty folder.
+
+    Raises:
+        BadStore: It is no backup, or is damaged.
+    """
+    unpack(backup, scratch, None, lambda _done, _of, _what: None, wanted=_is_database)
+    return scratch / database_in(backup, [file.name for file in scratch.iterdir()])
+
+
+def _is_database(name: str) -> bool:
+    return name in DATABASES
+
+
+def database_in(backup: Path, names: Sequence[str]) -> str:
+    """Return the name of the copy of the database. Raises `BadStore` where there is none."""
+    found = [name for name in names if _is_database(name)]
+    if len(found) != 1:
+        raise BadStore(f"{backup}: not a whole backup of this program (no database in it).")
+    return found[0]
+
+
+def unpack(
+    backup: Path,
+    scratch: Path,
+    url: str | None,
+    progress: Callable[[int, int, str], None],
+    *,
+    wanted: Callable[[str], bool] = lambda _name: True,
+) -> list[str]:
+    """Unpack a back-up and compare every hash.
+
+    Args:
+        backup: What `safekeeping.back_up` wrote.
+        scratch: An empty folder.
+        url: Address of the database it is for, None: any.
+        progress: Called with (done, total, what).
+        wanted: Says of a name whether it is unpacked.
+
+    Returns:
+        The names.
+
+    Raises:
+        BadStore: It is no backup, is damaged, or is of another kind of database.
+    """
+    try:
+        with zipfile.ZipFile(backup) as packed:
+            manifest = _Manifest.of(json.loads(packed.read(MANIFEST)))
+            if url is not None:
+                _refuse_another_kind(backup, manifest.kind, url)
+            members = [one for one in manifest.sha256.items() if wanted(one[0])]
+            for number, (name, expected) in enumerate(members, start=1):
+                _take_out(packed, name, expected, scratch, backup)
+                progress(number, len(members), name)
+    except _NOT_WHOLE as error:
+        raise BadStore(f"{backup}: not a whole backup of this program ({error}).") from error
+    return [name for name, _ in members]
+
+
+_NOT_WHOLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    KeyError,
+    ValueError,
+    EOFError,
+    RecursionError,  # a manifest of brackets alone
+    RuntimeError,  # a member with a password
+    NotImplementedError,  # a compression that Python lacks
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    """What a backup says of itself: its kind of database, and name → hash of each member."""
+
+    kind: str
+    sha256: dict[str, str]
+
+    @classmethod
+    def of(cls, document: object) -> _Manifest:
+        """Read it. Raises `ValueError` where it is none of this program's."""
+        kind = document.get("kind") if isinstance(document, dict) else None
+        hashes = document.get("sha256") if isinstance(document, dict) else None
+        if not isinstance(kind, str) or not isinstance(hashes, dict):
+            raise ValueError("its manifest names no database")  # noqa: TRY004 - told as one sentence
+        for name, expected in hashes.items():
+            if not isinstance(expected, str) or "\0" in name or not name.strip("/. "):
+                raise ValueError(f"its manifest holds an odd entry: {name!r}")
+        return cls(kind, hashes)
+
+
+def _refuse_another_kind(backup: Path, kind: str, url: str) -> None:
+    if not url.startswith(kind):
+        raise BadStore(
+            f"{backup}: holds a {kind} database, but store.url asks for another kind; "
+            "restore it where such a database is set."
+        )
+
+
+def _take_out(
+    packed: zipfile.ZipFile, name: str, expected: str, scratch: Path, backup: Path
+) -> None:
+    target = (scratch / name).resolve()
+    if not target.is_relative_to(scratch.resolve()):
+        raise BadStore(f"{backup}: a name in it leads out of the data folder: {name!r}.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with packed.open(name) as member, target.open("wb") as file:
+        while piece := member.read(PIECE_BYTES):
+            digest.update(piece)
+            file.write(piece)
+    if digest.hexdigest() != expected:
+        raise BadStore(f"{backup}: {name} in it is damaged; nothing was restored.")

@@ -1,0 +1,66 @@
+"""Results against what each night's report named of them.
+
+A result that no longer counts stays in its row, so a later one never makes a night differ.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlmodel import col
+
+from agent.store.journal import chunks
+from agent.store.tables import MicrographRow, ResultRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlmodel import Session
+
+REPORTED = ("bundle", "structure_code", "probability", "um_per_px")
+"""What of a result and its micrograph is compared with a night's report."""
+
+
+def find_differences(session: Session, what: str, facts: str) -> Iterator[str]:
+    """Yield a sentence for each result that a night's report names and no row holds.
+
+    Args:
+        session: Open.
+        what: How a sentence calls the night.
+        facts: Of the night, as they were frozen.
+    """
+    try:
+        document = json.loads(facts)
+        seen = {str(one["id"]): one for one in document.get("micrographs", ())}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return
+    for some in chunks(sorted(seen)):
+        known = _results_of(session, some)
+        for public_id in some:
+            said = seen[public_id]
+            was = tuple(said.get(name) for name in REPORTED)
+            rows = known.get(public_id, set())
+            if was not in rows:
+                now = " or ".join(map(str, sorted(rows, key=str))) or "nothing"
+                yield f"result of {public_id}: was {was} ({what}), is {now}"
+
+
+def _results_of(session: Session, public_ids: Sequence[str]) -> dict[str, set[tuple[Any, ...]]]:
+    wanted = (
+        sqlalchemy.select(
+            col(MicrographRow.public_id),
+            col(ResultRow.bundle),
+            col(ResultRow.structure_code),
+            col(ResultRow.probability),
+            col(MicrographRow.um_per_px),
+        )
+        .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
+        .where(col(MicrographRow.public_id).in_(public_ids))
+    )
+    found: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
+    for public_id, *values in session.execute(wanted):
+        found[public_id].add(tuple(values))
+    return found
