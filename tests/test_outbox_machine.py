@@ -178,7 +178,7 @@ class Lims(RuleBasedStateMachine):
 
 
 def _state(file: dict) -> dict:
-    head = ("id", "revision", "found_at", "site")
+    head = ("id", "revision", "found_at", "site", "statement")
     return lasting({key: value for key, value in file.items() if key not in head})
 
 

@@ -11,7 +11,7 @@ from test_pipeline import Parrot
 
 from agent.archive import Archive
 from agent.orders.rerun import Sameness, rerun
-from agent.orders.statement import changes
+from agent.orders.statement import describe_changes
 
 
 @pytest.fixture
@@ -189,8 +189,8 @@ def test_a_change_is_said_in_a_few_words():
     field = {"id": "a", "structure_code": "G8", "decided": None, "superseded": None}
     gone = field | {"superseded": {"reason": "blurred"}}
 
-    assert list(changes(said("conforms", field), said("conforms", field))) == []
-    assert list(changes(said("conforms", field), said("undecided", gone))) == [
+    assert list(describe_changes(said("conforms", field), said("conforms", field))) == []
+    assert list(describe_changes(said("conforms", field), said("undecided", gone))) == [
         "the order: conforms, now undecided",
         "specimen 01: conforms, now undecided",
         "field a: G8, now G8, superseded",

@@ -5,7 +5,7 @@ Originals are copied and never written to; a copy of other bytes than were judge
 
     trace.html  trace.json  SHA256SUMS
     pixels/<id>/original.tif crop.png valid.png preview.jpg
-    specifications/<name>-<version>.json  statements/<record>.json  bundles/<name>.json
+    specifications/<name>-<version>.json  statements/<order>-<number>.json  bundles/<name>.json
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlmodel import Session
 
 BEGINNING = "0" * 64
@@ -98,6 +99,7 @@ def entries(
     act: str | None = None,
     subjects: Collection[str] | None = None,
     after: int = 0,
+    where: ColumnElement[bool] | None = None,
 ) -> Iterator[TrailEntry]:
     """Yield every act, oldest first.
 
@@ -106,12 +108,15 @@ def entries(
         act: Keeps those that begin with it.
         subjects: Keeps those on one of them.
         after: Keeps those with a larger number.
+        where: Keeps those for which it holds.
     """
     asked = select(TrailRow, SiteRow.name).join(SiteRow).order_by(col(TrailRow.id))
     if act:
         asked = asked.where(col(TrailRow.act).startswith(act, autoescape=True))
     if after:
         asked = asked.where(col(TrailRow.id) > after)
+    if where is not None:
+        asked = asked.where(where)
     if subjects is not None:
         asked = asked.where(col(TrailRow.subject).in_(subjects))
     for row, site in session.exec(asked.execution_options(yield_per=500)):

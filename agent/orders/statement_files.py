@@ -1,0 +1,165 @@
+"""Make the files of a statement: its document, a page and a PDF, named by its hash.
+
+The files are made of the frozen document and archived thumbnails alone, so that they are the same
+whenever they are made. They are written before the rows that name them; killed in between, the next
+round writes them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import reports
+from agent import pictures
+from agent.archive import write_whole
+from agent.orders.statement_page import build_statement_page
+from agent.store import StatementFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from agent.archive import Archive
+    from agent.store import FrozenStatement, Store
+
+STATEMENTS = "statements"
+"""Folder below the data folder; nothing in it is ever pruned."""
+PDF, PAGE, JSON = "pdf", "html", "json"
+PER_ROUND = 20
+"""About 10 s of processor time; after an upgrade old orders take many rounds."""
+
+
+class Signer(Protocol):
+    """Signs PDFs; see `signing`."""
+
+    @property
+    def note(self) -> str:
+        """Why nothing can be signed, "" where it can."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """Subject of the certificate."""
+        ...
+
+    def sign(self, pdf: bytes, *, at: datetime, site: str) -> bytes:
+        """Return the signed PDF."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """No certificate: PDFs stay unsigned, and `note` says why, "" where none is wanted."""
+
+    note: str = ""
+    subject: str = ""
+
+    def sign(self, pdf: bytes, *, at: datetime, site: str) -> bytes:  # noqa: ARG002 - a signer's
+        """Return the PDF as it is."""
+        return pdf
+
+
+def find_path(folder: Path, sha256: str, kind: str) -> Path:
+    """Return where a file of a statement is.
+
+    Args:
+        folder: The data folder.
+        sha256: Hash of the statement.
+        kind: "pdf", "html" or "json".
+    """
+    return folder / STATEMENTS / sha256[:2] / f"{sha256}.{kind}"
+
+
+def write_pending_files(
+    store: Store,
+    archive: Archive,
+    *,
+    language: reports.Language,
+    signer: Signer,
+    now: datetime,
+    limit: int = PER_ROUND,
+) -> list[FrozenStatement]:
+    """Write the files of statements that have none yet, from an order's first final one on.
+
+    Args:
+        store: Open.
+        archive: Where thumbnails come from and the files go.
+        language: Of page and PDF.
+        signer: Signs the PDF.
+        now: Aware UTC.
+        limit: At most so many statements.
+
+    Raises:
+        OSError: The data folder cannot be written.
+    """
+    done = []
+    for statement in store.statements.lacking(PDF, limit):
+        contents = render_files(store, archive, statement, language=language)
+        site = store.statements.document(statement.sha256)["site"]
+        contents[PDF] = signer.sign(contents[PDF], at=now, site=site)
+        write_whole(
+            {find_path(archive.folder, statement.sha256, k): v for k, v in contents.items()}
+        )
+        rows = [
+            StatementFile(
+                kind=kind,
+                language=language if kind != JSON else "",
+                sha256=hashlib.sha256(content).hexdigest(),
+                size_bytes=len(content),
+                at=now,
+                signed_by=signer.subject if kind == PDF and not signer.note else "",
+                note=signer.note if kind == PDF else "",
+            )
+            for kind, content in contents.items()
+        ]
+        if store.statements.add_files(statement, rows):
+            done.append(statement)
+    return done
+
+
+def render_files(
+    store: Store, archive: Archive, statement: FrozenStatement, *, language: reports.Language
+) -> dict[str, bytes]:
+    """Return kind → content of the files of a statement, the PDF unsigned."""
+    text = store.statements.text(statement.sha256).encode()
+    whole = store.statements.document(statement.sha256)
+    with reports.speaking(language):
+        page = build_statement_page(whole, statement.sha256, lambda one: thumbnail(archive, one))
+        pdf = reports.render_statement_pdf(page, text, at=datetime.fromisoformat(whole["at"]))
+        return {JSON: text, PAGE: reports.render_statement(page).encode(), PDF: pdf}
+
+
+def thumbnail(archive: Archive, one: Mapping[str, Any]) -> tuple[bytes, int, int] | None:
+    """Return JPEG, width and height of the archived thumbnail of a field.
+
+    Returns:
+        None where it was pruned or holds other bytes than those that the statement names.
+    """
+    try:
+        jpeg = archive.thumbnail_path(one["sha256"], one["page"]).read_bytes()
+    except OSError:
+        return None
+    named = one["files"].get("thumb")
+    if named and hashlib.sha256(jpeg).hexdigest() != named:
+        return None
+    height, width = pictures.decode(jpeg).shape[:2]
+    return jpeg, width, height
+
+
+def find_faults(store: Store, folder: Path) -> list[str]:
+    """Compare every file of a statement with the hash in its row; a sentence per fault."""
+    found = []
+    for sha256, file in store.statements.every_file():
+        path = find_path(folder, sha256, file.kind)
+        try:
+            with path.open("rb") as held:
+                digest = hashlib.file_digest(held, "sha256").hexdigest()
+        except OSError as error:
+            found.append(f"{path}: cannot be read ({error.strerror or error})")
+            continue
+        if digest != file.sha256:
+            found.append(f"{path}: was changed after it was written (its hash differs)")
+    return found
