@@ -506,6 +506,17 @@ def _unique_sources(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     return sources
 
 
+class Statements(_Section):
+    """[statements]."""
+
+    certificate: str = Field(
+        "", description='Signs the PDF of each statement (PKCS #12, .p12 or .pfx); "" for none.'
+    )
+    passphrase_file: str = Field(
+        "", description="File with the certificate's passphrase; readable by the agent alone."
+    )
+
+
 class Msa(_Section):
     """[msa]."""
 
@@ -553,6 +564,7 @@ class Settings(BaseSettings):
     backup: Backup = Backup()
     service: Service = Service()
     msa: Msa = Msa()
+    statements: Statements = Statements()
 
     @classmethod
     def settings_customise_sources(
@@ -679,6 +691,15 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
                     for name, value in (
                         ("certificate", settings.web.certificate),
                         ("key", settings.web.key),
+                    )
+                }
+            ),
+            "statements": settings.statements.model_copy(
+                update={
+                    name: value and str(absolute(Path(value)))
+                    for name, value in (
+                        ("certificate", settings.statements.certificate),
+                        ("passphrase_file", settings.statements.passphrase_file),
                     )
                 }
             ),

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fpdf import FPDF, FontFace
-from fpdf.enums import TableBordersLayout, TextEmphasis, WrapMode, XPos, YPos
+from fpdf.enums import TableBordersLayout, TextEmphasis, VAlign, WrapMode, XPos, YPos
 
 from reports.content.parts import Tone
 from reports.language import gettext as _
@@ -36,13 +36,16 @@ FONTS = (
 MARGIN_MM, FOOT_MM = 18.0, 20.0
 BODY_PT, SMALL_PT, HEAD_PT = 8.5, 7.0, 10.5
 LINE_MM = 4.3
-INK, SOFT, RULE, SUNK = (27, 33, 39), (84, 94, 104), (205, 209, 207), (241, 241, 238)
+INK, SOFT, RULE = (27, 33, 39), (84, 94, 104), (205, 209, 207)
+SUNK, PAPER = (241, 241, 238), (255, 255, 255)
 TONES = {
     Tone.CALM: ((23, 97, 58), (230, 243, 234)),
     Tone.ATTENTION: ((125, 70, 0), (253, 240, 217)),
     Tone.PROBLEM: ((156, 23, 32), (251, 231, 230)),
 }
 """Ink and ground of each tone, as the pages have them in daylight."""
+LONGEST_WORD, LONGEST_CELL = 33, 36
+"""Letters after which a column is not made wider; half a SHA-256 is 32."""
 PICTURES_PER_ROW, PICTURE_GAP_MM, CAPTION_MM = 4, 4.0, 11.0
 
 
@@ -158,7 +161,7 @@ class _Paper(FPDF):
         for line in (page.demand, *page.sentences):
             if line:
                 width = self.epw - 8
-                self.multi_cell(width, LINE_MM, line, new_x=XPos.LEFT, new_y=YPos.NEXT)
+                self.multi_cell(width, LINE_MM, line, align="L", new_x=XPos.LEFT, new_y=YPos.NEXT)
         self.set_xy(MARGIN_MM, top + height + 3)
 
     def _height_of_verdict(self) -> float:
@@ -174,7 +177,7 @@ class _Paper(FPDF):
         return len(drawn) if isinstance(drawn, list) else 1
 
     def _section(self, section: StatementSection) -> None:
-        if not (section.lines or section.facts or section.tables or section.pictures):
+        if not section.is_filled:
             return
         if self.will_page_break(22):
             self.add_page()
@@ -193,7 +196,7 @@ class _Paper(FPDF):
         self.set_font(SANS, "", BODY_PT)
         self.set_text_color(*INK)
         for line in lines:
-            self.multi_cell(0, LINE_MM, line, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+            self.multi_cell(0, LINE_MM, line, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
             self.ln(0.8)
 
     def _facts(self, facts: Sequence[Fact]) -> None:
@@ -202,6 +205,7 @@ class _Paper(FPDF):
         self.set_font(SANS, "", BODY_PT)
         self.set_text_color(*INK)
         self.set_draw_color(*RULE)
+        self.set_fill_color(*PAPER)
         with self.table(
             first_row_as_headings=False,
             col_widths=(28, 72),
@@ -209,6 +213,7 @@ class _Paper(FPDF):
             line_height=LINE_MM,
             padding=(0.35, 2, 0.35, 0),
             text_align="LEFT",
+            v_align=VAlign.T,
             wrapmode=WrapMode.WORD,
         ) as table:
             for fact in facts:
@@ -228,6 +233,7 @@ class _Paper(FPDF):
         self.set_font(SANS, "", SMALL_PT)
         self.set_text_color(*INK)
         self.set_draw_color(*RULE)
+        self.set_fill_color(*PAPER)
         with self.table(
             col_widths=_widths(shown),
             borders_layout=TableBordersLayout.HORIZONTAL_LINES,
@@ -278,13 +284,14 @@ def _font(name: str) -> str:
 
 
 def _widths(shown: Table) -> tuple[float, ...]:
-    """Return widths in proportion to what the columns hold, none below a tenth of the widest."""
+    """Return widths of columns in proportion to their longest words and cells.
+
+    Long words, such as hashes, are broken; a short word of a narrow column is not.
+    """
     cells = [shown.columns, *shown.rows]
-    longest = [max(len(row[n]) for row in cells) for n in range(len(shown.columns))]
-    word = [
-        max(len(part) for row in cells for part in (row[n].split() or [""]))
-        for n in range(len(shown.columns))
-    ]
-    return tuple(
-        float(max(min(long, 42), most, 5)) for long, most in zip(longest, word, strict=True)
-    )
+    widths = []
+    for n in range(len(shown.columns)):
+        word = max((len(part) for row in cells for part in row[n].split()), default=1)
+        cell = max(len(row[n]) for row in cells)
+        widths.append(float(max(min(word, LONGEST_WORD) + 2.5, min(cell, LONGEST_CELL), 4)))
+    return tuple(widths)

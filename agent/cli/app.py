@@ -20,6 +20,7 @@ from agent.errors import AgentError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.service.statements import StatementKeeper
     from agent.settings import Settings
     from agent.store import Store
 
@@ -144,12 +145,31 @@ def store_of(settings: Settings) -> Store:
     from agent.store import Store, store_url  # noqa: PLC0415
 
     address = store_url(settings.store.folder, settings.store.url)
-    return Store.open(
+    store = Store.open(
         address,
         site=settings.site.name,
         agent=platform.node() or "agent",
         exact_numbers=settings.orders.exact_numbers,
     )
+    _freeze_after_acts(settings, store)
+    return store
+
+
+def _freeze_after_acts(settings: Settings, store: Store) -> None:
+    """Freeze statements of the orders that an act of this command changes."""
+    heads, content = store.order_changes.heads(), store.order_changes.newest_content()
+    keepers: list[StatementKeeper] = []
+
+    def freeze() -> None:
+        from agent.orders.examination import Position  # noqa: PLC0415 - only after an act
+        from agent.service.statements import StatementKeeper  # noqa: PLC0415
+
+        if not keepers:
+            position = Position(heads.trail, heads.result, content=content)
+            keepers.append(StatementKeeper(settings, store, position=position))
+        keepers[0].after_act()
+
+    store.after_each_act(freeze)
 
 
 def _refuse(error: Exception) -> int:

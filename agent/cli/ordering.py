@@ -55,14 +55,24 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def lab_in(settings: Settings, store: Store) -> Lab:
-    """Say what the lab has laid down. Raises `BadSpecification`."""
+def lab_in(settings: Settings, store: Store, *, is_noted: bool = True) -> Lab:
+    """Read what the lab has laid down.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        is_noted: Whether a changed specification is written down; else nothing is written.
+
+    Raises:
+        BadSpecification: The file cannot be used.
+    """
     from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
     from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
     from agent.orders.lab import lab_of  # noqa: PLC0415
 
     taxonomy = taxonomy_in_force(settings, store)
-    return lab_of(settings, store, taxonomy, now=_now(), held=holds_of(settings, store))
+    held = holds_of(settings, store)
+    return lab_of(settings, store, taxonomy, now=_now(), held=held, is_noted=is_noted)
 
 
 # --- agent order --------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def _gathered(settings: Settings, store: Store, asked: str, kind: str) -> Trace:
     from agent.orders.trace import Trace, Tracer, find  # noqa: PLC0415
 
     found = find(store, asked, kind)
-    lab = lab_in(settings, store)
+    lab = lab_in(settings, store, is_noted=False)
     stated = [_stated(store, number, lab) for number in found.orders]
     fields = 1 if found.only else sum(_fields(assessed) for assessed, _ in stated)
     begun = count()

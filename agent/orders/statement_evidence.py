@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import reports
-from agent.orders.statement_words import format_at, format_date, yes_or_no
+from agent.orders.statement_words import format_at, format_date, name_fields, yes_or_no
 from reports import StatementSection, Table, decimal
 from reports import gettext as _
 
@@ -29,13 +29,14 @@ def build_evidence_sections(
 
 
 def _scales(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
+    names = name_fields(whole)
     certificates: dict[int, Mapping[str, Any]] = {}
     fields: dict[int, list[str]] = {}
     for one in whole["fields"]:
         if found := one["scale_certificate"]:
             certificates[found["record"]] = found
-            fields.setdefault(found["record"], []).append(_short(one))
-    untraced = [_short(one) for one in whole["fields"] if not one["scale_certificate"]]
+            fields.setdefault(found["record"], []).append(names[one["id"]])
+    untraced = [names[one["id"]] for one in whole["fields"] if not one["scale_certificate"]]
     columns = (
         _("Record"),
         _("Measured"),
@@ -67,10 +68,6 @@ def _scales(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
     )
 
 
-def _short(one: Mapping[str, Any]) -> str:
-    return str(one["field"] or one["id"])
-
-
 # --- people -------------------------------------------------------------------------------------
 
 
@@ -84,10 +81,11 @@ def _reviewers(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
         )
         for one in whole["people"]
     )
+    names = name_fields(whole)
     labels = tuple(
-        row
+        (names[one["id"]], *_label(label, zone))
         for one in whole["fields"]
-        for row in (_label(one, label, zone) for label in one["decisions"])
+        for label in one["decisions"]
     )
     return StatementSection(
         _("Reviewers and their decisions"),
@@ -102,7 +100,7 @@ def _reviewers(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
     )
 
 
-def _label(one: Mapping[str, Any], label: Mapping[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
+def _label(label: Mapping[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
     remarks = (
         _("without having seen the answer") if label["blind"] else "",
         _("not sure") if label["unsure"] else "",
@@ -112,7 +110,6 @@ def _label(one: Mapping[str, Any], label: Mapping[str, Any], zone: ZoneInfo) -> 
         else "",
     )
     return (
-        _short(one),
         format_at(datetime.fromisoformat(label["at"]), zone),
         label["by"],
         _decision(label),
@@ -256,11 +253,8 @@ def _checks(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
         _("Software"),
         _("Record"),
     )
-    held = [
-        _("{field}: {why}").format(field=_short(one), why=one["held"])
-        for one in whole["fields"]
-        if one["held"]
-    ]
+    names = name_fields(whole)
+    held = [f"{names[one['id']]}: {one['held']}" for one in whole["fields"] if one["held"]]
     none = [_("None is on record for these days.")] * (not rows)
     return StatementSection(
         _("Control checks of the days on which the fields were judged"),

@@ -45,7 +45,7 @@ class Signer(Protocol):
         """Subject of the certificate."""
         ...
 
-    def sign(self, pdf: bytes, *, at: datetime, site: str) -> bytes:
+    def sign(self, pdf: bytes, *, site: str) -> bytes:
         """Return the signed PDF."""
         ...
 
@@ -57,7 +57,7 @@ class Unsigned:
     note: str = ""
     subject: str = ""
 
-    def sign(self, pdf: bytes, *, at: datetime, site: str) -> bytes:  # noqa: ARG002 - a signer's
+    def sign(self, pdf: bytes, *, site: str) -> bytes:  # noqa: ARG002 - a signer's
         """Return the PDF as it is."""
         return pdf
 
@@ -99,7 +99,7 @@ def write_pending_files(
     for statement in store.statements.lacking(PDF, limit):
         contents = render_files(store, archive, statement, language=language)
         site = store.statements.document(statement.sha256)["site"]
-        contents[PDF] = signer.sign(contents[PDF], at=now, site=site)
+        contents[PDF] = signer.sign(contents[PDF], site=site)
         write_whole(
             {find_path(archive.folder, statement.sha256, k): v for k, v in contents.items()}
         )

@@ -10,7 +10,7 @@ import reports
 from agent.orders.facts import Conformity
 from agent.orders.paper import TONES
 from agent.orders.statement_evidence import build_evidence_sections
-from agent.orders.statement_words import format_at, format_date
+from agent.orders.statement_words import format_at, format_date, name_fields
 from reports import (
     Fact,
     StatementPage,
@@ -172,7 +172,7 @@ def _specification(whole: Mapping[str, Any]) -> StatementSection:
                     _("Chart"): method["chart"],
                     _("Standard"): method["standard"],
                     _("Specimen rule"): _RULES[method["specimen_rule"]](),
-                    _("Preparation recipes and cuts"): ", ".join(
+                    _("Cropping recipe"): ", ".join(
                         sorted({one["recipe"] for one in whole["fields"] if one["recipe"]})
                     ),
                     _("Etchant"): ", ".join(
@@ -205,13 +205,9 @@ _RULES: Mapping[str, Callable[[], str]] = {
 
 
 def _fields(whole: Mapping[str, Any], zone: ZoneInfo, thumbnail: Thumbnail) -> StatementSection:
-    places = {
-        one["id"]: specimen["specimen"]
-        for specimen in whole["document"]["specimens"]
-        for one in (*specimen["fields"], *specimen["superseded"])
-    }
+    names = name_fields(whole)
     columns = (
-        _("Specimen, field"),
+        _("Specimen/field"),
         _("Code"),
         _("Stated by"),
         _("µm per pixel"),
@@ -220,14 +216,14 @@ def _fields(whole: Mapping[str, Any], zone: ZoneInfo, thumbnail: Thumbnail) -> S
         _("Taken"),
         _("Micrograph"),
     )
-    rows = tuple(_row(one, places, zone) for one in whole["fields"])
+    rows = tuple(_row(one, names, zone) for one in whole["fields"])
     return StatementSection(
         _("Fields"),
         tables=(Table("", columns, rows), _pixels(whole)),
         pictures=tuple(
             picture
             for one in whole["fields"]
-            if (picture := _picture(one, places, thumbnail)) is not None
+            if (picture := _picture(one, names, thumbnail)) is not None
         ),
     )
 
@@ -260,10 +256,10 @@ def _pixels(whole: Mapping[str, Any]) -> Table:
     return Table(_("Files and crops"), columns, rows)
 
 
-def _row(one: Mapping[str, Any], places: Mapping[str, str], zone: ZoneInfo) -> tuple[str, ...]:
+def _row(one: Mapping[str, Any], names: Mapping[str, str], zone: ZoneInfo) -> tuple[str, ...]:
     scale, area = one["um_per_px"], one["area_mm2"]
     return (
-        _name(one, places),
+        _name(one, names),
         _code(one),
         _author(one),
         decimal(scale, ".4g") if scale else "–",
@@ -274,8 +270,8 @@ def _row(one: Mapping[str, Any], places: Mapping[str, str], zone: ZoneInfo) -> t
     )
 
 
-def _name(one: Mapping[str, Any], places: Mapping[str, str]) -> str:
-    name = f"{places.get(one['id'], '–')}, {one['field'] or '–'}"
+def _name(one: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    name = names[one["id"]]
     return f"({name})" if one["superseded"] else name
 
 
@@ -299,7 +295,7 @@ def _author(one: Mapping[str, Any]) -> str:
 
 
 def _picture(
-    one: Mapping[str, Any], places: Mapping[str, str], thumbnail: Thumbnail
+    one: Mapping[str, Any], names: Mapping[str, str], thumbnail: Thumbnail
 ) -> StatementPicture | None:
     found = thumbnail(one)
     if found is None:
@@ -309,7 +305,7 @@ def _picture(
         jpeg=jpeg,
         width=width,
         height=height,
-        title=f"{_name(one, places)}: {_code(one)}",
+        title=f"{_name(one, names)}: {_code(one)}",
         caption=f"{_author(one)} · {one['id']}",
         gone=bool(one["superseded"]),
     )

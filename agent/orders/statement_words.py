@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports import gettext as _
 from reports import statement_date, statement_time
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from zoneinfo import ZoneInfo
 
 
@@ -22,6 +23,19 @@ def format_date(text: str, zone: ZoneInfo | None) -> str:
     if zone is None:
         return statement_date(date.fromisoformat(text))
     return statement_date(datetime.fromisoformat(text).astimezone(zone).date())
+
+
+def name_fields(whole: Mapping[str, Any]) -> dict[str, str]:
+    """Return public id → specimen and number of each field, such as "01/4"."""
+    specimens = {
+        one["id"]: specimen["specimen"]
+        for specimen in whole["document"]["specimens"]
+        for one in (*specimen["fields"], *specimen["superseded"])
+    }
+    return {
+        one["id"]: f"{specimens.get(one['id'], '–')}/{one['field'] or '–'}"
+        for one in whole["fields"]
+    }
 
 
 def yes_or_no(*, is_so: bool) -> str:

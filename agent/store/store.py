@@ -107,6 +107,14 @@ class Store:
             raise
         return cls(engine, whose)
 
+    def after_each_act(self, listen: Callable[[], None]) -> None:
+        """Call something after each transaction of this store that wrote into the audit log.
+
+        Args:
+            listen: Called without a transaction, in the thread of the act. It must not raise.
+        """
+        self._engine.update_execution_options(**{engines.AFTER_ACT: listen})
+
     def close(self) -> None:
         """Let every connection go."""
         self._engine.dispose()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 from sqlmodel import col, select
 
+from agent.store.engine import ACTED
 from agent.store.tables import SiteRow, TrailRow
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def append(
     row.sha256 = _hash(row)
     session.add(row)
     session.flush()
+    session.info[ACTED] = True
 
 
 def _hash(row: TrailRow) -> str:

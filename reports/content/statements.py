@@ -39,6 +39,12 @@ class StatementSection:
     tables: tuple[Table, ...] = ()
     pictures: tuple[StatementPicture, ...] = ()
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether there is anything to show below the title."""
+        tables = any(table.rows for table in self.tables)
+        return bool(self.lines or self.facts or self.pictures or tables)
+
 
 @dataclass(frozen=True, slots=True)
 class StatementPage:
