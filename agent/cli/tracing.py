@@ -55,8 +55,9 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     from agent.cli.learning import os_user, quiet  # noqa: PLC0415
     from agent.night.lab import software  # noqa: PLC0415
     from agent.orders.document import trace_document_of  # noqa: PLC0415
-    from agent.orders.folder import PAGE, Signature, fresh, plain, write  # noqa: PLC0415
+    from agent.orders.folder import PAGE, Signature, fresh, write  # noqa: PLC0415
     from agent.orders.rerun import Sameness  # noqa: PLC0415
+    from agent.orders.statement import plain  # noqa: PLC0415
     from agent.service.place import bundles_folder, clock  # noqa: PLC0415
 
     quiet()

@@ -111,7 +111,7 @@ class Paper:
             reason=made.reason,
             changed=made.changed,
             sentences=(*made.document["because"], *made.document["missing"]),
-            file=f"statements/{made.record}.json",
+            file=f"statements/{made.file}",
         )
 
     def _act(self, act: TrailEntry) -> str:

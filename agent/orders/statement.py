@@ -7,6 +7,7 @@ versions of the program made one only with `agent trace`, as a record; those are
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class Made:
         changed: What it states otherwise than the one before it, () for the first.
         document: Of the order, as `agent order --json` wrote it then.
         sha256: Hash of the frozen text, "" in earlier versions.
-        whole: The frozen document, {} in earlier versions.
+        whole: The frozen document, None in earlier versions.
     """
 
     record: int
@@ -68,6 +69,18 @@ class Made:
     document: dict[str, Any]
     sha256: str = ""
     whole: dict[str, Any] | None = None
+
+    @property
+    def file(self) -> str:
+        """Name of its file in the folder of a trace."""
+        if self.whole is None:
+            return f"{self.record}.json"
+        return f"{plain(self.document['order'])}-{self.record}.json"
+
+
+def plain(name: str) -> str:
+    """Return a name as a file may be called."""
+    return re.sub(r"[^\w.-]+", "_", name)[:80] or "_"
 
 
 def list_made(store: Store, number: str) -> list[Made]:
