@@ -58,7 +58,7 @@ def render_statement_pdf(page: StatementPage, document: bytes, *, at: datetime) 
         at: When it was stated, aware; the PDF's own date.
 
     Returns:
-        A whole PDF/A-3B, the same bytes for the same values.
+        A whole PDF/A-3B. Its own date of change is now, so its bytes differ from run to run.
     """
     drawn = _Paper(page, at)
     drawn.draw()

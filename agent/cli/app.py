@@ -37,6 +37,7 @@ GROUPS = (
     "reporting",
     "reviewing",
     "ordering",
+    "stating",
     "releasing",
     "validating",
     "roundrobin",

@@ -79,13 +79,29 @@ def lab_in(settings: Settings, store: Store, *, is_noted: bool = True) -> Lab:
 
 
 @app.command()
-def order(context: typer.Context, number: Number, as_json: Json = False) -> None:
+def order(
+    context: typer.Context,
+    number: Number,
+    as_of: Annotated[
+        str,
+        typer.Option(
+            "--as-of",
+            metavar="DATE",
+            help="What was stated at the end of that day, or at a time such as 2026-11-24T14:30.",
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> None:
     """Say whether an order conforms, and what is missing."""
+    from agent.cli.stating import show_as_of  # noqa: PLC0415
     from agent.orders.assessment import assess  # noqa: PLC0415
     from agent.orders.document import document_of  # noqa: PLC0415
 
     settings = settings_of(context)
     with store_of(settings) as store:
+        if as_of:
+            show_as_of(store, number, as_of, zone=settings.site.time_zone, as_json=as_json)
+            return
         assessed = assess(store, number, lab_in(settings, store))
     if assessed is None:
         raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")

@@ -1,6 +1,6 @@
 """Make the files of a statement: its document, a page and a PDF, named by its hash.
 
-The files are made of the frozen document and archived thumbnails alone, so that they are the same
+The files are made of the frozen document and archived thumbnails alone, so that they show the same
 whenever they are made. They are written before the rows that name them; killed in between, the next
 round writes them again.
 """
@@ -118,6 +118,22 @@ def write_pending_files(
         if store.statements.add_files(statement, rows):
             done.append(statement)
     return done
+
+
+def read_files(
+    store: Store, archive: Archive, statement: FrozenStatement, *, language: reports.Language
+) -> dict[str, bytes]:
+    """Return kind → content of the files that were kept of a statement, else new, unsigned ones.
+
+    A statement from before the order was first final has no files of its own.
+    """
+    kept = {}
+    for file in store.statements.files(statement.sha256):
+        try:
+            kept[file.kind] = find_path(archive.folder, statement.sha256, file.kind).read_bytes()
+        except OSError:
+            continue
+    return kept or render_files(store, archive, statement, language=language)
 
 
 def render_files(
