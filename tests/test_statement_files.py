@@ -25,10 +25,9 @@ from agent.orders.examination import Position
 from agent.orders.signing import find_signer, read_certificate
 from agent.orders.statement_files import (
     Unsigned,
-    find_faults,
-    find_path,
     write_pending_files,
 )
+from agent.safekeeping import verify_statements
 from agent.service.statements import StatementKeeper
 from agent.settings import Statements, read
 
@@ -93,40 +92,40 @@ def test_the_files_of_a_final_statement_are_written_once_and_named_by_its_hash(l
     done, again = write(lab), write(lab)
 
     files = {one.kind: one for one in lab.store.statements.files(sha256)}
-    held = {kind: find_path(lab.folder, sha256, kind).read_bytes() for kind in files}
+    held = {kind: lab.archive.statement_path(sha256, kind).read_bytes() for kind in files}
     assert ([one.sha256 for one in done], again) == ([sha256], [])
     assert {k: hashlib.sha256(v).hexdigest() for k, v in held.items()} == {
         kind: one.sha256 for kind, one in files.items()
     }
     assert hashlib.sha256(held["json"]).hexdigest() == sha256
-    assert find_faults(lab.store, lab.folder) == []
+    assert list(verify_statements(lab.store, lab.archive)) == []
 
 
 def test_a_kill_between_the_files_and_their_rows_is_made_good(lab):
     sha256 = conforming(lab)
     write(lab)
-    before = {one: find_path(lab.folder, sha256, one).read_bytes() for one in ("html", "json")}
+    before = {one: lab.archive.statement_path(sha256, one).read_bytes() for one in ("html", "json")}
     alter(lab, "DELETE FROM statement_file")
 
     write(lab)
 
-    after = {one: find_path(lab.folder, sha256, one).read_bytes() for one in ("html", "json")}
+    after = {one: lab.archive.statement_path(sha256, one).read_bytes() for one in ("html", "json")}
     assert after == before
-    assert find_faults(lab.store, lab.folder) == []
+    assert list(verify_statements(lab.store, lab.archive)) == []
 
 
 def test_a_changed_or_missing_file_is_found(lab):
     sha256 = conforming(lab)
     write(lab)
-    pdf, page = (find_path(lab.folder, sha256, kind) for kind in ("pdf", "html"))
+    pdf, page = (lab.archive.statement_path(sha256, kind) for kind in ("pdf", "html"))
     pdf.write_bytes(pdf.read_bytes().replace(b"%%EOF", b"%%EOX"))
     page.unlink()
 
-    found = find_faults(lab.store, lab.folder)
+    found = list(verify_statements(lab.store, lab.archive))
 
     assert sorted(one.partition(": ")[2].split(" (")[0] for one in found) == [
-        "cannot be read",
-        "was changed after it was written",
+        "missing",
+        "not what was archived",
     ]
 
 
@@ -136,7 +135,7 @@ def test_a_page_shows_what_the_document_holds_in_the_language_of_the_lab(lab):
     (sha256,) = freeze(lab)
     write(lab, language="de")
 
-    page = find_path(lab.folder, sha256, "html").read_text("utf-8")
+    page = lab.archive.statement_path(sha256, "html").read_text("utf-8")
 
     assert "Der Auftrag entspricht nicht" in page
     assert "Konformitätsaussage, Auftrag 4711" in page
@@ -155,14 +154,14 @@ def test_a_picture_that_is_not_the_one_that_was_judged_is_left_out(lab):
 
     write(lab)
 
-    assert "data:image" not in find_path(lab.folder, sha256, "html").read_text("utf-8")
+    assert "data:image" not in lab.archive.statement_path(sha256, "html").read_text("utf-8")
 
 
 # --- the PDF ------------------------------------------------------------------------------------
 
 
 def pdf_of(lab, sha256):
-    return PdfFileReader(io.BytesIO(find_path(lab.folder, sha256, "pdf").read_bytes()))
+    return PdfFileReader(io.BytesIO(lab.archive.statement_path(sha256, "pdf").read_bytes()))
 
 
 def test_the_pdf_declares_pdf_a_3_and_keeps_what_that_asks_for(lab):
@@ -195,7 +194,7 @@ def test_the_document_is_attached_byte_for_byte(lab):
 
     root = pdf_of(lab, sha256).root
 
-    (associated,) = root["/AF"]
+    associated = root["/AF"][0]
     assert associated["/AFRelationship"] == "/Source"
     assert associated["/UF"] == "statement.json"
     assert root["/Names"]["/EmbeddedFiles"]["/Names"][0] == "statement.json"
@@ -221,7 +220,7 @@ def test_a_signed_statement_is_valid_and_one_changed_byte_breaks_it(lab, tmp_pat
 
     write(lab, signer=signer)
 
-    signed = find_path(lab.folder, sha256, "pdf").read_bytes()
+    signed = lab.archive.statement_path(sha256, "pdf").read_bytes()
     (file,) = [one for one in lab.store.statements.files(sha256) if one.kind == "pdf"]
     place = signed.index(b"stream") + 60
     changed = signed[:place] + bytes([signed[place] ^ 1]) + signed[place + 1 :]

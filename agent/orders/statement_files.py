@@ -20,13 +20,10 @@ from agent.store import StatementFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from agent.archive import Archive
     from agent.store import FrozenStatement, Store
 
-STATEMENTS = "statements"
-"""Folder below the data folder; nothing in it is ever pruned."""
 PDF, PAGE, JSON = "pdf", "html", "json"
 PER_ROUND = 20
 """About 10 s of processor time; after an upgrade old orders take many rounds."""
@@ -62,17 +59,6 @@ class Unsigned:
         return pdf
 
 
-def find_path(folder: Path, sha256: str, kind: str) -> Path:
-    """Return where a file of a statement is.
-
-    Args:
-        folder: The data folder.
-        sha256: Hash of the statement.
-        kind: "pdf", "html" or "json".
-    """
-    return folder / STATEMENTS / sha256[:2] / f"{sha256}.{kind}"
-
-
 def write_pending_files(
     store: Store,
     archive: Archive,
@@ -100,9 +86,7 @@ def write_pending_files(
         contents = render_files(store, archive, statement, language=language)
         site = store.statements.document(statement.sha256)["site"]
         contents[PDF] = signer.sign(contents[PDF], site=site)
-        write_whole(
-            {find_path(archive.folder, statement.sha256, k): v for k, v in contents.items()}
-        )
+        write_whole({archive.statement_path(statement.sha256, k): v for k, v in contents.items()})
         rows = [
             StatementFile(
                 kind=kind,
@@ -130,7 +114,7 @@ def read_files(
     kept = {}
     for file in store.statements.files(statement.sha256):
         try:
-            kept[file.kind] = find_path(archive.folder, statement.sha256, file.kind).read_bytes()
+            kept[file.kind] = archive.statement_path(statement.sha256, file.kind).read_bytes()
         except OSError:
             continue
     return kept or render_files(store, archive, statement, language=language)
@@ -163,19 +147,3 @@ def thumbnail(archive: Archive, one: Mapping[str, Any]) -> tuple[bytes, int, int
         return None
     height, width = pictures.decode(jpeg).shape[:2]
     return jpeg, width, height
-
-
-def find_faults(store: Store, folder: Path) -> list[str]:
-    """Compare every file of a statement with the hash in its row; a sentence per fault."""
-    found = []
-    for sha256, file in store.statements.every_file():
-        path = find_path(folder, sha256, file.kind)
-        try:
-            with path.open("rb") as held:
-                digest = hashlib.file_digest(held, "sha256").hexdigest()
-        except OSError as error:
-            found.append(f"{path}: cannot be read ({error.strerror or error})")
-            continue
-        if digest != file.sha256:
-            found.append(f"{path}: was changed after it was written (its hash differs)")
-    return found

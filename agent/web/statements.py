@@ -9,7 +9,7 @@ from fastapi import HTTPException, Response
 
 import reports
 from agent.orders.statement import plain
-from agent.orders.statement_files import JSON, PDF, find_path, render_files
+from agent.orders.statement_files import JSON, PDF, render_files
 from reports import Link, statement_time
 from reports import gettext as _
 
@@ -34,7 +34,7 @@ def statement_response(desk: Desk, name: str) -> Response:
     if frozen is None:
         raise HTTPException(404, _("There is no such statement."))
     try:
-        content = find_path(desk.archive.folder, sha256, kind).read_bytes()
+        content = desk.archive.statement_path(sha256, kind).read_bytes()
     except FileNotFoundError:  # not written yet, or the order was never final
         content = render_files(desk.store, desk.archive, frozen, language=reports.language())[kind]
     safe = plain(frozen.order).encode("ascii", "replace").decode().replace("?", "_")
