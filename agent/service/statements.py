@@ -89,6 +89,7 @@ class StatementKeeper:
         self._position = position or begin(store)
         self._lock = threading.RLock()
         self._is_freezing = False
+        self._unsigned = ""
 
     def listen(self) -> None:
         """Freeze after each act of the store from now on."""
@@ -98,6 +99,10 @@ class StatementKeeper:
         """Freeze what was touched, write files that are missing; why PDFs stay unsigned, or ""."""
         self.freeze_touched()
         signer = find_signer(self._settings.statements, now=self._now())
+        if signer.note != self._unsigned:
+            self._unsigned = signer.note
+            if signer.note:
+                log.warning("statements.unsigned", reason=signer.note)
         done = write_pending_files(
             self._store,
             Archive(self._settings.store.folder),
