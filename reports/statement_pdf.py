@@ -7,9 +7,11 @@ hashed; the hash is printed, and it is in the audit log.
 from __future__ import annotations
 
 import io
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from fontTools.ttLib import TTFont
 from fpdf import FPDF, FontFace
 from fpdf.enums import TableBordersLayout, TextEmphasis, VAlign, WrapMode, XPos, YPos
 
@@ -94,6 +96,14 @@ class _Paper(FPDF):
         self.set_margins(MARGIN_MM, 24.0, MARGIN_MM)
         self.set_auto_page_break(auto=True, margin=FOOT_MM)
         self.set_line_width(0.2)
+
+    def normalize_text(self, text: str) -> str:
+        """Replace letters that the font lacks: PDF/A allows no missing glyph.
+
+        The attached document has them as they were written.
+        """
+        known = _glyphs()
+        return super().normalize_text("".join(c if ord(c) in known else "\ufffd" for c in text))
 
     # --- every page ---
 
@@ -281,6 +291,13 @@ class _Paper(FPDF):
 
 def _font(name: str) -> str:
     return str(files("matplotlib").joinpath("mpl-data", "fonts", "ttf", name))
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    """Return the code points that all fonts have, and line breaks."""
+    maps = [set(TTFont(_font(name), lazy=True).getBestCmap()) for _, _, name in FONTS[:2]]
+    return frozenset(set.intersection(*maps) | {ord("\n")})
 
 
 def _widths(shown: Table) -> tuple[float, ...]:

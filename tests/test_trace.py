@@ -162,8 +162,8 @@ def test_a_correction_is_an_amendment_and_the_earlier_statement_stays_readable(d
     kept = desk.folder / "second" / "statements" / "4711-1.json"
     assert hashlib.sha256(kept.read_bytes()).hexdigest() == earlier["sha256"]
     assert json.loads(kept.read_bytes())["document"] == earlier["document"]
-    assert "First statement: conforms" in page
-    assert "Amendment 1: does not conform" in page
+    assert "Statement 1: conforms" in page
+    assert "Statement 2: does not conform" in page
 
 
 def test_a_trace_writes_nothing_into_the_database(desk):

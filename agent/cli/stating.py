@@ -15,6 +15,7 @@ from agent.cli.ordering import Json, Number, orders
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
+    from agent.orders.statement import Made
     from agent.settings import Settings
     from agent.store import FrozenStatement, Store
 
@@ -66,6 +67,9 @@ def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: boo
     """
     at = parse_time(as_of, ZoneInfo(zone))
     frozen = store.statements.find_at(number, at)
+    if frozen is None and (kept := _find_kept(store, number, at)):
+        _show_kept(kept, at, zone, as_json=as_json)
+        return
     if frozen is None:
         _refuse_unknown(store, number)
         raise WrongUse(
@@ -86,6 +90,25 @@ def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: boo
     )
     for sentence in (*document["because"], *document["missing"], *document["notes"]):
         say.console.print(f"  {sentence}", markup=False)
+
+
+def _find_kept(store: Store, number: str, at: datetime) -> Made | None:
+    """Return what an earlier version of the program had stated until a time, or None."""
+    from agent.orders.statement import list_made  # noqa: PLC0415
+
+    made = [one for one in list_made(store, number) if one.at <= at and not one.sha256]
+    return made[-1] if made else None
+
+
+def _show_kept(kept: Made, at: datetime, zone: str, *, as_json: bool) -> None:
+    if as_json:
+        document = {"document": kept.document, "at": kept.at.isoformat(), "by": kept.by}
+        say.print_json({"as_of": at.isoformat(), "sha256": None, "statement": document})
+        return
+    word = str(kept.document["conformity"]).replace("_", " ")
+    said = f"{kept.at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
+    say.console.print(f"Order {kept.document['order']}: {word}", markup=False, style="bold")
+    say.console.print(f"  stated {said} by {kept.by}, in an earlier version", markup=False)
 
 
 def parse_time(text: str, zone: ZoneInfo) -> datetime:

@@ -62,10 +62,14 @@ class CertificateSigner:
         Args:
             pdf: Whole.
             site: Where it was signed.
+
+        Raises:
+            SetupError: The library refuses.
         """
         from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter  # noqa: PLC0415
         from pyhanko.sign import signers  # noqa: PLC0415
         from pyhanko.sign.fields import SigSeedSubFilter  # noqa: PLC0415
+        from pyhanko.sign.general import SigningError  # noqa: PLC0415
 
         metadata = signers.PdfSignatureMetadata(
             field_name=FIELD,
@@ -74,7 +78,10 @@ class CertificateSigner:
             subfilter=SigSeedSubFilter.PADES,
         )
         signing = signers.PdfSigner(metadata, self.signer)
-        signed = signing.sign_pdf(IncrementalPdfFileWriter(io.BytesIO(pdf)))
+        try:
+            signed = signing.sign_pdf(IncrementalPdfFileWriter(io.BytesIO(pdf)))
+        except SigningError as error:
+            raise SetupError(f"statements stay unsigned: {error}") from error
         return bytes(signed.getvalue())
 
 

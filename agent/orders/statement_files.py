@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import reports
 from agent import pictures
 from agent.archive import write_whole
+from agent.errors import SetupError
 from agent.orders.statement_page import build_statement_page
 from agent.store import StatementFile
 
@@ -85,7 +86,7 @@ def write_pending_files(
     for statement in store.statements.lacking(PDF, limit):
         contents = render_files(store, archive, statement, language=language)
         site = store.statements.document(statement.sha256)["site"]
-        contents[PDF] = signer.sign(contents[PDF], site=site)
+        contents[PDF], signed_by, note = _sign(signer, contents[PDF], site=site)
         write_whole({archive.statement_path(statement.sha256, k): v for k, v in contents.items()})
         rows = [
             StatementFile(
@@ -94,14 +95,24 @@ def write_pending_files(
                 sha256=hashlib.sha256(content).hexdigest(),
                 size_bytes=len(content),
                 at=now,
-                signed_by=signer.subject if kind == PDF and not signer.note else "",
-                note=signer.note if kind == PDF else "",
+                signed_by=signed_by if kind == PDF else "",
+                note=note if kind == PDF else "",
             )
             for kind, content in contents.items()
         ]
         if store.statements.add_files(statement, rows):
             done.append(statement)
     return done
+
+
+def _sign(signer: Signer, pdf: bytes, *, site: str) -> tuple[bytes, str, str]:
+    """Return the PDF, by whom it is signed, and why it is not, "" where it is."""
+    if signer.note:
+        return pdf, "", signer.note
+    try:
+        return signer.sign(pdf, site=site), signer.subject, ""
+    except SetupError as fault:
+        return pdf, "", str(fault)
 
 
 def read_files(

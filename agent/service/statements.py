@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -23,7 +24,7 @@ from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import lab_of
 from agent.orders.signing import find_signer
 from agent.orders.statement_document import Issuer
-from agent.orders.statement_files import write_pending_files
+from agent.orders.statement_files import PER_ROUND, write_pending_files
 from agent.service.place import bundles_folder, clock
 from agent.store import StoreFault
 from model import ModelError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from agent.orders.assessment import Lab
     from agent.orders.examination import Position
+    from agent.orders.statement_files import Signer
     from agent.settings import Settings
     from agent.store import Store
 
@@ -43,6 +45,8 @@ STATEMENTS_EVERY_S = 2.0
 MOST_AFTER_AN_ACT = 100
 """Orders that are examined before an act returns, about 1 s; the service examines the rest."""
 PATIENCE_S = 5.0
+LOOKED_AT_AGAIN = timedelta(minutes=1)
+"""So often the certificate is opened where nothing is to be signed."""
 
 
 def make_lab(settings: Settings, store: Store, *, now: datetime) -> Lab:
@@ -90,6 +94,8 @@ class StatementKeeper:
         self._lock = threading.RLock()
         self._is_freezing = False
         self._unsigned = ""
+        self._filed = -1
+        self._seen_at: datetime | None = None
 
     def listen(self) -> None:
         """Freeze after each act of the store from now on."""
@@ -98,11 +104,19 @@ class StatementKeeper:
     def tend(self) -> str:
         """Freeze what was touched, write files that are missing; why PDFs stay unsigned, or ""."""
         self.freeze_touched()
-        signer = find_signer(self._settings.statements, now=self._now())
-        if signer.note != self._unsigned:
-            self._unsigned = signer.note
-            if signer.note:
-                log.warning("statements.unsigned", reason=signer.note)
+        newest, now = self._store.statements.newest_id(), self._now()
+        if newest == self._filed and self._seen_at and now - self._seen_at < LOOKED_AT_AGAIN:
+            return self._unsigned
+        signer = find_signer(self._settings.statements, now=now)
+        if signer.note and signer.note != self._unsigned:
+            log.warning("statements.unsigned", reason=signer.note)
+        self._seen_at, self._unsigned = now, signer.note
+        if newest != self._filed and self._write_files(signer):
+            self._filed = newest
+        return signer.note
+
+    def _write_files(self, signer: Signer) -> bool:
+        """Write a batch of files; whether none is missing any more."""
         done = write_pending_files(
             self._store,
             Archive(self._settings.store.folder),
@@ -116,9 +130,9 @@ class StatementKeeper:
                 order=one.order,
                 number=one.number,
                 sha256=one.sha256,
-                signed=not signer.note and bool(signer.subject),
+                signed=bool(signer.subject),
             )
-        return signer.note
+        return len(done) < PER_ROUND
 
     def freeze_touched(self, *, most: int | None = None, patience_s: float = -1) -> list[str]:
         """Freeze a statement of each order that was touched.

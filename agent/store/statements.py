@@ -142,6 +142,14 @@ class Statements:
             asked = self._asked().where(StatementRow.order_id == order.id)
             return [_frozen(*row) for row in session.exec(asked)]
 
+    def newest_id(self) -> int:
+        """Return the row id of the newest statement of the site, 0 where there is none."""
+        newest = select(func.max(StatementRow.id)).where(
+            StatementRow.site_id == self._whose.site_id
+        )
+        with reading(self._engine) as session:
+            return session.exec(newest).one() or 0
+
     def find_at(self, number: str, at: datetime) -> FrozenStatement | None:
         """Return what held of an order at a time: the last statement made until then, or None."""
         made = [one for one in self.all(number) if one.at <= at]

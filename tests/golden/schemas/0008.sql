@@ -471,7 +471,7 @@ CREATE TABLE statement (
 	conformity VARCHAR NOT NULL, 
 	state VARCHAR NOT NULL, 
 	final BOOLEAN NOT NULL, 
-	at DATETIME, 
+	at DATETIME NOT NULL, 
 	document TEXT NOT NULL, 
 	CONSTRAINT pk_statement PRIMARY KEY (id), 
 	CONSTRAINT fk_statement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
@@ -489,7 +489,7 @@ CREATE TABLE statement_file (
 	size_bytes INTEGER NOT NULL, 
 	signed_by VARCHAR DEFAULT '' NOT NULL, 
 	note VARCHAR DEFAULT '' NOT NULL, 
-	at DATETIME, 
+	at DATETIME NOT NULL, 
 	CONSTRAINT pk_statement_file PRIMARY KEY (id), 
 	CONSTRAINT fk_statement_file_statement_id_statement FOREIGN KEY(statement_id) REFERENCES statement (id), 
 	CONSTRAINT uq_statement_file_statement_id_kind UNIQUE (statement_id, kind)

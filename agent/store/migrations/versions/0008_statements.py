@@ -20,7 +20,7 @@ def upgrade() -> None:
     sa.Column('conformity', sa.String(), nullable=False),
     sa.Column('state', sa.String(), nullable=False),
     sa.Column('final', sa.Boolean(), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('document', sa.Text(), nullable=False),
     sa.ForeignKeyConstraint(['site_id'], ['site.id'], name=op.f('fk_statement_site_id_site')),
     sa.ForeignKeyConstraint(['order_id'], ['order.id'], name=op.f('fk_statement_order_id_order')),
@@ -38,7 +38,7 @@ def upgrade() -> None:
     sa.Column('size_bytes', sa.Integer(), nullable=False),
     sa.Column('signed_by', sa.String(), nullable=False, server_default=sa.text("''")),
     sa.Column('note', sa.String(), nullable=False, server_default=sa.text("''")),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['statement_id'], ['statement.id'], name=op.f('fk_statement_file_statement_id_statement')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_statement_file')),
     sa.UniqueConstraint('statement_id', 'kind', name=op.f('uq_statement_file_statement_id_kind'))
