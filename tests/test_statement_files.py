@@ -30,6 +30,7 @@ from agent.orders.statement_files import (
 from agent.safekeeping import verify_statements
 from agent.service.statements import StatementKeeper
 from agent.settings import Statements, read
+from agent.store import Entry
 
 NOW = DAY + timedelta(hours=1)
 
@@ -203,6 +204,16 @@ def test_the_document_is_attached_byte_for_byte(lab):
     assert json.loads(attached)["order"] == "4711"
 
 
+def test_a_letter_that_the_font_lacks_stays_in_the_document(lab):
+    lab.store.orders.take_list([Entry("4711", customer="宝钢 Σ")], "list", by="PPS", at=DAY)
+    sha256 = conforming(lab)
+
+    write(lab)
+
+    attached = json.loads(pdf_of(lab, sha256).root["/AF"][0]["/EF"]["/F"].data)
+    assert attached["document"]["customer"] == "宝钢 Σ"
+
+
 # --- the signature ------------------------------------------------------------------------------
 
 
@@ -271,6 +282,22 @@ def test_without_a_usable_certificate_a_statement_is_frozen_unsigned_and_says_so
     assert sentence in file.note
     assert sentence in read_certificate(settings, now=NOW).fault
     assert list(pdf_of(lab, sha256).embedded_signatures) == []
+
+
+def test_a_missing_certificate_is_said_by_status_and_doctor(desk):
+    with (desk.folder / "agent.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[statements]\ncertificate = "lab.p12"\n')
+    keeper = StatementKeeper(read(desk.folder / "agent.toml"), desk.store, now=lambda: AT)
+
+    said = keeper.tend()
+    desk.agent("orders", "list")  # takes the log lines out of what the next command prints
+    desk.agent("doctor", "--json")
+
+    (found,) = [one for one in json.loads(desk.out) if one["check"] == "statements"]
+    assert said.startswith("statements stay unsigned: [statements] ")
+    assert str(desk.folder / "lab.p12") in said
+    assert found["level"] == "wrong"
+    assert "Statements are frozen and stay unsigned." in found["sentence"]
 
 
 # --- commands and pages -------------------------------------------------------------------------
