@@ -1,4 +1,4 @@
-"""Whatever is done to orders and whenever the agent is killed, each state a reader saw is frozen."""
+"""Whatever is done and whenever the agent is killed, each state a reader saw is frozen."""
 
 from __future__ import annotations
 
@@ -219,8 +219,8 @@ class Orders(RuleBasedStateMachine):
 
 
 Orders.TestCase.settings = settings(
-    max_examples=25,
-    stateful_step_count=15,
+    max_examples=10,
+    stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
