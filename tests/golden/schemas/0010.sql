@@ -19,17 +19,17 @@ CREATE TABLE agent (
 	name VARCHAR NOT NULL, 
 	started_at DATETIME, 
 	seen_at DATETIME, 
-	facts JSON NOT NULL, 
+	facts JSON NOT NULL, first_started_at DATETIME, 
 	CONSTRAINT pk_agent PRIMARY KEY (id), 
 	CONSTRAINT fk_agent_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT uq_agent_site_id_name UNIQUE (site_id, name)
 );
-INSERT INTO "agent" VALUES(1,1,'PC',NULL,NULL,'{}');
+INSERT INTO "agent" VALUES(1,1,'PC',NULL,NULL,'{}',NULL);
 CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0008');
+INSERT INTO "alembic_version" VALUES('0010');
 CREATE TABLE campaign (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
