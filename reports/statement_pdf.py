@@ -48,6 +48,8 @@ TONES = {
 """Ink and ground of each tone, as the pages have them in daylight."""
 LONGEST_WORD, LONGEST_CELL = 33, 36
 """Letters after which a column is not made wider; half a SHA-256 is 32."""
+BOLD = 1.15
+"""Width of a bold letter in plain ones."""
 PICTURES_PER_ROW, PICTURE_GAP_MM, CAPTION_MM = 4, 4.0, 11.0
 
 
@@ -236,6 +238,8 @@ class _Paper(FPDF):
         if not shown.rows:
             return
         if shown.title:
+            if self.will_page_break(18):
+                self.add_page()
             self.ln(0.8)
             self.set_font(SANS, "B", BODY_PT)
             self.set_text_color(*SOFT)
@@ -308,7 +312,9 @@ def _widths(shown: Table) -> tuple[float, ...]:
     cells = [shown.columns, *shown.rows]
     widths = []
     for n in range(len(shown.columns)):
-        word = max((len(part) for row in cells for part in row[n].split()), default=1)
+        bold = max((len(part) for part in shown.columns[n].split()), default=1) * BOLD
+        word = max((len(part) for row in shown.rows for part in row[n].split()), default=1)
         cell = max(len(row[n]) for row in cells)
-        widths.append(float(max(min(word, LONGEST_WORD) + 2.5, min(cell, LONGEST_CELL), 4)))
+        least = max(min(word, LONGEST_WORD), bold) + 2.5
+        widths.append(float(max(least, min(cell, LONGEST_CELL), 4)))
     return tuple(widths)

@@ -160,7 +160,7 @@ def _models(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
         (
             one["by"],
             one["since"] and format_at(datetime.fromisoformat(one["since"]), zone),
-            one["limit"],
+            _limit(one["limit"]),
             _("{wrong} of {n} called conforming falsely").format(
                 wrong=one["wrong"], n=one["specimens"]
             ),
@@ -202,6 +202,12 @@ def _models(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
             ),
         ),
     )
+
+
+def _limit(text: str) -> str:
+    """Return "G 8 or finer" in the language that is spoken."""
+    subtype, _space, rest = text.partition(" ")
+    return f"{subtype} {reports.retold(rest)}".rstrip()
 
 
 def _bundle_rows(whole: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
