@@ -25,7 +25,7 @@ from agent.orders.examination import Position
 from agent.orders.signing import find_signer, read_certificate
 from agent.orders.statement_files import (
     Unsigned,
-    write_pending_files,
+    write_files,
 )
 from agent.safekeeping import verify_statements
 from agent.service.statements import StatementKeeper
@@ -36,9 +36,18 @@ NOW = DAY + timedelta(hours=1)
 
 
 def write(lab, *, signer=None, language="en"):
-    return write_pending_files(
-        lab.store, lab.archive, language=language, signer=signer or Unsigned(), now=NOW
-    )
+    return [
+        one
+        for one in lab.store.statements.lacking("pdf", 20)
+        if write_files(
+            lab.store,
+            lab.archive,
+            one,
+            language=language,
+            signer=signer or Unsigned(),
+            now=NOW,
+        )
+    ]
 
 
 def conforming(lab):

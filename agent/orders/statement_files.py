@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from agent.store import FrozenStatement, Store
 
 PDF, PAGE, JSON = "pdf", "html", "json"
-PER_ROUND = 20
-"""About 10 s of processor time; after an upgrade old orders take many rounds."""
 
 
 class Signer(Protocol):
@@ -60,49 +58,48 @@ class Unsigned:
         return pdf
 
 
-def write_pending_files(
+def write_files(
     store: Store,
     archive: Archive,
+    statement: FrozenStatement,
     *,
     language: reports.Language,
     signer: Signer,
     now: datetime,
-    limit: int = PER_ROUND,
-) -> list[FrozenStatement]:
-    """Write the files of statements that have none yet, from an order's first final one on.
+) -> bool:
+    """Write document, page and PDF of a statement, and then the rows that name them.
 
     Args:
         store: Open.
         archive: Where thumbnails come from and the files go.
+        statement: Which.
         language: Of page and PDF.
         signer: Signs the PDF.
         now: Aware UTC.
-        limit: At most so many statements.
+
+    Returns:
+        False where another agent wrote them just before.
 
     Raises:
         OSError: The data folder cannot be written.
     """
-    done = []
-    for statement in store.statements.lacking(PDF, limit):
-        contents = render_files(store, archive, statement, language=language)
-        site = store.statements.document(statement.sha256)["site"]
-        contents[PDF], signed_by, note = _sign(signer, contents[PDF], site=site)
-        write_whole({archive.statement_path(statement.sha256, k): v for k, v in contents.items()})
-        rows = [
-            StatementFile(
-                kind=kind,
-                language=language if kind != JSON else "",
-                sha256=hashlib.sha256(content).hexdigest(),
-                size_bytes=len(content),
-                at=now,
-                signed_by=signed_by if kind == PDF else "",
-                note=note if kind == PDF else "",
-            )
-            for kind, content in contents.items()
-        ]
-        if store.statements.add_files(statement, rows):
-            done.append(statement)
-    return done
+    contents = render_files(store, archive, statement, language=language)
+    site = store.statements.document(statement.sha256)["site"]
+    contents[PDF], signed_by, note = _sign(signer, contents[PDF], site=site)
+    write_whole({archive.statement_path(statement.sha256, k): v for k, v in contents.items()})
+    rows = [
+        StatementFile(
+            kind=kind,
+            language=language if kind != JSON else "",
+            sha256=hashlib.sha256(content).hexdigest(),
+            size_bytes=len(content),
+            at=now,
+            signed_by=signed_by if kind == PDF else "",
+            note=note if kind == PDF else "",
+        )
+        for kind, content in contents.items()
+    ]
+    return store.statements.add_files(statement, rows)
 
 
 def _sign(signer: Signer, pdf: bytes, *, site: str) -> tuple[bytes, str, str]:

@@ -216,7 +216,7 @@ class _Run:
         if self._bundle.problem:
             outcome.problems.append(self._bundle.problem)
         outcome.waiting += self._store.counts()["queued"]
-        if unsigned := self._keeper.tend():
+        if unsigned := self._keeper.finish():
             outcome.problems.append(unsigned)
         return outcome
 

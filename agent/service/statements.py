@@ -24,7 +24,7 @@ from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import lab_of
 from agent.orders.signing import find_signer
 from agent.orders.statement_document import Issuer
-from agent.orders.statement_files import PER_ROUND, write_pending_files
+from agent.orders.statement_files import PDF, write_files
 from agent.service.place import bundles_folder, clock
 from agent.store import StoreFault
 from model import ModelError
@@ -37,11 +37,13 @@ if TYPE_CHECKING:
     from agent.orders.examination import Position
     from agent.orders.statement_files import Signer
     from agent.settings import Settings
-    from agent.store import Store
+    from agent.store import FrozenStatement, Store
 
 log = structlog.get_logger()
 
 STATEMENTS_EVERY_S = 2.0
+PER_ROUND = 20
+"""Statements whose files are written in a round, about 10 s of processor time."""
 MOST_AFTER_AN_ACT = 100
 """Orders that are examined before an act returns, about 1 s; the service examines the rest."""
 PATIENCE_S = 5.0
@@ -95,6 +97,7 @@ class StatementKeeper:
         self._is_freezing = False
         self._unsigned = ""
         self._filed = -1
+        self._broken: set[str] = set()
         self._seen_at: datetime | None = None
 
     def listen(self) -> None:
@@ -115,24 +118,49 @@ class StatementKeeper:
             self._filed = newest
         return signer.note
 
+    def finish(self) -> str:
+        """Freeze what was touched and write every file that is missing; see `tend`."""
+        note = self.tend()
+        while self._filed != self._store.statements.newest_id():
+            note = self.tend()
+        return note
+
     def _write_files(self, signer: Signer) -> bool:
-        """Write a batch of files; whether none is missing any more."""
-        done = write_pending_files(
+        """Write a batch of files; whether none is missing any more.
+
+        A statement that no page can be made of is logged once; its document is frozen all the same.
+        """
+        most = PER_ROUND + len(self._broken)
+        lacking = self._store.statements.lacking(PDF, most)
+        for one in lacking:
+            if one.sha256 in self._broken:
+                continue
+            try:
+                self._write(one, signer)
+            except (StoreFault, OSError):
+                raise  # database or disk: the next round writes it
+            except Exception:
+                self._broken.add(one.sha256)
+                log.exception("statement.unwritable", order=one.order, sha256=one.sha256)
+        return len(lacking) < most
+
+    def _write(self, statement: FrozenStatement, signer: Signer) -> None:
+        is_mine = write_files(
             self._store,
             Archive(self._settings.store.folder),
+            statement,
             language=self._settings.report.language,
             signer=signer,
             now=self._now(),
         )
-        for one in done:
+        if is_mine:
             log.info(
                 "statement.written",
-                order=one.order,
-                number=one.number,
-                sha256=one.sha256,
+                order=statement.order,
+                number=statement.number,
+                sha256=statement.sha256,
                 signed=bool(signer.subject),
             )
-        return len(done) < PER_ROUND
 
     def freeze_touched(self, *, most: int | None = None, patience_s: float = -1) -> list[str]:
         """Freeze a statement of each order that was touched.
