@@ -6,6 +6,7 @@ the share it lies on may be offline. Names never change; writing one again gives
 
     crops/ab/<sha256>-p0.png  .valid.png  .preview.jpg  .thumb.jpg  .<bundle>.maps.safetensors
     originals/ab/<sha256>.tif
+    statements/ab/<sha256>.json  .html  .pdf
 """
 
 from __future__ import annotations
@@ -73,6 +74,15 @@ class Archive:
     def original_path(self, sha256: str) -> Path | None:
         """Where the original bytes are, or None if they were not kept."""
         return next(iter(sorted(self._originals(sha256).glob(f"{sha256}*"))), None)
+
+    def statement_path(self, sha256: str, kind: str) -> Path:
+        """Return where a file of a statement is; none of them is ever pruned.
+
+        Args:
+            sha256: Hash of the statement.
+            kind: "pdf", "html" or "json".
+        """
+        return self.folder / "statements" / sha256[:2] / f"{sha256}.{kind}"
 
     def _path(self, sha256: str, page: int, end: str) -> Path:
         return self.folder / "crops" / sha256[:2] / f"{sha256}-p{page}{end}"
@@ -165,7 +175,7 @@ class Archive:
 
     def leftovers(self) -> Iterator[Path]:
         """Say every file that a killed agent left half-written."""
-        for room in ("crops", "originals"):
+        for room in ("crops", "originals", "statements"):
             yield from sorted((self.folder / room).glob(f"*/.*{PART}"))
 
     def sweep(self, *, before_s: float) -> int:
@@ -196,6 +206,11 @@ class Archive:
             if said := _fault(path, expected):
                 found.append(said)
         return found
+
+    def damage_of_statement(self, sha256: str, kind: str, expected: str) -> list[str]:
+        """Compare a file of a statement with the hash in its row; a sentence per fault."""
+        said = _fault(self.statement_path(sha256, kind), expected)
+        return [said] if said else []
 
     def damage_of_original(self, sha256: str) -> list[str]:
         """Compare an original with the hash in its name; a sentence per fault."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from agent.store import Kept, Store
 
 ALWAYS = ("bundles",)
-PIXELS = ("crops", "originals", "reports")
+PIXELS = ("crops", "originals", "reports", "statements")
 """Folders of the data folder: what every backup holds, and what it holds when asked for."""
 
 KINDS = ("crops", "originals")
@@ -57,7 +57,7 @@ def back_up(
         folder: The data folder.
         target: The zip file to write; whole or not there at all.
         settings_files: Written beside the rest, where they exist.
-        pixels: Put crops, originals and reports in too.
+        pixels: Put crops, originals, reports and files of statements in too.
         at: Now.
         progress: Told (done, total, what).
 
@@ -248,9 +248,21 @@ def verify(
     Yields:
         One sentence per fault.
     """
+    yield from verify_statements(store, archive)
     for number, one in enumerate(store.kept(), start=1):
         yield from _damage(archive, one)
         progress(number, one.id)
+
+
+def verify_statements(store: Store, archive: Archive) -> Iterator[str]:
+    """Hold every statement against its hash and the audit log, and its files against theirs.
+
+    Yields:
+        One sentence per fault.
+    """
+    yield from store.statements.problems()
+    for sha256, file in store.statements.every_file():
+        yield from archive.damage_of_statement(sha256, file.kind, file.sha256)
 
 
 def verify_some(

@@ -516,6 +516,17 @@ def _unique_sources(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     return sources
 
 
+class Statements(_Section):
+    """[statements]."""
+
+    certificate: str = Field(
+        "", description='Signs the PDF of each statement (PKCS #12, .p12 or .pfx); "" for none.'
+    )
+    passphrase_file: str = Field(
+        "", description="File with the certificate's passphrase; readable by the agent alone."
+    )
+
+
 class Msa(_Section):
     """[msa]."""
 
@@ -564,6 +575,7 @@ class Settings(BaseSettings):
     trail: TrailSection = TrailSection()
     service: Service = Service()
     msa: Msa = Msa()
+    statements: Statements = Statements()
 
     @classmethod
     def settings_customise_sources(
@@ -695,6 +707,15 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
                     for name, value in (
                         ("certificate", settings.web.certificate),
                         ("key", settings.web.key),
+                    )
+                }
+            ),
+            "statements": settings.statements.model_copy(
+                update={
+                    name: value and str(absolute(Path(value)))
+                    for name, value in (
+                        ("certificate", settings.statements.certificate),
+                        ("passphrase_file", settings.statements.passphrase_file),
                     )
                 }
             ),

@@ -80,6 +80,7 @@ from reports.content.rounds import (
     RatingPage,
     StudyReport,
 )
+from reports.content.statements import StatementPage, StatementPicture, StatementSection
 from reports.figures import confusion_svg, curves_svg
 from reports.language import (
     LANGUAGES,
@@ -92,6 +93,8 @@ from reports.language import (
     ngettext,
     short_day,
     speaking,
+    statement_date,
+    statement_time,
     whole_date,
     with_seconds,
 )
@@ -120,17 +123,20 @@ from reports.render import (
     render_rating_end,
     render_review,
     render_sites,
+    render_statement,
     render_study,
     render_trace,
     report_policy,
 )
 from reports.retold import retold
+from reports.statement_pdf import render_statement_pdf
 from reports.words import (
     CORRECTION_WHYS,
     CRITERIA,
     REASONS,
     STRANGE_KINDS,
     UNUSABLE_WHYS,
+    act_name,
     criterion,
     doubt,
     file_code,
@@ -215,6 +221,9 @@ __all__ = [
     "SiteLine",
     "SitesPage",
     "SourceCount",
+    "StatementPage",
+    "StatementPicture",
+    "StatementSection",
     "StudyReport",
     "SubtypeChoice",
     "Table",
@@ -228,6 +237,7 @@ __all__ = [
     "TrendPoint",
     "Unusable",
     "Verdict",
+    "act_name",
     "as_json",
     "asset",
     "assets_version",
@@ -263,12 +273,16 @@ __all__ = [
     "render_rating_end",
     "render_review",
     "render_sites",
+    "render_statement",
+    "render_statement_pdf",
     "render_study",
     "render_trace",
     "report_policy",
     "retold",
     "short_day",
     "speaking",
+    "statement_date",
+    "statement_time",
     "strange_kind",
     "unusable_why",
     "whole_date",

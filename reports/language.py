@@ -34,6 +34,8 @@ LANGUAGES: tuple[Language, ...] = ("en", "de")
 DAY_AND_TIME = {"en": "d MMM HH:mm", "de": "d. MMM HH:mm"}
 WITH_SECONDS = {"en": "d MMM yyyy HH:mm:ss", "de": "d. MMM yyyy HH:mm:ss"}
 DAY = {"en": "d MMM", "de": "d. MMM"}
+DATE = {"en": "d MMMM yyyy", "de": "d. MMMM yyyy"}
+DATE_AND_MINUTE = {"en": "d MMM yyyy HH:mm", "de": "d. MMM yyyy HH:mm"}
 WHOLE_DATE = {"en": "EEEE d MMMM yyyy", "de": "EEEE, d. MMMM yyyy"}
 
 _spoken: ContextVar[Language] = ContextVar("spoken", default="en")
@@ -87,6 +89,16 @@ def day_and_time(at: datetime) -> str:
 def with_seconds(at: datetime) -> str:
     """Say an instant with its year and seconds."""
     return format_datetime(at, WITH_SECONDS[language()], locale=language())
+
+
+def statement_time(at: datetime) -> str:
+    """Return an instant with its year, to the minute, such as "24 Nov 2026 02:14"."""
+    return format_datetime(at, DATE_AND_MINUTE[language()], locale=language())
+
+
+def statement_date(day: date) -> str:
+    """Return a day with its year, such as "24 November 2026"."""
+    return format_date(day, DATE[language()], locale=language())
 
 
 def short_day(day: date) -> str:

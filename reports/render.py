@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reports.content.orders import OrderPage, OrdersPage, PlacesPage, TracePage
     from reports.content.review import QueuePage, ReviewPage
     from reports.content.rounds import CampaignsPage, PlanSheet, RatingEnd, RatingPage, StudyReport
+    from reports.content.statements import StatementPage
 
 ASSETS = (
     "base.css",
@@ -37,6 +38,7 @@ ASSETS = (
     "order.css",
     "order.js",
     "trace.css",
+    "statement.css",
     "rate.css",
     "rate.js",
     "viewer.js",
@@ -124,6 +126,18 @@ def render_trace(page: TracePage) -> str:
     inside = _inside()
     style = inside["style"] + Markup(_text("trace.css"))  # noqa: S704 - our own file
     return _render("trace.html", page=page, policy=report_policy(), **inside | {"style": style})
+
+
+def render_statement(page: StatementPage) -> str:
+    """Render a statement: a whole page that needs nothing else, for a screen and for paper."""
+    inside = _inside()
+    style = inside["style"] + Markup(_text("statement.css"))  # noqa: S704 - our own file
+    inside |= {"style": style}
+    return _render("statement.html", page=page, uri=_jpeg_uri, policy=report_policy(), **inside)
+
+
+def _jpeg_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def render_rating(page: RatingPage) -> str:

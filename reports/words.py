@@ -190,6 +190,31 @@ TITLES: tuple[str, ...] = (
 """How the taxonomy that comes with us names subtypes and sizes; a lab's own says it its way."""
 
 
+ACTS: dict[str, str] = {
+    "label.given": marked("decision entered"),
+    "label.undone": marked("decision taken back"),
+    "field.assigned": marked("field assigned"),
+    "field.unassigned": marked("field unassigned"),
+    "field.superseded": marked("field set aside"),
+    "specimen.prepared_again": marked("specimen prepared again"),
+    "order.listed": marked("order list read"),
+    "order.amended": marked("change of an order list decided"),
+    "order.urgent": marked("urgency changed"),
+    "reopened.recorded": marked("order reopened"),
+    "file_dismissed.recorded": marked("unusable file dismissed"),
+    "place.decided": marked("place decided"),
+    "control.recorded": marked("control check"),
+    "hold_release.recorded": marked("held results released"),
+    "automatic.recorded": marked("automatic conformity switched"),
+    "specifications.recorded": marked("specifications changed"),
+    "scale_check.recorded": marked("stage micrometer measured"),
+    "settings.changed": marked("settings changed"),
+    "model.promoted": marked("bundle promoted"),
+    "micrograph.asked_again": marked("review requested again"),
+}
+"""Act of the audit log → what a statement calls it."""
+
+
 def reason(word: str) -> tuple[str, str]:
     """Say a reason's title and what to do; an unknown word speaks for itself."""
     return _both(REASONS.get(word, (_plain(word), marked("Look at it."))))
@@ -218,6 +243,11 @@ def unusable_why(word: str) -> str:
 def criterion(word: str) -> str:
     """Say a needle-length criterion; an unknown word speaks for itself."""
     return _(CRITERIA.get(word, word))
+
+
+def act_name(act: str) -> str:
+    """Return what an act of the audit log is called; an unknown one by its own name."""
+    return _(ACTS.get(act, _plain(act.replace(".", " "))))
 
 
 def _both(said: tuple[str, str]) -> tuple[str, str]:

@@ -17,7 +17,8 @@ from agent.orders.assessment import Beside, assess
 from agent.orders.assessment import Lab as Rules
 from agent.orders.document import document_of
 from agent.orders.examination import SWEPT_PER_ROUND, Position, begin, list_due
-from agent.orders.outbox import OUTBOX, Site, record_revisions, state_of, write_pending
+from agent.orders.outbox import OUTBOX, Site, record_revisions, write_pending
+from agent.orders.statement import state_of
 from agent.service import errands
 from agent.service.problems import Problems
 from agent.service.rounds import Rounds

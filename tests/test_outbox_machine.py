@@ -159,7 +159,13 @@ class Lims(RuleBasedStateMachine):
             assert revisions == list(range(1, len(revisions) + 1))
 
     def all_is_told(self) -> None:
+        assert self.lab.store.statements.problems() == []
         for number in self.fields:
+            frozen = self.lab.store.statements.all(number)
+            assert (
+                frozen[-1].conformity == assess(self.lab.store, number, RULES).statement.conformity
+            )
+            assert [a for a, b in pairwise(frozen) if a.state == b.state] == []
             assessed = assess(self.lab.store, number, RULES)
             now = lasting(document_of(assessed))
             told = sorted(self._told(number), key=lambda one: one["revision"])
@@ -178,7 +184,7 @@ class Lims(RuleBasedStateMachine):
 
 
 def _state(file: dict) -> dict:
-    head = ("id", "revision", "found_at", "site")
+    head = ("id", "revision", "found_at", "site", "statement")
     return lasting({key: value for key, value in file.items() if key not in head})
 
 

@@ -6,12 +6,15 @@ import re
 
 import pytest
 from small_lab import past, write_labelled
-from test_ordering import BUNDLE, Desk
+from test_ordering import AT, BUNDLE, DEMAND, Desk
 from test_pipeline import Parrot
 
 from agent.archive import Archive
+from agent.orders.examination import Position
 from agent.orders.rerun import Sameness, rerun
-from agent.orders.statement import changes
+from agent.orders.statement import describe_changes
+from agent.service.statements import StatementKeeper
+from agent.settings import read
 
 
 @pytest.fixture
@@ -44,6 +47,7 @@ def conforming(desk):
 def test_a_trace_says_all_that_stands_behind_an_order(desk):
     ids = conforming(desk)
     desk.check()
+    freeze(desk)
 
     code, document, page = trace(desk, "4711")
 
@@ -132,41 +136,62 @@ def test_a_failed_check_of_that_day_is_in_the_trace(desk):
 # --- statements and amendments ------------------------------------------------------------------
 
 
+def freeze(desk):
+    """Let the agent freeze what changed, as its service does."""
+    keeper = StatementKeeper(
+        read(desk.folder / "agent.toml"), desk.store, now=lambda: AT, position=Position(0, 0)
+    )
+    return keeper.freeze_touched()
+
+
 def test_a_correction_is_an_amendment_and_the_earlier_statement_stays_readable(desk):
     (first, *_) = conforming(desk)
-    trace(desk, "4711", folder="first")
+    desk.check()
+    freeze(desk)
     desk.confirm(first, "G7", "looked again")
-    silent, _, _ = trace(desk, "4711", folder="silent")
-    refusal = desk.err
+    freeze(desk)
 
-    code, document, page = trace(desk, "4711", "--reason", "rated anew", folder="second")
+    code, document, page = trace(desk, "4711", folder="second")
 
     (order,) = document["orders"]
     earlier, amended = order["statements"]
-    assert (silent, code) == (2, 0)
-    assert "the order: conforms, now does not conform" in refusal
-    assert "say why with --reason TEXT" in refusal
+    assert code == 0
     assert earlier["document"]["conformity"] == "conforms"
     assert amended["document"]["conformity"] == "does_not_conform"
-    assert amended["reason"] == "rated anew"
     assert f"field {first}: G8 by Ada, now G7 by Ada" in amended["changed"]
-    kept = desk.folder / "second" / "statements" / f"{earlier['record']}.json"
-    assert json.loads(kept.read_text("utf-8")) == earlier["document"]
-    assert "First statement: conforms" in page
-    assert "Amendment 1: does not conform" in page
+    kept = desk.folder / "second" / "statements" / "4711-1.json"
+    assert hashlib.sha256(kept.read_bytes()).hexdigest() == earlier["sha256"]
+    assert json.loads(kept.read_bytes())["document"] == earlier["document"]
+    assert "Statement 1: conforms" in page
+    assert "Statement 2: does not conform" in page
 
 
-def test_the_same_statement_again_is_no_amendment(desk):
+def test_a_trace_writes_nothing_into_the_database(desk):
     conforming(desk)
-    trace(desk, "4711", folder="first")
-    desk.agent("orders", "urgent", "4711")
+    freeze(desk)
+    (desk.folder / "specifications.toml").write_text(DEMAND.replace("= 3", "= 2"), "utf-8")
+    before = (desk.folder / "data" / "martensight.db").read_bytes()
+    acts = [entry.act for entry in desk.store.trail()]
 
-    _, document, _ = trace(desk, "4711", folder="second")
+    trace(desk, "4711", "--reason", "scripts of earlier versions give one")
 
-    assert len(document["orders"][0]["statements"]) == 1
+    assert [entry.act for entry in desk.store.trail()] == acts
+    assert (desk.folder / "data" / "martensight.db").read_bytes() == before
 
 
-def test_an_undecided_order_is_not_stated_until_it_was_stated_before(desk):
+def test_what_earlier_versions_stated_is_still_shown(desk):
+    conforming(desk)
+    document = desk.order()
+    facts = {"document": document, "reason": "first", "changed": []}
+    desk.store.records.add("statement", "4711", by="R. Stahl", at=AT, facts=facts)
+
+    _, document, _ = trace(desk, "4711")
+
+    (made, *_) = document["orders"][0]["statements"]
+    assert (made["by"], made["sha256"]) == ("R. Stahl", None)
+
+
+def test_an_order_without_a_statement_says_so(desk):
     desk.take(1)
 
     _, document, page = trace(desk, "4711")
@@ -189,8 +214,8 @@ def test_a_change_is_said_in_a_few_words():
     field = {"id": "a", "structure_code": "G8", "decided": None, "superseded": None}
     gone = field | {"superseded": {"reason": "blurred"}}
 
-    assert list(changes(said("conforms", field), said("conforms", field))) == []
-    assert list(changes(said("conforms", field), said("undecided", gone))) == [
+    assert list(describe_changes(said("conforms", field), said("conforms", field))) == []
+    assert list(describe_changes(said("conforms", field), said("undecided", gone))) == [
         "the order: conforms, now undecided",
         "specimen 01: conforms, now undecided",
         "field a: G8, now G8, superseded",

@@ -20,6 +20,7 @@ from agent.errors import AgentError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.service.statements import StatementKeeper
     from agent.settings import Settings
     from agent.store import Store
 
@@ -36,6 +37,7 @@ GROUPS = (
     "reporting",
     "reviewing",
     "ordering",
+    "stating",
     "releasing",
     "validating",
     "roundrobin",
@@ -160,7 +162,26 @@ def store_of(settings: Settings) -> Store:
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
     )
-    return opened.acting_as(shell_origin())
+    store = opened.acting_as(shell_origin())
+    _freeze_after_acts(settings, store)
+    return store
+
+
+def _freeze_after_acts(settings: Settings, store: Store) -> None:
+    """Freeze statements of the orders that an act of this command changes."""
+    heads, content = store.order_changes.heads(), store.order_changes.newest_content()
+    keepers: list[StatementKeeper] = []
+
+    def freeze() -> None:
+        from agent.orders.examination import Position  # noqa: PLC0415 - only after an act
+        from agent.service.statements import StatementKeeper  # noqa: PLC0415
+
+        if not keepers:
+            position = Position(heads.trail, heads.result, content=content)
+            keepers.append(StatementKeeper(settings, store, position=position))
+        keepers[0].after_act()
+
+    store.after_each_act(freeze)
 
 
 def _refuse(error: Exception) -> int:

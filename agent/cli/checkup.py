@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from agent.cli.app import store_of
 from agent.cli.checkup_folders import examine_folders
-from agent.cli.finding import Finding
+from agent.cli.finding import Finding, Level
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FEW_WATCHES, FEW_INSTANCES = 8192, 128
 """Linux's old defaults of fs.inotify; a large export tree has more folders, a PC more programs."""
 
+EXPIRES_SOON_DAYS = 45
 LITTLE_MEMORY_BYTES = 8_000_000_000
 """Our choice: a worker may take 4 GB, and the networks about 2."""
 
@@ -46,6 +47,7 @@ def examine(settings: Settings, file: Path | None) -> list[Finding]:
         _database(settings),
         *_evidence(settings),
         _backup(settings),
+        *_certificate(settings),
         *_watch_limits(),
         _memory(),
         _web(settings),
@@ -84,6 +86,25 @@ def _backup(settings: Settings) -> Finding:
     last = last_backup_at(Path(settings.backup.folder))
     said = f"the last one is of {last:%Y-%m-%d %H:%M} UTC" if last else "the first comes tonight"
     return Finding("back-up", "right", f"{settings.backup.folder}: {said}.")
+
+
+def _certificate(settings: Settings) -> Iterator[Finding]:
+    """Yield whether statements can be signed, where the lab wants it."""
+    from agent.orders.signing import read_certificate  # noqa: PLC0415
+
+    if not settings.statements.certificate:
+        return
+    now = datetime.now(UTC)
+    state = read_certificate(settings.statements, now=now)
+    if state.fault or state.not_after is None:
+        sentence = f"{state.fault} Statements are frozen and stay unsigned."
+        yield Finding("statements", "wrong", sentence)
+        return
+    days = (state.not_after - now).days
+    level: Level = "doubtful" if days < EXPIRES_SOON_DAYS else "right"
+    more = "; get a new one." if level == "doubtful" else "."
+    sentence = f"signed as {state.subject}, until {state.not_after:%Y-%m-%d} ({days} days){more}"
+    yield Finding("statements", level, sentence)
 
 
 def _memory() -> Finding:

@@ -94,6 +94,7 @@ EXAMPLES: dict[str, str] = {
         "agent orders same-place 1f2e3d4c5b6a7988 8897a6b5c4d3e2f1 --belongs"
         ' --by "R. Stahl" --reason "the export was mixed up"'
     ),
+    "orders statements": "agent orders statements 4711 for-the-customer",
     "orders amend": 'agent orders amend 4711 --by "R. Stahl" --reason "one ring was scrapped"',
     "orders reopen": 'agent orders reopen 4711 --by "R. Stahl" --reason "the customer agreed"',
     "orders dismiss-file": (

@@ -56,27 +56,53 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def lab_in(settings: Settings, store: Store) -> Lab:
-    """Say what the lab has laid down. Raises `BadSpecification`."""
+def lab_in(settings: Settings, store: Store, *, is_noted: bool = True) -> Lab:
+    """Read what the lab has laid down.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        is_noted: Whether a changed specification is written down; else nothing is written.
+
+    Raises:
+        BadSpecification: The file cannot be used.
+    """
     from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
     from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
     from agent.orders.lab import lab_of  # noqa: PLC0415
 
     taxonomy = taxonomy_in_force(settings, store)
-    return lab_of(settings, store, taxonomy, now=_now(), held=holds_of(settings, store))
+    held = holds_of(settings, store)
+    return lab_of(settings, store, taxonomy, now=_now(), held=held, is_noted=is_noted)
 
 
 # --- agent order --------------------------------------------------------------------------------
 
 
 @app.command()
-def order(context: typer.Context, number: Number, as_json: Json = False) -> None:
+def order(
+    context: typer.Context,
+    number: Number,
+    as_of: Annotated[
+        str,
+        typer.Option(
+            "--as-of",
+            metavar="DATE",
+            help="What was stated at the end of that day, or at a time such as 2026-11-24T14:30.",
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> None:
     """Say whether an order conforms, and what is missing."""
+    from agent.cli.stating import show_as_of  # noqa: PLC0415
     from agent.orders.assessment import assess  # noqa: PLC0415
     from agent.orders.document import document_of  # noqa: PLC0415
 
     settings = settings_of(context)
     with store_of(settings) as store:
+        if as_of:
+            show_as_of(store, number, as_of, zone=settings.site.time_zone, as_json=as_json)
+            return
         assessed = assess(store, number, lab_in(settings, store))
     if assessed is None:
         raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from agent.orders.assessment import Assessed, Lab
     from agent.orders.statement import Made
-    from agent.orders.trace import Found, Trace
+    from agent.orders.trace import Trace
     from agent.settings import Settings
     from agent.store import Store
     from model import Classifier
@@ -36,16 +36,19 @@ def trace(  # noqa: PLR0917 - each is a word of the command
         str,
         typer.Option("--as", metavar="KIND", help="If it could be several: order, heat or id."),
     ] = "",
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who states it.")] = "",
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why an earlier statement is amended.")
+    by: Annotated[
+        str, typer.Option("--by", metavar="NAME", help="Who writes the folder; it says so.")
+    ] = "",
+    reason: Annotated[  # noqa: ARG001 - scripts of earlier versions give one
+        str,
+        typer.Option("--reason", metavar="TEXT", help="No longer needed: nothing is stated here."),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Write down what stands behind an order, a heat or one micrograph: a folder and a page.
 
-    Every archived crop is judged again with its own bundle. An order that conforms or does not is
-    stated; what was stated before stays, and another answer amends it. 3 if anything came out
+    Every archived crop is judged again with its own bundle. The statements are those that the
+    agent froze when the order changed; nothing is written to the database. 3 if anything came out
     different when it was judged again.
     """
     from agent.archive import Archive  # noqa: PLC0415
@@ -53,8 +56,9 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     from agent.cli.signing import os_user  # noqa: PLC0415
     from agent.night.lab import software  # noqa: PLC0415
     from agent.orders.document import trace_document_of  # noqa: PLC0415
-    from agent.orders.folder import PAGE, Signature, fresh, plain, write  # noqa: PLC0415
+    from agent.orders.folder import PAGE, Signature, fresh, write  # noqa: PLC0415
     from agent.orders.rerun import Sameness  # noqa: PLC0415
+    from agent.orders.statement import plain  # noqa: PLC0415
     from agent.service.place import bundles_folder, clock  # noqa: PLC0415
 
     quiet()
@@ -62,7 +66,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     target = fresh((folder or Path(f"trace-{plain(asked)}")).absolute())
     signed = by or os_user()
     with store_of(settings) as store:
-        found = _gathered(settings, store, asked, kind, by=signed, reason=reason)
+        found = _gathered(settings, store, asked, kind)
         write(
             found,
             target,
@@ -84,16 +88,14 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     raise typer.Exit(SAYS_NO if different else DONE)
 
 
-def _gathered(
-    settings: Settings, store: Store, asked: str, kind: str, *, by: str, reason: str
-) -> Trace:
+def _gathered(settings: Settings, store: Store, asked: str, kind: str) -> Trace:
     from agent.archive import Archive  # noqa: PLC0415
     from agent.cli.ordering import lab_in  # noqa: PLC0415
     from agent.orders.trace import Trace, Tracer, find  # noqa: PLC0415
 
     found = find(store, asked, kind)
-    lab = lab_in(settings, store)
-    stated = [_stated(store, found, number, lab, by=by, reason=reason) for number in found.orders]
+    lab = lab_in(settings, store, is_noted=False)
+    stated = [_stated(store, number, lab) for number in found.orders]
     fields = 1 if found.only else sum(_fields(assessed) for assessed, _ in stated)
     begun = count()
     with say.progress(f"Judging {asked} again", fields) as advance:
@@ -120,21 +122,15 @@ def _fields(assessed: Assessed) -> int:
     return sum(len(one.fields) for one in prepared) + len(assessed.unassigned)
 
 
-def _stated(
-    store: Store, found: Found, number: str, lab: Lab, *, by: str, reason: str
-) -> tuple[Assessed, list[Made]]:
-    """State an order as it stands; the trace of a single micrograph states nothing."""
+def _stated(store: Store, number: str, lab: Lab) -> tuple[Assessed, list[Made]]:
+    """Return an order as it stands, and every statement that was made of it."""
     from agent.orders.assessment import assess  # noqa: PLC0415
-    from agent.orders.document import document_of  # noqa: PLC0415
-    from agent.orders.statement import made_of, make  # noqa: PLC0415
-    from agent.service.place import clock  # noqa: PLC0415
+    from agent.orders.statement import list_made  # noqa: PLC0415
 
     assessed = assess(store, number, lab)
     if assessed is None:
         raise WrongUse(f"nobody has heard of an order {number!r}; see: agent orders list")
-    if found.only:
-        return assessed, made_of(store, number)
-    return assessed, make(store, document_of(assessed), by=by, reason=reason, at=clock())
+    return assessed, list_made(store, assessed.view.number)
 
 
 def _loader(settings: Settings) -> Callable[[str], Classifier | None]:

@@ -58,16 +58,19 @@ def _specimen(one: AssessedSpecimen, assessed: Assessed) -> dict[str, Any]:
         "batch": one.view.batch,
         "bundle": one.view.bundle,
         "fields": [
-            _field(field, views[field.id]) for field in one.facts.fields if not field.superseded
+            field_to_json(field, views[field.id])
+            for field in one.facts.fields
+            if not field.superseded
         ],
-        "superseded": [_field(field, views[field.id]) for field in old],
+        "superseded": [field_to_json(field, views[field.id]) for field in old],
         "missing": list(one.statement.missing),
         "because": list(one.statement.because),
         "notes": list(one.notes),
     }
 
 
-def _field(facts: FieldFacts, view: MicrographView) -> dict[str, Any]:
+def field_to_json(facts: FieldFacts, view: MicrographView) -> dict[str, Any]:
+    """Return one field as the document of an order has it."""
     decided, gone = facts.decided, facts.superseded
     return {
         "id": facts.id,
@@ -131,16 +134,17 @@ def _traced_order(one: TracedOrder) -> dict[str, Any]:
                 "reason": made.reason,
                 "changed": list(made.changed),
                 "document": made.document,
+                "sha256": made.sha256 or None,
             }
             for made in one.statements
         ],
-        "acts": [_act(act) for act in one.acts],
+        "acts": [act_to_json(act) for act in one.acts],
     }
 
 
 def _traced_field(one: TracedField, files: Sequence[str]) -> dict[str, Any]:
     view, facts = one.view, one.facts
-    return _field(facts, view) | {
+    return field_to_json(facts, view) | {
         "place": one.place,
         "files": list(files),
         "sha256": view.sha256,
@@ -158,7 +162,7 @@ def _traced_field(one: TracedField, files: Sequence[str]) -> dict[str, Any]:
         "engine": view.engine,
         "precision": view.precision,
         "thresholds": view.thresholds,
-        "decisions": [_decision(label) for label in view.labels],
+        "decisions": [label_to_json(label) for label in view.labels],
         "results": [
             {
                 "bundle": answer.bundle or None,
@@ -186,11 +190,12 @@ def _traced_field(one: TracedField, files: Sequence[str]) -> dict[str, Any]:
             for point in one.control
         ],
         "judged_again": {"outcome": str(one.rerun.outcome), "sentence": one.rerun.sentence},
-        "acts": [_act(act) for act in one.acts],
+        "acts": [act_to_json(act) for act in one.acts],
     }
 
 
-def _decision(label: LabelView) -> dict[str, Any]:
+def label_to_json(label: LabelView) -> dict[str, Any]:
+    """Return one decision of a reviewer."""
     return {
         "kind": label.kind,
         "said": label.code or label.strange_kind or label.why,
@@ -203,5 +208,6 @@ def _decision(label: LabelView) -> dict[str, Any]:
     }
 
 
-def _act(act: TrailEntry) -> dict[str, Any]:
+def act_to_json(act: TrailEntry) -> dict[str, Any]:
+    """Return one row of the audit log."""
     return {"at": act.at.isoformat(), "by": act.actor, "act": act.act, "facts": act.facts}

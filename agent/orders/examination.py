@@ -1,31 +1,46 @@
-"""Choose the orders that are examined in a round of the outbox, so that none is forgotten.
+"""Choose the orders that are examined for a new statement, so that none is forgotten.
 
-Recent orders are examined in every round, and so are older ones that an act or a new result
-touched. The rest comes in turn, `SWEPT_PER_ROUND` a round: nothing depends on the touched ones
-being complete. With n old orders each is examined at the latest after ceil(n / 200) + 1 rounds.
+Between rounds the orders that an act, a new result or a new file touched are examined at once. In a
+round recent orders are examined too, and the rest comes in turn, `SWEPT_PER_ROUND` a round: nothing
+depends on the touched ones being complete. With n old orders each is examined at the latest after
+ceil(n / 200) + 1 rounds. An act of `EVERY_ORDER` names no order and may change any: all are
+examined.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from agent.orders.affected_orders import orders_in_doubt
-from agent.orders.assessment import is_recent, numbers_named
+from agent.orders.assessment import Beside, is_recent, numbers_named
 from agent.orders.control import CONTROL
 from agent.orders.instrument_holds import RELEASE
 from agent.store import Heads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from agent.orders.assessment import Beside, Lab
+    from agent.orders.assessment import Lab
     from agent.store import OrderAge, Store
 
 SWEPT_PER_ROUND = 200
 """About 1 s of processor time; 10 000 old orders are through after 50 rounds of 2 min."""
-OWN_ACTS = "outbox"
+OWN_ACTS = ("outbox", "statement.", "login.", "night.", "notice", "order.urgent")
+"""Acts that change no order, those of examining among them."""
+EVERY_ORDER = (
+    "automatic.recorded",
+    "specifications.recorded",
+    "scale_check.recorded",
+    "settings.changed",
+    "model.promoted",
+    "account.added",
+    "account.role_changed",
+    "account.disabled",
+    "account.enabled",
+)
+"""Acts that name no order and may change any of them."""
 CHECK_ACTS = (f"{CONTROL}.recorded", f"{RELEASE}.recorded")
 """Acts that name no order and change what is held."""
 
@@ -37,11 +52,13 @@ class Position:
     Args:
         trail, result: Newest row of the audit log and newest result that it had seen.
         swept: Number (row id) of the last order that the sweep examined, 0 before the first.
+        content: Newest content of a file that it had seen.
     """
 
     trail: int
     result: int
     swept: int = 0
+    content: int = 0
 
     def to_json(self) -> dict[str, int]:
         """Return it as a JSON object."""
@@ -51,7 +68,12 @@ class Position:
     def from_json(cls, held: Any) -> Self | None:
         """Parse it; None where it is not one, so that the sweep begins again."""
         try:
-            return cls(int(held["trail"]), int(held["result"]), int(held["swept"]))
+            return cls(
+                trail=int(held["trail"]),
+                result=int(held["result"]),
+                swept=int(held["swept"]),
+                content=int(held.get("content", 0)),
+            )
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -59,7 +81,38 @@ class Position:
 def begin(store: Store) -> Position:
     """Return the position of a lab whose outbox has not been filled before: the sweep does it."""
     heads = store.order_changes.heads()
-    return Position(heads.trail, heads.result)
+    return Position(heads.trail, heads.result, content=store.order_changes.newest_content())
+
+
+def list_touched(
+    store: Store, lab: Callable[[], Lab], *, position: Position, now: datetime
+) -> tuple[list[str], Position]:
+    """Return the orders that something touched since a position, and the position after it.
+
+    Args:
+        store: Open.
+        lab: Returns what is laid down; only called where something was touched.
+        position: Where the last call ended.
+        now: Aware UTC.
+    """
+    heads, content = store.order_changes.heads(), store.order_changes.newest_content()
+    after = Position(heads.trail, heads.result, position.swept, content)
+    if after == position:
+        return [], position
+    if heads.trail < position.trail:  # an older backup was restored
+        return [one.number for one in store.order_changes.ages()], after
+    numbers = _changed(store, position, now)
+    if content != position.content:
+        numbers |= set(numbers_named(_arrived(Beside.of(store), position.content), lab()))
+    known = [one.number for one in store.order_changes.ages()] if numbers else []
+    return [number for number in known if number in numbers], after
+
+
+def _arrived(beside: Beside, after: int) -> Beside:
+    return Beside(
+        tuple(one for one in beside.waiting if one.id > after),
+        tuple(one for one in beside.lost if one.id > after),
+    )
 
 
 def list_due(
@@ -77,26 +130,29 @@ def list_due(
     Returns:
         Numbers, recent orders first and urgent ones first among them, each once.
     """
-    heads = store.order_changes.heads()  # first: what comes during this round is of the next one
+    begun = begin(store)  # first: what comes during this round is of the next one
     ages = store.order_changes.ages()
     if position is None:
-        return [one.number for one in ages], Position(heads.trail, heads.result)
-    if heads.trail < position.trail:  # an older backup was restored
-        position = Position(heads.trail, heads.result)
-    touched = _touched(store, lab, beside, position, now)
+        return [one.number for one in ages], begun
+    if begun.trail < position.trail:  # an older backup was restored
+        position = begun
+    touched = _changed(store, position, now) | set(numbers_named(beside, lab))
     old = sorted((one for one in ages if not is_recent(one.first_seen_at, now)), key=_by_id)
     swept, end = _next_of(old, position.swept)
     due = [one.number for one in ages if is_recent(one.first_seen_at, now)]
     due += [one.number for one in old if one.number in touched]
     due += swept
-    return list(dict.fromkeys(due)), Position(heads.trail, heads.result, end)
+    return list(dict.fromkeys(due)), replace(begun, swept=end)
 
 
-def _touched(store: Store, lab: Lab, beside: Beside, position: Position, now: datetime) -> set[str]:
+def _changed(store: Store, position: Position, now: datetime) -> set[str]:
+    """Return the orders that acts and results since a position may have changed."""
     changes = store.order_changes.since(Heads(position.trail, position.result), without=OWN_ACTS)
+    if not changes.acts.keys().isdisjoint(EVERY_ORDER):
+        return {one.number for one in store.order_changes.ages()}
     times = [at for act, at in changes.acts.items() if act in CHECK_ACTS]
     held = orders_in_doubt(store, since=min(times), now=now) if times else ()
-    return {*changes.numbers, *numbers_named(beside, lab), *held}
+    return {*changes.numbers, *held}
 
 
 def _next_of(old: Sequence[OrderAge], after: int) -> tuple[Iterable[str], int]:

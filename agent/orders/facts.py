@@ -215,6 +215,7 @@ class Allowance:
         since, until: Results made after `since`, and not after `until`, are covered; aware UTC.
             No `until`: it is in force.
         sizes: Of the subtype, coarse to fine, as compared; () in records that do not name them.
+        record, act: Numbers of the validation record and of the record of the lead's act.
     """
 
     material: str
@@ -230,6 +231,8 @@ class Allowance:
     um_per_px: tuple[float, float] | None = None
     since: datetime = LONG_AGO
     until: datetime | None = None
+    record: int = 0
+    act: int = 0
 
     def covers_time(self, at: datetime | None) -> bool:
         """Return whether a result made at a time is covered; one without a time is not."""

@@ -5,14 +5,13 @@ Originals are copied and never written to; a copy of other bytes than were judge
 
     trace.html  trace.json  SHA256SUMS
     pixels/<id>/original.tif crop.png valid.png preview.jpg
-    specifications/<name>-<version>.json  statements/<record>.json  bundles/<name>.json
+    specifications/<name>-<version>.json  statements/<order>-<number>.json  bundles/<name>.json
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import WrongUse
 from agent.orders.document import trace_document_of
 from agent.orders.paper import Paper
+from agent.orders.statement import plain
+from agent.store import to_canonical
 from reports import render_trace
 
 if TYPE_CHECKING:
@@ -100,6 +101,12 @@ def _fill(
     kept = {one.view.id: _keep(folder, one.view, archive) for one in trace.fields}
     for name, document in _documents(trace, bundles):
         _write_json(folder / name, document)
+    for order in trace.orders:
+        for made in order.statements:
+            if made.whole is not None:
+                path = folder / STATEMENTS / made.file
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(to_canonical(made.whole), encoding="utf-8", newline="")
     files = {public_id: list(pixels.files) for public_id, pixels in kept.items()}
     head = {
         "site": signature.site,
@@ -122,18 +129,14 @@ def _documents(trace: Trace, bundles: Path) -> Iterator[tuple[str, Any]]:
         if wanted:
             yield f"{SPECIFICATIONS}/{plain(wanted.name)}-{version}.json", wanted.entry
         for made in order.statements:
-            yield f"{STATEMENTS}/{made.record}.json", made.document
+            if made.whole is None:
+                yield f"{STATEMENTS}/{made.file}", made.document
     for name in sorted({one.view.bundle for one in trace.fields if one.view.bundle}):
         try:
             manifest = json.loads((bundles / name / "bundle.json").read_text("utf-8"))
         except (OSError, ValueError):
             continue  # the page says of each of its fields that the bundle is not here
         yield f"{BUNDLES}/{plain(name)}.json", manifest
-
-
-def plain(name: str) -> str:
-    """Say a name as a file may be called."""
-    return re.sub(r"[^\w.-]+", "_", name)[:80] or "_"
 
 
 def _write_json(path: Path, document: object) -> None:

@@ -38,6 +38,7 @@ def lab_of(
     *,
     now: datetime,
     held: Callable[[MicrographView], str] = lambda _: "",
+    is_noted: bool = True,
 ) -> Lab:
     """Read what the lab has laid down; a changed specification is written down as a new version.
 
@@ -47,12 +48,16 @@ def lab_of(
         taxonomy: What a micrograph can be called.
         now: Aware UTC.
         held: Says why a field's result is held, "" where it is not.
+        is_noted: Whether a changed specification is written down; else nothing is written.
 
     Raises:
         BadSpecification: The file cannot be used.
     """
     scales = ScaleTracing(measurements_of(store), settings.orders.scale_valid_months)
-    specifications = note_specifications(settings.orders.specifications, store, now=now)
+    file = settings.orders.specifications
+    specifications = (
+        note_specifications(file, store, now=now) if is_noted else read_specifications(file)
+    )
     return Lab(
         specifications=specifications,
         taxonomy=taxonomy,

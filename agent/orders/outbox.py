@@ -1,7 +1,8 @@
 """Write every revision of an order into a folder from which a LIMS takes it, in order.
 
-A round first finds what is new: a record keeps the revision, its document and the content of its
-files, whether or not the folder can be seen. Then everything on record that was not written is
+A round first freezes what changed and finds the statements that are new: a record keeps the
+revision, the hash of its statement, its document and the content of its files, whether or not the
+folder can be seen. Then everything on record that was not written is
 written, per order the oldest revision first, and a record says so. Killed anywhere in between, the
 next round writes the same bytes under the same name, and a LIMS that knows the id has them already.
 """
@@ -9,7 +10,6 @@ next round writes the same bytes under the same name, and a LIMS that knows the 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,18 +18,19 @@ from agent.archive import write_whole
 from agent.orders.assessment import Beside, assess
 from agent.orders.document import document_of
 from agent.orders.examination import list_due
+from agent.orders.freezing import freeze_orders
 from agent.orders.outbox_files import FORMATS, JSON, render_files
-from agent.orders.statement import FINAL, lasting, made_of
+from agent.orders.statement import list_made, state_of
+from agent.orders.statement_document import Issuer
 from agent.store import NewRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
     from agent.orders.assessment import Lab
     from agent.orders.examination import Position
-    from agent.store import Record, Store
+    from agent.store import FrozenStatement, Record, Store
 
 OUTBOX, FILES, WRITTEN = "outbox", "outbox_files", "outbox_written"
 """Kinds of records: a revision of an order, the content of its files (by the revision's id), and
@@ -67,9 +68,15 @@ class Site:
 
 
 def record_revisions(
-    store: Store, lab: Lab, site: Site, *, now: datetime, position: Position | None = None
+    store: Store,
+    lab: Lab,
+    site: Site,
+    *,
+    now: datetime,
+    position: Position | None = None,
+    issuer: Issuer | None = None,
 ) -> Position:
-    """Keep a new revision of each order whose document is another one than its last revision's.
+    """Freeze what changed, and keep a revision of each statement with another state than the last.
 
     An order that was never final has none. One that was, and is not any more, has a new one.
 
@@ -79,67 +86,78 @@ def record_revisions(
         site: What is the same in every file.
         now: Aware UTC.
         position: Where the last round ended, None: every order is examined.
+        issuer: Who states, None: the site alone.
 
     Returns:
         Where this round ended; to be kept only now, so that a kill loses no change.
     """
-    beside = Beside.of(store)
-    due, position = list_due(store, lab, beside, position=position, now=now)
-    newest = store.records.newest(OUTBOX)
-    for number in due:
-        assessed = assess(store, number, lab, beside=beside)
-        last = newest.get(number)
-        if assessed is None or (last is None and assessed.statement.conformity not in FINAL):
-            continue
-        document = document_of(assessed)
-        if last is None or last.facts["state"] != state_of(document):
-            _record(store, lab, site, document, last, now=now)
+    due, position = list_due(store, lab, Beside.of(store), position=position, now=now)
+    freeze_orders(store, lab, issuer or Issuer(site.name, lab.zone), due, now=now)
+    record_statements(store, lab, site, now=now)
     return position
+
+
+def record_statements(store: Store, lab: Lab, site: Site, *, now: datetime) -> None:
+    """Keep a revision of each statement, from an order's first final one on, that has none yet.
+
+    Args:
+        store: Open.
+        lab: What is laid down for orders.
+        site: What is the same in every file.
+        now: Aware UTC.
+    """
+    known = store.records.newest(OUTBOX)
+    for number, newest in store.statements.newest().items():
+        last = known.get(number)
+        done = int(last.facts.get("statement_number", 0)) if last else 0
+        if not newest.final or newest.number <= done:
+            continue
+        for statement in store.statements.all(number):
+            if statement.final and statement.number > done:
+                last = _record(store, lab, site, statement, last, now=now)
 
 
 def _record(
     store: Store,
     lab: Lab,
     site: Site,
-    document: Mapping[str, Any],
+    statement: FrozenStatement,
     last: Record | None,
     *,
     now: datetime,
-) -> None:
-    number, state = str(document["order"]), state_of(document)
+) -> Record | None:
+    """Record a statement as the next revision, unless it states the same; the last record."""
+    state = statement.state.partition(".")[0]
+    if last and last.facts["state"] == state:
+        return last
+    number = statement.order
     revision = int(last.facts["revision"]) + 1 if last else 1
     # A state that comes back is a new revision: its number is in the id.
     revision_id = _hash(f"{number}\n{revision}\n{state}")
     texts = render_files(
-        document,
+        store.statements.document(statement.sha256)["document"],
         formats={JSON, *site.formats},  # JSON holds the document, also where no file is wanted
         revision_id=revision_id,
         revision=revision,
-        found_at=now,
+        found_at=statement.at,
         site=site.name,
         taxonomy=lab.taxonomy,
+        statement=statement.sha256,
     )
     sha256 = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     head = {"id": revision_id, "revision": revision}
+    source = {"statement": statement.sha256, "statement_number": statement.number}
     content = {"order": number, "formats": list(site.formats)}
     store.records.add_together(
         [
-            NewRecord(OUTBOX, number, {**head, "state": state, "sha256": sha256}),
+            NewRecord(OUTBOX, number, {**head, **source, "state": state, "sha256": sha256}),
             NewRecord(FILES, revision_id, {**content, "texts": texts}, logged=content),
         ],
         by="agent",
         at=now,
         follows=last.id if last else 0,
     )
-
-
-def state_of(document: Mapping[str, Any]) -> str:
-    """Return a hash of what a document states, without what passes or merely moves.
-
-    Args:
-        document: As `agent order --json` writes it.
-    """
-    return _hash(json.dumps(lasting(document), sort_keys=True, ensure_ascii=False))
+    return store.records.latest(OUTBOX, number)  # another agent's, where it was faster
 
 
 def _hash(text: str) -> str:
@@ -225,7 +243,7 @@ def _document_of_old(store: Store, lab: Lab, revision: Record) -> dict[str, Any]
     """
     assessed = assess(store, revision.subject, lab)
     documents = [document_of(assessed)] if assessed else []
-    documents += [made.document for made in made_of(store, revision.subject)]
+    documents += [made.document for made in list_made(store, revision.subject)]
     return next((one for one in documents if state_of(one) == revision.facts["state"]), None)
 
 

@@ -42,6 +42,7 @@ def render_files(
     found_at: datetime,
     site: str,
     taxonomy: Taxonomy,
+    statement: str = "",
 ) -> dict[str, str]:
     """Return the content of each file of a revision.
 
@@ -53,6 +54,7 @@ def render_files(
         found_at: When the state was found, aware UTC.
         site: Name of the site.
         taxonomy: Gives the bounds of a size.
+        statement: Hash of the statement that it comes from, "" where none was frozen.
 
     Returns:
         Format → text.
@@ -60,7 +62,10 @@ def render_files(
     head = {"id": revision_id, "revision": revision, "found_at": found_at.isoformat(), "site": site}
     texts = {}
     if JSON in formats:
-        texts[JSON] = json.dumps({**head, **document}, indent=1, ensure_ascii=False) + "\n"
+        source = {"statement": statement} if statement else {}
+        texts[JSON] = (
+            json.dumps({**head, **source, **document}, indent=1, ensure_ascii=False) + "\n"
+        )
     if CSV in formats:
         texts[CSV] = _csv(document, head, taxonomy)
     return texts

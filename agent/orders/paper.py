@@ -95,7 +95,8 @@ class Paper:
             sentences=(*statement.because, *statement.missing),
             facts=tuple(_order_facts(assessed)),
             statements=tuple(
-                self._statement(one, number) for number, one in enumerate(traced.statements)
+                self._statement(one, number)
+                for number, one in enumerate(traced.statements, start=1)
             ),
             acts=tuple(map(self._act, _others(traced.acts))),
             fields=tuple(self._field(one) for one in traced.fields),
@@ -104,14 +105,14 @@ class Paper:
     def _statement(self, made: Made, number: int) -> TraceStatement:
         word = Conformity(made.document["conformity"])
         return TraceStatement(
-            title=f"Amendment {number}" if number else "First statement",
+            title=f"Statement {number}",
             word=word.words,
             tone=TONES[word],
             said=f"{self._at(made.at)}, by {made.by}",
             reason=made.reason,
             changed=made.changed,
             sentences=(*made.document["because"], *made.document["missing"]),
-            file=f"statements/{made.record}.json",
+            file=f"statements/{made.file}",
         )
 
     def _act(self, act: TrailEntry) -> str:

@@ -1,16 +1,20 @@
-"""Keep what was stated of an order: a correction is an amendment, and the first stays readable.
+"""Statements of an order: what they hold, what makes a new one, and those that were made.
 
-In:  the document of an assessed order. Out: `Made` statements, each with what it changed. Next:
-`trace`. Nothing is written over: every statement is a record of its own, with who, when and why.
+The agent freezes a statement when the conformity of an order changes, see `freezing`. Earlier
+versions of the program made one only with `agent trace`, as a record; those are still shown.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import WrongUse
 from agent.orders.facts import Conformity
+from agent.store import recompute_statement, to_canonical
+from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,32 +23,42 @@ if TYPE_CHECKING:
     from agent.store import Store
 
 STATEMENT = "statement"
+"""Kind of the records that earlier versions of the program kept statements in."""
+FORMAT = "martensight.statement/1"
 FINAL = (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
-"""What is stated at last; before it an order is only on its way, and nothing is stated yet."""
+"""What is stated at last; before it an order is only on its way."""
 PASSING = ("urgent", "unassigned", "unusable_files", "notes", "decision_rule")
 """What may change without the statement being another one; so may the path of a field's file.
 
 What is known of the rule's errors grows with every double review."""
 ADDED_LATER = ("scale_traced_to",)
 """Keys of a field that statements of earlier versions do not have."""
-OF_THE_ORDER = (
-    "material",
-    "customer",
-    "product",
-    "specification",
-    "specification_version",
-    "demand",
-)
+OF_THE_ORDER = {
+    "material": marked("material"),
+    "customer": marked("customer"),
+    "product": marked("product"),
+    "specification": marked("specification"),
+    "specification_version": marked("specification version"),
+    "demand": marked("demand"),
+}
+"""Keys of the order → what a change of them is called."""
+RESTS_ON = ("specification", "labels", "permissions", "crops", "set_aside")
+"""Parts of a frozen document, next to the order's, whose change makes a new statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
     """One statement as it was made.
 
-    Args:
-        record: Number of its record. at: when, aware UTC. by: who. reason: why it was amended.
-        changed: What it says otherwise than the one before it, () for the first.
-        document: All that it said, as `agent order --json` did then.
+    Attributes:
+        record: Its number; of its record where an earlier version made it.
+        at: When, aware UTC.
+        by: Who: the agent, or a person in earlier versions.
+        reason: Why it was amended, in earlier versions.
+        changed: What it states otherwise than the one before it, () for the first.
+        document: Of the order, as `agent order --json` wrote it then.
+        sha256: Hash of the frozen text, "" in earlier versions.
+        whole: The frozen document, None in earlier versions.
     """
 
     record: int
@@ -53,11 +67,25 @@ class Made:
     reason: str
     changed: tuple[str, ...]
     document: dict[str, Any]
+    sha256: str = ""
+    whole: dict[str, Any] | None = None
+
+    @property
+    def file(self) -> str:
+        """Name of its file in the folder of a trace."""
+        if self.whole is None:
+            return f"{self.record}.json"
+        return f"{plain(self.document['order'])}-{self.record}.json"
 
 
-def made_of(store: Store, number: str) -> list[Made]:
-    """Say every statement of an order, the first one first."""
-    return [
+def plain(name: str) -> str:
+    """Return a name as a file may be called."""
+    return re.sub(r"[^\w.-]+", "_", name)[:80] or "_"
+
+
+def list_made(store: Store, number: str) -> list[Made]:
+    """Return every statement of an order, the first one first."""
+    kept = [
         Made(
             record=one.id,
             at=one.at,
@@ -68,42 +96,25 @@ def made_of(store: Store, number: str) -> list[Made]:
         )
         for one in store.records.all(STATEMENT, number)
     ]
+    return [*kept, *(_made(store, one.sha256, one.at) for one in store.statements.all(number))]
 
 
-def make(
-    store: Store, document: Mapping[str, Any], *, by: str, reason: str, at: datetime
-) -> list[Made]:
-    """State what an order's document says, where that is another thing than before.
-
-    An order that is still undecided and was never stated is left as it is.
-
-    Returns:
-        Every statement of the order, the first one first.
-
-    Raises:
-        WrongUse: It would amend an earlier statement, and no reason is given.
-    """
-    number = str(document["order"])
-    before = made_of(store, number)
-    last = before[-1] if before else None
-    if last and lasting(last.document) == lasting(document):
-        return before
-    if last is None and document["conformity"] not in FINAL:
-        return before
-    changed = list(changes(last.document, document)) if last else []
-    if last and not reason.strip():
-        raise WrongUse(
-            f"order {number} was stated on {last.at:%Y-%m-%d %H:%M} UTC by {last.by}, and says "
-            f"something else now ({'; '.join(changed[:3])}): say why with --reason TEXT, it is "
-            "kept with the amendment."
-        )
-    facts = {"reason": reason, "changed": changed, "document": dict(document)}
-    store.records.add(STATEMENT, number, by=by, at=at, facts=facts)
-    return made_of(store, number)
+def _made(store: Store, sha256: str, at: datetime) -> Made:
+    whole = store.statements.document(sha256)
+    return Made(
+        record=whole["number"],
+        at=at,
+        by="agent",
+        reason="",
+        changed=tuple(whole["changed"]),
+        document=whole["document"],
+        sha256=sha256,
+        whole=whole,
+    )
 
 
 def lasting(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Say what of a document makes the statement: without what passes or merely moves."""
+    """Return what of an order's document makes the statement: without what passes or moves."""
 
     def without_file(fields: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{key: value for key, value in one.items() if _lasts(key, value)} for one in fields]
@@ -125,31 +136,58 @@ def _lasts(key: str, value: object) -> bool:
     return key != "file" and not (key in ADDED_LATER and value is None)
 
 
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Say what one document says otherwise than another, a few words each.
+def state_of(document: Mapping[str, Any]) -> str:
+    """Return a hash of what an order's document states, 16 hex digits.
+
+    Args:
+        document: As `agent order --json` writes it.
+    """
+    said = json.dumps(lasting(document), sort_keys=True, ensure_ascii=False)
+    return recompute_statement(said)[:16]
+
+
+def basis_state_of(basis: Mapping[str, Any]) -> str:
+    """Return hashes of what a statement states and of what it rests on, without times.
+
+    Args:
+        basis: As `statement_document.build_basis` builds it.
+
+    Returns:
+        `state_of` of the order's document, a dot, and 32 hex digits of all of it.
+    """
+    rests_on = {key: basis[key] for key in RESTS_ON}
+    whole = to_canonical(rests_on | {"document": lasting(basis["document"])})
+    return f"{state_of(basis['document'])}.{recompute_statement(whole)[:32]}"
+
+
+def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what one order's document states otherwise than another, a few words each.
 
     Args:
         before: As it was stated.
         now: As it is.
     """
     if before["conformity"] != now["conformity"]:
-        yield f"the order: {_word(before)}, now {_word(now)}"
-    for key in OF_THE_ORDER:
+        yield _("the order: {before}, now {now}").format(before=_word(before), now=_word(now))
+    for key, name in OF_THE_ORDER.items():
         if before[key] != now[key]:
-            name = key.replace("_", " ")
-            yield f"{name}: {before[key] or 'not known'}, now {now[key] or 'not known'}"
+            yield _("{what}: {before}, now {now}").format(
+                what=_(name),
+                before=before[key] or _("not known"),
+                now=now[key] or _("not known"),
+            )
     were, are = ({one["specimen"]: one for one in said["specimens"]} for said in (before, now))
     for name in sorted(were.keys() | are.keys()):
-        old, new = (_word(said[name]) if name in said else "not there" for said in (were, are))
+        old, new = (_word(said[name]) if name in said else _("not there") for said in (were, are))
         if old != new:
-            yield f"specimen {name}: {old}, now {new}"
+            yield _("specimen {name}: {before}, now {now}").format(name=name, before=old, now=new)
     fields, known = _fields(now), _fields(before)
     for public_id in dict.fromkeys((*known, *fields)):
-        old, new = known.get(public_id, "not there"), fields.get(public_id, "not there")
+        old, new = known.get(public_id, _("not there")), fields.get(public_id, _("not there"))
         if old != new:
-            yield f"field {public_id}: {old}, now {new}"
+            yield _("field {name}: {before}, now {now}").format(name=public_id, before=old, now=new)
     if before["missing"] != now["missing"]:
-        yield "what is missing is another thing now"
+        yield _("what is missing is another thing now")
 
 
 def _word(said: Mapping[str, Any]) -> str:
@@ -166,6 +204,9 @@ def _fields(document: Mapping[str, Any]) -> dict[str, str]:
 
 def _said(field: Mapping[str, Any]) -> str:
     decided, gone = field["decided"], field["superseded"]
-    code = field["structure_code"] or "no code"
-    said = f"{(decided['said'] or decided['kind'])} by {decided['by']}" if decided else code
-    return f"{said.replace('_', ' ')}, superseded" if gone else said.replace("_", " ")
+    code = field["structure_code"] or _("no code")
+    said = code
+    if decided:
+        what = (decided["said"] or decided["kind"]).replace("_", " ")
+        said = _("{what} by {who}").format(what=what, who=decided["by"])
+    return _("{what}, superseded").format(what=said) if gone else said

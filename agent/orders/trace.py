@@ -2,7 +2,7 @@
 
 In:  a number, a heat or an id; the store and the archive. Out: a `Trace`. Next: `paper` makes a
 page of it, `folder` writes it down. Nothing is decided here that `assessment` did not decide, and
-nothing is written.
+nothing is written to the database.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class Tracer:
             acts=tuple(self._store.orders.acts(subjects)),
             fields=tuple(
                 self._field(facts, view, place)
-                for facts, view, place in _fields(assessed)
+                for facts, view, place in iter_fields(assessed)
                 if only in ("", facts.id)
             ),
         )
@@ -237,8 +237,8 @@ class Tracer:
         return self._loaded[1] if name else None
 
 
-def _fields(assessed: Assessed) -> Iterator[tuple[FieldFacts, MicrographView, str]]:
-    """Say every field of an order with its row and its place, those that count first."""
+def iter_fields(assessed: Assessed) -> Iterator[tuple[FieldFacts, MicrographView, str]]:
+    """Yield every field of an order with its row and its place, those that count first."""
     for one in assessed.specimens:
         rows = {
             field.view.id: (field.view, prepared.name)

@@ -331,6 +331,8 @@ def _allowances(
             since=act.at,
             until=until,
             sizes=tuple(map(str, counted.get("sizes", ()))),
+            record=record.id,
+            act=act.id,
         )
 
 

@@ -30,6 +30,7 @@ from agent.service.errands import (
     NOTICES_EVERY_S,
     OUTBOX_EVERY_S,
     fill_outbox,
+    find_position,
     send_notices,
 )
 from agent.service.lock import RunLock
@@ -39,6 +40,7 @@ from agent.service.problems import Problems
 from agent.service.rounds import Rounds
 from agent.service.scheduling import Nights
 from agent.service.serving import Pages
+from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
 from agent.service.status import remember, status_in
 from agent.service.verifying import Verifier
 from agent.service.vitals import Vitals
@@ -150,7 +152,9 @@ class Agent:
         nights = Nights(settings, store, archive, now=now, problems=self.problems)
         candidates = Candidates(settings, store, now=now, problems=self.problems)
         verifier = Verifier(store, archive, now=now, problems=self.problems)
-        errands = self._errands(store)
+        keeper = StatementKeeper(settings, store, now=now, position=find_position(settings, store))
+        keeper.listen()
+        errands = self._errands(store, keeper)
         pages = self._pages(store, archive, worker)
         log.info("service.started", sources=len(watches), taken_back=taken_back, page=self.url)
         worker.start()
@@ -179,13 +183,14 @@ class Agent:
             self._say_stopped(store)
             log.info("service.stopped")
 
-    def _errands(self, store: Store) -> list[Rounds]:
+    def _errands(self, store: Store, keeper: StatementKeeper) -> list[Rounds]:
         settings, now = self._settings, self._now
         anchoring = Anchoring(store, settings.trail.anchor)
         errands: list[tuple[str, Callable[[], str | None], float]] = [
             ("trail", lambda: anchoring.write(at=now()), ANCHOR_EVERY_S),
             ("order lists", lambda: tend_lists(settings, store, at=now()), LISTS_EVERY_S),
             ("back-up", lambda: back_up_when_due(settings, store, at=now()), BACKUP_EVERY_S),
+            ("statements", keeper.tend, STATEMENTS_EVERY_S),
             ("outbox", lambda: fill_outbox(settings, store, now=now()), OUTBOX_EVERY_S),
             ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),
         ]

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.archive import write_whole
-from agent.night import taxonomy_in_force
 from agent.notify import tell
 from agent.orders import outbox
-from agent.orders.examination import Position, begin
-from agent.orders.instrument_holds import holds_of
-from agent.orders.lab import lab_of
+from agent.orders.assessment import Beside
+from agent.orders.examination import Position, begin, list_due
+from agent.orders.freezing import freeze_orders
+from agent.service.statements import make_issuer, make_lab
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,22 +41,29 @@ GIVEN_UP = timedelta(days=3)
 """A notice that nobody took for so long is old news."""
 MOST_PICTURES = 5
 OUTBOX_MEMO = "outbox.json"
-"""File beside the database: where the last round of the outbox ended."""
+"""File beside the database: where the last round of examining orders ended."""
 
 
 def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
-    """Write what a LIMS does not have yet; a sentence where that is not possible."""
+    """Freeze statements of orders that changed, and write what a LIMS does not have yet.
+
+    Returns:
+        A sentence where something cannot be written, else "".
+    """
+    lab = make_lab(settings, store, now=now)
+    site = outbox.Site(settings.site.name, settings.orders.outbox_formats)
+    position = find_position(settings, store)
+    issuer = make_issuer(settings)
+    if settings.orders.outbox:
+        position = outbox.record_revisions(
+            store, lab, site, now=now, position=position, issuer=issuer
+        )
+    else:
+        due, position = list_due(store, lab, Beside.of(store), position=position, now=now)
+        freeze_orders(store, lab, issuer, due, now=now)
+    _keep_position(settings.store.folder / OUTBOX_MEMO, position)
     if not settings.orders.outbox:
         return ""
-    taxonomy = taxonomy_in_force(settings, store)
-    held = holds_of(settings, store)
-    lab = lab_of(settings, store, taxonomy, now=now, held=held)
-    site = outbox.Site(settings.site.name, settings.orders.outbox_formats)
-    memo = settings.store.folder / OUTBOX_MEMO
-    position = outbox.record_revisions(
-        store, lab, site, now=now, position=_position(memo) or begin(store)
-    )
-    _keep_position(memo, position)
     try:
         written = outbox.write_pending(store, lab, site, Path(settings.orders.outbox), now=now)
     except OSError as error:
@@ -71,6 +78,11 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
             f"[orders] outbox: {n} orders wait, {written.faults[0]}; it is tried again by itself."
         )
     return ""
+
+
+def find_position(settings: Settings, store: Store) -> Position:
+    """Return where the last round ended, where none is known the position of now."""
+    return _position(settings.store.folder / OUTBOX_MEMO) or begin(store)
 
 
 def _position(memo: Path) -> Position | None:

@@ -17,9 +17,11 @@ from agent.errors import BadStore
 from agent.orders.lab import provenance_of
 from agent.pipeline import Stalled, Taken
 from agent.service.checking import check_when_due
+from agent.service.errands import find_position
 from agent.service.lock import RunLock
 from agent.service.ordering import take_lists
 from agent.service.place import agent_name, clock
+from agent.service.statements import StatementKeeper
 from agent.service.watching import watched_of, write_down
 from agent.service.workplace import (
     CurrentBundle,
@@ -107,6 +109,10 @@ class _Run:
         self._settings, self._store = settings, store
         self._on_progress, self._now, self._should_stop = on_progress, now, should_stop
         self._bundle = CurrentBundle(settings, store)
+        self._keeper = StatementKeeper(
+            settings, store, now=now, position=find_position(settings, store)
+        )
+        self._keeper.listen()
         self._bundle.refresh()
         self._pipeline: Pipeline = make_pipeline(
             settings, store=store, pool=pool, classifier=self._bundle.classifier, now=now
@@ -178,6 +184,7 @@ class _Run:
         except (Stalled, StoreFault) as stalled:
             self._wait_for_store(stalled)
             return 1
+        self._keeper.freeze_touched()
         self._stalled_at_s = None
         total = self._outcome.taken
         for kind in Taken.__slots__:
@@ -209,6 +216,8 @@ class _Run:
         if self._bundle.problem:
             outcome.problems.append(self._bundle.problem)
         outcome.waiting += self._store.counts()["queued"]
+        if unsigned := self._keeper.finish():
+            outcome.problems.append(unsigned)
         return outcome
 
 

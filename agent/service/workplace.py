@@ -22,6 +22,7 @@ from agent.orders.validation import scopes_of
 from agent.pipeline import LEASE_S, Pipeline
 from agent.retrain import at_work_before
 from agent.service.place import agent_name, bundles_folder, clock
+from agent.service.statements import StatementKeeper
 from agent.store import REFUSED, Store, StoreFault, store_url
 from agent.triage import WAYS, Policy, Scope
 from model import ModelError
@@ -43,15 +44,23 @@ SCOPE_MARGIN = 0.1  # a lab's own scales scatter; a tenth beyond the validated o
 
 
 def open_store(settings: Settings) -> Store:
-    """Open the lab's database, made or migrated where needed. Raises `BadStore`."""
+    """Open the lab's database, made or migrated where needed.
+
+    After each act of this store the statements of the orders that it touched are frozen.
+
+    Raises:
+        BadStore: It cannot be used.
+    """
     address = store_url(settings.store.folder, settings.store.url)
-    return Store.open(
+    store = Store.open(
         address,
         site=settings.site.name,
         agent=agent_name(),
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
     )
+    StatementKeeper(settings, store).listen()
+    return store
 
 
 def make_pool(settings: Settings) -> CropPool:

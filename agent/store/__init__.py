@@ -3,8 +3,8 @@
 `tables` says what is kept, `schema` and `migrations` bring an older store up to it, `engine` opens
 transactions. One module per subject stands on them: `intake`, `claims`, `identity` and `fates` keep
 the books of files (`journal` has their nouns), then `results`, `labels`, `bundles`, `nights`,
-`sources`, `jobs`, `trail`, `rules`, `retention`, `backup`, `accounts`, `campaigns`. `Store` is the
-one door; only this room speaks SQL.
+`sources`, `jobs`, `trail`, `statements`, `rules`, `retention`, `backup`, `accounts`, `campaigns`.
+`Store` is the one door; only this room speaks SQL.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ from agent.store.schema import HEAD as SCHEMA
 from agent.store.sites import SiteSeen
 from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
+from agent.store.statements import FrozenStatement, NewStatement, StatementFile, to_canonical
+from agent.store.statements import recompute as recompute_statement
 from agent.store.store import Store
 from agent.store.trail import Origin, TrailEntry, TrailHead
 from agent.store.votes import signed_by_program, voter_of
@@ -75,6 +77,7 @@ __all__ = [
     "FieldView",
     "FileFate",
     "Finding",
+    "FrozenStatement",
     "Heads",
     "Job",
     "JudgedField",
@@ -88,6 +91,7 @@ __all__ = [
     "NewImage",
     "NewRater",
     "NewRecord",
+    "NewStatement",
     "NightHead",
     "NightRow",
     "Opinion",
@@ -112,6 +116,7 @@ __all__ = [
     "SourceHealth",
     "SpecimenView",
     "State",
+    "StatementFile",
     "Store",
     "StoreFault",
     "TrailEntry",
@@ -123,8 +128,10 @@ __all__ = [
     "forget_mark",
     "number_key",
     "put_back",
+    "recompute_statement",
     "signed_by_program",
     "sites_in",
     "store_url",
+    "to_canonical",
     "voter_of",
 ]

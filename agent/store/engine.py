@@ -45,6 +45,9 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 WINDOWS_REMOTE_DRIVE = 4  # GetDriveTypeW: DRIVE_REMOTE
 
+ACTED, AFTER_ACT = "acted", "after_act"
+"""Mark of a session that wrote into the audit log, and option of an engine: what is called then."""
+
 
 class StoreFault(AgentError):  # noqa: N818 - read aloud: "a store fault"
     """The database is gone, locked or full for now: wait and try again, no file is to blame."""
@@ -198,10 +201,15 @@ def reading(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
-    """Open a transaction that writes; it commits at the end, whole or not at all."""
+    """Open a transaction that writes; it commits at the end, whole or not at all.
+
+    Where it wrote an act into the audit log, `AFTER_ACT` of the engine is called afterwards.
+    """
     writer = engine.execution_options(writes=True)
     with _faults(engine), Session(writer, expire_on_commit=False) as session, session.begin():
         yield session
+    if session.info.get(ACTED) and (listen := engine.get_execution_options().get(AFTER_ACT)):
+        listen()
 
 
 @contextmanager

@@ -47,6 +47,8 @@ GUARDED = (
     Guard("night"),
     Guard("rating"),
     Guard("measurement"),
+    Guard("statement"),
+    Guard("statement_file"),
     Guard(
         "order",
         fixed=("site_id", "number", "first_seen_at"),

@@ -16,6 +16,7 @@ from agent.store import trail
 from agent.store.engine import reading
 from agent.store.journal import chunks
 from agent.store.tables import (
+    ContentRow,
     MicrographRow,
     OrderRow,
     ResultRow,
@@ -92,12 +93,17 @@ class OrderChanges:
             result = session.exec(select(func.max(ResultRow.id))).one()
             return Heads(newest or 0, result or 0)
 
-    def since(self, heads: Heads, *, without: str) -> Changes:
+    def newest_content(self) -> int:
+        """Return the number of the newest content that a file brought, 0 where there is none."""
+        with reading(self._engine) as session:
+            return session.exec(select(func.max(ContentRow.id))).one() or 0
+
+    def since(self, heads: Heads, *, without: tuple[str, ...]) -> Changes:
         """Return the orders that were touched after a place in the audit log.
 
         Args:
             heads: The place.
-            without: Acts that begin with it are left out.
+            without: Acts that begin with one of these are left out.
         """
         with reading(self._engine) as session:
             acts: dict[str, datetime] = {}

@@ -47,6 +47,7 @@ from agent.store.order_claims import ClaimedPlace
 from agent.store.orders import Orders
 from agent.store.places import Places
 from agent.store.records import Records
+from agent.store.statements import Statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -135,6 +136,14 @@ class Store:
             raise
         return cls(engine, whose)
 
+    def after_each_act(self, listen: Callable[[], None]) -> None:
+        """Call something after each transaction of this store that wrote into the audit log.
+
+        Args:
+            listen: Called without a transaction, in the thread of the act. It must not raise.
+        """
+        self._engine.update_execution_options(**{engines.AFTER_ACT: listen})
+
     def close(self) -> None:
         """Let every connection go."""
         self._engine.dispose()
@@ -179,6 +188,11 @@ class Store:
     def records(self) -> Records:
         """What the lab has to be able to show later; a door of its own."""
         return Records(self._engine, self._whose)
+
+    @property
+    def statements(self) -> Statements:
+        """What was stated of orders, frozen when it changed; a door of its own."""
+        return Statements(self._engine, self._whose)
 
     @property
     def accounts(self) -> Accounts:

@@ -556,6 +556,50 @@ class RecordRow(Row, table=True):
     facts: dict[str, Any] = _json()
 
 
+class StatementRow(Row, table=True):
+    """What was stated of an order when its conformity changed: appended, never changed.
+
+    `document` is canonical JSON, byte for byte what was hashed; `sha256` is its hash and its name.
+    `state` is a hash of what it states, without times. `final` is true from the first statement on
+    that conforms or does not.
+    """
+
+    __tablename__: ClassVar[Any] = "statement"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("order_id", "number"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id", index=True)
+    order_id: int = Field(foreign_key="order.id")
+    number: int
+    sha256: str = Field(unique=True)
+    previous_sha256: str = _text()
+    conformity: str
+    state: str
+    final: bool
+    at: datetime = _instant()
+    document: str = Field(sa_column=Column(Text, nullable=False))  # text: it is what was hashed
+
+
+class StatementFileRow(Row, table=True):
+    """A file that was made of a statement, such as its PDF: appended, never changed.
+
+    `signed_by` is the subject of the certificate, "" for an unsigned file; `note` says why.
+    """
+
+    __tablename__: ClassVar[Any] = "statement_file"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("statement_id", "kind"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    statement_id: int = Field(foreign_key="statement.id")
+    kind: str
+    language: str
+    sha256: str
+    size_bytes: int
+    signed_by: str = _text()
+    note: str = _text()
+    at: datetime = _instant()
+
+
 class PromotionRow(Row, table=True):
     """A person's act that made a bundle the current one; the newest row holds."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, text
 from sqlmodel import col, select
 
+from agent.store.engine import ACTED
 from agent.store.journal import chunks
 from agent.store.tables import SiteRow, TrailRow
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlmodel import Session
 
 BEGINNING = "0" * 64
@@ -131,6 +133,7 @@ def append(
     row.sha256 = _hash(row)
     session.add(row)
     session.flush()
+    session.info[ACTED] = True
 
 
 def _hash(row: TrailRow) -> str:
@@ -159,6 +162,7 @@ def entries(
     act: str | None = None,
     subjects: Collection[str] | None = None,
     after: int = 0,
+    where: ColumnElement[bool] | None = None,
 ) -> Iterator[TrailEntry]:
     """Yield every act, oldest first.
 
@@ -167,12 +171,15 @@ def entries(
         act: Keeps those that begin with it.
         subjects: Keeps those on one of them.
         after: Keeps those with a larger number.
+        where: Keeps those for which it holds.
     """
     asked = select(TrailRow, SiteRow.name).join(SiteRow).order_by(col(TrailRow.id))
     if act:
         asked = asked.where(col(TrailRow.act).startswith(act, autoescape=True))
     if after:
         asked = asked.where(col(TrailRow.id) > after)
+    if where is not None:
+        asked = asked.where(where)
     if subjects is not None:
         asked = asked.where(col(TrailRow.subject).in_(subjects))
     for row, site in session.exec(asked.execution_options(yield_per=500)):

@@ -25,6 +25,7 @@ from agent.web.desk import find, order_rules
 from agent.web.gate import may_decide
 from agent.web.memory import NAME, decides, keep, name_of, wrong_name
 from agent.web.places import list_links
+from agent.web.statements import link_newest, statement_response
 from reports import (
     Fact,
     LooseField,
@@ -78,6 +79,10 @@ def router(desk: Desk) -> APIRouter:
         sent = await request.form()
         form = {key: value.strip() for key, value in sent.items() if isinstance(value, str)}
         return await run_in_threadpool(_assign, desk, request, public_id, form)
+
+    @routes.get("/statements/{name}")
+    def statement(name: str) -> Response:
+        return statement_response(desk, name)
 
     @routes.get("/order/{number:path}")
     def order(request: Request, number: str) -> Response:
@@ -205,6 +210,7 @@ def page_of(desk: Desk, assessed: Assessed, reviewer: str) -> OrderPage:
         queue_href=f"/review?order={quote(view.number, safe='')}" if waiting else "",
         waiting=waiting,
         generated=local(desk.now(), desk.zone),
+        statement=link_newest(desk, view.number),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.content.parts import Fact, Picture, Tone
+    from reports.content.parts import Fact, Link, Picture, Tone
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ class OrderPage:
         queue_href: Where its waiting fields are decided, "" if none waits. waiting: how many do.
         generated: When this page was written, local time.
         notes: What holds of its fields and a reader should know.
+        statement: To the newest frozen statement, or None before the first.
     """
 
     site: str
@@ -113,6 +114,7 @@ class OrderPage:
     waiting: int
     generated: str
     notes: tuple[str, ...] = ()
+    statement: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -461,6 +461,40 @@ CREATE TABLE specimen (
 	CONSTRAINT uq_specimen_site_id_order_id_name UNIQUE (site_id, order_id, name)
 );
 INSERT INTO "specimen" VALUES(1,1,1,'3','','','','2026-11-24 21:00:00.000000','{}','20261101-0badcafe');
+CREATE TABLE statement (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	order_id INTEGER NOT NULL, 
+	number INTEGER NOT NULL, 
+	sha256 VARCHAR NOT NULL, 
+	previous_sha256 VARCHAR DEFAULT '' NOT NULL, 
+	conformity VARCHAR NOT NULL, 
+	state VARCHAR NOT NULL, 
+	final BOOLEAN NOT NULL, 
+	at DATETIME NOT NULL, 
+	document TEXT NOT NULL, 
+	CONSTRAINT pk_statement PRIMARY KEY (id), 
+	CONSTRAINT fk_statement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_statement_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id), 
+	CONSTRAINT uq_statement_order_id_number UNIQUE (order_id, number), 
+	CONSTRAINT uq_statement_sha256 UNIQUE (sha256)
+);
+INSERT INTO "statement" VALUES(1,1,1,1,'bf8d70ff28db24783d06fe29b4931873508daf31ff70ec3c295be82fb2e4935e','','conforms','a.b',1,'2026-11-24 21:00:00.000000','{"at":"2026-11-24T21:00:00+00:00","conformity":"conforms","number":1,"order":"4711"}');
+CREATE TABLE statement_file (
+	id INTEGER NOT NULL, 
+	statement_id INTEGER NOT NULL, 
+	kind VARCHAR NOT NULL, 
+	language VARCHAR NOT NULL, 
+	sha256 VARCHAR NOT NULL, 
+	size_bytes INTEGER NOT NULL, 
+	signed_by VARCHAR DEFAULT '' NOT NULL, 
+	note VARCHAR DEFAULT '' NOT NULL, 
+	at DATETIME NOT NULL, 
+	CONSTRAINT pk_statement_file PRIMARY KEY (id), 
+	CONSTRAINT fk_statement_file_statement_id_statement FOREIGN KEY(statement_id) REFERENCES statement (id), 
+	CONSTRAINT uq_statement_file_statement_id_kind UNIQUE (statement_id, kind)
+);
+INSERT INTO "statement_file" VALUES(1,1,'pdf','en','a hash',3,'','','2026-11-24 21:00:00.000000');
 CREATE TABLE trail (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	site_id INTEGER NOT NULL, 
@@ -480,11 +514,13 @@ INSERT INTO "trail" VALUES(2,1,'2026-11-24 21:00:00.000000','Ada','label.given',
 INSERT INTO "trail" VALUES(3,1,'2026-11-24 21:00:00.000000','Bob','label.given','cdcdcdcdcdcdcdcd','{"blind": false, "bulk": false, "criterion": "unrecorded", "kind": "strange", "label": 2, "origin": "review", "result": 2, "strange_kind": "scratch"}','674523725d66df557eddf93b7690a741eef9e55acc5b1a63e93a1e531edfc7d4','ccb2c501acf27a64141728bc35b5015866915c603347eb577cc02d1cc697ad35');
 INSERT INTO "trail" VALUES(4,1,'2026-11-24 21:00:00.000000','Bob','label.undone','cdcdcdcdcdcdcdcd','{"blind": false, "bulk": false, "criterion": "unrecorded", "kind": "undo", "label": 3, "origin": "review", "result": 2, "supersedes": 2}','ccb2c501acf27a64141728bc35b5015866915c603347eb577cc02d1cc697ad35','066f4e9ff2e60bd971b81bb78201e09030f9343734e15cde4bc5f99e26fc8a36');
 INSERT INTO "trail" VALUES(5,1,'2026-11-24 21:00:00.000000','Ada','model.promoted','20261101-0badcafe','{"metrics": {"n": 80}, "promotion": 1, "reason": "first"}','066f4e9ff2e60bd971b81bb78201e09030f9343734e15cde4bc5f99e26fc8a36','d9dbfb2f769117b80707e9aea30ebfa2e69f79d026f3a66d02147d2b0b57f4fc');
-INSERT INTO "trail" VALUES(6,1,'2026-11-24 21:00:00.000000','agent','night.reported','2026-11-24','{"revision": 1, "sha256": "fcb7ecf22a686fde527cafa2dd308d1c321ff6d1baddedf24668afbba85a7d64"}','d9dbfb2f769117b80707e9aea30ebfa2e69f79d026f3a66d02147d2b0b57f4fc','922c12d4c5ae807126181e34d329efc2b1ade754d59add45135dd855d169ac3a');
-INSERT INTO "trail" VALUES(7,1,'2026-11-24 21:00:00.000000','Ada','account.added','Ada','{"kind": "person", "role": "lead"}','922c12d4c5ae807126181e34d329efc2b1ade754d59add45135dd855d169ac3a','a5db233fba86e0bfda79ac9051fd03364288b93313dd795b04919cd078ae9ef5');
-INSERT INTO "trail" VALUES(8,1,'2026-11-24 21:00:00.000000','Ada','login.began','web','{}','a5db233fba86e0bfda79ac9051fd03364288b93313dd795b04919cd078ae9ef5','2ffb221bf7b9b526dac6eb66c09d9105fade5e70005d5129be770fde5369dde8');
-INSERT INTO "trail" VALUES(9,1,'2026-11-24 21:00:00.000000','Ada','campaign.planned','spring','{"images": 1, "raters": 1, "seed": 1}','2ffb221bf7b9b526dac6eb66c09d9105fade5e70005d5129be770fde5369dde8','a52c4272a39d07433f70b9c90d776971bd3671c255a32cc7bbf02d413a2c1f52');
-INSERT INTO "trail" VALUES(10,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','a52c4272a39d07433f70b9c90d776971bd3671c255a32cc7bbf02d413a2c1f52','f6ad45481c2a8778bfbc267538a595043a36addc58801f1d36cc207be0a20dfd');
+INSERT INTO "trail" VALUES(6,1,'2026-11-24 21:00:00.000000','agent','statement.frozen','4711','{"conformity": "conforms", "number": 1, "sha256": "bf8d70ff28db24783d06fe29b4931873508daf31ff70ec3c295be82fb2e4935e"}','d9dbfb2f769117b80707e9aea30ebfa2e69f79d026f3a66d02147d2b0b57f4fc','bdeea70503c97bc2f40e2d23354d4a8c8d457180db20fc2cfcfaa47499a481c3');
+INSERT INTO "trail" VALUES(7,1,'2026-11-24 21:00:00.000000','agent','statement.filed','4711','{"kind": "pdf", "sha256": "a hash", "statement": "bf8d70ff28db24783d06fe29b4931873508daf31ff70ec3c295be82fb2e4935e"}','bdeea70503c97bc2f40e2d23354d4a8c8d457180db20fc2cfcfaa47499a481c3','6c230e74dde4a6d568a0243b0f2918c48195061607462845761195af99e153d9');
+INSERT INTO "trail" VALUES(8,1,'2026-11-24 21:00:00.000000','agent','night.reported','2026-11-24','{"revision": 1, "sha256": "fcb7ecf22a686fde527cafa2dd308d1c321ff6d1baddedf24668afbba85a7d64"}','6c230e74dde4a6d568a0243b0f2918c48195061607462845761195af99e153d9','26bbad2fbb4707e420b227559b4e036c4614fc5caab38fac410d82685ea1b647');
+INSERT INTO "trail" VALUES(9,1,'2026-11-24 21:00:00.000000','Ada','account.added','Ada','{"kind": "person", "role": "lead"}','26bbad2fbb4707e420b227559b4e036c4614fc5caab38fac410d82685ea1b647','d9b71d65725d31ee370d72a020300fe3e516b7dbb86aae00231ce6001a72bb18');
+INSERT INTO "trail" VALUES(10,1,'2026-11-24 21:00:00.000000','Ada','login.began','web','{}','d9b71d65725d31ee370d72a020300fe3e516b7dbb86aae00231ce6001a72bb18','b105f91d23102c1ca226039bd0a475459c76efb4166a5b683a3c1703c554bbe7');
+INSERT INTO "trail" VALUES(11,1,'2026-11-24 21:00:00.000000','Ada','campaign.planned','spring','{"images": 1, "raters": 1, "seed": 1}','b105f91d23102c1ca226039bd0a475459c76efb4166a5b683a3c1703c554bbe7','d21840a5109efa9e65b2b7960d48b0fd2904b45543d91a8b2c0849d36e0112c8');
+INSERT INTO "trail" VALUES(12,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','d21840a5109efa9e65b2b7960d48b0fd2904b45543d91a8b2c0849d36e0112c8','865165a129d5857abb4afbbe680d3c45cace29beaabee6eb6337ec92e2d41373');
 CREATE TABLE trail_coverage (
 	id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
@@ -493,11 +529,11 @@ CREATE TABLE trail_coverage (
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-27 16:52:08.743434');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-27 16:52:08.743434');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-27 16:52:08.743434');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-27 16:52:08.743434');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-27 16:52:08.743434');
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-27 17:24:24.479116');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-27 17:24:24.479116');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-27 17:24:24.479116');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-27 17:24:24.479116');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-27 17:24:24.479116');
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
@@ -528,6 +564,7 @@ CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
 CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_at IS NULL;
 CREATE INDEX ix_same_place_other_id ON same_place (other_id);
 CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
+CREATE INDEX ix_statement_site_id ON statement (site_id);
 CREATE TRIGGER "guard_trail_update" BEFORE UPDATE ON "trail" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."at" IS NOT NEW."at" OR OLD."actor" IS NOT NEW."actor" OR OLD."act" IS NOT NEW."act" OR OLD."subject" IS NOT NEW."subject" OR OLD."facts" IS NOT NEW."facts" OR OLD."previous_sha256" IS NOT NEW."previous_sha256" OR OLD."sha256" IS NOT NEW."sha256" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_delete" BEFORE DELETE ON "trail" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_insert" BEFORE INSERT ON "trail" WHEN EXISTS (SELECT 1 FROM "trail" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
@@ -555,6 +592,12 @@ CREATE TRIGGER "guard_rating_insert" BEFORE INSERT ON "rating" WHEN EXISTS (SELE
 CREATE TRIGGER "guard_measurement_update" BEFORE UPDATE ON "measurement" WHEN OLD."id" IS NOT NEW."id" OR OLD."micrograph_id" IS NOT NEW."micrograph_id" OR OLD."result_id" IS NOT NEW."result_id" OR OLD."name" IS NOT NEW."name" OR OLD."value" IS NOT NEW."value" OR OLD."unit" IS NOT NEW."unit" BEGIN SELECT RAISE(ABORT, 'measurement is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_measurement_delete" BEFORE DELETE ON "measurement" BEGIN SELECT RAISE(ABORT, 'measurement is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_measurement_insert" BEFORE INSERT ON "measurement" WHEN EXISTS (SELECT 1 FROM "measurement" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'measurement is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_statement_update" BEFORE UPDATE ON "statement" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."order_id" IS NOT NEW."order_id" OR OLD."number" IS NOT NEW."number" OR OLD."sha256" IS NOT NEW."sha256" OR OLD."previous_sha256" IS NOT NEW."previous_sha256" OR OLD."conformity" IS NOT NEW."conformity" OR OLD."state" IS NOT NEW."state" OR OLD."final" IS NOT NEW."final" OR OLD."at" IS NOT NEW."at" OR OLD."document" IS NOT NEW."document" BEGIN SELECT RAISE(ABORT, 'statement is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_statement_delete" BEFORE DELETE ON "statement" BEGIN SELECT RAISE(ABORT, 'statement is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_statement_insert" BEFORE INSERT ON "statement" WHEN EXISTS (SELECT 1 FROM "statement" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'statement is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_statement_file_update" BEFORE UPDATE ON "statement_file" WHEN OLD."id" IS NOT NEW."id" OR OLD."statement_id" IS NOT NEW."statement_id" OR OLD."kind" IS NOT NEW."kind" OR OLD."language" IS NOT NEW."language" OR OLD."sha256" IS NOT NEW."sha256" OR OLD."size_bytes" IS NOT NEW."size_bytes" OR OLD."signed_by" IS NOT NEW."signed_by" OR OLD."note" IS NOT NEW."note" OR OLD."at" IS NOT NEW."at" BEGIN SELECT RAISE(ABORT, 'statement_file is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_statement_file_delete" BEFORE DELETE ON "statement_file" BEGIN SELECT RAISE(ABORT, 'statement_file is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_statement_file_insert" BEFORE INSERT ON "statement_file" WHEN EXISTS (SELECT 1 FROM "statement_file" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'statement_file is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_order_update" BEFORE UPDATE ON "order" WHEN OLD."site_id" IS NOT NEW."site_id" OR OLD."number" IS NOT NEW."number" OR OLD."first_seen_at" IS NOT NEW."first_seen_at" BEGIN SELECT RAISE(ABORT, 'order is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_order_delete" BEFORE DELETE ON "order" BEGIN SELECT RAISE(ABORT, 'order is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_order_insert" BEFORE INSERT ON "order" WHEN EXISTS (SELECT 1 FROM "order" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'order is evidence: it is neither changed nor deleted'); END;
@@ -590,5 +633,5 @@ CREATE TRIGGER "guard_campaign_rater_delete" BEFORE DELETE ON "campaign_rater" B
 CREATE TRIGGER "guard_campaign_rater_insert" BEFORE INSERT ON "campaign_rater" WHEN EXISTS (SELECT 1 FROM "campaign_rater" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'campaign_rater is evidence: it is neither changed nor deleted'); END;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('content',5);
-INSERT INTO "sqlite_sequence" VALUES('trail',10);
+INSERT INTO "sqlite_sequence" VALUES('trail',12);
 COMMIT;

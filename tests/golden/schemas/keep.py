@@ -12,7 +12,16 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from test_store import OTHER, SHA, file, finding  # noqa: E402 - beside us only after the line above
 
-from agent.store import Decision, NewImage, NewRater, Opinion, Store, schema  # noqa: E402
+from agent.store import (  # noqa: E402 - beside us only after the line above
+    Decision,
+    NewImage,
+    NewRater,
+    NewStatement,
+    Opinion,
+    StatementFile,
+    Store,
+    schema,
+)
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 
@@ -32,6 +41,11 @@ def fill(store: Store) -> None:
     store.decide(OTHER[:16], Decision("strange", "Bob", strange_kind="scratch"), at=AT)
     store.undo(OTHER[:16], by="Bob", at=AT)
     store.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={"n": 80})
+    state = {"number": 1, "previous": "", "conformity": "conforms", "state": "a.b", "final": True}
+    said = {"order": "4711", "number": 1, "conformity": "conforms", "at": AT.isoformat()}
+    store.statements.add(NewStatement(order="4711", document=said, **state), at=AT)
+    (frozen,) = store.statements.all("4711")
+    store.statements.add_files(frozen, [StatementFile("pdf", "en", "a hash", 3, AT)])
     store.freeze_night(AT.date(), '{"n": 2}', at=AT)
     store.accounts.add("Ada", kind="person", role="lead", hashed="a hash", by="Ada", at=AT)
     store.accounts.begin("Ada", cookie="another hash", at=AT)

@@ -1,0 +1,165 @@
+"""Freeze a statement of each order whose conformity, or what it rests on, is another one.
+
+An order is stated when it is first known, at each change of its conformity and, once it conformed
+or did not, at each change of what the statement holds. What a state rests on is compared by a hash
+without times, so that examining an order again, also after a kill, freezes nothing twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import reports
+from agent.orders.assessment import Beside, assess
+from agent.orders.examination import EVERY_ORDER
+from agent.orders.statement import FINAL, basis_state_of, describe_changes
+from agent.orders.statement_document import (
+    Evidence,
+    Place,
+    build_basis,
+    build_circumstances,
+    build_words,
+    place_content,
+)
+from agent.store import NewStatement
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
+
+    from agent.orders.assessment import Assessed, Lab
+    from agent.orders.statement_document import Issuer
+    from agent.store import FrozenStatement, Store, TrailEntry
+
+WITHOUT_ORDER = (*EVERY_ORDER, "control.recorded", "hold_release.recorded")
+"""Acts that name no order and can be behind a change of one."""
+SPOKEN: reports.Language = "en"
+"""Language of the document; the others are in its `words`."""
+
+
+def freeze_orders(
+    store: Store, lab: Lab, issuer: Issuer, numbers: Iterable[str], *, now: datetime
+) -> list[str]:
+    """Freeze a statement of each order that needs a new one.
+
+    Args:
+        store: Open.
+        lab: What is laid down for orders.
+        issuer: Who states.
+        numbers: Of the orders to examine.
+        now: Aware UTC.
+
+    Returns:
+        Hashes of the statements that were frozen.
+    """
+    due = list(numbers)
+    if not due:
+        return []
+    freezer = Freezer(store, lab, issuer, beside=Beside.of(store))
+    newest = store.statements.newest(due)
+    frozen = (freezer.freeze(number, newest, now=now) for number in due)
+    return [sha256 for sha256 in frozen if sha256]
+
+
+class Freezer:
+    """Freezes statements.
+
+    Args:
+        store: Open. lab: what is laid down for orders. issuer: who states.
+        beside: Files that wait or are lost.
+    """
+
+    def __init__(self, store: Store, lab: Lab, issuer: Issuer, *, beside: Beside) -> None:
+        self._store, self._lab, self._issuer = store, lab, issuer
+        self._beside, self._evidence = beside, Evidence(store)
+
+    def freeze(self, number: str, newest: Mapping[str, FrozenStatement], *, now: datetime) -> str:
+        """Freeze a statement of one order; its hash, "" where it needs none.
+
+        Args:
+            number: Of the order.
+            newest: Order → its newest statement.
+            now: Aware UTC.
+        """
+        with reports.speaking(SPOKEN):
+            assessed = assess(self._store, number, self._lab, beside=self._beside)
+            if assessed is None:
+                return ""
+            last = newest.get(assessed.view.number)
+            basis = build_basis(self._store, assessed, lab=self._lab, evidence=self._evidence)
+            state = basis_state_of(basis)
+            if last and not _is_new(assessed, last, state):
+                return ""
+            circumstances = build_circumstances(
+                assessed, lab=self._lab, evidence=self._evidence, issuer=self._issuer
+            )
+            place = self._place(basis, assessed, last, now)
+        whole = place_content(
+            {**basis, **circumstances, "words": self._words(basis["document"], last)}, place
+        )
+        return self._store.statements.add(
+            NewStatement(
+                order=assessed.view.number,
+                number=whole["number"],
+                previous=last.sha256 if last else "",
+                conformity=whole["conformity"],
+                state=state,
+                final=assessed.statement.conformity in FINAL or bool(last and last.final),
+                document=whole,
+            ),
+            at=place.at,
+        )
+
+    def _words(self, document: Mapping[str, Any], last: FrozenStatement | None) -> dict[str, Any]:
+        """Return the sentences of an order in every language of the pages."""
+        before = self._store.statements.document(last.sha256)["document"] if last else None
+        words: dict[str, Any] = {}
+        for language in reports.LANGUAGES:
+            with reports.speaking(language):
+                assessed = assess(self._store, document["order"], self._lab, beside=self._beside)
+                if assessed is None:  # orders are never deleted
+                    continue
+                changed = list(describe_changes(before, document)) if before else []
+                words[language] = build_words(assessed) | {"changed": changed}
+        return words
+
+    def _place(
+        self,
+        basis: Mapping[str, Any],
+        assessed: Assessed,
+        last: FrozenStatement | None,
+        now: datetime,
+    ) -> Place:
+        before = self._store.statements.document(last.sha256) if last else None
+        after = before["trail"]["number"] if before else 0
+        return Place(
+            number=last.number + 1 if last else 1,
+            previous=last.sha256 if last else "",
+            at=max(now, last.at) if last else now,
+            trail=self._store.statements.head(),
+            changed=tuple(describe_changes(before["document"], basis["document"]))
+            if before
+            else (),
+            cause=self._acts(assessed, after, is_first=before is None),
+        )
+
+    def _acts(self, assessed: Assessed, after: int, *, is_first: bool) -> list[TrailEntry]:
+        number = assessed.view.number
+        subjects: Collection[str] = {
+            number,
+            *(f"{number}/{one.view.name}" for one in assessed.specimens),
+            *(
+                field.id
+                for one in assessed.specimens
+                for field in (*one.facts.fields, *one.facts.earlier)
+            ),
+        }
+        acts = () if is_first else WITHOUT_ORDER
+        found = self._store.statements.acts_after(after, subjects=subjects, acts=acts)
+        return [one for one in found if not one.act.startswith("statement.")]
+
+
+def _is_new(assessed: Assessed, last: FrozenStatement, state: str) -> bool:
+    if last.conformity != str(assessed.statement.conformity):
+        return True
+    return last.final and last.state != state

@@ -1,0 +1,407 @@
+"""Build the whole document of a statement: what is stated of an order and all that it rests on.
+
+The document is frozen, so it holds copies and no references to rows or files that may change: the
+entry of the specification, the labels, the certificates, the hashes of the pixels. Sentences are in
+English in `document`, and in every other language of the pages in `words`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from agent.orders.control import CONTROL, checks_of_day
+from agent.orders.document import document_of, field_to_json, label_to_json
+from agent.orders.facts import LONG_AGO
+from agent.orders.lost_files import DISMISSED
+from agent.orders.scale_tracing import SCALE_CHECK
+from agent.orders.specification import same
+from agent.orders.statement import FORMAT
+from agent.orders.trace import iter_fields
+from agent.orders.validation import VALIDATION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from agent.orders.assessment import Assessed, AssessedSpecimen, Lab
+    from agent.orders.facts import Allowance, FieldFacts
+    from agent.store import MicrographView, Record, Store, TrailEntry
+
+FAILED_NAMES = ("passed", "bundle", "software")
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who states, in which place, with what.
+
+    Attributes:
+        site: Name of the site.
+        zone: Its time zone.
+        software: Name and version of the program.
+        bundle: Returns what is known of a bundle by its name, such as the hash of its manifest.
+    """
+
+    site: str
+    zone: str
+    software: str = field(default_factory=lambda: f"Martensight {version('martensight')}")
+    bundle: Callable[[str], Mapping[str, Any]] = field(default=lambda _name: {})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a statement among those of its order.
+
+    Attributes:
+        number: From 1.
+        previous: Hash of the one before it, "" for the first.
+        at: When it is made, aware UTC.
+        trail: Number and hash of the newest row of the audit log.
+        changed: What it states otherwise than the one before it.
+        cause: Acts since the one before it.
+    """
+
+    number: int
+    previous: str
+    at: datetime
+    trail: tuple[int, str]
+    changed: tuple[str, ...]
+    cause: Sequence[TrailEntry]
+
+
+class Evidence:
+    """Records that statements name, each kind read once and only where one is asked for.
+
+    Args:
+        store: Open.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @cached_property
+    def checks(self) -> list[Record]:
+        """Control checks with reference images, oldest first."""
+        return self._store.records.all(CONTROL)
+
+    @cached_property
+    def scales(self) -> dict[int, Record]:
+        """Measurements of stage micrometers, by number."""
+        return {one.id: one for one in self._store.records.all(SCALE_CHECK)}
+
+    @cached_property
+    def validations(self) -> dict[int, Record]:
+        """Validation records, by number."""
+        return {one.id: one for one in self._store.records.all(VALIDATION)}
+
+
+def build_basis(
+    store: Store, assessed: Assessed, *, lab: Lab, evidence: Evidence
+) -> dict[str, Any]:
+    """Build what a statement states and rests on: another basis is another statement.
+
+    Args:
+        store: Open.
+        assessed: The order, in English.
+        lab: What is laid down.
+        evidence: Records that are named.
+    """
+    wanted = assessed.specification
+    fields = list(iter_fields(assessed))
+    return {
+        "conformity": str(assessed.statement.conformity),
+        "document": document_of(assessed),
+        "specification": wanted
+        and {
+            "name": wanted.name,
+            "version": assessed.version or None,
+            "sha256": wanted.sha256,
+            "entry": wanted.entry,
+        },
+        "labels": {view.id: [_said(one) for one in view.labels] for _, view, _ in fields},
+        "crops": {view.id: [view.recipe, view.artefacts.get("crop")] for _, view, _ in fields},
+        "permissions": list(_permissions(assessed, lab, evidence)),
+        "set_aside": list(_set_aside(store, assessed)),
+    }
+
+
+def build_circumstances(
+    assessed: Assessed, *, lab: Lab, evidence: Evidence, issuer: Issuer
+) -> dict[str, Any]:
+    """Build what a statement holds next to its basis: method, fields, checks, people."""
+    fields = list(iter_fields(assessed))
+    bundles = sorted({view.bundle for _, view, _ in fields if view.bundle})
+    return {
+        "format": FORMAT,
+        "order": assessed.view.number,
+        "site": issuer.site,
+        "zone": issuer.zone,
+        "software": issuer.software,
+        "released_at": _iso(assessed.view.first_seen_at),
+        "method": _method(assessed),
+        "bundles": {name: dict(issuer.bundle(name)) for name in bundles},
+        "fields": [_field(*one, evidence=evidence) for one in fields],
+        "control_checks": list(_checks([view for _, view, _ in fields], evidence, issuer.zone)),
+        "people": list(_people(fields, lab)),
+    }
+
+
+def place_content(content: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Return the whole document: the content in its place among the statements of its order."""
+    return {
+        **content,
+        "number": place.number,
+        "previous": place.previous or None,
+        "at": place.at.isoformat(),
+        "trail": {"number": place.trail[0], "sha256": place.trail[1]},
+        "changed": list(place.changed),
+        "cause": [
+            {
+                "at": one.at.isoformat(),
+                "by": one.actor,
+                "act": one.act,
+                "subject": one.subject,
+                "reason": str(one.facts.get("reason") or one.facts.get("comment") or "") or None,
+            }
+            for one in place.cause
+        ],
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
+
+
+def build_words(assessed: Assessed) -> dict[str, Any]:
+    """Return the sentences of an order, within the language that it was assessed in."""
+    rule = assessed.decision_rule
+    return {
+        "missing": list(assessed.statement.missing),
+        "because": list(assessed.statement.because),
+        "notes": list(assessed.notes),
+        "demand": assessed.specification.demand if assessed.specification else None,
+        "decision_rule": list(rule.lines) if rule else [],
+        "specimens": {
+            one.view.name: {
+                "missing": list(one.statement.missing),
+                "because": list(one.statement.because),
+                "notes": list(one.notes),
+            }
+            for one in assessed.specimens
+        },
+    }
+
+
+def _method(assessed: Assessed) -> dict[str, Any]:
+    wanted, rule = assessed.specification, assessed.decision_rule
+    return {
+        "chart": wanted and (f"{wanted.chart} {wanted.chart_revision}".strip() or None),
+        "standard": wanted and (wanted.standard or None),
+        "criterion": wanted and wanted.criterion,
+        "area_threshold": wanted and wanted.area_threshold,
+        "specimen_rule": wanted and wanted.specimen_rule,
+        "guard": rule and rule.guard,
+        "taxonomy": assessed.taxonomy.as_json(),
+    }
+
+
+# --- fields -------------------------------------------------------------------------------------
+
+
+def _field(
+    facts: FieldFacts, view: MicrographView, place: str, *, evidence: Evidence
+) -> dict[str, Any]:
+    return field_to_json(facts, view) | {
+        "place": place,
+        "sha256": view.sha256,
+        "page": view.page,
+        "source": view.source,
+        "taken_at": _iso(view.taken_at),
+        "judged_at": view.done_at.isoformat(),
+        "process_data": dict(view.process_data),
+        "size_px": [view.width, view.height],
+        "crop": list(view.crop) if view.crop else None,
+        "recipe": view.recipe,
+        "files": {name: said for name, said in view.artefacts.items() if isinstance(said, str)},
+        "warnings": list(view.warnings),
+        "um_per_px_source": view.um_per_px_source,
+        "scale_in_doubt": facts.scale_in_doubt,
+        "scale_certificate": _certificate(facts, evidence),
+        "held": facts.held or None,
+        "outside": facts.outside or None,
+        "probability": view.probability,
+        "coarser_share": dict(view.coarser_share),
+        "p_value": view.strangeness.get("p_value"),
+        "engine": view.engine,
+        "precision": view.precision,
+        "thresholds": dict(view.thresholds),
+        "decisions": [
+            label_to_json(label)
+            | {
+                "unsure": label.unsure,
+                "taken_back_by": label.undone_by or None,
+                "taken_back_at": _iso(label.undone_at),
+            }
+            for label in view.labels
+        ],
+        "same_place_as": [f"{one.other} ({one.share:.0%})" for one in facts.elsewhere],
+    }
+
+
+def _said(label: Any) -> list[Any]:
+    """Return what of a label a statement rests on: not its time, so that a copy changes nothing."""
+    said = label.code or label.strange_kind or label.why
+    return [label.kind, said, label.by, label.criterion, label.unsure, label.undone]
+
+
+def _certificate(facts: FieldFacts, evidence: Evidence) -> dict[str, Any] | None:
+    """Return the measurement of a stage micrometer that proves the scale of a field."""
+    traced = facts.scale_traced_to
+    record = evidence.scales.get(traced["record"]) if traced else None
+    if record is None:
+        return None
+    names = ("um_per_px", "uncertainty", "microscope", "source", "objective", "certificate")
+    return {
+        "record": record.id,
+        "at": record.at.isoformat(),
+        "by": record.by,
+        **{name: record.facts.get(name) or None for name in names},
+    }
+
+
+def _checks(
+    views: Iterable[MicrographView], evidence: Evidence, zone: str
+) -> Iterator[dict[str, Any]]:
+    """Yield the control checks of the days on which the fields were judged, each once."""
+    named: dict[int, Record] = {}
+    for view in views:
+        for check in checks_of_day(evidence.checks, view, ZoneInfo(zone)):
+            named[check.id] = check
+    for check in (named[key] for key in sorted(named)):
+        yield {
+            "record": check.id,
+            "on": check.subject,
+            "at": check.at.isoformat(),
+            "by": check.by,
+            **{name: check.facts.get(name) for name in FAILED_NAMES},
+            "sources": list(check.facts.get("sources", ())),
+            "findings": [list(one) for one in check.facts.get("findings", ())],
+        }
+
+
+# --- who and by which right ---------------------------------------------------------------------
+
+
+def _permissions(assessed: Assessed, lab: Lab, evidence: Evidence) -> Iterator[dict[str, Any]]:
+    """Yield the lead's permissions behind the fields that rest on the model alone."""
+    if assessed.specification is None:
+        return
+    rules = assessed.rules(lab)
+    alone = [
+        one
+        for specimen in assessed.specimens
+        for one in specimen.facts.fields
+        if not one.superseded and one.decided is None
+    ]
+    for allowance in lab.allowances:
+        covered = [one.id for one in alone if _covers(allowance, one, rules.material)]
+        of_limit = any(
+            rules.is_validated_by(allowance, name) for name in assessed.specification.subtype
+        )
+        if not covered or not of_limit:
+            continue
+        record = evidence.validations.get(allowance.record)
+        yield {
+            "act": allowance.act,
+            "by": allowance.by,
+            "since": None if allowance.since == LONG_AGO else allowance.since.isoformat(),
+            "material": allowance.material,
+            "bundle": allowance.bundle,
+            "limit": f"{allowance.subtype} {allowance.limit}".strip(),
+            "specimens": allowance.n,
+            "wrong": allowance.wrong,
+            "false_conform_upper95": allowance.bound,
+            "most": rules.max_false_conform,
+            "um_per_px": list(allowance.um_per_px) if allowance.um_per_px else None,
+            "fields": covered,
+            "validation": record
+            and {
+                "record": record.id,
+                "at": record.at.isoformat(),
+                "by": record.by,
+                "images": record.facts.get("images"),
+                "specimens": record.facts.get("specimens"),
+                "folder": record.facts.get("folder"),
+            },
+        }
+
+
+def _covers(allowance: Allowance, one: FieldFacts, material: str) -> bool:
+    return (
+        allowance.on
+        and same(allowance.material, material)
+        and allowance.bundle == one.bundle
+        and allowance.covers_time(one.done_at)
+    )
+
+
+def _people(
+    fields: Sequence[tuple[FieldFacts, MicrographView, str]], lab: Lab
+) -> Iterator[dict[str, Any]]:
+    """Yield who decided, by name, and how many labels each of them gave."""
+    labels = [label for _, view, _ in fields for label in view.labels]
+    for name in sorted({label.by for label in labels}):
+        own = [label for label in labels if label.by == name]
+        yield {
+            "name": name,
+            "lead": lab.is_lead(name),
+            "labels": len(own),
+            "taken_back": sum(label.undone for label in own),
+        }
+
+
+def _set_aside(store: Store, assessed: Assessed) -> Iterator[dict[str, Any]]:
+    """Yield what does not count: by whom, why, and with which proof."""
+    for specimen in assessed.specimens:
+        yield from _set_aside_fields(specimen)
+    for record in store.records.all(DISMISSED, assessed.view.number):
+        yield {
+            "what": "file",
+            "name": record.facts["file"],
+            "by": record.by,
+            "reason": record.facts["reason"],
+            "lead": True,
+            "at": record.at.isoformat(),
+        }
+    for claim in assessed.view.claims:
+        if claim.settled_by:
+            yield {
+                "what": "claim",
+                "name": claim.id,
+                "specimen": claim.specimen,
+                "by": claim.settled_by,
+                "reason": claim.settled_reason,
+                "lead": True,
+            }
+
+
+def _set_aside_fields(specimen: AssessedSpecimen) -> Iterator[dict[str, Any]]:
+    for one in (*specimen.facts.fields, *specimen.facts.earlier):
+        gone, decided = one.superseded, one.decided
+        if gone is None and (decided is None or decided.kind != "unusable"):
+            continue
+        yield {
+            "what": "field",
+            "name": one.id,
+            "field": one.name,
+            "specimen": specimen.view.name,
+            "code": decided.said if decided and decided.kind == "code" else one.code,
+            "by": gone.by if gone else decided.by if decided else "",
+            "reason": gone.reason if gone else decided.said if decided else "",
+            "defect": (gone.defect or None) if gone else None,
+            "picture": (gone.picture or None) if gone else None,
+            "lead": gone.lead if gone else None,
+        }

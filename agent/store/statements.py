@@ -1,0 +1,413 @@
+"""Statements of orders: what was said, frozen when it changed, under the hash of its own text.
+
+A statement is appended with its row of the audit log in one transaction and is never changed or
+deleted. Each names the hash of the one before it, so that none can be left out unseen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, or_
+from sqlmodel import col, select
+
+from agent.store import specimens, trail
+from agent.store.engine import reading, writing
+from agent.store.journal import chunks
+from agent.store.tables import OrderRow, StatementFileRow, StatementRow, TrailRow
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+
+FROZEN, FILED = "statement.frozen", "statement.filed"
+"""Acts of the audit log: a statement, and a file that was made of it."""
+
+
+def to_canonical(document: Mapping[str, Any]) -> str:
+    """Return a document as the text that is hashed: keys sorted, no spaces, no NaN.
+
+    Raises:
+        ValueError: It holds a number that JSON does not have.
+    """
+    return json.dumps(
+        document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
+
+
+def recompute(text: str) -> str:
+    """Return the hash of a statement's text: 64 hex digits of SHA-256 over its UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class NewStatement:
+    """A statement that is to be frozen.
+
+    Attributes:
+        order: Number of the order.
+        number: Of the statement, from 1 per order.
+        previous: Hash of the one before it, "" for the first.
+        conformity: The word of the order.
+        state: Hash of what it states.
+        final: It or an earlier one conforms or does not.
+        document: All of it.
+    """
+
+    order: str
+    number: int
+    previous: str
+    conformity: str
+    state: str
+    final: bool
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenStatement:
+    """A statement without its text; the attributes are those of `StatementRow`."""
+
+    id: int
+    order: str
+    number: int
+    sha256: str
+    previous: str
+    conformity: str
+    state: str
+    final: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StatementFile:
+    """A file that was made of a statement; the attributes are those of `StatementFileRow`."""
+
+    kind: str
+    language: str
+    sha256: str
+    size_bytes: int
+    at: datetime
+    signed_by: str = ""
+    note: str = ""
+
+
+class Statements:
+    """Every question and act about statements; each method is one transaction.
+
+    Args:
+        engine: At this program's schema.
+        whose: The site and the agent that ask.
+    """
+
+    def __init__(self, engine: Engine, whose: Whose) -> None:
+        self._engine, self._whose = engine, whose
+
+    # --- what was stated ---
+
+    def newest(self, numbers: Collection[str] | None = None) -> dict[str, FrozenStatement]:
+        """Return order → its newest statement.
+
+        Args:
+            numbers: Of these orders, None: of all.
+        """
+        last = select(func.max(StatementRow.id)).where(StatementRow.site_id == self._whose.site_id)
+        asked = self._asked().where(
+            col(StatementRow.id).in_(last.group_by(col(StatementRow.order_id)))
+        )
+        with reading(self._engine) as session:
+            if numbers is None:
+                rows = session.exec(asked).all()
+            else:
+                rows = [
+                    row
+                    for some in chunks(sorted(numbers))
+                    for row in session.exec(asked.where(col(OrderRow.number).in_(some)))
+                ]
+        return {(frozen := _frozen(*row)).order: frozen for row in rows}
+
+    def all(self, number: str) -> list[FrozenStatement]:
+        """Return the statements of an order, the first one first."""
+        with reading(self._engine) as session:
+            order = specimens.find_order(session, self._whose, number)
+            if order is None:
+                return []
+            asked = self._asked().where(StatementRow.order_id == order.id)
+            return [_frozen(*row) for row in session.exec(asked)]
+
+    def newest_id(self) -> int:
+        """Return the row id of the newest statement of the site, 0 where there is none."""
+        newest = select(func.max(StatementRow.id)).where(
+            StatementRow.site_id == self._whose.site_id
+        )
+        with reading(self._engine) as session:
+            return session.exec(newest).one() or 0
+
+    def find_at(self, number: str, at: datetime) -> FrozenStatement | None:
+        """Return what held of an order at a time: the last statement made until then, or None."""
+        made = [one for one in self.all(number) if one.at <= at]
+        return made[-1] if made else None
+
+    def find(self, sha256: str) -> FrozenStatement | None:
+        """Return a statement by its hash, or None."""
+        with reading(self._engine) as session:
+            row = session.exec(self._asked().where(StatementRow.sha256 == sha256)).first()
+        return _frozen(*row) if row else None
+
+    def text(self, sha256: str) -> str:
+        """Return the text of a statement byte for byte.
+
+        Raises:
+            KeyError: There is none with this hash.
+        """
+        wanted = select(StatementRow.document).where(StatementRow.sha256 == sha256)
+        with reading(self._engine) as session:
+            text = session.exec(wanted).first()
+        if text is None:
+            raise KeyError(sha256)
+        return text
+
+    def document(self, sha256: str) -> dict[str, Any]:
+        """Return the parsed text of a statement. Raises `KeyError`."""
+        document: dict[str, Any] = json.loads(self.text(sha256))
+        return document
+
+    def add(self, new: NewStatement, *, at: datetime) -> str:
+        """Freeze a statement together with its row of the audit log.
+
+        Returns:
+            Its hash, "" where another agent froze one of the order just before.
+        """
+        text = to_canonical(new.document)
+        sha256 = recompute(text)
+        with writing(self._engine) as session:
+            trail.lock(session)
+            order = specimens.find_order(session, self._whose, new.order)
+            if order is None or order.id is None:
+                return ""
+            newest = select(func.max(StatementRow.number)).where(StatementRow.order_id == order.id)
+            if (session.exec(newest).one() or 0) != new.number - 1:
+                return ""
+            session.add(
+                StatementRow(
+                    site_id=self._whose.site_id,
+                    order_id=order.id,
+                    number=new.number,
+                    sha256=sha256,
+                    previous_sha256=new.previous,
+                    conformity=new.conformity,
+                    state=new.state,
+                    final=new.final,
+                    at=at,
+                    document=text,
+                )
+            )
+            facts = {"number": new.number, "conformity": new.conformity, "sha256": sha256}
+            facts |= {"previous": new.previous} if new.previous else {}
+            self._remember(session, at, FROZEN, new.order, facts)
+        return sha256
+
+    # --- the files made of them ---
+
+    def lacking(self, kind: str, limit: int) -> list[FrozenStatement]:
+        """Return the oldest statements, from an order's first final one on, without a file.
+
+        Args:
+            kind: Of the file.
+            limit: At most so many.
+        """
+        has = select(StatementFileRow.statement_id).where(StatementFileRow.kind == kind)
+        asked = (
+            self._asked()
+            .where(
+                StatementRow.site_id == self._whose.site_id,
+                col(StatementRow.final).is_(True),
+                col(StatementRow.id).not_in(has),
+            )
+            .limit(limit)
+        )
+        with reading(self._engine) as session:
+            return [_frozen(*row) for row in session.exec(asked)]
+
+    def files(self, sha256: str) -> list[StatementFile]:
+        """Return the files that were made of a statement."""
+        asked = (
+            select(StatementFileRow)
+            .join(StatementRow, col(StatementRow.id) == col(StatementFileRow.statement_id))
+            .where(StatementRow.sha256 == sha256)
+            .order_by(col(StatementFileRow.id))
+        )
+        with reading(self._engine) as session:
+            return [_file(row) for row in session.exec(asked)]
+
+    def every_file(self) -> Iterator[tuple[str, StatementFile]]:
+        """Yield the hash of each statement with each file that was made of it."""
+        asked = (
+            select(StatementRow.sha256, StatementFileRow)
+            .join(StatementRow, col(StatementRow.id) == col(StatementFileRow.statement_id))
+            .order_by(col(StatementFileRow.id))
+        )
+        with reading(self._engine) as session:
+            rows = [(sha256, _file(row)) for sha256, row in session.exec(asked)]
+        yield from rows
+
+    def add_files(self, statement: FrozenStatement, files: Sequence[StatementFile]) -> bool:
+        """Write down the files that were made of a statement; False where another agent has."""
+        with writing(self._engine) as session:
+            trail.lock(session)
+            known = select(StatementFileRow.id).where(StatementFileRow.statement_id == statement.id)
+            if session.exec(known).first() is not None:
+                return False
+            for file in files:
+                session.add(
+                    StatementFileRow(
+                        statement_id=statement.id,
+                        kind=file.kind,
+                        language=file.language,
+                        sha256=file.sha256,
+                        size_bytes=file.size_bytes,
+                        signed_by=file.signed_by,
+                        note=file.note,
+                        at=file.at,
+                    )
+                )
+                facts = {"statement": statement.sha256, "kind": file.kind, "sha256": file.sha256}
+                facts |= {"signed_by": file.signed_by} if file.signed_by else {}
+                self._remember(session, file.at, FILED, statement.order, facts)
+        return True
+
+    # --- the audit log ---
+
+    def head(self) -> tuple[int, str]:
+        """Return number and hash of the newest row of the audit log, (0, "") where it is empty."""
+        wanted = select(TrailRow.id, TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)
+        with reading(self._engine) as session:
+            row = session.exec(wanted).first()
+        return (row[0] or 0, row[1]) if row else (0, "")
+
+    def acts_after(
+        self, number: int, *, subjects: Collection[str], acts: Collection[str]
+    ) -> list[trail.TrailEntry]:
+        """Return the acts after a row of the audit log, oldest first.
+
+        Args:
+            number: Of the row.
+            subjects: Acts on one of them.
+            acts: And acts of one of these names, whatever they are on.
+        """
+        wanted = or_(col(TrailRow.subject).in_(subjects), col(TrailRow.act).in_(acts))
+        with reading(self._engine) as session:
+            return list(trail.entries(session, after=number, where=wanted))
+
+    def problems(self) -> list[str]:
+        """Hold every statement against its hash, the one before it and the audit log.
+
+        Returns:
+            A sentence for each one that was changed, left out, added or is missing.
+        """
+        with reading(self._engine) as session:
+            logged = {
+                entry.facts["sha256"]: entry
+                for entry in trail.entries(session, act=FROZEN)
+                if entry.facts.get("sha256")
+            }
+            found: list[str] = []
+            before: dict[int, str] = {}  # row id of the order → hash of its last statement
+            asked = select(StatementRow, OrderRow.number).join(
+                OrderRow, col(OrderRow.id) == col(StatementRow.order_id)
+            )
+            ordered = asked.order_by(col(StatementRow.order_id), col(StatementRow.number))
+            for row, order in session.exec(ordered.execution_options(yield_per=100)):
+                found += _faults(
+                    row, order, logged.pop(row.sha256, None), before.get(row.order_id, "")
+                )
+                before[row.order_id] = row.sha256
+        return [
+            *found,
+            *(
+                f"statement {entry.facts.get('number')} of order {entry.subject}: its row is gone "
+                f"({sha256})"
+                for sha256, entry in logged.items()
+            ),
+        ]
+
+    # --- inside ---
+
+    def _asked(self) -> Any:
+        columns = (
+            StatementRow.id,
+            OrderRow.number,
+            StatementRow.number,
+            StatementRow.sha256,
+            StatementRow.previous_sha256,
+            StatementRow.conformity,
+            StatementRow.state,
+            StatementRow.final,
+            StatementRow.at,
+        )
+        return (
+            select(*columns)  # type: ignore[call-overload] # no overload has nine columns
+            .join(OrderRow, col(OrderRow.id) == col(StatementRow.order_id))
+            .order_by(col(StatementRow.id))
+        )
+
+    def _remember(
+        self, session: Session, at: datetime, act: str, order: str, facts: Mapping[str, object]
+    ) -> None:
+        trail.append(
+            session,
+            self._whose.site_id,
+            at=at,
+            actor="agent",
+            act=act,
+            subject=order,
+            facts=facts,
+        )
+
+
+def _frozen(*values: Any) -> FrozenStatement:
+    return FrozenStatement(*values)
+
+
+def _file(row: StatementFileRow) -> StatementFile:
+    return StatementFile(
+        kind=row.kind,
+        language=row.language,
+        sha256=row.sha256,
+        size_bytes=row.size_bytes,
+        at=row.at,
+        signed_by=row.signed_by,
+        note=row.note,
+    )
+
+
+def _faults(
+    row: StatementRow, order: str, entry: trail.TrailEntry | None, previous: str
+) -> Iterator[str]:
+    """Yield what is wrong with one row."""
+    name = f"statement {row.number} of order {order}"
+    if recompute(row.document) != row.sha256:
+        yield f"{name}: its text was changed after it was written ({row.sha256})"
+        return
+    if row.previous_sha256 != previous:
+        yield f"{name}: it does not follow the statement before it"
+    document = json.loads(row.document)
+    said = (document["order"], document["number"], document["conformity"], document["at"])
+    if said != (order, row.number, row.conformity, row.at.isoformat()):
+        yield f"{name}: its row says something else than its text"
+    if entry is None:
+        yield f"{name}: the audit log does not know it ({row.sha256})"
+    elif (entry.subject, entry.facts["number"], entry.facts["conformity"], entry.at) != (
+        order,
+        row.number,
+        row.conformity,
+        row.at,
+    ):
+        yield f"{name}: the audit log says something else of it"

@@ -1,0 +1,79 @@
+"""What the page and the PDF of a statement show: both are drawn from the same values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.content.parts import Fact, Table, Tone
+
+
+@dataclass(frozen=True, slots=True)
+class StatementPicture:
+    """A picture of a field.
+
+    Attributes:
+        jpeg: Its bytes.
+        width, height: In pixels.
+        title: Such as "Specimen 01, field 4: G8".
+        caption: Who decided, and the id.
+        gone: It does not count.
+    """
+
+    jpeg: bytes
+    width: int
+    height: int
+    title: str
+    caption: str
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StatementSection:
+    """One part of a statement; what is empty is not shown."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[StatementPicture, ...] = ()
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether there is anything to show below the title."""
+        tables = any(table.rows for table in self.tables)
+        return bool(self.lines or self.facts or self.pictures or tables)
+
+
+@dataclass(frozen=True, slots=True)
+class StatementPage:
+    """A statement for a reader.
+
+    Attributes:
+        site: Name of the site.
+        title: Such as "Statement on order 4711".
+        number: Which statement of the order it is, in words.
+        word: Such as "conforms".
+        tone: Of the word.
+        demand: What is demanded, in words.
+        sentences: Why it does not conform, or what is missing.
+        facts: Customer, product, material and the like.
+        sections: In order.
+        generated: When it was stated.
+        sha256: Hash of the document.
+        footer: One line for the foot of each page.
+    """
+
+    site: str
+    title: str
+    number: str
+    word: str
+    tone: Tone
+    demand: str
+    sentences: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    sections: tuple[StatementSection, ...]
+    generated: str
+    sha256: str
+    footer: str
