@@ -57,11 +57,11 @@ def _now() -> datetime:
 
 def lab_in(settings: Settings, store: Store) -> Lab:
     """Say what the lab has laid down. Raises `BadSpecification`."""
-    from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
+    from agent.night import read_taxonomy  # noqa: PLC0415 - brings torch
     from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
     from agent.orders.lab import lab_of  # noqa: PLC0415
 
-    taxonomy = taxonomy_in_force(settings, store)
+    taxonomy = read_taxonomy(settings, store, now=_now())
     return lab_of(settings, store, taxonomy, now=_now(), held=holds_of(settings, store))
 
 
@@ -189,7 +189,7 @@ def import_(
 ) -> None:
     """Take an order list in."""
     from agent.cli.learning import os_user  # noqa: PLC0415
-    from agent.night import taxonomy_in_force  # noqa: PLC0415
+    from agent.night import read_taxonomy  # noqa: PLC0415
     from agent.orders import BadSpecification  # noqa: PLC0415
     from agent.orders.lab import note_specifications  # noqa: PLC0415
     from agent.orders.order_list import take_list  # noqa: PLC0415
@@ -197,7 +197,7 @@ def import_(
 
     settings = settings_of(context)
     with store_of(settings) as store:
-        known = [subtype.name for subtype in taxonomy_in_force(settings, store).subtypes]
+        known = [subtype.name for subtype in read_taxonomy(settings, store, now=_now()).subtypes]
         with suppress(BadSpecification):  # what was noted before holds; `agent order` names it
             note_specifications(settings.orders.specifications, store, now=_now())
         try:

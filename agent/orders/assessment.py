@@ -19,6 +19,8 @@ from agent.orders import conformity
 from agent.orders.amendments import describe_amendments, describe_pending
 from agent.orders.applicable_specification import (
     apply_specification,
+    apply_taxonomy,
+    describe_applied_taxonomy,
     describe_late_change,
     describe_version,
 )
@@ -32,6 +34,7 @@ from agent.orders.remarks import gather_notes
 from agent.orders.rules import MAX_FALSE_CONFORM, Rules
 from agent.orders.same_places import describe_decisions
 from agent.orders.specification_history import REOPENED, SpecificationHistory
+from agent.orders.taxonomy_history import TaxonomyHistory
 from agent.store import VANISHED, State, number_key
 from reports import gettext as _
 from reports import marked
@@ -76,7 +79,7 @@ class Lab:
         is_lead: Says whether somebody may do what only a lead may.
         second_look: A label at the limit counts only where a second reviewer confirms it.
         double_reviews: Returns the codes that two people gave to one micrograph.
-        history: The specifications as they were.
+        history: The specifications as they were. taxonomies: the taxonomy as it was.
     """
 
     specifications: Specifications
@@ -93,6 +96,7 @@ class Lab:
     second_look: bool = False
     double_reviews: Callable[[], Iterable[tuple[str, str]]] = lambda: ()
     history: SpecificationHistory = field(default_factory=SpecificationHistory)
+    taxonomies: TaxonomyHistory = field(default_factory=TaxonomyHistory)
 
     @property
     def context(self) -> FieldContext:
@@ -123,7 +127,7 @@ class Assessed:
         view: Its rows. statement: of the whole order. material: of the order.
         specification: What is demanded, or None. version: of it, 0 where it was never seen.
         specimens: By name. unassigned: fields that name the order and belong to no specimen.
-        lost: Files of it that could not be used. taxonomy: what a micrograph can be.
+        lost: Files of it that could not be used. taxonomy: by which it is judged.
         notes: What leads decided about it, and which version of the specification applies.
         decision_rule: By which rule it is decided, None without a specification.
     """
@@ -144,14 +148,16 @@ class Assessed:
         """Return what its specimens are held against. Raises `WrongUse` without a specification."""
         if self.specification is None:
             raise WrongUse(f"No specification applies to order {self.view.number}.")
-        return build_rules(self.view, self.specification, self.material, lab)
+        return build_rules(self.view, self.specification, self.material, self.taxonomy, lab)
 
 
-def build_rules(view: OrderView, wanted: Specification, material: str, lab: Lab) -> Rules:
+def build_rules(
+    view: OrderView, wanted: Specification, material: str, taxonomy: Taxonomy, lab: Lab
+) -> Rules:
     """Build what the specimens of an order are held against."""
     return Rules(
         specification=wanted,
-        taxonomy=lab.taxonomy,
+        taxonomy=taxonomy,
         material=material,
         expected=tuple(view.facts.get("subtype") or ()),
         allowances=lab.allowances,
@@ -230,21 +236,24 @@ def assess_view(
     applied = apply_specification(view, lab, material=material, reopened=reopened)
     choice = applied.choice
     versions = store.orders.versions()
+    own = apply_taxonomy(lab, applied)
     notes = (
         *describe_settled(view.claims),
         *describe_amendments(view.facts),
         *describe_dismissed(dismissed),
         *describe_version(view, lab, applied, versions),
+        *describe_applied_taxonomy(view, lab, applied, own),
     )
-    context = replace(lab.context, places=store.places.known(_public_ids(view)))
+    places = store.places.known(_public_ids(view))
+    context = replace(lab.context, places=places, taxonomy=own)
     if choice.specification is None:
         specimens = tuple(_not_assessed(one, choice, context) for one in view.specimens)
         word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
         statement = Statement(word, (choice.sentence,))
         return Assessed(
-            view, statement, material, None, 0, specimens, torn, lost, lab.taxonomy, notes
+            view, statement, material, None, 0, specimens, torn, lost, own.taxonomy, notes
         )
-    rules = build_rules(view, choice.specification, material, lab)
+    rules = build_rules(view, choice.specification, material, own.taxonomy, lab)
     there = _with_waiting(view, waiting, key)
     assessed = tuple(_specimen(one, count, rules, said, context) for one, count in there)
     known = {key(one.view.name) for one in assessed}
@@ -268,7 +277,7 @@ def assess_view(
         specimens=assessed,
         unassigned=torn,
         lost=lost,
-        taxonomy=lab.taxonomy,
+        taxonomy=own.taxonomy,
         notes=(
             *notes,
             *gather_notes([(one.view, one.facts) for one in assessed], lab.remarks),

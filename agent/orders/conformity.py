@@ -138,6 +138,8 @@ def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
     """Say what keeps one field from proving anything."""
     yield from describe_elsewhere(field)
     yield from _of_its_taking(field, rules)
+    if field.other_taxonomy:
+        yield f"{field.called}: {field.other_taxonomy}"
     if field.awaits:
         yield _("{field} awaits review").format(field=field.called) + _why(field, rules)
         return
@@ -308,7 +310,7 @@ def _broken(facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules) -
     """Say which fields a person confirmed to break what is demanded."""
     wanted = rules.specification
     for one in counted:
-        if not one.decided or one.decided.kind != "code" or one.awaits:
+        if not one.decided or one.decided.kind != "code" or one.awaits or one.other_taxonomy:
             continue
         if one.decided.unsure and not is_confirmed(one):
             continue
@@ -329,7 +331,7 @@ def _broken(facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules) -
 
 def _is_measured(field: FieldFacts, decided: Decided, rules: Rules) -> bool:
     """Say whether a person's size stands: a scale without doubt, and the criterion demanded."""
-    if list(_of_its_taking(field, rules)) or field.held:
+    if list(_of_its_taking(field, rules)) or field.held or field.other_taxonomy:
         return False
     wrong = {"max": ("mean", "unrecorded"), "mean": ("max",)}[rules.specification.criterion]
     return decided.criterion not in wrong

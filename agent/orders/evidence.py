@@ -38,7 +38,7 @@ def could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
 
 
 def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
-    if why := contradicted(field, rules):
+    if why := contradicted(field, rules) or _judged_otherwise(field):
         return why
     if field.decided and field.decided.kind == "code":
         if field.decided.unsure and not is_confirmed(field):
@@ -55,6 +55,12 @@ def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> s
             what=words_of(field.decided.kind, field.decided.said), who=field.decided.by
         )
     return _answer_could_break(field, rules, is_covered=is_covered)
+
+
+def _judged_otherwise(field: FieldFacts) -> str:
+    if not field.other_taxonomy:
+        return ""
+    return _("was judged by another list of sizes ({why})").format(why=field.other_taxonomy)
 
 
 def _answer_could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
@@ -84,7 +90,7 @@ def contradicted(field: FieldFacts, rules: Rules) -> str:
         voter_of(label.by): label.lead
         for label in field.labels
         if label.kind == "code"
-        and not (label.unsure or label.withdrawn)
+        and not (label.unsure or label.withdrawn or label.other_taxonomy)
         and voter_of(label.by) not in authors
         and rules.keeps(label.said)
     }
@@ -97,7 +103,7 @@ def contradicted(field: FieldFacts, rules: Rules) -> str:
 def breaking_labels(field: FieldFacts, rules: Rules) -> Iterator[LabelFacts]:
     """Yield the labels, also withdrawn ones, whose code does not surely keep the limit."""
     for label in field.labels:
-        if label.kind == "code" and not rules.keeps(label.said):
+        if label.kind == "code" and (label.other_taxonomy or not rules.keeps(label.said)):
             yield label
 
 
@@ -116,7 +122,7 @@ def confirming(field: FieldFacts, rules: Rules) -> set[str]:
         voter_of(label.by)
         for label in field.labels
         if label.kind == "code"
-        and not (label.unsure or label.withdrawn)
+        and not (label.unsure or label.withdrawn or label.other_taxonomy)
         and rules.keeps(label.said)
     }
 

@@ -14,6 +14,7 @@ from agent.orders.instrument_holds import Holds
 from agent.orders.scale_tracing import ScaleTracing, measurements_of
 from agent.orders.specification import read_specifications
 from agent.orders.specification_history import load_history
+from agent.orders.taxonomy_history import load_taxonomies, note_bundles, note_taxonomy
 from agent.orders.validation import allowances_of
 from agent.watch import Calibration, Provenance
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 LEADING = ("lead", "admin")
 """Roles of accounts that may do what only a lead may."""
+BUNDLES = "bundles"
+"""Folder of the bundles below the data folder."""
 
 
 def lab_of(
@@ -39,7 +42,7 @@ def lab_of(
     now: datetime,
     held: Callable[[MicrographView], str] = lambda _: "",
 ) -> Lab:
-    """Read what the lab has laid down; a changed specification is written down as a new version.
+    """Read what the lab has laid down; a changed specification or taxonomy is noted.
 
     Args:
         settings: Of the lab.
@@ -52,6 +55,9 @@ def lab_of(
         BadSpecification: The file cannot be used.
     """
     scales = ScaleTracing(measurements_of(store), settings.orders.scale_valid_months)
+    bundles = settings.store.folder / BUNDLES
+    note_taxonomy(store, taxonomy, now=now)
+    note_bundles(store, bundles, now=now)
     specifications = note_specifications(settings.orders.specifications, store, now=now)
     return Lab(
         specifications=specifications,
@@ -67,6 +73,7 @@ def lab_of(
         second_look=settings.orders.second_look_at_limit,
         double_reviews=cache(lambda: tuple(iter_double_reviews(store))),
         history=load_history(store),
+        taxonomies=load_taxonomies(store, bundles),
     )
 
 

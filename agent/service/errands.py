@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.archive import write_whole
-from agent.night import taxonomy_in_force
+from agent.night import read_taxonomy
 from agent.notify import tell
 from agent.orders import outbox
 from agent.orders.examination import Position, begin
@@ -48,7 +48,7 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
     """Write what a LIMS does not have yet; a sentence where that is not possible."""
     if not settings.orders.outbox:
         return ""
-    taxonomy = taxonomy_in_force(settings, store)
+    taxonomy = read_taxonomy(settings, store, now=now)
     held = holds_of(settings, store)
     lab = lab_of(settings, store, taxonomy, now=now, held=held)
     site = outbox.Site(settings.site.name, settings.orders.outbox_formats)

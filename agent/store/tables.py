@@ -495,7 +495,10 @@ class ResultRow(Row, table=True):
 
 
 class LabelRow(Row, table=True):
-    """What a person said; appended, never changed. An undo is a row of its own."""
+    """What a person said; appended, never changed. An undo is a row of its own.
+
+    `after_record` is the newest record when it was written, as of a result.
+    """
 
     __tablename__: ClassVar[Any] = "label"
 
@@ -516,6 +519,7 @@ class LabelRow(Row, table=True):
     bulk: bool = False
     origin: str = "review"
     supersedes: int | None = Field(default=None, foreign_key="label.id")
+    after_record: int | None = None
 
 
 class MeasurementRow(Row, table=True):
@@ -536,9 +540,9 @@ class RecordRow(Row, table=True):
     """Something the lab has to be able to show later: appended, never changed.
 
     `kind` is "validation", "automatic", "control", "reference", "hold_release", "scale_check",
-    "order_list", "statement", "outbox", "outbox_files", "outbox_written", "round_robin", "msa_plan"
-    or "msa"; `subject` what it is about, such as a material, a source, an
-    order or a campaign.
+    "order_list", "statement", "outbox", "outbox_files", "outbox_written", "round_robin",
+    "msa_plan", "msa", "specifications", "taxonomy" or "bundle_taxonomy"; `subject` what it is
+    about, such as a material, a source, an order or a campaign.
     """
 
     __tablename__: ClassVar[Any] = "record"
