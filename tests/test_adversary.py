@@ -567,6 +567,74 @@ def test_a_statement_names_the_planes_and_channels_that_nobody_looked_at(bench, 
     assert f"specimen 01, field 4: of several {PARTS[axes]} alone was judged" in notes
 
 
+def stack_of(bench, planes, *, name="4711_01_3.tif", axes="ZYX"):
+    tifffile.imwrite(
+        bench.folder / "export" / name,
+        np.stack(planes),
+        imagej=True,
+        metadata={"axes": axes, "unit": "um"},
+        resolution=(5, 5),
+    )
+
+
+def blurred(pixels, by):
+    return cv2.GaussianBlur(pixels, (0, 0), by)
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "CYX"])
+def test_a_file_whose_planes_show_two_places_is_no_field_until_a_lead_replaces_it(bench, axes):
+    for field in (1, 2):
+        bench.shoot(f"4711_01_{field}.tif")
+    fine, coarse = steel(97)[..., 0], steel(98, COARSE)[..., 0]
+    stack_of(bench, [fine, blurred(coarse, 1)], axes=axes)
+    bench.work()
+    before = (bench.order()["conformity"], bench.missing())
+
+    (public_id,) = [one.id for one in bench.store.micrographs() if "planes_differ" in one.warnings]
+    bench.shoot("4711_01_4.tif")
+    bench.work()
+    words = ("orders", "supersede", public_id, "--reason", "saved as two files", "--by")
+    by_ada, by_lead = bench.agent(*words, "Ada"), bench.agent(*words, LEAD)
+
+    assert before[0] == "undecided"
+    assert "field 3: its file has planes or channels of another place" in before[1]
+    assert (by_ada, by_lead) == (2, 0)
+    assert bench.order()["conformity"] == "conforms"
+
+
+def test_a_focus_series_of_one_place_is_a_field(bench):
+    for field in (1, 2):
+        bench.shoot(f"4711_01_{field}.tif")
+    sharp = steel(97)[..., 0]
+    moved = np.roll(sharp, (3, -2), (0, 1))
+    empty = np.full_like(sharp, 90)
+    stack_of(bench, [blurred(sharp, 8), blurred(moved, 3), sharp, blurred(sharp, 1), empty])
+    bench.work()
+
+    assert bench.order()["conformity"] == "conforms", bench.missing()
+
+
+def test_channels_of_one_place_in_other_contrast_are_a_field(bench):
+    for field in (1, 2):
+        bench.shoot(f"4711_01_{field}.tif")
+    bright = steel(97)[..., 0]
+    stack_of(bench, [bright, 255 - bright], axes="CYX")
+    bench.work()
+
+    assert bench.order()["conformity"] == "conforms", bench.missing()
+
+
+def test_a_scale_bar_in_every_plane_makes_two_places_no_single_one(bench):
+    planes = [steel(97)[..., 0].copy(), steel(98, COARSE)[..., 0].copy()]
+    for plane in planes:
+        plane[160:172, 20:160] = 255
+        plane[164:168, 24:156] = 0
+    stack_of(bench, planes)
+    bench.work()
+
+    assert "planes or channels of another place" in bench.missing()
+
+
 # --- places --------------------------------------------------------------------------------------
 
 

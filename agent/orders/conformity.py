@@ -140,6 +140,11 @@ def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
     yield from _of_its_taking(field, rules)
     if field.other_taxonomy:
         yield f"{field.called}: {field.other_taxonomy}"
+    if field.planes_differ:
+        yield _(
+            "{field}: its file has planes or channels of another place, and one alone was judged: "
+            "save each place as a file and let a lead replace it (agent orders supersede)"
+        ).format(field=field.called)
     if field.awaits:
         yield _("{field} awaits review").format(field=field.called) + _why(field, rules)
         return

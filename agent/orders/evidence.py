@@ -38,7 +38,7 @@ def could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
 
 
 def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
-    if why := contradicted(field, rules) or _judged_otherwise(field):
+    if why := contradicted(field, rules) or _judged_in_part(field):
         return why
     if field.decided and field.decided.kind == "code":
         if field.decided.unsure and not is_confirmed(field):
@@ -57,7 +57,9 @@ def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> s
     return _answer_could_break(field, rules, is_covered=is_covered)
 
 
-def _judged_otherwise(field: FieldFacts) -> str:
+def _judged_in_part(field: FieldFacts) -> str:
+    if field.planes_differ:
+        return _("has planes or channels of another place")
     if not field.other_taxonomy:
         return ""
     return _("was judged by another list of sizes ({why})").format(why=field.other_taxonomy)

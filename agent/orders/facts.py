@@ -150,6 +150,7 @@ class FieldFacts:
         done_at: When the result that counts was made, aware UTC, or None.
         scale_traced_to: The measurement that proves its scale: record, at, certificate; or None.
         other_taxonomy: Why what holds was said by another taxonomy than the order's, "" where not.
+        planes_differ: Its file has planes or channels of another place, which nobody looked at.
     """
 
     id: str
@@ -176,6 +177,7 @@ class FieldFacts:
     done_at: datetime | None = None
     scale_traced_to: Mapping[str, Any] | None = None
     other_taxonomy: str = ""
+    planes_differ: bool = False
 
     @property
     def called(self) -> str:

@@ -113,6 +113,7 @@ def build_field_facts(
         scale_traced_to=found.to_json() if (found := context.traced(view)) else None,
         labels=tuple(_labels(view, context)),
         other_taxonomy=_other_taxonomy(view, context.taxonomy),
+        planes_differ="planes_differ" in view.warnings,
         is_compared=view.id not in context.places.pending,
         elsewhere=tuple(list_elsewhere(view, context.own, context.places)),
     )
