@@ -89,15 +89,23 @@ class Bench(Desk):
             files = [Arrival(source.name, folder, name, *facts) for name, facts in found.items()]
             self.store.arrive(files, at=self.at)
 
-    def work(self, *, label=True):
-        self.arrive()
-        pipeline = make_pipeline(
+    def pipeline(self):
+        return make_pipeline(
             read_settings(self.folder / "agent.toml"),
             store=self.store,
             pool=Reader(),
             classifier=None,
             now=lambda: self.at,
         )
+
+    def read_one(self, pipeline):
+        """Read the file that came first, so that the others wait."""
+        assert pipeline.take(1).files == 1
+        self._capsys.readouterr()  # the log
+
+    def work(self, *, label=True):
+        self.arrive()
+        pipeline = self.pipeline()
         while pipeline.take(8).files:
             pass
         pipeline.take(1)  # compares the places of the last ones
@@ -370,6 +378,80 @@ def test_a_file_deleted_before_it_was_read_holds_its_order_until_it_comes_again(
 
     assert "4711_01_4.tif could not be used" in gone
     assert bench.word() == "conforms"
+
+
+@pytest.mark.parametrize("code", [FINE, COARSE])
+def test_a_file_renamed_within_its_order_before_it_was_read_is_the_same_file(bench, code):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", code)
+    bench.arrive()
+    path.rename(path.with_name("4711_01_04.tif"))
+    bench.coarse = ["4711_01_04.tif"] if code == COARSE else []
+    bench.at = NEXT
+    bench.work()
+
+    assert bench.word() == ("conforms" if code == FINE else "does_not_conform"), bench.missing()
+    assert "4711_01_4.tif was renamed to 4711_01_04.tif" in "; ".join(bench.order()["notes"])
+
+
+@pytest.mark.parametrize("name", ["4712_01_4.tif", "4711_02_4.tif", "trial.tif"])
+def test_a_file_renamed_to_another_place_before_it_was_read_holds_its_order(bench, name):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", COARSE)
+    bench.arrive()
+    path.rename(path.with_name(name))
+    bench.at = NEXT
+    bench.work()
+
+    assert bench.word() == "undecided"
+
+
+def test_a_file_that_is_replaced_by_another_of_its_size_and_time_was_not_renamed(bench):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", COARSE)
+    other = bench.shoot("4711_01_5.tif")
+    os.utime(other, ns=(path.stat().st_mtime_ns, path.stat().st_mtime_ns))
+    bench.arrive()
+    path.unlink()
+    bench.coarse.clear()
+    bench.at = NEXT
+    bench.work()
+
+    assert "4711_01_4.tif could not be used" in bench.missing()
+
+
+def test_a_queued_file_holds_the_order_that_its_note_alone_names(bench):
+    bench.three()
+    bench.work()
+    before = bench.word()
+    bench.shoot("IMG_1.tif")
+    bench.arrive()
+    bench.shoot("IMG_4.tif", COARSE, note="order: 4711\nspecimen: 01")
+    bench.arrive()
+    bench.read_one(bench.pipeline())
+    held = bench.missing()
+    bench.work()
+
+    assert before == "conforms"
+    assert "1 file still to be read" in held
+    assert bench.word() == "does_not_conform"
+
+
+def test_a_note_that_comes_after_its_queued_file_holds_the_order_too(bench):
+    bench.three()
+    bench.work()
+    for n in (1, 2, 3):
+        bench.shoot(f"IMG_{n}.tif")
+    bench.arrive()
+    late = bench.shoot("IMG_4.tif", COARSE)
+    bench.arrive()
+    pipeline = bench.pipeline()
+    bench.read_one(pipeline)
+    late.with_suffix(".txt").write_text("order: 4711", encoding="utf-8")
+    bench.at = NEXT
+    bench.read_one(pipeline)
+
+    assert "1 file still to be read" in bench.missing()
 
 
 def test_a_lead_dismisses_a_file_that_was_deleted_before_it_was_read(bench):

@@ -28,7 +28,13 @@ from agent.orders.claims import describe_claims, describe_settled
 from agent.orders.decision_rule import DecisionRule, build_decision_rule
 from agent.orders.facts import Conformity, SpecimenFacts, Statement
 from agent.orders.field_facts import FieldContext, build_specimen_facts
-from agent.orders.lost_files import DISMISSED, describe_dismissed, describe_lost, load_named
+from agent.orders.lost_files import (
+    DISMISSED,
+    describe_dismissed,
+    describe_lost,
+    describe_renamed,
+    load_named,
+)
 from agent.orders.places import describe_same_places
 from agent.orders.remarks import gather_notes
 from agent.orders.rules import MAX_FALSE_CONFORM, Rules
@@ -224,7 +230,9 @@ def assess_view(
     beside = beside or Beside.of(store)
     key = partial(number_key, exact=store.exact_numbers)
     waiting = list(_files_of(beside.waiting, number, lab.sources, key))
-    lost = tuple(_lost_of(beside, number, lab.sources, key))
+    unread = tuple(_lost_of(beside, number, lab.sources, key))
+    renamed = [one for one in unread if _is_renamed(one, beside, lab.sources, key)]
+    lost = tuple(one for one in unread if one not in renamed)
     torn = tuple(
         one
         for one in beside.unassigned
@@ -241,6 +249,7 @@ def assess_view(
         *describe_settled(view.claims),
         *describe_amendments(view.facts),
         *describe_dismissed(dismissed),
+        *describe_renamed(renamed),
         *describe_version(view, lab, applied, versions),
         *describe_applied_taxonomy(view, lab, applied, own),
     )
@@ -339,6 +348,25 @@ def _lost_of(
     yield from (fate for fate in beside.lost if fate.id in by_name | named)
 
 
+def _is_renamed(
+    fate: FileFate, beside: Beside, sources: Mapping[str, Provenance], key: Callable[[str], str]
+) -> bool:
+    """Return whether a file that vanished unread came again under a name for the same specimen.
+
+    One that a note or a sender names is not: the note may not have come along.
+    """
+    is_named = any(fate.id in contents for contents in beside.named_lost.values())
+    if fate.renamed_to is None or is_named:
+        return False
+    source = sources.get(fate.renamed_to[0])
+    later = list(source.named_places(fate.renamed_to[1])) if source else []
+    before = list(_named_places(fate, sources))
+    places = {
+        (key(place.get("order", "")), key(place.get("specimen", ""))) for place in (*before, *later)
+    }
+    return bool(later) and len(places) == 1
+
+
 def numbers_named(beside: Beside, lab: Lab) -> Iterator[str]:
     """Yield the orders that waiting and lost files name."""
     for fate in (*beside.waiting, *beside.lost):
@@ -350,6 +378,8 @@ def numbers_named(beside: Beside, lab: Lab) -> Iterator[str]:
 def _named_places(fate: FileFate, sources: Mapping[str, Provenance]) -> Iterator[Mapping[str, str]]:
     if fate.sent_with.get("order"):
         yield fate.sent_with
+    for order, specimen in fate.noted.items():
+        yield {"order": order, "specimen": specimen}
     for name, relative in fate.seen_as:
         if source := sources.get(name):
             yield from source.named_places(relative)

@@ -50,6 +50,7 @@ from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
 from agent.store.store import Store
 from agent.store.trail import TrailEntry
+from agent.store.unread_names import WaitingFile
 from agent.store.votes import signed_by_program, voter_of
 
 __all__ = [
@@ -111,6 +112,7 @@ __all__ = [
     "StoreFault",
     "TrailEntry",
     "Unassigned",
+    "WaitingFile",
     "examine_copy",
     "number_key",
     "put_back",

@@ -43,6 +43,7 @@ from agent.store.order_claims import ClaimedPlace
 from agent.store.orders import Orders
 from agent.store.places import Places
 from agent.store.records import Records
+from agent.store.unread_names import UnreadNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -150,6 +151,11 @@ class Store:
     def records(self) -> Records:
         """What the lab has to be able to show later; a door of its own."""
         return Records(self._engine, self._whose)
+
+    @property
+    def unread_names(self) -> UnreadNames:
+        """What names files that nobody has read yet."""
+        return UnreadNames(self._engine, self._whose)
 
     @property
     def accounts(self) -> Accounts:

@@ -128,7 +128,8 @@ class ContentRow(Row, table=True):
 
     `due_at` is when something is to be done about it: since when it is queued, when a failed
     one is tried again, when a lease runs out; nothing where nothing is to be done. `claims`
-    only ever grows, so that a worker whose lease was taken over can tell.
+    only ever grows, so that a worker whose lease was taken over can tell. `noted` keeps which
+    orders notes next to an unread file name, order → specimen.
     """
 
     __tablename__: ClassVar[Any] = "content"
@@ -184,6 +185,7 @@ class ContentRow(Row, table=True):
     duplicate_of: int | None = Field(default=None, foreign_key="content.id")
     previous_id: int | None = Field(default=None, foreign_key="content.id")
     process_data: dict[str, str] = _json()
+    noted: dict[str, str] = _json(filled=True)
 
 
 class PathRow(Row, table=True):
@@ -199,6 +201,7 @@ class PathRow(Row, table=True):
             sqlite_where=text("replaced_at IS NULL"),
             postgresql_where=text("replaced_at IS NULL"),
         ),
+        Index("ix_path_mtime_ns", "mtime_ns"),
     )
 
     id: int | None = Field(default=None, primary_key=True)

@@ -96,18 +96,18 @@ CREATE TABLE content (
 	done_at DATETIME, 
 	duplicate_of INTEGER, 
 	previous_id INTEGER, 
-	process_data JSON NOT NULL, 
+	process_data JSON NOT NULL, noted JSON DEFAULT '{}' NOT NULL, 
 	CONSTRAINT fk_content_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id), 
 	CONSTRAINT fk_content_duplicate_of_content FOREIGN KEY(duplicate_of) REFERENCES content (id), 
 	CONSTRAINT fk_content_previous_id_content FOREIGN KEY(previous_id) REFERENCES content (id), 
 	CONSTRAINT fk_content_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT fk_content_source_id_source FOREIGN KEY(source_id) REFERENCES source (id)
 );
-INSERT INTO "content" VALUES(1,1,1,'abababababababababababababababababababababababababababababababab',10,'done',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL,NULL,'{}');
-INSERT INTO "content" VALUES(2,1,1,'abababababababababababababababababababababababababababababababab',10,'duplicate',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',1,NULL,'{}');
-INSERT INTO "content" VALUES(3,1,1,NULL,10,'failed',1,'watch','crashed','ValueError: no idea',1,1,0,'2026-11-24 21:01:00.000000',1,'2026-11-24 21:00:00.000000',NULL,NULL,NULL,'{}');
-INSERT INTO "content" VALUES(4,1,1,NULL,10,'processing',1,'watch',NULL,NULL,1,1,0,'2026-11-24 21:01:00.000000',1,'2026-11-24 21:00:00.000000',NULL,NULL,NULL,'{}');
-INSERT INTO "content" VALUES(5,1,1,'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',10,'done',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:05:00.000000',NULL,1,'{}');
+INSERT INTO "content" VALUES(1,1,1,'abababababababababababababababababababababababababababababababab',10,'done',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL,NULL,'{}','{}');
+INSERT INTO "content" VALUES(2,1,1,'abababababababababababababababababababababababababababababababab',10,'duplicate',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',1,NULL,'{}','{}');
+INSERT INTO "content" VALUES(3,1,1,NULL,10,'failed',1,'watch','crashed','ValueError: no idea',1,1,0,'2026-11-24 21:01:00.000000',1,'2026-11-24 21:00:00.000000',NULL,NULL,NULL,'{}','{}');
+INSERT INTO "content" VALUES(4,1,1,NULL,10,'processing',1,'watch',NULL,NULL,1,1,0,'2026-11-24 21:01:00.000000',1,'2026-11-24 21:00:00.000000',NULL,NULL,NULL,'{}','{}');
+INSERT INTO "content" VALUES(5,1,1,'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',10,'done',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:05:00.000000',NULL,1,'{}','{}');
 CREATE TABLE job (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -514,6 +514,7 @@ CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
 CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_at IS NULL;
 CREATE INDEX ix_same_place_other_id ON same_place (other_id);
 CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
+CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('content',5);
 INSERT INTO "sqlite_sequence" VALUES('trail',9);
