@@ -177,6 +177,25 @@ def test_a_coarse_field_under_a_look_alike_number_belongs_to_the_order(desk, tri
     assert desk.order(number)["conformity"] == "does_not_conform"
 
 
+@pytest.mark.parametrize("other", ["47-11", "47/11", "47.11", "047\u201311", "47_11"])
+def test_orders_whose_numbers_differ_in_a_hyphen_name_each_other(desk, other):
+    three(desk)
+    three(desk, order=other)
+
+    said = ["; ".join(desk.order(number)["notes"]) for number in ("4711", other)]
+
+    assert f"order {other} differs in hyphens, slashes or dots alone" in said[0]
+    assert "order 4711 differs in hyphens, slashes or dots alone" in said[1]
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_orders_whose_numbers_differ_in_a_digit_do_not(desk):
+    three(desk)
+    three(desk, order="47-12")
+
+    assert "differs in hyphens" not in "; ".join(desk.order()["notes"])
+
+
 @pytest.mark.parametrize("pair", [("ÄB1", "AB1"), ("1-23", "12-3"), ("47-11", "4711")])
 def test_numbers_that_differ_in_what_is_seen_stay_two_orders(desk, pair):
     number, other = pair

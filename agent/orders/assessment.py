@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import reports
 from agent.errors import WrongUse
 from agent.orders import conformity
+from agent.orders.alike_numbers import describe_alike, list_alike
 from agent.orders.amendments import describe_amendments, describe_pending
 from agent.orders.applicable_specification import (
     apply_specification,
@@ -180,12 +181,14 @@ class Beside:
         waiting: Files that may still become a field. lost: files that could not be used.
         unassigned: Fields that belong to no specimen.
         named_lost: Order → contents of lost files that a note or a sender named it for.
+        alike: Orders whose numbers are alike, see `list_alike`.
     """
 
     waiting: tuple[FileFate, ...] = ()
     lost: tuple[FileFate, ...] = ()
     unassigned: tuple[Unassigned, ...] = ()
     named_lost: Mapping[str, frozenset[int]] = field(default_factory=lambda: MappingProxyType({}))
+    alike: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def of(cls, store: Store) -> Beside:
@@ -195,6 +198,7 @@ class Beside:
             (*store.files(LOST), *store.files(State.IGNORED, code=VANISHED)),
             tuple(store.orders.unassigned()),
             load_named(store),
+            list_alike(store),
         )
 
 
@@ -250,6 +254,7 @@ def assess_view(
         *describe_amendments(view.facts),
         *describe_dismissed(dismissed),
         *describe_renamed(renamed),
+        *describe_alike(number, beside.alike),
         *describe_version(view, lab, applied, versions),
         *describe_applied_taxonomy(view, lab, applied, own),
     )

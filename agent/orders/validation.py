@@ -287,8 +287,8 @@ def _limit_state(
     limit: str, counted: Mapping[str, Any], most: float, *, is_inflated: bool
 ) -> LimitState:
     if is_inflated:
-        counts = "images that name no specimen were counted as one specimen each"
-        return LimitState(limit, reaches=False, sentence=f"{limit}: {counts}; validate again")
+        why = "images that name no specimen were counted as one specimen each"
+        return LimitState(limit, reaches=False, sentence=f"{limit}: {why}; validate again")
     if "bound95" not in counted or not counted.get("um_per_px"):
         without = "a range of scales that every kind of specimen covers"
         return LimitState(limit, reaches=False, sentence=f"{limit}: no {without}; validate again")

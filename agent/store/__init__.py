@@ -27,7 +27,7 @@ from agent.store.jobs import Job
 from agent.store.journal import VANISHED, Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightHead, NightRow
-from agent.store.numbers import number_key
+from agent.store.numbers import letters_key, number_key
 from agent.store.order_changes import Heads, JudgedField, OrderAge
 from agent.store.order_claims import ClaimedPlace, OrderClaim
 from agent.store.orders import (
@@ -114,6 +114,7 @@ __all__ = [
     "Unassigned",
     "WaitingFile",
     "examine_copy",
+    "letters_key",
     "number_key",
     "put_back",
     "signed_by_program",
