@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -14,6 +14,8 @@ from agent.cli.app import DONE, SOME_FAILED, app, settings_of, store_of
 from agent.errors import FileError, WrongUse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.orders.assessment import Assessed, Lab
     from agent.orders.facts import Allowance, FieldFacts
     from agent.orders.specification import Specification
@@ -319,27 +321,16 @@ def supersede(  # noqa: PLR0917 - each is a word of the command
     A field that could break the limit is replaced by a lead; one that a reviewer confirmed to break
     it by a second person, with a picture of the defect.
     """
-    from agent.orders.permissions import require_may_replace  # noqa: PLC0415
-
     settings = settings_of(context)
     with store_of(settings) as store:
-        lab = lab_in(settings, store)
-        _require_known(defect)
         view = store.micrograph(public_id)
         number = store.orders.of_micrograph(public_id)
         if view is None or number is None:
             raise WrongUse(f"{public_id}: belongs to no order; see: agent orders unassigned")
-        shown = _keep_picture(settings, picture)
-        require_may_replace(store, lab, number, [public_id], by=by, defect=defect, picture=shown)
-        store.orders.supersede(
-            public_id,
-            by=by,
-            reason=reason,
-            defect=defect,
-            lead=lab.is_lead(by),
-            picture=shown,
-            at=_now(),
+        act = _permit_replacement(
+            settings, store, number, [public_id], by=by, defect=defect, picture=picture
         )
+        store.orders.supersede(public_id, reason=reason, **act)
     say.console.print(f"{public_id}: superseded by {by}; it stays visible.", markup=False)
 
 
@@ -354,28 +345,16 @@ def prepare_again(  # noqa: PLR0917 - each is a word of the command
     picture: Picture = None,
 ) -> None:
     """Begin the next preparation of a specimen: what comes from now on belongs to it."""
-    from agent.orders.permissions import require_may_replace  # noqa: PLC0415
-
     settings = settings_of(context)
     with store_of(settings) as store:
-        lab = lab_in(settings, store)
-        _require_known(defect)
         view = store.orders.order(number)
         mine = [one for one in view.specimens if one.name == specimen] if view else []
         last = mine[0].preparations[-1:] if mine else ()
         ids = [one.view.id for prepared in last for one in prepared.fields]
-        shown = _keep_picture(settings, picture)
-        require_may_replace(store, lab, number, ids, by=by, defect=defect, picture=shown)
-        name = store.orders.prepare_again(
-            number,
-            specimen,
-            by=by,
-            reason=reason,
-            defect=defect,
-            lead=lab.is_lead(by),
-            picture=shown,
-            at=_now(),
+        act = _permit_replacement(
+            settings, store, number, ids, by=by, defect=defect, picture=picture
         )
+        name = store.orders.prepare_again(number, specimen, reason=reason, **act)
     say.console.print(
         f"{number}/{specimen}: preparation {name}; the earlier one is superseded, and visible.",
         markup=False,
@@ -477,6 +456,42 @@ def amend(
         changed = store.orders.amend(number, accept=not dismiss, by=by, reason=reason, at=_now())
     word = "dismissed" if dismiss else "accepted"
     say.console.print(f"{number}: change of {', '.join(changed)} {word} by {by}.", markup=False)
+
+
+class _Replacement(TypedDict):
+    """What the store keeps of who replaces fields."""
+
+    by: str
+    defect: str
+    picture: str
+    lead: bool
+    at: datetime
+
+
+def _permit_replacement(
+    settings: Settings,
+    store: Store,
+    number: str,
+    ids: Sequence[str],
+    *,
+    by: str,
+    defect: str,
+    picture: Path | None,
+) -> _Replacement:
+    """Refuse who may not replace fields of an order; keep the picture of the defect."""
+    from agent.orders.permissions import require_may_replace  # noqa: PLC0415
+
+    lab = lab_in(settings, store)
+    _require_known(defect)
+    sha256 = _keep_picture(settings, picture)
+    require_may_replace(store, lab, number, ids, by=by, defect=defect, picture=sha256)
+    return {
+        "by": by,
+        "defect": defect,
+        "picture": sha256,
+        "lead": lab.is_lead(by),
+        "at": _now(),
+    }
 
 
 def _require_known(defect: str) -> None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from agent.orders.automatic_conformity import refuse_field
 from agent.orders.evidence import (
     confirming,
-    contradicted,
+    describe_label,
+    describe_replaced,
+    find_contradiction,
     is_confirmed,
-    of_the_replaced,
-    words_of,
 )
 from agent.orders.facts import (
     PREPARATION_DEFECTS,
@@ -69,7 +69,7 @@ def specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
         *_held(counted),
         *(said for one in counted for said in _of_the_field(one, rules)),
         *_together(facts, counted, rules),
-        *_of_the_replaced(facts, counted, rules),
+        *_describe_replaced(facts, counted, rules),
         *_of_the_model(counted, rules),
     )
     if missing:
@@ -131,7 +131,8 @@ def _to_shoot_again(facts: SpecimenFacts, there: Collection[str]) -> Iterator[st
                 if one.decided.said in PREPARATION_DEFECTS
                 else _("{field} is unusable ({why}): shoot it again")
             )
-            yield said.format(field=one.called, why=words_of(one.decided.kind, one.decided.said))
+            why = describe_label(one.decided.kind, one.decided.said)
+            yield said.format(field=one.called, why=why)
 
 
 def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
@@ -151,7 +152,7 @@ def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
     if field.decided and field.decided.kind == "strange":
         yield _("{field} was called strange ({kind}) by {who}").format(
             field=field.called,
-            kind=words_of(field.decided.kind, field.decided.said),
+            kind=describe_label(field.decided.kind, field.decided.said),
             who=field.decided.by,
         )
     elif field.decided and field.decided.kind == "cannot_tell":
@@ -165,7 +166,7 @@ def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
 
 def _of_the_history(field: FieldFacts, rules: Rules) -> Iterator[str]:
     """Yield what the labels of a field leave open, although the one that holds keeps the limit."""
-    if why := contradicted(field, rules):
+    if why := find_contradiction(field, rules):
         yield _("{field} {why}: a lead or two other reviewers decide").format(
             field=field.called, why=why
         )
@@ -438,7 +439,7 @@ def _worst(field: FieldFacts, bound: Bound, rules: Rules) -> float | None:
 # --- what was replaced, and what rests on the model alone ---------------------------------------
 
 
-def _of_the_replaced(
+def _describe_replaced(
     facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
 ) -> Iterator[str]:
     """A field that could break the limit leaves the count by a lead's word alone."""
@@ -447,7 +448,7 @@ def _of_the_replaced(
         if one.id in here:
             continue
         where = _("an earlier preparation") if one in facts.earlier else _("a replaced shot")
-        if said := of_the_replaced(one, where, rules, is_covered=is_covered(one, rules)):
+        if said := describe_replaced(one, where, rules, is_covered=is_covered(one, rules)):
             yield said
 
 

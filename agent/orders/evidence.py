@@ -38,7 +38,7 @@ def could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
 
 
 def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
-    if why := contradicted(field, rules) or _judged_in_part(field):
+    if why := find_contradiction(field, rules) or _judged_in_part(field):
         return why
     if field.decided and field.decided.kind == "code":
         if field.decided.unsure and not is_confirmed(field):
@@ -52,7 +52,7 @@ def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> s
         )
     if field.decided and field.decided.kind != "unusable":
         return _("was labelled {what} by {who}").format(
-            what=words_of(field.decided.kind, field.decided.said), who=field.decided.by
+            what=describe_label(field.decided.kind, field.decided.said), who=field.decided.by
         )
     return _answer_could_break(field, rules, is_covered=is_covered)
 
@@ -78,7 +78,7 @@ def _answer_could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) ->
     return ""
 
 
-def contradicted(field: FieldFacts, rules: Rules) -> str:
+def find_contradiction(field: FieldFacts, rules: Rules) -> str:
     """Return which label breaks the limit although the one that holds does not; "" if none does.
 
     Two other reviewers who are sure outweigh a label, or one lead. The author of a label cannot
@@ -129,7 +129,7 @@ def confirming(field: FieldFacts, rules: Rules) -> set[str]:
     }
 
 
-def of_the_replaced(field: FieldFacts, where: str, rules: Rules, *, is_covered: bool) -> str:
+def describe_replaced(field: FieldFacts, where: str, rules: Rules, *, is_covered: bool) -> str:
     """Return what speaks against a field that no longer counts; "" where nothing does.
 
     A lead releases it; a confirmed break only a second person, with a picture of the defect.
@@ -175,7 +175,7 @@ def _is_shown(field: FieldFacts, against: set[str]) -> bool:
     )
 
 
-def words_of(kind: str, said: str) -> str:
+def describe_label(kind: str, said: str) -> str:
     """Return a label that is no code, as a page shows it in the reader's language."""
     if kind == "cannot_tell":
         return _("cannot tell")
