@@ -785,6 +785,9 @@ EDITS = {
         p, cv2.getRotationMatrix2D((360, 270), 37, 1.3), (720, 540), flags=cv2.INTER_CUBIC
     )[90:450, 120:600],
     "mirrored": lambda p: p[90:450, 120:600][:, ::-1],
+    "inverted": lambda p: 255 - p[90:450, 120:600],
+    "inverted and mirrored": lambda p: 255 - p[90:450, 120:600][:, ::-1],
+    "out of focus": lambda p: cv2.GaussianBlur(p, (0, 0), 2.4)[90:450, 120:600],
     "gamma": lambda p: (255 * (p[90:450, 120:600] / 255) ** 1.6).astype(np.uint8),
     "in few greys": lambda p: p[90:450, 120:600] // 32 * 32,
     "strips in another order": lambda p: np.hstack(

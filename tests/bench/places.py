@@ -317,7 +317,7 @@ def _count_false(title: str, pairs: list[tuple[Shown, Shown]], pictures: Path | 
         for shown in (one, other):
             if shown.name not in kept:
                 kept[shown.name] = _extract(shown.grey)
-        overlap = register(kept[one.name], kept[other.name])
+        overlap = register(kept[one.name], kept[other.name], inverted=True)
         if overlap is None:
             continue
         any_overlap += 1
