@@ -307,6 +307,28 @@ def test_an_order_that_a_list_released_is_judged_by_what_was_in_force_then(
     assert bench.word() == "does_not_conform"
 
 
+def list_sizes(bench, sizes):
+    """Write the lab's own taxonomy: the sizes of G, coarse to fine."""
+    entries = "".join(f'[[size]]\nname = "{name}"\n' for name in sizes)
+    file = bench.folder / "taxonomy.toml"
+    listed = ", ".join(f'"{name}"' for name in sizes)
+    file.write_text(f'{entries}[[subtype]]\nname = "G"\nsizes = [{listed}]\n', encoding="utf-8")
+    own = f'\n[model]\ntaxonomy = "{file.as_posix()}"\n'
+    (bench.folder / "agent.toml").write_text(SETTINGS + own, encoding="utf-8")
+
+
+def test_sizes_listed_otherwise_before_anybody_looked_at_an_order_do_not_change_it(bench):
+    list_sizes(bench, ["6", "7", "8"])
+    for n in (1, 2, 3):
+        bench.shoot(f"4711_01_{n}.tif", COARSE)
+    bench.work()
+
+    list_sizes(bench, ["8", "7", "6"])
+
+    assert bench.word() == "does_not_conform"
+    assert "apply as 6, 7, 8" in "; ".join(bench.order()["notes"])
+
+
 def test_an_edit_that_keeps_the_time_of_the_file_is_noted(bench):
     bench.set(LOOSER["in place"])
     bench.three("4700")
