@@ -23,6 +23,7 @@ from agent.orders.control import CONTROL, measured
 from agent.orders.keys import keys_of, merge_notes, notes_beside
 from agent.orders.lost_files import name_lost
 from agent.orders.place_check import PlaceCheck, landmarks_of
+from agent.orders.waiting_notes import WaitingNotes
 from agent.settings import PROCESS_COLUMNS
 from agent.store import Finding, OtherBundle, StoreFault
 from agent.triage import Handling, Policy, Reason, Verdict, triage
@@ -157,6 +158,7 @@ class Pipeline:
         self._away: dict[int, int] = {}
         self._owed: list[Claim] = []
         self._places = PlaceCheck(store, self._control_orders)
+        self._notes = WaitingNotes(store, self._sources)
 
     def use(self, classifier: Classifier | None, policy: Policy | None = None) -> None:
         """Take up another bundle; a specimen that was begun is judged to its end by its own."""
@@ -250,6 +252,8 @@ class Pipeline:
         )
         waiting = {claim.content_id: claim for claim in claims}
         try:
+            if self._sidecars:
+                self._guarded(lambda: self._notes.read(now=self._now()))
             for hand in self._ended(claims, taken, waiting, should_stop):
                 on_file(hand.claim.relative)
         except (StoreFault, Stalled) as fault:

@@ -470,7 +470,8 @@ class Orders(_Section):
     )
     exact_numbers: bool = Field(
         default=False,
-        description="Order numbers that differ in case, spaces or leading zeros are two orders.",
+        description="Order numbers that differ in case, spaces or leading zeros are two orders. "
+        "Those that differ in hyphens, slashes or dots always are; else a note names the other.",
     )
     second_look_at_limit: bool = Field(
         default=False,

@@ -28,6 +28,19 @@ CHANGES = (
 EXTRA = ("corners filled", "stretched 5 %", "inverted", "text across")
 """What is better found."""
 
+REACH = (
+    "blurred 0.25 %",
+    "blurred 0.5 %",
+    "blurred 1 %",
+    "blurred 2 %",
+    "stretched 10 %",
+    "stretched 20 %",
+    "bent 3 %",
+    "bent 6 %",
+    "bent 12 %",
+)
+"""How far a place is known: blur and bending (barrel distortion) as shares of the width."""
+
 _ROOM = 0.75  # of the source's side, the most that one picture may take
 _ALL = ("all together", "all together at 2x")
 _ANY_ANGLE = ("turned", *_ALL, "corners filled", "stretched 5 %", "text across")
@@ -156,6 +169,8 @@ def _change(picture, change, rng):
         return 255 - picture, still
     if change == "text across":
         return _write_across(picture), still
+    if change in REACH:
+        return _strain(picture, change), still
     together = change in _ALL
     if change == "brighter or darker" or together:
         picture = np.clip(picture * rng.choice([0.9, 1.1]), 0, 255).astype(np.uint8)
@@ -166,6 +181,23 @@ def _change(picture, change, rng):
     if change == "jpeg 75" or together:
         picture = jpeg(picture, 75)
     return picture, still
+
+
+def _strain(picture, change):
+    """Change a picture as no similarity does; where its points went is not told."""
+    what, amount, _ = change.split()
+    height, width = picture.shape
+    share = float(amount) / 100
+    if what == "blurred":
+        return cv2.GaussianBlur(picture, (0, 0), share * width)
+    if what == "stretched":
+        return cv2.resize(picture, (round((1 + share) * width), height))
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    x, y = columns - width / 2, rows - height / 2
+    growth = 1 + share * (x**2 + y**2) / (width**2 / 4 + height**2 / 4)
+    bent = (x * growth + width / 2, y * growth + height / 2)
+    maps = (one.astype(np.float32) for one in bent)
+    return cv2.remap(picture, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
 
 
 def _turn_with_corners(picture, rng):

@@ -89,15 +89,23 @@ class Bench(Desk):
             files = [Arrival(source.name, folder, name, *facts) for name, facts in found.items()]
             self.store.arrive(files, at=self.at)
 
-    def work(self, *, label=True):
-        self.arrive()
-        pipeline = make_pipeline(
+    def pipeline(self):
+        return make_pipeline(
             read_settings(self.folder / "agent.toml"),
             store=self.store,
             pool=Reader(),
             classifier=None,
             now=lambda: self.at,
         )
+
+    def read_one(self, pipeline):
+        """Read the file that came first, so that the others wait."""
+        assert pipeline.take(1).files == 1
+        self._capsys.readouterr()  # the log
+
+    def work(self, *, label=True):
+        self.arrive()
+        pipeline = self.pipeline()
         while pipeline.take(8).files:
             pass
         pipeline.take(1)  # compares the places of the last ones
@@ -167,6 +175,25 @@ def test_a_coarse_field_under_a_look_alike_number_belongs_to_the_order(desk, tri
     desk.confirm(desk.take(4, COARSE, order=other), COARSE)
 
     assert desk.order(number)["conformity"] == "does_not_conform"
+
+
+@pytest.mark.parametrize("other", ["47-11", "47/11", "47.11", "047\u201311", "47_11"])
+def test_orders_whose_numbers_differ_in_a_hyphen_name_each_other(desk, other):
+    three(desk)
+    three(desk, order=other)
+
+    said = ["; ".join(desk.order(number)["notes"]) for number in ("4711", other)]
+
+    assert f"order {other} differs in hyphens, slashes or dots alone" in said[0]
+    assert "order 4711 differs in hyphens, slashes or dots alone" in said[1]
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_orders_whose_numbers_differ_in_a_digit_do_not(desk):
+    three(desk)
+    three(desk, order="47-12")
+
+    assert "differs in hyphens" not in "; ".join(desk.order()["notes"])
 
 
 @pytest.mark.parametrize("pair", [("ÄB1", "AB1"), ("1-23", "12-3"), ("47-11", "4711")])
@@ -280,6 +307,28 @@ def test_an_order_that_a_list_released_is_judged_by_what_was_in_force_then(
     assert bench.word() == "does_not_conform"
 
 
+def list_sizes(bench, sizes):
+    """Write the lab's own taxonomy: the sizes of G, coarse to fine."""
+    entries = "".join(f'[[size]]\nname = "{name}"\n' for name in sizes)
+    file = bench.folder / "taxonomy.toml"
+    listed = ", ".join(f'"{name}"' for name in sizes)
+    file.write_text(f'{entries}[[subtype]]\nname = "G"\nsizes = [{listed}]\n', encoding="utf-8")
+    own = f'\n[model]\ntaxonomy = "{file.as_posix()}"\n'
+    (bench.folder / "agent.toml").write_text(SETTINGS + own, encoding="utf-8")
+
+
+def test_sizes_listed_otherwise_before_anybody_looked_at_an_order_do_not_change_it(bench):
+    list_sizes(bench, ["6", "7", "8"])
+    for n in (1, 2, 3):
+        bench.shoot(f"4711_01_{n}.tif", COARSE)
+    bench.work()
+
+    list_sizes(bench, ["8", "7", "6"])
+
+    assert bench.word() == "does_not_conform"
+    assert "apply as 6, 7, 8" in "; ".join(bench.order()["notes"])
+
+
 def test_an_edit_that_keeps_the_time_of_the_file_is_noted(bench):
     bench.set(LOOSER["in place"])
     bench.three("4700")
@@ -370,6 +419,80 @@ def test_a_file_deleted_before_it_was_read_holds_its_order_until_it_comes_again(
 
     assert "4711_01_4.tif could not be used" in gone
     assert bench.word() == "conforms"
+
+
+@pytest.mark.parametrize("code", [FINE, COARSE])
+def test_a_file_renamed_within_its_order_before_it_was_read_is_the_same_file(bench, code):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", code)
+    bench.arrive()
+    path.rename(path.with_name("4711_01_04.tif"))
+    bench.coarse = ["4711_01_04.tif"] if code == COARSE else []
+    bench.at = NEXT
+    bench.work()
+
+    assert bench.word() == ("conforms" if code == FINE else "does_not_conform"), bench.missing()
+    assert "4711_01_4.tif was renamed to 4711_01_04.tif" in "; ".join(bench.order()["notes"])
+
+
+@pytest.mark.parametrize("name", ["4712_01_4.tif", "4711_02_4.tif", "trial.tif"])
+def test_a_file_renamed_to_another_place_before_it_was_read_holds_its_order(bench, name):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", COARSE)
+    bench.arrive()
+    path.rename(path.with_name(name))
+    bench.at = NEXT
+    bench.work()
+
+    assert bench.word() == "undecided"
+
+
+def test_a_file_that_is_replaced_by_another_of_its_size_and_time_was_not_renamed(bench):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", COARSE)
+    other = bench.shoot("4711_01_5.tif")
+    os.utime(other, ns=(path.stat().st_mtime_ns, path.stat().st_mtime_ns))
+    bench.arrive()
+    path.unlink()
+    bench.coarse.clear()
+    bench.at = NEXT
+    bench.work()
+
+    assert "4711_01_4.tif could not be used" in bench.missing()
+
+
+def test_a_queued_file_holds_the_order_that_its_note_alone_names(bench):
+    bench.three()
+    bench.work()
+    before = bench.word()
+    bench.shoot("IMG_1.tif")
+    bench.arrive()
+    bench.shoot("IMG_4.tif", COARSE, note="order: 4711\nspecimen: 01")
+    bench.arrive()
+    bench.read_one(bench.pipeline())
+    held = bench.missing()
+    bench.work()
+
+    assert before == "conforms"
+    assert "1 file still to be read" in held
+    assert bench.word() == "does_not_conform"
+
+
+def test_a_note_that_comes_after_its_queued_file_holds_the_order_too(bench):
+    bench.three()
+    bench.work()
+    for n in (1, 2, 3):
+        bench.shoot(f"IMG_{n}.tif")
+    bench.arrive()
+    late = bench.shoot("IMG_4.tif", COARSE)
+    bench.arrive()
+    pipeline = bench.pipeline()
+    bench.read_one(pipeline)
+    late.with_suffix(".txt").write_text("order: 4711", encoding="utf-8")
+    bench.at = NEXT
+    bench.read_one(pipeline)
+
+    assert "1 file still to be read" in bench.missing()
 
 
 def test_a_lead_dismisses_a_file_that_was_deleted_before_it_was_read(bench):
@@ -567,6 +690,74 @@ def test_a_statement_names_the_planes_and_channels_that_nobody_looked_at(bench, 
     assert f"specimen 01, field 4: of several {PARTS[axes]} alone was judged" in notes
 
 
+def stack_of(bench, planes, *, name="4711_01_3.tif", axes="ZYX"):
+    tifffile.imwrite(
+        bench.folder / "export" / name,
+        np.stack(planes),
+        imagej=True,
+        metadata={"axes": axes, "unit": "um"},
+        resolution=(5, 5),
+    )
+
+
+def blurred(pixels, by):
+    return cv2.GaussianBlur(pixels, (0, 0), by)
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "CYX"])
+def test_a_file_whose_planes_show_two_places_is_no_field_until_a_lead_replaces_it(bench, axes):
+    for field in (1, 2):
+        bench.shoot(f"4711_01_{field}.tif")
+    fine, coarse = steel(97)[..., 0], steel(98, COARSE)[..., 0]
+    stack_of(bench, [fine, blurred(coarse, 1)], axes=axes)
+    bench.work()
+    before = (bench.order()["conformity"], bench.missing())
+
+    (public_id,) = [one.id for one in bench.store.micrographs() if "planes_differ" in one.warnings]
+    bench.shoot("4711_01_4.tif")
+    bench.work()
+    words = ("orders", "supersede", public_id, "--reason", "saved as two files", "--by")
+    by_ada, by_lead = bench.agent(*words, "Ada"), bench.agent(*words, LEAD)
+
+    assert before[0] == "undecided"
+    assert "field 3: its file has planes or channels of another place" in before[1]
+    assert (by_ada, by_lead) == (2, 0)
+    assert bench.order()["conformity"] == "conforms"
+
+
+def test_a_focus_series_of_one_place_is_a_field(bench):
+    for field in (1, 2):
+        bench.shoot(f"4711_01_{field}.tif")
+    sharp = steel(97)[..., 0]
+    moved = np.roll(sharp, (3, -2), (0, 1))
+    empty = np.full_like(sharp, 90)
+    stack_of(bench, [blurred(sharp, 8), blurred(moved, 3), sharp, blurred(sharp, 1), empty])
+    bench.work()
+
+    assert bench.order()["conformity"] == "conforms", bench.missing()
+
+
+def test_channels_of_one_place_in_other_contrast_are_a_field(bench):
+    for field in (1, 2):
+        bench.shoot(f"4711_01_{field}.tif")
+    bright = steel(97)[..., 0]
+    stack_of(bench, [bright, 255 - bright], axes="CYX")
+    bench.work()
+
+    assert bench.order()["conformity"] == "conforms", bench.missing()
+
+
+def test_a_scale_bar_in_every_plane_makes_two_places_no_single_one(bench):
+    planes = [steel(97)[..., 0].copy(), steel(98, COARSE)[..., 0].copy()]
+    for plane in planes:
+        plane[160:172, 20:160] = 255
+        plane[164:168, 24:156] = 0
+    stack_of(bench, planes)
+    bench.work()
+
+    assert "planes or channels of another place" in bench.missing()
+
+
 # --- places --------------------------------------------------------------------------------------
 
 
@@ -616,6 +807,9 @@ EDITS = {
         p, cv2.getRotationMatrix2D((360, 270), 37, 1.3), (720, 540), flags=cv2.INTER_CUBIC
     )[90:450, 120:600],
     "mirrored": lambda p: p[90:450, 120:600][:, ::-1],
+    "inverted": lambda p: 255 - p[90:450, 120:600],
+    "inverted and mirrored": lambda p: 255 - p[90:450, 120:600][:, ::-1],
+    "out of focus": lambda p: cv2.GaussianBlur(p, (0, 0), 2.4)[90:450, 120:600],
     "gamma": lambda p: (255 * (p[90:450, 120:600] / 255) ** 1.6).astype(np.uint8),
     "in few greys": lambda p: p[90:450, 120:600] // 32 * 32,
     "strips in another order": lambda p: np.hstack(

@@ -166,17 +166,48 @@ def test_control_specimens_go_to_a_chart_of_their_own_and_hold_their_source(desk
     desk.confirm(desk.take(1, "G8", order="900"))
     good = desk.order()["conformity"]
     desk.take(2, "G7", order="900")
-    bad = desk.order()["specimens"][0]["missing"][0]
+    before = desk.order()["conformity"]
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field, order="4712"))
+    bad = desk.order("4712")["specimens"][0]["missing"][0]
 
     points = chart(desk.store, ["900"])["LOM-07"]
     assert none == "field 1, field 2, field 3: no control specimen of LOM-07 within 24 h"
-    assert good == "conforms"
+    assert (good, before) == ("conforms", "conforms")  # the good one came after its fields
     assert [point.faults for point in points] == [(), ("structure code G7, G8 is right",)]
     assert "the control specimen of LOM-07 failed: structure code G7" in bad
     assert desk.agent("orders", "control", "--json") == 0
     assert [one["code"] for one in json.loads(desk.out)["LOM-07"]] == ["G8", "G7"]
     held = holds_of(read(desk.folder / "agent.toml"), desk.store)
     assert held(desk.store.micrograph(points[0].id)) == ""
+
+
+DAYS = timedelta(days=1)
+GOOD, FAILED, FIELDS = "good", "failed", "fields"
+
+
+@pytest.mark.parametrize(
+    ("order", "word"),
+    [
+        (((GOOD, 0), (FIELDS, 1), (FAILED, -3)), "undecided"),  # the clock went back by four days
+        (((GOOD, 0), (FAILED, 1), (FIELDS, -3)), "undecided"),
+        (((FAILED, 0), (FIELDS, -3), (GOOD, 1)), "undecided"),
+        (((GOOD, 0), (FIELDS, -3), (GOOD, -2)), "conforms"),
+        (((FAILED, 1), (GOOD, -3), (FIELDS, 2)), "conforms"),
+    ],
+)
+def test_no_clock_that_is_set_hides_a_failed_control_specimen(desk, order, word):
+    settings = SETTINGS + 'control = ["900"]\n'
+    (desk.folder / "agent.toml").write_text(settings, encoding="utf-8")
+    for n, (what, day) in enumerate((("first", -9), *order), 1):
+        at = AT + day * DAYS
+        if what == FIELDS:
+            for field in (1, 2, 3):
+                desk.confirm(desk.take(field, at=at))
+        else:
+            desk.take(n, "G7" if what == FAILED else "G8", order="900", at=at)
+
+    assert desk.order()["conformity"] == word, desk.order()["missing"]
 
 
 def test_focus_and_brightness_tell_a_blurred_and_a_dark_field():

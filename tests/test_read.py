@@ -269,14 +269,29 @@ def test_of_z_planes_the_sharpest_is_taken_and_said(tmp_path) -> None:
 
 
 def test_times_are_micrographs_and_channels_are_colours(tmp_path) -> None:
-    stack = np.stack([np.moveaxis(colours(seed=seed), -1, 0) for seed in (1, 2)])
+    times = [np.stack([grey(seed=seed) // n for n in (1, 2, 3)]) for seed in (1, 2)]
+    stack = np.stack(times)
     file = tiff(tmp_path / "a.ome.tif", stack, metadata={"axes": "TCYX"}, photometric="minisblack")
 
     came = read(file)
 
-    assert (came[0].pixels == colours(seed=1)).all()
-    assert (came[1].pixels == colours(seed=2)).all()
+    assert (came[0].pixels == np.moveaxis(times[0], 0, -1)).all()
+    assert (came[1].pixels == np.moveaxis(times[1], 0, -1)).all()
     assert came[0].warnings == ("channels_as_rgb",)
+
+
+def test_planes_and_channels_of_another_place_are_named(tmp_path) -> None:
+    soft = [cv2.GaussianBlur(grey(seed=seed), (0, 0), 2) for seed in (1, 2)]
+    planes = np.stack([grey(seed=1), *soft])
+    channels = np.stack([grey(seed=seed) for seed in (1, 2, 3)])
+
+    [stacked] = read(tiff(tmp_path / "z.ome.tif", planes, metadata={"axes": "ZYX"}))
+    [coloured] = read(tiff(tmp_path / "c.ome.tif", channels, metadata={"axes": "CYX"}))
+
+    assert stacked.warnings == ("sharpest_plane", "planes_differ")
+    assert stacked.metadata["other_places"] == "plane 3"
+    assert "planes_differ" in coloured.warnings
+    assert coloured.metadata["other_places"] == "channel 2, channel 3"
 
 
 def test_an_imagej_stack_is_read_slice_by_slice(tmp_path) -> None:

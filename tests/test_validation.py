@@ -6,7 +6,7 @@ import pytest
 from small_lab import past, write_labelled
 
 from agent.orders.limit import find_bound, read_limit
-from agent.orders.validation import Case, limits_of, record_of
+from agent.orders.validation import Case, limit_states, limits_of, record_of
 from model import default_taxonomy
 
 TAXONOMY = default_taxonomy()
@@ -114,11 +114,26 @@ def test_a_subtype_alone_is_a_limit_too():
     assert (counted["n"], counted["bound95"]) == (0, pytest.approx(0.0199, abs=5e-5))
 
 
-def test_images_that_name_no_specimen_are_counted():
-    cases = [case("G7", ["G7"], specimen="a" * 64), case("G7", ["G7"], specimen="1")]
-    cases += [Case("1/1", "G7", ("G7",), automatic=True, process_data={"specimen": "1"})]
+def test_images_that_name_no_specimen_are_one_together():
+    cases = [Case("", "G7", ("G7",), automatic=True, um_per_px=0.1) for _ in range(200)]
+    cases += [Case("1/1", "G7", ("G8",), automatic=True, process_data={"specimen": "1"})]
 
-    assert record_of(cases, TAXONOMY)["alone"] == 2
+    record = record_of(cases, TAXONOMY)
+
+    counted = record["limits"]["G 8 or finer"]
+    assert (record["alone"], record["specimens"]) == (200, 2)
+    assert (counted["n"], counted["wrong"]) == (2, 1)
+
+
+def test_a_record_that_counts_them_as_one_each_supports_nothing_any_more():
+    facts = record_of(many("G7", ["G7"], 149) + many("B8", ["B8"], 149), TAXONOMY)
+    older = {key: value for key, value in facts.items() if key != "alone_as_one"} | {"alone": 298}
+
+    states = limit_states(older, most=0.02)
+
+    assert any(one.reaches for one in limit_states(facts, most=0.02))
+    assert not any(one.reaches for one in states)
+    assert "images that name no specimen were counted as one specimen each" in states[0].sentence
 
 
 def test_specimens_are_counted_once_and_ways_told_apart():

@@ -171,12 +171,13 @@ def take_in(
 ) -> Imported:
     """Import a labelled folder under a progress bar; `by` signs, "": the system's user."""
     from agent import labelled_folder  # noqa: PLC0415
-    from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
+    from agent.night.lab import read_taxonomy  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
     from agent.service.workplace import make_pipeline, make_pool  # noqa: PLC0415
 
     quiet()
-    listing = labelled_folder.look(folder, taxonomy_in_force(settings, store), manifest)
+    taxonomy = read_taxonomy(settings, store, now=clock())
+    listing = labelled_folder.look(folder, taxonomy, manifest)
     ended: Imported | None = None
     with (
         make_pool(settings) as pool,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -15,6 +15,8 @@ from agent.cli.signing import os_user, signed_store
 from agent.errors import FileError, WrongUse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.orders.assessment import Assessed, Lab
     from agent.orders.facts import Allowance, FieldFacts
     from agent.orders.specification import Specification
@@ -62,7 +64,7 @@ def lab_in(settings: Settings, store: Store, *, is_noted: bool = True) -> Lab:
     Args:
         settings: Of the lab.
         store: Open.
-        is_noted: Whether a changed specification is written down; else nothing is written.
+        is_noted: Whether a changed specification or taxonomy is written down; else nothing is.
 
     Raises:
         BadSpecification: The file cannot be used.
@@ -215,7 +217,7 @@ def import_(
     by: By = "",
 ) -> None:
     """Take an order list in."""
-    from agent.night import taxonomy_in_force  # noqa: PLC0415
+    from agent.night import read_taxonomy  # noqa: PLC0415
     from agent.orders import BadSpecification  # noqa: PLC0415
     from agent.orders.lab import note_specifications  # noqa: PLC0415
     from agent.orders.order_list import take_list  # noqa: PLC0415
@@ -223,7 +225,7 @@ def import_(
 
     settings = settings_of(context)
     with store_of(settings) as store:
-        known = [subtype.name for subtype in taxonomy_in_force(settings, store).subtypes]
+        known = [subtype.name for subtype in read_taxonomy(settings, store, now=_now()).subtypes]
         with suppress(BadSpecification):  # what was noted before holds; `agent order` names it
             note_specifications(settings.orders.specifications, store, now=_now())
         try:
@@ -348,29 +350,16 @@ def supersede(  # noqa: PLR0917 - each is a word of the command
     A field that could break the limit is replaced by a lead; one that a reviewer confirmed to break
     it by a second person, with a picture of the defect.
     """
-    from agent.orders.permissions import require_may_replace  # noqa: PLC0415
-
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):
-        lab = lab_in(settings, store)
-        _require_known(defect)
         view = store.micrograph(public_id)
         number = store.orders.of_micrograph(public_id)
         if view is None or number is None:
             raise WrongUse(f"{public_id}: belongs to no order; see: agent orders unassigned")
-        shown = _keep_picture(settings, picture)
-        require_may_replace(
-            store, lab, number, [public_id], by=signer, defect=defect, picture=shown
+        act = _permit_replacement(
+            settings, store, number, [public_id], by=signer, defect=defect, picture=picture
         )
-        store.orders.supersede(
-            public_id,
-            by=signer,
-            reason=reason,
-            defect=defect,
-            lead=lab.is_lead(signer),
-            picture=shown,
-            at=_now(),
-        )
+        store.orders.supersede(public_id, reason=reason, **act)
     say.console.print(f"{public_id}: superseded by {signer}; it stays visible.", markup=False)
 
 
@@ -385,28 +374,16 @@ def prepare_again(  # noqa: PLR0917 - each is a word of the command
     picture: Picture = None,
 ) -> None:
     """Begin the next preparation of a specimen: what comes from now on belongs to it."""
-    from agent.orders.permissions import require_may_replace  # noqa: PLC0415
-
     settings = settings_of(context)
     with signed_store(context, settings, by) as (store, signer):
-        lab = lab_in(settings, store)
-        _require_known(defect)
         view = store.orders.order(number)
         mine = [one for one in view.specimens if one.name == specimen] if view else []
         last = mine[0].preparations[-1:] if mine else ()
         ids = [one.view.id for prepared in last for one in prepared.fields]
-        shown = _keep_picture(settings, picture)
-        require_may_replace(store, lab, number, ids, by=signer, defect=defect, picture=shown)
-        name = store.orders.prepare_again(
-            number,
-            specimen,
-            by=signer,
-            reason=reason,
-            defect=defect,
-            lead=lab.is_lead(signer),
-            picture=shown,
-            at=_now(),
+        act = _permit_replacement(
+            settings, store, number, ids, by=signer, defect=defect, picture=picture
         )
+        name = store.orders.prepare_again(number, specimen, reason=reason, **act)
     say.console.print(
         f"{number}/{specimen}: preparation {name}; the earlier one is superseded, and visible.",
         markup=False,
@@ -510,6 +487,42 @@ def amend(
         )
     word = "dismissed" if dismiss else "accepted"
     say.console.print(f"{number}: change of {', '.join(changed)} {word} by {signer}.", markup=False)
+
+
+class _Replacement(TypedDict):
+    """What the store keeps of who replaces fields."""
+
+    by: str
+    defect: str
+    picture: str
+    lead: bool
+    at: datetime
+
+
+def _permit_replacement(
+    settings: Settings,
+    store: Store,
+    number: str,
+    ids: Sequence[str],
+    *,
+    by: str,
+    defect: str,
+    picture: Path | None,
+) -> _Replacement:
+    """Refuse who may not replace fields of an order; keep the picture of the defect."""
+    from agent.orders.permissions import require_may_replace  # noqa: PLC0415
+
+    lab = lab_in(settings, store)
+    _require_known(defect)
+    sha256 = _keep_picture(settings, picture)
+    require_may_replace(store, lab, number, ids, by=by, defect=defect, picture=sha256)
+    return {
+        "by": by,
+        "defect": defect,
+        "picture": sha256,
+        "lead": lab.is_lead(by),
+        "at": _now(),
+    }
 
 
 def _require_known(defect: str) -> None:

@@ -193,12 +193,12 @@ def _decision(
     unsure: bool,
     comment: str,
 ) -> Decision:
-    from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
+    from agent.night import read_taxonomy  # noqa: PLC0415 - brings torch
     from agent.web.acts import read_decision  # noqa: PLC0415
 
     return read_decision(
         said,
-        taxonomy=lambda: taxonomy_in_force(settings, store),
+        taxonomy=lambda: read_taxonomy(settings, store, now=datetime.now(UTC)),
         by=by,
         criterion=criterion,
         unsure=unsure,

@@ -118,7 +118,7 @@ def _judged(
         )
         cases.append(
             Case(
-                specimen=example.group,
+                specimen=example.group if file.process_data.get("specimen") else "",
                 true=example.code,
                 said=(*said.prediction_set, said.structure_code),
                 automatic=verdict.handling is Handling.AUTOMATIC,
@@ -140,9 +140,8 @@ def _show(material: str, bundle: str, number: int, facts: dict[str, Any], *, mos
     )
     if facts["alone"]:
         say.console.print(
-            f"{facts['alone']} images name no specimen, so each counts as one of its own, which "
-            "makes the bounds too small where they are fields of fewer specimens: give order and "
-            "specimen with --manifest CSV.",
+            f"{facts['alone']} images name no specimen. They may be fields of one, so together "
+            "they count as one specimen: name order and specimen with --manifest CSV.",
             markup=False,
         )
     states = {one.limit: one for one in limit_states(facts, most=most)}

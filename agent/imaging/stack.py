@@ -3,6 +3,7 @@
 In:  the sizes of a stack's axes, and a way to get one plane. Out: one picture per field.
 Next: the readers.
 Planes along z are one field, of which the sharpest is taken; channels are colours, never fields.
+Where one of them shows another place, the field has the warning `planes_differ`: it was not judged.
 Everything else along a stack (time, position, tiles, plain pages) is a field of its own.
 """
 
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from agent.imaging.alignment import ReducedPlane, find_other_places
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     Position = Mapping[str, int]
 
 DEPTH, CHANNEL = "Z", "C"
+PLANES_DIFFER = "planes_differ"
+"""Warning of a field whose file has planes or channels of another place."""
 COLOURS = 3
 
 
@@ -59,18 +64,42 @@ def picture(
     said: dict[str, str] = {}
     warnings: list[str] = []
     depth, channels = sizes.get(DEPTH, 1), sizes.get(CHANNEL, 1)
+    others: list[str] = []
     if depth > 1:
-        looks = [sharpness(plane({**at, DEPTH: z})) for z in range(depth)]
-        at = {**at, DEPTH: int(np.argmax(looks))}
-        said["plane"] = f"{at[DEPTH] + 1} of {depth}"
+        sharpest, elsewhere = _choose_plane(at, depth, plane)
+        at = {**at, DEPTH: sharpest}
+        said["plane"] = f"{sharpest + 1} of {depth}"
         warnings.append("sharpest_plane")
+        others += [f"plane {z + 1}" for z in elsewhere]
+    if channels > 1:
+        seen = [
+            ReducedPlane.of(plane({**at, CHANNEL: channel}), outlines=True)
+            for channel in range(channels)
+        ]
+        others += [f"channel {channel + 1}" for channel in find_other_places(seen, 0)]
+    different = (PLANES_DIFFER,) if others else ()
+    said |= {"other_places": ", ".join(others)} if others else {}
     if channels == COLOURS and three_are_rgb:
         warnings.append("channels_as_rgb")
         shades = [plane({**at, CHANNEL: channel}) for channel in range(COLOURS)]
-        return np.stack(shades, axis=-1), said, tuple(warnings)
+        return np.stack(shades, axis=-1), said, (*warnings, *different)
     if channels > 1:
         warnings.append("first_channel_only")
-    return plane(at), said, tuple(warnings)
+    return plane(at), said, (*warnings, *different)
+
+
+def _choose_plane(
+    at: Position, depth: int, plane: Callable[[Position], Stored]
+) -> tuple[int, list[int]]:
+    """Return the sharpest plane along z, and those that show another place."""
+    looks: list[float] = []
+    reduced: list[ReducedPlane] = []
+    for z in range(depth):  # one at a time: a plane may have 200 megapixels
+        decoded = plane({**at, DEPTH: z})
+        looks.append(sharpness(decoded))
+        reduced.append(ReducedPlane.of(decoded))
+    sharpest = int(np.argmax(looks))
+    return sharpest, find_other_places(reduced, sharpest)
 
 
 def sharpness(plane: Stored) -> float:

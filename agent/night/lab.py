@@ -7,7 +7,6 @@ Service, command and web page ask here, so that a code has one meaning everywher
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from contextlib import suppress
 from datetime import timedelta
@@ -20,8 +19,8 @@ from agent.errors import BadBundle
 from agent.night.facts import NightSettings
 from agent.orders import BadSpecification
 from agent.orders.instrument_holds import holds_of
-from agent.orders.lab import lab_of
-from model import TaxonomyError
+from agent.orders.lab import BUNDLES, lab_of
+from agent.orders.taxonomy_history import UNREADABLE, note_taxonomy, read_bundle_taxonomy
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
         BadBundle: The current bundle has no readable taxonomy.
         model.TaxonomyError: The lab's own taxonomy cannot be used.
     """
-    taxonomy = taxonomy_in_force(settings, store)
+    taxonomy = read_taxonomy(settings, store, now=now)
     with reports.speaking(settings.report.language):
         words = words_of(taxonomy)
         lab, fault = _lab(settings, store, taxonomy, now)
@@ -93,6 +92,25 @@ def review_url(settings: Settings) -> str:
     return f"http://{shown}:{settings.web.port}" if settings.web.port else ""
 
 
+def read_taxonomy(settings: Settings, store: Store, *, now: datetime) -> Taxonomy:
+    """Return the taxonomy in force, and note from when on it is, before it is used.
+
+    An order keeps what was noted when it was released, and a label what was when it was given.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        now: Aware UTC.
+
+    Raises:
+        BadBundle: The current bundle's manifest cannot be read.
+        model.TaxonomyError: A taxonomy does not hold together.
+    """
+    taxonomy = taxonomy_in_force(settings, store)
+    note_taxonomy(store, taxonomy, now=now)
+    return taxonomy
+
+
 def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
     """Say what a micrograph can be called: as the lab, else the bundle, else we say.
 
@@ -107,26 +125,17 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
     name = store.current_bundle()
     if name is None:
         return default_taxonomy()
+    bundles = settings.store.folder / BUNDLES
     try:
-        return _taxonomy_of(settings, name)
+        return read_bundle_taxonomy(bundles, name)
     except UNREADABLE as error:
         for earlier in dict.fromkeys(one.bundle for one in store.promotions()):
             with suppress(*UNREADABLE):  # the one that serves instead knows what its codes mean
-                return _taxonomy_of(settings, earlier)
+                return read_bundle_taxonomy(bundles, earlier)
         raise BadBundle(
             f"bundle {name}: its taxonomy cannot be read ({error}); "
             "put the bundle back or promote another one: agent models list."
         ) from error
-
-
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, TaxonomyError)
-
-
-def _taxonomy_of(settings: Settings, name: str) -> Taxonomy:
-    from model import taxonomy_from  # noqa: PLC0415
-
-    manifest = settings.store.folder / "bundles" / name / "bundle.json"
-    return taxonomy_from(json.loads(manifest.read_text("utf-8"))["taxonomy"])
 
 
 def words_of(taxonomy: Taxonomy) -> dict[str, str]:

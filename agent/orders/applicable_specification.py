@@ -1,4 +1,4 @@
-"""Choose the specification of an order, and describe why it is this one."""
+"""Choose the specification and the taxonomy of an order, and describe why it is these."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from agent.orders.rules import Rules
+from agent.orders.taxonomy_history import OrderTaxonomy, describe_taxonomy
 from agent.store import RELEASED_AFTER
 from reports import gettext as _
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from agent.orders.assessment import Lab
     from agent.orders.specification import Choice
     from agent.store import OrderView, Record
+    from model import Taxonomy
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +124,35 @@ def describe_version(
             "version {n} of {name} applies, as it was in force when the order was released; now "
             "in force: {newer}"
         ).format(n=number, name=wanted.name, newer=newer)
+
+
+def apply_taxonomy(lab: Lab, applied: AppliedSpecification) -> OrderTaxonomy:
+    """Return the taxonomy that an order is judged by: of its release, or of its reopening."""
+    chosen = _choose_taxonomy(lab, applied, applied.since, applied.last)
+    return OrderTaxonomy(chosen, lab.taxonomies, applied.reopened)
+
+
+def describe_applied_taxonomy(
+    view: OrderView, lab: Lab, applied: AppliedSpecification, own: OrderTaxonomy
+) -> Iterator[str]:
+    """Yield which sizes apply, where others are in force now or a lead reopened the order."""
+    wanted = applied.choice.specification
+    if wanted is None:
+        return
+    last = view.facts.get(RELEASED_AFTER)
+    released = _choose_taxonomy(lab, applied, view.first_seen_at, last)
+    yield from describe_taxonomy(
+        own, released=released, current=lab.taxonomy, subtypes=wanted.subtype
+    )
+
+
+def _choose_taxonomy(
+    lab: Lab, applied: AppliedSpecification, since: datetime | None, last: int | None
+) -> Taxonomy:
+    wanted = applied.choice.specification
+    return lab.taxonomies.choose(
+        since=since,
+        last=last,
+        current=lab.taxonomy,
+        can_judge=lambda taxonomy: wanted is None or not Rules(wanted, taxonomy).fault,
+    )

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING
 import reports
 from agent.errors import WrongUse
 from agent.orders import conformity
+from agent.orders.alike_numbers import describe_alike, list_alike
 from agent.orders.amendments import describe_amendments, describe_pending
 from agent.orders.applicable_specification import (
     apply_specification,
+    apply_taxonomy,
+    describe_applied_taxonomy,
     describe_late_change,
     describe_version,
 )
@@ -26,12 +29,19 @@ from agent.orders.claims import describe_claims, describe_settled
 from agent.orders.decision_rule import DecisionRule, build_decision_rule
 from agent.orders.facts import Conformity, SpecimenFacts, Statement
 from agent.orders.field_facts import FieldContext, build_specimen_facts
-from agent.orders.lost_files import DISMISSED, describe_dismissed, describe_lost, load_named
+from agent.orders.lost_files import (
+    DISMISSED,
+    describe_dismissed,
+    describe_lost,
+    describe_renamed,
+    load_named,
+)
 from agent.orders.places import describe_same_places
 from agent.orders.remarks import gather_notes
 from agent.orders.rules import MAX_FALSE_CONFORM, Rules
 from agent.orders.same_places import describe_decisions
 from agent.orders.specification_history import REOPENED, SpecificationHistory
+from agent.orders.taxonomy_history import TaxonomyHistory
 from agent.store import VANISHED, State, number_key
 from reports import gettext as _
 from reports import marked
@@ -76,7 +86,7 @@ class Lab:
         is_lead: Says whether somebody may do what only a lead may.
         second_look: A label at the limit counts only where a second reviewer confirms it.
         double_reviews: Returns the codes that two people gave to one micrograph.
-        history: The specifications as they were.
+        history: The specifications as they were. taxonomies: the taxonomy as it was.
     """
 
     specifications: Specifications
@@ -93,6 +103,7 @@ class Lab:
     second_look: bool = False
     double_reviews: Callable[[], Iterable[tuple[str, str]]] = lambda: ()
     history: SpecificationHistory = field(default_factory=SpecificationHistory)
+    taxonomies: TaxonomyHistory = field(default_factory=TaxonomyHistory)
 
     @property
     def context(self) -> FieldContext:
@@ -123,7 +134,7 @@ class Assessed:
         view: Its rows. statement: of the whole order. material: of the order.
         specification: What is demanded, or None. version: of it, 0 where it was never seen.
         specimens: By name. unassigned: fields that name the order and belong to no specimen.
-        lost: Files of it that could not be used. taxonomy: what a micrograph can be.
+        lost: Files of it that could not be used. taxonomy: by which it is judged.
         notes: What leads decided about it, and which version of the specification applies.
         decision_rule: By which rule it is decided, None without a specification.
     """
@@ -144,14 +155,16 @@ class Assessed:
         """Return what its specimens are held against. Raises `WrongUse` without a specification."""
         if self.specification is None:
             raise WrongUse(f"No specification applies to order {self.view.number}.")
-        return build_rules(self.view, self.specification, self.material, lab)
+        return build_rules(self.view, self.specification, self.material, self.taxonomy, lab)
 
 
-def build_rules(view: OrderView, wanted: Specification, material: str, lab: Lab) -> Rules:
+def build_rules(
+    view: OrderView, wanted: Specification, material: str, taxonomy: Taxonomy, lab: Lab
+) -> Rules:
     """Build what the specimens of an order are held against."""
     return Rules(
         specification=wanted,
-        taxonomy=lab.taxonomy,
+        taxonomy=taxonomy,
         material=material,
         expected=tuple(view.facts.get("subtype") or ()),
         allowances=lab.allowances,
@@ -168,12 +181,14 @@ class Beside:
         waiting: Files that may still become a field. lost: files that could not be used.
         unassigned: Fields that belong to no specimen.
         named_lost: Order → contents of lost files that a note or a sender named it for.
+        alike: Orders whose numbers are alike, see `list_alike`.
     """
 
     waiting: tuple[FileFate, ...] = ()
     lost: tuple[FileFate, ...] = ()
     unassigned: tuple[Unassigned, ...] = ()
     named_lost: Mapping[str, frozenset[int]] = field(default_factory=lambda: MappingProxyType({}))
+    alike: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def of(cls, store: Store) -> Beside:
@@ -183,6 +198,7 @@ class Beside:
             (*store.files(LOST), *store.files(State.IGNORED, code=VANISHED)),
             tuple(store.orders.unassigned()),
             load_named(store),
+            list_alike(store),
         )
 
 
@@ -218,7 +234,9 @@ def assess_view(
     beside = beside or Beside.of(store)
     key = partial(number_key, exact=store.exact_numbers)
     waiting = list(_files_of(beside.waiting, number, lab.sources, key))
-    lost = tuple(_lost_of(beside, number, lab.sources, key))
+    unread = tuple(_lost_of(beside, number, lab.sources, key))
+    renamed = [one for one in unread if _is_renamed(one, beside, lab.sources, key)]
+    lost = tuple(one for one in unread if one not in renamed)
     torn = tuple(
         one
         for one in beside.unassigned
@@ -230,21 +248,26 @@ def assess_view(
     applied = apply_specification(view, lab, material=material, reopened=reopened)
     choice = applied.choice
     versions = store.orders.versions()
+    own = apply_taxonomy(lab, applied)
     notes = (
         *describe_settled(view.claims),
         *describe_amendments(view.facts),
         *describe_dismissed(dismissed),
+        *describe_renamed(renamed),
+        *describe_alike(number, beside.alike),
         *describe_version(view, lab, applied, versions),
+        *describe_applied_taxonomy(view, lab, applied, own),
     )
-    context = replace(lab.context, places=store.places.known(_public_ids(view)))
+    places = store.places.known(_public_ids(view))
+    context = replace(lab.context, places=places, taxonomy=own)
     if choice.specification is None:
         specimens = tuple(_not_assessed(one, choice, context) for one in view.specimens)
         word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
         statement = Statement(word, (choice.sentence,))
         return Assessed(
-            view, statement, material, None, 0, specimens, torn, lost, lab.taxonomy, notes
+            view, statement, material, None, 0, specimens, torn, lost, own.taxonomy, notes
         )
-    rules = build_rules(view, choice.specification, material, lab)
+    rules = build_rules(view, choice.specification, material, own.taxonomy, lab)
     there = _with_waiting(view, waiting, key)
     assessed = tuple(_specimen(one, count, rules, said, context) for one, count in there)
     known = {key(one.view.name) for one in assessed}
@@ -268,7 +291,7 @@ def assess_view(
         specimens=assessed,
         unassigned=torn,
         lost=lost,
-        taxonomy=lab.taxonomy,
+        taxonomy=own.taxonomy,
         notes=(
             *notes,
             *gather_notes([(one.view, one.facts) for one in assessed], lab.remarks),
@@ -330,6 +353,25 @@ def _lost_of(
     yield from (fate for fate in beside.lost if fate.id in by_name | named)
 
 
+def _is_renamed(
+    fate: FileFate, beside: Beside, sources: Mapping[str, Provenance], key: Callable[[str], str]
+) -> bool:
+    """Return whether a file that vanished unread came again under a name for the same specimen.
+
+    One that a note or a sender names is not: the note may not have come along.
+    """
+    is_named = any(fate.id in contents for contents in beside.named_lost.values())
+    if fate.renamed_to is None or is_named:
+        return False
+    source = sources.get(fate.renamed_to[0])
+    later = list(source.named_places(fate.renamed_to[1])) if source else []
+    before = list(_named_places(fate, sources))
+    places = {
+        (key(place.get("order", "")), key(place.get("specimen", ""))) for place in (*before, *later)
+    }
+    return bool(later) and len(places) == 1
+
+
 def numbers_named(beside: Beside, lab: Lab) -> Iterator[str]:
     """Yield the orders that waiting and lost files name."""
     for fate in (*beside.waiting, *beside.lost):
@@ -341,6 +383,8 @@ def numbers_named(beside: Beside, lab: Lab) -> Iterator[str]:
 def _named_places(fate: FileFate, sources: Mapping[str, Provenance]) -> Iterator[Mapping[str, str]]:
     if fate.sent_with.get("order"):
         yield fate.sent_with
+    for order, specimen in fate.noted.items():
+        yield {"order": order, "specimen": specimen}
     for name, relative in fate.seen_as:
         if source := sources.get(name):
             yield from source.named_places(relative)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from agent.orders.automatic_conformity import refuse_field
 from agent.orders.evidence import (
     confirming,
-    contradicted,
+    describe_label,
+    describe_replaced,
+    find_contradiction,
     is_confirmed,
-    of_the_replaced,
-    words_of,
 )
 from agent.orders.facts import (
     PREPARATION_DEFECTS,
@@ -69,7 +69,7 @@ def specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
         *_held(counted),
         *(said for one in counted for said in _of_the_field(one, rules)),
         *_together(facts, counted, rules),
-        *_of_the_replaced(facts, counted, rules),
+        *_describe_replaced(facts, counted, rules),
         *_of_the_model(counted, rules),
     )
     if missing:
@@ -131,20 +131,28 @@ def _to_shoot_again(facts: SpecimenFacts, there: Collection[str]) -> Iterator[st
                 if one.decided.said in PREPARATION_DEFECTS
                 else _("{field} is unusable ({why}): shoot it again")
             )
-            yield said.format(field=one.called, why=words_of(one.decided.kind, one.decided.said))
+            why = describe_label(one.decided.kind, one.decided.said)
+            yield said.format(field=one.called, why=why)
 
 
 def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
     """Say what keeps one field from proving anything."""
     yield from describe_elsewhere(field)
     yield from _of_its_taking(field, rules)
+    if field.other_taxonomy:
+        yield f"{field.called}: {field.other_taxonomy}"
+    if field.planes_differ:
+        yield _(
+            "{field}: its file has planes or channels of another place, and one alone was judged: "
+            "save each place as a file and let a lead replace it (agent orders supersede)"
+        ).format(field=field.called)
     if field.awaits:
         yield _("{field} awaits review").format(field=field.called) + _why(field, rules)
         return
     if field.decided and field.decided.kind == "strange":
         yield _("{field} was called strange ({kind}) by {who}").format(
             field=field.called,
-            kind=words_of(field.decided.kind, field.decided.said),
+            kind=describe_label(field.decided.kind, field.decided.said),
             who=field.decided.by,
         )
     elif field.decided and field.decided.kind == "cannot_tell":
@@ -158,7 +166,7 @@ def _of_the_field(field: FieldFacts, rules: Rules) -> Iterator[str]:
 
 def _of_the_history(field: FieldFacts, rules: Rules) -> Iterator[str]:
     """Yield what the labels of a field leave open, although the one that holds keeps the limit."""
-    if why := contradicted(field, rules):
+    if why := find_contradiction(field, rules):
         yield _("{field} {why}: a lead or two other reviewers decide").format(
             field=field.called, why=why
         )
@@ -308,7 +316,7 @@ def _broken(facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules) -
     """Say which fields a person confirmed to break what is demanded."""
     wanted = rules.specification
     for one in counted:
-        if not one.decided or one.decided.kind != "code" or one.awaits:
+        if not one.decided or one.decided.kind != "code" or one.awaits or one.other_taxonomy:
             continue
         if one.decided.unsure and not is_confirmed(one):
             continue
@@ -329,7 +337,7 @@ def _broken(facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules) -
 
 def _is_measured(field: FieldFacts, decided: Decided, rules: Rules) -> bool:
     """Say whether a person's size stands: a scale without doubt, and the criterion demanded."""
-    if list(_of_its_taking(field, rules)) or field.held:
+    if list(_of_its_taking(field, rules)) or field.held or field.other_taxonomy:
         return False
     wrong = {"max": ("mean", "unrecorded"), "mean": ("max",)}[rules.specification.criterion]
     return decided.criterion not in wrong
@@ -431,7 +439,7 @@ def _worst(field: FieldFacts, bound: Bound, rules: Rules) -> float | None:
 # --- what was replaced, and what rests on the model alone ---------------------------------------
 
 
-def _of_the_replaced(
+def _describe_replaced(
     facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
 ) -> Iterator[str]:
     """A field that could break the limit leaves the count by a lead's word alone."""
@@ -440,7 +448,7 @@ def _of_the_replaced(
         if one.id in here:
             continue
         where = _("an earlier preparation") if one in facts.earlier else _("a replaced shot")
-        if said := of_the_replaced(one, where, rules, is_covered=is_covered(one, rules)):
+        if said := describe_replaced(one, where, rules, is_covered=is_covered(one, rules)):
             yield said
 
 

@@ -241,7 +241,8 @@ class ControlPoint:
     """One micrograph of a control specimen.
 
     Args:
-        id: Public id. source: of which microscope. at: when, aware UTC.
+        id: Public id. source: of which microscope. at: when it was taken in, aware UTC.
+        number: As in `MicrographView`: an order that no clock can change.
         code: The model's. p_value: of its strangeness. brightness, focus: see `measured`.
         faults: What is not as it was, () where all is.
     """
@@ -254,10 +255,11 @@ class ControlPoint:
     brightness: float | None
     focus: float | None
     faults: tuple[str, ...]
+    number: int = 0
 
 
 def chart(store: Store, orders: Sequence[str]) -> dict[str, list[ControlPoint]]:
-    """Say source → its control specimen's micrographs, oldest first, each held against the first.
+    """Return source → its control specimen's micrographs, as they came, held against the first.
 
     The code has to be the one a person gave the specimen, else the first one seen; brightness and
     focus have to stay near the median of the first three.
@@ -271,7 +273,7 @@ def chart(store: Store, orders: Sequence[str]) -> dict[str, list[ControlPoint]]:
             for prepared in specimen.preparations
             for field in prepared.fields
         ),
-        key=lambda view: (view.done_at, view.id),
+        key=lambda view: view.number,
     )
     by_source: dict[str, list[MicrographView]] = {}
     for view in views:
@@ -320,12 +322,13 @@ def _point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> Con
     return ControlPoint(
         id=view.id,
         source=view.source,
-        at=view.done_at,
+        at=view.taken_at or view.done_at,
         code=view.structure_code or "",
         p_value=float(p_value) if p_value is not None else None,
         brightness=_number(view, "brightness"),
         focus=_number(view, "focus"),
         faults=tuple(faults),
+        number=view.number,
     )
 
 

@@ -38,7 +38,7 @@ def could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
 
 
 def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
-    if why := contradicted(field, rules):
+    if why := find_contradiction(field, rules) or _judged_in_part(field):
         return why
     if field.decided and field.decided.kind == "code":
         if field.decided.unsure and not is_confirmed(field):
@@ -52,9 +52,17 @@ def _evidence_against(field: FieldFacts, rules: Rules, *, is_covered: bool) -> s
         )
     if field.decided and field.decided.kind != "unusable":
         return _("was labelled {what} by {who}").format(
-            what=words_of(field.decided.kind, field.decided.said), who=field.decided.by
+            what=describe_label(field.decided.kind, field.decided.said), who=field.decided.by
         )
     return _answer_could_break(field, rules, is_covered=is_covered)
+
+
+def _judged_in_part(field: FieldFacts) -> str:
+    if field.planes_differ:
+        return _("has planes or channels of another place")
+    if not field.other_taxonomy:
+        return ""
+    return _("was judged by another list of sizes ({why})").format(why=field.other_taxonomy)
 
 
 def _answer_could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) -> str:
@@ -70,7 +78,7 @@ def _answer_could_break(field: FieldFacts, rules: Rules, *, is_covered: bool) ->
     return ""
 
 
-def contradicted(field: FieldFacts, rules: Rules) -> str:
+def find_contradiction(field: FieldFacts, rules: Rules) -> str:
     """Return which label breaks the limit although the one that holds does not; "" if none does.
 
     Two other reviewers who are sure outweigh a label, or one lead. The author of a label cannot
@@ -84,7 +92,7 @@ def contradicted(field: FieldFacts, rules: Rules) -> str:
         voter_of(label.by): label.lead
         for label in field.labels
         if label.kind == "code"
-        and not (label.unsure or label.withdrawn)
+        and not (label.unsure or label.withdrawn or label.other_taxonomy)
         and voter_of(label.by) not in authors
         and rules.keeps(label.said)
     }
@@ -97,7 +105,7 @@ def contradicted(field: FieldFacts, rules: Rules) -> str:
 def breaking_labels(field: FieldFacts, rules: Rules) -> Iterator[LabelFacts]:
     """Yield the labels, also withdrawn ones, whose code does not surely keep the limit."""
     for label in field.labels:
-        if label.kind == "code" and not rules.keeps(label.said):
+        if label.kind == "code" and (label.other_taxonomy or not rules.keeps(label.said)):
             yield label
 
 
@@ -116,12 +124,12 @@ def confirming(field: FieldFacts, rules: Rules) -> set[str]:
         voter_of(label.by)
         for label in field.labels
         if label.kind == "code"
-        and not (label.unsure or label.withdrawn)
+        and not (label.unsure or label.withdrawn or label.other_taxonomy)
         and rules.keeps(label.said)
     }
 
 
-def of_the_replaced(field: FieldFacts, where: str, rules: Rules, *, is_covered: bool) -> str:
+def describe_replaced(field: FieldFacts, where: str, rules: Rules, *, is_covered: bool) -> str:
     """Return what speaks against a field that no longer counts; "" where nothing does.
 
     A lead releases it; a confirmed break only a second person, with a picture of the defect.
@@ -167,7 +175,7 @@ def _is_shown(field: FieldFacts, against: set[str]) -> bool:
     )
 
 
-def words_of(kind: str, said: str) -> str:
+def describe_label(kind: str, said: str) -> str:
     """Return a label that is no code, as a page shows it in the reader's language."""
     if kind == "cannot_tell":
         return _("cannot tell")

@@ -73,6 +73,7 @@ class LabelFacts:
         unsure: The author was not sure, so it proves nothing.
         lead: The author is a lead.
         withdrawn: It was taken back later than `SLIP`.
+        other_taxonomy: It was given by another taxonomy than the order's, so it keeps no limit.
     """
 
     kind: str
@@ -81,6 +82,7 @@ class LabelFacts:
     unsure: bool = False
     lead: bool = False
     withdrawn: bool = False
+    other_taxonomy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ class FieldFacts:
         elsewhere: Fields of other specimens that show its place, where no lead has decided.
         done_at: When the result that counts was made, aware UTC, or None.
         scale_traced_to: The measurement that proves its scale: record, at, certificate; or None.
+        other_taxonomy: Why what holds was said by another taxonomy than the order's, "" where not.
+        planes_differ: Its file has planes or channels of another place, which nobody looked at.
     """
 
     id: str
@@ -172,6 +176,8 @@ class FieldFacts:
     elsewhere: tuple[SamePlace, ...] = ()
     done_at: datetime | None = None
     scale_traced_to: Mapping[str, Any] | None = None
+    other_taxonomy: str = ""
+    planes_differ: bool = False
 
     @property
     def called(self) -> str:

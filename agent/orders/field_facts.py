@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from agent.orders.scale_tracing import ScaleMeasurement
+    from agent.orders.taxonomy_history import OrderTaxonomy
     from agent.store import (
         FieldView,
         LabelView,
@@ -43,6 +44,7 @@ class FieldContext:
         traced: Returns the stage-micrometer measurement that proves its scale, or None.
         places: What is known of the places of the order's micrographs.
         own: Public ids of all fields of its specimen.
+        taxonomy: By which its order is judged, None where that is not asked.
     """
 
     held: Callable[[MicrographView], str] = field(default=lambda _view: "")
@@ -50,6 +52,7 @@ class FieldContext:
     traced: Callable[[MicrographView], ScaleMeasurement | None] = field(default=lambda _view: None)
     places: KnownPlaces = field(default_factory=KnownPlaces)
     own: Collection[str] = ()
+    taxonomy: OrderTaxonomy | None = None
 
 
 def build_specimen_facts(
@@ -108,7 +111,9 @@ def build_field_facts(
         outside=str(view.expected.get("outside") or ""),
         done_at=view.done_at,
         scale_traced_to=found.to_json() if (found := context.traced(view)) else None,
-        labels=tuple(_labels(view, context.is_lead)),
+        labels=tuple(_labels(view, context)),
+        other_taxonomy=_other_taxonomy(view, context.taxonomy),
+        planes_differ="planes_differ" in view.warnings,
         is_compared=view.id not in context.places.pending,
         elsewhere=tuple(list_elsewhere(view, context.own, context.places)),
     )
@@ -122,18 +127,28 @@ def _answer(label: LabelView) -> str:
     return label.code or label.strange_kind or label.why or ""
 
 
-def _labels(view: MicrographView, is_lead: Callable[[str], bool]) -> Iterator[LabelFacts]:
+def _other_taxonomy(view: MicrographView, own: OrderTaxonomy | None) -> str:
+    """Return why what holds was not said in the taxonomy of the order, "" where it was."""
+    if own is None:
+        return ""
+    label = view.label
+    return own.find_label_fault(label) if label else own.find_answer_fault(view)
+
+
+def _labels(view: MicrographView, context: FieldContext) -> Iterator[LabelFacts]:
     """Yield a micrograph's labels; a slip of the key is none, nor one that a lead took back."""
     for label in view.labels:
-        if label.undone and (_is_slip(label) or _is_taken_back(label, is_lead)):
+        if label.undone and (_is_slip(label) or _is_taken_back(label, context.is_lead)):
             continue
+        own = context.taxonomy
         yield LabelFacts(
             kind=label.kind,
             said=_answer(label),
             by=label.by,
             unsure=label.unsure,
-            lead=is_lead(label.by),
+            lead=context.is_lead(label.by),
             withdrawn=label.undone,
+            other_taxonomy=own is not None and bool(own.find_label_fault(label)),
         )
 
 

@@ -87,7 +87,8 @@ class Holds:
         control: Sequence[str] = (),
         every: timedelta = timedelta(0),
     ) -> None:
-        self._all, self._points = list(_in_sequence(checks)), points
+        self._all = list(_in_sequence(checks))
+        self._points = {source: _points_in_sequence(own) for source, own in points.items()}
         self._releases = releases
         self._control, self._every = frozenset(control), every
         self._checks: dict[str, list[Record]] = {}
@@ -99,7 +100,7 @@ class Holds:
             return ""
         at = self._made_at(view)
         for failure in self._holding(view):
-            if self._release(failure, at) is None:
+            if self._release(failure, self._at(failure, view)) is None:
                 return self._sentence(failure, view)
         checks = self._checks_of(view.source)
         if view.label is None and (said := _no_check(checks, view.source, at)):
@@ -109,7 +110,7 @@ class Holds:
     def notes(self, view: MicrographView) -> Iterator[str]:
         """Yield each release that lets a result count."""
         for failure in self._holding(view):
-            if release := self._release(failure, self._made_at(view)):
+            if release := self._release(failure, self._at(failure, view)):
                 yield release.note
 
     def failures(self, source: str) -> list[Failure]:
@@ -146,8 +147,9 @@ class Holds:
         A reviewer's code makes a doubt about the model's answer meaningless. It comes from the same
         picture and scale, so a doubt about the instrument remains.
         """
-        checks, at = self._checks_of(view.source), self._made_at(view)
+        checks = self._checks_of(view.source)
         for failure in self.failures(view.source):
+            at = self._at(failure, view)
             decided = failure.is_about_the_model and has_code(view)
             if failure.spans(at) and not decided and not is_retired(checks, failure, at):
                 yield failure
@@ -165,12 +167,22 @@ class Holds:
         at = max([at, *(one.at + INSTANT for one in checks if one.id <= after)])
         return min([at, *(one.at - INSTANT for one in checks if one.id > after)])
 
+    def _at(self, failure: Failure, view: MicrographView) -> datetime:
+        """Return when a result was made, among the checks or the control specimens that failed."""
+        return self._made_at(view) if failure.pc else self._taken_at(view)
+
+    def _taken_at(self, view: MicrographView) -> datetime:
+        """Return when a micrograph was taken in; where a clock was set, its number holds."""
+        at, points = view.taken_at or view.done_at, self._points.get(view.source, ())
+        at = max([at, *(one.at + INSTANT for one in points if one.number < view.number)])
+        return min([at, *(one.at - INSTANT for one in points if one.number > view.number)])
+
     def _release(self, failure: Failure, at: datetime) -> Release | None:
         mine = (one for one in self._releases if one.source == failure.source)
         return next((one for one in mine if one.covers(failure, at)), None)
 
     def _sentence(self, failure: Failure, view: MicrographView) -> str:
-        at = self._made_at(view)
+        at = self._at(failure, view)
         if at < failure.first_at:
             return failure.sentence
         if not failure.pc:
@@ -185,8 +197,11 @@ class Holds:
         )
 
     def _no_specimen(self, view: MicrographView) -> str:
-        before = [one for one in self._points.get(view.source, ()) if one.at <= view.done_at]
-        if self._every and (not before or view.done_at - before[-1].at > self._every):
+        at = self._taken_at(view)
+        points = self._points.get(view.source, ())
+        near = [one for one in points if abs(one.at - at) <= self._every]
+        proved = any(one.at <= at or not one.faults for one in near)
+        if self._every and not proved:
             hours = self._every.total_seconds() / 3600
             return _("no control specimen of {source} within {hours} h").format(
                 source=view.source, hours=decimal(hours, "g")
@@ -243,6 +258,15 @@ def _no_check(checks: Sequence[Record], source: str, at: datetime) -> str:
     return _("no control check of {source} in the {hours} h before it (agent check)").format(
         source=source, hours=f"{hours:.0f}"
     )
+
+
+def _points_in_sequence(points: Sequence[ControlPoint]) -> list[ControlPoint]:
+    """Return control specimens as they were taken in, as `_in_sequence` does with checks."""
+    found: list[ControlPoint] = []
+    for point in sorted(points, key=lambda one: one.number):
+        at = max(point.at, found[-1].at + 2 * INSTANT) if found else point.at
+        found.append(replace(point, at=at))
+    return found
 
 
 def _in_sequence(checks: Sequence[Record]) -> Iterator[Record]:

@@ -14,6 +14,7 @@ from agent.orders.instrument_holds import Holds
 from agent.orders.scale_tracing import ScaleTracing, measurements_of
 from agent.orders.specification import read_specifications
 from agent.orders.specification_history import load_history
+from agent.orders.taxonomy_history import load_taxonomies, note_bundles, note_taxonomy
 from agent.orders.validation import allowances_of
 from agent.watch import Calibration, Provenance
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 LEADING = ("lead", "admin")
 """Roles of accounts that may do what only a lead may."""
+BUNDLES = "bundles"
+"""Folder of the bundles below the data folder."""
 
 
 def lab_of(
@@ -40,7 +43,7 @@ def lab_of(
     held: Callable[[MicrographView], str] = lambda _: "",
     is_noted: bool = True,
 ) -> Lab:
-    """Read what the lab has laid down; a changed specification is written down as a new version.
+    """Read what the lab has laid down; a changed specification or taxonomy is noted.
 
     Args:
         settings: Of the lab.
@@ -54,7 +57,10 @@ def lab_of(
         BadSpecification: The file cannot be used.
     """
     scales = ScaleTracing(measurements_of(store), settings.orders.scale_valid_months)
-    file = settings.orders.specifications
+    file, bundles = settings.orders.specifications, settings.store.folder / BUNDLES
+    if is_noted:
+        note_taxonomy(store, taxonomy, now=now)
+        note_bundles(store, bundles, now=now)
     specifications = (
         note_specifications(file, store, now=now) if is_noted else read_specifications(file)
     )
@@ -72,6 +78,7 @@ def lab_of(
         second_look=settings.orders.second_look_at_limit,
         double_reviews=cache(lambda: tuple(iter_double_reviews(store))),
         history=load_history(store),
+        taxonomies=load_taxonomies(store, bundles),
     )
 
 

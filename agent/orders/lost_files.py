@@ -64,6 +64,15 @@ def describe_dismissed(dismissed: Sequence[Record]) -> Iterator[str]:
         )
 
 
+def describe_renamed(renamed: Sequence[FileFate]) -> Iterator[str]:
+    """Yield which files were renamed before they were read: the later name is a file of its own."""
+    for fate in renamed:
+        if fate.renamed_to:
+            yield _("{file} was renamed to {later} before it was read").format(
+                file=_name(fate.path), later=_name(fate.renamed_to[1])
+            )
+
+
 def dismiss(
     store: Store,
     number: str,

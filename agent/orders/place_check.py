@@ -31,6 +31,11 @@ def landmarks_of(crop: Crop) -> bytes:
     return extract_landmarks(crop.pixels, crop.valid, crop.um_per_px).to_bytes()
 
 
+def compare_places(one: Landmarks, other: Landmarks) -> Overlap | None:
+    """Return what two micrographs show together, also where one has black and white exchanged."""
+    return register(one, other, inverted=True)
+
+
 class PlaceCheck:
     """Compares the places of new micrographs with those of all others of the site.
 
@@ -38,8 +43,8 @@ class PlaceCheck:
         store: Open.
         control: Numbers of control orders. Their specimens are taken at one place again and again,
             so they are not compared; an order that shows their place is found.
-        compare: Returns what two micrographs show together, None for nothing; `register`, or one
-            that remembers its answers.
+        compare: Returns what two micrographs show together, None for nothing; `compare_places`, or
+            one that remembers its answers.
     """
 
     def __init__(
@@ -47,7 +52,7 @@ class PlaceCheck:
         store: Store,
         control: Collection[str] = (),
         *,
-        compare: Callable[[Landmarks, Landmarks], Overlap | None] = register,
+        compare: Callable[[Landmarks, Landmarks], Overlap | None] = compare_places,
     ) -> None:
         self._store, self._control = store, frozenset(control)
         self._compare = compare
@@ -82,7 +87,7 @@ class PlaceCheck:
             return
         number = micrograph.micrograph_id
         others = {*self._store.places.list_same_order(number, CLOSELY)}
-        others |= set(self._index.candidates(own, CANDIDATES + 1))
+        others |= set(self._index.candidates(own, CANDIDATES + 1, inverted=True))
         for other in self._store.places.load(sorted(others - {number})):
             if other.landmarks is None:
                 continue

@@ -40,7 +40,7 @@ class Case:
     """One labelled micrograph and what the bundle said of it.
 
     Args:
-        specimen: What must be counted once, such as order and specimen.
+        specimen: What must be counted once, such as order and specimen; "" where none is named.
         true: The structure code people gave it.
         said: Everything the model could not exclude: prediction set and structure code.
         automatic: The model's answer would have stood without a person.
@@ -64,8 +64,9 @@ def record_of(cases: Sequence[Case], taxonomy: Taxonomy) -> dict[str, Any]:
         taxonomy: Of the bundle.
 
     Returns:
-        `images`, `specimens`, `alone` (images that name no specimen, each counted as one of its
-        own), `automatic`, `scope` and per limit ("G 7 or finer") `subtype`, `limit`, `sizes` (of
+        `images`, `specimens`, `alone` (images that name no specimen; they may be fields of one, so
+        together they count as one: `alone_as_one`), `automatic`, `scope` and per limit
+        ("G 7 or finer") `subtype`, `limit`, `sizes` (of
         the subtype, coarse to fine: the scale that was compared), `n` (specimens of which a field
         truly breaks it), `wrong` (of those, with any such field called conforming), `value`,
         `upper95`, and `images` with `n` and `wrong` of those fields; the specimens of other
@@ -77,7 +78,8 @@ def record_of(cases: Sequence[Case], taxonomy: Taxonomy) -> dict[str, Any]:
     return {
         "images": len(cases),
         "specimens": len({case.specimen for case in cases}),
-        "alone": sum(not case.process_data.get("specimen") for case in cases),
+        "alone": sum(not case.specimen for case in cases),
+        "alone_as_one": True,
         "automatic": sum(case.automatic for case in cases),
         "codes": _counted(case.true for case in cases),
         "scope": list(_scope(cases, taxonomy)),
@@ -265,14 +267,28 @@ def limit_states(facts: Mapping[str, Any], *, most: float) -> list[LimitState]:
         facts: Of the record.
         most: Largest bound of a false "conforms" that is allowed.
     """
+    is_inflated = has_inflated_counts(facts)
     return [
-        _limit_state(limit, counted, most)
+        _limit_state(limit, counted, most, is_inflated=is_inflated)
         for limit, counted in facts.get("limits", {}).items()
         if counted["n"] or counted.get("bound95") is not None
     ]
 
 
-def _limit_state(limit: str, counted: Mapping[str, Any], most: float) -> LimitState:
+def has_inflated_counts(facts: Mapping[str, Any]) -> bool:
+    """Return whether a record counts images without a specimen as one specimen each.
+
+    Earlier versions of the program did; they may be fields of few specimens.
+    """
+    return bool(facts.get("alone")) and not facts.get("alone_as_one")
+
+
+def _limit_state(
+    limit: str, counted: Mapping[str, Any], most: float, *, is_inflated: bool
+) -> LimitState:
+    if is_inflated:
+        why = "images that name no specimen were counted as one specimen each"
+        return LimitState(limit, reaches=False, sentence=f"{limit}: {why}; validate again")
     if "bound95" not in counted or not counted.get("um_per_px"):
         without = "a range of scales that every kind of specimen covers"
         return LimitState(limit, reaches=False, sentence=f"{limit}: no {without}; validate again")
@@ -314,6 +330,7 @@ def allowances_of(store: Store) -> tuple[Allowance, ...]:
 def _allowances(
     material: str, act: Record, record: Record, until: datetime | None
 ) -> Iterator[Allowance]:
+    is_inflated = has_inflated_counts(record.facts)
     for name, counted in record.facts.get("limits", {}).items():
         subtype, _, limit = name.partition(" ")  # older records name both in the key alone
         scales = counted.get("um_per_px")
@@ -325,7 +342,7 @@ def _allowances(
             subtype=str(counted.get("subtype", subtype)),
             n=int(counted["n"]) + int(other.get("n", 0)),
             wrong=int(counted["wrong"]) + int(other.get("wrong", 0)),
-            bound=counted.get("bound95", counted["upper95"]),
+            bound=None if is_inflated else counted.get("bound95", counted["upper95"]),
             by=act.by,
             um_per_px=(float(scales[0]), float(scales[1])) if scales else None,
             since=act.at,

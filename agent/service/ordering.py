@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.night import taxonomy_in_force
+from agent.night import read_taxonomy
 from agent.orders import BadSpecification
 from agent.orders.lab import note_specifications
 from agent.orders.order_list import REFUSED, take_folder
@@ -39,7 +39,7 @@ def take_lists(
         return [f"[orders] lists: {folder} is no folder that can be seen."]
     if not any(folder.glob("*.csv")):
         return []
-    known = [subtype.name for subtype in taxonomy_in_force(settings, store).subtypes]
+    known = [subtype.name for subtype in read_taxonomy(settings, store, now=at).subtypes]
     _note_specifications(settings, store, at=at)
     taken = take_folder(store, folder, subtypes=known, at=at, rest_s=rest_s)
     for one in taken:

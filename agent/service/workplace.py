@@ -9,13 +9,16 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import structlog
 
 from agent.archive import Archive
+from agent.errors import AgentError
 from agent.imaging import CropPool
+from agent.night import read_taxonomy
 from agent.orders import BadSpecification, Specifications, limits_in_use, read_specifications
 from agent.orders.lab import note_specifications, provenance_of
 from agent.orders.validation import scopes_of
@@ -25,7 +28,7 @@ from agent.service.place import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
 from agent.store import REFUSED, Store, StoreFault, store_url
 from agent.triage import WAYS, Policy, Scope
-from model import ModelError
+from model import ModelError, TaxonomyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_UNREAD = object()
 SCOPE_MARGIN = 0.1  # a lab's own scales scatter; a tenth beyond the validated ones is still inside
 
 
@@ -200,8 +204,8 @@ def _earlier(settings: Settings, store: Store, name: str) -> Judge | None:
 class Demanded:
     """Says which subtypes were ordered: by the order list, else by the specification.
 
-    A changed file is noted before the order of the next micrograph is heard of: an order is judged
-    by what was in force then, whether or not anybody opened a page until then.
+    A changed file, or another taxonomy, is noted before the order of the next micrograph is heard
+    of: an order is judged by what was in force then, whether or not anybody opened a page.
 
     Args:
         settings: Of the lab; its specifications are read again when the file changes.
@@ -212,12 +216,15 @@ class Demanded:
     def __init__(self, settings: Settings, store: Store, *, now: Callable[[], datetime]) -> None:
         self._file, self._zone = settings.orders.specifications, settings.site.time_zone
         self._store, self._now = store, now
+        self._settings = settings
         self._content: bytes | None = None
+        self._classes: object = _UNREAD
         self._known = Specifications()
 
     def __call__(self, told: Mapping[str, str], order: Ordered) -> tuple[str, ...]:
         """Say them, () where nobody said."""
         known = self._read()
+        self._note_taxonomy()
         if order.subtypes or not told.get("order"):
             return order.subtypes
         on = (order.day or self._now()).astimezone(ZoneInfo(self._zone)).date()
@@ -236,6 +243,19 @@ class Demanded:
             except BadSpecification as error:
                 log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - said
         return self._known
+
+    def _note_taxonomy(self) -> None:
+        """Note the taxonomy in force, where its file or the current bundle is another one."""
+        file = self._settings.model.taxonomy
+        try:
+            found = Path(file).read_bytes() if file else self._store.current_bundle()
+            if found == self._classes:
+                return
+            read_taxonomy(self._settings, self._store, now=self._now())
+        except (OSError, AgentError, TaxonomyError) as error:
+            log.error("taxonomy.refused", reason=str(error))  # noqa: TRY400 - said
+            return
+        self._classes = found
 
 
 def load_bundle(settings: Settings, name: str) -> Classifier:

@@ -27,7 +27,7 @@ from agent.store.jobs import Job
 from agent.store.journal import VANISHED, Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightHead, NightRow
-from agent.store.numbers import number_key
+from agent.store.numbers import letters_key, number_key
 from agent.store.order_changes import Heads, JudgedField, OrderAge
 from agent.store.order_claims import ClaimedPlace, OrderClaim
 from agent.store.orders import (
@@ -54,6 +54,7 @@ from agent.store.statements import FrozenStatement, NewStatement, StatementFile,
 from agent.store.statements import recompute as recompute_statement
 from agent.store.store import Store
 from agent.store.trail import Origin, TrailEntry, TrailHead
+from agent.store.unread_names import WaitingFile
 from agent.store.votes import signed_by_program, voter_of
 
 __all__ = [
@@ -122,10 +123,12 @@ __all__ = [
     "TrailEntry",
     "TrailHead",
     "Unassigned",
+    "WaitingFile",
     "acts_in",
     "begin_anew",
     "examine_copy",
     "forget_mark",
+    "letters_key",
     "number_key",
     "put_back",
     "recompute_statement",

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, or_
 from sqlmodel import col, select
 
-from agent.store.journal import AT_ONCE, CHUNK, UNREAD, FileFate, State, chunks, rest
+from agent.store.journal import AT_ONCE, CHUNK, UNREAD, VANISHED, FileFate, State, chunks, rest
 from agent.store.tables import ContentRow, PathRow, SourceRow
+from agent.store.unread_names import find_renamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -123,6 +124,8 @@ def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator
     ids = {content.id for content, _ in rows}
     paths = _paths(session, ids | {content.duplicate_of for content, _ in rows} - {None})
     read_again = _read_again(session, sorted(number for number in ids if number))
+    vanished = [content.id or 0 for content, _ in rows if content.code == VANISHED]
+    renamed = find_renamed(session, vanished) if vanished else {}
     for content, source in rows:
         names = list(paths.get(content.id or 0, {}))
         first = list(paths.get(content.duplicate_of or 0, {}))
@@ -145,6 +148,8 @@ def _fates(session: Session, rows: Sequence[tuple[ContentRow, str]]) -> Iterator
             is_read_again=content.id in read_again,
             seen_as=tuple(paths.get(content.id or 0, {}).values()),
             sent_with=dict(content.process_data),
+            noted=dict(content.noted),
+            renamed_to=renamed.get(content.id or 0),
         )
 
 

@@ -134,6 +134,8 @@ class FileFate:
         is_read_again: A later version came under the same name.
         seen_as: Source and name below it, of every name that it was seen under.
         sent_with: Process data that its sender gave, column → value.
+        noted: Order → specimen that notes next to it name, as far as they were read.
+        renamed_to: Of a file that vanished unread: source and the later name of it, or None.
     """
 
     path: str
@@ -154,6 +156,8 @@ class FileFate:
     is_read_again: bool = False
     seen_as: tuple[tuple[str, str], ...] = ()
     sent_with: Mapping[str, str] = field(default_factory=dict)
+    noted: Mapping[str, str] = field(default_factory=dict)
+    renamed_to: tuple[str, str] | None = None
 
     def as_json(self) -> dict[str, object]:
         """Say it as `agent files --json` does."""

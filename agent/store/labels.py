@@ -17,7 +17,7 @@ from sqlmodel import col, select
 
 from agent.errors import AgentError, WrongUse
 from agent.settings import PROCESS_COLUMNS
-from agent.store import trail, votes
+from agent.store import records, trail, votes
 from agent.store.tables import LabelRow, MicrographRow, ResultRow
 from agent.triage import Reason
 
@@ -79,6 +79,7 @@ class LabelView:
     Args:
         id: Its number. at: when, aware UTC. supersedes: number of the one that held before.
         undone: It was taken back. undone_by, undone_at: by whom and when, "" and None where not.
+        after_record: As in `LabelRow`.
     """
 
     id: int
@@ -100,6 +101,7 @@ class LabelView:
     undone: bool
     undone_by: str = ""
     undone_at: datetime | None = None
+    after_record: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,7 @@ def decide(
         bulk=decision.bulk,
         origin=decision.origin,
         supersedes=before.id if before else None,
+        after_record=records.find_newest_id(session, whose.site_id),
     )
     session.add(row)
     settled = votes.holding([*standing, row], two=two) is not None
@@ -466,6 +469,7 @@ def _view(row: LabelRow, undo: LabelRow | None) -> LabelView:
         undone=undo is not None,
         undone_by=undo.by if undo else "",
         undone_at=undo.decided_at if undo else None,
+        after_record=row.after_record,
     )
 
 

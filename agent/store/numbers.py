@@ -8,6 +8,18 @@ _AROUND = ".,;:#"
 """Punctuation around a number that is no part of it."""
 
 
+def letters_key(number: str) -> str:
+    """Return what numbers have in common that differ in hyphens, slashes, dots or the like.
+
+    They are two orders, as a lab may mean it so: "47-11" and "4711". It may be a slip as well.
+
+    Args:
+        number: As typed.
+    """
+    letters = "".join(letter for letter in number_key(number) if letter.isalnum())
+    return letters.lstrip("0") or letters[-1:]
+
+
 def number_key(number: str, *, exact: bool = False) -> str:
     """Return what two spellings of one number have in common.
 

@@ -98,6 +98,7 @@ class MicrographView:
         asks_two: Two people are asked, and a third where they disagree. votes: what they said.
         doubt: Why somebody should look at its label again, "" where nobody says so.
         awaits: It is in the review queue.
+        number: Of the micrograph's row; one that was taken in later has a larger one.
         artefacts: What was archived. pruned_at: when its pixels were deleted, or None.
         expected: What was ordered, and the size inside that subtype, where another one was seen.
     """
@@ -149,6 +150,7 @@ class MicrographView:
     doubt: str = ""
     taken_at: datetime | None = None
     after_record: int | None = None
+    number: int = 0
 
     @property
     def disagreed(self) -> bool:
@@ -636,4 +638,5 @@ def _view(row: Any, said: tuple[LabelView, ...], doubt: str) -> MicrographView:
         doubt=doubt,
         taken_at=row.m_taken_at,
         after_record=row.r_after_record,
+        number=row.m_id,
     )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FIRST = "1"
 """What a preparation is called where nobody says."""
 RELEASED_AFTER = "specification_record"
-"""Key of an order's facts: number of the newest record of specifications when it was released."""
+"""Key of an order's facts: number of the newest record when it was released."""
 NO_RECORD = -1
 """That number where there was none: a value of facts that is 0 would be left out."""
 FROM_ORDER = ("heat", "batch", "material", "etchant")
@@ -86,8 +86,7 @@ def order_row(session: Session, whose: Whose, number: str, *, at: datetime) -> O
     """Find or make an order."""
     if row := find_order(session, whose, number):
         return row
-    state = records.newest(session, whose.site_id, records.SPECIFICATIONS)
-    released_after = state.id if state else NO_RECORD
+    released_after = records.find_newest_id(session, whose.site_id) or NO_RECORD
     values = {
         "site_id": whose.site_id,
         "number": number,

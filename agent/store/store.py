@@ -48,6 +48,7 @@ from agent.store.orders import Orders
 from agent.store.places import Places
 from agent.store.records import Records
 from agent.store.statements import Statements
+from agent.store.unread_names import UnreadNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -193,6 +194,11 @@ class Store:
     def statements(self) -> Statements:
         """What was stated of orders, frozen when it changed; a door of its own."""
         return Statements(self._engine, self._whose)
+
+    @property
+    def unread_names(self) -> UnreadNames:
+        """What names files that nobody has read yet."""
+        return UnreadNames(self._engine, self._whose)
 
     @property
     def accounts(self) -> Accounts:

@@ -129,7 +129,8 @@ class ContentRow(Row, table=True):
 
     `due_at` is when something is to be done about it: since when it is queued, when a failed
     one is tried again, when a lease runs out; nothing where nothing is to be done. `claims`
-    only ever grows, so that a worker whose lease was taken over can tell.
+    only ever grows, so that a worker whose lease was taken over can tell. `noted` keeps which
+    orders notes next to an unread file name, order → specimen.
     """
 
     __tablename__: ClassVar[Any] = "content"
@@ -185,6 +186,7 @@ class ContentRow(Row, table=True):
     duplicate_of: int | None = Field(default=None, foreign_key="content.id")
     previous_id: int | None = Field(default=None, foreign_key="content.id")
     process_data: dict[str, str] = _json()
+    noted: dict[str, str] = _json(filled=True)
 
 
 class PathRow(Row, table=True):
@@ -200,6 +202,7 @@ class PathRow(Row, table=True):
             sqlite_where=text("replaced_at IS NULL"),
             postgresql_where=text("replaced_at IS NULL"),
         ),
+        Index("ix_path_mtime_ns", "mtime_ns"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -496,7 +499,10 @@ class ResultRow(Row, table=True):
 
 
 class LabelRow(Row, table=True):
-    """What a person said; appended, never changed. An undo is a row of its own."""
+    """What a person said; appended, never changed. An undo is a row of its own.
+
+    `after_record` is the newest record when it was written, as of a result.
+    """
 
     __tablename__: ClassVar[Any] = "label"
 
@@ -517,6 +523,7 @@ class LabelRow(Row, table=True):
     bulk: bool = False
     origin: str = "review"
     supersedes: int | None = Field(default=None, foreign_key="label.id")
+    after_record: int | None = None
 
 
 class MeasurementRow(Row, table=True):
@@ -537,9 +544,9 @@ class RecordRow(Row, table=True):
     """Something the lab has to be able to show later: appended, never changed.
 
     `kind` is "validation", "automatic", "control", "reference", "hold_release", "scale_check",
-    "order_list", "statement", "outbox", "outbox_files", "outbox_written", "round_robin", "msa_plan"
-    or "msa"; `subject` what it is about, such as a material, a source, an
-    order or a campaign.
+    "order_list", "statement", "outbox", "outbox_files", "outbox_written", "round_robin",
+    "msa_plan", "msa", "specifications", "taxonomy" or "bundle_taxonomy"; `subject` what it is
+    about, such as a material, a source, an order or a campaign.
     """
 
     __tablename__: ClassVar[Any] = "record"

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadSettings
-from agent.night import reports_folder, taxonomy_in_force
+from agent.night import read_taxonomy, reports_folder
 from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import lab_of
 from agent.web.app import create_app
@@ -57,14 +57,14 @@ def app_of(
         reports=reports_folder(settings.store.folder, store),
         site=settings.site.name,
         zone=settings.site.time_zone,
-        taxonomy=lambda: taxonomy_in_force(settings, store),
+        taxonomy=lambda: read_taxonomy(settings, store, now=now()),
         now=now,
         status=status,
         submit=submit,
         lab=lambda: lab_of(
             settings,
             store,
-            taxonomy_in_force(settings, store),
+            read_taxonomy(settings, store, now=now()),
             now=now(),
             held=holds_of(settings, store),
         ),

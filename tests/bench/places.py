@@ -1,7 +1,7 @@
 """Measure how surely micrographs of one place are found, and how seldom others are taken for it.
 
     python tests/bench/places.py [--quick] [--part N] [--folder ../shared/data/uhcs]
-        [--pictures DIR] [--stored 100000] [--first SEED] [--only recall false time]
+        [--pictures DIR] [--stored 100000] [--first SEED] [--only recall false time reach]
 
     recall       Two crops of one picture, the second changed (turned, magnified, JPEG, ...). With
                  --stored, the first is one of so many in the index and the second has to find it.
@@ -9,6 +9,7 @@
                  different drawn fields of one specimen. Real pairs that do overlap were looked at
                  and are listed in `uhcs_overlaps.csv`. --pictures writes every other pair that is
                  called the same, with the overlap of both side by side.
+    reach        Copies that are blurred, stretched or bent by more, or inverted: registered.
     time         Processor time of a micrograph of 2000 x 1500 px: landmarks, index, registration of
                  what the index proposes.
 
@@ -31,7 +32,7 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from copies import CHANGES, EXTRA, cut_pair, rgb
+from copies import CHANGES, EXTRA, REACH, cut_pair, rgb
 from drawn_steel import STEELS, steel
 
 from agent.demo.drawing import TRAINED, draw
@@ -48,7 +49,7 @@ OVERLAPS = Path(__file__).with_name("uhcs_overlaps.csv")
 LIMIT_SHARE = 0.02  # of the share's own error that is allowed at 25 %
 LIMIT_ERROR = 0.03  # of the width: where a point of the overlap is found
 CANDIDATES = 8
-PARTS = ("recall", "false", "time")
+PARTS = ("recall", "false", "time", "reach")
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,14 @@ def main() -> None:
     real = list(_read(asked.folder))[::part] if asked.folder.exists() else []
     if "false" in asked.only:
         _measure_false(real, part, asked.first, asked.pictures)
+    if "reach" in asked.only:
+        _measure_reach(real, part, asked.first)
     if not {"recall", "time"} & set(asked.only):
         return
     index, pool = _fill(real, 5000 if asked.quick else asked.stored, part, asked.first)
     if "time" in asked.only:
-        _time(index, pool, 40 // part, asked.first)
+        for inverted in (False, True):
+            _time(index, pool, 40 // part, asked.first, inverted=inverted)
     if "recall" in asked.only:
         _measure_all_recall(real, index, part, asked.first)
 
@@ -99,6 +103,27 @@ def _measure_all_recall(real: list[Shown], index: PlaceIndex, part: int, first: 
         errors += _measure_recall(title, pictures, size, index, first)
     middle, high = np.quantile(np.abs(errors), [0.5, 0.99])
     print(f"\nError of the share: median {middle:.4f}, 99 % below {high:.3f}, n = {len(errors)}")
+
+
+def _measure_reach(real: list[Shown], part: int, first: int) -> None:
+    """Print how many copies are registered that were changed more than is promised."""
+    print("\nReach, pairs sharing half or more\n\n| pictures | change | n | registered |")
+    print("| --- | --- | --- | --- |")
+    drawn = list(_draw_large(60 // part, first))
+    for title, pictures, size in (("real", real, (400, 300)), ("drawn (demo)", drawn, (1200, 900))):
+        for change in ("inverted", *REACH):
+            n = registered = 0
+            for at, shown in enumerate(pictures):
+                rng = np.random.default_rng([first, at, 99])
+                pair = cut_pair(shown.grey, change, rng, size=size, shares=(0.5, 1.0))
+                if pair is None:
+                    continue
+                overlap = register(_extract(pair.one), _extract(pair.other), inverted=True)
+                n += 1
+                registered += overlap is not None and overlap.share_of_smaller >= SAME_PLACE
+            share = f"{registered / n:.3f}, {_interval(registered, n)}"
+            print(f"| {title} | {change} | {n} | {share} |",
+                  flush=True)  # fmt: skip
 
 
 def _read(folder: Path) -> Iterator[Shown]:
@@ -292,7 +317,7 @@ def _count_false(title: str, pairs: list[tuple[Shown, Shown]], pictures: Path | 
         for shown in (one, other):
             if shown.name not in kept:
                 kept[shown.name] = _extract(shown.grey)
-        overlap = register(kept[one.name], kept[other.name])
+        overlap = register(kept[one.name], kept[other.name], inverted=True)
         if overlap is None:
             continue
         any_overlap += 1
@@ -316,9 +341,10 @@ def _write_picture(folder: Path, one: Shown, other: Shown, transform: np.ndarray
     (folder / f"{one.name} and {other.name}.png").write_bytes(encoded.tobytes())
 
 
-def _time(index: PlaceIndex, pool: list[Landmarks], n: int, first: int) -> None:
+def _time(index: PlaceIndex, pool: list[Landmarks], n: int, first: int, *, inverted: bool) -> None:
     """Print the processor time of one micrograph, registration of all candidates included."""
-    spent: dict[str, list[float]] = {"landmarks": [], "index": [], "registration": [], "all": []}
+    parts = ("landmarks", "index", "registration", "all")
+    spent: dict[str, list[float]] = {part: [] for part in parts}
     proposed = 0
     for at in range(n):
         grey = rgb(_draw_field(first + 800 + at, at, (2000, 1500), (0.1, 0.2)[at % 2]))
@@ -326,14 +352,15 @@ def _time(index: PlaceIndex, pool: list[Landmarks], n: int, first: int) -> None:
         clock = [time.process_time()]
         landmarks = extract_landmarks(grey, valid, None)
         clock.append(time.process_time())
-        candidates = index.candidates(landmarks, CANDIDATES)
+        candidates = index.candidates(landmarks, CANDIDATES, inverted=inverted)
         clock.append(time.process_time())
         for candidate in candidates:
-            register(pool[candidate % len(pool)], landmarks)
+            register(pool[candidate % len(pool)], landmarks, inverted=inverted)
         clock.append(time.process_time())
         proposed += len(candidates)
         for name, took in zip(spent, (*np.diff(clock), clock[-1] - clock[0]), strict=True):
             spent[name].append(1000 * took)
+    print(f"\n{'Also inverted' if inverted else 'As it is'}:")
     print(
         f"\nTime, 2000 x 1500 px, {len(index)} stored, {proposed / n:.1f} candidates each, n = {n}"
     )

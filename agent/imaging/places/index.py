@@ -32,6 +32,8 @@ _FLIPS = 3
 """A word is looked up under all changes of its so many least certain signs. MEASURED: 42 of 100
 landmarks of a copy (other magnification, JPEG, blur) are found so, 26 without."""
 
+_FLIPS_INVERTED = 2  # a copy in which black and white are exchanged is rare, and looking costs time
+
 _MOST_DIFFERENT = 4  # of the 16 signs of a signature; 4 of 100 other landmarks are as near
 _COMMON = 1500  # landmarks of a segment with one word, which then identifies nothing
 _LEAST_VOTES = 3
@@ -232,13 +234,19 @@ class _Queries:
     def build(cls, landmarks: Landmarks, *, inverted: bool) -> _Queries:
         turns = landmarks.orientations
         seen = [(landmarks.codes, turns), (mirror(landmarks.codes), np.pi - turns)]
+        flips = [_FLIPS] * len(seen)
         if inverted:
+            flips += [_FLIPS_INVERTED] * len(seen)
             seen += [(invert(codes), turns + np.pi) for codes, turns in seen]
-        words = np.concatenate([_compute_probes(codes) for codes, _ in seen])
+        probes = [
+            _compute_probes(codes, changed) for (codes, _), changed in zip(seen, flips, strict=True)
+        ]
+        words = np.concatenate([some.ravel() for some in probes])
+        counts = np.repeat([some.shape[1] for some in probes], len(landmarks))
+        landmark = np.repeat(np.arange(len(counts)), counts)
         traits = [_compute_traits(landmarks.sizes, turns, codes) for codes, turns in seen]
-        order = np.argsort(words, axis=None, kind="stable")
-        landmark = order // words.shape[1]
-        return cls(words.ravel()[order], landmark, np.concatenate(traits), len(landmarks))
+        order = np.argsort(words, kind="stable")
+        return cls(words[order], landmark[order], np.concatenate(traits), len(landmarks))
 
 
 def _count_agreeing(motions: Integers, at: Integers, slots: int) -> Integers:
@@ -267,11 +275,11 @@ def _compute_words(codes: Codes) -> Words:
     return words
 
 
-def _compute_probes(codes: Codes) -> Words:
-    """Return (n, 2 ** _FLIPS) words: the landmark's, and it with uncertain signs changed."""
+def _compute_probes(codes: Codes, flips: int) -> Words:
+    """Return (n, 2 ** flips) words: the landmark's, and it with uncertain signs changed."""
     margins = np.abs(codes[:, _WORD] + 0.5)
-    unsure = np.argsort(margins, axis=1, kind="stable")[:, :_FLIPS]
-    subsets = (np.arange(1 << _FLIPS)[:, None] >> np.arange(_FLIPS)) & 1
+    unsure = np.argsort(margins, axis=1, kind="stable")[:, :flips]
+    subsets = (np.arange(1 << flips)[:, None] >> np.arange(flips)) & 1
     changes = (subsets[None] * _PLACES[unsure][:, None]).sum(axis=2)
     probes: Words = (_compute_words(codes)[:, None] ^ changes).astype(np.uint32)
     return probes

@@ -96,18 +96,18 @@ CREATE TABLE content (
 	done_at DATETIME, 
 	duplicate_of INTEGER, 
 	previous_id INTEGER, 
-	process_data JSON NOT NULL, 
+	process_data JSON NOT NULL, noted JSON DEFAULT '{}' NOT NULL, 
 	CONSTRAINT fk_content_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id), 
 	CONSTRAINT fk_content_duplicate_of_content FOREIGN KEY(duplicate_of) REFERENCES content (id), 
 	CONSTRAINT fk_content_previous_id_content FOREIGN KEY(previous_id) REFERENCES content (id), 
 	CONSTRAINT fk_content_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT fk_content_source_id_source FOREIGN KEY(source_id) REFERENCES source (id)
 );
-INSERT INTO "content" VALUES(1,1,1,'abababababababababababababababababababababababababababababababab',10,'done',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL,NULL,'{}');
-INSERT INTO "content" VALUES(2,1,1,'abababababababababababababababababababababababababababababababab',10,'duplicate',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',1,NULL,'{}');
-INSERT INTO "content" VALUES(3,1,1,NULL,10,'failed',1,'watch','crashed','ValueError: no idea',1,1,0,'2026-11-24 21:01:00.000000',1,'2026-11-24 21:00:00.000000',NULL,NULL,NULL,'{}');
-INSERT INTO "content" VALUES(4,1,1,NULL,10,'processing',1,'watch',NULL,NULL,1,1,0,'2026-11-24 21:01:00.000000',1,'2026-11-24 21:00:00.000000',NULL,NULL,NULL,'{}');
-INSERT INTO "content" VALUES(5,1,1,'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',10,'done',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:05:00.000000',NULL,1,'{}');
+INSERT INTO "content" VALUES(1,1,1,'abababababababababababababababababababababababababababababababab',10,'done',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL,NULL,'{}','{}');
+INSERT INTO "content" VALUES(2,1,1,'abababababababababababababababababababababababababababababababab',10,'duplicate',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',1,NULL,'{}','{}');
+INSERT INTO "content" VALUES(3,1,1,NULL,10,'failed',1,'watch','crashed','ValueError: no idea',1,1,0,'2026-11-24 21:01:00.000000',1,'2026-11-24 21:00:00.000000',NULL,NULL,NULL,'{}','{}');
+INSERT INTO "content" VALUES(4,1,1,NULL,10,'processing',1,'watch',NULL,NULL,1,1,0,'2026-11-24 21:01:00.000000',1,'2026-11-24 21:00:00.000000',NULL,NULL,NULL,'{}','{}');
+INSERT INTO "content" VALUES(5,1,1,'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',10,'done',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:05:00.000000',NULL,1,'{}','{}');
 CREATE TABLE job (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -138,15 +138,15 @@ CREATE TABLE label (
 	blind BOOLEAN NOT NULL, 
 	bulk BOOLEAN NOT NULL, 
 	origin VARCHAR NOT NULL, 
-	supersedes INTEGER, unsure BOOLEAN DEFAULT 0 NOT NULL, 
+	supersedes INTEGER, unsure BOOLEAN DEFAULT 0 NOT NULL, after_record INTEGER, 
 	CONSTRAINT pk_label PRIMARY KEY (id), 
 	CONSTRAINT fk_label_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_label_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
 	CONSTRAINT fk_label_supersedes_label FOREIGN KEY(supersedes) REFERENCES label (id)
 );
-INSERT INTO "label" VALUES(1,1,1,'code','G8',NULL,NULL,'unrecorded','sure','Ada','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0);
-INSERT INTO "label" VALUES(2,2,2,'strange',NULL,'scratch',NULL,'unrecorded','','Bob','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0);
-INSERT INTO "label" VALUES(3,2,2,'undo',NULL,NULL,NULL,'unrecorded','','Bob','2026-11-24 21:00:00.000000',NULL,0,0,'review',2,0);
+INSERT INTO "label" VALUES(1,1,1,'code','G8',NULL,NULL,'unrecorded','sure','Ada','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0,0);
+INSERT INTO "label" VALUES(2,2,2,'strange',NULL,'scratch',NULL,'unrecorded','','Bob','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0,0);
+INSERT INTO "label" VALUES(3,2,2,'undo',NULL,NULL,NULL,'unrecorded','','Bob','2026-11-24 21:00:00.000000',NULL,0,0,'review',2,0,NULL);
 CREATE TABLE login (
 	id INTEGER NOT NULL, 
 	sha256 VARCHAR NOT NULL, 
@@ -529,11 +529,11 @@ CREATE TABLE trail_coverage (
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-27 17:24:24.479116');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-27 17:24:24.479116');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-27 17:24:24.479116');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-27 17:24:24.479116');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-27 17:24:24.479116');
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-27 17:27:36.748080');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-27 17:27:36.748080');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-27 17:27:36.748080');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-27 17:27:36.748080');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-27 17:27:36.748080');
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
@@ -565,13 +565,14 @@ CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_a
 CREATE INDEX ix_same_place_other_id ON same_place (other_id);
 CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
 CREATE INDEX ix_statement_site_id ON statement (site_id);
+CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
 CREATE TRIGGER "guard_trail_update" BEFORE UPDATE ON "trail" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."at" IS NOT NEW."at" OR OLD."actor" IS NOT NEW."actor" OR OLD."act" IS NOT NEW."act" OR OLD."subject" IS NOT NEW."subject" OR OLD."facts" IS NOT NEW."facts" OR OLD."previous_sha256" IS NOT NEW."previous_sha256" OR OLD."sha256" IS NOT NEW."sha256" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_delete" BEFORE DELETE ON "trail" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_insert" BEFORE INSERT ON "trail" WHEN EXISTS (SELECT 1 FROM "trail" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_coverage_update" BEFORE UPDATE ON "trail_coverage" WHEN OLD."id" IS NOT NEW."id" OR OLD."name" IS NOT NEW."name" OR OLD."newest_id" IS NOT NEW."newest_id" OR OLD."since" IS NOT NEW."since" BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_coverage_delete" BEFORE DELETE ON "trail_coverage" BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_coverage_insert" BEFORE INSERT ON "trail_coverage" WHEN EXISTS (SELECT 1 FROM "trail_coverage" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_label_update" BEFORE UPDATE ON "label" WHEN OLD."id" IS NOT NEW."id" OR OLD."micrograph_id" IS NOT NEW."micrograph_id" OR OLD."result_id" IS NOT NEW."result_id" OR OLD."kind" IS NOT NEW."kind" OR OLD."code" IS NOT NEW."code" OR OLD."strange_kind" IS NOT NEW."strange_kind" OR OLD."why" IS NOT NEW."why" OR OLD."criterion" IS NOT NEW."criterion" OR OLD."comment" IS NOT NEW."comment" OR OLD."by" IS NOT NEW."by" OR OLD."decided_at" IS NOT NEW."decided_at" OR OLD."viewing_s" IS NOT NEW."viewing_s" OR OLD."blind" IS NOT NEW."blind" OR OLD."bulk" IS NOT NEW."bulk" OR OLD."origin" IS NOT NEW."origin" OR OLD."supersedes" IS NOT NEW."supersedes" OR OLD."unsure" IS NOT NEW."unsure" BEGIN SELECT RAISE(ABORT, 'label is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_label_update" BEFORE UPDATE ON "label" WHEN OLD."id" IS NOT NEW."id" OR OLD."micrograph_id" IS NOT NEW."micrograph_id" OR OLD."result_id" IS NOT NEW."result_id" OR OLD."kind" IS NOT NEW."kind" OR OLD."code" IS NOT NEW."code" OR OLD."strange_kind" IS NOT NEW."strange_kind" OR OLD."why" IS NOT NEW."why" OR OLD."criterion" IS NOT NEW."criterion" OR OLD."comment" IS NOT NEW."comment" OR OLD."by" IS NOT NEW."by" OR OLD."decided_at" IS NOT NEW."decided_at" OR OLD."viewing_s" IS NOT NEW."viewing_s" OR OLD."blind" IS NOT NEW."blind" OR OLD."bulk" IS NOT NEW."bulk" OR OLD."origin" IS NOT NEW."origin" OR OLD."supersedes" IS NOT NEW."supersedes" OR OLD."unsure" IS NOT NEW."unsure" OR OLD."after_record" IS NOT NEW."after_record" BEGIN SELECT RAISE(ABORT, 'label is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_label_delete" BEFORE DELETE ON "label" BEGIN SELECT RAISE(ABORT, 'label is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_label_insert" BEFORE INSERT ON "label" WHEN EXISTS (SELECT 1 FROM "label" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'label is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_record_update" BEFORE UPDATE ON "record" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."kind" IS NOT NEW."kind" OR OLD."subject" IS NOT NEW."subject" OR OLD."by" IS NOT NEW."by" OR OLD."at" IS NOT NEW."at" OR OLD."facts" IS NOT NEW."facts" BEGIN SELECT RAISE(ABORT, 'record is evidence: it is neither changed nor deleted'); END;

@@ -1,0 +1,42 @@
+"""Name orders whose numbers differ only in hyphens, slashes or dots: they may be one by a slip."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from agent.store import letters_key, number_key
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from agent.store import Store
+
+
+def list_alike(store: Store) -> dict[str, tuple[str, ...]]:
+    """Return what alike numbers have in common → the numbers, where there are several.
+
+    A lab that means every spelling as an order (`[orders] exact_numbers`) has none.
+    """
+    if store.exact_numbers:
+        return {}
+    found: dict[str, list[str]] = defaultdict(list)
+    for order in store.order_changes.ages():
+        found[letters_key(order.number)].append(order.number)
+    return {key: tuple(sorted(numbers)) for key, numbers in found.items() if len(numbers) > 1}
+
+
+def describe_alike(number: str, alike: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Yield which other orders have a number that differs only in hyphens, slashes or dots.
+
+    Args:
+        number: Of the order.
+        alike: From `list_alike`.
+    """
+    for other in alike.get(letters_key(number), ()):
+        if number_key(other) != number_key(number):
+            yield _(
+                "order {other} differs in hyphens, slashes or dots alone: if it is this one, a "
+                "lead assigns its micrographs (agent orders assign)"
+            ).format(other=other)

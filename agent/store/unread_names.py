@@ -1,0 +1,130 @@
+"""Keep what names files that nobody has read yet: the notes next to them, and later names.
+
+A note is known only where the file's folder can be seen, so what it names is kept with the content.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select
+
+from agent.store.engine import reading, writing
+from agent.store.journal import State
+from agent.store.tables import ContentRow, PathRow, SourceRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Engine
+    from sqlmodel import Session
+
+    from agent.store.sources import Whose
+
+WAITING = (State.QUEUED, State.PROCESSING, State.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFile:
+    """A file that waits to be read.
+
+    Attributes:
+        content: Its number. source: name of its source. folder: of the source.
+        relative: Its name below it. noted: order → specimen that notes named so far.
+    """
+
+    content: int
+    source: str
+    folder: Path
+    relative: str
+    noted: Mapping[str, str]
+
+
+class UnreadNames:
+    """Every question and act about the names of unread files; each method is one transaction.
+
+    Args:
+        engine: At this program's schema.
+        whose: The site and the agent that ask.
+    """
+
+    def __init__(self, engine: Engine, whose: Whose) -> None:
+        self._engine, self._whose = engine, whose
+
+    def list_waiting(self, *, after: int, limit: int) -> list[WaitingFile]:
+        """Return waiting files of watched folders, by number, from the one after `after` on."""
+        wanted = (
+            select(ContentRow, SourceRow, PathRow.relative)
+            .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+            .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
+            .where(
+                ContentRow.site_id == self._whose.site_id,
+                col(ContentRow.state).in_(WAITING),
+                ContentRow.origin == "watch",
+                col(ContentRow.id) > after,
+                col(PathRow.replaced_at).is_(None),
+                col(PathRow.gone_at).is_(None),
+            )
+            .order_by(col(ContentRow.id))
+            .limit(limit)
+        )
+        with reading(self._engine) as session:
+            return [
+                WaitingFile(
+                    content.id or 0,
+                    source.name,
+                    Path(source.folder),
+                    relative,
+                    dict(content.noted),
+                )
+                for content, source, relative in session.exec(wanted)
+            ]
+
+    def note(self, named: Mapping[int, Mapping[str, str]]) -> None:
+        """Keep which orders notes name, content → order → specimen; what was kept stays."""
+        with writing(self._engine) as session:
+            wanted = select(ContentRow).where(col(ContentRow.id).in_(named.keys()))
+            for content in session.exec(wanted.with_for_update()):
+                content.noted = {**content.noted, **named[content.id or 0]}
+                session.add(content)
+
+
+def find_renamed(session: Session, vanished: Sequence[int]) -> dict[int, tuple[str, str]]:
+    """Return for contents that vanished unread under which later name each came again.
+
+    A rename keeps size and time of change. A name is later only where it was seen later; of several
+    contents of one size and time each later name stands for one.
+
+    Returns:
+        Content → source and later name below it; only those that came again.
+    """
+    before, after, other = aliased(PathRow), aliased(PathRow), aliased(ContentRow)
+    wanted = (
+        select(before.content_id, after.content_id, SourceRow.name, after.relative)
+        .join(
+            after,
+            (col(after.mtime_ns) == col(before.mtime_ns))
+            & (col(after.size_bytes) == col(before.size_bytes))
+            & (col(after.source_id) == col(before.source_id))
+            & (col(after.seen_at) > col(before.seen_at)),
+        )
+        .join(other, col(other.id) == col(after.content_id))
+        .join(SourceRow, col(SourceRow.id) == col(after.source_id))
+        .where(
+            col(before.content_id).in_(vanished),
+            col(before.replaced_at).is_(None),
+            col(other.id) != col(before.content_id),
+            col(other.state) != State.IGNORED,
+        )
+        .order_by(col(before.content_id), col(after.id))
+    )
+    found: dict[int, tuple[str, str]] = {}
+    taken: set[int] = set()
+    for content, later, source, relative in session.exec(wanted):
+        if content not in found and later not in taken:
+            taken.add(later)
+            found[content] = (source, relative)
+    return found
