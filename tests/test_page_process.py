@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import resource
 import signal
@@ -10,6 +11,8 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
@@ -133,6 +136,28 @@ def test_an_agent_that_is_asked_to_stop_takes_its_page_along(lab):
 
         assert agent.process.wait(timeout=60) == 0
         assert not page.is_running()
+
+
+def peak_mb(process):
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_large_files_sent_at_once_are_written_as_they_come_and_not_held(lab):
+    def send(number):
+        connection = http.client.HTTPConnection(*agent.address, timeout=120)
+        pieces = (bytes([number]) * 1_000_000 for _ in range(120))
+        connection.request("POST", f"/api/v1/micrographs?name={number}.tif", pieces)
+        return connection.getresponse().status
+
+    with RunningAgent(lab) as agent:
+        before_mb = peak_mb(agent.page())
+        with ThreadPoolExecutor(3) as programs:
+            answers = list(programs.map(send, range(3)))
+
+        assert answers == [202] * 3
+        assert peak_mb(agent.page()) - before_mb < 60
 
 
 def test_the_page_needs_no_pytorch(lab):

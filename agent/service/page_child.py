@@ -114,14 +114,21 @@ def _serve(settings: Settings, listener: socket.socket, voice: Voice, lives: Con
     from agent.web import Inbox, app_of  # noqa: PLC0415
 
     with open_store(settings) as store:
-        inbox = Inbox(settings.store.folder / "inbox", store, now=clock, on_work=voice.wake)
+        inbox = Inbox(
+            settings.store.folder / "inbox",
+            store,
+            now=clock,
+            on_work=voice.wake,
+            at_once=settings.web.uploads,
+        )
+        inbox.clear()
         application = app_of(
             settings,
             store=store,
             archive=Archive(settings.store.folder),
             now=clock,
             status=PageStatus(settings, store),
-            submit=inbox.take,
+            inbox=inbox,
         )
         pages = Pages(application, settings.web, listener=listener, on_beat=voice.beat)
         pages.start()

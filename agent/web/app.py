@@ -19,6 +19,7 @@ from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import api, lineage, login, ordering, pages, pictures, places, rating
 from agent.web.acts import Meanwhile, NotYours
+from agent.web.crowd import Crowd
 from agent.web.desk import Unknown
 from agent.web.gate import Gate
 from agent.web.guard import Guard
@@ -61,6 +62,7 @@ def create_app(
     *,
     hosts: Iterable[str] = (),
     idle: timedelta = timedelta(minutes=30),
+    requests: int = 64,
     language: Language = "en",
 ) -> FastAPI:
     """Make the application.
@@ -69,6 +71,7 @@ def create_app(
         desk: What is behind it.
         hosts: Names it may be called by, besides those of this PC.
         idle: A browser that was silent for longer has to log in again.
+        requests: How many are answered at once.
         language: Of the pages; what programs read is English.
     """
     app = FastAPI(
@@ -90,6 +93,7 @@ def create_app(
     _give_files(app, desk)
     _give_errors(app, desk)
     app.add_middleware(Gate, known=desk.store.accounts, now=desk.now, idle=idle)
+    app.add_middleware(Crowd, requests=requests)
     app.add_middleware(Guard, hosts=tuple(hosts))
     app.add_middleware(Spoken, language=language)
     return app

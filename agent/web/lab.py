@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.settings import Settings, Web
     from agent.store import Accounts, Store
+    from agent.web.inbox import Inbox
 
 
 def app_of(
@@ -35,7 +36,7 @@ def app_of(
     archive: Archive,
     now: Callable[[], datetime],
     status: Callable[[], dict[str, Any]],
-    submit: Callable[[str, bytes, dict[str, str]], dict[str, Any]] | None = None,
+    inbox: Inbox | None = None,
 ) -> FastAPI:
     """Make the application that `[web]` describes.
 
@@ -45,7 +46,7 @@ def app_of(
         archive: The pixels.
         now: Says the time, aware UTC.
         status: Says what `agent status --json` does.
-        submit: Takes a file in (name, bytes, process data); None where this process takes none.
+        inbox: Takes in files that programs send; None where this process takes none.
 
     Raises:
         BadSettings: `[web] host` can be reached from other PCs, and there are no accounts.
@@ -60,7 +61,7 @@ def app_of(
         taxonomy=lambda: taxonomy_in_force(settings, store),
         now=now,
         status=status,
-        submit=submit,
+        inbox=inbox,
         lab=lambda: lab_of(
             settings,
             store,
@@ -74,6 +75,7 @@ def app_of(
         desk,
         hosts=hosts,
         idle=timedelta(minutes=settings.web.lock_after_min),
+        requests=settings.web.requests,
         language=settings.report.language,
     )
 
