@@ -64,6 +64,10 @@ class RunningAgent:
         except (URLError, OSError):
             return False
 
+    def shown(self, path):
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:  # noqa: S310 - ours
+            return answer.read().decode()
+
     def page(self):
         """The process that listens at the page's port."""
         for process in psutil.Process(self.process.pid).children(recursive=True):
@@ -99,6 +103,7 @@ def test_more_half_open_connections_than_files_keep_no_micrograph_from_being_sto
 
         assert agent.answers()
         assert "crashed" not in agent.logged()
+        until(lambda: 'martensight_fates_total{fate="stored"} 5.0' in agent.shown("/metrics"))
         for one in held:
             one.close()
 

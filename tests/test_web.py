@@ -925,8 +925,9 @@ def test_whoever_watches_over_the_agent_is_told(lab, browser):
     assert browser.get("/healthz").status_code == 200
     assert browser.get("/readyz").json() == {"status": "ready"}
     metrics = browser.get("/metrics").text
-    assert 'martensight_files{state="done"} 1' in metrics
-    assert "martensight_review_waiting 1" in metrics
+    assert 'martensight_files{state="done"} 1.0\n' in metrics
+    assert "martensight_review_waiting 1.0\n" in metrics
+    assert 'martensight_info{bundle="",version="' in metrics
 
 
 def test_a_store_that_is_gone_is_not_ready(lab, browser, monkeypatch):

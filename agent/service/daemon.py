@@ -32,6 +32,7 @@ from agent.service.errands import (
     send_notices,
 )
 from agent.service.lock import RunLock
+from agent.service.meter import Meter
 from agent.service.ordering import LISTS_EVERY_S, tend_lists
 from agent.service.page_process import PageProcess
 from agent.service.place import agent_name, clock
@@ -105,7 +106,8 @@ class Agent:
         self._set_back_s = 0.0
         self._affected: list[Affected] = []
         self._affected_at_s = 0.0
-        self.problems = Problems()
+        self._meter = Meter()
+        self.problems = Problems(self._meter.troubled)
         self.url = ""
         """Where the review page answers, once it does."""
 
@@ -144,7 +146,14 @@ class Agent:
             after_round=instrument.after_round,
         )
         watches = [
-            SourceWatch(source, store=store, now=now, on_work=worker.wake, problems=self.problems)
+            SourceWatch(
+                source,
+                store=store,
+                now=now,
+                on_work=worker.wake,
+                problems=self.problems,
+                on_rest=self._meter.rested,
+            )
             for source in settings.sources
         ]
         nights = Nights(settings, store, archive, now=now, problems=self.problems)
@@ -201,6 +210,8 @@ class Agent:
             pool=pool,
             classifier=bundle.classifier,
             now=self._now,
+            on_stage=self._meter.staged,
+            on_fate=self._meter.fated,
         )
         return pool, pipeline
 
@@ -232,6 +243,7 @@ class Agent:
                 log.error("work.stuck", still_s=round(still_s))
             self._set_back_s += max(-vitals.look().total_seconds(), 0.0)
             self._beat(store, watches, nights)
+            self._meter.write(self._settings.store.folder, self.problems)
             if not dead and not stuck:
                 self._on_beat()  # a service manager restarts an agent that misses it
 

@@ -156,6 +156,8 @@ def make_pipeline(
     classifier: Classifier | None,
     now: Callable[[], datetime] = clock,
     sources: Mapping[str, Provenance] | None = None,
+    on_stage: Callable[[str, float], None] = lambda _stage, _seconds: None,
+    on_fate: Callable[[str, str, str], None] = lambda _source, _relative, _fate: None,
 ) -> Pipeline:
     """Put a pipeline together; `sources` stands in for the settings' own."""
     own = {source.name: provenance_of(source) for source in settings.sources}
@@ -175,6 +177,8 @@ def make_pipeline(
         ordered=Demanded(settings, store, now=now),
         sidecars=settings.imaging.sidecars,
         control=settings.orders.control,
+        on_stage=on_stage,
+        on_fate=on_fate,
     )
 
 

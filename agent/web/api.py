@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import structlog
 from fastapi import APIRouter, HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from agent.errors import AgentError
 from agent.settings import PROCESS_COLUMNS
 from agent.store import StoreFault, signed_by_program
-from agent.web import acts, ordering
+from agent.web import acts, metrics, ordering
 from agent.web.answers import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
 from agent.web.desk import LONGEST_NAME, find
 from agent.web.gate import may_undo_any, who_is
 from agent.web.inbox import LONGEST_VALUE, Busy, Empty
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from agent.store import LabelView, MicrographView
     from agent.web.desk import Desk
@@ -259,25 +259,10 @@ def health(desk: Desk) -> APIRouter:
         return JSONResponse({"status": "ready"})
 
     @routes.get("/metrics")
-    def metrics() -> Response:
-        return PlainTextResponse("\n".join(_metrics(desk)) + "\n")
+    def numbers() -> Response:
+        return Response(metrics.written(desk), media_type=metrics.KIND)
 
     return routes
-
-
-def _metrics(desk: Desk) -> Iterator[str]:
-    yield "# HELP martensight_files Content versions per state."
-    yield "# TYPE martensight_files gauge"
-    for state, n in desk.store.counts().items():
-        yield f'martensight_files{{state="{state}"}} {n}'
-    yield "# HELP martensight_review_waiting Micrographs that wait for a person."
-    yield "# TYPE martensight_review_waiting gauge"
-    yield f"martensight_review_waiting {desk.store.queue_length()}"
-    yield "# HELP martensight_source_online Whether a source can be reached."
-    yield "# TYPE martensight_source_online gauge"
-    for source in desk.store.sources():
-        name = source.name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        yield f'martensight_source_online{{source="{name}"}} {int(source.online)}'
 
 
 def as_json(view: MicrographView) -> dict[str, Any]:

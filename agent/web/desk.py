@@ -41,6 +41,7 @@ class Desk:
         inbox: Takes in files that programs send; None where this process takes none.
         lab: Says what the lab has laid down for its orders now; None: nothing.
         leases: Who has what open.
+        measures: File of the numbers that the agent counts; None where none runs.
     """
 
     store: Store
@@ -53,6 +54,7 @@ class Desk:
     status: Callable[[], dict[str, Any]]
     inbox: Inbox | None = None
     lab: Callable[[], Lab] | None = None
+    measures: Path | None = None
     leases: Leases = field(default_factory=Leases)
 
 

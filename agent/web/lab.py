@@ -16,6 +16,7 @@ from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import lab_of
 from agent.web.app import create_app
 from agent.web.desk import Desk
+from agent.web.metrics import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,7 @@ def app_of(
         now=now,
         status=status,
         inbox=inbox,
+        measures=settings.store.folder / MEASURES,
         lab=lambda: lab_of(
             settings,
             store,
