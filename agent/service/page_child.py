@@ -32,6 +32,8 @@ ALIVE, WORK = "alive", "work"
 ENDS_S = 3.0
 LOOK_EVERY_S = 1.0
 AFFECTED_EVERY_S = 60.0
+NICER = 10
+"""Where connections come in thousands the processor is the intake's first."""
 MORE_WILLINGLY = "300"
 """Where memory runs out the system ends the pages before the agent that takes files."""
 
@@ -91,7 +93,7 @@ def serve_pages(
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the agent's to answer
     log.set_up(**log_to)
-    _be_ended_first()
+    _stand_back()
     voice = Voice(said)
     code = 0
     try:
@@ -184,7 +186,10 @@ class PageStatus:
             return self._affected
 
 
-def _be_ended_first() -> None:
+def _stand_back() -> None:
+    if os.name == "posix":
+        with contextlib.suppress(OSError):
+            os.nice(NICER)
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(MORE_WILLINGLY, encoding="ascii")

@@ -5,15 +5,14 @@ In:  `Settings`, store, archive. Out: a FastAPI application. Next: uvicorn.
 
 from __future__ import annotations
 
-import ipaddress
 import platform
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import BadSettings
 from agent.night import reports_folder, taxonomy_in_force
 from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import lab_of
+from agent.web.access import refuse_strangers
 from agent.web.app import create_app
 from agent.web.desk import Desk
 from agent.web.metrics import MEASURES
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from agent.archive import Archive
-    from agent.settings import Settings, Web
-    from agent.store import Accounts, Store
+    from agent.settings import Settings
+    from agent.store import Store
     from agent.web.inbox import Inbox
 
 
@@ -80,26 +79,3 @@ def app_of(
         requests=settings.web.requests,
         language=settings.report.language,
     )
-
-
-def refuse_strangers(web: Web, known: Accounts) -> None:
-    """Refuse an address that other PCs reach, as long as nobody has to log in.
-
-    Raises:
-        BadSettings: Says what to do instead.
-    """
-    if not is_this_pc_alone(web.host) and not known.are_there():
-        raise BadSettings(
-            f"[web] host: {web.host} can be reached from other PCs, and there are no accounts; "
-            'make one with agent users add NAME --role admin, or write host = "127.0.0.1".'
-        )
-
-
-def is_this_pc_alone(host: str) -> bool:
-    """Say whether an address can only be reached from this PC."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
