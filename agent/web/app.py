@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from starlette.requests import ClientDisconnect
 
 import reports
 from agent.errors import SetupError
@@ -167,6 +168,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
         said = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in found)
         return say(request, 422, _("That cannot be kept"), said)
 
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(Unknown, unknown)
     app.add_exception_handler(404, unknown)
@@ -176,3 +178,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
     app.add_exception_handler(ModelError, wrong)
     app.add_exception_handler(NotYours, not_yours)
     app.add_exception_handler(Meanwhile, meanwhile)
+
+
+def _gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it: whoever asked has gone
