@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
+import unicodedata
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from agent.errors import WrongUse
+from agent.errors import AgentError, WrongUse
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,8 +27,14 @@ ROLES = ("viewer", "reviewer", "lead", "admin")
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 200
 LONGEST_NAME = 80
-FREE_FAILURES = 5
+EASIEST_GUESSES = 1e8
+"""A password has to withstand so many guesses, as zxcvbn estimates them (its score 3)."""
+LONGEST_JUDGED = 72
+FREE_FAILURES, FURTHER_FAILURES = 5, 2
 LONGEST_LOCK = timedelta(hours=1)
+FORGIVEN_EVERY = timedelta(minutes=15)
+HASHES_AT_ONCE, HASHES_WAITING = 2, 6
+"""One takes 64 MB and a tenth of a second of a processor."""
 
 _HASHER = PasswordHasher()  # argon2id, the library's parameters (RFC 9106, low memory)
 _NOBODYS = _HASHER.hash(secrets.token_hex())
@@ -42,10 +51,15 @@ def checked_name(name: str) -> str:
     Raises:
         WrongUse: It is empty, too long, or cannot be shown.
     """
-    kept = " ".join(name.split())
+    kept = spelled(name)
     if not kept or len(kept) > LONGEST_NAME or not kept.isprintable():
         raise WrongUse(f"a name has 1 to {LONGEST_NAME} letters that can be shown; got {name!r}.")
     return kept
+
+
+def spelled(name: str) -> str:
+    """Return a name in its one spelling: compatible forms of a letter are one, blanks too."""
+    return " ".join(unicodedata.normalize("NFKC", name).split())
 
 
 def checked_role(role: str) -> str:
@@ -59,13 +73,25 @@ def hash_password(password: str, *, name: str = "") -> str:
     """Hash a password with argon2id.
 
     Raises:
-        WrongUse: It is too short, too long, or the name itself.
+        WrongUse: It is too short, too long, easy to guess, or part of the name.
     """
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise WrongUse(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} letters.")
     if name and password.casefold() in name.casefold():
         raise WrongUse("a password must not be part of the name.")
+    if _guesses(password, name) < EASIEST_GUESSES:
+        raise WrongUse(
+            "this password is guessed too soon; take several words that nobody would expect "
+            "together, or a longer one."
+        )
     return _HASHER.hash(password)
+
+
+def _guesses(password: str, name: str) -> float:
+    from zxcvbn import zxcvbn  # noqa: PLC0415 - its lists take memory, and few processes need them
+
+    known = [*name.split(), "martensight", "martensite"]
+    return float(zxcvbn(password[:LONGEST_JUDGED], user_inputs=known)["guesses"])
 
 
 def is_password(hashed: str | None, password: str) -> bool:
@@ -93,12 +119,66 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def locked_until(failures: int, at: datetime) -> datetime | None:
-    """Say until when no further password is tried, after so many wrong ones in a row.
+class Busy(AgentError):  # noqa: N818 - a state
+    """As many passwords are being checked, and wait for it, as may be."""
 
-    Five are free; then a minute, doubled with each further one, an hour at most.
+
+class PasswordCheck:
+    """Check passwords, few at once: each takes much memory. Thread-safe.
+
+    Args:
+        at_once: How many are hashed at once.
+        waiting: How many more may wait for their turn.
     """
-    if failures < FREE_FAILURES:
-        return None
-    doublings = min(failures - FREE_FAILURES, 10)
-    return at + min(LONGEST_LOCK, timedelta(minutes=2**doublings))
+
+    def __init__(self, at_once: int = HASHES_AT_ONCE, waiting: int = HASHES_WAITING) -> None:
+        self._turns = threading.Semaphore(at_once)
+        self._places = threading.Semaphore(at_once + waiting)
+
+    def is_password(self, hashed: str | None, password: str) -> bool:
+        """Return whether a password is the right one; as the function of this name.
+
+        Raises:
+            Busy: Too many wait for their turn.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Busy("too many passwords are being checked; try again in a moment")
+        try:
+            with self._turns:
+                return is_password(hashed, password)
+        finally:
+            self._places.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many passwords in a row were wrong, and until when no further one is tried.
+
+    Five are free; then a minute, doubled with every two further ones, an hour at most. Every
+    quarter of an hour without a try forgives half: a wrong password an hour locks nobody out.
+
+    Args:
+        failures: Tries since the last right one, less those forgiven.
+        until: End of the last lock, or the last try; None before any.
+    """
+
+    failures: int = 0
+    until: datetime | None = None
+
+    def is_locked(self, at: datetime) -> bool:
+        """Return whether no password is tried at a time."""
+        return self.until is not None and self.until > at
+
+    def counted(self, at: datetime) -> Tally:
+        """Return the tally with one more try, which counts as wrong until it proves right."""
+        quarters = int((at - self.until) / FORGIVEN_EVERY) if self.until else 0
+        failures = 1 + (self.failures >> min(max(quarters, 0), self.failures))
+        return Tally(failures, at + lock_after(failures))
+
+
+def lock_after(failures: int) -> timedelta:
+    """Return for how long no further password is tried, after so many wrong ones in a row."""
+    further, odd = divmod(failures - FREE_FAILURES, FURTHER_FAILURES)
+    if further < 0 or odd:
+        return timedelta(0)
+    return min(LONGEST_LOCK, timedelta(minutes=2 ** min(further, 10)))

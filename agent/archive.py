@@ -263,7 +263,7 @@ def write_whole(files: Mapping[Path, bytes]) -> None:
         for part in parts.values():
             part.unlink(missing_ok=True)
     for folder in {path.parent for path in files}:
-        _folder_to_disk(folder)
+        folder_to_disk(folder)
 
 
 def _write(path: Path, fill: Callable[[BinaryIO], bool]) -> bool:
@@ -276,7 +276,7 @@ def _write(path: Path, fill: Callable[[BinaryIO], bool]) -> bool:
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    _folder_to_disk(path.parent)
+    folder_to_disk(path.parent)
     return good
 
 
@@ -290,7 +290,12 @@ def _to_disk(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _folder_to_disk(folder: Path) -> None:
+def folder_to_disk(folder: Path) -> None:
+    """Bring the names in a folder to the disk.
+
+    Args:
+        folder: In which something was renamed.
+    """
     # Without it a power cut may take the name away though the bytes are there. Windows cannot
     # open a folder, and its journal keeps names by itself.
     if sys.platform == "win32":

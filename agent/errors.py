@@ -7,6 +7,7 @@ Anything else is a bug, and is allowed to be one.
 
 from __future__ import annotations
 
+import errno
 import re
 from enum import StrEnum
 
@@ -37,6 +38,29 @@ class FileCode(StrEnum):
 
 class AgentError(Exception):
     """The base of everything the agent raises on purpose."""
+
+
+class OutOfResources(AgentError):  # noqa: N818 - a state, said in the message
+    """Files or memory ran out for now; nothing that was read then says anything about a file."""
+
+
+PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS})
+_PASSING_TEXT = re.compile(r"\(os error (11|12|23|24|105)\)|can't allocate memory", re.IGNORECASE)
+"""As libraries written in Rust say an error number, and PyTorch that memory ran out."""
+
+
+def is_out_of_resources(error: BaseException) -> bool:
+    """Return whether an error, or what caused it, is that files or memory ran out for now."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MemoryError | OutOfResources):
+            return True
+        if isinstance(seen, OSError) and seen.errno in PASSING:
+            return True
+        if _PASSING_TEXT.search(str(seen)):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 class FileError(AgentError):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -18,6 +19,7 @@ from agent.errors import without_passwords
 from agent.terminal import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from structlog.typing import EventDict, Processor
@@ -33,6 +35,19 @@ SHARED: list[Processor] = [
 ]
 
 
+_how: dict[str, Any] = {"level": "info"}
+
+
+def for_child(name: str) -> dict[str, Any]:
+    """Return what a child process gives to `set_up`, so that it logs as this one does.
+
+    Args:
+        name: Of the child; where this process logs into a file, the child's has this name.
+    """
+    file = _how.get("file")
+    return _how | ({"file": file.with_name(f"{name}{file.suffix}")} if file else {})
+
+
 def set_up(*, level: str = "info", file: Path | None = None, journal: bool = False) -> None:
     """Send every event to the log file if there is one, else to stderr.
 
@@ -41,6 +56,8 @@ def set_up(*, level: str = "info", file: Path | None = None, journal: bool = Fal
         file: JSON lines are appended here; each process needs a file of its own.
         journal: Stderr goes to systemd's journal, which is told each line's priority.
     """
+    _how.clear()
+    _how.update(level=level, file=file, journal=journal)
     handler = _to_file(file) if file else logging.StreamHandler(sys.stderr)
     coloured = file is None and sys.stderr.isatty()
     last: Processor = (
@@ -65,6 +82,8 @@ def set_up(*, level: str = "info", file: Path | None = None, journal: bool = Fal
     root.setLevel(level.upper())
     for chatty in ("alembic", "apscheduler", "watchdog", "PIL", "matplotlib", "RapidOCR", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    for flooded in ("uvicorn.error", "asyncio"):
+        logging.getLogger(flooded).addFilter(_SELDOM)
     structlog.configure(
         processors=[*SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -96,6 +115,54 @@ class _JournalFormatter(_Formatter):
 
 
 PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+
+class Seldom(logging.Filter):
+    """Lets one of many alike lines through, and notes on the next how many there were.
+
+    Whoever can reach the page can make it log: a line for each bad request would fill the disk.
+
+    Args:
+        every_s: How soon a line like an earlier one is let through again.
+        now_s: Steady clock, in seconds.
+    """
+
+    def __init__(self, every_s: float = 60.0, now_s: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._every_s, self._now_s = every_s, now_s
+        self._seen: dict[tuple[str, ...], tuple[float, int]] = {}
+        self._lock = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the line is written."""
+        if record.levelno < logging.WARNING:
+            return True
+        key, now_s = _kind_of(record), self._now_s()
+        with self._lock:
+            let_through_s, left_out = self._seen.get(key, (float("-inf"), 0))
+            if now_s - let_through_s < self._every_s:
+                self._seen[key] = let_through_s, left_out + 1
+                return False
+            if len(self._seen) >= MOST_KINDS:
+                self._seen.clear()
+            self._seen[key] = now_s, 0
+        if left_out:
+            record.msg = f"{record.msg} (and {left_out} more like it)"
+        return True
+
+
+def _kind_of(record: logging.LogRecord) -> tuple[str, ...]:
+    first = str(record.msg).partition("\n")[0]  # asyncio names each socket in the lines below
+    error = record.exc_info[1] if record.exc_info else None
+    place = error.__traceback__ if error else None
+    while place and place.tb_next:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else ""
+    return record.name, first, type(error).__name__, where
+
+
+MOST_KINDS = 200
+_SELDOM = Seldom()
 
 
 class _PatientFile(logging.handlers.RotatingFileHandler):

@@ -110,6 +110,10 @@ def fitted(pixels: Pixels, longest_px: int) -> Pixels:
     return cast("Pixels", cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
 
 
+SMALLEST_SCALE = 1 / 8
+"""A picture that is shown smaller than that is brought near to its size first."""
+
+
 def window(pixels: Pixels, centre: tuple[float, float], side_px: float, shown_px: int) -> Pixels:
     """Cut a square out and bring it to a size, so that pictures of one scale can be compared.
 
@@ -119,6 +123,10 @@ def window(pixels: Pixels, centre: tuple[float, float], side_px: float, shown_px
         side_px: Of the square. Where the picture is smaller than that, grey stands around it.
         shown_px: Side of what comes back.
     """
+    if (shrunk := SMALLEST_SCALE * side_px / shown_px) > 1:  # a blur that wide would take minutes
+        size = tuple(max(1, round(side / shrunk)) for side in pixels.shape[1::-1])
+        pixels = cast("Pixels", cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+        centre, side_px = (centre[0] / shrunk, centre[1] / shrunk), side_px / shrunk
     height, width = pixels.shape[:2]
     scale = shown_px / side_px
     half = side_px / 2

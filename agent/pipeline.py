@@ -122,6 +122,8 @@ class Pipeline:
         ordered: Says which subtypes were ordered, for a field's process data.
         sidecars: Whether the note beside a picture is asked where it belongs.
         control: Numbers of control orders, whose micrographs check the instrument.
+        on_stage: Called with a stage ("read", "judge", "keep") and how long (s) a file was in it.
+        on_fate: Called with source, relative path and what became of a file.
         lease_s: How long (s) what is in hand stays ours without a word; longer than one file takes.
     """
 
@@ -143,7 +145,10 @@ class Pipeline:
         ordered: Callable[[Mapping[str, str], Ordered], tuple[str, ...]] = lambda _, o: o.subtypes,
         sidecars: bool = True,
         control: Sequence[str] = (),
+        on_stage: Callable[[str, float], None] = lambda _stage, _seconds: None,
+        on_fate: Callable[[str, str, str], None] = lambda _source, _relative, _fate: None,
     ) -> None:
+        self._on_stage, self._on_fate = on_stage, on_fate
         self._control_orders = frozenset(control)
         self._earlier, self._ordered, self._sidecars = earlier, ordered, sidecars
         self._lease_s = lease_s
@@ -318,6 +323,7 @@ class Pipeline:
                     if isinstance(outcome, list) and self._needs_another_scale(hand, outcome):
                         jobs.append(hand)
                     else:
+                        self._on_stage("read", time.perf_counter() - hand.began_s)
                         yield hand, outcome
 
     def _in_hand(self, claim: Claim) -> _InHand:
@@ -378,6 +384,7 @@ class Pipeline:
         if known is not None:
             log.info("file.duplicate", source=claim.source, file=claim.relative, content=known)
             taken.duplicates += 1
+            self._on_fate(claim.source, claim.relative, "duplicate")
             return False
         return True
 
@@ -455,6 +462,7 @@ class Pipeline:
     ) -> Iterator[tuple[_InHand, list[Judged] | Exception]]:
         """Judge a batch together; if that crashes, alone, so that only the guilty one pays."""
         together = [(crop, hand.process_data) for hand in hands for crop in hand.crops]
+        began_s = time.perf_counter()
         try:
             judged = deque(self.judge(together, *judge))
         except Exception as error:  # noqa: BLE001 - the one edge where a bug costs a file, not the agent
@@ -464,11 +472,13 @@ class Pipeline:
             for hand in hands:
                 yield from self._judged_one_by_one([hand], judge)
             return
+        each_s = (time.perf_counter() - began_s) / len(hands)
         for hand in hands:
+            self._on_stage("judge", each_s)
             yield hand, [judged.popleft() for _ in hand.crops]
 
     def _keep(self, hand: _InHand, judged: Sequence[Judged], taken: Taken) -> None:
-        claim = hand.claim
+        claim, began_s = hand.claim, time.perf_counter()
         findings = [self._archived(hand, one) for one in judged]
         try:
             self._store.finish(claim, findings, at=self._now())
@@ -477,9 +487,11 @@ class Pipeline:
             log.info("file.judged_again", file=claim.relative, bundle=other.bundle)
             taken.given_back += 1
             return
+        self._on_stage("keep", time.perf_counter() - began_s)
         self._away.pop(claim.content_id, None)
         self._places.compare_pending(at=self._now())
         taken.stored += 1
+        self._on_fate(claim.source, claim.relative, "stored")
         log.info(
             "file.stored",
             source=claim.source,
@@ -552,6 +564,7 @@ class Pipeline:
                 source=claim.source, file=claim.relative, code=str(error.code), reason=str(error),
             )  # fmt: skip
             taken.set_aside += 1
+            self._on_fate(claim.source, claim.relative, "set_aside")
         elif isinstance(error, OSError):
             self._unread(hand, error, taken)
         else:
@@ -586,6 +599,7 @@ class Pipeline:
             next_try_at=next_at, exc_info=error,
         )  # fmt: skip
         taken.failed += 1
+        self._on_fate(claim.source, claim.relative, "failed")
 
     def _give_back(self, claims: Iterable[Claim], sentence: str | None) -> None:
         at = self._now()

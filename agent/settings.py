@@ -330,6 +330,23 @@ class Web(_Section):
     lock_after_min: int = Field(
         30, ge=1, description="A browser that was silent for so long has to log in again."
     )
+    proxies: tuple[str, ...] = Field(
+        (),
+        description="Addresses of proxies in front, whose X-Forwarded-For and -Proto are believed.",
+    )
+    connections: int = Field(
+        512, ge=16, description="Connections at once; one without a request gives way to a new one."
+    )
+    requests: int = Field(
+        64, ge=4, description="Requests answered at once; one more is told to come again."
+    )
+    uploads: int = Field(4, ge=1, description="Files received at once through the API.")
+    header_s: float = Field(
+        10.0, gt=0, description="How long the head of a request may take, in seconds."
+    )
+    idle_s: float = Field(
+        20.0, gt=0, description="How long a sender or reader may be silent, in seconds."
+    )
 
 
 class ArchiveSection(_Section):

@@ -6,7 +6,9 @@ import re
 import shutil
 import ssl
 import subprocess
+import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -150,21 +152,133 @@ def test_one_pc_cannot_try_many_names(lab, browser_of, clock):
     assert browser.post("/login", data=right).status_code == 303
 
 
-@given(st.integers(0, 10_000))
-def test_a_lock_never_gets_shorter_and_never_exceeds_an_hour(failures):
-    before, after = (accounts.locked_until(n, AT) or AT for n in (failures, failures + 1))
+@pytest.mark.parametrize("name", ["Ann", "Nobody"])
+def test_a_lock_does_not_tell_whether_there_is_an_account(lab, browser_of, name):
+    let_in(lab, "Ann", "reviewer")
+    browser = browser_of()
 
-    assert before <= after <= AT + timedelta(hours=1)
+    told = [browser.post("/login", data={"name": name, "password": "x"}) for _ in range(7)]
+
+    assert [answer.status_code for answer in told] == [401] * 7
+    assert ["wait until" in answer.text for answer in told] == [False] * 5 + [True] * 2
+
+
+def test_many_wrong_passwords_at_once_are_no_more_tries_than_one_by_one(lab, browser_of):
+    let_in(lab, "Ann", "reviewer")
+    browsers = [browser_of() for _ in range(20)]
+    together = threading.Barrier(20)
+
+    def guess(browser):
+        together.wait(30)
+        return browser.post("/login", data={"name": "Ann", "password": "wrong"}).text
+
+    with ThreadPoolExecutor(20) as guessers:
+        told = list(guessers.map(guess, browsers))
+
+    evaluated = [page for page in told if "wait until" not in page and "Many people" not in page]
+    assert len(evaluated) <= 5
+    assert len([entry for entry in lab.store.trail() if entry.act == "login.failed"]) <= 5
+
+
+def test_no_more_than_two_passwords_are_hashed_at_once():
+    check, hashed = accounts.PasswordCheck(at_once=2, waiting=1), accounts.hash_password(PASSWORD)
+    together = threading.Barrier(12)
+
+    def check_one(_):
+        together.wait(30)
+        try:
+            return check.is_password(hashed, PASSWORD)
+        except accounts.Busy:
+            return "busy"
+
+    with ThreadPoolExecutor(12) as many:
+        told = list(many.map(check_one, range(12)))
+
+    assert set(told) == {True, "busy"}
+    assert check.is_password(hashed, PASSWORD)
+
+
+def test_a_wrong_password_an_hour_locks_nobody_out(lab, browser_of, clock):
+    let_in(lab, "Ann", "reviewer")
+    stranger = browser_of()
+    for _ in range(12):
+        stranger.post("/login", data={"name": "Ann", "password": "wrong"})
+        stranger.post("/login", data={"name": "Ann", "password": "wrong"})
+        clock.at += timedelta(minutes=11)
+    for _ in range(48):
+        clock.at += timedelta(hours=1)
+        stranger.post("/login", data={"name": "Ann", "password": "wrong"})
+
+    assert "session" in browser_of("Ann").cookies
+
+
+def test_what_others_try_does_not_lock_out_a_browser_that_was_logged_in_before(lab, browser_of):
+    let_in(lab, "Ann", "reviewer")
+    anns, stranger = browser_of("Ann"), browser_of()
+    anns.post("/logout")
+    for _ in range(6):
+        stranger.post("/login", data={"name": "Ann", "password": "wrong"})
+    right = {"name": "Ann", "password": PASSWORD}
+
+    assert "wait until" in stranger.post("/login", data=right).text
+    assert anns.post("/login", data=right).status_code == 303
+
+
+def test_a_browser_that_was_logged_in_before_is_locked_by_its_own_tries(lab, browser_of):
+    let_in(lab, "Ann", "reviewer")
+    browser = browser_of("Ann")
+    for _ in range(5):
+        browser.post("/login", data={"name": "Ann", "password": "wrong"})
+
+    told = browser.post("/login", data={"name": "Ann", "password": PASSWORD}).text
+
+    assert "wait until" in told
+
+
+def test_that_a_browser_was_logged_in_before_opens_no_other_account(lab, browser_of):
+    let_in(lab, "Ann", "reviewer")
+    let_in(lab, "Eve", "reviewer")
+    eves = browser_of("Eve")
+    for _ in range(5):
+        eves.post("/login", data={"name": "Ann", "password": "wrong"})
+
+    assert "wait until" in eves.post("/login", data={"name": "Ann", "password": PASSWORD}).text
+
+
+@given(st.integers(0, 10_000))
+def test_a_lock_never_gets_shorter_and_never_exceeds_an_hour(number):
+    before, after = (accounts.lock_after(5 + 2 * n) for n in (number, number + 1))
+
+    assert timedelta(minutes=1) <= before <= after <= timedelta(hours=1)
+
+
+@given(st.lists(st.integers(0, 7200), max_size=60))
+def test_the_tally_of_an_account_never_falls_below_its_last_try(pauses):
+    tally, at = accounts.Tally(), AT
+    for pause_s in pauses:
+        at += timedelta(seconds=pause_s)
+        if not tally.is_locked(at):
+            tally = tally.counted(at)
+            assert tally.failures >= 1
+            assert AT <= at <= tally.until <= at + timedelta(hours=1)
 
 
 def test_tries_are_forgotten():
     tries = Tries()
-    for _ in range(20):
-        tries.wrong("10.0.0.7", at=AT)
+    assert all(tries.take("10.0.0.7", at=AT) for _ in range(20))
 
-    assert tries.too_many("10.0.0.7", at=AT)
-    assert not tries.too_many("10.0.0.8", at=AT)
-    assert not tries.too_many("10.0.0.7", at=AT + timedelta(minutes=10, seconds=1))
+    assert not tries.take("10.0.0.7", at=AT)
+    assert tries.take("10.0.0.8", at=AT)
+    assert tries.take("10.0.0.7", at=AT + timedelta(minutes=10, seconds=1))
+
+
+def test_the_addresses_that_one_pc_has_in_ipv6_are_one():
+    tries = Tries()
+    for number in range(20):
+        tries.take(f"2001:db8::{number:x}", at=AT)
+
+    assert not tries.take("2001:db8::ffff", at=AT)
+    assert tries.take("2001:db8:0:1::1", at=AT)
 
 
 # --- staying and going --------------------------------------------------------------------------
@@ -469,7 +583,10 @@ def test_a_password_is_kept_as_an_argon2_hash_and_checked_by_it():
     assert not accounts.is_password("no hash at all", PASSWORD)
 
 
-@pytest.mark.parametrize("password", ["short", "x" * 201, "robert stahl"])
+@pytest.mark.parametrize(
+    "password",
+    ["short", "x" * 201, "robert stahl", "aaaaaaaaaa", "martensite12", "qwertyuiop1", "1234567890"],
+)
 def test_a_password_that_is_too_easy_or_too_long_is_refused(password):
     with pytest.raises(WrongUse, match="password"):
         accounts.hash_password(password, name="Robert Stahl")
@@ -525,6 +642,27 @@ def test_a_name_is_given_once(agent):
     assert isinstance(again.exception, WrongUse)
 
 
+@pytest.mark.parametrize(
+    "alike",
+    [
+        "ann illig",
+        "ANN ILLIG",
+        "Ann lllig",
+        "Ann 1llig",
+        "\u0410nn Illig",
+        "\uff21nn Illig",
+        "AnnIllig",
+    ],
+)
+def test_a_name_that_reads_like_an_account_is_refused(agent, alike):
+    agent("users", "add", "Ann Illig", "--password-stdin", typed=f"{PASSWORD}\n")
+
+    again = agent("users", "add", alike, "--password-stdin", typed=f"{PASSWORD}\n")
+
+    assert isinstance(again.exception, WrongUse)
+    assert "reads like" in str(again.exception) or "already" in str(again.exception)
+
+
 # --- TLS ----------------------------------------------------------------------------------------
 
 
@@ -569,6 +707,36 @@ def test_with_a_certificate_the_page_is_https_and_its_cookie_stays_there(lab, ce
     assert answered is not None
     assert answered.code == 303
     assert "Secure" in answered.headers["set-cookie"]
+    assert answered.headers["strict-transport-security"].startswith("max-age=")
+
+
+FORWARDED = {"x-forwarded-for": "10.9.8.7", "x-forwarded-proto": "https"}
+
+
+@pytest.mark.parametrize(
+    ("proxies", "secure", "trusted"),
+    [((), False, False), (("127.0.0.1",), True, True), (("10.0.0.1",), False, False)],
+)
+def test_only_a_proxy_of_the_settings_says_from_where_a_request_comes(
+    lab, proxies, secure, trusted
+):
+    let_in(lab, "Ann", "reviewer")
+    pages = Pages(create_app(desk_of(lab)), Web(port=0, proxies=proxies))
+    pages.start()
+    try:
+        for number in range(21):
+            sent = f"name=name{number}&password=wrong".encode()
+            request = urllib.request.Request(  # noqa: S310 - ours
+                f"{pages.url}/login", sent, FORWARDED | {"x-forwarded-for": f"10.9.8.{number}"}
+            )
+            with pytest.raises(urllib.error.HTTPError) as answered:
+                urllib.request.urlopen(request, timeout=30)  # noqa: S310 - ours
+    finally:
+        pages.stop()
+        pages.join(10)
+
+    assert ("strict-transport-security" in answered.value.headers) is secure
+    assert answered.value.code == (401 if trusted else 429)
 
 
 @pytest.mark.parametrize("missing", ["certificate", "key"])

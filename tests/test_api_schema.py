@@ -29,7 +29,7 @@ def lab(tmp_path_factory):
 @pytest.fixture(scope="module")
 def operations(lab):
     inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: NOW)
-    desk = dataclasses.replace(desk_of(lab), submit=inbox.take)
+    desk = dataclasses.replace(desk_of(lab), inbox=inbox)
     app = create_app(desk, hosts=["testserver"])
     document = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
     return [found.ok() for found in document.get_all_operations()]

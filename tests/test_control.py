@@ -1,5 +1,6 @@
 """A microscope whose check failed proves nothing: its results are held until it is good again."""
 
+import errno
 import json
 from datetime import timedelta
 from importlib.metadata import version
@@ -8,6 +9,7 @@ import pytest
 from test_ordering import AT, DEMAND, SETTINGS, Desk
 from test_pipeline import Parrot
 
+from agent.errors import OutOfResources
 from agent.orders.control import (
     CONTROL,
     chart,
@@ -225,3 +227,23 @@ def test_focus_and_brightness_tell_a_blurred_and_a_dark_field():
     assert measured(sharp // 2, valid)["brightness"] == pytest.approx(
         measured(sharp, valid)["brightness"] / 2, abs=1
     )
+
+
+def test_a_reference_image_that_cannot_be_read_for_want_of_files_is_no_failed_check(desk):
+    def crops(_path):
+        return OSError(errno.EMFILE, "Too many open files")
+
+    with pytest.raises(OutOfResources):
+        check_references(
+            desk.store,
+            desk.folder / "data",
+            crops=crops,
+            classifier=None,
+            software="1",
+            where="PC",
+            sources=["LOM-07"],
+            by="Ada",
+            at=AT,
+        )
+
+    assert desk.store.records.latest(CONTROL, "PC") is None

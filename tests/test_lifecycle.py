@@ -345,3 +345,79 @@ def test_a_gpu_that_the_cpu_stands_in_for_is_a_problem_until_it_answers_again(se
     finally:
         worker.stop()
         worker.join()
+
+
+# --- what passes is no verdict ------------------------------------------------------------------
+
+
+@contextmanager
+def no_file_left():
+    """Let this process open no further file, as where connections have used them up."""
+    import resource  # noqa: PLC0415 - POSIX
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX limits")
+
+
+@posix
+def test_a_bundle_that_cannot_be_read_for_want_of_files_is_waited_for_and_not_refused(
+    settings, store, two
+):
+    _, second = two
+    bundle = CurrentBundle(settings, store)
+    store.current_bundle()  # the database is open
+    with no_file_left():
+        assert not bundle.refresh()
+        assert second.name in bundle.waits_for
+    assert store.records.all("bundle_refused") == []
+
+    bundle.refresh()
+
+    assert (bundle.name, bundle.waits_for, bundle.problem) == (second.name, "", "")
+
+
+@posix
+def test_a_bundle_that_cannot_be_read_for_want_of_files_leaves_the_one_at_work_at_work(
+    lab, settings, store, two
+):
+    first, second = two
+    lab.agent("models", "rollback", *BY, "for now")
+    bundle = CurrentBundle(settings, store)
+    bundle.refresh()
+    store.promote(second.name, by="E. Meier", reason="again", at=clock(), metrics={})
+
+    with no_file_left():
+        bundle.refresh()
+
+    assert (bundle.name, bundle.waits_for) == (first.name, "")
+    assert "Too many open files" in bundle.problem
+    assert store.records.all("bundle_refused") == []
+
+
+@posix
+def test_no_micrograph_is_judged_without_its_bundle_for_want_of_files(settings, store, two):
+    bundle = CurrentBundle(settings, store)
+    worker = Worker(
+        lambda: pytest.fail("nothing is taken meanwhile"),
+        bundle=bundle,
+        reachable=list,
+        problems=(problems := Problems()),
+        after_round=lambda _files, _classifier: pytest.fail("no check passes without a bundle"),
+    )
+    store.current_bundle()
+    with no_file_left():
+        worker.start()
+        until(problems.all)
+        worker.stop()
+        worker.join(10)
+
+    assert any(two[1].name in one for one in problems.all())

@@ -146,7 +146,7 @@ def open_(  # noqa: PLR0917 - each is an option of the command
     """Open a campaign and print each rater's link, this once: only its hash is kept."""
     from agent.night import review_url  # noqa: PLC0415 - brings torch
     from agent.roundrobin.campaign import Invited, campaign_named, invite, links  # noqa: PLC0415
-    from agent.web.lab import is_this_pc_alone  # noqa: PLC0415
+    from agent.web import is_this_pc_alone  # noqa: PLC0415
 
     settings = settings_of(context)
     who, address = by or os_user(), (at or review_url(settings)).rstrip("/")

@@ -39,9 +39,10 @@ def _run(settings: Settings) -> None:
     import faulthandler  # noqa: PLC0415
 
     from agent import log  # noqa: PLC0415 - heavy
-    from agent.host import share, systemd  # noqa: PLC0415
+    from agent.host import open_files, share, systemd  # noqa: PLC0415
 
     share.keep_to_share(settings.service.cores)  # before libraries count the cores
+    open_files.raise_limit()
     faulthandler.enable()  # a hang that the watchdog ends leaves every thread's place in the log
     from agent.service import Agent  # noqa: PLC0415
 
@@ -192,12 +193,14 @@ def web(context: typer.Context) -> None:
     from agent import log  # noqa: PLC0415 - heavy
     from agent.archive import Archive  # noqa: PLC0415
     from agent.cli.signals import stopping  # noqa: PLC0415
+    from agent.host import open_files  # noqa: PLC0415
     from agent.service import Pages, status_of  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
     from agent.web import app_of  # noqa: PLC0415
 
     settings = settings_of(context)
     log.set_up(level=settings.log.level)
+    open_files.raise_limit()
     stop = threading.Event()
     with store_of(settings) as store, stopping(stop):
         application = app_of(

@@ -262,6 +262,8 @@ TimeoutStopSec={stop_s}
 # One reading process that takes too much memory is no reason to stop all.
 OOMPolicy=continue
 LimitCORE=0
+# Watched folders, workers, the database and each connection to the page need some.
+LimitNOFILE=65536
 Nice=5
 IOSchedulingClass=best-effort
 IOSchedulingPriority=6

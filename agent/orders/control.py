@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.errors import FileError
+from agent.errors import FileError, OutOfResources, is_out_of_resources
 from reports import decimal
 from reports import gettext as _
 
@@ -105,6 +105,9 @@ def check_references(
 
     Returns:
         A finding per image; a record of kind "control" is kept either way.
+
+    Raises:
+        OutOfResources: An image cannot be read for want of files or memory; nothing is kept.
     """
     subject = classifier.name if classifier else ""
     stored = store.records.latest(REFERENCE, subject)
@@ -115,6 +118,8 @@ def check_references(
         expected = json.loads((shipped / "expected.json").read_text("utf-8"))
         for path in (*_pictures(shipped), *_pictures(folder / LAB_FOLDER)):
             outcome = crops(path)
+            if isinstance(outcome, BaseException) and is_out_of_resources(outcome):
+                raise OutOfResources(f"{path.name}: {outcome}")
             if isinstance(outcome, BaseException):
                 found.append(
                     Finding(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from agent.errors import OutOfResources
 from agent.orders.control import (
     CONTROL,
     Finding,
@@ -70,10 +71,15 @@ def is_due(store: Store, classifier: Classifier | None, *, at: datetime) -> bool
 def check_when_due(
     settings: Settings, store: Store, classifier: Classifier | None, *, at: datetime
 ) -> str | None:
-    """Check if it is due; what failed in one sentence, "" where nothing did, None: not due."""
+    """Check if it is due; what failed in one sentence, "" where nothing did, None: not checked."""
     if not is_due(store, classifier, at=at):
         return None
-    failure = failure_of(check_instrument(settings, store, classifier, by="agent", at=at))
+    try:
+        found = check_instrument(settings, store, classifier, by="agent", at=at)
+    except OutOfResources as short:
+        log.warning("instrument.waits", reason=str(short))
+        return None
+    failure = failure_of(found)
     log.info("instrument.checked", passed=not failure, reason=failure or None)
     return failure
 

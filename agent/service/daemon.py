@@ -34,12 +34,13 @@ from agent.service.errands import (
     send_notices,
 )
 from agent.service.lock import RunLock
+from agent.service.meter import Meter
 from agent.service.ordering import LISTS_EVERY_S, tend_lists
+from agent.service.page_process import PageProcess
 from agent.service.place import agent_name, clock
 from agent.service.problems import Problems
 from agent.service.rounds import Rounds
 from agent.service.scheduling import Nights
-from agent.service.serving import Pages
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
 from agent.service.status import remember, status_in
 from agent.service.verifying import Verifier
@@ -53,7 +54,7 @@ from agent.service.workplace import (
     open_store,
 )
 from agent.store import StoreFault
-from agent.web import INBOX_SOURCE, Inbox, app_of, is_this_pc_alone
+from agent.web import INBOX_SOURCE, is_this_pc_alone, refuse_strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,6 +75,7 @@ TICK_S = 0.5
 STANDS_STILL_S = 900.0  # several times the longest step there is: a large file, a bundle that loads
 WORKER_ENDS_S = 7.0  # what the file in hand gets; then its process is killed and it is given back
 THREADS_END_S = 1.0
+PAGES_END_S = 3.0
 FORCED = 130
 READABLE = (
     "passwords travel readable to the page; set [web] certificate and key, so that it is https"
@@ -107,7 +109,8 @@ class Agent:
         self._set_back_s = 0.0
         self._affected: list[Affected] = []
         self._affected_at_s = 0.0
-        self.problems = Problems()
+        self._meter = Meter()
+        self.problems = Problems(self._meter.troubled)
         self.url = ""
         """Where the review page answers, once it does."""
 
@@ -146,7 +149,14 @@ class Agent:
             after_round=instrument.after_round,
         )
         watches = [
-            SourceWatch(source, store=store, now=now, on_work=worker.wake, problems=self.problems)
+            SourceWatch(
+                source,
+                store=store,
+                now=now,
+                on_work=worker.wake,
+                problems=self.problems,
+                on_rest=self._meter.rested,
+            )
             for source in settings.sources
         ]
         nights = Nights(settings, store, archive, now=now, problems=self.problems)
@@ -155,7 +165,7 @@ class Agent:
         keeper = StatementKeeper(settings, store, now=now, position=find_position(settings, store))
         keeper.listen()
         errands = self._errands(store, keeper)
-        pages = self._pages(store, archive, worker)
+        pages = self._pages(store, worker)
         log.info("service.started", sources=len(watches), taken_back=taken_back, page=self.url)
         worker.start()
         for watch in watches:
@@ -208,6 +218,8 @@ class Agent:
             pool=pool,
             classifier=bundle.classifier,
             now=self._now,
+            on_stage=self._meter.staged,
+            on_fate=self._meter.fated,
         )
         return pool, pipeline
 
@@ -239,6 +251,7 @@ class Agent:
                 log.error("work.stuck", still_s=round(still_s))
             self._set_back_s += max(-vitals.look().total_seconds(), 0.0)
             self._beat(store, watches, nights)
+            self._meter.write(self._settings.store.folder, self.problems)
             if not dead and not stuck:
                 self._on_beat()  # a service manager restarts an agent that misses it
 
@@ -289,23 +302,12 @@ class Agent:
 
     # --- pages ----------------------------------------------------------------------------------
 
-    def _pages(self, store: Store, archive: Archive, worker: Worker) -> Pages | None:
+    def _pages(self, store: Store, worker: Worker) -> PageProcess | None:
         if not self._serve:
             return None
-        folder = self._settings.store.folder / "inbox"
-        inbox = Inbox(folder, store, now=self._now, on_work=worker.wake)
-        app = app_of(
-            self._settings,
-            store=store,
-            archive=archive,
-            now=self._now,
-            status=lambda: status_in(
-                self._settings, store, now=self._now(), running=True, affected=self._affected
-            ),
-            submit=inbox.take,
-        )
         web = self._settings.web
-        pages = Pages(app, web)
+        refuse_strangers(web, store.accounts)
+        pages = PageProcess(self._settings, on_work=worker.wake, problems=self.problems)
         if not web.certificate and not is_this_pc_alone(web.host):
             self.problems.say("tls", READABLE)
         self.url = pages.url
@@ -313,7 +315,7 @@ class Agent:
 
     # --- stopping -------------------------------------------------------------------------------
 
-    def _end(self, worker: Worker, watches: list[SourceWatch], pages: Pages | None) -> None:
+    def _end(self, worker: Worker, watches: list[SourceWatch], pages: PageProcess | None) -> None:
         worker.stop()
         for watch in watches:
             watch.stop()
@@ -326,7 +328,7 @@ class Agent:
         for thread in watches:
             thread.join(THREADS_END_S / max(len(watches), 1))  # a dead share holds its own only
         if pages:
-            pages.join(THREADS_END_S)
+            pages.join(PAGES_END_S)
 
     def _say_stopped(self, store: Store) -> None:
         try:

@@ -151,6 +151,8 @@ class _Run:
         return self._ended(watches)
 
     def _check_instrument(self) -> None:
+        if self._bundle.waits_for:
+            return
         try:
             check_when_due(self._settings, self._store, self._bundle.classifier, at=self._now())
         except StoreFault as fault:
@@ -172,6 +174,7 @@ class _Run:
     def _work(self) -> int:
         """Take a round; say how many files were in hand."""
         try:
+            self._take_up_bundle()
             counts = self._store.counts()
             open_ = sum(counts[state] for state in ("settling", "queued", "processing"))
             self._total = self._done + open_
@@ -190,6 +193,13 @@ class _Run:
         for kind in Taken.__slots__:
             setattr(total, kind, getattr(total, kind) + getattr(taken, kind))
         return taken.files
+
+    def _take_up_bundle(self) -> None:
+        """Load the bundle that could not be read for want of files or memory."""
+        if self._bundle.waits_for and self._bundle.refresh():
+            self._pipeline.use(self._bundle.classifier, self._bundle.policy())
+        if self._bundle.waits_for:
+            raise Stalled(self._bundle.waits_for)
 
     def _wait_for_store(self, fault: Exception) -> None:
         """Wait a moment for disk or database. Raises the fault when it lasts."""

@@ -6,12 +6,21 @@ In:  what threads run into. Out: sentences. Next: `status` and the heartbeat.
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Problems:
-    """Sentences by subject; may be used from any thread."""
+    """Sentences by subject; may be used from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        on_begun: Called with the subject of a trouble that begins.
+    """
+
+    def __init__(self, on_begun: Callable[[str], None] = lambda _: None) -> None:
+        self._on_begun = on_begun
         self._lock = threading.Lock()
         self._said: dict[str, str] = {}
 
@@ -21,6 +30,8 @@ class Problems:
             before = self._said.pop(subject, "")
             if sentence:
                 self._said[subject] = sentence
+        if sentence and not before:
+            self._on_begun(subject)
         return before != sentence
 
     def all(self) -> list[str]:

@@ -1,10 +1,11 @@
-"""Serve the pages: the web server in a thread of its own, on one address, with or without TLS.
+"""Serve the pages: the web server in a thread, on one address, with or without TLS.
 
 In:  the application and `[web]`. Out: an address that answers. Next: a browser.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
@@ -14,46 +15,76 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import BadSettings, WrongUse
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     import uvicorn
 
     from agent.settings import Web
 
+WAITING = 128
+"""Connections that the system holds until they are let in."""
+BEAT_EVERY_S = 5
+
 
 class Pages(threading.Thread):
-    """The web server, in a thread of its own.
+    """The web server, in a thread.
 
     Args:
         app: The application.
-        web: On which address and port, with which certificate.
+        web: On which address and port, with which certificate and limits.
+        listener: A socket that listens already; None: one is opened.
+        on_beat: Awaited every few seconds, as long as the server answers.
 
     Raises:
         WrongUse: Somebody else has the port.
         BadSettings: Certificate and key cannot be used.
     """
 
-    def __init__(self, app: Any, web: Web) -> None:
+    def __init__(
+        self,
+        app: Any,
+        web: Web,
+        *,
+        listener: socket.socket | None = None,
+        on_beat: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         import uvicorn  # noqa: PLC0415 - only where pages are served
+
+        from agent.web.connection import (  # noqa: PLC0415
+            ConnectionLimits,
+            Connections,
+            loop_factory,
+        )
 
         super().__init__(name="pages", daemon=True)
         refuse_bad_certificate(web)
-        self._socket = _bound(web.host, web.port)
-        number = self._socket.getsockname()[1]
-        shown = f"[{web.host}]" if ":" in web.host else web.host
-        self.url = f"{'https' if web.certificate else 'http'}://{shown}:{number}"
+        self._socket = listener or listen(web)
+        self.url = url_of(web, self._socket)
+        limits = ConnectionLimits(web.connections, web.header_s, web.idle_s)
+        self._loop_factory = loop_factory(limits)
         config = uvicorn.Config(
             app,
+            http=Connections(limits).protocol,  # type: ignore[arg-type]
+            ws="none",
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=2,
             lifespan="off",
+            backlog=WAITING,
+            proxy_headers=bool(web.proxies),
+            forwarded_allow_ips=list(web.proxies),
             ssl_certfile=web.certificate or None,
             ssl_keyfile=web.key or None,
+            callback_notify=on_beat,
+            timeout_notify=BEAT_EVERY_S,
+            server_header=False,
         )
         self._server: uvicorn.Server = uvicorn.Server(config)
 
     def run(self) -> None:
         """Serve until told to stop."""
-        self._server.run(sockets=[self._socket])
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+            runner.run(self._server.serve(sockets=[self._socket]))
 
     def stop(self) -> None:
         """Ask it to stop."""
@@ -79,18 +110,30 @@ def refuse_bad_certificate(web: Web) -> None:
         ) from error
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def url_of(web: Web, listener: socket.socket) -> str:
+    """Return the address under which a browser finds a listening socket."""
+    number = listener.getsockname()[1]
+    shown = f"[{web.host}]" if ":" in web.host else web.host
+    return f"{'https' if web.certificate else 'http'}://{shown}:{number}"
+
+
+def listen(web: Web) -> socket.socket:
+    """Open the socket that the page listens at.
+
+    Raises:
+        WrongUse: Somebody else has the port.
+    """
+    family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     if os.name == "posix":
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((host, port))
-        bound.listen(128)  # whoever asks before the server runs waits, and is not refused
+        bound.bind((web.host, web.port))
+        bound.listen(WAITING)  # whoever asks before the server runs waits, and is not refused
     except OSError as error:
         bound.close()
         raise WrongUse(
-            f"web.port: {host}:{port} cannot be used ({error.strerror or error}); "
+            f"web.port: {web.host}:{web.port} cannot be used ({error.strerror or error}); "
             "set another port, or stop whoever has it."
         ) from error
     return bound

@@ -148,6 +148,7 @@ class SourceWatch(threading.Thread):
         now: Says the time, aware UTC.
         on_work: Called when something is new in the queue.
         problems: Where troubles are said.
+        on_rest: Called with the source and the relative paths that are queued now.
     """
 
     def __init__(
@@ -158,7 +159,9 @@ class SourceWatch(threading.Thread):
         now: Callable[[], datetime],
         on_work: Callable[[], None],
         problems: Problems,
+        on_rest: Callable[[str, list[str]], None] = lambda _source, _relatives: None,
     ) -> None:
+        self._on_rest = on_rest
         super().__init__(name=f"watch {source.name}", daemon=True)
         self._source, self._store, self._now = source, store, now
         self.source = source.name
@@ -244,6 +247,7 @@ class SourceWatch(threading.Thread):
         self.offline_since = None if online else self.offline_since or self._now()
         told = provenance_of(self._source)
         if write_down(look, watched, self._store, at=self._now(), source=told):
+            self._on_rest(self.source, [file.relative for file in look.at_rest])
             self._on_work()
         now_s = time.monotonic()
         return watched.next_look_at_s(now_s) - now_s

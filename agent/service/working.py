@@ -136,6 +136,8 @@ class Worker(threading.Thread):
     def _round(self, n: int) -> int:
         self._outdated = self._bundle.refresh() or self._outdated
         self._problems.say("bundle", self._bundle.problem)
+        if self._bundle.waits_for:
+            raise Stalled(self._bundle.waits_for)
         if self._problems.say("gpu", self._bundle.trouble):
             log.warning("gpu.trouble", reason=self._bundle.trouble or "over")
         pipeline = self._ready()

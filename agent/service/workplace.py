@@ -16,13 +16,13 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from agent.archive import Archive
-from agent.errors import AgentError
+from agent.errors import AgentError, is_out_of_resources
 from agent.imaging import CropPool
 from agent.night import read_taxonomy
 from agent.orders import BadSpecification, Specifications, limits_in_use, read_specifications
 from agent.orders.lab import note_specifications, provenance_of
 from agent.orders.validation import scopes_of
-from agent.pipeline import LEASE_S, Pipeline
+from agent.pipeline import LEASE_S, Pipeline, Stalled
 from agent.retrain import at_work_before
 from agent.service.place import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
@@ -169,6 +169,8 @@ def make_pipeline(
     classifier: Classifier | None,
     now: Callable[[], datetime] = clock,
     sources: Mapping[str, Provenance] | None = None,
+    on_stage: Callable[[str, float], None] = lambda _stage, _seconds: None,
+    on_fate: Callable[[str, str, str], None] = lambda _source, _relative, _fate: None,
 ) -> Pipeline:
     """Put a pipeline together; `sources` stands in for the settings' own."""
     own = {source.name: provenance_of(source) for source in settings.sources}
@@ -188,14 +190,22 @@ def make_pipeline(
         ordered=Demanded(settings, store, now=now),
         sidecars=settings.imaging.sidecars,
         control=settings.orders.control,
+        on_stage=on_stage,
+        on_fate=on_fate,
     )
 
 
 def _earlier(settings: Settings, store: Store, name: str) -> Judge | None:
-    """Load the bundle that began a specimen; None where it is gone."""
+    """Load the bundle that began a specimen; None where it is gone.
+
+    Raises:
+        Stalled: It cannot be read for want of files or memory.
+    """
     try:
         classifier = load_bundle(settings, name)
-    except (ModelError, OSError) as error:
+    except (ModelError, OSError, MemoryError) as error:
+        if is_out_of_resources(error):
+            raise Stalled(f"bundle {name} cannot be read for now: {error}") from error
         log.error("bundle.refused", bundle=name, reason=str(error))  # noqa: TRY400 - said
         return None
     return classifier, policy_of(settings, classifier, store)
@@ -272,6 +282,8 @@ def load_bundle(settings: Settings, name: str) -> Classifier:
     return classifier
 
 
+SOON_S = 5.0
+"""How soon a bundle is tried again that could not be read for want of files or memory."""
 TRY_AGAIN_S = 300.0
 """How soon a bundle that could not be loaded is tried again: somebody may put it back."""
 
@@ -291,6 +303,9 @@ class CurrentBundle:
     name: str | None = None
     classifier: Classifier | None = None
     problem: str = ""
+    waits_for: str = ""
+    """What has to pass before anything is judged, "" where nothing: a bundle that is there and
+    cannot be read for want of files or memory."""
     _refused: str | None = field(default=None, repr=False)
     _again_s: float = field(default=0.0, repr=False)
 
@@ -319,18 +334,30 @@ class CurrentBundle:
             self.problem, self._refused = "", None
         elif current is None:
             self.name = self.classifier = None
-        elif current != self._refused or time.monotonic() >= self._again_s:
+        elif self.waits_for or current != self._refused or time.monotonic() >= self._again_s:
             self._take_up(current)
 
     def _take_up(self, name: str) -> None:
+        self.waits_for = ""
         try:
             self._serve(name)
-        except (ModelError, OSError) as error:
+        except (ModelError, OSError, MemoryError) as error:
+            if is_out_of_resources(error):
+                self._put_off(name, str(error))
+                return
             if self.classifier is None:
                 self._serve_one_before(name)
-            self._refuse(name, str(error))
+            if not self.waits_for:
+                self._refuse(name, str(error))
         else:
             self.problem, self._refused = "", None
+
+    def _put_off(self, name: str, reason: str) -> None:
+        """Note that a bundle cannot be read for now, which says nothing about the bundle."""
+        self.problem = f"bundle {name} cannot be read for now and is tried again: {reason}"
+        self._refused, self._again_s = name, time.monotonic() + SOON_S
+        if self.classifier is None:
+            self.waits_for = self.problem
 
     def _serve(self, name: str) -> None:
         self.classifier = load_bundle(self.settings, name)
@@ -344,7 +371,9 @@ class CurrentBundle:
                 continue
             try:
                 return self._serve(earlier)
-            except (ModelError, OSError) as error:
+            except (ModelError, OSError, MemoryError) as error:
+                if is_out_of_resources(error):
+                    return self._put_off(earlier, str(error))
                 log.error("bundle.refused", bundle=earlier, reason=str(error))  # noqa: TRY400 - said
         return None
 

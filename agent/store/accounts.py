@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select, update
 
+from agent.accounts import Tally
 from agent.errors import WrongUse
 from agent.store import trail
 from agent.store.engine import reading, writing
+from agent.store.spelling import account_key
 from agent.store.tables import AccountRow, LoginRow
 
 if TYPE_CHECKING:
@@ -61,6 +63,21 @@ class Login:
     seen_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A password that is about to be tried.
+
+    Args:
+        account: Whose; None where nobody is called so.
+        locked_until: Until then none is tried, and this one is not; None: it is.
+        is_known_browser: The account has been logged in before in this browser.
+    """
+
+    account: Account | None
+    locked_until: datetime | None = None
+    is_known_browser: bool = False
+
+
 class Accounts:
     """Every question and act about accounts; each method is one transaction.
 
@@ -78,11 +95,15 @@ class Accounts:
         """Add an account.
 
         Raises:
-            WrongUse: The name is taken.
+            WrongUse: The name is taken, or reads like one that is.
         """
         with writing(self._engine) as session:
             if _row(session, name) is not None:
                 raise WrongUse(f"there is an account {name!r} already; take another name.")
+            if like := _look_alike(session, name):
+                raise WrongUse(
+                    f"there is an account {like!r}, which reads like {name!r}; take another name."
+                )
             session.add(AccountRow(name=name, kind=kind, role=role, hashed=hashed, created_at=at))
             self._tell(session, "account.added", name, by=by, at=at, kind=kind, role=role)
 
@@ -139,13 +160,34 @@ class Accounts:
 
     # --- coming in and going ---
 
-    def failed(self, name: str, *, at: datetime, locked_until: datetime | None) -> None:
-        """Count a wrong password; one for an unknown name is only in the trail."""
+    def begin_try(self, name: str, *, browser: str, at: datetime) -> Try:
+        """Count a password before it is checked, so that many at once are no more than one by one.
+
+        A browser in which the account was logged in before is not held up by what others try: its
+        tries are not counted here.
+
+        Args:
+            name: As typed, in its one spelling.
+            browser: Hash of the cookie of an earlier login, "" for none.
+            at: Now.
+        """
         with writing(self._engine) as session:
-            row = _row(session, name)
-            if row is not None:
-                row.failures += 1
-                row.locked_until = locked_until
+            asked = select(AccountRow).where(AccountRow.name == name).with_for_update()
+            row = session.exec(asked).first()
+            if row is None:
+                return Try(None)
+            if browser and _was_logged_in(session, row, browser):
+                return Try(_account(row), is_known_browser=True)
+            tally = Tally(row.failures, row.locked_until)
+            if tally.is_locked(at):
+                return Try(_account(row), locked_until=row.locked_until)
+            tally = tally.counted(at)
+            row.failures, row.locked_until = tally.failures, tally.until
+            return Try(_account(row))
+
+    def failed(self, name: str, *, at: datetime) -> None:
+        """Write down that a password was wrong; `begin_try` has counted it."""
+        with writing(self._engine) as session:
             self._tell(session, "login.failed", "web", by=name, at=at)
 
     def begin(self, name: str, *, cookie: str, at: datetime) -> None:
@@ -194,6 +236,17 @@ class Accounts:
 
 def _row(session: Session, name: str) -> AccountRow | None:
     return session.exec(select(AccountRow).where(AccountRow.name == name)).first()
+
+
+def _look_alike(session: Session, name: str) -> str | None:
+    key = account_key(name)
+    names = session.exec(select(AccountRow.name))
+    return next((other for other in names if account_key(other) == key), None)
+
+
+def _was_logged_in(session: Session, row: AccountRow, cookie: str) -> bool:
+    asked = select(LoginRow.id).where(LoginRow.sha256 == cookie, LoginRow.account_id == row.id)
+    return session.exec(asked).first() is not None
 
 
 def _existing(session: Session, name: str) -> AccountRow:

@@ -52,3 +52,16 @@ def person_key(name: str) -> str:
     """
     letters = "".join(letter for letter in fold_letters(name) if letter.isalnum())
     return letters or name.strip()
+
+
+_ALIKE = str.maketrans("1i|0", "lllo")
+"""Letters and digits that most fonts do not tell apart, a capital I among them, once folded."""
+
+
+def account_key(name: str) -> str:
+    """Return what all names have in common that a reader takes for one account.
+
+    Args:
+        name: Of an account.
+    """
+    return person_key(fold_letters(name).translate(_ALIKE))

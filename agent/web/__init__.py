@@ -5,11 +5,15 @@ In:  a lab's settings, store and archive. Out: a FastAPI application. Next: a re
 
 from __future__ import annotations
 
-from agent.web.app import create_app
-from agent.web.desk import Desk
-from agent.web.inbox import SOURCE as INBOX_SOURCE
-from agent.web.inbox import Inbox
-from agent.web.lab import app_of, is_this_pc_alone, refuse_strangers
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent.web.access import is_this_pc_alone, refuse_strangers
+    from agent.web.app import create_app
+    from agent.web.desk import Desk
+    from agent.web.inbox import SOURCE as INBOX_SOURCE
+    from agent.web.inbox import Inbox
+    from agent.web.lab import app_of
 
 __all__ = [
     "INBOX_SOURCE",
@@ -20,3 +24,23 @@ __all__ = [
     "is_this_pc_alone",
     "refuse_strangers",
 ]
+
+_WHERE = {
+    "INBOX_SOURCE": ("inbox", "SOURCE"),
+    "Desk": ("desk", "Desk"),
+    "Inbox": ("inbox", "Inbox"),
+    "app_of": ("lab", "app_of"),
+    "create_app": ("app", "create_app"),
+    "is_this_pc_alone": ("access", "is_this_pc_alone"),
+    "refuse_strangers": ("access", "refuse_strangers"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # The agent needs some words of this package, and the web framework only its pages' process.
+    from importlib import import_module  # noqa: PLC0415
+
+    if name in _WHERE:
+        module, called = _WHERE[name]
+        return getattr(import_module(f"agent.web.{module}"), called)
+    raise AttributeError(name)

@@ -9,27 +9,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import structlog
 from fastapi import APIRouter, HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
-from starlette.concurrency import run_in_threadpool
 
 from agent.errors import AgentError
 from agent.settings import PROCESS_COLUMNS
 from agent.store import StoreFault, signed_by_program
-from agent.web import acts, ordering
+from agent.web import acts, metrics, ordering
 from agent.web.answers import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
 from agent.web.desk import LONGEST_NAME, find
 from agent.web.gate import may_undo_any, who_is
-from agent.web.inbox import LONGEST_VALUE
+from agent.web.inbox import LONGEST_VALUE, Busy, Empty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
 
     from agent.store import LabelView, MicrographView
     from agent.web.desk import Desk
 
+log = structlog.get_logger()
+
 LARGEST_FILE_BYTES = 250_000_000
+TOO_LARGE = "a file may have {} bytes"
 KINDS = ("code", "strange", "unusable", "cannot_tell")
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
@@ -179,11 +182,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.post("/micrographs", status_code=202, response_model=Taken, openapi_extra=SENT)
     async def submit(request: Request, name: Annotated[str, Query(min_length=1)]) -> dict[str, Any]:
         """Take a file in: its bytes are the body, `name` its name; other fields: process data."""
-        if desk.submit is None:
-            raise HTTPException(503, "this process takes no files; `agent run` does")
-        held = await _body(request)
-        given = {key: value for key, value in request.query_params.items() if key != "name"}
-        return await run_in_threadpool(desk.submit, name, held, given)
+        return await _take_in(desk, request, name)
 
     @routes.get("/orders/{number:path}", response_model=Order)
     def order(number: str) -> dict[str, Any]:
@@ -216,15 +215,31 @@ def _by(request: Request, said: str) -> str:
     return who.name
 
 
-async def _body(request: Request) -> bytes:
-    held = bytearray()
+async def _take_in(desk: Desk, request: Request, name: str) -> dict[str, Any]:
+    if desk.inbox is None:
+        raise HTTPException(503, "this process takes no files; `agent run` does")
+    if int(request.headers.get("content-length", "0")) > LARGEST_FILE_BYTES:
+        raise HTTPException(413, TOO_LARGE.format(LARGEST_FILE_BYTES))
+    given = {key: value for key, value in request.query_params.items() if key != "name"}
+    try:
+        return await desk.inbox.receive(name, _pieces(request), given)
+    except Busy as busy:
+        raise HTTPException(503, str(busy), {"Retry-After": "10"}) from busy
+    except Empty as empty:
+        raise HTTPException(422, str(empty)) from empty
+    except OSError as error:
+        log.warning("upload.unwritable", reason=str(error))
+        raise HTTPException(503, "the data folder cannot be written now") from error
+
+
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    """Yield a body piece by piece, up to the most a file may have."""
+    size_bytes = 0
     async for piece in request.stream():
-        held += piece
-        if len(held) > LARGEST_FILE_BYTES:
-            raise HTTPException(413, f"a file may have {LARGEST_FILE_BYTES} bytes")
-    if not held:
-        raise HTTPException(422, "the body is empty; send the file's bytes")
-    return bytes(held)
+        size_bytes += len(piece)
+        if size_bytes > LARGEST_FILE_BYTES:
+            raise HTTPException(413, TOO_LARGE.format(LARGEST_FILE_BYTES))
+        yield piece
 
 
 def health(desk: Desk) -> APIRouter:
@@ -244,25 +259,10 @@ def health(desk: Desk) -> APIRouter:
         return JSONResponse({"status": "ready"})
 
     @routes.get("/metrics")
-    def metrics() -> Response:
-        return PlainTextResponse("\n".join(_metrics(desk)) + "\n")
+    def numbers() -> Response:
+        return Response(metrics.written(desk), media_type=metrics.KIND)
 
     return routes
-
-
-def _metrics(desk: Desk) -> Iterator[str]:
-    yield "# HELP martensight_files Content versions per state."
-    yield "# TYPE martensight_files gauge"
-    for state, n in desk.store.counts().items():
-        yield f'martensight_files{{state="{state}"}} {n}'
-    yield "# HELP martensight_review_waiting Micrographs that wait for a person."
-    yield "# TYPE martensight_review_waiting gauge"
-    yield f"martensight_review_waiting {desk.store.queue_length()}"
-    yield "# HELP martensight_source_online Whether a source can be reached."
-    yield "# TYPE martensight_source_online gauge"
-    for source in desk.store.sources():
-        name = source.name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        yield f'martensight_source_online{{source="{name}"}} {int(source.online)}'
 
 
 def as_json(view: MicrographView) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from starlette.requests import ClientDisconnect
 
 import reports
 from agent.errors import SetupError
@@ -19,6 +20,7 @@ from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import api, lineage, login, ordering, pages, pictures, places, rating
 from agent.web.acts import Meanwhile, NotYours
+from agent.web.crowd import Crowd
 from agent.web.desk import Unknown
 from agent.web.gate import Gate
 from agent.web.guard import Guard
@@ -61,6 +63,7 @@ def create_app(
     *,
     hosts: Iterable[str] = (),
     idle: timedelta = timedelta(minutes=30),
+    requests: int = 64,
     language: Language = "en",
 ) -> FastAPI:
     """Make the application.
@@ -69,6 +72,7 @@ def create_app(
         desk: What is behind it.
         hosts: Names it may be called by, besides those of this PC.
         idle: A browser that was silent for longer has to log in again.
+        requests: How many are answered at once.
         language: Of the pages; what programs read is English.
     """
     app = FastAPI(
@@ -90,6 +94,7 @@ def create_app(
     _give_files(app, desk)
     _give_errors(app, desk)
     app.add_middleware(Gate, known=desk.store.accounts, now=desk.now, idle=idle)
+    app.add_middleware(Crowd, requests=requests)
     app.add_middleware(Guard, hosts=tuple(hosts))
     app.add_middleware(Spoken, language=language)
     return app
@@ -163,6 +168,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
         said = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in found)
         return say(request, 422, _("That cannot be kept"), said)
 
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(Unknown, unknown)
     app.add_exception_handler(404, unknown)
@@ -172,3 +178,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
     app.add_exception_handler(ModelError, wrong)
     app.add_exception_handler(NotYours, not_yours)
     app.add_exception_handler(Meanwhile, meanwhile)
+
+
+def _gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it: whoever asked has gone

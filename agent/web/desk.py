@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.store import MicrographView, Store
+    from agent.web.inbox import Inbox
     from model import Taxonomy
 
 ID = re.compile(r"[0-9a-f]{16}(-p[1-9][0-9]{0,4})?")
@@ -37,10 +38,10 @@ class Desk:
         taxonomy: Says the taxonomy in force now.
         now: Says the time, aware UTC.
         status: Says what `agent status --json` does.
-        submit: Takes a file's name, bytes and process data in for classification, and says what
-            became of it; None where this process takes none.
+        inbox: Takes in files that programs send; None where this process takes none.
         lab: Says what the lab has laid down for its orders now; None: nothing.
         leases: Who has what open.
+        measures: File of the numbers that the agent counts; None where none runs.
     """
 
     store: Store
@@ -51,8 +52,9 @@ class Desk:
     taxonomy: Callable[[], Taxonomy]
     now: Callable[[], datetime]
     status: Callable[[], dict[str, Any]]
-    submit: Callable[[str, bytes, dict[str, str]], dict[str, Any]] | None = None
+    inbox: Inbox | None = None
     lab: Callable[[], Lab] | None = None
+    measures: Path | None = None
     leases: Leases = field(default_factory=Leases)
 
 

@@ -7,6 +7,7 @@ and says their name; the first account ends that, for everybody.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import threading
 from collections import deque
@@ -35,6 +36,8 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 LONGEST_LOGIN = timedelta(hours=12)
 SEEN_EVERY = timedelta(minutes=1)
 TRIES_PER_ADDRESS, TRIES_WITHIN = 20, timedelta(minutes=10)
+MOST_TALLIES = 10_000
+IPV4, IPV6_NETWORK_BITS = 4, 64
 
 OPEN = re.compile(r"/(login|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
 """What anybody may ask for; `rating` asks for a link of its own, or sends to the log-in."""
@@ -190,16 +193,21 @@ class Tries:
         self._lock = threading.Lock()
         self._wrong: dict[str, deque[datetime]] = {}
 
-    def too_many(self, address: str, *, at: datetime) -> bool:
-        """Say whether an address has to wait."""
+    def take(self, address: str, *, at: datetime) -> bool:
+        """Count a try before its password is checked; whether the address has any left."""
         with self._lock:
             self._forget(at)
-            return len(self._wrong.get(address, ())) >= TRIES_PER_ADDRESS
+            tries = self._wrong.setdefault(_network(address), deque())
+            if len(tries) >= TRIES_PER_ADDRESS:
+                return False
+            tries.append(at)
+            return True
 
-    def wrong(self, address: str, *, at: datetime) -> None:
-        """Count one."""
+    def give_back(self, address: str) -> None:
+        """Take one off again: its password was right, or was not checked."""
         with self._lock:
-            self._wrong.setdefault(address, deque(maxlen=TRIES_PER_ADDRESS)).append(at)
+            if tries := self._wrong.get(_network(address)):
+                tries.pop()
 
     def _forget(self, at: datetime) -> None:
         for address, times in list(self._wrong.items()):
@@ -207,3 +215,40 @@ class Tries:
                 times.popleft()
             if not times:
                 del self._wrong[address]
+
+
+def _network(address: str) -> str:
+    """Return what counts as one PC: an address, or the network that one PC has in IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == IPV4 or parsed.is_loopback:
+        return address
+    return str(ipaddress.ip_network((parsed, IPV6_NETWORK_BITS), strict=False))
+
+
+class Tallies:
+    """Count wrong passwords per name or browser where no account does it. Thread-safe.
+
+    An unknown name is locked like a known one, so that a lock does not tell which there are.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[str, accounts.Tally] = {}
+
+    def take(self, key: str, *, at: datetime) -> datetime | None:
+        """Count a try; until when none is allowed, None where this one is."""
+        with self._lock:
+            tally = self._kept.pop(key, accounts.Tally())
+            locked = tally.is_locked(at)
+            self._kept[key] = tally if locked else tally.counted(at)  # the newest stands last
+            if len(self._kept) > MOST_TALLIES:
+                del self._kept[next(iter(self._kept))]
+            return tally.until if locked else None
+
+    def clear(self, key: str) -> None:
+        """Forget one: the password was right."""
+        with self._lock:
+            self._kept.pop(key, None)

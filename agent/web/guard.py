@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,8 +24,16 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 LARGEST_BODY_BYTES = 300_000_000
 LARGEST_FORM_BYTES = 1_000_000
+LARGEST_LOGIN_BYTES = 20_000
+FOR_LOGIN = "/login"
 FOR_FILES = "/api/v1/micrographs"
 TOO_LARGE = "That is too large."
+NO_HOST = "The name of this page in the request cannot be read."
+NUL = "A NUL character cannot be kept."
+NULS = (b"\0", b"%00", b"\\u0000")
+"""As it stands in a body, in a form's field and in JSON; PostgreSQL keeps none in a text."""
+LONGEST_NUL = max(map(len, NULS))
+YEAR_S = 365 * 24 * 3600
 
 PAGE_POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
@@ -59,18 +67,26 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        most = LARGEST_BODY_BYTES if scope["path"] == FOR_FILES else LARGEST_FORM_BYTES
-        refusal = self._refusal(scope["method"], headers, most)
+        most = _most(scope["path"])
+        sending = _with_headers(send, is_https=scope["scheme"] == "https")
+        refusal = _unreadable(scope) or self._refusal(scope["method"], headers, most)
         if refusal is not None:
-            await _said(scope["path"], *refusal)(scope, receive, _with_headers(send))
+            await refuse(scope["path"], *refusal)(scope, receive, sending)
             return
-        await self._app(scope, _counted(receive, most), _with_headers(send))
+        receiving = _counted(receive, most)
+        if scope["path"] != FOR_FILES:
+            receiving = _without_nul(receiving)
+        await self._app(scope, receiving, sending)
 
     def _refusal(self, method: str, headers: Headers, most: int) -> tuple[str, int] | None:
         host = headers.get("host", "")
-        if _name_of(host) not in self._hosts:
+        try:
+            name, is_ours = _name_of(host), method in SAFE_METHODS or _from_here(headers, host)
+        except ValueError:  # an address in brackets that is none
+            return NO_HOST, 400
+        if name not in self._hosts:
             return "This page does not answer to that name.", 421
-        if method not in SAFE_METHODS and not _from_here(headers, host):
+        if not is_ours:
             return "That did not come from this page, so nothing was changed.", 403
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > most:
@@ -78,10 +94,13 @@ class Guard:
         return None
 
 
-def _said(path: str, sentence: str, code: int) -> Response:
+def refuse(
+    path: str, sentence: str, code: int, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Build the answer that refuses a request, as JSON where a program asks."""
     if path.startswith("/api/"):
-        return JSONResponse({"detail": sentence}, code)
-    return PlainTextResponse(f"{sentence}\n", code)
+        return JSONResponse({"detail": sentence}, code, headers)
+    return PlainTextResponse(f"{sentence}\n", code, headers)
 
 
 def _name_of(host: str) -> str:
@@ -99,6 +118,35 @@ def _from_here(headers: Headers, host: str) -> bool:
     return origin is None or urlsplit(origin).netloc.lower() == host.lower()
 
 
+def _most(path: str) -> int:
+    return {FOR_FILES: LARGEST_BODY_BYTES, FOR_LOGIN: LARGEST_LOGIN_BYTES}.get(
+        path, LARGEST_FORM_BYTES
+    )
+
+
+def _unreadable(scope: Scope) -> tuple[str, int] | None:
+    """Return why an address cannot be read, None where it can."""
+    if "\0" in scope["path"] or any(nul in scope["query_string"] for nul in NULS[:2]):
+        return NUL, 400
+    return None
+
+
+def _without_nul(receive: Receive) -> Receive:
+    """Refuse a NUL in a form or in JSON, also where it lies across two pieces."""
+    end = b""
+
+    async def receiving() -> Message:
+        nonlocal end
+        message = await receive()
+        seen = end + message.get("body", b"")
+        if any(nul in seen for nul in NULS):
+            raise HTTPException(400, NUL)
+        end = seen[-LONGEST_NUL + 1 :]
+        return message
+
+    return receiving
+
+
 def _counted(receive: Receive, most: int) -> Receive:
     # A sender need not say how long a body is, and need not tell the truth.
     left = most
@@ -114,7 +162,7 @@ def _counted(receive: Receive, most: int) -> Receive:
     return receiving
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, *, is_https: bool) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
@@ -122,6 +170,8 @@ def _with_headers(send: Send) -> Send:
                 headers.setdefault(name, value)
             headers.setdefault("Content-Security-Policy", PAGE_POLICY)
             headers.setdefault("Cache-Control", "no-store")
+            if is_https:  # here, or at a proxy that is believed
+                headers.setdefault("Strict-Transport-Security", f"max-age={YEAR_S}")
         await send(message)
 
     return sending

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from typing import TYPE_CHECKING, Any
+import secrets
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from agent.archive import write_whole
-from agent.errors import WrongUse
+from starlette.concurrency import run_in_threadpool
+
+from agent.archive import PART, folder_to_disk
+from agent.errors import AgentError, WrongUse
 from agent.imaging.crop import public_id
 from agent.settings import PROCESS_COLUMNS
 from agent.watch import Arrival, look_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -26,8 +32,39 @@ if TYPE_CHECKING:
 
 SOURCE = "api"
 """Name of the source that sent files belong to; the pipeline has to take from it too."""
+PARTS = ".parts"
+"""Folder of what is on its way in; on the same disk, so that it is put in place at once."""
 LONGEST_NAME = 120
 LONGEST_VALUE = 200
+
+
+class Busy(AgentError):  # noqa: N818 - a state
+    """As many files are being received as may be at once."""
+
+
+class Empty(AgentError):  # noqa: N818 - a finding
+    """Nothing was sent."""
+
+
+@dataclass(slots=True)
+class _Part:
+    """A file on its way in: where it is written, and what is known of it so far."""
+
+    path: Path
+    file: BinaryIO
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    size_bytes: int = 0
+
+    def add(self, piece: bytes) -> None:
+        self.file.write(piece)
+        self.digest.update(piece)
+        self.size_bytes += len(piece)
+
+    def close(self) -> None:
+        """Bring it to the disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
 
 
 class Inbox:
@@ -38,6 +75,7 @@ class Inbox:
         store: Open.
         now: Says the time, aware UTC.
         on_work: Called when something was queued.
+        at_once: How many files may be on their way in.
     """
 
     def __init__(
@@ -47,15 +85,24 @@ class Inbox:
         *,
         now: Callable[[], datetime],
         on_work: Callable[[], None] = lambda: None,
+        at_once: int = 4,
     ) -> None:
         self._folder, self._store, self._now, self._on_work = folder, store, now, on_work
+        self._places = threading.BoundedSemaphore(at_once)
 
-    def take(self, name: str, held: bytes, told: Mapping[str, str]) -> dict[str, Any]:
-        """Keep a file and queue it.
+    def clear(self) -> None:
+        """Delete what a process that ended left half received."""
+        for part in (self._folder / PARTS).glob(f"*{PART}"):
+            part.unlink(missing_ok=True)
+
+    async def receive(
+        self, name: str, pieces: AsyncIterator[bytes], told: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Write a file to disk as it comes, and queue it.
 
         Args:
             name: As the sender calls it; only its last part counts.
-            held: The file's bytes.
+            pieces: The file's bytes.
             told: Process data, column → value.
 
         Returns:
@@ -63,14 +110,59 @@ class Inbox:
 
         Raises:
             WrongUse: A process-data column is unknown, or a value is too long.
+            Busy: As many files are on their way in as may be.
+            Empty: No byte was sent.
             OSError: The data folder cannot be written.
         """
         _refuse_unknown(told)
-        sha256 = hashlib.sha256(held).hexdigest()
+        if not self._places.acquire(blocking=False):
+            raise Busy("as many files are being received as may be at once; send it again soon")
+        try:
+            return await self._received(name, pieces, told)
+        finally:
+            self._places.release()
+
+    async def _received(
+        self, name: str, pieces: AsyncIterator[bytes], told: Mapping[str, str]
+    ) -> dict[str, Any]:
+        part = await run_in_threadpool(self._begin)
+        try:
+            async for piece in pieces:
+                if piece:
+                    await run_in_threadpool(part.add, piece)
+            if not part.size_bytes:
+                raise Empty("the body is empty; send the file's bytes")
+            return await run_in_threadpool(self._keep, name, part, told)
+        finally:
+            part.file.close()
+            part.path.unlink(missing_ok=True)
+
+    def take(self, name: str, held: bytes, told: Mapping[str, str]) -> dict[str, Any]:
+        """Keep a file whose bytes are at hand, and queue it; as `receive`."""
+        _refuse_unknown(told)
+        part = self._begin()
+        try:
+            part.add(held)
+            return self._keep(name, part, told)
+        finally:
+            part.file.close()
+            part.path.unlink(missing_ok=True)
+
+    def _begin(self) -> _Part:
+        folder = self._folder / PARTS
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{secrets.token_hex(8)}{PART}"
+        return _Part(path, path.open("xb"))
+
+    def _keep(self, name: str, part: _Part, told: Mapping[str, str]) -> dict[str, Any]:
+        part.close()
+        sha256 = part.digest.hexdigest()
         relative = f"{sha256[:2]}/{sha256[:16]}{_of(told)}-{_safe(name)}"
         path = self._folder / relative
         if not path.exists():
-            write_whole({path: held})
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.path.replace(path)
+            folder_to_disk(path.parent)
         facts = look_up(self._folder, relative)
         if facts is None:
             raise FileNotFoundError(f"{path} was removed at this moment; send it again")

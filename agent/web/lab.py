@@ -5,17 +5,17 @@ In:  `Settings`, store, archive. Out: a FastAPI application. Next: uvicorn.
 
 from __future__ import annotations
 
-import ipaddress
 import platform
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import BadSettings
 from agent.night import read_taxonomy, reports_folder
 from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import lab_of
+from agent.web.access import refuse_strangers
 from agent.web.app import create_app
 from agent.web.desk import Desk
+from agent.web.metrics import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from agent.archive import Archive
-    from agent.settings import Settings, Web
-    from agent.store import Accounts, Store
+    from agent.settings import Settings
+    from agent.store import Store
+    from agent.web.inbox import Inbox
 
 
 def app_of(
@@ -35,7 +36,7 @@ def app_of(
     archive: Archive,
     now: Callable[[], datetime],
     status: Callable[[], dict[str, Any]],
-    submit: Callable[[str, bytes, dict[str, str]], dict[str, Any]] | None = None,
+    inbox: Inbox | None = None,
 ) -> FastAPI:
     """Make the application that `[web]` describes.
 
@@ -45,7 +46,7 @@ def app_of(
         archive: The pixels.
         now: Says the time, aware UTC.
         status: Says what `agent status --json` does.
-        submit: Takes a file in (name, bytes, process data); None where this process takes none.
+        inbox: Takes in files that programs send; None where this process takes none.
 
     Raises:
         BadSettings: `[web] host` can be reached from other PCs, and there are no accounts.
@@ -60,7 +61,8 @@ def app_of(
         taxonomy=lambda: read_taxonomy(settings, store, now=now()),
         now=now,
         status=status,
-        submit=submit,
+        inbox=inbox,
+        measures=settings.store.folder / MEASURES,
         lab=lambda: lab_of(
             settings,
             store,
@@ -74,28 +76,6 @@ def app_of(
         desk,
         hosts=hosts,
         idle=timedelta(minutes=settings.web.lock_after_min),
+        requests=settings.web.requests,
         language=settings.report.language,
     )
-
-
-def refuse_strangers(web: Web, known: Accounts) -> None:
-    """Refuse an address that other PCs reach, as long as nobody has to log in.
-
-    Raises:
-        BadSettings: Says what to do instead.
-    """
-    if not is_this_pc_alone(web.host) and not known.are_there():
-        raise BadSettings(
-            f"[web] host: {web.host} can be reached from other PCs, and there are no accounts; "
-            'make one with agent users add NAME --role admin, or write host = "127.0.0.1".'
-        )
-
-
-def is_this_pc_alone(host: str) -> bool:
-    """Say whether an address can only be reached from this PC."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

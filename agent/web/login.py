@@ -6,6 +6,7 @@ In:  a name and a password. Out: a cookie that nobody can guess, whose hash the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, unquote
 
@@ -16,7 +17,7 @@ import reports
 from agent import accounts
 from agent.night import local
 from agent.web import memory
-from agent.web.gate import COOKIE, LONGEST_LOGIN, Tries, who_is
+from agent.web.gate import COOKIE, LONGEST_LOGIN, Tallies, Tries, who_is
 from reports import LoginPage, NamePage, marked
 from reports import gettext as _
 
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from agent.store import Account
     from agent.web.desk import Desk
 
-LAST_NAME = "last_name"
+LAST_NAME, DEVICE, LOGIN = "last_name", "device", "/login"
 YEAR_S = 365 * 24 * 3600
 WRONG = marked("Name and password do not belong together.")
 WAIT = marked("Too many wrong passwords; wait until {at}, or ask whoever keeps the accounts.")
+BUSY = marked("Many people log in right now; try again in a moment.")
 WAIT_ADDRESS = marked("Too many wrong passwords from this PC; wait ten minutes.")
 
 
@@ -39,8 +41,18 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """What is counted of tries to log in, and who checks passwords."""
+
+    tries: Tries = field(default_factory=Tries)
+    unknown: Tallies = field(default_factory=Tallies)
+    browsers: Tallies = field(default_factory=Tallies)
+    check: accounts.PasswordCheck = field(default_factory=accounts.PasswordCheck)
+
+
 def _give_login(routes: APIRouter, desk: Desk) -> None:
-    tries = Tries()
+    door = _Door()
 
     @routes.get("/login")
     def login(request: Request) -> Response:
@@ -57,14 +69,20 @@ def _give_login(routes: APIRouter, desk: Desk) -> None:
         then: Annotated[str, Form()] = "",
     ) -> Response:
         address, at = request.client.host if request.client else "", desk.now()
-        if tries.too_many(address, at=at):
+        if not door.tries.take(address, at=at):
             page = _page(desk, request, name=name, then=then, wrong=_(WAIT_ADDRESS))
             return HTMLResponse(page, 429)
-        account, wrong = _checked(desk, name, password)
+        browser = accounts.hash_token(request.cookies.get(DEVICE, "") or "none")
+        try:
+            account, wrong = _checked(desk, door, name, password, browser)
+        except accounts.Busy:
+            door.tries.give_back(address)
+            page = _page(desk, request, name=name, then=then, wrong=_(BUSY))
+            return HTMLResponse(page, 503, {"Retry-After": "5"})
         if account is None:
-            tries.wrong(address, at=at)
             page = _page(desk, request, name=name, then=then, wrong=wrong)
             return HTMLResponse(page, 401)
+        door.tries.give_back(address)
         return _logged_in(desk, request, account, then)
 
     @routes.post("/logout")
@@ -101,16 +119,29 @@ def local_path(then: str) -> str:
     return then if good else "/review"
 
 
-def _checked(desk: Desk, name: str, password: str) -> tuple[Account | None, str]:
+def _checked(
+    desk: Desk, door: _Door, name: str, password: str, browser: str
+) -> tuple[Account | None, str]:
+    """Return whose password it is, or None and what is wrong.
+
+    Raises:
+        accounts.Busy: Too many passwords are being checked.
+    """
     known, at = desk.store.accounts, desk.now()
-    account = known.find(" ".join(name.split()))
-    if account and account.locked_until and account.locked_until > at:
-        return None, _(WAIT).format(at=local(account.locked_until, desk.zone))
+    name = accounts.spelled(name)
+    tried = known.begin_try(name, browser=browser, at=at)
+    account, locked = tried.account, tried.locked_until
+    if account is None:
+        locked = door.unknown.take(name, at=at)
+    elif tried.is_known_browser:
+        locked = door.browsers.take(browser, at=at)
+    if locked:
+        return None, _(WAIT).format(at=local(locked, desk.zone))
     comes_in = account is not None and account.kind == "person" and account.disabled_at is None
-    if accounts.is_password(account.hashed if account and comes_in else None, password):
+    if door.check.is_password(account.hashed if account and comes_in else None, password):
+        door.browsers.clear(browser)
         return account, ""
-    locked = accounts.locked_until(account.failures + 1, at) if account else None
-    known.failed(_shown(name), at=at, locked_until=locked)
+    known.failed(_shown(name), at=at)
     return None, _(WRONG)
 
 
@@ -131,6 +162,16 @@ def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Res
         COOKIE,
         token,
         max_age=int(LONGEST_LOGIN.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+    )
+    # Proof that this browser was logged in before: what others try does not lock it out.
+    answer.set_cookie(
+        DEVICE,
+        token,
+        max_age=YEAR_S,
+        path=LOGIN,
         httponly=True,
         samesite="strict",
         secure=secure,

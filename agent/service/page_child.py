@@ -1,0 +1,195 @@
+"""Be the process that serves the pages: everything it knows comes from database and files.
+
+Only two words go to the agent: that the server answers, and that a program has sent a file. The
+agent's other half needs none: problems, sources and jobs stand in the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import AgentError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+    from multiprocessing.connection import Connection
+
+    from agent.orders.affected_orders import Affected
+    from agent.settings import Settings
+    from agent.store import Store
+
+ALIVE, WORK = "alive", "work"
+ENDS_S = 3.0
+LOOK_EVERY_S = 1.0
+AFFECTED_EVERY_S = 60.0
+NICER = 10
+"""Where connections come in thousands the processor is the intake's first."""
+MORE_WILLINGLY = "300"
+"""Where memory runs out the system ends the pages before the agent that takes files."""
+
+
+class WebServerEnded(AgentError):  # noqa: N818 - it says what happened
+    """The web server ended by itself; the log says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why the pages cannot be served, in one sentence."""
+
+    sentence: str
+
+
+class Voice:
+    """Words to the agent, from any thread.
+
+    Args:
+        said: The pipe's end.
+    """
+
+    def __init__(self, said: Connection) -> None:
+        self._said, self._lock = said, threading.Lock()
+
+    def say(self, news: object) -> None:
+        """Send a word; where nobody hears any more this process is about to end."""
+        with self._lock, contextlib.suppress(OSError):
+            self._said.send(news)
+
+    def wake(self) -> None:
+        """Send word that a file came."""
+        self.say(WORK)
+
+    async def beat(self) -> None:
+        """Send word that the server answers."""
+        self.say(ALIVE)
+
+
+def serve_pages(
+    settings: Settings,
+    listener: socket.socket,
+    said: Connection,
+    lives: Connection,
+    log_to: dict[str, Any],
+) -> None:
+    """Serve until the agent ends; the entry of the process.
+
+    Args:
+        settings: Of the lab.
+        listener: The socket that the agent opened.
+        said: For words to the agent.
+        lives: Ends when the agent ends, or wants this to end.
+        log_to: What `agent.log.set_up` is given.
+    """
+    from agent import log  # noqa: PLC0415 - only the child needs it
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the agent's to answer
+    log.set_up(**log_to)
+    _stand_back()
+    voice = Voice(said)
+    code = 0
+    try:
+        _serve(settings, listener, voice, lives)
+    except (AgentError, OSError) as error:
+        voice.say(Refused(str(error)))
+        code = 1
+    except MemoryError:
+        voice.say(Refused("memory ran out"))
+        code = 1
+    logging.shutdown()
+    os._exit(code)  # a thread that still reads a dead share holds nothing up
+
+
+def _serve(settings: Settings, listener: socket.socket, voice: Voice, lives: Connection) -> None:
+    from agent.archive import Archive  # noqa: PLC0415 - heavy
+    from agent.service.place import clock  # noqa: PLC0415
+    from agent.service.serving import Pages  # noqa: PLC0415
+    from agent.service.workplace import open_store  # noqa: PLC0415
+    from agent.web import Inbox, app_of  # noqa: PLC0415
+
+    with open_store(settings) as store:
+        inbox = Inbox(
+            settings.store.folder / "inbox",
+            store,
+            now=clock,
+            on_work=voice.wake,
+            at_once=settings.web.uploads,
+        )
+        inbox.clear()
+        application = app_of(
+            settings,
+            store=store,
+            archive=Archive(settings.store.folder),
+            now=clock,
+            status=PageStatus(settings, store),
+            inbox=inbox,
+        )
+        pages = Pages(application, settings.web, listener=listener, on_beat=voice.beat)
+        pages.start()
+        while pages.is_alive() and not lives.poll(LOOK_EVERY_S):
+            pass
+        if not pages.is_alive():
+            raise WebServerEnded("its web server ended unexpectedly")
+        pages.stop()
+        pages.join(ENDS_S)
+
+
+class PageStatus:
+    """What `agent status --json` says, asked in the pages' process.
+
+    Which orders have held results is asked once a minute: it takes longer than all the rest.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings, self._store = settings, store
+        self._lock = threading.Lock()
+        self._affected: Sequence[Affected] = ()
+        self._again_s = 0.0
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the document."""
+        from agent.service.lock import RunLock  # noqa: PLC0415
+        from agent.service.place import agent_name, clock  # noqa: PLC0415
+        from agent.service.status import status_in  # noqa: PLC0415
+
+        running = RunLock(self._settings.store.folder, agent_name()).is_held()
+        return status_in(
+            self._settings,
+            self._store,
+            now=clock(),
+            running=running,
+            affected=self._affected_now(),
+        )
+
+    def _affected_now(self) -> Sequence[Affected]:
+        from agent.orders.affected_orders import affected_orders  # noqa: PLC0415
+        from agent.orders.instrument_holds import holds_of  # noqa: PLC0415
+        from agent.service.place import clock  # noqa: PLC0415
+
+        with self._lock:
+            if time.monotonic() >= self._again_s:
+                holds = holds_of(self._settings, self._store)
+                self._affected = affected_orders(self._store, holds, now=clock())
+                self._again_s = time.monotonic() + AFFECTED_EVERY_S
+            return self._affected
+
+
+def _stand_back() -> None:
+    if os.name == "posix":
+        with contextlib.suppress(OSError):
+            os.nice(NICER)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(MORE_WILLINGLY, encoding="ascii")

@@ -1,0 +1,35 @@
+"""Tell from where the page can be reached; refuse other PCs as long as there are no accounts."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from agent.errors import BadSettings
+
+if TYPE_CHECKING:
+    from agent.settings import Web
+    from agent.store import Accounts
+
+
+def refuse_strangers(web: Web, known: Accounts) -> None:
+    """Refuse an address that other PCs reach, as long as nobody has to log in.
+
+    Raises:
+        BadSettings: Says what to do instead.
+    """
+    if not is_this_pc_alone(web.host) and not known.are_there():
+        raise BadSettings(
+            f"[web] host: {web.host} can be reached from other PCs, and there are no accounts; "
+            'make one with agent users add NAME --role admin, or write host = "127.0.0.1".'
+        )
+
+
+def is_this_pc_alone(host: str) -> bool:
+    """Say whether an address can only be reached from this PC."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,76 @@
+"""Answer Prometheus: what the database holds, and what the agent counted in its own process."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Metric
+
+    from agent.web.desk import Desk
+
+MEASURES = "metrics.prom"
+"""File of the data folder into which the agent lays its numbers."""
+KIND = CONTENT_TYPE_PLAIN_0_0_4
+
+
+def written(desk: Desk) -> bytes:
+    """Return all numbers in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Lab(desk))
+    return generate_latest(registry)
+
+
+class _Lab(Collector):
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def describe(self) -> list[Metric]:
+        return []  # asked for nothing until it is collected
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _of_database(self._desk)
+        yield from _of_agent(self._desk)
+
+
+def _of_database(desk: Desk) -> Iterator[Metric]:
+    store = desk.store
+    files = GaugeMetricFamily("martensight_files", "Content versions per state.", labels=["state"])
+    for state, n in store.counts().items():
+        files.add_metric([state], n)
+    yield files
+    yield GaugeMetricFamily(
+        "martensight_review_waiting",
+        "Micrographs that wait for a person.",
+        value=store.queue_length(),
+    )
+    online = GaugeMetricFamily(
+        "martensight_source_online", "Whether a source can be reached.", labels=["source"]
+    )
+    for source in store.sources():
+        online.add_metric([source.name], int(source.online))
+    yield online
+    yield InfoMetricFamily(
+        "martensight",
+        "Version of the program, and the bundle in use.",
+        value={"version": version("martensight"), "bundle": store.current_bundle() or ""},
+    )
+
+
+def _of_agent(desk: Desk) -> Iterator[Metric]:
+    if desk.measures is None:
+        return
+    try:
+        text = desk.measures.read_text("utf-8")
+    except OSError:  # no agent has run here yet
+        return
+    yield from text_string_to_metric_families(text)

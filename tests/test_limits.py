@@ -1,0 +1,251 @@
+"""What anybody sends costs little, and is answered with a sentence, never with a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from lab import HOME, desk_of
+from lab import NEXT_DAY as NOW
+
+from agent import pictures
+from agent.web import Inbox, create_app
+from agent.web.crowd import Crowd
+from agent.web.inbox import Busy, Empty
+
+
+@pytest.fixture
+def browser(lab):
+    with TestClient(create_app(desk_of(lab)), base_url=HOME, follow_redirects=False) as client:
+        yield client
+
+
+# --- what cannot be read ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "["},
+        {"host": "[::1"},
+        {"host": "127.0.0.1", "origin": "http://["},
+        {"host": "127.0.0.1", "origin": "http://[::1"},
+    ],
+)
+def test_a_header_that_names_no_host_is_refused_in_a_sentence(browser, headers):
+    answer = browser.post("/review/name", data={"by": "Ann"}, headers=headers)
+
+    assert answer.status_code == 400
+    assert "cannot be read" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/review/%00",
+        "/orders/47%0011",
+        "/api/v1/orders/47%0011",
+        "/api/v1/micrographs?order=%00",
+        "/api/v1/queue?source=a%00b",
+        "/review?reason=%00",
+    ],
+)
+def test_a_nul_in_an_address_is_refused(browser, path):
+    assert browser.get(path).status_code == 400
+
+
+def test_a_nul_in_a_form_is_refused(lab, browser):
+    public_id = lab.take(reasons=("uncertain",))
+    form = {"by": "Ann", "decision": "code:G8", "comment": "fine\0needles"}
+
+    answer = browser.post(f"/review/{public_id}/decide", data=form)
+
+    assert answer.status_code == 400
+    assert lab.store.micrograph(public_id).labels == ()
+
+
+@pytest.mark.parametrize("comment", ["a\0b", "\0"])
+def test_a_nul_in_json_is_refused_however_it_is_cut_into_pieces(lab, browser, comment):
+    public_id = lab.take(reasons=("uncertain",))
+    whole = (
+        b'{"by": "Ann", "code": "G8", "comment": "' + comment.encode().replace(b"\0", b"\\u0000")
+    ) + b'"}'
+
+    answer = browser.post(
+        f"/api/v1/micrographs/{public_id}/decisions",
+        content=iter([whole[i : i + 3] for i in range(0, len(whole), 3)]),
+        headers={"content-type": "application/json"},
+    )
+
+    assert answer.status_code == 400
+    assert lab.store.micrograph(public_id).labels == ()
+
+
+# --- what a request may cost --------------------------------------------------------------------
+
+
+def test_a_window_far_larger_than_its_picture_costs_no_more_than_one_of_its_size():
+    pixels = np.random.default_rng(1).integers(0, 255, (400, 500, 3), dtype=np.uint8)
+
+    small = pictures.window(pixels, (250, 200), 1_000, 320)
+    large = pictures.window(pixels, (250, 200), 10_000_000, 320)
+
+    assert (small.shape, large.shape) == ((320, 320, 3), (320, 320, 3))
+    assert (large == 128).mean() > 0.99
+
+
+def test_a_window_that_would_take_minutes_is_drawn_at_once(lab, browser):
+    pixels = np.random.default_rng(1).integers(0, 255, (900, 1200, 3), dtype=np.uint8)
+    public_id = lab.take(pixels=pixels)
+    began = os.times()
+
+    answer = browser.get(f"/pictures/{public_id}/window.jpg?um=100000")
+
+    spent = os.times()
+    assert answer.status_code == 200
+    assert spent.user + spent.system - began.user - began.system < 5
+
+
+# --- files that programs send -------------------------------------------------------------------
+
+
+@pytest.fixture
+def inbox(lab):
+    return Inbox(lab.folder / "inbox", lab.store, now=lambda: NOW, at_once=2)
+
+
+@pytest.fixture
+def program(lab, inbox):
+    app = create_app(dataclasses.replace(desk_of(lab), inbox=inbox))
+    with TestClient(app, base_url=HOME) as client:
+        yield client
+
+
+def kept_in(lab):
+    return [path for path in (lab.folder / "inbox").rglob("*") if path.is_file()]
+
+
+def test_more_files_at_once_than_may_be_are_told_to_come_again(lab, inbox):
+    async def never_ends():
+        yield b"x"
+        await asyncio.Event().wait()
+
+    async def nothing():
+        yield b""
+
+    async def many():
+        held = [asyncio.create_task(inbox.receive("a.tif", never_ends(), {})) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy):
+            await inbox.receive("b.tif", nothing(), {})
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+        with pytest.raises(Empty):
+            await inbox.receive("b.tif", nothing(), {})
+
+    asyncio.run(many())
+
+    assert kept_in(lab) == []
+
+
+def test_what_was_half_received_when_the_page_ended_is_deleted_at_its_next_start(lab, inbox):
+    part = lab.folder / "inbox" / ".parts" / "0.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half")
+
+    inbox.clear()
+
+    assert kept_in(lab) == []
+
+
+def test_a_file_that_says_it_is_too_large_is_refused_before_it_is_read(lab, program):
+    def pieces():
+        pytest.fail("it was read")
+        yield b""
+
+    answer = program.post(
+        "/api/v1/micrographs?name=a.tif",
+        content=pieces(),
+        headers={"content-length": "260000000"},
+    )
+
+    assert answer.status_code == 413
+
+
+def test_a_disk_that_takes_nothing_is_said_and_no_fault_of_the_file(lab, program):
+    (lab.folder / "inbox").write_bytes(b"a file where the folder has to be")
+
+    answer = program.post("/api/v1/micrographs?name=a.tif", content=b"x")
+
+    assert answer.status_code == 503
+    assert "cannot be written" in answer.json()["detail"]
+
+
+# --- many at once -------------------------------------------------------------------------------
+
+
+def test_one_request_more_than_are_answered_at_once_is_told_to_come_again(lab):
+    let_go, there = threading.Event(), threading.Semaphore(0)
+
+    def status():
+        there.release()
+        assert let_go.wait(30)
+        return {}
+
+    app = create_app(dataclasses.replace(desk_of(lab), status=status), requests=2)
+    with TestClient(app, base_url=HOME) as client, ThreadPoolExecutor(2) as others:
+        held = [others.submit(client.get, "/api/v1/status") for _ in range(2)]
+        for _ in held:
+            assert there.acquire(timeout=30)
+
+        refused, alive = client.get("/review"), client.get("/healthz")
+        let_go.set()
+
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        assert alive.status_code == 200
+        assert [one.result().status_code for one in held] == [200, 200]
+        assert client.get("/review").status_code == 200
+
+
+def test_only_what_was_received_whole_takes_a_place():
+    seen = []
+
+    async def answered(scope, receive, send):
+        if scope["method"] == "POST":
+            await receive()
+        seen.append(scope["method"])
+
+    async def sent(message):
+        seen.append(message)
+
+    def scope_of(method, length):
+        return {
+            "type": "http",
+            "method": method,
+            "path": "/login",
+            "headers": [(b"content-length", length)],
+        }
+
+    async def form_by_drops():
+        crowd = Crowd(answered, requests=1)
+        never = asyncio.Event()
+
+        async def silent():
+            await never.wait()
+
+        slow = asyncio.create_task(crowd(scope_of("POST", b"20"), silent, sent))
+        await asyncio.sleep(0)
+        await crowd(scope_of("GET", b"0"), silent, sent)
+        slow.cancel()
+        await asyncio.gather(slow, return_exceptions=True)
+
+    asyncio.run(form_by_drops())
+
+    assert seen == ["GET"]
