@@ -557,14 +557,14 @@ class Pipeline:
         """The share would not give the file: if it is gone for good say so, else ask again."""
         claim, at = hand.claim, self._now()
         sentence = error.strerror or str(error)
-        gone = isinstance(error, FileNotFoundError) and _is_alone_missing(claim)
-        if gone:
-            name_lost(self._store, claim.content_id, hand.claims, at=at)
-            self._store.vanish(claim, at=at)
+        tries = self._away[claim.content_id] = self._away.get(claim.content_id, 0) + 1
+        again_at = at + timedelta(seconds=AWAY_AGAIN_S[min(tries, len(AWAY_AGAIN_S)) - 1])
+        gone: bool | None = False
+        if isinstance(error, FileNotFoundError) and _is_alone_missing(claim):
+            if tries == 1:
+                name_lost(self._store, claim.content_id, hand.claims, at=at)
+            gone = self._store.miss(claim, sentence, at=at, retry_at=again_at)
         else:
-            tries = self._away[claim.content_id] = self._away.get(claim.content_id, 0) + 1
-            pause_s = AWAY_AGAIN_S[min(tries, len(AWAY_AGAIN_S)) - 1]
-            again_at = at + timedelta(seconds=pause_s)
             self._store.release(claim, at=at, retry_at=again_at, sentence=sentence)
         log.warning(
             "file.vanished" if gone else "file.unreadable",

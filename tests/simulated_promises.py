@@ -95,7 +95,7 @@ def _lost(world: World) -> Iterator[str]:
     )
     fates = {relative: fate for relative, *fate in rows}
     for name, held in world.disk.files(SHARE).items():
-        if name.endswith(".tmp"):
+        if name.endswith(".tmp") or name == "Thumbs.db":
             continue
         if name not in fates:
             yield f"{name} lies on the share and nobody knows of it"

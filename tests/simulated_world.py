@@ -111,6 +111,8 @@ class World:
         for folder in (SHARE, DATA, OUTBOX, LAB):
             self.disk.make_folder(folder)
         self.disk.write(f"{LAB}/specifications.toml", SPECIFICATIONS.encode())
+        # A folder that holds nothing at all may be a share that is not mounted: it says nothing.
+        self.disk.write(f"{SHARE}/Thumbs.db", b"a system's own")
         mode = "poll" if self.events is None else "native"
         self.settings = settings(nights=self.has_nights, mode=mode, zone="Europe/Berlin")
         database.begin()

@@ -277,7 +277,10 @@ def test_a_file_deleted_before_it_is_read_is_said_to_be_gone(bench):
     (bench.source / "a.png").unlink()
 
     bench.pipeline.take(16)
+    before = bench.fates()
+    bench.store.gone("LOM", ["a.png"], at=bench.clock())  # the next listing misses it too
 
+    assert before == {"a.png": "queued", "b.png": "done"}
     assert bench.fates() == {"a.png": "ignored", "b.png": "done"}
 
 

@@ -354,10 +354,12 @@ class Store:
         with writing(self._engine) as session:
             return claims.release(session, claim, sentence, retry_at=max(at, retry_at))
 
-    def vanish(self, claim: Claim, *, at: datetime) -> bool:
-        """Write down that a file was deleted before it could be read."""
+    def miss(
+        self, claim: Claim, sentence: str, *, at: datetime, retry_at: datetime
+    ) -> bool | None:
+        """Write down that a file was not there when it was to be read. See `claims.miss`."""
         with writing(self._engine) as session:
-            return claims.vanish(session, claim, at=at)
+            return claims.miss(session, claim, sentence, at=at, retry_at=max(at, retry_at))
 
     # --- journal: what people ask ---
 
