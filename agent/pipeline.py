@@ -302,7 +302,12 @@ class Pipeline:
         The table of objectives may need what only the file says (its objective, its size): then
         a file is cropped a second time with the scale that the table vouches for.
         """
-        jobs = deque(self._in_hand(claim) for claim in claims)
+        jobs: deque[_InHand] = deque()
+        for claim in claims:
+            try:
+                jobs.append(self._in_hand(claim))
+            except OSError as error:  # the share would not give the note beside it
+                yield _InHand(claim, locate(claim.folder, claim.relative), {}, None), error
         while jobs:
             by_path: dict[Path, list[_InHand]] = {}
             for hand in jobs:
@@ -453,6 +458,8 @@ class Pipeline:
         together = [(crop, hand.process_data) for hand in hands for crop in hand.crops]
         try:
             judged = deque(self.judge(together, *judge))
+        except StoreFault:
+            raise  # what was ordered is asked of the store; no file is to blame
         except Exception as error:  # noqa: BLE001 - the one edge where a bug costs a file, not the agent
             if len(hands) == 1:
                 yield hands[0], error

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +24,11 @@ if TYPE_CHECKING:
 SITE, AGENTS = "Plant 1", ("PC 1", "PC 2", "pages")
 AnyStore = TypeVar("AnyStore", bound=Store)
 MEMORY = Path("/dev/shm")  # noqa: S108 - a disk in memory, where there is one
-LOCKED, FULL, GONE = "database is locked", "database or disk is full", "server closed the connection"
+LOCKED, FULL, GONE = (
+    "database is locked",
+    "database or disk is full",
+    "server closed the connection",
+)
 
 
 class Point:
@@ -67,15 +70,22 @@ class Database:
         self._template = Path(self._folder.name) / "template.db"
         shutil.copy(self._file, self._template)
         self._engine = engines.make_engine(url)
+        self._beside: sqlite3.Connection | None = None
         event.listen(self._engine, "do_connect", _make_ours)
         event.listen(self._engine, "connect", _hurry)
 
     def begin(self) -> None:
         """Empty the database."""
-        self._engine.dispose()
+        self._let_go()
         for end in ("-wal", "-shm"):
             Path(f"{self._file}{end}").unlink(missing_ok=True)
         shutil.copyfile(self._template, self._file)
+
+    def _let_go(self) -> None:
+        self._engine.dispose()
+        if self._beside is not None:
+            self._beside.close()
+            self._beside = None
 
     def open(self, agent: int, kind: type[AnyStore]) -> AnyStore:
         """Return the store as one of the agents has it."""
@@ -83,12 +93,13 @@ class Database:
 
     def ask(self, question: str, *given: object) -> list[tuple[Any, ...]]:
         """Return rows, read beside the program."""
-        with closing(sqlite3.connect(self._file)) as connection:
-            return connection.execute(question, given).fetchall()
+        if self._beside is None:
+            self._beside = sqlite3.connect(self._file, isolation_level=None)
+        return self._beside.execute(question, given).fetchall()
 
     def close(self) -> None:
         """Delete the file."""
-        self._engine.dispose()
+        self._let_go()
         self._folder.cleanup()
 
 
@@ -100,5 +111,3 @@ def _hurry(connection: Any, _record: object) -> None:
     # Nobody cuts the power of this file, and nobody else can end a lock while we wait.
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA busy_timeout = 0")
-
-

@@ -11,12 +11,10 @@ import errno
 import io
 import os
 import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from typing import Any
 
 ROOT = "/simulated"
 FIRST_HANDLE = 1_000_000  # no real handle is so large, so that neither world takes the other's
@@ -61,13 +59,13 @@ class Entry:
     def is_symlink(self) -> bool:
         return False
 
-    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+    def is_dir(self, **_: bool) -> bool:
         return self._node.is_folder
 
-    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+    def is_file(self, **_: bool) -> bool:
         return not self._node.is_folder
 
-    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+    def stat(self, **_: bool) -> os.stat_result:
         return self._facts
 
 
@@ -232,8 +230,7 @@ class Disk:
         self._listed(path, shown)
         ghost = self._node(is_folder=False)
         return Listing(
-            Entry(path, name, node.entries.get(name, ghost), facts)
-            for name, facts in shown.items()
+            Entry(path, name, node.entries.get(name, ghost), facts) for name, facts in shown.items()
         )
 
     def listdir(self, path: str) -> list[str]:
@@ -267,7 +264,7 @@ class Disk:
         if (folder, name) != (other, new):
             del folder.entries[name]
 
-    def open_handle(self, path: str, flags: int, *_: Any, **__: Any) -> int:
+    def open_handle(self, path: str, *_: Any, **__: Any) -> int:
         self._before("open", path)
         return self._hand(self._get(path), path)
 
@@ -368,30 +365,35 @@ def is_ours(path: object) -> bool:
     return isinstance(path, str) and (path == ROOT or path.startswith(ROOT + "/"))
 
 
+Current = Callable[[], Disk]
+Call = Callable[..., Any]
+
+
+def _by_path(current: Current, name: str, real: Call) -> Call:
+    def call(path: Any = ".", *given: Any, **named: Any) -> Any:
+        text = os.fspath(path) if hasattr(path, "__fspath__") else path
+        if not is_ours(text):
+            return real(path, *given, **named)
+        if given and hasattr(given[0], "__fspath__"):
+            given = (os.fspath(given[0]), *given[1:])
+        named.pop("dir_fd", None)
+        return getattr(current(), name)(text, *given, **named)
+
+    return call
+
+
+def _by_handle(current: Current, name: str, real: Call) -> Call:
+    def call(handle: Any, *given: Any, **named: Any) -> Any:
+        if isinstance(handle, int) and handle >= FIRST_HANDLE:
+            return getattr(current(), name)(handle, *given)
+        return real(handle, *given, **named)
+
+    return call
+
+
 @contextmanager
-def in_place_of_the_real_one(current: Callable[[], Disk]) -> Iterator[None]:
+def in_place_of_the_real_one(current: Current) -> Iterator[None]:
     """Lead the calls of this process for paths below `ROOT` to the current disk."""
-
-    def by_path(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(path: Any = ".", *given: Any, **named: Any) -> Any:
-            text = os.fspath(path) if hasattr(path, "__fspath__") else path
-            if not is_ours(text):
-                return real(path, *given, **named)
-            if given and hasattr(given[0], "__fspath__"):
-                given = (os.fspath(given[0]), *given[1:])
-            named.pop("dir_fd", None)
-            return getattr(current(), name)(text, *given, **named)
-
-        return call
-
-    def by_handle(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(handle: Any, *given: Any, **named: Any) -> Any:
-            if isinstance(handle, int) and handle >= FIRST_HANDLE:
-                return getattr(current(), name)(handle, *given)
-            return real(handle, *given, **named)
-
-        return call
-
     calls = {"stat": "stat", "lstat": "stat", "scandir": "scandir", "listdir": "listdir"}
     calls |= {"mkdir": "mkdir", "rmdir": "rmdir", "unlink": "unlink", "remove": "unlink"}
     calls |= {"replace": "replace", "rename": "replace", "open": "open_handle"}
@@ -400,10 +402,10 @@ def in_place_of_the_real_one(current: Callable[[], Disk]) -> Iterator[None]:
     real_open = io.open
     try:
         for name, own in calls.items():
-            setattr(os, name, by_path(own, before[name]))
+            setattr(os, name, _by_path(current, own, before[name]))
         for name in handles:
-            setattr(os, name, by_handle(name, before[name]))
-        io.open = by_path("open", real_open)
+            setattr(os, name, _by_handle(current, name, before[name]))
+        io.open = _by_path(current, "open", real_open)
         yield
     finally:
         for name, real in before.items():

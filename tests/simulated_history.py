@@ -45,7 +45,8 @@ class Simulation:
         """Play one history.
 
         Args:
-            seed: Decides everything. say: called with each step.
+            seed: Decides everything.
+            say: Called with each step.
         """
         world = self.world = World(seed, self._database, say)
         try:

@@ -1,4 +1,4 @@
-"""The agents of a simulated lab: the program's own loops, with a reader and a model that cost nothing."""
+"""The agents of a simulated lab: the program's own loops, with a reader and a model for nothing."""
 
 from __future__ import annotations
 
@@ -178,9 +178,10 @@ class ObservedStore(Store):
         """Claim, and note who has what."""
         claims = super().claim(*given, **named)
         for one in claims:
-            if one.token <= self.tokens.get(one.content_id, 0):
-                self.broken(f"content {one.content_id} was claimed with an old token")
-            self.tokens[one.content_id] = one.token
+            newest = self.tokens.get(one.content_id, 0)
+            if one.token == newest:
+                self.broken(f"content {one.content_id} was claimed twice with one token")
+            self.tokens[one.content_id] = max(one.token, newest)
         return claims
 
     def finish(self, claim: Claim, *given: Any, **named: Any) -> bool:
@@ -228,7 +229,7 @@ class Ears:
 # --- one agent ----------------------------------------------------------------------------------
 
 
-def settings(*, nights: bool, mode: str, zone: str) -> Settings:
+def settings(*, mode: str, zone: str) -> Settings:
     """Return the settings of the lab."""
     pattern = r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)"
     return Settings(
@@ -242,7 +243,6 @@ def settings(*, nights: bool, mode: str, zone: str) -> Settings:
         ],
         model={"taxonomy": str(Path(model.__file__).with_name("taxonomy.toml"))},
         orders={"specifications": Path(LAB, "specifications.toml"), "outbox": OUTBOX},
-        night={"free_days": () if nights else ()},
     )  # fmt: skip
 
 
@@ -315,7 +315,6 @@ class Machine:
             sources={"LOM": provenance_of(source)},
             lease_s=LEASE_S,
             earlier=lambda name: (Classifier(name), POLICY),
-            sidecars=False,
         )
 
     def _begin(self) -> None:
@@ -326,7 +325,8 @@ class Machine:
                 break
             except StoreFault:  # the service manager starts it again
                 self.world.schedule.sleep(5.0)
-        loops = {"watch": self._watch, "work": self._work, "outbox": self._outbox}
+        loops = {"watch": self._watch, "work": self._work}
+        loops |= {"outbox": self._outbox} if self.world.has_outbox else {}
         loops |= {"beat": self._beat} if self.world.beats else {}
         loops |= {"night": self._night} if self.world.has_nights else {}
         for name, loop in loops.items():
@@ -381,4 +381,3 @@ class Machine:
             return 30.0
         self.problems.say("database", "")
         return 60.0
-

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from simulated_lab import DATA, OUTBOX, QUIET_S, SHARE, read_picture
@@ -52,23 +53,21 @@ def come_to_rest(world: World) -> None:
         if not any(_lost(world)):
             break
     for _ in range(2):
-        schedule.now_s += 150
         for machine in world.machines:
-            machine.watch.run_round()
             machine.worker.run_round()
-            machine.outbox.run_round()
+            if world.has_outbox:
+                schedule.now_s += 150
+                machine.outbox.run_round()
             if world.has_nights:
                 machine.nights.catch_up()
-            if world.beats:
-                machine.beat()
-        world.lims()
+        world.people.lims()
 
 
 def _work_off(world: World) -> None:
     for machine in world.machines:
         if world.beats:
             machine.beat()
-        for _ in range(3):
+        for _ in range(2):
             machine.watch.run_round()
             world.schedule.now_s += QUIET_S + 1
         while not machine.worker.run_round():
@@ -103,10 +102,12 @@ def _lost(world: World) -> Iterator[str]:
         sha256, state, code = fates[name]
         yield from _wrong_fate(name, held, sha256, state, code)
     kept = {sha256 for (sha256,) in world.ask("SELECT sha256 FROM micrograph")}
-    for sha256 in {sha256 for sha256, _ in world.ask("SELECT sha256, 1 FROM content WHERE state = 'done'")}:
+    for sha256 in {
+        sha256 for sha256, _ in world.ask("SELECT sha256, 1 FROM content WHERE state = 'done'")
+    }:
         if sha256 not in kept:
             yield f"content {sha256[:8]} is done and has no micrograph"
-    labels = {row for row, in world.ask("SELECT id FROM label")}
+    labels = {row for (row,) in world.ask("SELECT id FROM label")}
     for public_id, label, code in world.ledger.decided:
         if label not in labels:
             yield f"the decision {code} on {public_id} is gone"
@@ -133,8 +134,13 @@ def _twice(world: World) -> Iterator[str]:
     done = world.ask("SELECT sha256 FROM content WHERE state = 'done'")
     yield from (f"{sha[:8]} was done twice" for (sha,), n in Counter(done).items() if n > 1)
     pages = world.ask("SELECT sha256, page FROM micrograph")
-    yield from (f"micrograph {sha[:8]} is there twice" for (sha, _), n in Counter(pages).items() if n > 1)
-    results = world.ask("SELECT m.sha256, (SELECT count(*) FROM result r WHERE r.micrograph_id = m.id) FROM micrograph m")
+    yield from (
+        f"micrograph {sha[:8]} is there twice" for (sha, _), n in Counter(pages).items() if n > 1
+    )
+    results = world.ask(
+        "SELECT m.sha256, (SELECT count(*) FROM result r WHERE r.micrograph_id = m.id) "
+        "FROM micrograph m"
+    )
     yield from (f"micrograph {sha[:8]} has {n} results" for sha, n in results if n != 1)
     split = world.ask(
         "SELECT m.specimen_id, count(DISTINCT r.bundle) FROM micrograph m JOIN result r ON "
@@ -157,7 +163,11 @@ def _half_read(world: World) -> Iterator[str]:
 
 def _without_evidence(world: World) -> Iterator[str]:
     pixels = world.disk.files(f"{DATA}/crops")
-    originals = {name.rpartition("/")[2][:64]: held for name, held in world.disk.files(f"{DATA}/originals").items() if not name.rpartition("/")[2].startswith(".")}
+    originals = {
+        name.rpartition("/")[2][:64]: held
+        for name, held in world.disk.files(f"{DATA}/originals").items()
+        if not name.rpartition("/")[2].startswith(".")
+    }
     asked = (
         "SELECT m.sha256, m.page, m.artefacts, r.handling FROM micrograph m JOIN result r ON "
         "r.micrograph_id = m.id WHERE r.current"
@@ -168,8 +178,14 @@ def _without_evidence(world: World) -> Iterator[str]:
             held = pixels.get(f"{sha256[:2]}/{sha256}-p{page}{end}")
             if held is None or hashlib.sha256(held).hexdigest() != expected[kind]:
                 yield f"the {kind} of {sha256[:8]} is {'lost' if held is None else 'damaged'}"
-        if expected["original"] and hashlib.sha256(originals.get(sha256, b"")).hexdigest() != sha256:
+        if (
+            expected["original"]
+            and hashlib.sha256(originals.get(sha256, b"")).hexdigest() != sha256
+        ):
             yield f"the original of {sha256[:8]} is lost or damaged"
+    for sha256, unassigned in world.ask("SELECT sha256, unassigned FROM micrograph"):
+        if sha256 in world.ledger.noted and not unassigned:
+            yield f"{world.ledger.noted[sha256]} was taken without the note beside it"
     yield from (f"trail: {one}" for one in world.machines[0].store.trail_problems())
 
 
@@ -177,8 +193,13 @@ def _outbox(world: World) -> Iterator[str]:
     files = {n: held for n, held in world.disk.files(OUTBOX).items() if not n.startswith(".")}
     for name in world.ledger.seen.keys() - files.keys():
         yield f"the file {name} of the outbox is gone"
-    known = {row for row, in world.ask("SELECT public_id FROM micrograph")}
-    labels = {(p, c) for p, c in world.ask("SELECT m.public_id, l.code FROM label l JOIN micrograph m ON m.id = l.micrograph_id")}
+    known = {row for (row,) in world.ask("SELECT public_id FROM micrograph")}
+    labels = {
+        (p, c)
+        for p, c in world.ask(
+            "SELECT m.public_id, l.code FROM label l JOIN micrograph m ON m.id = l.micrograph_id"
+        )
+    }
     orders: dict[str, dict[int, dict[str, Any]]] = {}
     for name, held in files.items():
         if not name.endswith(".json"):
@@ -194,18 +215,22 @@ def _outbox(world: World) -> Iterator[str]:
         if f"{name[:-5]}.csv" not in files:
             yield f"{name} has no CSV beside it"
         yield from _cited(document, known, labels)
-    recorded = Counter(subject for (subject,) in world.ask("SELECT subject FROM record WHERE kind = 'outbox'"))
+    recorded = Counter(
+        subject for (subject,) in world.ask("SELECT subject FROM record WHERE kind = 'outbox'")
+    )
     for number in recorded.keys() | orders.keys():
         revisions = sorted(orders.get(number, {}))
         if revisions != list(range(1, recorded[number] + 1)):
             yield f"order {number} has revisions {revisions} of {recorded[number]}"
             continue
         states = [state_of(orders[number][n]) for n in revisions]
-        if any(a == b for a, b in zip(states, states[1:], strict=False)):
+        if any(a == b for a, b in pairwise(states)):
             yield f"order {number} has the same revision twice"
 
 
-def _cited(document: dict[str, Any], known: set[str], labels: set[tuple[str, str]]) -> Iterator[str]:
+def _cited(
+    document: dict[str, Any], known: set[str], labels: set[tuple[str, str]]
+) -> Iterator[str]:
     for specimen in document["specimens"]:
         for one in specimen["fields"]:
             if one["id"] not in known:

@@ -1,7 +1,7 @@
 """One thread that runs every thread of several agents, in an order that a seed decides.
 
 An actor is a loop in a greenlet of its own. Wherever the program asks its disk or database, the
-schedule is asked first: the actor may have to wait while others go on, or its machine may die there.
+schedule is asked first: the actor may have to wait while others go on, or its machine may die.
 Time is a number; nobody sleeps.
 """
 
@@ -55,7 +55,7 @@ class Schedule:
     """
 
     def __init__(self, seed: int, say: Callable[[str], None] | None = None) -> None:
-        self.random = Random(seed)  # noqa: S311 - repeatable on purpose
+        self.random = Random(seed)
         self.now_s = 0.0
         self.steps = self.digest = 0
         self.is_calm = False

@@ -1,9 +1,8 @@
-"""What happens around the agents of a simulated lab: a microscope, people, a LIMS, and bad luck."""
+"""What happens to the agents of a simulated lab: clocks, faults, deaths and power cuts."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import sqlite3
 from dataclasses import dataclass, field
@@ -13,22 +12,17 @@ from typing import TYPE_CHECKING, Any
 from simulated_database import FULL, GONE, LOCKED, Database, Point
 from simulated_disk import Disk
 from simulated_lab import (
-    BUNDLES,
     DATA,
     LAB,
     OUTBOX,
-    QUIET_S,
     SHARE,
     SPECIFICATIONS,
     Machine,
     ObservedStore,
-    picture,
     settings,
 )
+from simulated_people import People
 from simulated_schedule import Schedule
-
-from agent.errors import WrongUse
-from agent.store import Decision, Overtaken, StoreFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +51,7 @@ class Ledger:
         whole: Hash → number of every picture that was once finished.
         seen: Name → bytes of every file that the LIMS ever saw in the outbox.
         decided: Decisions that the store said it has: micrograph, label, code.
+        noted: Hash → name of pictures whose note names another order than their path.
         half: Files of which a part may rightly have been read: it rested, or a read was cut short.
         jumped_back: The PC's clock was set back. violations: promises that were broken.
     """
@@ -65,6 +60,7 @@ class Ledger:
     seen: dict[str, bytes] = field(default_factory=dict)
     decided: list[tuple[str, int, str]] = field(default_factory=list)
     half: bool = False
+    noted: dict[str, str] = field(default_factory=dict)
     jumped_back: bool = False
     violations: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
@@ -95,7 +91,7 @@ class World:
         self.coarse = draw.random() < 0.2
         self.events = draw.choice((None, 0.5, 1.0))
         self.has_nights = draw.random() < 0.06
-        self.has_orders = draw.random() < 0.4
+        self.has_outbox = draw.random() < 0.3
         self.beats = "clock" in self.kinds or self.has_nights
         self.share_is = "there"
         self.disk_is_full = self.database_is_gone = self.outbox_is_gone = False
@@ -105,7 +101,7 @@ class World:
         self._faults: dict[object, list[str]] = {}
         self._warned: set[object] = set()
         self._silent: set[object] = set()
-        self._contents = 0
+        self.people = People(self)
         self._is_power = False
         self.disk = Disk(self._pc_ns, self._before, listed=self._listed, pulled=self._pulled)
         for folder in (SHARE, DATA, OUTBOX, LAB):
@@ -114,7 +110,7 @@ class World:
         # A folder that holds nothing at all may be a share that is not mounted: it says nothing.
         self.disk.write(f"{SHARE}/Thumbs.db", b"a system's own")
         mode = "poll" if self.events is None else "native"
-        self.settings = settings(nights=self.has_nights, mode=mode, zone="Europe/Berlin")
+        self.settings = settings(mode=mode, zone="Europe/Berlin")
         database.begin()
         Point.before = self._before_statement
         if "stall" in self.kinds:
@@ -131,14 +127,15 @@ class World:
     def _pc_ns(self) -> int:
         return int(self.wall().timestamp() * 1e9)
 
-    def _share_ns(self) -> int:
+    def share_ns(self) -> int:
+        """Return the time as the server of the share says it."""
         seconds = self.start_at.timestamp() + self.schedule.now_s - 4000
         return int(seconds // 2 * 2 * 10**9) if self.coarse else int(seconds * 1e9)
 
     def late(self, pause_s: float) -> float:
         """Return how long a loop really waits: a busy PC comes back late, never early."""
         draw = self.schedule.random.random()
-        return max(pause_s, 0.01) + (0.5 + draw * 40.0 if draw < 0.5 and pause_s > 1.0 else draw)
+        return max(pause_s, 0.01) + (draw * 60.0 if draw < 0.7 and pause_s > 1.0 else draw)
 
     # --- faults ---------------------------------------------------------------------------------
 
@@ -184,7 +181,7 @@ class World:
             self._raise(self.schedule.random.choice(GONE_ERRORS), path)
         if self._strikes("share"):
             self._raise(self.schedule.random.choice(SHARE_ERRORS), path)
-        if path != SHARE and call in ("open", "stat") and self._strikes("vanish"):
+        if path.endswith(".tif") and call in ("open", "stat") and self._strikes("vanish"):
             self._raise(errno.ENOENT, path)
 
     def _listed(self, folder: str, shown: dict[str, os.stat_result]) -> None:
@@ -249,7 +246,7 @@ class World:
             self.schedule.note(f"  log {name} {facts}")
         if level in ("warning", "error", "exception", "critical"):
             self._warned.add(self.schedule.current)
-        if name.endswith(".crashed") or name in ("file.unwritable",):
+        if name.endswith(".crashed") or name == "file.unwritable":
             self.broken(f"{name}: {event.get('exc_info')!r} {event.get('file', '')}")
 
     def observed(self, machine: Machine, turn: Callable[[], float]) -> float:
@@ -263,136 +260,9 @@ class World:
             self.broken(f"not a word of a fault of {actor and actor.name}: {faults[:3]}")
         return pause_s
 
-    # --- the microscope -------------------------------------------------------------------------
-
-    def export(self, name: str = "") -> None:
-        """Write a new picture in parts, as the microscope does."""
-        draw = self.schedule.random
-        self._contents += 1
-        number, length = self._contents, draw.randrange(4, 40)
-        old = self.disk.find(f"{SHARE}/{name}") if name else None
-        if old is not None and len(picture(number, length)) == len(old.data):
-            length += 1
-        data = picture(number, length)
-        self.ledger.whole[hashlib.sha256(data).hexdigest()] = number
-        name = name or self._new_name()
-        if draw.random() < 0.2:
-            self._put(name + ".tmp", data)
-            self.schedule.sleep(draw.random() * 3)
-            self._rename(name + ".tmp", name)
-            return
-        ends = sorted(draw.sample(range(len(data)), draw.choice((0, 1, 2)))) + [len(data)]
-        for end in ends:
-            self._put(name, data[:end])
-            if end < len(data):
-                slow = draw.random() < 0.1
-                if slow:
-                    self.ledger.half = True
-                self.schedule.sleep(QUIET_S * 4 if slow else QUIET_S * 0.9 * draw.random())
-
-    def _new_name(self) -> str:
-        draw = self.schedule.random
-        order, specimen = draw.choice(("4711", "4712")), draw.choice(("1", "2"))
-        folder = draw.choice(("", "", "sub/"))
-        if folder:
-            self.disk.make_folder(f"{SHARE}/sub")
-        return f"{folder}{order}_{specimen}_{self._contents + draw.randrange(100, 900)}.tif"
-
-    def _put(self, name: str, data: bytes) -> None:
-        self.schedule.note(f"writes {name} ({len(data)} bytes)")
-        self.disk.write(f"{SHARE}/{name}", data, at_ns=self._share_ns())
-        self._ring(name)
-
-    def _rename(self, old: str, new: str) -> None:
-        self.schedule.note(f"renames {old} to {new}")
-        self.disk.replace(f"{SHARE}/{old}", f"{SHARE}/{new}")
-        self._ring(new)
-
-    def _ring(self, name: str) -> None:
-        for one in tuple(self.ears):
-            if self.schedule.random.random() < (self.events or 0.0):
-                one.hear(name)
-
-    def on_share(self) -> list[str]:
-        """Return the names of the pictures on the share."""
-        return [name for name in self.disk.files(SHARE) if name.endswith(".tif")]
-
-    def microscope(self) -> None:
-        """Export, and do what else happens in an export folder."""
-        draw = self.schedule.random
-        for _ in range(draw.choice((1, 2, 2, 3, 4))):
-            self.schedule.sleep(draw.choice((0.5, 5.0, 40.0)) * draw.random())
-            names = self.on_share()
-            if not names or draw.random() < 0.6:
-                self.export()
-            else:
-                self._meddle(draw.choice(names))
-
-    def _meddle(self, name: str) -> None:
-        draw = self.schedule.random
-        node = self.disk.find(f"{SHARE}/{name}")
-        act = draw.choice(("copy", "overwrite", "rename", "delete", "touch", "other", "broken"))
-        if node is None:
-            return
-        if act == "copy":
-            self._put(self._new_name(), node.data)
-        elif act == "overwrite":
-            self.export(name)
-        elif act == "rename":
-            self._rename(name, self._new_name())
-        elif act == "delete":
-            self.schedule.note(f"deletes {name}")
-            self.disk.unlink(f"{SHARE}/{name}")
-        elif act == "touch":
-            self._put(name, node.data)
-        elif act == "other":
-            self._put("notes.txt", b"a note")
-        else:
-            self._contents += 1
-            self._put(self._new_name(), b"no picture %d" % self._contents)
-
-    # --- people and a LIMS ----------------------------------------------------------------------
-
-    def reviewer(self) -> None:
-        """Decide what was stored, and ask for what failed to be tried again."""
-        draw, store = self.schedule.random, self.open_store(2)
-        while True:
-            self.schedule.sleep(draw.choice((10.0, 60.0)) * (0.2 + draw.random()))
-            rows = self.ask("SELECT public_id FROM micrograph ORDER BY id")
-            if not rows:
-                continue
-            public_id, code = draw.choice(rows)[0], draw.choice(("G8", "G7"))
-            decision = Decision("code", "Ada", code=code, comment="again")
-            try:
-                label = store.decide(public_id, decision, at=self.wall())
-            except (StoreFault, WrongUse, Overtaken):
-                continue
-            self.schedule.note(f"Ada decides {public_id}: {code}")
-            self.ledger.decided.append((public_id, label, code))
-
-    def lead(self) -> None:
-        """Promote the other bundle once."""
-        draw, store = self.schedule.random, self.open_store(2)
-        self.schedule.sleep(60.0 * draw.random())
-        for _ in range(3):
-            try:
-                store.promote(BUNDLES[1], by="R. Stahl", reason="better", at=self.wall(), metrics={})
-            except StoreFault:
-                self.schedule.sleep(10.0)
-                continue
-            return
-
     def ask(self, question: str, *given: object) -> list[tuple[Any, ...]]:
         """Return rows of the database, read beside the program."""
         return self.database.ask(question, *given)
-
-    def lims(self) -> None:
-        """Look into the outbox: what was there once stays as it is."""
-        for name, held in self.disk.files(OUTBOX).items():
-            if name.startswith("."):
-                continue
-            if self.ledger.seen.setdefault(name, held) != held:
-                self.broken(f"the file {name} of the outbox was changed")
 
     # --- weather --------------------------------------------------------------------------------
 
@@ -478,6 +348,9 @@ class World:
         """Let bad luck end."""
         self.schedule.is_calm = True
         self.schedule.note("from here on nothing goes wrong")
+        for actor in self.schedule.actors:
+            if not actor.is_idle or actor.name.startswith("start"):
+                actor.due_s = self.schedule.now_s
         self._give_back()
 
     # --- the whole history ----------------------------------------------------------------------
@@ -487,13 +360,11 @@ class World:
         schedule = self.schedule
         for machine in self.machines:
             machine.boot()
-        schedule.start("microscope", self.microscope)
-        if self.has_orders:
-            schedule.start("reviewer", self.reviewer, after_s=15.0)
+        schedule.start("microscope", self.people.microscope)
+        if self.has_outbox:
+            schedule.start("reviewer", self.people.reviewer, after_s=15.0)
         if schedule.random.random() < 0.15:
-            schedule.start("lead", self.lead)
+            schedule.start("lead", self.people.lead)
         schedule.start("weather", self.weather, after_s=0.5)
-        last = schedule.random.choice((150, 300, 500))
-        schedule.run(
-            lambda: bool(self.ledger.violations) or schedule.steps >= last, self.on_death
-        )
+        last = schedule.random.choice((80, 160, 320))
+        schedule.run(lambda: bool(self.ledger.violations) or schedule.steps >= last, self.on_death)

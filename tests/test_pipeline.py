@@ -298,6 +298,46 @@ def test_a_share_that_goes_away_costs_time_and_no_attempt(bench):
     assert (fate.state, fate.attempts) == ("done", 1)
 
 
+def test_a_note_that_a_share_does_not_give_for_now_is_waited_for(bench, monkeypatch):
+    bench.export("4711_1_1.png")
+    note = bench.source / "4711_1_1.txt"
+    note.write_text("Auftrag: 4799\n", encoding="utf-8")
+    source = Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)")
+    bench.pipeline = bench.made(sources={"LOM": source})
+    read_bytes = type(note).read_bytes
+
+    def refuse(path):
+        if path.suffix == ".txt":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return read_bytes(path)
+
+    with monkeypatch.context() as context:
+        context.setattr(type(note), "read_bytes", refuse)
+        first = bench.take()
+    bench.clock.at += timedelta(minutes=1)
+    second = bench.take()
+
+    (unassigned,) = bench.store.orders.unassigned()
+    assert (first.stored, first.given_back, second.stored) == (0, 1, 1)
+    assert "4799" in unassigned.reason
+
+
+def test_a_database_that_is_away_while_it_is_judged_costs_the_file_no_attempt(bench):
+    def asked(_told, _ordered):
+        raise StoreFault("database: server closed the connection")
+
+    bench.export("a.png")
+    bench.pipeline = bench.made(ordered=asked)
+    with pytest.raises(Stalled, match="server closed the connection"):
+        bench.take()
+    bench.pipeline = bench.made()
+
+    taken = bench.take()
+
+    (fate,) = bench.store.files()
+    assert (taken.stored, fate.state, fate.attempts) == (1, "done", 1)
+
+
 def test_a_crash_is_tried_again_later_and_set_aside_after_five_attempts(bench):
     bench.export("a.png")
     bench.pool.faults["a.png"] = ZeroDivisionError("a bug of ours")

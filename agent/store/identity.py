@@ -168,7 +168,10 @@ def lies_there(path: Path) -> bool:
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return not path.parent.exists()  # the whole folder is away: that is no rename
+        try:
+            return not path.parent.exists()  # the whole folder is away: that is no rename
+        except OSError:
+            return True
     except OSError:
         return True
     return True

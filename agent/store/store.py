@@ -354,9 +354,7 @@ class Store:
         with writing(self._engine) as session:
             return claims.release(session, claim, sentence, retry_at=max(at, retry_at))
 
-    def miss(
-        self, claim: Claim, sentence: str, *, at: datetime, retry_at: datetime
-    ) -> bool | None:
+    def miss(self, claim: Claim, sentence: str, *, at: datetime, retry_at: datetime) -> bool | None:
         """Write down that a file was not there when it was to be read. See `claims.miss`."""
         with writing(self._engine) as session:
             return claims.miss(session, claim, sentence, at=at, retry_at=max(at, retry_at))
