@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -263,12 +263,18 @@ def _nights(world: World) -> Iterator[str]:
         machine.nights.catch_up()
     reported: Counter[str] = Counter()
     dates: Counter[str] = Counter()
+    begins = []
     for date, text in world.ask("SELECT date, facts FROM night"):
+        facts = from_text(text)
         dates[date] += 1
-        reported.update(one.id for one in from_text(text).micrographs)
+        begins.append(facts.after)
+        reported.update(one.id for one in facts.micrographs)
         if not world.disk.find(f"{DATA}/reports/{date}.html"):
             yield f"the night {date} has no page"
     yield from (f"the night {date} has {n} revisions" for date, n in dates.items() if n > 1)
-    for (public_id,) in world.ask("SELECT public_id FROM micrograph"):
-        if reported[public_id] != 1:
+    asked = "SELECT m.public_id, r.done_at FROM micrograph m JOIN result r ON r.micrograph_id = m.id"
+    for public_id, done_at in world.ask(asked):
+        at = datetime.fromisoformat(done_at).replace(tzinfo=UTC)
+        is_before_all = not begins or at <= min(begins)  # reports begin with the agent's first night
+        if reported[public_id] != 1 and not is_before_all:
             yield f"micrograph {public_id} is in {reported[public_id]} reports of nights"

@@ -488,6 +488,11 @@ class Store:
         with reading(self._engine) as session:
             return results.between(session, self._whose, after, until)
 
+    def late(self, until: datetime, *, after_id: int) -> list[MicrographView]:
+        """Return what was done up to an instant and written after a result. See `results.late`."""
+        with reading(self._engine) as session:
+            return results.late(session, self._whose, until=until, after_id=after_id)
+
     def micrographs(self) -> Iterator[MicrographView]:
         """Say every micrograph of this site, oldest first."""
         with reading(self._engine) as session:
