@@ -51,7 +51,7 @@ class People:
         for end in ends:
             self._put(name, data[:end])
             if end < len(data):
-                slow = draw.random() < 0.1
+                slow = self.world.writes_slowly and draw.random() < 0.3
                 if slow:
                     self.world.ledger.half = True
                 self.world.schedule.sleep(QUIET_S * 4 if slow else QUIET_S * 0.9 * draw.random())

@@ -272,9 +272,12 @@ def _nights(world: World) -> Iterator[str]:
         if not world.disk.find(f"{DATA}/reports/{date}.html"):
             yield f"the night {date} has no page"
     yield from (f"the night {date} has {n} revisions" for date, n in dates.items() if n > 1)
-    asked = "SELECT m.public_id, r.done_at FROM micrograph m JOIN result r ON r.micrograph_id = m.id"
+    asked = (
+        "SELECT m.public_id, r.done_at FROM micrograph m JOIN result r ON r.micrograph_id = m.id"
+    )
     for public_id, done_at in world.ask(asked):
         at = datetime.fromisoformat(done_at).replace(tzinfo=UTC)
-        is_before_all = not begins or at <= min(begins)  # reports begin with the agent's first night
+        # Reports begin with the night in which the agent was first started.
+        is_before_all = not begins or at <= min(begins)
         if reported[public_id] != 1 and not is_before_all:
             yield f"micrograph {public_id} is in {reported[public_id]} reports of nights"

@@ -88,6 +88,8 @@ class World:
         self.rate = draw.choice((RARE, OFTEN))
         self.start_at = draw.choice(STARTS)
         self.offset_s = 0.0
+        self.lateness = draw.choice((0.3, 0.7))
+        self.writes_slowly = draw.random() < 0.2
         self.coarse = draw.random() < 0.2
         self.events = draw.choice((None, 0.5, 1.0))
         self.has_nights = draw.random() < 0.06
@@ -135,7 +137,8 @@ class World:
     def late(self, pause_s: float) -> float:
         """Return how long a loop really waits: a busy PC comes back late, never early."""
         draw = self.schedule.random.random()
-        return max(pause_s, 0.01) + (draw * 60.0 if draw < 0.7 and pause_s > 1.0 else draw)
+        is_late = draw < self.lateness and pause_s > 1.0
+        return max(pause_s, 0.01) + (draw / self.lateness * 40.0 if is_late else draw)
 
     # --- faults ---------------------------------------------------------------------------------
 
@@ -254,9 +257,10 @@ class World:
         actor = self.schedule.current
         self._faults.pop(actor, None)
         self._warned.discard(actor)
+        said = machine.problems.all()
         pause_s = turn()
         faults = self._faults.pop(actor, [])
-        if faults and not machine.problems.all() and actor not in self._warned:
+        if faults and not (said or machine.problems.all() or actor in self._warned):
             self.broken(f"not a word of a fault of {actor and actor.name}: {faults[:3]}")
         return pause_s
 
