@@ -528,13 +528,17 @@ class Pipeline:
 
     def _original(self, hand: _InHand, crop: Crop) -> bool:
         try:
-            return self._archive.keep_original(hand.path, crop.sha256)
+            kept = self._archive.keep_original(hand.path, crop.sha256)
         except OSError as error:
             if error.errno in FULL:
                 raise Stalled(f"the data folder cannot be written: {error}") from error
-            if isinstance(error, FileNotFoundError) and _is_alone_missing(hand.claim):
+            is_gone = isinstance(error, FileNotFoundError) and _is_alone_missing(hand.claim)
+            if is_gone and not _is_as_listed(hand.claim):
                 return False  # deleted after it was read: the result stands without it
             raise
+        if not kept and _is_as_listed(hand.claim):
+            raise OSError(errno.EIO, "the share gave other bytes than a moment ago")
+        return kept
 
     def _wants_original(self, claim: Claim, judged: Judged) -> bool:
         return (
@@ -648,6 +652,15 @@ def _is_alone_missing(claim: Claim) -> bool:
         return any(True for _ in claim.folder.iterdir())
     except OSError:
         return False
+
+
+def _is_as_listed(claim: Claim) -> bool:
+    """Say whether the file is there and as it was listed, as far as its share answers."""
+    try:
+        facts = look_up(claim.folder, claim.relative)
+    except OSError:
+        return True
+    return facts == (claim.size_bytes, claim.mtime_ns, claim.ctime_ns)
 
 
 def _microscope(crop: Crop, told: Mapping[str, str]) -> str:

@@ -100,6 +100,8 @@ class People:
         act = draw.choice(("copy", "overwrite", "rename", "delete", "touch", "other", "broken"))
         if node is None:
             return
+        if act in ("overwrite", "rename", "delete", "touch"):
+            self.world.ledger.meddled.add(name)
         if act in ("copy", "rename"):  # what is known beside its old name is not beside its new one
             self.world.ledger.noted = {
                 k: v for k, v in self.world.ledger.noted.items() if v != name

@@ -169,11 +169,14 @@ def _without_evidence(world: World) -> Iterator[str]:
         if not name.rpartition("/")[2].startswith(".")
     }
     asked = (
-        "SELECT m.sha256, m.page, m.artefacts, r.handling FROM micrograph m JOIN result r ON "
-        "r.micrograph_id = m.id WHERE r.current"
+        "SELECT m.sha256, m.page, m.artefacts, r.handling, m.relative FROM micrograph m "
+        "JOIN result r ON r.micrograph_id = m.id WHERE r.current"
     )
-    for sha256, page, artefacts, _handling in world.ask(asked):
+    for sha256, page, artefacts, handling, name in world.ask(asked):
         expected = json.loads(artefacts)
+        is_due = handling == "review" and name not in world.ledger.meddled
+        if is_due and not expected["original"]:
+            yield f"the original of {name} was not kept"
         for kind, end in KEPT.items():
             held = pixels.get(f"{sha256[:2]}/{sha256}-p{page}{end}")
             if held is None or hashlib.sha256(held).hexdigest() != expected[kind]:

@@ -52,6 +52,7 @@ class Ledger:
         seen: Name → bytes of every file that the LIMS ever saw in the outbox.
         decided: Decisions that the store said it has: micrograph, label, code.
         noted: Hash → name of pictures whose note names another order than their path.
+        meddled: Names that somebody renamed, overwrote, touched or deleted.
         half: Files of which a part may rightly have been read: it rested, or a read was cut short.
         jumped_back: The PC's clock was set back. violations: promises that were broken.
     """
@@ -61,6 +62,7 @@ class Ledger:
     decided: list[tuple[str, int, str]] = field(default_factory=list)
     half: bool = False
     noted: dict[str, str] = field(default_factory=dict)
+    meddled: set[str] = field(default_factory=set)
     jumped_back: bool = False
     violations: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)

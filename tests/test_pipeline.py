@@ -298,6 +298,30 @@ def test_a_share_that_goes_away_costs_time_and_no_attempt(bench):
     assert (fate.state, fate.attempts) == ("done", 1)
 
 
+class BrieflyShort(Archive):
+    """An archive whose share gives other bytes once."""
+
+    is_short = True
+
+    def keep_original(self, path, sha256):
+        was_short, self.is_short = self.is_short, False
+        return not was_short and super().keep_original(path, sha256)
+
+
+def test_an_original_that_a_share_gives_short_for_now_is_waited_for(bench):
+    path = bench.export("a.png")
+    archive = BrieflyShort(bench.archive.folder)
+    bench.pipeline = bench.made(classifier=None, archive=archive)
+
+    first = bench.take()
+    bench.clock.at += timedelta(minutes=1)
+    second = bench.take()
+
+    (view,) = bench.views()
+    assert (first.stored, first.given_back, second.stored) == (0, 1, 1)
+    assert archive.original_path(view.sha256).read_bytes() == path.read_bytes()
+
+
 def test_a_note_that_a_share_does_not_give_for_now_is_waited_for(bench, monkeypatch):
     bench.export("4711_1_1.png")
     note = bench.source / "4711_1_1.txt"
