@@ -150,7 +150,7 @@ def notes_beside(path: Path) -> list[dict[str, str]]:
             note = path.with_name(name)
             if note != path and note.is_file() and note.stat().st_size <= SIDECAR_BYTES:
                 notes += read_notes(note.read_bytes())
-        except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             continue
         except OSError as error:
             if error.errno not in NO_SUCH_NAME:
