@@ -155,6 +155,7 @@ class Pipeline:
         self._bundle_of: dict[str, tuple[str, Judge]] = {}
         self._kept: dict[str, Judge | None] = {}
         self._away: dict[int, int] = {}
+        self._missed: set[int] = set()
         self._owed: list[Claim] = []
         self._places = PlaceCheck(store, self._control_orders)
 
@@ -572,7 +573,8 @@ class Pipeline:
         again_at = at + timedelta(seconds=AWAY_AGAIN_S[min(tries, len(AWAY_AGAIN_S)) - 1])
         gone: bool | None = False
         if isinstance(error, FileNotFoundError) and _is_alone_missing(claim):
-            if tries == 1:
+            if claim.content_id not in self._missed:
+                self._missed.add(claim.content_id)
                 name_lost(self._store, claim.content_id, hand.claims, at=at)
             gone = self._store.miss(claim, sentence, at=at, retry_at=again_at)
         else:

@@ -279,6 +279,8 @@ def test_a_file_deleted_before_it_is_read_is_said_to_be_gone(bench):
     bench.pipeline.take(16)
     before = bench.fates()
     bench.store.gone("LOM", ["a.png"], at=bench.clock())  # the next listing misses it too
+    bench.clock.at += timedelta(minutes=1)
+    bench.pipeline.take(16)
 
     assert before == {"a.png": "queued", "b.png": "done"}
     assert bench.fates() == {"a.png": "ignored", "b.png": "done"}

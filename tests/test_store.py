@@ -367,16 +367,6 @@ def test_a_file_that_a_share_does_not_show_for_a_moment_is_asked_for_again(store
     assert "a.tif" in store.known("LOM-07")
 
 
-def test_a_queued_file_that_a_listing_misses_has_vanished(store) -> None:
-    store.arrive([file("a.tif")], at=AT)
-
-    store.gone("LOM-07", ["a.tif"], at=AT)
-
-    (fate,) = store.files()
-    assert (fate.state, fate.code) == ("ignored", "vanished")
-    assert store.claim(1, at=AT, lease_s=60) == []
-
-
 def test_a_file_that_a_program_sent_vanishes_at_once_as_no_listing_looks_for_it(store) -> None:
     store.arrive([file("a.tif")], at=AT, origin="api")
     (claim,) = store.claim(1, at=AT, lease_s=60)

@@ -10,23 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import exists, insert, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import insert, update
 from sqlmodel import col, select
 
 from agent.store import sources
 from agent.store.identity import hand_over
-from agent.store.journal import (
-    AT_ONCE,
-    BEFORE_READ,
-    BEFORE_REST,
-    UNREAD,
-    VANISHED,
-    Lane,
-    State,
-    chunks,
-    rest,
-)
+from agent.store.journal import AT_ONCE, UNREAD, VANISHED, Lane, State, chunks
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:
@@ -249,34 +238,21 @@ def gone(
             )
             .values(gone_at=at)
         )
-        _vanish_unread(session, source_id, some, at=at)
-
-
-def _vanish_unread(
-    session: Session, source_id: int | None, relatives: Sequence[str], *, at: datetime
-) -> None:
-    """End what was never read and has no other name that is still listed."""
-    other = aliased(PathRow)
-    asked = (
-        select(ContentRow)
-        .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
-        .where(
+        still_settling = select(PathRow.content_id).where(
             PathRow.source_id == source_id,
-            col(PathRow.relative).in_(relatives),
+            col(PathRow.relative).in_(some),
             col(PathRow.replaced_at).is_(None),
-            col(ContentRow.state).in_(UNREAD),
-            ~exists().where(
-                col(other.content_id) == col(ContentRow.id),
-                col(other.replaced_at).is_(None),
-                col(other.gone_at).is_(None),
-            ),
         )
-    )
-    for content in session.exec(asked).all():
-        settling = content.state == State.SETTLING
-        rest(content, State.IGNORED, VANISHED, BEFORE_REST if settling else BEFORE_READ, at=at)
-        session.add(content)
-        hand_over(session, content)
+        session.execute(
+            update(ContentRow)
+            .where(col(ContentRow.id).in_(still_settling), col(ContentRow.state) == State.SETTLING)
+            .values(
+                state=State.IGNORED,
+                code=VANISHED,
+                reason="deleted before it came to rest",
+                done_at=at,
+            )
+        )
 
 
 def settling(session: Session, whose: Whose, source: str) -> set[str]:
