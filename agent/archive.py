@@ -281,8 +281,18 @@ def _write(path: Path, fill: Callable[[BinaryIO], bool]) -> bool:
 
 
 def _part(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder whose own name a power cut does not take away, with all that is in it."""
+    if folder.is_dir():
+        return
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        _folder_to_disk(made.parent)
 
 
 def _to_disk(file: BinaryIO) -> None:

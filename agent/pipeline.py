@@ -161,6 +161,7 @@ class Pipeline:
         self._bundle_of: dict[str, tuple[str, Judge]] = {}
         self._kept: dict[str, Judge | None] = {}
         self._away: dict[int, int] = {}
+        self._missed: set[int] = set()
         self._owed: list[Claim] = []
         self._places = PlaceCheck(store, self._control_orders)
         self._notes = WaitingNotes(store, self._sources)
@@ -311,7 +312,12 @@ class Pipeline:
         The table of objectives may need what only the file says (its objective, its size): then
         a file is cropped a second time with the scale that the table vouches for.
         """
-        jobs = deque(self._in_hand(claim) for claim in claims)
+        jobs: deque[_InHand] = deque()
+        for claim in claims:
+            try:
+                jobs.append(self._in_hand(claim))
+            except OSError as error:  # the share would not give the note beside it
+                yield _InHand(claim, locate(claim.folder, claim.relative), {}, None), error
         while jobs:
             by_path: dict[Path, list[_InHand]] = {}
             for hand in jobs:
@@ -465,6 +471,8 @@ class Pipeline:
         began_s = time.perf_counter()
         try:
             judged = deque(self.judge(together, *judge))
+        except StoreFault:
+            raise  # what was ordered is asked of the store; no file is to blame
         except Exception as error:  # noqa: BLE001 - the one edge where a bug costs a file, not the agent
             if len(hands) == 1:
                 yield hands[0], error
@@ -537,13 +545,17 @@ class Pipeline:
 
     def _original(self, hand: _InHand, crop: Crop) -> bool:
         try:
-            return self._archive.keep_original(hand.path, crop.sha256)
+            kept = self._archive.keep_original(hand.path, crop.sha256)
         except OSError as error:
             if error.errno in FULL:
                 raise Stalled(f"the data folder cannot be written: {error}") from error
-            if isinstance(error, FileNotFoundError) and _is_alone_missing(hand.claim):
+            is_gone = isinstance(error, FileNotFoundError) and _is_alone_missing(hand.claim)
+            if is_gone and not _is_as_listed(hand.claim):
                 return False  # deleted after it was read: the result stands without it
             raise
+        if not kept and _is_as_listed(hand.claim):
+            raise OSError(errno.EIO, "the share gave other bytes than a moment ago")
+        return kept
 
     def _wants_original(self, claim: Claim, judged: Judged) -> bool:
         return (
@@ -574,14 +586,15 @@ class Pipeline:
         """The share would not give the file: if it is gone for good say so, else ask again."""
         claim, at = hand.claim, self._now()
         sentence = error.strerror or str(error)
-        gone = isinstance(error, FileNotFoundError) and _is_alone_missing(claim)
-        if gone:
-            name_lost(self._store, claim.content_id, hand.claims, at=at)
-            self._store.vanish(claim, at=at)
+        tries = self._away[claim.content_id] = self._away.get(claim.content_id, 0) + 1
+        again_at = at + timedelta(seconds=AWAY_AGAIN_S[min(tries, len(AWAY_AGAIN_S)) - 1])
+        gone: bool | None = False
+        if isinstance(error, FileNotFoundError) and _is_alone_missing(claim):
+            if claim.content_id not in self._missed:
+                self._missed.add(claim.content_id)
+                name_lost(self._store, claim.content_id, hand.claims, at=at)
+            gone = self._store.miss(claim, sentence, at=at, retry_at=again_at)
         else:
-            tries = self._away[claim.content_id] = self._away.get(claim.content_id, 0) + 1
-            pause_s = AWAY_AGAIN_S[min(tries, len(AWAY_AGAIN_S)) - 1]
-            again_at = at + timedelta(seconds=pause_s)
             self._store.release(claim, at=at, retry_at=again_at, sentence=sentence)
         log.warning(
             "file.vanished" if gone else "file.unreadable",
@@ -659,6 +672,15 @@ def _is_alone_missing(claim: Claim) -> bool:
         return any(True for _ in claim.folder.iterdir())
     except OSError:
         return False
+
+
+def _is_as_listed(claim: Claim) -> bool:
+    """Say whether the file is there and as it was listed, as far as its share answers."""
+    try:
+        facts = look_up(claim.folder, claim.relative)
+    except OSError:
+        return True
+    return facts == (claim.size_bytes, claim.mtime_ns, claim.ctime_ns)
 
 
 def _microscope(crop: Crop, told: Mapping[str, str]) -> str:

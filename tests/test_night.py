@@ -153,6 +153,23 @@ def test_a_refresh_is_a_recorded_revision(lab):
     ]
 
 
+def test_a_result_written_after_its_night_was_reported_is_in_the_next_report(lab):
+    night, next_night = DAY.date(), DAY.date() + timedelta(days=1)
+    first = lab.take("G8", at=DAY)
+    write(lab, night, now=DAY + timedelta(days=1))
+
+    late = lab.take("G7", at=DAY + timedelta(minutes=5))  # the clock was set back meanwhile
+    on_time = lab.take("G7", at=DAY + timedelta(days=1, minutes=5))
+    write(lab, next_night, now=DAY + timedelta(days=2))
+    write(lab, next_night, now=DAY + timedelta(days=3), refresh=True)
+
+    told = [
+        [one.id for one in from_text(lab.store.night(day).facts_json).micrographs]
+        for day in (night, next_night)
+    ]
+    assert told == [[first], [late, on_time]]
+
+
 def test_a_night_that_still_runs_is_written_and_not_frozen(lab):
     lab.take()
 

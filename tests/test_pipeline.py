@@ -277,7 +277,12 @@ def test_a_file_deleted_before_it_is_read_is_said_to_be_gone(bench):
     (bench.source / "a.png").unlink()
 
     bench.pipeline.take(16)
+    before = bench.fates()
+    bench.store.gone("LOM", ["a.png"], at=bench.clock())  # the next listing misses it too
+    bench.clock.at += timedelta(minutes=1)
+    bench.pipeline.take(16)
 
+    assert before == {"a.png": "queued", "b.png": "done"}
     assert bench.fates() == {"a.png": "ignored", "b.png": "done"}
 
 
@@ -293,6 +298,70 @@ def test_a_share_that_goes_away_costs_time_and_no_attempt(bench):
 
     (fate,) = bench.store.files()
     assert (fate.state, fate.attempts) == ("done", 1)
+
+
+class BrieflyShort(Archive):
+    """An archive whose share gives other bytes once."""
+
+    is_short = True
+
+    def keep_original(self, path, sha256):
+        was_short, self.is_short = self.is_short, False
+        return not was_short and super().keep_original(path, sha256)
+
+
+def test_an_original_that_a_share_gives_short_for_now_is_waited_for(bench):
+    path = bench.export("a.png")
+    archive = BrieflyShort(bench.archive.folder)
+    bench.pipeline = bench.made(classifier=None, archive=archive)
+
+    first = bench.take()
+    bench.clock.at += timedelta(minutes=1)
+    second = bench.take()
+
+    (view,) = bench.views()
+    assert (first.stored, first.given_back, second.stored) == (0, 1, 1)
+    assert archive.original_path(view.sha256).read_bytes() == path.read_bytes()
+
+
+def test_a_note_that_a_share_does_not_give_for_now_is_waited_for(bench, monkeypatch):
+    bench.export("4711_1_1.png")
+    note = bench.source / "4711_1_1.txt"
+    note.write_text("Auftrag: 4799\n", encoding="utf-8")
+    source = Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)")
+    bench.pipeline = bench.made(sources={"LOM": source})
+    read_bytes = type(note).read_bytes
+
+    def refuse(path):
+        if path.suffix == ".txt":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return read_bytes(path)
+
+    with monkeypatch.context() as context:
+        context.setattr(type(note), "read_bytes", refuse)
+        first = bench.take()
+    bench.clock.at += timedelta(minutes=1)
+    second = bench.take()
+
+    (unassigned,) = bench.store.orders.unassigned()
+    assert (first.stored, first.given_back, second.stored) == (0, 1, 1)
+    assert "4799" in unassigned.reason
+
+
+def test_a_database_that_is_away_while_it_is_judged_costs_the_file_no_attempt(bench):
+    def asked(_told, _ordered):
+        raise StoreFault("database: server closed the connection")
+
+    bench.export("a.png")
+    bench.pipeline = bench.made(ordered=asked)
+    with pytest.raises(Stalled, match="server closed the connection"):
+        bench.take()
+    bench.pipeline = bench.made()
+
+    taken = bench.take()
+
+    (fate,) = bench.store.files()
+    assert (taken.stored, fate.state, fate.attempts) == (1, "done", 1)
 
 
 def test_a_crash_is_tried_again_later_and_set_aside_after_five_attempts(bench):

@@ -348,7 +348,8 @@ def test_a_file_overwritten_while_it_was_read_is_taken_in_its_new_version(store)
 
 def test_a_file_deleted_before_it_was_read_is_taken_when_it_comes_back(store) -> None:
     (claim,) = claimed(store, "a.tif")
-    store.vanish(claim, at=AT)
+    store.gone("LOM-07", ["a.tif"], at=AT)
+    store.miss(claim, "no such file", at=AT, retry_at=AT)
     assert fates(store) == {"a.tif": "ignored"}
 
     assert store.arrive([file("a.tif")], at=AT) == 1
@@ -356,12 +357,43 @@ def test_a_file_deleted_before_it_was_read_is_taken_when_it_comes_back(store) ->
     assert fates(store) == {"a.tif": "queued"}
 
 
+def test_a_file_that_a_share_does_not_show_for_a_moment_is_asked_for_again(store) -> None:
+    (claim,) = claimed(store, "a.tif")
+
+    vanished = store.miss(claim, "no such file", at=AT, retry_at=AT + timedelta(seconds=10))
+
+    (fate,) = store.files()
+    assert vanished is False
+    assert (fate.state, fate.reason, fate.attempts) == ("queued", "no such file", 0)
+    assert "a.tif" in store.known("LOM-07")
+
+
+def test_a_file_that_a_program_sent_vanishes_at_once_as_no_listing_looks_for_it(store) -> None:
+    store.arrive([file("a.tif")], at=AT, origin="api")
+    (claim,) = store.claim(1, at=AT, lease_s=60)
+
+    assert store.miss(claim, "no such file", at=AT, retry_at=AT) is True
+
+    assert fates(store) == {"a.tif": "ignored"}
+
+
+def test_a_name_that_was_taken_for_a_rename_stays_known_until_a_listing_misses_it(store) -> None:
+    taken(store, "a.tif", finding())
+    store.arrive([file("b.tif")], at=AT)
+    (claim,) = store.claim(1, at=AT, lease_s=60)
+
+    store.identify(claim, SHA, at=AT, is_there=lambda _: False)
+
+    assert {"a.tif", "b.tif"} <= store.known("LOM-07").keys()
+
+
 def test_a_duplicate_takes_over_when_the_first_file_vanishes_unfinished(store) -> None:
     first, second = claimed(store, "a.tif", "b.tif")
     store.identify(first, SHA, at=AT)
     store.identify(second, SHA, at=AT, is_there=lambda _: True)
 
-    store.vanish(first, at=AT)
+    store.gone("LOM-07", ["a.tif"], at=AT)
+    store.miss(first, "no such file", at=AT, retry_at=AT)
 
     assert fates(store) == {"a.tif": "ignored", "b.tif": "queued"}
     (claim,) = store.claim(1, at=AT, lease_s=60)

@@ -134,7 +134,7 @@ class Books(RuleBasedStateMachine):
             assert not store.set_aside(claim, "truncated", "too late", at=self.at)
             return
         if claim.relative not in self.disk:
-            store.vanish(claim, at=self.at)
+            store.miss(claim, "no such file", at=self.at, retry_at=self.at)
         elif sha256 is None:
             store.release(claim, at=self.at, retry_at=self.at + timedelta(seconds=30))
         elif store.identify(claim, sha256, at=self.at, is_there=self.lies_there) is None:

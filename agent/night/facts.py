@@ -271,6 +271,8 @@ class NightFacts:
     """Everything one report says; what a list of nights reads stands at the top."""
 
     version: int
+    newest_result: int | None = None
+    """Number of the newest result that this report could know, None in earlier versions."""
     summary: Summary
     tallies: tuple[Tally, ...] = ()
     trends: tuple[Trend, ...] = ()
@@ -333,7 +335,8 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         now: An aware instant; if the night is not over, its facts are those until now.
     """
     after, until = period_of(night, settings.at, settings.zone)
-    seen = tuple(seen_of(view) for view in store.between(after, until))
+    newest_result, views = _results(store, night, after, until)
+    seen = tuple(seen_of(view) for view in views)
     fates = tuple(store.files((*UNUSABLE_STATES, "duplicate")))
     unusable = tuple(_failed(fate, until) for fate in fates if _counts(fate, after, until))
     twins = tuple(_twin(fate) for fate in fates if _is_twin(fate, after, until))
@@ -375,6 +378,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
     level = level_of(ready(earlier, night, tallies) + sum(is_ready(one) for one in charts.values()))
     return NightFacts(
         version=FACTS_VERSION,
+        newest_result=newest_result,
         summary=summary,
         tallies=tallies,
         trends=trends(earlier, night, tallies, level),
@@ -436,6 +440,31 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
 
 def _limits(lab: Lab, night: date) -> dict[str, Callable[[str], bool]]:
     return limits_in_use(lab.specifications, lab.taxonomy, on=night)
+
+
+def _results(
+    store: Store, night: date, after: datetime, until: datetime
+) -> tuple[int, list[MicrographView]]:
+    """Return what this report is about, and the newest result that it can know.
+
+    A result that was written after the last report, with a time that this one already covered, is
+    reported now: a file whose end fell together with the night's, or a clock that was set back.
+    """
+    numbers = {row.date: _newest_result_of(row.head) for row in store.nights()}
+    own = numbers.pop(night, None)
+    before = [n for day, n in numbers.items() if n is not None and (own is None or day < night)]
+    newest = store.order_changes.heads().result if own is None else own
+    late = store.late(after, after_id=max(before)) if before else []
+    views = [*late, *store.between(after, until)]
+    return newest, [view for view in views if view.result_id <= newest]
+
+
+def _newest_result_of(head: str) -> int | None:
+    try:
+        number = _part(head, "newest_result")
+    except ValueError:  # of a version before there was any
+        return None
+    return number if isinstance(number, int) else None
 
 
 def to_text(facts: NightFacts) -> str:

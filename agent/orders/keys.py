@@ -8,6 +8,7 @@ to none, until a person assigns it.
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import re
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ PLACE = ("order", "specimen", "preparation", "field")
 """What says where a field belongs; the other process data only describe it."""
 SIDECARS = ("{stem}.json", "{name}.json", "{stem}.txt", "{name}.txt", "{stem}.ini")
 SIDECAR_BYTES = 64_000
+NO_SUCH_NAME = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EISDIR})
+"""Faults that will be the same the next time: there is no note of this name."""
 LONGEST_VALUE = 200
 GERMAN = {
     "auftrag": "order",
@@ -136,6 +139,10 @@ def notes_beside(path: Path) -> list[dict[str, str]]:
     """Read the process data in the notes beside a picture, JSON or `key = value`; [] without one.
 
     Every note counts: one that says nothing of the picture does not hide another that does.
+
+    Raises:
+        OSError: The share would not give one for now; without it nobody knows where the field
+            belongs.
     """
     notes: list[dict[str, str]] = []
     for name in dict.fromkeys(one.format(stem=path.stem, name=path.name) for one in SIDECARS):
@@ -143,8 +150,11 @@ def notes_beside(path: Path) -> list[dict[str, str]]:
             note = path.with_name(name)
             if note != path and note.is_file() and note.stat().st_size <= SIDECAR_BYTES:
                 notes += read_notes(note.read_bytes())
-        except (OSError, ValueError):
-            continue  # a name too long, or a share that is gone: the picture itself will say so
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            continue
+        except OSError as error:
+            if error.errno not in NO_SUCH_NAME:
+                raise
     return notes
 
 

@@ -44,17 +44,21 @@ class Rounds(threading.Thread):
     def run(self) -> None:
         """Do it, until told to stop; a fault costs time, never the thread."""
         while not self._stopping.is_set():
-            said: str | None
-            try:
-                said = self._errand()
-            except (AgentError, ModelError, StoreFault, OSError) as fault:
-                said = f"{self.name}: {fault}"
-            except Exception as error:
-                log.exception("errand.crashed", errand=self.name)
-                said = f"{self.name}: {type(error).__name__}: {error}"
-            if said is not None:
-                self._problems.say(self.name, said)
+            self.run_round()
             self._stopping.wait(self._every_s)
+
+    def run_round(self) -> None:
+        """Do it once, and write down what stands in its way."""
+        said: str | None
+        try:
+            said = self._errand()
+        except (AgentError, ModelError, StoreFault, OSError) as fault:
+            said = f"{self.name}: {fault}"
+        except Exception as error:
+            log.exception("errand.crashed", errand=self.name)
+            said = f"{self.name}: {type(error).__name__}: {error}"
+        if said is not None:
+            self._problems.say(self.name, said)
 
     def stop(self) -> None:
         """Ask it to stop."""

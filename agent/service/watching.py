@@ -15,11 +15,12 @@ from agent.errors import BadStore
 from agent.orders.lab import provenance_of
 from agent.orders.urgency import is_urgent
 from agent.store import SourceHealth, StoreFault
-from agent.watch import Watched
+from agent.watch import Bell, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from agent.service.problems import Problems
     from agent.settings import Source
@@ -41,6 +42,8 @@ def watched_of(
     store: Store,
     ring: Callable[[], None],
     hear: bool = True,
+    steady: Callable[[], float] = time.monotonic,
+    listen: Callable[[Path, Callable[[], None]], Bell] = Bell,
 ) -> Watched:
     """Make the watch of one source from its settings."""
     return Watched(
@@ -53,8 +56,9 @@ def watched_of(
         known=store.known(source.name),
         settling=store.settling(source.name),
         ring=ring,
-        clock=time.monotonic,
+        clock=steady,
         hear=hear,
+        listen=listen,
     )
 
 
@@ -149,6 +153,8 @@ class SourceWatch(threading.Thread):
         on_work: Called when something is new in the queue.
         problems: Where troubles are said.
         on_rest: Called with the source and the relative paths that are queued now.
+        steady: A clock that nobody sets, in seconds.
+        listen: Listens to a folder's events; `Bell`, or what stands in for it.
     """
 
     def __init__(
@@ -160,9 +166,12 @@ class SourceWatch(threading.Thread):
         on_work: Callable[[], None],
         problems: Problems,
         on_rest: Callable[[str, list[str]], None] = lambda _source, _relatives: None,
+        steady: Callable[[], float] = time.monotonic,
+        listen: Callable[[Path, Callable[[], None]], Bell] = Bell,
     ) -> None:
         self._on_rest = on_rest
         super().__init__(name=f"watch {source.name}", daemon=True)
+        self._steady, self._listen = steady, listen
         self._source, self._store, self._now = source, store, now
         self.source = source.name
         self._on_work, self._problems = on_work, problems
@@ -178,21 +187,26 @@ class SourceWatch(threading.Thread):
     def run(self) -> None:
         """Look and write down, until told to stop; a fault costs time, never the thread."""
         while not self._stopping.is_set():
-            try:
-                pause_s = self._round()
-                self._failures = 0
-                self._problems.say(self._subject, self._trouble())
-            except (StoreFault, BadStore) as fault:
-                pause_s = self._again(str(fault))
-            except Exception as error:
-                log.exception("folder.crashed", source=self._source.name)
-                pause_s = self._again(f"{type(error).__name__}: {error}")
+            pause_s = self.run_round()
             self.ready.set()
             if self._rung.wait(max(pause_s, 0)):
                 self._stopping.wait(GATHER_S)
                 self._rung.clear()
         if self._watched:
             self._watched.close()
+
+    def run_round(self) -> float:
+        """Look once and write it down; return how long (s) to wait before the next round."""
+        try:
+            pause_s = self._round()
+        except (StoreFault, BadStore) as fault:
+            return self._again(str(fault))
+        except Exception as error:
+            log.exception("folder.crashed", source=self._source.name)
+            return self._again(f"{type(error).__name__}: {error}")
+        self._failures = 0
+        self._problems.say(self._subject, self._trouble())
+        return pause_s
 
     def stop(self) -> None:
         """Ask it to stop; it does so after the look in hand."""
@@ -236,9 +250,15 @@ class SourceWatch(threading.Thread):
                 ),
                 (0, 0),
             )
-            self._watched = watched_of(self._source, store=self._store, ring=self._rung.set)
+            self._watched = watched_of(
+                self._source,
+                store=self._store,
+                ring=self._rung.set,
+                steady=self._steady,
+                listen=self._listen,
+            )
         watched = self._watched
-        look = watched.look(time.monotonic())
+        look = watched.look(self._steady())
         if look.listed:
             self.last_scan_at = self._now()
         online = watched.state.online
@@ -249,7 +269,7 @@ class SourceWatch(threading.Thread):
         if write_down(look, watched, self._store, at=self._now(), source=told):
             self._on_rest(self.source, [file.relative for file in look.at_rest])
             self._on_work()
-        now_s = time.monotonic()
+        now_s = self._steady()
         return watched.next_look_at_s(now_s) - now_s
 
     def _again(self, sentence: str) -> float:

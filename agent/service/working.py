@@ -63,6 +63,7 @@ class Worker(threading.Thread):
         reachable: Says the names of the sources that can be read now.
         after_round: Told after each round how many files were in hand, and the classifier.
         problems: Where troubles are said.
+        steady: A clock that nobody sets, in seconds.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Worker(threading.Thread):
         reachable: Callable[[], Sequence[str]],
         problems: Problems,
         after_round: Callable[[int, Classifier | None], None] = lambda _files, _classifier: None,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(name="work", daemon=True)
         self._make, self._bundle, self._problems = make, bundle, problems
@@ -83,14 +85,15 @@ class Worker(threading.Thread):
         self._pipeline: Pipeline | None = None
         self._outdated = False
         self._failures = 0
-        self._moved_s = time.monotonic()
+        self._steady, self._pace = steady, Pace()
+        self._moved_s = steady()
 
     def stands_still_s(self) -> float:
         """Say how long (s) nothing has moved on: no file, no round, no look for work."""
-        return time.monotonic() - self._moved_s
+        return self._steady() - self._moved_s
 
     def _moves(self) -> None:
-        self._moved_s = time.monotonic()
+        self._moved_s = self._steady()
 
     def wake(self) -> None:
         """Say that there is work."""
@@ -110,28 +113,32 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         """Work until told to stop."""
-        pace = Pace()
         while not self._stopping.is_set():
-            began_s = time.monotonic()
-            self._moves()
-            try:
-                files = self._round(pace.files())
-            except (Stalled, BadStore) as stalled:
-                self._again("work", str(stalled))
-                continue
-            except Exception as error:
-                if not self._stopping.is_set():
-                    log.exception("work.crashed")
-                self.abandon()
-                self._again("work", f"{type(error).__name__}: {error}")
-                continue
-            pace.took(files, time.monotonic() - began_s)
-            self._checked(files)
-            self._failures = 0
-            self._problems.say("work", "")
-            if not files and self._work.wait(IDLE_S):
+            pause_s = self.run_round()
+            if self._failures:
+                self._stopping.wait(pause_s)
+            elif pause_s and self._work.wait(pause_s):
                 self._work.clear()
         self.abandon()
+
+    def run_round(self) -> float:
+        """Take what is due once; return how long (s) to wait before the next round."""
+        began_s = self._steady()
+        self._moves()
+        try:
+            files = self._round(self._pace.files())
+        except (Stalled, BadStore) as stalled:
+            return self._again("work", str(stalled))
+        except Exception as error:
+            if not self._stopping.is_set():
+                log.exception("work.crashed")
+            self.abandon()
+            return self._again("work", f"{type(error).__name__}: {error}")
+        self._pace.took(files, self._steady() - began_s)
+        self._checked(files)
+        self._failures = 0
+        self._problems.say("work", "")
+        return 0.0 if files else IDLE_S
 
     def _round(self, n: int) -> int:
         self._outdated = self._bundle.refresh() or self._outdated
@@ -165,8 +172,9 @@ class Worker(threading.Thread):
                 self._pool, self._pipeline = self._make()
             return self._pipeline
 
-    def _again(self, subject: str, sentence: str) -> None:
+    def _again(self, subject: str, sentence: str) -> float:
         if self._problems.say(subject, sentence):
             log.warning("work.stalled", reason=sentence)
-        self._stopping.wait(AGAIN_S[min(self._failures, len(AGAIN_S) - 1)])
+        pause_s = AGAIN_S[min(self._failures, len(AGAIN_S) - 1)]
         self._failures += 1
+        return pause_s

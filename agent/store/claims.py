@@ -19,6 +19,7 @@ from agent.errors import FileCode
 from agent.store.identity import hand_over, known_by_hash
 from agent.store.journal import (
     AT_ONCE,
+    BEFORE_READ,
     DEATHS_AT_ONCE,
     MAX_ATTEMPTS,
     MAX_DEATHS,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from agent.store.sources import Whose
 
+WATCH = "watch"
 _OVERWRITTEN_SENTENCE = "overwritten before it was read; the newer version is taken instead"
 
 
@@ -314,12 +316,24 @@ def release(session: Session, claim: Claim, sentence: str | None, *, retry_at: d
     return True
 
 
-def vanish(session: Session, claim: Claim, *, at: datetime) -> bool:
-    """Write down that the file was deleted before it could be read; it may come back."""
+def miss(
+    session: Session, claim: Claim, sentence: str, *, at: datetime, retry_at: datetime
+) -> bool | None:
+    """Write down that the file was not there when it was to be read.
+
+    It vanished where a listing has missed its name too, or no listing ever looks for it. Else it is
+    asked for again: a share may not show a file for a moment, and the next listing decides.
+
+    Returns:
+        Whether it vanished; None where the claim no longer held.
+    """
     content = held(session, claim)
     if content is None:
+        return None
+    if claim.origin == WATCH and _is_listed(session, claim):
+        release(session, claim, sentence, retry_at=retry_at)
         return False
-    rest(content, State.IGNORED, VANISHED, "deleted before it could be read", at=at)
+    rest(content, State.IGNORED, VANISHED, BEFORE_READ, at=at)
     session.add(content)
     session.execute(
         update(PathRow)
@@ -332,3 +346,12 @@ def vanish(session: Session, claim: Claim, *, at: datetime) -> bool:
     )
     hand_over(session, content)
     return True
+
+
+def _is_listed(session: Session, claim: Claim) -> bool:
+    standing = select(PathRow.id).where(
+        PathRow.content_id == claim.content_id,
+        col(PathRow.replaced_at).is_(None),
+        col(PathRow.gone_at).is_(None),
+    )
+    return session.exec(standing).first() is not None

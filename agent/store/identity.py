@@ -62,7 +62,7 @@ def identify(
         _replace(session, original, content, sha256)
         return None
     if _is_same_file(session, content, original, claim, away):
-        _fold(session, content, original, at=at)
+        _fold(session, content, original)
     else:
         content.sha256, content.duplicate_of = sha256, original.id
         rest(content, State.DUPLICATE, at=at)
@@ -168,22 +168,18 @@ def lies_there(path: Path) -> bool:
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return not path.parent.exists()  # the whole folder is away: that is no rename
+        try:
+            return not path.parent.exists()  # the whole folder is away: that is no rename
+        except OSError:
+            return True
     except OSError:
         return True
     return True
 
 
-def _fold(session: Session, content: ContentRow, original: ContentRow, *, at: datetime) -> None:
-    session.execute(
-        update(PathRow)
-        .where(
-            col(PathRow.content_id) == original.id,
-            col(PathRow.replaced_at).is_(None),
-            col(PathRow.gone_at).is_(None),
-        )
-        .values(gone_at=at)
-    )
+def _fold(session: Session, content: ContentRow, original: ContentRow) -> None:
+    # Whether the old name is gone is for the next listing to say: a share that shows nothing for a
+    # moment looks like a rename, and a name that was wrongly gone would never be offered again.
     session.execute(
         update(PathRow).where(col(PathRow.content_id) == content.id).values(content_id=original.id)
     )

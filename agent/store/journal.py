@@ -85,6 +85,7 @@ AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
 """When something is due that need not wait: a clock that is set back must not delay it."""
 
 VANISHED = "vanished"
+BEFORE_READ = "deleted before it could be read"
 OVERWRITTEN = "overwritten"
 
 

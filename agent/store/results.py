@@ -544,6 +544,30 @@ def between(
     return list(_views(session, session.execute(asked).all()))
 
 
+def late(
+    session: Session, whose: Whose, *, until: datetime, after_id: int
+) -> list[MicrographView]:
+    """Return what the watch brought with a done-at up to an instant, written after a result.
+
+    Args:
+        session: Open.
+        whose: The site.
+        until: Aware UTC.
+        after_id: Number of that result.
+    """
+    asked = (
+        _asked()
+        .where(
+            ResultRow.site_id == whose.site_id,
+            literal_column("result.origin") == literal_column("'watch'"),
+            col(ResultRow.id) > after_id,
+            col(ResultRow.done_at) <= until,
+        )
+        .order_by(col(ResultRow.done_at), col(ResultRow.id))
+    )
+    return list(_views(session, session.execute(asked).all()))
+
+
 def every(session: Session, whose: Whose) -> Iterator[MicrographView]:
     """Say every micrograph of this site, oldest first, a few at a time."""
     asked = (

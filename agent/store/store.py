@@ -413,10 +413,10 @@ class Store:
         with writing(self._engine) as session:
             return claims.release(session, claim, sentence, retry_at=max(at, retry_at))
 
-    def vanish(self, claim: Claim, *, at: datetime) -> bool:
-        """Write down that a file was deleted before it could be read."""
+    def miss(self, claim: Claim, sentence: str, *, at: datetime, retry_at: datetime) -> bool | None:
+        """Write down that a file was not there when it was to be read. See `claims.miss`."""
         with writing(self._engine) as session:
-            return claims.vanish(session, claim, at=at)
+            return claims.miss(session, claim, sentence, at=at, retry_at=max(at, retry_at))
 
     # --- journal: what people ask ---
 
@@ -546,6 +546,11 @@ class Store:
         """Say what the watch brought and was done in (after, until], oldest first."""
         with reading(self._engine) as session:
             return results.between(session, self._whose, after, until)
+
+    def late(self, until: datetime, *, after_id: int) -> list[MicrographView]:
+        """Return what was done up to an instant and written after a result. See `results.late`."""
+        with reading(self._engine) as session:
+            return results.late(session, self._whose, until=until, after_id=after_id)
 
     def micrographs(self) -> Iterator[MicrographView]:
         """Say every micrograph of this site, oldest first."""

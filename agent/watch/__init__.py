@@ -11,6 +11,7 @@ watched    one source: all of these together, and its health
 from __future__ import annotations
 
 from agent.watch.arrival import Arrival, Facts
+from agent.watch.bell import Bell
 from agent.watch.listing import look_up
 from agent.watch.names import EXTENSIONS, Kind, kind_of, locate, to_text
 from agent.watch.provenance import Calibration, Provenance
@@ -20,6 +21,7 @@ from agent.watch.watched import Look, SourceState, Watched
 __all__ = [
     "EXTENSIONS",
     "Arrival",
+    "Bell",
     "Calibration",
     "Facts",
     "Kind",

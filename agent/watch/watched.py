@@ -109,6 +109,7 @@ class Watched:
         ring: Called from another thread when there is something to look at.
         clock: A monotonic clock, in seconds, to time the listing with.
         hear: False: never listen to events (`agent run --once`).
+        listen: Listens to the folder's events, given the folder and what to call.
     """
 
     def __init__(
@@ -125,12 +126,13 @@ class Watched:
         ring: Callable[[], None],
         clock: Callable[[], float],
         hear: bool = True,
+        listen: Callable[[Path, Callable[[], None]], Bell] = Bell,
     ) -> None:
         self._name, self._folder, self._wish = name, folder, wish
         self._quiet_s = quiet_s if completion != "rename" else min(quiet_s, RENAMED_QUIET_S)
         self._completion, self._scan_every_s = completion, scan_every_s
         self._known: dict[str, Facts] = dict(known)
-        self._ring, self._clock, self._hear = ring, clock, hear
+        self._ring, self._clock, self._hear, self._listen = ring, clock, hear, listen
         self._settling = Settling(self._quiet_s)
         self._told: set[str] = set(settling)
         self._pending: dict[str, Arrival | None] = {}
@@ -385,7 +387,7 @@ class Watched:
         return found.st_dev, found.st_ino
 
     def _hang_bell(self, root: tuple[int, int], now_s: float) -> None:
-        bell = Bell(self._folder, self._ring)
+        bell = self._listen(self._folder, self._ring)
         try:
             bell.start()
         except Deaf as deaf:

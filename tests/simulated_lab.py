@@ -1,0 +1,383 @@
+"""The agents of a simulated lab: the program's own loops, with a reader and a model for nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lab
+import numpy as np
+
+import model
+from agent.archive import Archive
+from agent.errors import FileCode, FileError
+from agent.imaging import Crop, SpecimenArea
+from agent.orders.lab import provenance_of
+from agent.pipeline import Pipeline
+from agent.service.errands import fill_outbox
+from agent.service.problems import Problems
+from agent.service.rounds import Rounds
+from agent.service.scheduling import Nights
+from agent.service.vitals import Vitals
+from agent.service.watching import SourceWatch
+from agent.service.working import Worker
+from agent.settings import Settings
+from agent.store import Store, StoreFault
+from agent.triage import Policy
+from agent.watch.bell import Hints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from simulated_world import World
+
+    from agent.store import Claim
+
+SHARE, DATA, OUTBOX, LAB = (f"/simulated/{name}" for name in ("share", "data", "outbox", "lab"))
+SPECIFICATIONS = """
+[[specification]]
+name = "ring-a"
+valid_from = 2020-01-01
+approved_by = "R. Stahl"
+material = "100Cr6"
+subtype = ["G"]
+limit = "8 or finer"
+fields = 1
+"""
+BUNDLES = ("20260101-00000000", "20260202-00000000")
+MAGIC = b"MICRO"
+LEASE_S = 60.0
+QUIET_S = 5.0
+
+
+# --- pictures -----------------------------------------------------------------------------------
+
+
+def picture(number: int, length: int) -> bytes:
+    """Return a picture as the lab's microscope writes it; its length is in its head."""
+    body = struct.pack(">I", number) + bytes(length)
+    return MAGIC + struct.pack(">H", len(body)) + body
+
+
+def read_picture(held: bytes) -> int:
+    """Return the number in a picture.
+
+    Raises:
+        FileError: It is none, or not whole.
+    """
+    if not held:
+        raise FileError(FileCode.EMPTY, "it is empty.")
+    if held[: len(MAGIC)] != MAGIC[: len(held)]:
+        raise FileError(FileCode.NOT_AN_IMAGE, "it is no picture.")
+    head = len(MAGIC) + 2
+    if len(held) < head or len(held) < head + struct.unpack(">H", held[len(MAGIC) : head])[0]:
+        raise FileError(FileCode.TRUNCATED, "it ends too early.")
+    return int(struct.unpack(">I", held[head : head + 4])[0])
+
+
+def code_of(number: int) -> str:
+    """Return what the model answers to a picture."""
+    return ("G8", "G7", "G9-10")[number % 3]
+
+
+def crop_of(held: bytes, scale: float | None) -> Crop:
+    """Return the crop of a picture: grey, and no place that could be recognised."""
+    number = read_picture(held)
+    return Crop(
+        sha256=hashlib.sha256(held).hexdigest(), page=0, pages=1, width=8, height=6, format="TIFF",
+        um_per_px=scale or 0.2, um_per_px_source="settings" if scale else "metadata", scales=(),
+        micron_bar=None, band=None,
+        specimen_area=SpecimenArea(whole_frame=True, outside_fraction=0.0, polygon=()),
+        box=(0, 0, 8, 6), recipe="1", warnings=(), metadata={},
+        pixels=np.full((6, 8, 3), number % 200, np.uint8), valid=np.ones((6, 8), bool),
+        preview=np.full((6, 8, 3), number % 200, np.uint8),
+    )  # fmt: skip
+
+
+class Pool:
+    """Reads in place of worker processes."""
+
+    def crop_all(
+        self, jobs: Sequence[tuple[Path, float | None]]
+    ) -> Iterator[tuple[Path, list[Crop] | Exception]]:
+        """Read and crop, one after another."""
+        for path, scale in jobs:
+            outcome: list[Crop] | Exception
+            try:
+                outcome = [crop_of(path.read_bytes(), scale)]
+            except (FileError, OSError) as error:
+                outcome = error
+            yield path, outcome
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@cache
+def _prediction(code: str, bundle: str, *, strange: bool) -> Any:
+    said = lab.prediction_of(code, p_value=0.004 if strange else 0.4)
+    return replace(said, bundle=bundle)
+
+
+class Classifier:
+    """Answers by the brightness of a picture."""
+
+    trouble = ""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def classify(self, fields: Sequence[Any]) -> list[Any]:
+        """Return a prediction for each field."""
+        levels = [int(one.pixels[0, 0, 0]) for one in fields]
+        return [_prediction(code_of(n), self.name, strange=n % 5 == 0) for n in levels]
+
+
+class CurrentBundle:
+    """The bundle in use, asked of the store as the service does."""
+
+    problem = trouble = ""
+
+    def __init__(self, store: Store, quietly: Callable[[Callable[[], Any]], Any]) -> None:
+        self._store, self._quietly = store, quietly
+        self.classifier = Classifier(BUNDLES[0])
+
+    def refresh(self) -> bool:
+        """Load another one where one was promoted."""
+        before = self.classifier.name
+        with suppress(StoreFault):
+            name = self._quietly(self._store.current_bundle) or BUNDLES[0]
+            if name != before:
+                self.classifier = Classifier(name)
+        return self.classifier.name != before
+
+    def policy(self) -> Policy:
+        """Return the lab's policy."""
+        return POLICY
+
+
+POLICY = Policy(control_share=0.0)
+
+
+# --- what is observed ---------------------------------------------------------------------------
+
+
+class ObservedStore(Store):
+    """A store whose claims are written into the ledger of the world."""
+
+    tokens: dict[int, int]
+    broken: Callable[[str], None]
+
+    def claim(self, *given: Any, **named: Any) -> list[Claim]:
+        """Claim, and note who has what."""
+        claims = super().claim(*given, **named)
+        for one in claims:
+            newest = self.tokens.get(one.content_id, 0)
+            if one.token == newest:
+                self.broken(f"content {one.content_id} was claimed twice with one token")
+            self.tokens[one.content_id] = max(one.token, newest)
+        return claims
+
+    def finish(self, claim: Claim, *given: Any, **named: Any) -> bool:
+        """Finish; only the newest claim may."""
+        finished = super().finish(claim, *given, **named)
+        if finished and self.tokens.get(claim.content_id, 0) > claim.token:
+            self.broken(f"content {claim.content_id} was finished by a claim that was over")
+        return finished
+
+
+class Ears:
+    """Stands in for a listener to events: the world says what is heard, and loses some."""
+
+    def __init__(self, world: World, ring: Callable[[], None]) -> None:
+        self._world, self._ring = world, ring
+        self._paths: set[str] = set()
+        self.actor: Any = None
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._world.ears.append(self)
+
+    def stop(self) -> None:
+        """Stop."""
+        if self in self._world.ears:
+            self._world.ears.remove(self)
+
+    def is_healthy(self) -> bool:
+        """Return whether events would still come."""
+        return self in self._world.ears
+
+    def hear(self, relative: str) -> None:
+        """Hear of a file."""
+        self._paths.add(relative)
+        self._ring()
+        if self.actor:
+            self._world.schedule.wake(self.actor)
+
+    def take_hints(self) -> Hints:
+        """Take what was heard."""
+        hints, self._paths = Hints(frozenset(self._paths), list_all=False), set()
+        return hints
+
+
+# --- one agent ----------------------------------------------------------------------------------
+
+
+def settings(*, mode: str, zone: str) -> Settings:
+    """Return the settings of the lab."""
+    pattern = r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)"
+    return Settings(
+        site={"name": "Plant 1", "time_zone": zone},
+        store={"folder": Path(DATA)},
+        sources=[
+            {
+                "name": "LOM", "folder": Path(SHARE), "mode": mode, "quiet_s": QUIET_S,
+                "pattern": pattern, "material": "100Cr6",
+            }
+        ],
+        model={"taxonomy": str(Path(model.__file__).with_name("taxonomy.toml"))},
+        orders={"specifications": Path(LAB, "specifications.toml"), "outbox": OUTBOX},
+    )  # fmt: skip
+
+
+class Machine:
+    """One PC with one agent.
+
+    Args:
+        world: It lives in. number: of the agent, from 0.
+    """
+
+    def __init__(self, world: World, number: int) -> None:
+        self.world, self.number, self.is_up = world, number, False
+
+    def now(self) -> datetime:
+        """Return the time as the PC's clock says it."""
+        return self.world.wall()
+
+    def steady(self) -> float:
+        """Return seconds on a clock that nobody sets."""
+        return self.world.schedule.now_s
+
+    def boot(self) -> None:
+        """Start the agent."""
+        self.is_up = True
+        world, schedule = self.world, self.world.schedule
+        self.store = world.open_store(self.number)
+        self.problems = Problems()
+        self.archive = Archive(Path(DATA))
+        bundle, source = CurrentBundle(self.store, world.quietly), world.settings.sources[0]
+        self.worker = Worker(
+            lambda: (Pool(), self._pipeline(bundle)),
+            bundle=bundle,
+            reachable=lambda: ["LOM"] if self.watch.is_reachable() else [],
+            problems=self.problems,
+            steady=self.steady,
+        )
+        self.watch = SourceWatch(
+            source,
+            store=self.store,
+            now=self.now,
+            on_work=self._wake_worker,
+            problems=self.problems,
+            steady=self.steady,
+            listen=self._listen,
+        )
+        self.outbox = Rounds(
+            "outbox",
+            lambda: fill_outbox(world.settings, self.store, now=self.now()),
+            every_s=120.0,
+            problems=self.problems,
+        )
+        self.nights = Nights(
+            world.settings, self.store, self.archive, now=self.now, problems=self.problems
+        )
+        self.vitals = Vitals(
+            Path(DATA), now=self.now, steady=self.steady, free=lambda _folder: 10**12
+        )
+        self._actors: dict[str, Any] = {}
+        schedule.start(f"boot {self.number}", self._begin, machine=self, after_s=0.1)
+
+    def _pipeline(self, bundle: CurrentBundle) -> Pipeline:
+        source = self.world.settings.sources[0]
+        return Pipeline(
+            store=self.store,
+            archive=self.archive,
+            pool=Pool(),
+            classifier=bundle.classifier,
+            policy=POLICY,
+            now=self.now,
+            sources={"LOM": provenance_of(source)},
+            lease_s=LEASE_S,
+            earlier=lambda name: (Classifier(name), POLICY),
+        )
+
+    def _begin(self) -> None:
+        while True:
+            try:
+                self.store.take_back(at=self.now())
+                self.store.started(at=self.now())
+                break
+            except StoreFault:  # the service manager starts it again
+                self.world.schedule.sleep(5.0)
+        loops = {"watch": self._watch, "work": self._work}
+        loops |= {"outbox": self._outbox} if self.world.has_outbox else {}
+        loops |= {"beat": self._beat} if self.world.beats else {}
+        loops |= {"night": self._night} if self.world.has_nights else {}
+        for name, loop in loops.items():
+            after_s = self.world.schedule.random.random()
+            actor = self.world.schedule.start(
+                f"{name} {self.number}", loop, machine=self, after_s=after_s
+            )
+            self._actors[name] = actor
+
+    def _listen(self, _folder: Path, ring: Callable[[], None]) -> Ears:
+        ears = Ears(self.world, ring)
+        ears.actor = self._actors.get("watch")
+        return ears
+
+    def _wake_worker(self) -> None:
+        if "work" in self._actors:
+            self.world.schedule.wake(self._actors["work"])
+
+    def _loop(self, turn: Callable[[], float]) -> None:
+        while True:
+            pause_s = self.world.observed(self, turn)
+            self.world.schedule.sleep(self.world.late(pause_s))
+
+    def _watch(self) -> None:
+        self._loop(self.watch.run_round)
+
+    def _work(self) -> None:
+        self._loop(self.worker.run_round)
+
+    def _outbox(self) -> None:
+        self._loop(lambda: self.outbox.run_round() or 120.0)
+
+    def _night(self) -> None:
+        self._loop(lambda: self.nights.catch_up() or 1800.0)
+
+    def _beat(self) -> None:
+        self._loop(self.beat)
+
+    def beat(self) -> float:
+        """Do what the service does every few seconds besides."""
+        try:
+            set_back = self.vitals.look()
+            if set_back < timedelta(0):
+                self._owed = getattr(self, "_owed", timedelta(0)) - set_back
+            if getattr(self, "_owed", None):
+                self.store.clock_set_back(self._owed, at=self.now())
+                self._owed = timedelta(0)
+            self.store.sources_seen([self.watch.health()])
+            self.store.heartbeat({"problems": self.problems.all()}, at=self.now())
+        except StoreFault as fault:
+            self.problems.say("database", str(fault))
+            return 30.0
+        self.problems.say("database", "")
+        return 60.0

@@ -1,0 +1,103 @@
+"""Faults put into the program on purpose, to see how soon a simulated history shows each."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from sqlmodel import col, select
+
+from agent import archive, pipeline
+from agent.orders import outbox
+from agent.service.problems import Problems
+from agent.store import Store, StoreFault, claims, identity, records
+from agent.store.journal import State, rest
+from agent.store.tables import ContentRow
+from agent.watch import settling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def _at_rest_at_once(self: Any, listing: Any, now_s: float) -> list[Any]:
+    self._unchanged_since = dict.fromkeys(listing, now_s)
+    return [file for file in listing if file.size_bytes]
+
+
+def _held_by_anyone(session: Any, claim: Any) -> Any:
+    content = session.exec(select(ContentRow).where(ContentRow.id == claim.content_id)).first()
+    return content if content is not None and content.state == State.PROCESSING else None
+
+
+def _swallow(real: Callable[..., Any], *faults: type[Exception]) -> Callable[..., Any]:
+    def call(*given: Any, **named: Any) -> Any:
+        with suppress(*faults):
+            return real(*given, **named)
+        return 0
+
+    return call
+
+
+def _release_for_good(session: Any, claim: Any, sentence: Any, *, retry_at: Any) -> bool:
+    content = claims.held(session, claim)
+    if content is not None:
+        rest(content, State.QUEUED, None, sentence)
+        session.add(content)
+    return content is not None
+
+
+def _due_without_the_dead(
+    session: Any, whose: Any, n: int, *, at: Any, only: Any
+) -> list[tuple[Any, Any]]:
+    rows = _REAL_DUE(session, whose, n, at=at, only=only)
+    return [one for one in rows if one[0].attempts == 0]
+
+
+def _add_together(self: Any, new: Any, *, by: str, at: Any, follows: int) -> list[int]:
+    return [self.add(one.kind, one.subject, by=by, at=at, facts=one.facts) for one in new]
+
+
+def _newest_first(session: Any, content: Any, sha256: str) -> Any:
+    asked = select(ContentRow).where(
+        ContentRow.sha256 == sha256, col(ContentRow.id) < 0, ContentRow.id != content.id
+    )
+    return session.exec(asked).first()
+
+
+_REAL_DUE = claims._due
+MUTANTS: dict[str, tuple[Any, str, Any]] = {
+    "settle time ignored": (settling.Settling, "at_rest", _at_rest_at_once),
+    "a lease that is over still counts": (claims, "held", _held_by_anyone),
+    "row committed before the pixels are synced": (archive, "_to_disk", lambda _file: None),
+    "name of the pixels not synced": (archive, "_folder_to_disk", lambda _folder: None),
+    "name of a new folder not synced": (
+        archive, "_make_folder", lambda folder: folder.mkdir(parents=True, exist_ok=True),
+    ),
+    "duplicates not recognised": (identity, "known_by_hash", _newest_first),
+    "a change while it was read not noticed": (
+        pipeline.Pipeline, "_has_changed", lambda _self, _hand: False,
+    ),
+    "outbox marks a revision as written that was not": (
+        outbox, "write_whole", _swallow(outbox.write_whole, OSError),
+    ),
+    "two agents write one revision": (records.Records, "add_together", _add_together),
+    "the watch counts a file as taken before the journal has it": (
+        Store, "arrive", _swallow(Store.arrive, StoreFault),
+    ),
+    "what is given back is never due again": (claims, "release", _release_for_good),
+    "work of the dead is never taken over": (claims, "_due", _due_without_the_dead),
+    "a fault is not said": (Problems, "say", lambda _self, _subject, _sentence: False),
+    "a clock that is set back is not followed": (
+        Store, "clock_set_back", lambda _self, _by, **_named: None,
+    ),
+}  # fmt: skip
+"""Name → where, what, and what stands there instead."""
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """Put one fault into the program."""
+    where, what, instead = MUTANTS[name]
+    with patch.object(where, what, instead):
+        yield

@@ -1,0 +1,165 @@
+"""What happens around the agents of a simulated lab: a microscope, people who decide, a LIMS."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from simulated_lab import BUNDLES, OUTBOX, QUIET_S, SHARE, picture
+
+from agent.errors import WrongUse
+from agent.store import Decision, Overtaken, StoreFault
+
+if TYPE_CHECKING:
+    from simulated_world import World
+
+
+class People:
+    """Everybody outside the agents.
+
+    Args:
+        world: They live in.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._contents = 0
+
+    # --- the microscope -------------------------------------------------------------------------
+
+    def export(self, name: str = "") -> None:
+        """Write a new picture in parts, as the microscope does."""
+        draw = self.world.schedule.random
+        self._contents += 1
+        number, length = self._contents, draw.randrange(4, 40)
+        old = self.world.disk.find(f"{SHARE}/{name}") if name else None
+        if old is not None and len(picture(number, length)) == len(old.data):
+            length += 1
+        data = picture(number, length)
+        self.world.ledger.whole[hashlib.sha256(data).hexdigest()] = number
+        if not name:
+            name = self._new_name()
+            if draw.random() < 0.15:
+                self._put(f"{name[:-4]}.txt", b"Auftrag: 9999")
+                self.world.ledger.noted[hashlib.sha256(data).hexdigest()] = name
+        if draw.random() < 0.2:
+            self._put(name + ".tmp", data)
+            self.world.schedule.sleep(draw.random() * 3)
+            self._rename(name + ".tmp", name)
+            return
+        ends = [*sorted(draw.sample(range(len(data)), draw.choice((0, 1, 2)))), len(data)]
+        for end in ends:
+            self._put(name, data[:end])
+            if end < len(data):
+                slow = self.world.writes_slowly and draw.random() < 0.3
+                if slow:
+                    self.world.ledger.half = True
+                self.world.schedule.sleep(QUIET_S * 4 if slow else QUIET_S * 0.9 * draw.random())
+
+    def _new_name(self) -> str:
+        draw = self.world.schedule.random
+        order, specimen = draw.choice(("4711", "4712")), draw.choice(("1", "2"))
+        folder = draw.choice(("", "", "sub/"))
+        if folder:
+            self.world.disk.make_folder(f"{SHARE}/sub")
+        return f"{folder}{order}_{specimen}_{self._contents + draw.randrange(100, 900)}.tif"
+
+    def _put(self, name: str, data: bytes) -> None:
+        self.world.schedule.note(f"writes {name} ({len(data)} bytes)")
+        self.world.disk.write(f"{SHARE}/{name}", data, at_ns=self.world.share_ns())
+        self._ring(name)
+
+    def _rename(self, old: str, new: str) -> None:
+        self.world.schedule.note(f"renames {old} to {new}")
+        self.world.disk.replace(f"{SHARE}/{old}", f"{SHARE}/{new}")
+        self._ring(new)
+
+    def _ring(self, name: str) -> None:
+        for one in tuple(self.world.ears):
+            if self.world.schedule.random.random() < (self.world.events or 0.0):
+                one.hear(name)
+
+    def on_share(self) -> list[str]:
+        """Return the names of the pictures on the share."""
+        return [name for name in self.world.disk.files(SHARE) if name.endswith(".tif")]
+
+    def microscope(self) -> None:
+        """Export, and do what else happens in an export folder."""
+        draw = self.world.schedule.random
+        for _ in range(draw.choice((1, 2, 2, 3, 4))):
+            self.world.schedule.sleep(draw.choice((0.5, 5.0, 40.0)) * draw.random())
+            names = self.on_share()
+            if not names or draw.random() < 0.6:
+                self.export()
+            else:
+                self._meddle(draw.choice(names))
+
+    def _meddle(self, name: str) -> None:
+        draw = self.world.schedule.random
+        node = self.world.disk.find(f"{SHARE}/{name}")
+        act = draw.choice(("copy", "overwrite", "rename", "delete", "touch", "other", "broken"))
+        if node is None:
+            return
+        if act in ("overwrite", "rename", "delete", "touch"):
+            self.world.ledger.meddled.add(name)
+        if act in ("copy", "rename"):  # what is known beside its old name is not beside its new one
+            self.world.ledger.noted = {
+                k: v for k, v in self.world.ledger.noted.items() if v != name
+            }
+        if act == "copy":
+            self._put(self._new_name(), node.data)
+        elif act == "overwrite":
+            self.export(name)
+        elif act == "rename":
+            self._rename(name, self._new_name())
+        elif act == "delete":
+            self.world.schedule.note(f"deletes {name}")
+            self.world.disk.unlink(f"{SHARE}/{name}")
+        elif act == "touch":
+            self._put(name, node.data)
+        elif act == "other":
+            self._put("notes.txt", b"a note")
+        else:
+            self._contents += 1
+            self._put(self._new_name(), b"no picture %d" % self._contents)
+
+    # --- people and a LIMS ----------------------------------------------------------------------
+
+    def reviewer(self) -> None:
+        """Decide what was stored, and ask for what failed to be tried again."""
+        draw, store = self.world.schedule.random, self.world.open_store(2)
+        while True:
+            self.world.schedule.sleep(draw.choice((10.0, 60.0)) * (0.2 + draw.random()))
+            rows = self.world.ask("SELECT public_id FROM micrograph ORDER BY id")
+            if not rows:
+                continue
+            public_id, code = draw.choice(rows)[0], draw.choice(("G8", "G7"))
+            decision = Decision("code", "Ada", code=code, comment="again")
+            try:
+                label = store.decide(public_id, decision, at=self.world.wall())
+            except (StoreFault, WrongUse, Overtaken):
+                continue
+            self.world.schedule.note(f"Ada decides {public_id}: {code}")
+            self.world.ledger.decided.append((public_id, label, code))
+
+    def lead(self) -> None:
+        """Promote the other bundle once."""
+        draw, store = self.world.schedule.random, self.world.open_store(2)
+        self.world.schedule.sleep(60.0 * draw.random())
+        for _ in range(3):
+            try:
+                store.promote(
+                    BUNDLES[1], by="R. Stahl", reason="better", at=self.world.wall(), metrics={}
+                )
+            except StoreFault:
+                self.world.schedule.sleep(10.0)
+                continue
+            return
+
+    def lims(self) -> None:
+        """Look into the outbox: what was there once stays as it is."""
+        for name, held in self.world.disk.files(OUTBOX).items():
+            if name.startswith("."):
+                continue
+            if self.world.ledger.seen.setdefault(name, held) != held:
+                self.world.broken(f"the file {name} of the outbox was changed")
