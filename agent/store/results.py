@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -378,6 +379,12 @@ def _columns(table: type[Row], prefix: str) -> list[Any]:
 
 
 def _asked(which: Any = None) -> Any:
+    return _every_answer().where(_is_current() if which is None else which)
+
+
+@cache
+def _every_answer() -> Any:
+    """Return the statement that others narrow down; it costs more to build than to run."""
     # Columns, not objects: a night of hundreds is read for a page, and nothing is changed.
     return (
         sqlalchemy.select(
@@ -388,7 +395,6 @@ def _asked(which: Any = None) -> Any:
         )
         .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
         .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
-        .where(_is_current() if which is None else which)
     )
 
 
