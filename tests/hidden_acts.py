@@ -38,9 +38,17 @@ SPELLED = st.sampled_from(["", "", "0"])
 TRICKS: list[str] = []
 """Names of the careless and dishonest acts. Most histories know two of them at most: where an order
 is in doubt for many reasons, no single rule is tried."""
-ENDS = ("all", "all", "what is listed", "one field each", "the model alone", "one person", "truly")
+ENDS = (
+    *["all"] * 6, "what is listed", "one field each", "the model alone", "one person", "truly",
+)  # fmt: skip
 """How somebody completes a bad order at the end who wants it to conform: with all that it lacks, or
 with less, or with an honest label of every field."""
+HIDES = (
+    "nothing", "nothing", "be unsure", "call unusable", "supersede", "prepare again", "move",
+    "copy", "mislabel", "take back", "lead alone", "lead without a picture", "edit", "list late",
+    "drop specimens", "fail a check", "zeros",
+)  # fmt: skip
+"""What is done at last with all that breaks the limit of an order."""
 
 
 def trick(*, of_a_micrograph: bool = False, **drawn: Any) -> Callable[[Any], Any]:
@@ -76,12 +84,20 @@ class Acts(RuleBasedStateMachine):
             )
         ),
         end=st.sampled_from(ENDS),
+        hides=st.tuples(st.sampled_from(HIDES), st.sampled_from(HIDES)),
         is_automatic=st.booleans(),
     )
     def begin(
-        self, honest: str, kinds: tuple[str, ...], tricks: set[str], end: str, *, is_automatic: bool
+        self,
+        honest: str,
+        kinds: tuple[str, ...],
+        tricks: set[str],
+        end: str,
+        hides: tuple[str, str],
+        *,
+        is_automatic: bool,
     ) -> None:
-        self.tricks, self.end = tricks, end
+        self.tricks, self.end, self.hides = tricks, end, hides
         told = dict(zip(ORDERS, kinds, strict=True))
         told[honest] = "fine"
         self.world = World(told, honest)
@@ -113,9 +129,10 @@ class Acts(RuleBasedStateMachine):
         ]
 
     def pick(self, n: int) -> str:
-        """Return one of these micrographs."""
+        """Return one of these micrographs, mostly one that breaks the limit."""
         some = self.tricked()
-        return some[n % len(some)]
+        coarse = [id_ for id_ in some if self.world.shown[id_].picture.breaks]
+        return coarse[n % len(coarse)] if coarse and n % 3 else some[n % len(some)]
 
     def place(self, number: str, specimen: str, n: int) -> PlaceOf | None:
         """Return a place that is shown as an order's own, None where none ever is."""
@@ -159,8 +176,9 @@ class Acts(RuleBasedStateMachine):
         self.act()
         shown = list(self.world.shown)
         micrograph_id = shown[n % len(shown)]
-        truth = self.world.shown[micrograph_id].picture.truth
-        self.world.label(micrograph_id, Label(by, "code", truth, unsure=False))
+        picture = self.world.shown[micrograph_id].picture
+        if not picture.breaks or n % 4 == 0:  # an honest label of what is coarse ends all tricks
+            self.world.label(micrograph_id, Label(by, "code", picture.truth, unsure=False))
 
     @rule(which=MANY)
     def look(self, which: int) -> None:
@@ -289,6 +307,8 @@ class Acts(RuleBasedStateMachine):
         by=WHO,
         label=st.sampled_from(
             [
+                ("code", "G8"),
+                ("code", "G8"),
                 ("code", "G8"),
                 ("code", "G7"),
                 ("cannot_tell", ""),

@@ -11,20 +11,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hidden_acts import COUNTS, Acts
-from hidden_ledger import PLACES, SPECIMENS, Label
-from hidden_pictures import PlaceOf
+from hidden_acts import COUNTS
+from hidden_ends import Ends
 from hidden_reasons import untrue_reasons
 
 if TYPE_CHECKING:
-    from hidden_pictures import Picture
-
     from agent.orders.assessment import Assessed
 
 __all__ = ["COUNTS", "HiddenTruth"]
 
 
-class HiddenTruth(Acts):
+class HiddenTruth(Ends):
     """Holds every statement against the truth, in between and at the end."""
 
     def teardown(self) -> None:
@@ -33,9 +30,9 @@ class HiddenTruth(Acts):
         self.world.drain()
         for number in self.world.orders:
             self.examine(number)
-        for number in self.others():
+        for number, hide in zip(self.others(), self.hides, strict=True):
             if number in self.world.orders:
-                self.complete(number)
+                self.complete(number, hide)
         self.end_honestly()
 
     def examine(self, number: str) -> None:
@@ -66,90 +63,3 @@ class HiddenTruth(Acts):
                 given = (one.bundle, one.picture.code, one.picture.codes)
                 answers = (field.bundle, field.code, tuple(field.codes))
                 assert answers == given, f"{field.called}: {given} became {answers}"
-
-    # --- how a history ends -----------------------------------------------------------------------
-
-    def complete(self, number: str) -> None:
-        """Add what an order lacks and label what is fine: only what was hidden is left."""
-        world, known = self.world, self.world.orders[number]
-        world.tick()
-        world.check(passed=True)
-        if self.end == "the model alone":
-            world.switch_on()
-        specimens = known.specimens
-        if self.end == "what is listed" and known.listed:
-            specimens = set(known.listed)
-        n_fields = 1 if self.end == "one field each" else known.law.fields
-        for specimen in sorted(specimens):
-            for n, picture in enumerate(self.tempting(number, specimen)[:n_fields]):
-                world.tick()
-                world.export(number, specimen, picture, field_name=str(n + 4))
-        world.drain()
-        self.label_all(number)
-        COUNTS["bad orders"] += bool(world.why_not(number))
-        self.examine(number)
-
-    def label_all(self, number: str) -> None:
-        """Label what is fine, or everything truly, by two people or one."""
-        if self.end == "the model alone":
-            return
-        people = ("Dora", "Emil")[: 1 if self.end == "one person" else 2]
-        for micrograph_id, one in list(self.world.of(number)):
-            if one.picture.breaks and self.end != "truly":
-                continue
-            if {"Dora", "Emil"}.isdisjoint(x.by for x in one.given):
-                for by in people:
-                    label = Label(by, "code", one.picture.truth, unsure=False)
-                    self.world.label(micrograph_id, label)
-
-    def tempting(self, number: str, specimen: str) -> list[Picture]:
-        """Return fine pictures that would complete a specimen, its own ones first."""
-        world = self.world
-        own = {self.place(number, specimen, n) for n in range(1, PLACES)} - {None}
-        fine = sorted(place for place in own if place and world.truth(place) != "G7")
-        others = {
-            one.picture.place
-            for one in world.shown.values()
-            if not one.picture.breaks and all(x.order != world.honest for x in one.names)
-        }
-        lent = sorted(place for place in others if place[:2] != (number, specimen))
-        shown = [(place, "as shot") for place in fine]
-        if len(fine) == 1:
-            shown += [(fine[0], "turned"), (fine[0], "cropped")]
-        elif not fine:
-            shown = [(place, "brighter") for place in lent]
-        return [world.picture(place, how, 0, strange=False) for place, how in shown]
-
-    def end_honestly(self) -> None:
-        """Shoot and label what the honest order lacks; then it conforms."""
-        world, number = self.world, self.world.honest
-        world.tick()
-        world.check(passed=True)
-        known = world.hear(number)
-        for specimen in sorted(known.specimens | {SPECIMENS[0]}):
-            for n in range(max(known.law.fields, world.file[0].fields)):
-                world.tick()
-                picture = world.picture(PlaceOf(number, specimen, n), "as shot", 0, strange=False)
-                if picture.place not in world.own_places(number, specimen):
-                    world.export(number, specimen, picture, field_name=str(n + 1))
-        world.drain()
-        for micrograph_id, one in list(world.of(number)):
-            if not one.standing or one.standing[-1].unsure:
-                world.label(micrograph_id, Label("Ada", "code", one.picture.truth, unsure=False))
-        assessed = world.look(number)
-        assert assessed is not None, number
-        self.examine(number)
-        word = str(assessed.statement.conformity)
-        if word != "conforms" and self.is_held_by_a_failed_check(assessed):
-            COUNTS["honest orders held by a failed check"] += 1
-            return
-        COUNTS["honest orders"] += 1
-        if word != "conforms":
-            COUNTS["honest orders refused"] += 1
-            raise AssertionError(f"honest order {number}: {assessed.statement.missing}")
-
-    def is_held_by_a_failed_check(self, assessed: Assessed) -> bool:
-        """Return whether nothing but a failed check speaks against an order."""
-        said = [reason for one in assessed.specimens for reason in one.statement.missing]
-        failed = any(not passed for _, passed, _ in self.world.checks)
-        return failed and bool(said) and all("control check of" in one for one in said)

@@ -222,6 +222,25 @@ def test_until_a_lead_decides_an_order_is_judged_by_the_specification_before_a_l
     assert "3 of 5 fields" in missing(desk)
 
 
+def test_a_list_is_late_where_a_field_of_the_order_was_torn_from_it_before(desk):
+    loose = DEMAND.replace('"ring-a"', '"loose"').replace("8 or finer", "7 or finer")
+    loose = loose.replace('material = "100Cr6"', 'product = "washer"')
+    (desk.folder / "specifications.toml").write_text(DEMAND + loose, encoding="utf-8")
+    coarse = desk.take(1, "G7")
+    (row,) = desk.store.files()
+    claims = [ClaimedPlace("4712", "01", "copy", "4712_01_4.tif")]
+    desk.store.orders.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
+
+    listed(desk, name="first.csv", specification="loose")
+    listed(desk, "4712", name="first.csv", specification="loose")
+    keys = {"order": "4711", "specimen": "01"}
+    desk.store.orders.assign(coarse, keys, by=LEAD, reason="mine", at=AT, lead=True)
+
+    assert "makes loose of ring-a the specification: a lead decides" in missing(desk)
+    view = desk.store.orders.order("4712")
+    assert view.facts["late"] == ["specification"]
+
+
 def test_a_late_list_that_names_an_unknown_specification_keeps_the_order_open(desk):
     three(desk)
 
