@@ -27,13 +27,13 @@ class Ends(Acts):
 
     def complete(self, number: str, hide: str) -> None:
         """Add what an order lacks and label what is fine: only what was hidden is left."""
-        world, known = self.world, self.world.orders[number]
+        world, known = self.world, self.world.hear(number)
         world.tick()
         world.check(passed=True)
         if self.end == "the model alone":
             world.switch_on()
         self.hide(number, hide)
-        specimens = known.specimens
+        specimens = known.specimens or {SPECIMENS[0]}
         if hide == "drop specimens" or (self.end == "what is listed" and known.listed):
             specimens = set(known.listed)
         n_fields = 1 if self.end == "one field each" else known.law.fields
