@@ -98,9 +98,9 @@ class Holds:
         if view.process_data.get("order") in self._control:
             return ""
         at = self._made_at(view)
-        for failure in self._holding(view):
+        for failure in self._holding(view, at):
             if self._release(failure, at) is None:
-                return self._sentence(failure, view)
+                return self._sentence(failure, view, at)
         checks = self._checks_of(view.source)
         if view.label is None and (said := _no_check(checks, view.source, at)):
             return said
@@ -108,8 +108,9 @@ class Holds:
 
     def notes(self, view: MicrographView) -> Iterator[str]:
         """Yield each release that lets a result count."""
-        for failure in self._holding(view):
-            if release := self._release(failure, self._made_at(view)):
+        at = self._made_at(view)
+        for failure in self._holding(view, at):
+            if release := self._release(failure, at):
                 yield release.note
 
     def failures(self, source: str) -> list[Failure]:
@@ -140,13 +141,13 @@ class Holds:
         """Numbers of the control orders, which are never held."""
         return self._control
 
-    def _holding(self, view: MicrographView) -> Iterator[Failure]:
-        """Yield the failures that put a result in doubt, released or not.
+    def _holding(self, view: MicrographView, at: datetime) -> Iterator[Failure]:
+        """Yield the failures that put a result made at a time in doubt, released or not.
 
         A reviewer's code makes a doubt about the model's answer meaningless. It comes from the same
         picture and scale, so a doubt about the instrument remains.
         """
-        checks, at = self._checks_of(view.source), self._made_at(view)
+        checks = self._checks_of(view.source)
         for failure in self.failures(view.source):
             decided = failure.is_about_the_model and has_code(view)
             if failure.spans(at) and not decided and not is_retired(checks, failure, at):
@@ -169,8 +170,7 @@ class Holds:
         mine = (one for one in self._releases if one.source == failure.source)
         return next((one for one in mine if one.covers(failure, at)), None)
 
-    def _sentence(self, failure: Failure, view: MicrographView) -> str:
-        at = self._made_at(view)
+    def _sentence(self, failure: Failure, view: MicrographView, at: datetime) -> str:
         if at < failure.first_at:
             return failure.sentence
         if not failure.pc:
