@@ -49,6 +49,8 @@ HIDES = (
     "drop specimens", "fail a check", "zeros",
 )  # fmt: skip
 """What is done at last with all that breaks the limit of an order."""
+OF_FINE_ORDERS = ("fail a check", "zeros")
+"""Tricks with an order that is fine; of the others but "nothing" only one with something coarse."""
 
 
 def trick(*, of_a_micrograph: bool = False, **drawn: Any) -> Callable[[Any], Any]:
@@ -100,6 +102,12 @@ class Acts(RuleBasedStateMachine):
         self.tricks, self.end, self.hides = tricks, end, hides
         told = dict(zip(ORDERS, kinds, strict=True))
         told[honest] = "fine"
+        others = [number for number in ORDERS if number != honest]
+        for number, hide in zip(others, hides, strict=True):
+            if hide in OF_FINE_ORDERS:
+                told[number] = "fine"
+            elif hide != "nothing" and told[number] != "coarse":
+                told[number] = "one coarse"
         self.world = World(told, honest)
         if is_automatic:
             self.world.switch_on()

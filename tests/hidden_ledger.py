@@ -126,7 +126,7 @@ class Known:
         law: What it is judged by: in force when the agent first heard of it. is_heard: it did.
         specimens: That its pictures or lists ever named. count: that a list ever asked for.
         listed: Specimens of the newest list. pictures: named for it, also those not read yet.
-        preparations: Specimen → names of its preparations.
+        preparations: Specimen → names of its preparations. numbers: specimen → of its fields.
         changes: Lists that changed something. is_listed: a list named it.
     """
 
@@ -136,6 +136,7 @@ class Known:
     listed: tuple[str, ...] = ()
     pictures: dict[str, Picture] = field(default_factory=dict)
     preparations: dict[str, set[str]] = field(default_factory=dict)
+    numbers: dict[str, set[str]] = field(default_factory=dict)
     changes: set[str] = field(default_factory=set)
     is_listed: bool = False
     is_heard: bool = False
@@ -196,10 +197,11 @@ class Ledger:
             known.is_heard, known.law = True, self.file[0]
         return known
 
-    def name(self, place: Name, picture: Picture) -> None:
-        """Note that something names an order and specimen for a picture."""
+    def name(self, place: Name, picture: Picture, field_name: str) -> None:
+        """Note that something names an order, specimen and field for a picture."""
         known = self.hear(place.order)
         known.specimens.add(place.specimen)
+        known.numbers.setdefault(place.specimen, set()).add(plain(field_name))
         known.pictures[public_id(picture.sha256, 0)] = picture
 
     def of(self, number: str) -> Iterator[tuple[str, Micrograph]]:
@@ -245,6 +247,11 @@ class Ledger:
             f"specimen {name} shows {len(places)} places of its own"
             for name in sorted(known.specimens)
             if len(places := self.own_places(number, name)) < known.law.fields
+        ]
+        found += [
+            f"specimen {name} has {len(known.numbers.get(name, ()))} numbered fields"
+            for name in sorted(known.specimens)
+            if len(known.numbers.get(name, ())) < known.law.fields
         ]
         if self.is_coarse(number):
             found.append("it is coarse")

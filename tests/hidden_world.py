@@ -249,7 +249,7 @@ class World(Ledger):
         if note:
             places.add(Name(note["order"], specimen))
         for place in places:
-            self.name(place, picture)
+            self.name(place, picture, field_name)
             self.unread.append(place)
         self.arrive(name, picture, note or {})
 
@@ -332,7 +332,7 @@ class World(Ledger):
         one = self.shown[micrograph_id]
         one.names.add(Name(number, specimen))
         self.note_heard(number)
-        self.name(Name(number, specimen), one.picture)
+        self.name(Name(number, specimen), one.picture, name)
         if not one.standing:  # a model's answer binds its specimen, a person's label does not
             self.begun.setdefault(Name(number, specimen), one.bundle)
         some = self.hear(number).preparations.setdefault(specimen, set())

@@ -1,6 +1,6 @@
 """Break one rule of conformity after another and count the histories until the world notices.
 
-    python tests/bench/hidden_truth_mutants.py [--histories 300] [--seed 0] [NAME …]
+    python tests/bench/hidden_truth_mutants.py [--histories 300] [--acts 50] [--seed 0] [NAME …]
 
 A mutant is a rule that is left out or weakened while the histories of `tests/hidden_truth.py` are
 played. It prints after how many histories each one made a statement that is not true. Exit code 3
@@ -235,6 +235,7 @@ def main() -> int:
     """Run what was asked for."""
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--histories", type=int, default=300)
+    asked.add_argument("--acts", type=int, default=50)
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("names", nargs="*")
     given = asked.parse_args()
@@ -245,13 +246,13 @@ def main() -> int:
         with ExitStack() as stack:
             for owner, attribute, new in targets:
                 stack.enter_context(patch.object(owner, attribute, new))
-            n, what = play_until_noticed(given.histories, given.seed)
+            n, what = play_until_noticed(given.histories, given.acts, given.seed)
         print(f"{name:48} {n if what else f'not in {n}':>10}  {what}", flush=True)
         never += [] if what else [name]
     return 3 if never else 0
 
 
-def play_until_noticed(histories: int, number: int) -> tuple[int, str]:
+def play_until_noticed(histories: int, acts: int, number: int) -> tuple[int, str]:
     """Play histories until one fails; return how many there were, and what was noticed."""
     from hidden_truth import COUNTS, HiddenTruth  # noqa: PLC0415
     from hypothesis import HealthCheck, Phase, seed, settings  # noqa: PLC0415
@@ -262,7 +263,7 @@ def play_until_noticed(histories: int, number: int) -> tuple[int, str]:
         seed(number)(HiddenTruth),
         settings=settings(
             max_examples=histories,
-            stateful_step_count=50,
+            stateful_step_count=acts,
             deadline=None,
             database=None,
             phases=[Phase.generate],
