@@ -54,6 +54,12 @@ class Ends(Acts):
     def hide(self, number: str, how: str) -> None:
         """Do one trick with all that breaks the limit."""
         world = self.world
+        if world.kinds[number] == "one coarse" and not any(
+            one.picture.breaks for _, one in world.of(number)
+        ):
+            picture = world.picture(PlaceOf(number, SPECIMENS[0], 0), "as shot", 0, strange=False)
+            world.export(number, SPECIMENS[0], picture, field_name="1")
+            world.drain()
         if how == "edit":
             world.edit(LOOSER["limit"])
         elif how == "list late":
