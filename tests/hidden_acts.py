@@ -44,7 +44,7 @@ ENDS = (
 """How somebody completes a bad order at the end who wants it to conform: with all that it lacks, or
 with less, or with an honest label of every field."""
 HIDES = (
-    "nothing", "nothing", "be unsure", "call unusable", "supersede", "prepare again", "move",
+    *["nothing"] * 4, "be unsure", "call unusable", "supersede", "prepare again", "move",
     "copy", "mislabel", "take back", "lead alone", "lead without a picture", "edit", "list late",
     "drop specimens", "fail a check", "zeros",
 )  # fmt: skip

@@ -240,9 +240,9 @@ def main() -> int:
     asked.add_argument("names", nargs="*")
     given = asked.parse_args()
     never = []
-    for name, targets in mutants().items():
-        if given.names and name not in given.names:
-            continue
+    known = mutants()
+    for name in given.names or known:
+        targets = known[name]
         with ExitStack() as stack:
             for owner, attribute, new in targets:
                 stack.enter_context(patch.object(owner, attribute, new))
