@@ -8,30 +8,26 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hidden_world import KINDS, Name, World
-
-from agent.store import number_key
+from hidden_ledger import BUNDLES, STRICT, Ledger, Name, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hidden_world import Micrograph
+    from hidden_ledger import Micrograph
 
     from agent.orders.assessment import Assessed, AssessedSpecimen
 
     Proof = Callable[["Scene", re.Match[str]], bool]
-
-__all__ = ["KINDS", "untrue_reasons"]
 
 
 class Scene:
     """A world, an order of it and one of its specimens, or None for the order itself."""
 
     def __init__(
-        self, world: World, assessed: Assessed, specimen: AssessedSpecimen | None = None
+        self, world: Ledger, assessed: Assessed, specimen: AssessedSpecimen | None = None
     ) -> None:
         self.world, self.assessed, self.specimen = world, assessed, specimen
-        self.number = number_key(assessed.view.number)
+        self.number = plain(assessed.view.number)
         self.known = world.orders[self.number]
         facts = specimen.facts if specimen else None
         self.fields = (*facts.fields, *facts.earlier) if facts else ()
@@ -55,7 +51,7 @@ class Scene:
         for one in self.counted:
             keys = {str(self.world.shown[one.id].picture.place)}
             if one.name:
-                keys.add(f"field {number_key(one.name)}")
+                keys.add(f"field {plain(one.name)}")
             touched = [some for some in group if some & keys]
             group = [some for some in group if not some & keys]
             group.append(keys.union(*touched))
@@ -89,9 +85,21 @@ def _shows(scene: Scene, called: str, other: str, number: str, specimen: str) ->
     theirs = [
         one.picture.place
         for one in scene.world.shown.values()
-        if Name(number_key(number), specimen) in one.names
+        if Name(plain(number), specimen) in one.names
     ]
     return scene.any_of(called, lambda one: one.picture.place in theirs) and bool(other)
+
+
+def _is_refused(scene: Scene, one: Micrograph, why: str) -> bool:
+    """Return whether the reason why the model alone proves nothing is true."""
+    since = scene.world.switched_on
+    if why.startswith("automatic conformity is off"):
+        return since is None
+    if "names its bundle" in why:
+        return one.bundle in why and one.bundle != BUNDLES[0]
+    if "was not made after" in why:
+        return since is not None and (one.made <= since[0] or scene.world.was_set_back)
+    return "speaks of" in why and scene.known.law.limit != STRICT.limit
 
 
 def _says_of_field(scene: Scene, called: str, why: str) -> bool:
@@ -103,7 +111,7 @@ def _says_of_field(scene: Scene, called: str, why: str) -> bool:
 
 
 FIELD_REASONS: list[tuple[str, Callable[[Micrograph, re.Match[str]], bool]]] = [
-    (r"was (.+), labelled by (\w+)", lambda one, m: _labelled(one, m[1], m[2])),
+    (r"was (.+), labelled by ([\w. ]+)", lambda one, m: _labelled(one, m[1], m[2])),
     (r"was labelled (.+) by (\w+)", lambda one, m: _labelled(one, m[1], m[2])),
     (
         r"(\w+) was not sure of (.+)",
@@ -131,9 +139,7 @@ SENTENCES: list[tuple[str, Proof]] = [
     ),
     (
         r"(\d+) micrographs carry the field number (\S+): counted once",
-        lambda s, m: (
-            int(m[1]) == len([one for one in s.counted if number_key(one.name) == number_key(m[2])])
-        ),
+        lambda s, m: int(m[1]) == len([one for one in s.counted if plain(one.name) == plain(m[2])]),
     ),
     (r"([\d.]+) of ([\d.]+) mm²", lambda s, m: float(m[1]) - 0.0005 <= s.area()),
     (
@@ -180,7 +186,7 @@ SENTENCES: list[tuple[str, Proof]] = [
         lambda s, m: s.any_of(m[1], lambda one: _last(one, "cannot_tell", m[2])),
     ),
     (
-        rf"{FIELD} is (\S+), (?:decided|confirmed) by (\w+): .* demanded",
+        rf"{FIELD} is (\S+), (?:decided|confirmed) by ([\w. ]+): .* demanded",
         lambda s, m: s.any_of(m[1], lambda one: _labelled(one, m[2], m[3])),
     ),
     (rf"{FIELD} could be (.+)", lambda s, m: s.any_of(m[1], lambda one: _could(one, m[2]))),
@@ -194,18 +200,33 @@ SENTENCES: list[tuple[str, Proof]] = [
         lambda s, m: _says_of_field(s, m[1], m[2]),
     ),
     (
-        rf"{FIELD} rests on the model alone, and .*",
-        lambda s, m: s.any_of(m[1], lambda one: not one.standing),
+        rf"{FIELD} rests on the model alone, and (.*)",
+        lambda s, m: s.any_of(m[1], lambda one: not one.standing and _is_refused(s, one, m[2])),
     ),
     (
-        r"(\d+) fields rest on the model alone, and .*",
+        r"(\d+) fields rest on the model alone, and (.*)",
         lambda s, m: (
-            int(m[1]) <= len([one for one in s.counted if not s.world.shown[one.id].standing])
+            int(m[1])
+            <= len(
+                [
+                    one
+                    for field in s.counted
+                    if not (one := s.world.shown[field.id]).standing and _is_refused(s, one, m[2])
+                ]
+            )
         ),
     ),
     (
         rf"{FIELD} is unusable \(.*\): .*",
         lambda s, m: s.any_of(m[1], lambda one: _last(one, "unusable")),
+    ),
+    (
+        r"(\d+) files? still to be read",
+        lambda s, m: int(m[1]) <= len([one for one in s.world.unread if one.order == s.number]),
+    ),
+    (
+        rf"{FIELD} is not yet compared with the other micrographs",
+        lambda s, _m: s.world.is_uncompared,
     ),
     # Of the order itself.
     (
@@ -243,7 +264,7 @@ SENTENCES: list[tuple[str, Proof]] = [
 ]
 
 
-def untrue_reasons(world: World, assessed: Assessed) -> Iterator[str]:
+def untrue_reasons(world: Ledger, assessed: Assessed) -> Iterator[str]:
     """Yield what is given as a reason and is not true, and an order without any reason."""
     statement = assessed.statement
     joined = set()
@@ -260,7 +281,9 @@ def untrue_reasons(world: World, assessed: Assessed) -> Iterator[str]:
     word = str(statement.conformity)
     if word == "undecided" and not statement.missing:
         yield "undecided without a reason"
-    if word == "does_not_conform" and not scene.known.coarse:
+    if word == "does_not_conform" and not any(
+        picture.breaks for picture in scene.known.pictures.values()
+    ):
         yield f"a fine order does not conform: {statement.because}"
 
 

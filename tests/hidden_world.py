@@ -1,269 +1,174 @@
-"""A lab whose orders have a hidden truth, and what people do there who are no leads.
-
-The ledger of the world is kept next to the store and never read from it: what each picture truly
-shows, which orders it was named for and in which sequence things happened, whatever the clock says.
-"""
+"""A lab whose orders have a hidden truth, and what people do there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+import tempfile
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lab
-from hidden_pictures import COARSE, FINE, SETS, Picture, PlaceOf, compare
+from hidden_ledger import (
+    BUNDLES,
+    LEAD,
+    STRICT,
+    WASHER,
+    Gone,
+    Label,
+    Ledger,
+    Micrograph,
+    Name,
+    plain,
+)
+from hidden_pictures import compare
 
 from agent.errors import WrongUse
 from agent.imaging.crop import public_id
 from agent.orders import Specifications
 from agent.orders.assessment import Assessed, assess
 from agent.orders.assessment import Lab as Rules
-from agent.orders.control import CONTROL, GOOD_FOR
+from agent.orders.control import CONTROL
 from agent.orders.facts import Allowance
 from agent.orders.instrument_holds import Holds
 from agent.orders.keys import keys_of
 from agent.orders.permissions import require_may_assign, require_may_replace
 from agent.orders.place_check import PlaceCheck
 from agent.orders.specification_history import load_history
-from agent.store import Decision, Entry, Finding, number_key
+from agent.store import Decision, Entry, Finding
 from agent.triage import Handling, Reason, Verdict
 from agent.watch import Arrival, Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
+
+    from hidden_pictures import Picture
 
     from agent.orders.specification import Specification
-    from agent.store import Claim
+    from agent.store import Claim, Store
 
-ORDERS, SPECIMENS = ("4711", "4712", "4713"), ("01", "02")
-KINDS = ("fine", "one coarse", "coarse", "lent", "one place")
-"""What an order's specimens truly are: fine, coarse at one place or at all, or fine and never shown
-but by pictures of other specimens, or by one place of each of them."""
-PLACES = 4
-PEOPLE = ("Ada", "Ben", "Cem")
-LEAD = "R. Stahl"
-BUNDLES = ("20260101-00000000", "20260202-00000000")
 SOURCE = Provenance(
     fixed={"material": "100Cr6"},
     pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)(_P(?P<preparation>\d+))?",
 )
-STRICT = lab.RING_A.model_copy(update={"fields": 2, "area_mm2": 0.0025})
-LOOSER = {
-    "limit": (STRICT.model_copy(update={"limit": "7 or finer"}),),
-    "fields": (STRICT.model_copy(update={"fields": 1, "area_mm2": 0.0}),),
-    "name": (STRICT.model_copy(update={"name": "ring-b", "limit": "7 or finer"}),),
-}
-"""How somebody may edit the file of specifications."""
-WASHER = STRICT.model_copy(
-    update={"name": "washer", "material": "", "product": "washer", "limit": "7 or finer"}
-)
-"""Another specification of the file, which a list may name."""
 
 
-class Label(NamedTuple):
-    """One label of the ledger; `said` is the code, the kind or the why."""
+@dataclass(frozen=True)
+class Disk:
+    """A folder with a database that each history begins anew.
 
-    by: str
-    kind: str
-    said: str
-    unsure: bool
-
-
-class Name(NamedTuple):
-    """An order and specimen that something names for a micrograph."""
-
-    order: str
-    specimen: str
-
-
-@dataclass
-class Micrograph:
-    """What the world knows of one micrograph.
+    Its store stays the same, as most of a history's time would go into preparing statements that
+    another store has prepared before. Between histories no connection is open.
 
     Args:
-        picture: What it shows. names: what it was ever named for. bundle: that answered.
-        made: When its result was made, in the world's sequence.
-        standing, given: Labels that were not taken back, and all of them.
+        folder: Removed at the end of the process.
+        store: Open on it. empty: the database's bytes at first.
     """
 
-    picture: Picture
-    names: set[Name]
-    bundle: str
-    made: int
-    done_at: datetime
-    standing: list[Label] = field(default_factory=list)
-    given: list[Label] = field(default_factory=list)
-
-
-@dataclass
-class Known:
-    """What the world knows of one order.
-
-    Args:
-        law: What it is judged by: in force when it was first heard of.
-        specimens: That its pictures or lists ever named. count: that a list ever asked for.
-        coarse: Something coarse was named for it.
-        preparations: Specimen → names of its preparations.
-        changes: Lists that changed something. is_tricked: something dishonest was done to it.
-        is_listed: A list named it.
-    """
-
-    law: Specification
-    specimens: set[str] = field(default_factory=set)
-    count: int = 0
-    coarse: bool = False
-    preparations: dict[str, set[str]] = field(default_factory=dict)
-    changes: set[str] = field(default_factory=set)
-    is_tricked: bool = False
-    is_listed: bool = False
-
-
-class World:
-    """Three orders of one plant.
-
-    Args:
-        folder: For the database.
-        kinds: Order → what its specimens truly are, one of `KINDS`.
-        honest: The order to which nothing dishonest is done.
-    """
-
-    def __init__(self, folder: Path, kinds: Mapping[str, str], honest: str) -> None:
-        self._folder, self.kinds, self.honest = folder, dict(kinds), honest
-        self.now, self.step, self.was_set_back = lab.DAY, 0, False
-        self.lab = lab.Lab(folder, source="LOM")
-        self.places = PlaceCheck(self.lab.store, compare=compare)
-        self.file: tuple[Specification, ...] = (STRICT,)
-        self.bundle = BUNDLES[0]
-        self.shown: dict[str, Micrograph] = {}
-        self.orders: dict[str, Known] = {}
-        self.lost: dict[str, set[str]] = {}
-        self.checks: list[tuple[int, bool, datetime]] = []
-        self._pictures: dict[str, tuple[Picture, Mapping[str, str]]] = {}
-        self._arrivals = 0
-        self.read_specifications()
-        self.check(passed=True)
+    folder: tempfile.TemporaryDirectory[str]
+    store: Store
+    empty: bytes
 
     @property
-    def store(self):
-        """The lab's store."""
-        return self.lab.store
+    def exports(self) -> Path:
+        """The export folder; no file is ever in it."""
+        return Path(self.folder.name) / "export"
 
-    def tick(self) -> None:
-        """Let a minute pass, in the world and on the clock."""
-        self.step += 1
-        self.now += timedelta(minutes=1)
+    def begin(self) -> None:
+        """Empty the database."""
+        self.store.close()
+        file = Path(self.store.place)
+        for tail in ("-wal", "-shm"):
+            file.with_name(file.name + tail).unlink(missing_ok=True)
+        file.write_bytes(self.empty)
 
-    # --- what is true -----------------------------------------------------------------------------
 
-    def truth(self, place: PlaceOf) -> str:
-        """Return the true code of a place."""
-        kind = self.kinds[place.order]
-        if kind == "coarse" or (kind == "one coarse" and place.n == 0):
-            return COARSE
-        return "G9-10" if place.n == PLACES - 1 else FINE
+@cache
+def disk() -> Disk:
+    """Return the disk of this process, in memory where the system has such a disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - a memory disk
+    folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
+    store = lab.Lab(Path(folder.name)).store
+    store.close()
+    return Disk(folder, store, Path(store.place).read_bytes())
 
-    def picture(self, place: PlaceOf, variant: str, answer: int, *, strange: bool) -> Picture:
-        """Return a new picture of a place, with one of a model's honest answers."""
-        truth = self.truth(place)
-        honest = [one for one in SETS[COARSE if truth == COARSE else FINE] if truth in one[1]]
-        code, codes = honest[answer % len(honest)]
-        return Picture(place, variant, self._arrivals, truth, code, codes, strange)
 
-    def hear(self, number: str) -> Known:
-        """Return what is known of an order; its law is that of the first time."""
-        number = number_key(number)
-        if number not in self.orders:
-            self.orders[number] = Known(self.file[0])
-        return self.orders[number]
+class World(Ledger):
+    """Three orders of one plant, with the agent that judges them; see `Ledger`."""
 
-    def is_broken(self, micrograph: Micrograph) -> bool:
-        """Return whether its result lies between two good checks with a failed one between."""
-        last = max((at for at, passed, _ in self.checks if passed and at <= micrograph.made))
-        later = [(at, passed) for at, passed, _ in self.checks if at > last]
-        until = min((at for at, passed in later if passed and at > micrograph.made), default=None)
-        return any(not ok and (until is None or at < until) for at, ok in later)
-
-    def own_places(self, number: str, specimen: str) -> set[PlaceOf]:
-        """Return the places of a specimen that were shown under its own name."""
-        return {
-            one.picture.place
-            for one in self.shown.values()
-            if Name(number, specimen) in one.names and one.picture.place[:2] == (number, specimen)
-        }
-
-    def why_not(self, number: str) -> list[str]:
-        """Return why an order must not conform unless a lead signs for it; [] where it may."""
-        known = self.orders[number]
-        breaks = known.law.limit == STRICT.limit
-        mine = [one for one in self.shown.values() if any(n.order == number for n in one.names)]
-        found = []
-        if breaks and (known.coarse or self.kinds[number] == "coarse"):
-            found.append("it is coarse")
-        found += [
-            f"specimen {name} shows {len(places)} places of its own"
-            for name in sorted(known.specimens)
-            if len(places := self.own_places(number, name)) < known.law.fields
-        ]
-        if known.count > len(known.specimens):
-            found.append("specimens are missing")
-        if self.lost.get(number):
-            found.append("a file could not be used")
-        if any(len(some) > known.law.max_preparations for some in known.preparations.values()):
-            found.append("too many preparations")
-        if not self.was_set_back and any(self.is_broken(one) for one in mine):
-            found.append("the instrument was broken")
-        return found
+    def __init__(self, kinds: Mapping[str, str], honest: str) -> None:
+        super().__init__(kinds, honest)
+        disk().begin()
+        self.store = disk().store
+        self.places = PlaceCheck(self.store, compare=compare)
+        self._rules: Rules | None = None
+        self._pictures: dict[str, tuple[Picture, Mapping[str, str]]] = {}
+        self._is_idle = True
+        self.read_specifications()
+        self.check(passed=True)
 
     # --- the agent --------------------------------------------------------------------------------
 
     def rules(self) -> Rules:
-        """Return what the lab has laid down."""
-        allowances = [
-            Allowance(
-                "100Cr6", BUNDLES[0], "8 or finer", "G", 298, 0, 0.0199, LEAD, um_per_px=(0.01, 5)
+        """Return what the lab has laid down; it is read again where something was written."""
+        if self._rules is None:
+            self._rules = Rules(
+                specifications=Specifications((*self.file, WASHER)),
+                taxonomy=lab.TAXONOMY,
+                sources={"LOM": SOURCE},
+                allowances=self._allowances(),
+                held=Holds(self.store.records.all(CONTROL), {}, ()),
+                is_lead=LEAD.__eq__,
+                history=load_history(self.store),
             )
-        ]
-        return Rules(
-            specifications=Specifications((*self.file, WASHER)),
-            taxonomy=lab.TAXONOMY,
-            sources={"LOM": SOURCE},
-            allowances=tuple(allowances),
-            held=Holds(self.store.records.all(CONTROL), {}, ()),
-            is_lead=LEAD.__eq__,
-            history=load_history(self.store),
-        )
+        return self._rules
 
-    def look(self, number: str) -> Assessed:
-        """Return what the agent says of an order."""
-        self.drain()
-        assessed = assess(self.store, number, self.rules())
-        assert assessed is not None, number
-        return assessed
+    def _allowances(self) -> tuple[Allowance, ...]:
+        if self.switched_on is None:
+            return ()
+        validated = Allowance(
+            "100Cr6", BUNDLES[0], STRICT.limit, "G", 298, 0, 0.0199, LEAD, um_per_px=(0.01, 5)
+        )
+        return (replace(validated, since=self.switched_on[1]),)
+
+    def switch_on(self) -> None:
+        """Let the model alone say "conforms" from now on, as a lead does."""
+        if self.switched_on is None:
+            self.switched_on, self._rules = (self.step, self.now), None
+
+    def look(self, number: str) -> Assessed | None:
+        """Return what the agent says of an order, None where no file of it was read yet."""
+        return assess(self.store, number, self.rules())
 
     def arrive(self, name: str, picture: Picture, note: Mapping[str, str]) -> None:
         """Let a file come to rest in the export folder."""
-        self._arrivals += 1
+        self.arrivals, self._is_idle = self.arrivals + 1, False
         self._pictures[name] = (picture, note)
         size = 1000 + int(picture.sha256[:6], 16)
-        arrival = Arrival("LOM", self._folder / "export", name, size, self._arrivals)
+        arrival = Arrival("LOM", disk().exports, name, size, self.arrivals)
         self.store.arrive([arrival], at=self.now)
 
-    def drain(self, *, is_killed_before_comparing: bool = False) -> None:
-        """Take every file to its fate, as the pipeline does."""
+    def drain(self) -> None:
+        """Take every file to its fate, as the pipeline does; where none came, there is none."""
+        if self._is_idle:
+            return
+        self.read_all()
+        self.places.compare_pending(at=self.now)
+        self._is_idle, self.is_uncompared = True, False
+
+    def read_all(self) -> None:
+        """Read every file; places are not compared yet."""
+        for place in self.unread:
+            self.note_heard(place.order)
         while claims := self.store.claim(8, at=self.now, lease_s=60):
             for claim in claims:
                 self._take(claim)
-        if is_killed_before_comparing:
-            self.be_killed()
-        self.places.compare_pending(at=self.now)
+        self.unread, self.is_uncompared = [], True
 
     def be_killed(self) -> None:
         """Start the agent again; what it had in hand is taken back."""
         self.store.close()
-        self.lab = lab.Lab(self._folder, source="LOM")
-        self.places = PlaceCheck(self.store, compare=compare)
+        self.places, self._rules = PlaceCheck(self.store, compare=compare), None
         self.store.take_back(at=self.now)
 
     def hold_and_be_killed(self) -> None:
@@ -277,7 +182,7 @@ class World:
             return
         picture, note = self._pictures[claim.relative]
         keys = keys_of(SOURCE, claim.relative, beside=note, given=claim.process_data)
-        named = {Name(number_key(one.order), one.specimen) for one in keys.claims}
+        named = {Name(plain(one.order), one.specimen) for one in keys.claims}
         known = self.store.identify(claim, picture.sha256, at=self.now)
         micrograph_id = public_id(picture.sha256, 0)
         if known is not None:
@@ -290,6 +195,8 @@ class World:
         bundle = self.bundle
         if not keys.conflict and order and specimen:
             bundle = self.store.orders.reserve(order, specimen, bundle, at=self.now)
+            begun = self.begun.setdefault(Name(plain(order), specimen), bundle)
+            assert bundle == begun, f"{order}/{specimen}, begun by {begun}, was judged by {bundle}"
         self.store.finish(claim, [self._finding(picture, keys, bundle)], at=self.now)
         self.shown[micrograph_id] = Micrograph(picture, named, bundle, self.step, self.now)
         if not keys.conflict:
@@ -314,6 +221,14 @@ class World:
             claims=keys.claims if keys.conflict else (),
         )
 
+    def compare_bundles(self, micrograph_id: str, role: str) -> None:
+        """Let another bundle answer in the shadow; it calls everything fine."""
+        picture = self.shown[micrograph_id].picture
+        keys = keys_of(SOURCE, f"{picture.place.order}_01_1.tif", beside={}, given={})
+        another = replace(picture, code="G8", codes=("G8",), strange=False)
+        finding = self._finding(another, keys, "20260303-00000000")
+        self.store.add_result(micrograph_id, finding, role=role, at=self.now)
+
     # --- what people do ---------------------------------------------------------------------------
 
     def export(
@@ -334,23 +249,21 @@ class World:
         if note:
             places.add(Name(note["order"], specimen))
         for place in places:
-            known = self.hear(place.order)
-            known.specimens.add(place.specimen)
-            known.coarse |= picture.breaks
+            self.name(place, picture, field_name)
+            self.unread.append(place)
         self.arrive(name, picture, note or {})
 
     def spoil(self, number: str, specimen: str, field_name: str) -> None:
         """Export a file that cannot be read."""
         name = f"{number}_{specimen}_{field_name}_bad.tif"
-        self._arrivals += 1
-        arrival = Arrival("LOM", self._folder / "export", name, 10 + self._arrivals, 1)
+        self.arrivals, self._is_idle = self.arrivals + 1, False
+        arrival = Arrival("LOM", disk().exports, name, 10 + self.arrivals, 1)
         self.store.arrive([arrival], at=self.now)
         self.lost.setdefault(number, set()).add(name)
         self.drain()
 
     def label(self, micrograph_id: str, label: Label) -> None:
         """Decide a micrograph."""
-        one = self.shown[micrograph_id]
         decision = Decision(
             label.kind,
             label.by,
@@ -361,30 +274,33 @@ class World:
             comment="again",
         )
         self.store.decide(micrograph_id, decision, at=self.now)
-        one.standing.append(label)
-        one.given.append(label)
+        self.note_label(self.shown[micrograph_id], label._replace(at=self.now))
 
     def undo(self, micrograph_id: str, by: str) -> None:
         """Take the label back that holds."""
         one = self.shown[micrograph_id]
         if one.standing:
             self.store.undo(micrograph_id, by=by, at=self.now)
-            one.standing.pop()
+            self.note_undo(one, by)
 
-    def supersede(self, micrograph_id: str, by: str, defect: str, *, asks_first: bool) -> None:
-        """Let a field count no longer, by the command or past it."""
+    def supersede(
+        self, micrograph_id: str, by: str, defect: str, picture: str = "", *, asks_first: bool
+    ) -> None:
+        """Replace a field, by the command or past it."""
         number = self.store.orders.of_micrograph(micrograph_id)
         try:
             if asks_first and number:
                 require_may_replace(
                     self.store, self.rules(), number, [micrograph_id],
-                    by=by, defect=defect, picture="",
+                    by=by, defect=defect, picture=picture,
                 )  # fmt: skip
         except WrongUse:
             return
         self.store.orders.supersede(
-            micrograph_id, by=by, reason="again", defect=defect, lead=False, at=self.now
-        )
+            micrograph_id, by=by, reason="again", defect=defect, lead=by == LEAD,
+            at=self.now, picture=picture,
+        )  # fmt: skip
+        self.shown[micrograph_id].gone = Gone(by, defect, picture)
 
     def prepare_again(self, number: str, specimen: str, by: str, *, asks_first: bool) -> None:
         """Begin the next preparation, by the command or past it."""
@@ -415,22 +331,23 @@ class World:
             return
         one = self.shown[micrograph_id]
         one.names.add(Name(number, specimen))
-        known = self.hear(number)
-        known.specimens.add(specimen)
-        known.coarse |= one.picture.breaks
-        some = known.preparations.setdefault(specimen, set())
+        self.note_heard(number)
+        self.name(Name(number, specimen), one.picture, name)
+        if not one.standing:  # a model's answer binds its specimen, a person's label does not
+            self.begun.setdefault(Name(number, specimen), one.bundle)
+        some = self.hear(number).preparations.setdefault(specimen, set())
         some.add(max(some, key=int, default="1"))
 
     def deliver(self, number: str, name: str, facts: Mapping[str, object]) -> None:
         """Deliver an order list."""
         is_new = number not in self.orders
-        known = self.hear(number)
+        known = self.note_heard(number)
         named: Sequence[str] = facts.get("specimens", ())  # type: ignore[assignment]
         if not is_new:
             known.changes.add(name)
         if facts.get("specification") and not known.is_listed and not any(self.of(number)):
             known.law = WASHER  # the first list may still name it before the first field
-        known.is_listed = True
+        known.is_listed, known.listed = True, tuple(named) or known.listed
         known.specimens |= set(named)
         known.count = max(known.count, int(facts.get("count", 0)))  # type: ignore[call-overload]
         self.store.orders.take_list(
@@ -444,6 +361,7 @@ class World:
 
     def read_specifications(self) -> None:
         """Note the file's state, as the agent does whenever it reads it."""
+        self._rules = None
         entries = [
             (one.name, one.valid_from, one.approved_by, one.sha256, one.entry)
             for one in (*self.file, WASHER)
@@ -454,27 +372,6 @@ class World:
         """Check the instrument."""
         self.step += 1
         self.checks.append((self.step, passed, self.now))
+        self._rules = None
         facts = {"passed": passed, "sources": ["LOM"], "software": "1", "findings": []}
         self.store.records.add(CONTROL, "PC", by="agent", at=self.now, facts=facts)
-
-    def is_fresh(self, micrograph: Micrograph) -> bool:
-        """Return whether the newest check before a result is a day old at most, by the clock."""
-        before = [at for _, _, at in self.checks if at <= micrograph.done_at]
-        return bool(before) and micrograph.done_at - max(before) <= GOOD_FOR
-
-    def is_held_by_a_failed_check(self, assessed: Assessed) -> bool:
-        """Return whether nothing but a failed check speaks against an order."""
-        said = [reason for one in assessed.specimens for reason in one.statement.missing]
-        failed = any(not passed for _, passed, _ in self.checks)
-        return failed and bool(said) and all("control check of" in one for one in said)
-
-    def set_clock(self, hours: int) -> None:
-        """Set the clock of the PC forward or back."""
-        self.was_set_back |= hours < 0
-        self.now += timedelta(hours=hours)
-
-    def of(self, number: str) -> Iterator[tuple[str, Micrograph]]:
-        """Yield the micrographs that were ever named for an order."""
-        for micrograph_id, one in self.shown.items():
-            if any(name.order == number for name in one.names):
-                yield micrograph_id, one

@@ -203,8 +203,51 @@ def test_a_list_that_names_a_looser_specification_after_the_first_field_waits(de
 
     listed(desk, name="late.csv", specification="loose")
 
-    assert word(desk) == "undecided"
+    assert word(desk) == "does_not_conform"
     assert "makes loose of ring-a the specification: a lead decides" in missing(desk)
+
+
+def test_until_a_lead_decides_an_order_is_judged_by_the_specification_before_a_late_list(desk):
+    stricter = DEMAND.replace('"ring-a"', '"more"').replace("fields = 3", "fields = 5")
+    stricter = stricter.replace('material = "100Cr6"', 'product = "washer"')
+    (desk.folder / "specifications.toml").write_text(DEMAND + stricter, encoding="utf-8")
+    three(desk)
+
+    listed(desk, name="late.csv", specification="more")
+    before = missing(desk)
+    desk.store.orders.amend("4711", accept=True, by=LEAD, reason="asked for", at=AT)
+
+    assert "makes more of ring-a the specification: a lead decides" in before
+    assert "of 5 fields" not in before
+    assert "3 of 5 fields" in missing(desk)
+
+
+def test_a_list_is_late_where_a_field_of_the_order_was_torn_from_it_before(desk):
+    loose = DEMAND.replace('"ring-a"', '"loose"').replace("8 or finer", "7 or finer")
+    loose = loose.replace('material = "100Cr6"', 'product = "washer"')
+    (desk.folder / "specifications.toml").write_text(DEMAND + loose, encoding="utf-8")
+    coarse = desk.take(1, "G7")
+    (row,) = desk.store.files()
+    claims = [ClaimedPlace("4712", "01", "copy", "4712_01_4.tif")]
+    desk.store.orders.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
+
+    listed(desk, name="first.csv", specification="loose")
+    listed(desk, "4712", name="first.csv", specification="loose")
+    keys = {"order": "4711", "specimen": "01"}
+    desk.store.orders.assign(coarse, keys, by=LEAD, reason="mine", at=AT, lead=True)
+
+    assert "makes loose of ring-a the specification: a lead decides" in missing(desk)
+    view = desk.store.orders.order("4712")
+    assert view.facts["late"] == ["specification"]
+
+
+def test_a_late_list_that_names_an_unknown_specification_keeps_the_order_open(desk):
+    three(desk)
+
+    listed(desk, name="late.csv", specification="none-such")
+
+    assert word(desk) == "undecided"
+    assert "none-such" in missing(desk)
 
 
 def test_a_second_list_names_no_looser_specification_either(desk):

@@ -195,22 +195,23 @@ def _by_token(store: Store, token: str, by: str, command: str) -> Account:
 def _by_password(store: Store, by: str, command: str) -> Account:
     from agent import accounts  # noqa: PLC0415
 
-    name = " ".join((by or os_user()).split())
-    known = store.accounts.find(name)
+    name = accounts.spelled(by or os_user())
     if not sys.stdin.isatty():
         raise WrongUse(
             f"agent {command} is signed, as this lab has accounts. Run it on a terminal, where it "
             f"asks for the password of {name}, or set {TOKEN_VARIABLE} to a program's token."
         )
-    at = datetime.now(UTC)
-    if known and known.locked_until and known.locked_until > at:
-        raise WrongUse(
-            f"{name} is locked after wrong passwords until {known.locked_until:%H:%M} UTC."
-        )
     asked: str = typer.prompt(f"Password of {name}", hide_input=True, err=True)
+    at = datetime.now(UTC)
+    tried = store.accounts.begin_try(name, browser="", at=at)
+    if tried.locked_until:
+        raise WrongUse(
+            f"{name} is locked after wrong passwords until {tried.locked_until:%H:%M} UTC."
+        )
+    known = tried.account
     usable = known is not None and known.kind == "person" and known.disabled_at is None
     if known is None or not accounts.is_password(known.hashed if usable else None, asked):
-        locked = accounts.locked_until(known.failures + 1, at) if known else None
-        store.accounts.failed(name, at=at, locked_until=locked)
+        store.accounts.failed(name, at=at)
         raise WrongUse("Wrong name or password; nothing was done.")
+    store.accounts.succeeded(name)
     return known

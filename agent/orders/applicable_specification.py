@@ -43,11 +43,30 @@ class AppliedSpecification:
 def apply_specification(
     view: OrderView, lab: Lab, *, material: str, reopened: Record | None
 ) -> AppliedSpecification:
-    """Return what an order is judged by."""
+    """Return what an order is judged by.
+
+    What a list named late counts only where nothing else names a specification: a lead decides.
+    """
     since = reopened.at if reopened else view.first_seen_at
     last = reopened.id if reopened else view.facts.get(RELEASED_AFTER)
     choice = choice_of(view, lab, material=material, since=since, last=last)
+    if late := _late(view):
+        own = _material_without(view, material, late)
+        first = choice_of(view, lab, material=own, since=since, last=last, without=late)
+        choice = first if first.specification else choice
     return AppliedSpecification(choice, material, since, reopened, last)
+
+
+def _late(view: OrderView) -> tuple[str, ...]:
+    """Return the keys that a list named late and no lead has decided about."""
+    return tuple(view.facts.get("late") or ())
+
+
+def _material_without(view: OrderView, material: str, late: Sequence[str]) -> str:
+    """Return an order's material without what a list named late."""
+    if "material" not in late:
+        return material
+    return next((one.material for one in view.specimens if one.material), "")
 
 
 def choice_of(
@@ -88,21 +107,19 @@ def choice_of(
 
 def describe_late_change(view: OrderView, lab: Lab, applied: AppliedSpecification) -> str:
     """Return that a list which came late changes what is demanded, "" if not."""
-    wanted = applied.choice.specification
-    late = list(view.facts.get("late") or ())
-    if not late or wanted is None:
+    first = applied.choice.specification
+    if first is None or not _late(view):
         return ""
-    before = "" if "material" in late else view.material
-    material = before or next((one.material for one in view.specimens if one.material), "")
-    first = choice_of(
-        view, lab, material=material, since=applied.since, last=applied.last, without=late
-    )
-    if first.specification is None or first.specification == wanted:
+    choice = choice_of(view, lab, material=applied.material, since=applied.since, last=applied.last)
+    wanted = choice.specification
+    if wanted is None:
+        return choice.sentence
+    if wanted == first:
         return ""
     return _(
         "a later list makes {now} of {before} the specification: a lead decides "
         "(agent orders amend)"
-    ).format(before=first.specification.name, now=wanted.name)
+    ).format(before=first.name, now=wanted.name)
 
 
 def describe_version(

@@ -193,9 +193,11 @@ class Beside:
     @classmethod
     def of(cls, store: Store) -> Beside:
         """Read it."""
+        fates = tuple(store.files((*WAITING, *LOST)))
+        lost = (one for one in fates if one.state in LOST)
         return cls(
-            tuple(store.files(WAITING)),
-            (*store.files(LOST), *store.files(State.IGNORED, code=VANISHED)),
+            tuple(one for one in fates if one.state in WAITING),
+            (*lost, *store.files(State.IGNORED, code=VANISHED)),
             tuple(store.orders.unassigned()),
             load_named(store),
             list_alike(store),

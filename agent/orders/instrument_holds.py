@@ -98,19 +98,19 @@ class Holds:
         """Return why a result is held, "" where it is not."""
         if view.process_data.get("order") in self._control:
             return ""
-        at = self._made_at(view)
-        for failure in self._holding(view):
-            if self._release(failure, self._at(failure, view)) is None:
-                return self._sentence(failure, view)
+        made_at = self._made_at(view)
+        for failure, at in self._holding(view, made_at):
+            if self._release(failure, at) is None:
+                return self._sentence(failure, view, at)
         checks = self._checks_of(view.source)
-        if view.label is None and (said := _no_check(checks, view.source, at)):
+        if view.label is None and (said := _no_check(checks, view.source, made_at)):
             return said
         return self._no_specimen(view)
 
     def notes(self, view: MicrographView) -> Iterator[str]:
         """Yield each release that lets a result count."""
-        for failure in self._holding(view):
-            if release := self._release(failure, self._at(failure, view)):
+        for failure, at in self._holding(view, self._made_at(view)):
+            if release := self._release(failure, at):
                 yield release.note
 
     def failures(self, source: str) -> list[Failure]:
@@ -141,18 +141,22 @@ class Holds:
         """Numbers of the control orders, which are never held."""
         return self._control
 
-    def _holding(self, view: MicrographView) -> Iterator[Failure]:
-        """Yield the failures that put a result in doubt, released or not.
+    def _holding(
+        self, view: MicrographView, made_at: datetime
+    ) -> Iterator[tuple[Failure, datetime]]:
+        """Yield the failures that put a result in doubt, released or not, and when it was made.
+
+        The second is a time among the checks or among the control specimens that failed.
 
         A reviewer's code makes a doubt about the model's answer meaningless. It comes from the same
         picture and scale, so a doubt about the instrument remains.
         """
-        checks = self._checks_of(view.source)
+        checks, taken_at = self._checks_of(view.source), self._taken_at(view)
         for failure in self.failures(view.source):
-            at = self._at(failure, view)
+            at = made_at if failure.pc else taken_at
             decided = failure.is_about_the_model and has_code(view)
             if failure.spans(at) and not decided and not is_retired(checks, failure, at):
-                yield failure
+                yield failure, at
 
     def _made_at(self, view: MicrographView) -> datetime:
         """Return when a result was made; where a clock was set, the order of the records holds.
@@ -167,10 +171,6 @@ class Holds:
         at = max([at, *(one.at + INSTANT for one in checks if one.id <= after)])
         return min([at, *(one.at - INSTANT for one in checks if one.id > after)])
 
-    def _at(self, failure: Failure, view: MicrographView) -> datetime:
-        """Return when a result was made, among the checks or the control specimens that failed."""
-        return self._made_at(view) if failure.pc else self._taken_at(view)
-
     def _taken_at(self, view: MicrographView) -> datetime:
         """Return when a micrograph was taken in; where a clock was set, its number holds."""
         at, points = view.taken_at or view.done_at, self._points.get(view.source, ())
@@ -181,8 +181,7 @@ class Holds:
         mine = (one for one in self._releases if one.source == failure.source)
         return next((one for one in mine if one.covers(failure, at)), None)
 
-    def _sentence(self, failure: Failure, view: MicrographView) -> str:
-        at = self._at(failure, view)
+    def _sentence(self, failure: Failure, view: MicrographView, at: datetime) -> str:
         if at < failure.first_at:
             return failure.sentence
         if not failure.pc:

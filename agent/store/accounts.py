@@ -190,6 +190,12 @@ class Accounts:
         with writing(self._engine) as session:
             self._tell(session, "login.failed", "web", by=name, at=at)
 
+    def succeeded(self, name: str) -> None:
+        """Write down that a password was right: those before it count no longer."""
+        with writing(self._engine) as session:
+            row = _existing(session, name)
+            row.failures, row.locked_until = 0, None
+
     def begin(self, name: str, *, cookie: str, at: datetime) -> None:
         """Write down that a person is logged in, in the browser whose cookie has this hash.
 

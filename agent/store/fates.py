@@ -93,8 +93,21 @@ def files(
     code: str | None = None,
 ) -> Iterator[FileFate]:
     """Say what became of every content version of this site, state by state, oldest first."""
-    for state in states or (None,):
+    for state in _present(session, whose, states) if states else (None,):
         yield from _files(session, whose, state, source, code)
+
+
+def _present(session: Session, whose: Whose, states: Sequence[str]) -> list[str]:
+    """Return those of some states that any content has: most often none waits or was lost."""
+    if len(states) == 1:
+        return list(states)
+    wanted = (
+        select(ContentRow.state)
+        .where(ContentRow.site_id == whose.site_id, col(ContentRow.state).in_(states))
+        .distinct()
+    )
+    present = set(session.exec(wanted))
+    return [state for state in states if state in present]
 
 
 def _files(

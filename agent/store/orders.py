@@ -22,6 +22,7 @@ from agent.store.order_claims import ClaimedPlace
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
+    OrderClaimRow,
     OrderRow,
     PreparationRow,
     ResultRow,
@@ -747,13 +748,15 @@ class Orders:
 
 
 def _has_fields(session: Session, order: OrderRow) -> bool:
-    wanted = (
+    """Return whether any micrograph belongs to an order, or was ever named for it."""
+    own = (
         select(MicrographRow.id)
         .join(SpecimenRow, col(SpecimenRow.id) == col(MicrographRow.specimen_id))
         .where(SpecimenRow.order_id == order.id)
         .limit(1)
     )
-    return session.exec(wanted).first() is not None
+    claimed = select(OrderClaimRow.id).where(OrderClaimRow.order_id == order.id).limit(1)
+    return any(session.exec(wanted).first() is not None for wanted in (own, claimed))
 
 
 def _refuse_unreasoned(by: str, reason: str) -> None:

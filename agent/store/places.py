@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 LATE = 1000
 """Numbers before the newest known one that are read again: rows may be committed out of order."""
 DIFFERENT, BELONGS = "different", "belongs"
+ONE, OTHER = aliased(MicrographRow), aliased(MicrographRow)
+"""The two sides of a pair; an alias costs more to make than most statements to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,7 @@ class Places:
             micrograph_id: Number of this one.
             limit: How many at most.
         """
-        own = aliased(MicrographRow)
+        own = ONE
         wanted = (
             select(MicrographRow.id)
             .join(own, own.order == col(MicrographRow.order))  # type: ignore[arg-type]
@@ -339,21 +341,22 @@ class Places:
 
 
 def _pairs(session: Session, public_ids: Sequence[str]) -> Iterator[tuple[int, PlacePair]]:
-    one, other = aliased(MicrographRow), aliased(MicrographRow)
     wanted = (
-        select(SamePlaceRow, one, other)
-        .join(one, col(SamePlaceRow.micrograph_id) == one.id)
-        .join(other, col(SamePlaceRow.other_id) == other.id)
-        .where(or_(one.public_id.in_(public_ids), other.public_id.in_(public_ids)))  # type: ignore[attr-defined]
+        select(SamePlaceRow, ONE, OTHER)
+        .join(ONE, col(SamePlaceRow.micrograph_id) == ONE.id)
+        .join(OTHER, col(SamePlaceRow.other_id) == OTHER.id)
+        .where(or_(ONE.public_id.in_(public_ids), OTHER.public_id.in_(public_ids)))  # type: ignore[attr-defined]
     )
-    for row, first, second in session.exec(wanted).all():
+    rows = session.exec(wanted).all()
+    named = _load_names(session, {side.specimen_id for _, *sides in rows for side in sides})
+    for row, first, second in rows:
         measured = first if row.facts.get("area_of") == first.id else second
         um_per_px = measured.um_per_px
         yield (
             row.id or 0,
             PlacePair(
-                one=_side(session, first),
-                other=_side(session, second),
+                one=_side(first, named),
+                other=_side(second, named),
                 share=row.share,
                 area_mm2=None if um_per_px is None else row.area_px * um_per_px**2 * 1e-6,
                 verdict=row.verdict,
@@ -368,21 +371,28 @@ def _pairs(session: Session, public_ids: Sequence[str]) -> Iterator[tuple[int, P
         )
 
 
+def _load_names(
+    session: Session, specimen_ids: Collection[int | None]
+) -> Mapping[int | None, tuple[str, str]]:
+    """Return the order's number and the name of each specimen, by its row number."""
+    named: dict[int | None, tuple[str, str]] = {}
+    for some in chunks(sorted(number for number in specimen_ids if number is not None)):
+        wanted = (
+            select(SpecimenRow.id, OrderRow.number, SpecimenRow.name)
+            .join(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
+            .where(col(SpecimenRow.id).in_(some))
+        )
+        named |= {number: (order, name) for number, order, name in session.exec(wanted)}
+    return named
+
+
 def _transform(facts: Mapping[str, Any]) -> tuple[tuple[float, ...], ...] | None:
     rows = facts.get("transform")
     return tuple(tuple(float(x) for x in row) for row in rows) if rows else None
 
 
-def _side(session: Session, row: MicrographRow) -> PlaceSide:
-    place = None
-    if row.specimen_id is not None:
-        wanted = (
-            select(OrderRow.number, SpecimenRow.name)
-            .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
-            .where(SpecimenRow.id == row.specimen_id)
-        )
-        place = session.exec(wanted).first()
-    order, specimen = place or ("", "")
+def _side(row: MicrographRow, named: Mapping[int | None, tuple[str, str]]) -> PlaceSide:
+    order, specimen = named.get(row.specimen_id, ("", ""))
     return PlaceSide(
         id=row.public_id,
         order=order,

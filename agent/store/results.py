@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -380,6 +381,12 @@ def _columns(table: type[Row], prefix: str) -> list[Any]:
 
 
 def _asked(which: Any = None) -> Any:
+    return _every_answer().where(_is_current() if which is None else which)
+
+
+@cache
+def _every_answer() -> Any:
+    """Return the statement that others narrow down; it costs more to build than to run."""
     # Columns, not objects: a night of hundreds is read for a page, and nothing is changed.
     return (
         sqlalchemy.select(
@@ -390,7 +397,6 @@ def _asked(which: Any = None) -> Any:
         )
         .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
         .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
-        .where(_is_current() if which is None else which)
     )
 
 
@@ -544,9 +550,7 @@ def between(
     return list(_views(session, session.execute(asked).all()))
 
 
-def late(
-    session: Session, whose: Whose, *, until: datetime, after_id: int
-) -> list[MicrographView]:
+def late(session: Session, whose: Whose, *, until: datetime, after_id: int) -> list[MicrographView]:
     """Return what the watch brought with a done-at up to an instant, written after a result.
 
     Args:
