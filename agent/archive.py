@@ -292,7 +292,7 @@ def _make_folder(folder: Path) -> None:
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for made in reversed(missing):
-        _folder_to_disk(made.parent)
+        folder_to_disk(made.parent)
 
 
 def _to_disk(file: BinaryIO) -> None:
