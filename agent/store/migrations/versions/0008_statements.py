@@ -1,4 +1,5 @@
-"""statements: what was said of an order, frozen when it changed, and the files made of it"""
+"""frozen statements and their files; after which record a label was given; orders that notes next
+to unread files name; when an agent first started"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -43,3 +44,10 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_statement_file')),
     sa.UniqueConstraint('statement_id', 'kind', name=op.f('uq_statement_file_statement_id_kind'))
     )
+    op.add_column('label', sa.Column('after_record', sa.Integer(), nullable=True))
+    op.add_column('content', sa.Column('noted', sa.JSON(), nullable=False, server_default=sa.text("'{}'")))
+    op.create_index('ix_path_mtime_ns', 'path', ['mtime_ns'], unique=False)
+    op.add_column('agent', sa.Column('first_started_at', sa.DateTime(timezone=True), nullable=True))
+    # All that an older lab knows of it; from now on it stays what it is.
+    agents = sa.table('agent', sa.column('started_at'), sa.column('first_started_at'))
+    op.get_bind().execute(agents.update().values(first_started_at=agents.c.started_at))
