@@ -10,6 +10,7 @@ import pytest
 from small_lab import twin_of
 from test_ordering import AT, BUNDLE, VALIDATED, Desk
 
+from agent import accounts
 from agent.archive import Archive
 from agent.errors import WrongUse
 from agent.orders import validation
@@ -337,13 +338,18 @@ def test_the_shell_takes_two_people_where_the_lab_says_so(small, monkeypatch, ca
 
 def test_where_there_are_accounts_only_a_lead_signs(small, capsys):
     lab, name = small
+    tokens = {"reviewing": accounts.new_token(), "releasing": accounts.new_token()}
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
-        for who, role in (("Ada", "reviewer"), ("R. Stahl", "lead")):
-            store.accounts.add(who, kind="person", role=role, hashed="x", at=AT, by="test")
-    promote = ("models", "promote", name, "--reason", "better", "--by")
+        for who, role in (("reviewing", "reviewer"), ("releasing", "lead")):
+            hashed = accounts.hash_token(tokens[who])
+            store.accounts.add(who, kind="program", role=role, hashed=hashed, at=AT, by="test")
 
-    assert lab.agent(*promote, "Ada") == 2
-    assert "a lead's or an admin's act" in capsys.readouterr().err
-    assert lab.agent(*promote, "Nobody") == 2
-    assert lab.agent(*promote, "R. Stahl") == 0
-    assert lab.agent("models", "rollback", "--reason", "no", "--by", "Ada") == 2
+    def agent(who: str, *words: str) -> int:
+        token = ("--token", tokens[who]) if who in tokens else ()
+        return lab.agent(*token, "models", *words, "--reason", "better", "--by", who)
+
+    assert agent("reviewing", "promote", name) == 2
+    assert "is signed by a lead" in capsys.readouterr().err
+    assert agent("Nobody", "promote", name) == 2
+    assert agent("releasing", "promote", name) == 0
+    assert agent("reviewing", "rollback") == 2
