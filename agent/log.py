@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor
 
+CHATTY = (
+    "alembic",
+    "apscheduler",
+    "watchdog",
+    "PIL",
+    "matplotlib",
+    "RapidOCR",
+    "httpx",
+    "fontTools",
+    "fpdf",
+    "pyhanko",
+    "pyhanko_certvalidator",
+)
+"""Libraries of which only warnings are logged."""
 FILE_BYTES, OLDER_FILES = 20_000_000, 5
 AGAIN_S = 60.0
 """How soon a file that could not be rotated is tried again."""
@@ -80,7 +94,7 @@ def set_up(*, level: str = "info", file: Path | None = None, journal: bool = Fal
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("alembic", "apscheduler", "watchdog", "PIL", "matplotlib", "RapidOCR", "httpx"):
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     for flooded in ("uvicorn.error", "asyncio"):
         logging.getLogger(flooded).addFilter(_SELDOM)

@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 from lab import DAY, RING_A, TAXONOMY
 from sqlalchemy import create_engine, text
+from test_store import SHA, file, finding
 
 from agent.orders import Specifications
 from agent.orders.assessment import Beside, assess
@@ -23,7 +24,7 @@ from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, measurements_o
 from agent.orders.specification_history import load_history, reopen
 from agent.orders.statement_document import Issuer
 from agent.orders.validation import AUTOMATIC, VALIDATION, allowances_of
-from agent.store import Decision, Entry, recompute_statement
+from agent.store import Decision, Entry, Store, recompute_statement
 
 ISSUER = Issuer("Plant 1", "Europe/Berlin", bundle=lambda name: {"sha256": f"of {name}"})
 RULES = Rules(Specifications((RING_A,)), TAXONOMY, zone="Europe/Berlin")
@@ -307,6 +308,22 @@ def test_a_statement_that_was_made_by_hand_is_found(lab):
 
     (found,) = lab.store.statements.problems()
     assert found.startswith("statement 2 of order 4711: the audit log does not know it")
+
+
+def test_both_databases_keep_a_statement_byte_for_byte(address):
+    with Store.open(address, site="Plant 1", agent="PC") as store:
+        store.arrive([file("a.tif")], at=DAY)
+        (claim,) = store.claim(1, at=DAY, lease_s=60)
+        process = {"order": "4711", "specimen": "1", "material": "100Cr6"}
+        store.finish(claim, [finding(SHA, process=process)], at=DAY)
+
+        (sha256,) = freeze_orders(store, RULES, ISSUER, ["4711"], now=DAY)
+        again = freeze_orders(store, RULES, ISSUER, ["4711"], now=DAY)
+
+        assert again == []
+        assert recompute_statement(store.statements.text(sha256)) == sha256
+        assert store.statements.newest(["4711"])["4711"].sha256 == sha256
+        assert store.statements.problems() == []
 
 
 # --- what sets it off ---------------------------------------------------------------------------

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from agent.orders.assessment import Assessed, AssessedSpecimen, Lab
     from agent.orders.facts import Allowance, FieldFacts
-    from agent.store import MicrographView, Record, Store, TrailEntry
+    from agent.store import LabelView, MicrographView, Record, Store, TrailEntry
 
-FAILED_NAMES = ("passed", "bundle", "software")
+CHECK_KEYS = ("passed", "bundle", "software")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def build_basis(
             "sha256": wanted.sha256,
             "entry": wanted.entry,
         },
-        "labels": {view.id: [_said(one) for one in view.labels] for _, view, _ in fields},
+        "labels": {view.id: [_basis_of(one) for one in view.labels] for _, view, _ in fields},
         "crops": {view.id: [view.recipe, view.artefacts.get("crop")] for _, view, _ in fields},
         "permissions": list(_permissions(assessed, lab, evidence)),
         "set_aside": list(_set_aside(store, assessed)),
@@ -251,10 +251,10 @@ def _field(
     }
 
 
-def _said(label: Any) -> list[Any]:
-    """Return what of a label a statement rests on: not its time, so that a copy changes nothing."""
-    said = label.code or label.strange_kind or label.why
-    return [label.kind, said, label.by, label.criterion, label.unsure, label.undone]
+def _basis_of(label: LabelView) -> list[Any]:
+    """Return what of a label a statement rests on; its time is in the field's decisions."""
+    answer = label.code or label.strange_kind or label.why
+    return [label.kind, answer, label.by, label.criterion, label.unsure, label.undone]
 
 
 def _certificate(facts: FieldFacts, evidence: Evidence) -> dict[str, Any] | None:
@@ -286,7 +286,7 @@ def _checks(
             "on": check.subject,
             "at": check.at.isoformat(),
             "by": check.by,
-            **{name: check.facts.get(name) for name in FAILED_NAMES},
+            **{name: check.facts.get(name) for name in CHECK_KEYS},
             "sources": list(check.facts.get("sources", ())),
             "findings": [list(one) for one in check.facts.get("findings", ())],
         }

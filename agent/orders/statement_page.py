@@ -230,8 +230,9 @@ def _fields(whole: Mapping[str, Any], zone: ZoneInfo, thumbnail: Thumbnail) -> S
 
 def _pixels(whole: Mapping[str, Any]) -> Table:
     """Build the table of files and crops: which pixels were judged."""
+    names = name_fields(whole)
     columns = (
-        _("Micrograph"),
+        _("Specimen/field"),
         _("File"),
         _("SHA-256 of the file"),
         _("Crop (pixels)"),
@@ -239,7 +240,7 @@ def _pixels(whole: Mapping[str, Any]) -> Table:
     )
     rows = tuple(
         (
-            one["id"],
+            names[one["id"]],
             one["file"].replace("\\", "/").rsplit("/", 1)[-1],
             one["sha256"],
             _("{x0}, {y0} to {x1}, {y1} of {width} × {height}").format(
