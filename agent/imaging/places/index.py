@@ -32,7 +32,7 @@ _FLIPS = 3
 """A word is looked up under all changes of its so many least certain signs. MEASURED: 42 of 100
 landmarks of a copy (other magnification, JPEG, blur) are found so, 26 without."""
 
-_FLIPS_INVERTED = 2  # a copy in which black and white are exchanged is rare, and looking costs time
+_FLIPS_INVERTED = 1  # a copy in which black and white are exchanged is rare, and looking costs time
 
 _MOST_DIFFERENT = 4  # of the 16 signs of a signature; 4 of 100 other landmarks are as near
 _COMMON = 1500  # landmarks of a segment with one word, which then identifies nothing
