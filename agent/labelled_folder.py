@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.csv_export import plain
 from agent.errors import BadStore, FileError, WrongUse
 from agent.store import Decision, State
 from agent.watch import Arrival, Kind, Provenance, kind_of, locate, look_up
@@ -260,7 +261,7 @@ def rows_of(
         refuse(manifest, columns)
         for row in reader:
             if any(cell.strip() for cell in row):
-                cells = dict(zip(columns, (cell.strip() for cell in row), strict=False))
+                cells = dict(zip(columns, (plain(cell.strip()) for cell in row), strict=False))
                 yield reader.line_num, cells
     except csv.Error as error:
         raise WrongUse(f"{manifest}: line {reader.line_num} is no CSV ({error}).") from error

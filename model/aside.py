@@ -41,6 +41,8 @@ class Epoch:
         validation_loss: Mean over the validation images, without augmentation.
         validation_accuracy: Share of right answers of all heads there.
         best: Whether it is the best so far.
+        micro_batches: In how many parts its batches were taken, for want of memory; their
+            gradients are added up.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Epoch:
     validation_loss: float
     validation_accuracy: float
     best: bool
+    micro_batches: int = 1
 
     def as_json(self) -> dict[str, Any]:
         """Give it for the record."""
@@ -55,9 +58,11 @@ class Epoch:
 
     def sentence(self) -> str:
         """Say it for a progress bar."""
+        parts = self.micro_batches
         return (
             f"loss {self.loss:.3f}, validation {self.validation_loss:.3f}, "
             f"{100 * self.validation_accuracy:.0f} % right"
+            + (f"; memory is short: batches in {parts} parts" if parts > 1 else "")
         )
 
 

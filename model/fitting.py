@@ -22,6 +22,7 @@ from model.aside import Aside, Epoch
 from model.errors import TrainingError
 from model.frame import augmented
 from model.heads import NEIGHBOUR_DOUBT, Seen, class_weights, fit_head, head_from
+from model.memory import bytes_per_pixel, free_bytes, is_out_of_memory, micro_batches
 from model.network import cells, pooled
 from model.runtime import multiplies_bf16
 from model.scheme import SUBTYPE, soft_targets
@@ -142,6 +143,7 @@ def _fitted(
     world.agree(str(done), "it does not see the state that the first one goes on from.")
     if not done and plan.start == "probe" and eye.backbone.pretrained:
         _probe(desk, lesson, train, plan)
+    room = _Room.on_cpu(eye) if device.type == "cpu" else None
     step, parts = done * steps, 1
     for number in range(done + 1, plan.epochs + 1):
         if waited >= plan.patience:
@@ -150,6 +152,7 @@ def _fitted(
         losses = []
         for batch in _batches(order.pick(number), train, desk, plan, number):
             solver.zero_grad()
+            parts = max(parts, room.parts(batch)) if room else parts
             loss, parts = _learned(desk, batch, parts)
             loss = _from_all(desk, loss)
             if not np.isfinite(loss):
@@ -168,7 +171,8 @@ def _fitted(
         held_loss, accuracy = _checked(desk, validation)
         better = held_loss < best
         best, waited = (held_loss, 0) if better else (best, waited + 1)
-        lesson.epochs.append(Epoch(number, float(np.mean(losses)), held_loss, accuracy, better))
+        mean = float(np.mean(losses))
+        lesson.epochs.append(Epoch(number, mean, held_loss, accuracy, better, parts))
         place.keep(lesson.epochs, best, waited)
         yield lesson.epochs[-1]
     place.restore_best()
@@ -363,6 +367,34 @@ class _Desk:
     world: World
 
 
+@dataclass(slots=True)
+class _Room:
+    """The memory that a CPU has for a training step.
+
+    Args:
+        eye: The network.
+        free: Bytes that were free before the training.
+        per_pixel: Bytes that a step keeps by pixel; measured with the first batch.
+    """
+
+    eye: Eye
+    free: int
+    per_pixel: float = 0.0
+
+    @classmethod
+    def on_cpu(cls, eye: Eye) -> _Room:
+        """Return what is free now."""
+        return cls(eye, free_bytes())
+
+    def parts(self, batch: _Batch) -> int:
+        """Return into how many micro-batches a batch goes."""
+        if not batch.codes:
+            return 1
+        rows, columns = batch.valid.shape[1:]
+        self.per_pixel = self.per_pixel or bytes_per_pixel(self.eye, rows, columns)
+        return micro_batches(len(batch.codes), self.per_pixel * rows * columns, self.free)
+
+
 def _learned(desk: _Desk, batch: _Batch, parts: int) -> tuple[float, int]:
     """Add up the gradients of a batch; out of memory, it is halved and begun again.
 
@@ -397,7 +429,9 @@ def _tried(desk: _Desk, batch: _Batch, parts: int) -> float | None:
             loss = _loss(desk, batch.only(some)) * (len(some) / batch.of)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         if parts == len(batch.codes):
             raise TrainingError(
                 f"There is not enough memory on {desk.device} to train on one frame of "

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 from lab import minutes
 
 from agent.cli import main
+from agent.csv_export import FORMULA_STARTS, csv_text, plain
+from agent.labelled_folder import rows_of
 from agent.store import Decision
 
 
@@ -123,3 +128,48 @@ def test_what_cannot_be_written_is_said_in_a_sentence(lab, agent, words, sentenc
     assert code == 2
     assert sentence in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_an_order_in_the_second_row_alone_has_its_column(lab, agent, tmp_path, name):
+    lab.take("G8")
+    lab.take("M8", order="4711")
+
+    code, _, said = agent("export", "--out", str(tmp_path / name))
+
+    assert code == 0, said
+    if name.endswith("csv"):
+        with (tmp_path / name).open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet", reason="no pyarrow")
+        rows = parquet.read_table(tmp_path / name).to_pylist()
+    assert [row["order"] or "" for row in rows] == ["", "4711"]
+
+
+def test_what_is_exported_for_training_runs_nothing_and_is_read_back_as_it_was(
+    lab, agent, tmp_path
+):
+    lab.store.decide(
+        lab.take("G8", order="=1+1"), Decision("code", "Ann", code="G8"), at=minutes(5)
+    )
+
+    agent("review", "export", str(tmp_path / "labelled"))
+
+    text = (tmp_path / "labelled" / "manifest.csv").read_text(encoding="utf-8")
+    assert "'=1+1" in text
+    rows = [cells for _, cells in rows_of(tmp_path / "labelled" / "manifest.csv", accept_all)]
+    assert [row["order"] for row in rows] == ["=1+1"]
+
+
+@given(st.text(st.sampled_from("='+-@\t\r\n＝\"a,"), max_size=6))
+def test_no_cell_begins_like_a_formula_and_each_is_read_back(value):
+    text = csv_text(["before", "name"], [{"before": 1, "name": value}])
+
+    _, (_, cell) = csv.reader(io.StringIO(text, newline=""))
+    assert not cell.startswith(FORMULA_STARTS)
+    assert plain(cell) == value
+
+
+def accept_all(manifest, columns):
+    """Refuse no columns."""

@@ -546,6 +546,17 @@ def test_nights_that_passed_while_the_pc_slept_are_found(lab):
     assert missed == [date(2026, 11, n) for n in (25, 26, 27)]
 
 
+def test_a_lab_that_is_switched_off_over_night_still_gets_its_first_one(lab):
+    for day in range(3):  # on at eight, off at five
+        lab.store.started(at=DAY.replace(hour=8) + timedelta(days=day))
+
+    now = DAY.replace(hour=8) + timedelta(days=2, minutes=1)
+    missed = missing_nights(lab.store, lab.reports, SETTINGS, now=now)
+
+    assert len(missed) == 2
+    assert missed[-1] == night_of(now, SETTINGS.at, SETTINGS.zone) - timedelta(days=1)
+
+
 def test_a_night_whose_page_is_not_there_is_missing_though_its_facts_are_frozen(lab):
     lab.store.started(at=DAY)
     free = dataclasses.replace(SETTINGS, free_days=("2026-11-25",))

@@ -168,3 +168,31 @@ def test_a_licence_is_told_from_whatever_words_a_package_uses() -> None:
 
     assert licence_of(about) == "BSD-3-Clause"
     assert licence_of(said, "Apache Software License 2.0") == "Apache-2.0"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"timestamp": "2026-11-11T11:11:11.011Z", "event": "x", "n": 11}',
+        "2026-11-27T10:11:12+01:00 version 1.11.0, 11 files in 11.5 s, torch 2.11.0+cpu",
+        "A bundle was read at 10:11.",
+    ],
+)
+def test_a_short_number_of_a_specimen_mangles_no_time_version_or_count(text) -> None:
+    assert Pseudonyms(["11", "A"]).text(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "specimen 11 waits",
+        "order=4711:11, specimen '11'",
+        "Specimens: 11",
+        "“11” is gone",
+        "/lom/11/x",
+    ],
+)
+def test_a_short_number_is_hidden_where_it_stands_as_a_value(text) -> None:
+    said = Pseudonyms(["11", "4711"]).text(text)
+
+    assert not re.search(r"\b(47)?11\b", said), said

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -34,6 +36,7 @@ from model import (
 from model.aside import Aside, Epoch
 from model.fitting import Lesson, _Batch, _Desk, _learned, _Order, _Shown, _Targets, fit_whole
 from model.frame import Framing
+from model.memory import bytes_per_pixel, free_bytes, micro_batches
 from model.network import Eye, bare_backbone
 from model.scheme import Scheme
 from model.taught import learn
@@ -437,3 +440,43 @@ def batch_of(given):
     pixels, valid = np.stack([f.pixels for f in fields]), np.stack([f.valid for f in fields])
     codes = tuple(e.code for e in given)
     return _Batch(pixels, valid, codes, (1.0,) * len(given), of=len(given))
+
+
+def test_without_room_on_a_cpu_batches_are_split_before_the_system_ends_the_program(
+    tmp_path, monkeypatch
+):
+    """A computer without a GPU raises nothing that could be caught: what is free is asked first."""
+    plan = replace(PLAN, frozen=False, epochs=1, batch=8)
+
+    def taught(free, folder):
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+        torch.manual_seed(0)
+        lesson = lesson_of(Eye(bare_backbone("tiny")))
+        list(fit_whole(lesson, plan, tmp_path / folder))
+        return lesson.epochs[0]
+
+    each = bytes_per_pixel(Eye(bare_backbone("tiny")), 64, 64) * 64 * 64
+    whole, split = taught(10**12, "much"), taught(int(10 * each), "little")
+
+    assert whole.micro_batches == 1
+    assert split.micro_batches > 1
+    assert "memory is short" in split.sentence()
+    assert "memory" not in whole.sentence()
+    assert split.loss == pytest.approx(whole.loss, rel=0.1)  # batch norm sees smaller batches
+
+
+@pytest.mark.parametrize(
+    ("free", "parts"), [(0, 32), (10, 16), (30, 6), (100, 2), (1000, 1), (10**9, 1)]
+)
+def test_a_batch_goes_into_as_many_parts_as_the_memory_asks_for(free, parts):
+    assert micro_batches(32, 2.0, free) == parts
+
+
+def test_a_container_has_what_its_group_allows(tmp_path):
+    (tmp_path / "memory.max").write_text("8000000\n", encoding="ascii")
+    (tmp_path / "memory.current").write_text("5000000\n", encoding="ascii")
+    (tmp_path / "memory.stat").write_text("anon 3000000\ninactive_file 2000000\n", encoding="ascii")
+
+    assert free_bytes(tmp_path) == 5_000_000
+    (tmp_path / "memory.max").write_text("max\n", encoding="ascii")
+    assert free_bytes(tmp_path) > 5_000_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import sys
@@ -16,6 +15,7 @@ import typer
 
 from agent.cli.app import app, settings_of, store_of
 from agent.cli.say import aside
+from agent.csv_export import write_csv
 from agent.errors import SetupError, WrongUse
 
 if TYPE_CHECKING:
@@ -29,8 +29,20 @@ if TYPE_CHECKING:
 What = Literal["micrographs", "labels", "files", "trail"]
 Format = Literal["csv", "json", "parquet"]
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet would run a text that begins with one of these."""
+COLUMNS: dict[What, tuple[str, ...]] = {
+    "micrographs": ("criterion", "comment", "origin", "recipe"),
+    "labels": (
+        *("id", "sha256", "page", "label", "kind", "code", "strange_kind", "why", "criterion"),
+        *("unsure", "comment", "by", "at", "viewing_s", "blind", "bulk", "origin", "result_seen"),
+        *("supersedes", "undone", "model_code"),
+    ),
+    "files": (
+        *("path", "paths", "sha256", "size_bytes", "source", "state", "reason", "attempts"),
+        *("first_seen_at", "done_at", "duplicate_of", "code", "next_try_at"),
+    ),
+    "trail": ("number", "at", "site", "actor", "act", "subject", "facts", "sha256"),
+}
+"""Of a table, whatever its first row happens to have; micrographs have those of a night first."""
 BATCH = 10_000
 KINDS = {
     **dict.fromkeys(("page", "size_min", "size_max", "size_bytes", "attempts"), "int64"),
@@ -64,7 +76,7 @@ def export(  # noqa: PLR0917 - each is an option of the command
     ] = False,
 ) -> None:
     """Write out what is known."""
-    write = _writer(form or _form_of(out), spreadsheet=spreadsheet)
+    write = _writer(form or _form_of(out), _columns(what), spreadsheet=spreadsheet)
     settings = settings_of(context)
     zone = settings.site.time_zone
     after, until = _day(first, "--from", zone), _day(last, "--to", zone, days=1)
@@ -102,6 +114,14 @@ def _day(text: str | None, option: str, zone: str, *, days: int = 0) -> datetime
     except ValueError as error:
         raise WrongUse(f"{option}: write a day like 2026-11-24, not {text!r}.") from error
     return datetime.combine(begun, time.min, ZoneInfo(zone))
+
+
+def _columns(what: What) -> tuple[str, ...]:
+    if what != "micrographs":
+        return COLUMNS[what]
+    from agent.night import records  # noqa: PLC0415 - `agent --help` answers without
+
+    return (*(name for name in records.COLUMNS if name != "size"), *COLUMNS[what])
 
 
 # --- the rows -----------------------------------------------------------------------------------
@@ -174,13 +194,15 @@ def _trail(store: Store) -> Iterator[Row]:
 # --- the forms ----------------------------------------------------------------------------------
 
 
-def _writer(form: Format, *, spreadsheet: bool) -> Callable[[Iterator[Row], Path | None], int]:
+def _writer(
+    form: Format, columns: tuple[str, ...], *, spreadsheet: bool
+) -> Callable[[Iterator[Row], Path | None], int]:
     if form == "parquet":
-        return _parquet
+        return lambda rows, out: _parquet(rows, columns, out)
     if form == "json":
         return lambda rows, out: _text(rows, out, _json)
     return lambda rows, out: _text(
-        rows, out, lambda rows, file: _csv(rows, file, spreadsheet=spreadsheet)
+        rows, out, lambda rows, file: write_csv(file, columns, rows, spreadsheet=spreadsheet)
     )
 
 
@@ -224,33 +246,7 @@ def _json(rows: Iterator[Row], file: TextIO) -> int:
     return count
 
 
-def _csv(rows: Iterator[Row], file: TextIO, *, spreadsheet: bool) -> int:
-    count, writer = 0, None
-    for row in rows:
-        if writer is None:
-            delimiter = ";" if spreadsheet else ","
-            writer = csv.DictWriter(file, list(row), lineterminator="\r\n", delimiter=delimiter)
-            writer.writeheader()
-        writer.writerow(
-            {name: _cell(value, spreadsheet=spreadsheet) for name, value in row.items()}
-        )
-        count += 1
-    return count
-
-
-def _cell(value: Any, *, spreadsheet: bool) -> Any:
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULA) else value
-    if isinstance(value, float) and spreadsheet:
-        return str(value).replace(".", ",")
-    if isinstance(value, (list, tuple)):
-        return " ".join(str(one) for one in value)
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False)
-    return value
-
-
-def _parquet(rows: Iterator[Row], out: Path | None) -> int:
+def _parquet(rows: Iterator[Row], columns: tuple[str, ...], out: Path | None) -> int:
     if out is None:
         raise WrongUse("--format parquet: say the file with --out NAME.parquet.")
     try:
@@ -262,19 +258,12 @@ def _parquet(rows: Iterator[Row], out: Path | None) -> int:
         ) from error
 
     def fill(part: Path) -> int:
-        count, writer = 0, None
-        while batch := [_flat(row) for row in islice(rows, BATCH)]:
-            if writer is None:
-                schema = pa.schema(
-                    [(name, getattr(pa, KINDS.get(name, "string"))()) for name in batch[0]]
-                )
-                writer = parquet.ParquetWriter(part, schema)
-            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-            count += len(batch)
-        if writer is None:
-            parquet.write_table(pa.table({}), part)
-        else:
-            writer.close()
+        count = 0
+        schema = pa.schema([(name, getattr(pa, KINDS.get(name, "string"))()) for name in columns])
+        with parquet.ParquetWriter(part, schema) as writer:
+            while batch := [_flat(row) for row in islice(rows, BATCH)]:
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+                count += len(batch)
         return count
 
     return _whole(out, fill)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import subprocess
 import sys
 import tomllib
 import uuid
@@ -13,13 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
+import tomlkit
 import typer
 
 from agent.cli.app import SAYS_NO, app, settings_of, store_of
 from agent.cli.say import aside, console, print_json, progress, table
 from agent.errors import WrongUse
+from agent.host.wheels import LOCK, collect
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent.settings import Settings
     from agent.store import Store
 
@@ -44,8 +46,15 @@ def move(
     config = folder / settings_room.FILE_NAME
     if config.exists():
         raise WrongUse(f"{config}: already there, and is left as it is; name another --to.")
-    _lay_settings(file, folder, dict(_pairs(source or [])))
+    laid = _lay_settings(file, folder, dict(_pairs(source or [])))
     settings = settings_room.read(config.absolute())
+    try:
+        _refuse_occupied(settings)
+    except WrongUse:
+        _take_settings_away(laid)
+        raise
+    for line in _elsewhere(settings, folder.absolute()):
+        console.print(line, markup=False)
     if settings.store.url:
         console.print("the database stays where it is; this PC asks it from now on.")
     else:
@@ -72,8 +81,15 @@ def _pairs(given: list[str]) -> list[tuple[str, str]]:
     return [(one.partition("=")[0], one.partition("=")[2]) for one in given]
 
 
-def _lay_settings(file: Path, folder: Path, moved: dict[str, str]) -> None:
-    """Lay the back-up's settings files into a folder, with the sources' new places."""
+def _lay_settings(file: Path, folder: Path, moved: dict[str, str]) -> list[Path]:
+    """Write the back-up's settings files into a folder, with the sources' new places.
+
+    Returns:
+        The files.
+
+    Raises:
+        WrongUse: It is no back-up, or one of the files is there already.
+    """
     try:
         with zipfile.ZipFile(file) as packed:
             kept = {
@@ -92,34 +108,74 @@ def _lay_settings(file: Path, folder: Path, moved: dict[str, str]) -> None:
         raise WrongUse(f"--source: the back-up knows no source called {min(unknown)!r}.")
     kept["agent.toml"] = with_folders(kept.pop(main), moved)
     folder.mkdir(parents=True, exist_ok=True)
+    if there := [name for name in kept if (folder / name).exists()]:
+        raise WrongUse(f"{folder / there[0]}: already there, and is left as it is.")
     for name, text in kept.items():
         (folder / name).touch(mode=0o640)  # a database's password may stand in it
         (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in kept]
 
 
-def with_folders(text: str, moved: dict[str, str]) -> str:
-    """Write another folder into the [[sources]] blocks of some names; all else stays as it was."""
-    blocks = text.split("[[sources]]")
-    for number, block in enumerate(blocks[1:], start=1):
-        lines = block.splitlines(keepends=True)
-        named = [line for line in lines if line.split("=")[0].strip() == "name"]
-        name = tomllib.loads(named[0])["name"] if named else ""
-        if name in moved:
-            blocks[number] = "".join(
-                f"folder = {json.dumps(moved[name], ensure_ascii=False)}\n"
-                if line.split("=")[0].strip() == "folder"
-                else line
-                for line in lines
-            )
-    return "[[sources]]".join(blocks)
+def with_folders(text: str, moved: Mapping[str, str]) -> str:
+    """Return settings with other folders for some sources; comments and all else stay.
+
+    Args:
+        text: Of a settings file.
+        moved: Name of a source → its folder on this PC.
+    """
+    document = tomlkit.parse(text)
+    for source in document.get("sources", ()):
+        if source.get("name") in moved:
+            source["folder"] = moved[source["name"]]
+    return tomlkit.dumps(document)
+
+
+def _refuse_occupied(settings: Settings) -> None:
+    """Refuse a data folder in which a lab lives already: the settings may name an absolute one."""
+    folder = settings.store.folder
+    signs = [name for name in ("martensight.db", "crops", "originals") if (folder / name).exists()]
+    if signs:
+        raise WrongUse(
+            f"{folder}: a lab is there already ({', '.join(signs)}); nothing was changed. Set "
+            "[store] folder to an empty one, or use agent restore to put a back-up in its place."
+        )
+
+
+def _elsewhere(settings: Settings, folder: Path) -> list[str]:
+    """Name each folder and file of the settings that lies outside the lab's new place."""
+    places: dict[str, Path | str | None] = {
+        "[store] folder": settings.store.folder,
+        "[model] taxonomy": settings.model.taxonomy,
+        "[orders] specifications": settings.orders.specifications,
+        "[orders] lists": settings.orders.lists,
+        "[orders] outbox": settings.orders.outbox,
+        "[backup] folder": settings.backup.folder,
+        "[web] certificate": settings.web.certificate,
+        "[web] key": settings.web.key,
+        **{f"source {one.name}": one.folder for one in settings.sources},
+    }
+    lines = []
+    for name, place in places.items():
+        path = Path(place) if place else None
+        if path and not path.is_relative_to(folder):
+            there = "is there" if path.exists() else "is not there"
+            lines.append(f"{name} still points to {path}, which {there}")
+    return lines
+
+
+def _take_settings_away(laid: list[Path]) -> None:
+    for file in laid:
+        file.unlink()
 
 
 def _put_back(file: Path, settings: Settings) -> None:
     from agent import safekeeping  # noqa: PLC0415
+    from agent.service.lock import RunLock  # noqa: PLC0415
+    from agent.service.place import agent_name  # noqa: PLC0415
     from agent.store import store_url  # noqa: PLC0415
 
     at = datetime.now(UTC)
-    with progress("move", 100) as advance:
+    with RunLock(settings.store.folder, agent_name()), progress("move", 100) as advance:
         restored = safekeeping.restore(
             file,
             url=store_url(settings.store.folder),
@@ -166,21 +222,21 @@ def bundle_wheels(
         str, typer.Option(help="This program: its wheel, its source folder, or its name.")
     ] = "martensight",
     extras: Annotated[str, typer.Option(help="Which extras, or none.")] = EXTRAS,
+    lock: Annotated[
+        Path, typer.Option(help="Versions and hashes to hold them to; default: the tested ones.")
+    ] = LOCK,
+    no_lock: Annotated[
+        bool, typer.Option("--no-lock", help="Take the newest versions that fit instead.")
+    ] = False,
 ) -> None:
     """Collect wheels to install from on a PC without internet, of this system and this Python."""
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = f"{package}[{extras}]" if extras else package
-    command = [sys.executable, "-m", "pip", "wheel", "--wheel-dir", str(folder), wanted]
-    done = subprocess.run(command, check=False)  # noqa: S603 - our own words; pip shows its progress
-    if done.returncode:
-        raise WrongUse(f"pip could not collect {wanted}; what it said stands above.")
-    wheels = sorted(folder.glob("*.whl"))
-    sums = [f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.name}\n" for one in wheels]
-    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    wheels = collect(folder, package, extras, None if no_lock else lock)
     size = sum(one.stat().st_size for one in wheels) / 1e6
     console.print(f"{len(wheels)} wheels, {size:.0f} MB, in {folder}", markup=False)
     console.print(
-        f"on the other PC: pip install --no-index --find-links {folder} 'martensight[{extras}]'",
+        f"on the other PC, in {folder}: "
+        "pip install --no-index --require-hashes -r requirements.txt",
         markup=False,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from agent.cli.app import app, settings_of, store_of
 from agent.cli.record import share
 from agent.cli.say import console, print_json, progress, table
+from agent.csv_export import write_csv
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -295,8 +295,6 @@ def _export(one: LabelledMicrograph, archive: Archive, folder: Path) -> dict[str
 
 def _write_manifest(folder: Path, rows: list[dict[str, Any]]) -> None:
     with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, MANIFEST_COLUMNS, extrasaction="ignore", restval="")
-        writer.writeheader()
-        writer.writerows(row for row in rows if row["kind"] == "code")
+        write_csv(file, MANIFEST_COLUMNS, (row for row in rows if row["kind"] == "code"))
     document = json.dumps(rows, ensure_ascii=False, indent=1)
     (folder / "manifest.json").write_text(document, encoding="utf-8")

@@ -8,7 +8,6 @@ heats, specimens, operators and whatever else the process data says of a custome
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import re
@@ -16,10 +15,14 @@ import secrets
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+from agent.csv_export import write_csv
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+QUOTES = ("'", '"', "“", "”", "„")
+NAME_COLUMNS = ("pseudonym", "stands for")
 NEWEST_BYTES = 5_000_000
 """Of each log; the end is what a fault is about."""
 
@@ -28,6 +31,10 @@ NAME_KEYS = frozenset({"file", "path", "paths", "relative", "subject"})
 OWN_KEYS = frozenset({"order", "heat", "batch", "specimen", "preparation", "operator", "customer"})
 """Process data that says whose part it is; microscope, objective and material say nothing of it."""
 
+_NAMES_A_VALUE = re.compile(
+    rf"\b({'|'.join(sorted(OWN_KEYS))})s?\b\W{{0,3}}$|[/\\]$", re.IGNORECASE
+)
+"""Before a word that is a value, as in "specimen 11", "batch=11" or a path."""
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s\"'<>]+", re.IGNORECASE)
 _PICTURE = re.compile(
     r"[^\s\"'/\\:;,()\[\]{}]+(?: [^\s\"'/\\:;,()\[\]{}]+){0,4}?"
@@ -35,6 +42,13 @@ _PICTURE = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[\w.+-]*\w")
+_TOKEN = re.compile(r"[\w.:+-]*\w")
+_TIME_OR_VERSION = re.compile(
+    r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?)?"
+    r"|\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?"
+    r"|v?\d+(\.\d+)+((\.|[-+])?(a|b|rc|dev|post|cpu|cu)\d*)*"
+)
+"""What a helper needs; it is hidden only where all of it is a name."""
 _USER_HOME = re.compile(r"((?:/home/|[A-Za-z]:\\+Users\\+))[^/\\\s\"']+")
 
 
@@ -74,15 +88,22 @@ class Pseudonyms:
         text = _ADDRESS.sub(r"\1…", text)
         text = _USER_HOME.sub(r"\1user", text)
         text = _PICTURE.sub(lambda found: self._part(found.group()), text)
-        return _WORD.sub(lambda found: self._word(found.group()), text)
+        return _TOKEN.sub(self._token, text)
 
-    def _word(self, word: str) -> str:
-        if word in self._words:
-            return self.of(word)
-        pieces = re.split(r"([_.+-])", word)
-        if len(pieces) > 1 and any(piece in self._words for piece in pieces):
-            return "".join(self.of(p) if p in self._words else p for p in pieces)
-        return word
+    def _token(self, found: re.Match[str]) -> str:
+        token, text = found.group(), found.string
+        is_value = _NAMES_A_VALUE.search(text, 0, found.start()) is not None or (
+            text[found.start() - 1 : found.start()] in QUOTES and text[found.end() :][:1] in QUOTES
+        )
+        if self._hides(token, is_value=is_value):
+            return self.of(token)
+        if _TIME_OR_VERSION.fullmatch(token):
+            return token
+        pieces = re.split(r"([_.:+-])", token)
+        return "".join(self.of(p) if self._hides(p, is_value=is_value) else p for p in pieces)
+
+    def _hides(self, word: str, *, is_value: bool) -> bool:
+        return word in self._words and (is_value or not _is_everyday(word))
 
     def document(self, value: Any, key: str = "") -> Any:
         """Replace everything that tells in a JSON value; keys and numbers stay."""
@@ -97,6 +118,11 @@ class Pseudonyms:
         if key in NAME_KEYS:
             return self.name(value)
         return self.of(value) if key in OWN_KEYS else self.text(value)
+
+
+def _is_everyday(word: str) -> bool:
+    """Return whether a word stands for many other things: specimen "11" is in half of all times."""
+    return len(word) == 1 or (word.isdigit() and len(word) < 4)  # noqa: PLR2004 - as said above
 
 
 def _telling(given: str) -> Iterable[str]:
@@ -173,7 +199,7 @@ def write(
     key = target.with_suffix(".names.csv")
     key.touch(mode=0o600)
     with key.open("w", encoding="utf-8-sig", newline="") as listing:
-        rows = csv.writer(listing, lineterminator="\n")
-        rows.writerow(("pseudonym", "stands for"))
-        rows.writerows(sorted(names.said.items()))
+        pairs = sorted(names.said.items())
+        rows = [dict(zip(NAME_COLUMNS, pair, strict=True)) for pair in pairs]
+        write_csv(listing, NAME_COLUMNS, rows, line_end="\n")
     return listed

@@ -12,7 +12,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 import reports
-from agent import sheet
+from agent.csv_export import csv_text
 from agent.night.cards import said_of
 from agent.night.period import local
 from agent.settings import PROCESS_COLUMNS
@@ -100,7 +100,7 @@ def record_of(seen: Seen, zone: str) -> dict[str, object]:
 
 def csv_of(records: Iterable[Mapping[str, object]]) -> str:
     """Write rows of `record_of` as CSV."""
-    return sheet.csv_of(COLUMNS, records)
+    return csv_text(COLUMNS, records)
 
 
 def carried(facts: NightFacts) -> dict[str, object]:

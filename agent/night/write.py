@@ -206,9 +206,9 @@ def missing_nights(
     were frozen, is written as soon as it can be.
     """
     starts = [
-        agent.started_at
+        agent.first_started_at
         for agent in store.agents()
-        if agent.started_at is not None and agent.site == settings.site
+        if agent.first_started_at is not None and agent.site == settings.site
     ]
     heads = store.nights()
     frozen = {row.date for row in heads}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from agent.csv_export import csv_text
 from model import TaxonomyError
 
 if TYPE_CHECKING:
@@ -68,9 +67,6 @@ def render_files(
 
 
 def _csv(document: Mapping[str, Any], head: Mapping[str, Any], taxonomy: Taxonomy) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
-    writer.writeheader()
     every_row = {
         "order": document["order"],
         "revision": head["revision"],
@@ -78,10 +74,7 @@ def _csv(document: Mapping[str, Any], head: Mapping[str, Any], taxonomy: Taxonom
         "conformity": document["conformity"],
     }
     rows = list(_rows(document, taxonomy)) or [{}]
-    writer.writerows(
-        {key: _cell(value) for key, value in (every_row | row).items()} for row in rows
-    )
-    return text.getvalue()
+    return csv_text(COLUMNS, (every_row | row for row in rows))
 
 
 def _rows(document: Mapping[str, Any], taxonomy: Taxonomy) -> Iterator[dict[str, object]]:
@@ -113,10 +106,3 @@ def _bounds(code: str | None, taxonomy: Taxonomy) -> dict[str, object]:
     except TaxonomyError:
         return {}  # an old order may hold a code that the taxonomy no longer has
     return {"size_min": low, "size_max": high}
-
-
-def _cell(value: object) -> object:
-    # A spreadsheet would run what begins like a formula.
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value

@@ -6,11 +6,10 @@ The record lies beside what the bundle is: nothing in it changes an answer.
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
+from agent.csv_export import csv_text
 from agent.retrain.bundles import record_of
 from model import read_manifest
 
@@ -63,7 +62,7 @@ def write_figures(
             drawn = confusion_svg(found["classes"], found["rows_predicted"], told, what)
             files[folder / f"confusion-{stage.replace(':', '-')}.svg"] = drawn.encode()
     if epochs:
-        files[folder / "epochs.csv"] = _csv(epochs)
+        files[folder / "epochs.csv"] = csv_text(list(epochs[0]), epochs).encode()
     for eye in dict.fromkeys(epoch["eye"] for epoch in epochs):
         own = [epoch for epoch in epochs if epoch["eye"] == eye]
         name = f"curves-{eye.replace(':', '-')}.svg"
@@ -71,11 +70,3 @@ def write_figures(
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(files)
     return list(files)
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    held = io.StringIO(newline="")
-    writer = csv.DictWriter(held, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return held.getvalue().encode()

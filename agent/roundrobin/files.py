@@ -9,8 +9,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import reports
-from agent import sheet
 from agent.archive import write_whole
+from agent.csv_export import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ def write_study(
     write_whole(
         {
             path: reports.render_study(page).encode(),
-            path.with_suffix(".csv"): sheet.csv_of(columns, rows).encode("utf-8-sig"),
+            path.with_suffix(".csv"): csv_text(columns, rows).encode("utf-8-sig"),
             path.with_suffix(".json"): json.dumps(document, indent=1, ensure_ascii=False).encode(),
         }
     )

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import reports
-from agent import sheet
 from agent.archive import write_whole
+from agent.csv_export import csv_text
 from agent.errors import WrongUse
 from agent.orders.limit import Direction, limit_at
 from agent.roundrobin.capability import Measured, at_limit, scatter
@@ -100,7 +100,7 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
     write_whole(
         {
             path: page.encode(),
-            path.with_suffix(".csv"): sheet.csv_of(PLAN_COLUMNS, rows).encode("utf-8-sig"),
+            path.with_suffix(".csv"): csv_text(PLAN_COLUMNS, rows).encode("utf-8-sig"),
         }
     )
     facts = {"seed": seed, "codes": dict(codes), "runs": [one.as_json() for one in runs]}

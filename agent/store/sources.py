@@ -63,6 +63,7 @@ class AgentSeen:
 
     site: str
     name: str
+    first_started_at: datetime | None
     started_at: datetime | None
     seen_at: datetime | None
     facts: dict[str, Any]
@@ -161,6 +162,7 @@ def started(session: Session, whose: Whose, *, at: datetime) -> None:
     """Write down that this agent started."""
     row = session.get_one(AgentRow, whose.agent_id)
     row.started_at = row.seen_at = at
+    row.first_started_at = row.first_started_at or at
     session.add(row)
 
 
@@ -175,6 +177,6 @@ def agents(session: Session) -> list[AgentSeen]:
     """Say every agent that ever used this store."""
     asked = select(AgentRow, SiteRow.name).join(SiteRow).order_by(SiteRow.name, AgentRow.name)
     return [
-        AgentSeen(site, row.name, row.started_at, row.seen_at, row.facts)
+        AgentSeen(site, row.name, row.first_started_at, row.started_at, row.seen_at, row.facts)
         for row, site in session.exec(asked)
     ]

@@ -91,7 +91,7 @@ class SiteRow(Row, table=True):
 
 
 class AgentRow(Row, table=True):
-    """A running program on one PC; `seen_at` is its heartbeat."""
+    """A running program on one PC; `seen_at` is its heartbeat, `started_at` its last start."""
 
     __tablename__: ClassVar[Any] = "agent"
     __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
@@ -99,6 +99,7 @@ class AgentRow(Row, table=True):
     id: int | None = Field(default=None, primary_key=True)
     site_id: int = Field(foreign_key="site.id")
     name: str
+    first_started_at: datetime | None = _instant()
     started_at: datetime | None = _instant()
     seen_at: datetime | None = _instant()
     facts: dict[str, Any] = _json()

@@ -1,0 +1,86 @@
+"""Write tables as CSV that a spreadsheet opens without running anything in it.
+
+In:  columns and rows. Out: text (RFC 4180). This is the only CSV writer of the house.
+A spreadsheet runs a cell that begins like a formula, and names of files and people and comments
+are typed by anybody, so an apostrophe goes before such a text; `plain` takes it away again where a
+program reads what `agent` has written.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import TextIO
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What begins a formula in a spreadsheet (OWASP, "CSV Injection"), the full-width forms too."""
+
+
+def write_csv(
+    file: TextIO,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, object]],
+    *,
+    spreadsheet: bool = False,
+    line_end: str = "\r\n",
+) -> int:
+    """Write a first line of column names and a line for each row.
+
+    Args:
+        file: Opened as text with `newline=""`.
+        columns: What is written, in this order; a row may lack some and have others.
+        rows: Column to value. A list is written with spaces between, an object as JSON.
+        spreadsheet: Semicolons between cells and a comma in numbers, as a spreadsheet with German
+            settings expects.
+        line_end: Between the lines.
+
+    Returns:
+        How many rows there were.
+    """
+    writer = csv.DictWriter(
+        file,
+        columns,
+        extrasaction="ignore",
+        lineterminator=line_end,
+        delimiter=";" if spreadsheet else ",",
+    )
+    writer.writerow({name: name for name in columns})
+    count = 0
+    for row in rows:
+        writer.writerow({name: _cell(row.get(name), decimal_comma=spreadsheet) for name in columns})
+        count += 1
+    return count
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Return a table as CSV text; see `write_csv`."""
+    held = io.StringIO(newline="")
+    write_csv(held, columns, rows)
+    return held.getvalue()
+
+
+def plain(cell: str) -> str:
+    """Return a cell's text without the apostrophe that keeps a spreadsheet from running it."""
+    return cell[1:] if cell[:1] == "'" and _runs(cell[1:]) else cell
+
+
+def _cell(value: object, *, decimal_comma: bool) -> object:
+    if isinstance(value, (list, tuple)):
+        value = " ".join(str(item) for item in value)
+    elif isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return f"'{value}" if _runs(value) else value
+    if isinstance(value, float) and decimal_comma:
+        return str(value).replace(".", ",")
+    return value
+
+
+def _runs(text: str) -> bool:
+    """Return whether a spreadsheet may run a text, or take an apostrophe of its own for ours."""
+    return text.lstrip("'").startswith(FORMULA_STARTS)

@@ -1,0 +1,520 @@
+BEGIN TRANSACTION;
+CREATE TABLE account (
+	id INTEGER NOT NULL, 
+	name VARCHAR NOT NULL, 
+	kind VARCHAR NOT NULL, 
+	role VARCHAR NOT NULL, 
+	hashed VARCHAR NOT NULL, 
+	created_at DATETIME NOT NULL, 
+	disabled_at DATETIME, 
+	failures INTEGER NOT NULL, 
+	locked_until DATETIME, 
+	CONSTRAINT pk_account PRIMARY KEY (id), 
+	CONSTRAINT uq_account_name UNIQUE (name)
+);
+INSERT INTO "account" VALUES(1,'Ada','person','lead','a hash','2026-11-24 21:00:00.000000',NULL,0,NULL);
+CREATE TABLE agent (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	name VARCHAR NOT NULL, 
+	started_at DATETIME, 
+	seen_at DATETIME, 
+	facts JSON NOT NULL, first_started_at DATETIME, 
+	CONSTRAINT pk_agent PRIMARY KEY (id), 
+	CONSTRAINT fk_agent_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT uq_agent_site_id_name UNIQUE (site_id, name)
+);
+INSERT INTO "agent" VALUES(1,1,'PC',NULL,NULL,'{}',NULL);
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "alembic_version" VALUES('0010');
+CREATE TABLE campaign (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	name VARCHAR NOT NULL, 
+	seed INTEGER NOT NULL, 
+	may_go_back BOOLEAN NOT NULL, 
+	taxonomy JSON NOT NULL, 
+	merged JSON NOT NULL, 
+	"by" VARCHAR NOT NULL, 
+	created_at DATETIME NOT NULL, 
+	opened_at DATETIME, 
+	closed_at DATETIME, 
+	CONSTRAINT pk_campaign PRIMARY KEY (id), 
+	CONSTRAINT fk_campaign_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT uq_campaign_site_id_name UNIQUE (site_id, name)
+);
+INSERT INTO "campaign" VALUES(1,1,'spring',1,0,'{}','{}','Ada','2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL);
+CREATE TABLE campaign_image (
+	id INTEGER NOT NULL, 
+	campaign_id INTEGER NOT NULL, 
+	number INTEGER NOT NULL, 
+	micrograph_id INTEGER NOT NULL, 
+	reference VARCHAR, 
+	stratum VARCHAR NOT NULL, 
+	CONSTRAINT pk_campaign_image PRIMARY KEY (id), 
+	CONSTRAINT fk_campaign_image_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
+	CONSTRAINT fk_campaign_image_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
+	CONSTRAINT uq_campaign_image_campaign_id_number UNIQUE (campaign_id, number), 
+	CONSTRAINT uq_campaign_image_campaign_id_micrograph_id UNIQUE (campaign_id, micrograph_id)
+);
+INSERT INTO "campaign_image" VALUES(1,1,1,1,'G8','');
+CREATE TABLE campaign_rater (
+	id INTEGER NOT NULL, 
+	campaign_id INTEGER NOT NULL, 
+	pseudonym VARCHAR NOT NULL, 
+	name VARCHAR NOT NULL, 
+	team VARCHAR NOT NULL, 
+	account VARCHAR NOT NULL, 
+	hashed VARCHAR, 
+	invited_at DATETIME NOT NULL, 
+	CONSTRAINT pk_campaign_rater PRIMARY KEY (id), 
+	CONSTRAINT fk_campaign_rater_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
+	CONSTRAINT uq_campaign_rater_campaign_id_pseudonym UNIQUE (campaign_id, pseudonym), 
+	CONSTRAINT uq_campaign_rater_hashed UNIQUE (hashed)
+);
+INSERT INTO "campaign_rater" VALUES(1,1,'R1','Bob','','Ada',NULL,'2026-11-24 21:00:00.000000');
+CREATE TABLE content (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
+	site_id INTEGER NOT NULL, 
+	source_id INTEGER NOT NULL, 
+	sha256 VARCHAR, 
+	size_bytes BIGINT NOT NULL, 
+	state VARCHAR NOT NULL, 
+	lane INTEGER NOT NULL, 
+	origin VARCHAR NOT NULL, 
+	code VARCHAR, 
+	reason VARCHAR, 
+	attempts INTEGER NOT NULL, 
+	claims INTEGER NOT NULL, 
+	interrupted INTEGER NOT NULL, 
+	due_at DATETIME, 
+	agent_id INTEGER, 
+	first_seen_at DATETIME NOT NULL, 
+	done_at DATETIME, 
+	duplicate_of INTEGER, 
+	previous_id INTEGER, 
+	process_data JSON NOT NULL, 
+	CONSTRAINT fk_content_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id), 
+	CONSTRAINT fk_content_duplicate_of_content FOREIGN KEY(duplicate_of) REFERENCES content (id), 
+	CONSTRAINT fk_content_previous_id_content FOREIGN KEY(previous_id) REFERENCES content (id), 
+	CONSTRAINT fk_content_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_content_source_id_source FOREIGN KEY(source_id) REFERENCES source (id)
+);
+INSERT INTO "content" VALUES(1,1,1,'abababababababababababababababababababababababababababababababab',10,'done',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL,NULL,'{}');
+INSERT INTO "content" VALUES(2,1,1,'abababababababababababababababababababababababababababababababab',10,'duplicate',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',1,NULL,'{}');
+INSERT INTO "content" VALUES(3,1,1,NULL,10,'failed',1,'watch','crashed','ValueError: no idea',1,1,0,'2026-11-24 21:01:00.000000',1,'2026-11-24 21:00:00.000000',NULL,NULL,NULL,'{}');
+INSERT INTO "content" VALUES(4,1,1,NULL,10,'processing',1,'watch',NULL,NULL,1,1,0,'2026-11-24 21:01:00.000000',1,'2026-11-24 21:00:00.000000',NULL,NULL,NULL,'{}');
+INSERT INTO "content" VALUES(5,1,1,'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',10,'done',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:05:00.000000',NULL,1,'{}');
+CREATE TABLE job (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	agent_id INTEGER, 
+	name VARCHAR NOT NULL, 
+	due_at DATETIME, 
+	started_at DATETIME, 
+	ended_at DATETIME, 
+	outcome VARCHAR NOT NULL, 
+	facts JSON NOT NULL, 
+	CONSTRAINT pk_job PRIMARY KEY (id), 
+	CONSTRAINT fk_job_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id), 
+	CONSTRAINT fk_job_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+);
+CREATE TABLE label (
+	id INTEGER NOT NULL, 
+	micrograph_id INTEGER NOT NULL, 
+	result_id INTEGER, 
+	kind VARCHAR NOT NULL, 
+	code VARCHAR, 
+	strange_kind VARCHAR, 
+	why VARCHAR, 
+	criterion VARCHAR NOT NULL, 
+	comment VARCHAR NOT NULL, 
+	"by" VARCHAR NOT NULL, 
+	decided_at DATETIME NOT NULL, 
+	viewing_s FLOAT, 
+	blind BOOLEAN NOT NULL, 
+	bulk BOOLEAN NOT NULL, 
+	origin VARCHAR NOT NULL, 
+	supersedes INTEGER, unsure BOOLEAN DEFAULT 0 NOT NULL, 
+	CONSTRAINT pk_label PRIMARY KEY (id), 
+	CONSTRAINT fk_label_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
+	CONSTRAINT fk_label_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
+	CONSTRAINT fk_label_supersedes_label FOREIGN KEY(supersedes) REFERENCES label (id)
+);
+INSERT INTO "label" VALUES(1,1,1,'code','G8',NULL,NULL,'unrecorded','sure','Ada','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0);
+INSERT INTO "label" VALUES(2,2,2,'strange',NULL,'scratch',NULL,'unrecorded','','Bob','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0);
+INSERT INTO "label" VALUES(3,2,2,'undo',NULL,NULL,NULL,'unrecorded','','Bob','2026-11-24 21:00:00.000000',NULL,0,0,'review',2,0);
+CREATE TABLE login (
+	id INTEGER NOT NULL, 
+	sha256 VARCHAR NOT NULL, 
+	account_id INTEGER NOT NULL, 
+	began_at DATETIME NOT NULL, 
+	seen_at DATETIME NOT NULL, 
+	ended_at DATETIME, 
+	CONSTRAINT pk_login PRIMARY KEY (id), 
+	CONSTRAINT fk_login_account_id_account FOREIGN KEY(account_id) REFERENCES account (id), 
+	CONSTRAINT uq_login_sha256 UNIQUE (sha256)
+);
+INSERT INTO "login" VALUES(1,'another hash',1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL);
+CREATE TABLE measurement (
+	id INTEGER NOT NULL, 
+	micrograph_id INTEGER NOT NULL, 
+	result_id INTEGER, 
+	name VARCHAR NOT NULL, 
+	value FLOAT NOT NULL, 
+	unit VARCHAR NOT NULL, 
+	CONSTRAINT pk_measurement PRIMARY KEY (id), 
+	CONSTRAINT fk_measurement_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
+	CONSTRAINT fk_measurement_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
+	CONSTRAINT uq_measurement_micrograph_id_result_id_name UNIQUE (micrograph_id, result_id, name)
+);
+CREATE TABLE micrograph (
+	id INTEGER NOT NULL, 
+	public_id VARCHAR NOT NULL, 
+	content_id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	source_id INTEGER NOT NULL, 
+	sha256 VARCHAR NOT NULL, 
+	page INTEGER NOT NULL, 
+	relative VARCHAR NOT NULL, 
+	origin VARCHAR NOT NULL, 
+	taken_at DATETIME NOT NULL, 
+	width INTEGER NOT NULL, 
+	height INTEGER NOT NULL, 
+	format VARCHAR NOT NULL, 
+	um_per_px FLOAT, 
+	um_per_px_source VARCHAR, 
+	recipe VARCHAR NOT NULL, 
+	crop_facts JSON NOT NULL, 
+	warnings JSON NOT NULL, 
+	artefacts JSON NOT NULL, 
+	pruned_at DATETIME, 
+	specimen_id INTEGER, 
+	preparation_id INTEGER, 
+	plant VARCHAR NOT NULL, 
+	microscope VARCHAR NOT NULL, 
+	objective VARCHAR NOT NULL, 
+	"order" VARCHAR NOT NULL, 
+	heat VARCHAR NOT NULL, 
+	batch VARCHAR NOT NULL, 
+	specimen VARCHAR NOT NULL, 
+	preparation VARCHAR NOT NULL, 
+	field VARCHAR NOT NULL, 
+	material VARCHAR NOT NULL, 
+	etchant VARCHAR NOT NULL, 
+	magnification VARCHAR NOT NULL, 
+	operator VARCHAR NOT NULL, 
+	process_extra JSON NOT NULL, unassigned VARCHAR DEFAULT '' NOT NULL, superseded JSON DEFAULT '{}' NOT NULL, area_mm2 FLOAT, 
+	CONSTRAINT pk_micrograph PRIMARY KEY (id), 
+	CONSTRAINT fk_micrograph_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
+	CONSTRAINT fk_micrograph_preparation_id_preparation FOREIGN KEY(preparation_id) REFERENCES preparation (id), 
+	CONSTRAINT fk_micrograph_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_micrograph_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
+	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
+	CONSTRAINT uq_micrograph_public_id UNIQUE (public_id), 
+	CONSTRAINT uq_micrograph_sha256_page UNIQUE (sha256, page)
+);
+INSERT INTO "micrograph" VALUES(1,'abababababababab',1,1,1,'abababababababababababababababababababababababababababababababab',0,'a.tif','watch','2026-11-24 21:00:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "abababababababab", "sha256": "abababababababababababababababababababababababababababababababab", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,1,1,'','','','4711','','','3','','','','','','','{}','','{}',NULL);
+INSERT INTO "micrograph" VALUES(2,'cdcdcdcdcdcdcdcd',5,1,1,'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',0,'a.tif','watch','2026-11-24 21:05:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "cdcdcdcdcdcdcdcd", "sha256": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,NULL,NULL,'','','','','','','','','','','','','','{}','no order number and no specimen is known of it','{}',NULL);
+CREATE TABLE night (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	date DATE NOT NULL, 
+	revision INTEGER NOT NULL, 
+	facts TEXT NOT NULL, 
+	frozen_at DATETIME NOT NULL, 
+	CONSTRAINT pk_night PRIMARY KEY (id), 
+	CONSTRAINT fk_night_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT uq_night_site_id_date_revision UNIQUE (site_id, date, revision)
+);
+INSERT INTO "night" VALUES(1,1,'2026-11-24',1,'{"n": 2}','2026-11-24 21:00:00.000000');
+CREATE TABLE "order" (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	number VARCHAR NOT NULL, 
+	customer VARCHAR NOT NULL, 
+	product VARCHAR NOT NULL, 
+	material VARCHAR NOT NULL, 
+	urgent BOOLEAN NOT NULL, 
+	legal_hold BOOLEAN NOT NULL, 
+	first_seen_at DATETIME, 
+	facts JSON NOT NULL, "key" VARCHAR DEFAULT '' NOT NULL, 
+	CONSTRAINT pk_order PRIMARY KEY (id), 
+	CONSTRAINT fk_order_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT uq_order_site_id_number UNIQUE (site_id, number)
+);
+INSERT INTO "order" VALUES(1,1,'4711','','','',0,0,'2026-11-24 21:00:00.000000','{"specification_record": -1}','4711');
+CREATE TABLE order_claim (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	micrograph_id INTEGER NOT NULL, 
+	order_id INTEGER NOT NULL, 
+	specimen VARCHAR DEFAULT '' NOT NULL, 
+	origin VARCHAR DEFAULT '' NOT NULL, 
+	file VARCHAR DEFAULT '' NOT NULL, 
+	at DATETIME NOT NULL, 
+	settled_by VARCHAR DEFAULT '' NOT NULL, 
+	settled_reason VARCHAR DEFAULT '' NOT NULL, 
+	settled_at DATETIME, 
+	CONSTRAINT pk_order_claim PRIMARY KEY (id), 
+	CONSTRAINT fk_order_claim_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_order_claim_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
+	CONSTRAINT fk_order_claim_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id), 
+	CONSTRAINT uq_order_claim_micrograph_id_order_id_specimen UNIQUE (micrograph_id, order_id, specimen)
+);
+CREATE TABLE path (
+	id INTEGER NOT NULL, 
+	content_id INTEGER NOT NULL, 
+	source_id INTEGER NOT NULL, 
+	relative VARCHAR NOT NULL, 
+	size_bytes BIGINT NOT NULL, 
+	mtime_ns BIGINT NOT NULL, 
+	ctime_ns BIGINT NOT NULL, 
+	seen_at DATETIME NOT NULL, 
+	gone_at DATETIME, 
+	replaced_at DATETIME, 
+	CONSTRAINT pk_path PRIMARY KEY (id), 
+	CONSTRAINT fk_path_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
+	CONSTRAINT fk_path_source_id_source FOREIGN KEY(source_id) REFERENCES source (id)
+);
+INSERT INTO "path" VALUES(1,1,1,'a.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,'2026-11-24 21:00:00.000000');
+INSERT INTO "path" VALUES(2,2,1,'b.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,NULL);
+INSERT INTO "path" VALUES(3,3,1,'c.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,NULL);
+INSERT INTO "path" VALUES(4,4,1,'d.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,NULL);
+INSERT INTO "path" VALUES(5,5,1,'a.tif',10,2,1,'2026-11-24 21:00:00.000000',NULL,NULL);
+CREATE TABLE place (
+	micrograph_id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	landmarks BLOB, 
+	compared_at DATETIME, 
+	CONSTRAINT pk_place PRIMARY KEY (micrograph_id), 
+	CONSTRAINT fk_place_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
+	CONSTRAINT fk_place_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+);
+INSERT INTO "place" VALUES(1,1,NULL,NULL);
+INSERT INTO "place" VALUES(2,1,NULL,NULL);
+CREATE TABLE preparation (
+	id INTEGER NOT NULL, 
+	specimen_id INTEGER NOT NULL, 
+	name VARCHAR NOT NULL, 
+	etchant VARCHAR NOT NULL, 
+	first_seen_at DATETIME, 
+	replaces INTEGER, 
+	facts JSON NOT NULL, 
+	CONSTRAINT pk_preparation PRIMARY KEY (id), 
+	CONSTRAINT fk_preparation_replaces_preparation FOREIGN KEY(replaces) REFERENCES preparation (id), 
+	CONSTRAINT fk_preparation_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
+	CONSTRAINT uq_preparation_specimen_id_name UNIQUE (specimen_id, name)
+);
+INSERT INTO "preparation" VALUES(1,1,'1','','2026-11-24 21:00:00.000000',NULL,'{}');
+CREATE TABLE promotion (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	bundle VARCHAR NOT NULL, 
+	"by" VARCHAR NOT NULL, 
+	reason VARCHAR NOT NULL, 
+	promoted_at DATETIME NOT NULL, 
+	metrics JSON NOT NULL, 
+	CONSTRAINT pk_promotion PRIMARY KEY (id), 
+	CONSTRAINT fk_promotion_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+);
+INSERT INTO "promotion" VALUES(1,1,'20261101-0badcafe','Ada','first','2026-11-24 21:00:00.000000','{"n": 80}');
+CREATE TABLE rating (
+	id INTEGER NOT NULL, 
+	rater_id INTEGER NOT NULL, 
+	image_id INTEGER NOT NULL, 
+	revision INTEGER NOT NULL, 
+	subtype VARCHAR, 
+	size VARCHAR, 
+	criterion VARCHAR NOT NULL, 
+	comment VARCHAR NOT NULL, 
+	viewing_s FLOAT, 
+	given_at DATETIME NOT NULL, 
+	CONSTRAINT pk_rating PRIMARY KEY (id), 
+	CONSTRAINT fk_rating_image_id_campaign_image FOREIGN KEY(image_id) REFERENCES campaign_image (id), 
+	CONSTRAINT fk_rating_rater_id_campaign_rater FOREIGN KEY(rater_id) REFERENCES campaign_rater (id), 
+	CONSTRAINT uq_rating_rater_id_image_id_revision UNIQUE (rater_id, image_id, revision)
+);
+INSERT INTO "rating" VALUES(1,1,1,1,'G','8','mean','',NULL,'2026-11-24 21:00:00.000000');
+CREATE TABLE record (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	kind VARCHAR NOT NULL, 
+	subject VARCHAR NOT NULL, 
+	"by" VARCHAR NOT NULL, 
+	at DATETIME NOT NULL, 
+	facts JSON NOT NULL, 
+	CONSTRAINT pk_record PRIMARY KEY (id), 
+	CONSTRAINT fk_record_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+);
+CREATE TABLE result (
+	id INTEGER NOT NULL, 
+	micrograph_id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	agent_id INTEGER, 
+	bundle VARCHAR NOT NULL, 
+	recipe VARCHAR NOT NULL, 
+	role VARCHAR NOT NULL, 
+	current BOOLEAN NOT NULL, 
+	origin VARCHAR NOT NULL, 
+	done_at DATETIME NOT NULL, 
+	handling VARCHAR NOT NULL, 
+	reasons JSON NOT NULL, 
+	review_rank INTEGER, 
+	subtype VARCHAR, 
+	subtype_probabilities JSON NOT NULL, 
+	size VARCHAR, 
+	size_min INTEGER, 
+	size_max INTEGER, 
+	size_probabilities JSON NOT NULL, 
+	structure_code VARCHAR, 
+	probability FLOAT, 
+	probabilities JSON NOT NULL, 
+	prediction_set JSON NOT NULL, 
+	coarser_share JSON NOT NULL, 
+	p_value FLOAT, 
+	strangeness JSON NOT NULL, 
+	thresholds JSON NOT NULL, 
+	engine VARCHAR NOT NULL, 
+	precision VARCHAR NOT NULL, expected JSON DEFAULT '{}' NOT NULL, after_record INTEGER, 
+	CONSTRAINT pk_result PRIMARY KEY (id), 
+	CONSTRAINT fk_result_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id), 
+	CONSTRAINT fk_result_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
+	CONSTRAINT fk_result_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT uq_result_micrograph_id_bundle_recipe UNIQUE (micrograph_id, bundle, recipe)
+);
+INSERT INTO "result" VALUES(1,1,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:00:00.000000','review','["uncertain"]',NULL,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "Ordinary.", "nearest": {}, "look": "whole", "area_um2": null, "defects": [], "companions": {}}','{}','pytorch','fp32','{}',0);
+INSERT INTO "result" VALUES(2,2,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:05:00.000000','review','["uncertain"]',2845999,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "Ordinary.", "nearest": {}, "look": "whole", "area_um2": null, "defects": [], "companions": {}}','{}','pytorch','fp32','{}',0);
+CREATE TABLE same_place (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	micrograph_id INTEGER NOT NULL, 
+	other_id INTEGER NOT NULL, 
+	share FLOAT NOT NULL, 
+	area_px FLOAT NOT NULL, 
+	facts JSON NOT NULL, 
+	found_at DATETIME NOT NULL, 
+	verdict VARCHAR DEFAULT '' NOT NULL, 
+	belongs_id INTEGER, 
+	"by" VARCHAR DEFAULT '' NOT NULL, 
+	reason VARCHAR DEFAULT '' NOT NULL, 
+	decided_at DATETIME, 
+	CONSTRAINT pk_same_place PRIMARY KEY (id), 
+	CONSTRAINT fk_same_place_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_same_place_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
+	CONSTRAINT fk_same_place_other_id_micrograph FOREIGN KEY(other_id) REFERENCES micrograph (id), 
+	CONSTRAINT fk_same_place_belongs_id_micrograph FOREIGN KEY(belongs_id) REFERENCES micrograph (id), 
+	CONSTRAINT uq_same_place_micrograph_id_other_id UNIQUE (micrograph_id, other_id)
+);
+CREATE TABLE site (
+	id INTEGER NOT NULL, 
+	name VARCHAR NOT NULL, 
+	CONSTRAINT pk_site PRIMARY KEY (id), 
+	CONSTRAINT uq_site_name UNIQUE (name)
+);
+INSERT INTO "site" VALUES(1,'Plant 1');
+CREATE TABLE source (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	name VARCHAR NOT NULL, 
+	folder VARCHAR NOT NULL, 
+	mode VARCHAR NOT NULL, 
+	online BOOLEAN NOT NULL, 
+	offline_since DATETIME, 
+	last_scan_at DATETIME, 
+	found_by_scan INTEGER NOT NULL, 
+	found_by_event INTEGER NOT NULL, 
+	facts JSON NOT NULL, 
+	CONSTRAINT pk_source PRIMARY KEY (id), 
+	CONSTRAINT fk_source_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT uq_source_site_id_name UNIQUE (site_id, name)
+);
+INSERT INTO "source" VALUES(1,1,'LOM-07','/mnt/lom','',1,NULL,NULL,0,0,'{}');
+CREATE TABLE specification (
+	id INTEGER NOT NULL, 
+	name VARCHAR NOT NULL, 
+	version INTEGER NOT NULL, 
+	valid_from DATE NOT NULL, 
+	approved_by VARCHAR NOT NULL, 
+	sha256 VARCHAR NOT NULL, 
+	entry JSON NOT NULL, 
+	seen_at DATETIME NOT NULL, 
+	CONSTRAINT pk_specification PRIMARY KEY (id), 
+	CONSTRAINT uq_specification_name_version UNIQUE (name, version)
+);
+CREATE TABLE specimen (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	order_id INTEGER, 
+	name VARCHAR NOT NULL, 
+	heat VARCHAR NOT NULL, 
+	batch VARCHAR NOT NULL, 
+	material VARCHAR NOT NULL, 
+	first_seen_at DATETIME, 
+	facts JSON NOT NULL, bundle VARCHAR, 
+	CONSTRAINT pk_specimen PRIMARY KEY (id), 
+	CONSTRAINT fk_specimen_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id), 
+	CONSTRAINT fk_specimen_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT uq_specimen_site_id_order_id_name UNIQUE (site_id, order_id, name)
+);
+INSERT INTO "specimen" VALUES(1,1,1,'3','','','','2026-11-24 21:00:00.000000','{}','20261101-0badcafe');
+CREATE TABLE trail (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
+	site_id INTEGER NOT NULL, 
+	at DATETIME NOT NULL, 
+	actor VARCHAR NOT NULL, 
+	act VARCHAR NOT NULL, 
+	subject VARCHAR NOT NULL, 
+	facts TEXT NOT NULL, 
+	previous_sha256 VARCHAR NOT NULL, 
+	sha256 VARCHAR NOT NULL, 
+	CONSTRAINT fk_trail_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT uq_trail_previous_sha256 UNIQUE (previous_sha256), 
+	CONSTRAINT uq_trail_sha256 UNIQUE (sha256)
+);
+INSERT INTO "trail" VALUES(1,1,'2026-11-24 21:00:00.000000','Ada','label.given','abababababababab','{"code": "G8", "comment": "sure", "criterion": "unrecorded", "kind": "code", "label": 1, "origin": "review", "result": 1}','0000000000000000000000000000000000000000000000000000000000000000','ad9f2918b1328d4812faa36d7374d50391b0471a617aac4d93518320c369f1fd');
+INSERT INTO "trail" VALUES(2,1,'2026-11-24 21:00:00.000000','Bob','label.given','cdcdcdcdcdcdcdcd','{"criterion": "unrecorded", "kind": "strange", "label": 2, "origin": "review", "result": 2, "strange_kind": "scratch"}','ad9f2918b1328d4812faa36d7374d50391b0471a617aac4d93518320c369f1fd','59f1780f4e0aad45f780f11ba4e5998f8f149b54a740ed1f25213c224070b003');
+INSERT INTO "trail" VALUES(3,1,'2026-11-24 21:00:00.000000','Bob','label.undone','cdcdcdcdcdcdcdcd','{"criterion": "unrecorded", "kind": "undo", "label": 3, "origin": "review", "result": 2, "supersedes": 2}','59f1780f4e0aad45f780f11ba4e5998f8f149b54a740ed1f25213c224070b003','ddce37dd37117ec40f4b1732cbeafe32bd0ad8ace800475208cf689263c99d1f');
+INSERT INTO "trail" VALUES(4,1,'2026-11-24 21:00:00.000000','Ada','model.promoted','20261101-0badcafe','{"metrics": {"n": 80}, "reason": "first"}','ddce37dd37117ec40f4b1732cbeafe32bd0ad8ace800475208cf689263c99d1f','cabb2f8ddaaf4907f841debfee608d8b22ce77f2276c75a1964eecadd08948de');
+INSERT INTO "trail" VALUES(5,1,'2026-11-24 21:00:00.000000','agent','night.reported','2026-11-24','{"revision": 1}','cabb2f8ddaaf4907f841debfee608d8b22ce77f2276c75a1964eecadd08948de','5eb7fdb364b7bcb26b9c0eeef773764a5eb99da1eb9fcbf25fa4c726a27ccc79');
+INSERT INTO "trail" VALUES(6,1,'2026-11-24 21:00:00.000000','Ada','account.added','Ada','{"kind": "person", "role": "lead"}','5eb7fdb364b7bcb26b9c0eeef773764a5eb99da1eb9fcbf25fa4c726a27ccc79','da024075e12fdc5dc5a5409138799dfea98564c8a143d736b4f09bec033b3ee9');
+INSERT INTO "trail" VALUES(7,1,'2026-11-24 21:00:00.000000','Ada','login.began','web','{}','da024075e12fdc5dc5a5409138799dfea98564c8a143d736b4f09bec033b3ee9','80fdd8cd0da75f1d82038072b43473e13d52d1f96a7f4b0262359d20a2eae8bc');
+INSERT INTO "trail" VALUES(8,1,'2026-11-24 21:00:00.000000','Ada','campaign.planned','spring','{"images": 1, "raters": 1, "seed": 1}','80fdd8cd0da75f1d82038072b43473e13d52d1f96a7f4b0262359d20a2eae8bc','4aa7e023090422a07b401e11b3b89b8f615a5fef8468c66eb5c4698bdac54205');
+INSERT INTO "trail" VALUES(9,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','4aa7e023090422a07b401e11b3b89b8f615a5fef8468c66eb5c4698bdac54205','d7268402926e60481a58b7743d18338213474db8d4e894a09d41c200fa42b19e');
+CREATE INDEX ix_trail_at ON trail (at);
+CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
+CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
+CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
+CREATE INDEX ix_content_source_id ON content (source_id);
+CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
+CREATE INDEX ix_job_name ON job (name);
+CREATE INDEX ix_specimen_order_id ON specimen (order_id);
+CREATE INDEX ix_path_content_id ON path (content_id);
+CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
+CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
+CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
+CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
+CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
+CREATE INDEX ix_result_queue ON result (site_id, review_rank, done_at) WHERE review_rank IS NOT NULL;
+CREATE UNIQUE INDEX uq_result_current ON result (micrograph_id) WHERE current IS 1;
+CREATE INDEX ix_label_decided_at ON label (decided_at);
+CREATE INDEX ix_label_micrograph_id ON label (micrograph_id);
+CREATE INDEX ix_measurement_micrograph_id ON measurement (micrograph_id);
+CREATE INDEX ix_login_account_id ON login (account_id);
+CREATE INDEX ix_record_subject ON record (site_id, kind, subject, id);
+CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
+CREATE INDEX ix_campaign_image_micrograph_id ON campaign_image (micrograph_id);
+CREATE INDEX ix_rating_image_id ON rating (image_id);
+CREATE UNIQUE INDEX uq_order_site_id_key ON "order" (site_id, "key");
+CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
+CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_at IS NULL;
+CREATE INDEX ix_same_place_other_id ON same_place (other_id);
+CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('content',5);
+INSERT INTO "sqlite_sequence" VALUES('trail',9);
+COMMIT;
