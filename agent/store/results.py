@@ -542,9 +542,7 @@ def between(
     return list(_views(session, session.execute(asked).all()))
 
 
-def late(
-    session: Session, whose: Whose, *, until: datetime, after_id: int
-) -> list[MicrographView]:
+def late(session: Session, whose: Whose, *, until: datetime, after_id: int) -> list[MicrographView]:
     """Return what the watch brought with a done-at up to an instant, written after a result.
 
     Args:
