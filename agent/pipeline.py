@@ -371,11 +371,8 @@ class Pipeline:
     def _is_news(self, hand: _InHand, crops: Sequence[Crop], taken: Taken) -> bool:
         """Say whether a cropped file is to be judged; else its fate is written here."""
         claim, at = hand.claim, self._now()
-        if self._has_changed(hand):
-            again_at = at + timedelta(seconds=CHANGED_AGAIN_S)
-            self._store.release(claim, at=at, retry_at=again_at, sentence="still being written")
-            log.info("file.changed", source=claim.source, file=claim.relative)
-            taken.given_back += 1
+        if self._has_changed(hand, if_unknown=False):
+            self._wait_for_writer(hand, taken)
             return False
         names = () if claim.origin == "import" else hand.claims
         known = self._store.identify(
@@ -394,15 +391,28 @@ class Pipeline:
             return False
         return True
 
-    def _has_changed(self, hand: _InHand) -> bool:
-        """Say whether the bytes that were read may be another content than the one at rest."""
+    def _wait_for_writer(self, hand: _InHand, taken: Taken) -> None:
+        claim, at = hand.claim, self._now()
+        again_at = at + timedelta(seconds=CHANGED_AGAIN_S)
+        self._store.release(claim, at=at, retry_at=again_at, sentence="still being written")
+        log.info("file.changed", source=claim.source, file=claim.relative)
+        taken.given_back += 1
+
+    def _has_changed(self, hand: _InHand, *, if_unknown: bool) -> bool:
+        """Say whether the bytes that were read may be another content than the one at rest.
+
+        Args:
+            hand: What was read.
+            if_unknown: What is said where the file is gone, or its share is. What was read whole is
+                what came to rest; what could not be used may have been cut short.
+        """
         claim = hand.claim
         try:
             facts = look_up(claim.folder, claim.relative)
         except OSError:
-            return False  # it was read whole; that its share is gone now changes nothing
+            return if_unknown
         if facts is None:
-            return False  # deleted after it was read: what was read is what came to rest
+            return if_unknown
         return facts != (claim.size_bytes, claim.mtime_ns, claim.ctime_ns)
 
     def _finished(
@@ -568,7 +578,9 @@ class Pipeline:
 
     def _spoilt(self, hand: _InHand, error: BaseException, taken: Taken) -> None:
         claim, at = hand.claim, self._now()
-        if isinstance(error, FileError):
+        if isinstance(error, FileError) and self._has_changed(hand, if_unknown=True):
+            self._wait_for_writer(hand, taken)
+        elif isinstance(error, FileError):
             name_lost(self._store, claim.content_id, hand.claims, at=at)
             self._store.set_aside(claim, error.code, error.message, at=at)
             log.warning(

@@ -76,7 +76,7 @@ MUTANTS: dict[str, tuple[Any, str, Any]] = {
     ),
     "duplicates not recognised": (identity, "known_by_hash", _newest_first),
     "a change while it was read not noticed": (
-        pipeline.Pipeline, "_has_changed", lambda _self, _hand: False,
+        pipeline.Pipeline, "_has_changed", lambda _self, _hand, **_named: False,
     ),
     "outbox marks a revision as written that was not": (
         outbox, "write_whole", _swallow(outbox.write_whole, OSError),

@@ -153,12 +153,6 @@ def _half_read(world: World) -> Iterator[str]:
     for (sha256,) in world.ask("SELECT sha256 FROM micrograph"):
         if sha256 not in world.ledger.whole:
             yield f"micrograph {sha256[:8]} is no whole picture"
-    if not world.ledger.half:
-        for (path,) in world.ask(
-            "SELECT p.relative FROM content c JOIN path p ON p.content_id = c.id "
-            "WHERE c.state = 'set_aside' AND c.code = 'truncated'"
-        ):
-            yield f"{path} was read before it was whole"
 
 
 def _without_evidence(world: World) -> Iterator[str]:

@@ -251,6 +251,8 @@ class World:
             self.schedule.note(f"  log {name} {facts}")
         if level in ("warning", "error", "exception", "critical"):
             self._warned.add(self.schedule.current)
+        if name == "file.set_aside" and event["code"] == "truncated" and not self.ledger.half:
+            self.broken(f"{event['file']} was read before it was whole")
         if name.endswith(".crashed") or name == "file.unwritable":
             self.broken(f"{name}: {event.get('exc_info')!r} {event.get('file', '')}")
 

@@ -300,6 +300,18 @@ def test_a_share_that_goes_away_costs_time_and_no_attempt(bench):
     assert (fate.state, fate.attempts) == ("done", 1)
 
 
+def test_a_file_that_is_overwritten_while_it_is_read_is_not_called_unusable(bench):
+    path = bench.export("a.png")
+    bench.pool.faults["a.png"] = FileError(FileCode.TRUNCATED, "it ends too early.")
+    bench.pool.meanwhile = lambda _: path.write_bytes(b"another picture, half")
+
+    taken = bench.take()
+
+    (fate,) = bench.store.files()
+    assert (taken.set_aside, taken.given_back) == (0, 1)
+    assert (fate.state, fate.reason) == ("queued", "still being written")
+
+
 class BrieflyShort(Archive):
     """An archive whose share gives other bytes once."""
 

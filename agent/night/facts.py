@@ -451,9 +451,9 @@ def _results(
     reported now: a file whose end fell together with the night's, or a clock that was set back.
     """
     numbers = {row.date: _newest_result_of(row.head) for row in store.nights()}
-    own = numbers.pop(night, None)
-    before = [n for day, n in numbers.items() if n is not None and (own is None or day < night)]
-    newest = store.order_changes.heads().result if own is None else own
+    is_new = night not in numbers
+    before = [n for day, n in numbers.items() if n is not None and (is_new or day < night)]
+    newest = store.order_changes.heads().result
     late = store.late(after, after_id=max(before)) if before else []
     views = [*late, *store.between(after, until)]
     return newest, [view for view in views if view.result_id <= newest]
