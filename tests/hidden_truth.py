@@ -14,11 +14,39 @@ from typing import TYPE_CHECKING
 from hidden_acts import COUNTS
 from hidden_ends import Ends
 from hidden_reasons import untrue_reasons
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
 
 if TYPE_CHECKING:
     from agent.orders.assessment import Assessed
 
-__all__ = ["COUNTS", "HiddenTruth"]
+__all__ = ["COUNTS", "HiddenTruth", "play"]
+BATCH = 10
+"""Histories of one seed; beyond ten Hypothesis makes most of them by copying parts of others."""
+
+
+def play(number: int, *, acts: int = 50, shrink: bool = False) -> None:
+    """Play a batch of histories.
+
+    Args:
+        number: Seed of the batch.
+        acts: Steps of each history.
+        shrink: Make one that fails as short as possible.
+
+    Raises:
+        AssertionError: Something was stated falsely.
+    """
+    run_state_machine_as_test(
+        seed(number)(HiddenTruth),
+        settings=settings(
+            max_examples=BATCH,
+            stateful_step_count=acts,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
 
 
 class HiddenTruth(Ends):

@@ -22,7 +22,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-BATCH = 10
 
 
 def main() -> int:
@@ -50,30 +49,18 @@ def main() -> int:
 
 def play(given: argparse.Namespace, job: int) -> tuple[Counter[str], list[str]]:
     """Play one job's share of the histories; return what happened, and what failed."""
-    from hidden_truth import COUNTS, HiddenTruth  # noqa: PLC0415
-    from hypothesis import HealthCheck, Phase, seed, settings  # noqa: PLC0415
-    from hypothesis.stateful import run_state_machine_as_test  # noqa: PLC0415
+    import hidden_truth as world  # noqa: PLC0415
+    from hidden_truth import COUNTS  # noqa: PLC0415
 
     gc.freeze()  # what was imported stays: a tenth of the time would go into looking at it again
     gc.set_threshold(50_000, 50, 50)
     began_s, failures, batch = time.monotonic(), list[str](), job
-    phases = [Phase.generate, *([Phase.shrink] if given.shrink else [])]
     while COUNTS["histories"] * given.jobs < given.histories:
         if given.minutes and time.monotonic() - began_s > 60 * given.minutes:
             break
         before, used_s, found = COUNTS.copy(), time.process_time(), []
         try:
-            run_state_machine_as_test(
-                seed(given.seed * 1_000_000 + batch)(HiddenTruth),
-                settings=settings(
-                    max_examples=BATCH,
-                    stateful_step_count=given.acts,
-                    deadline=None,
-                    database=None,
-                    phases=phases,
-                    suppress_health_check=list(HealthCheck),
-                ),
-            )
+            world.play(given.seed * 1_000_000 + batch, acts=given.acts, shrink=given.shrink)
         except Exception as error:  # noqa: BLE001 - whatever a history meets is a finding
             found = [f"seed {given.seed}, batch {batch}: {error!r}"]
             found += getattr(error, "__notes__", [])

@@ -38,7 +38,6 @@ from agent.store import order_claims, order_lists, orders, specimens
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
 
 Target = tuple[object, str, Any]
 
@@ -254,28 +253,17 @@ def main() -> int:
 
 def play_until_noticed(histories: int, acts: int, number: int) -> tuple[int, str]:
     """Play histories until one fails; return how many there were, and what was noticed."""
-    from hidden_truth import COUNTS, HiddenTruth  # noqa: PLC0415
-    from hypothesis import HealthCheck, Phase, seed, settings  # noqa: PLC0415
-    from hypothesis.stateful import run_state_machine_as_test  # noqa: PLC0415
+    from hidden_truth import COUNTS, play  # noqa: PLC0415
 
     before: Counter[str] = COUNTS.copy()
-    play: Callable[[], None] = lambda: run_state_machine_as_test(  # noqa: E731
-        seed(number)(HiddenTruth),
-        settings=settings(
-            max_examples=histories,
-            stateful_step_count=acts,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate],
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-    try:
-        play()
-    except Exception as error:  # noqa: BLE001 - whatever fails was noticed
-        return (COUNTS - before)["histories"], str(error).splitlines()[0][:160]
-    return (COUNTS - before)["histories"], ""
+    batch = 0
+    while (n := (COUNTS - before)["histories"]) < histories:
+        try:
+            play(1000 * number + batch, acts=acts)
+        except Exception as error:  # noqa: BLE001 - whatever fails was noticed
+            return (COUNTS - before)["histories"], str(error).splitlines()[0][:160]
+        batch += 1
+    return n, ""
 
 
 if __name__ == "__main__":
