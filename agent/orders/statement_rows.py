@@ -31,7 +31,12 @@ class StatedDocument:
 
 
 def list_stated(store: Store) -> Iterator[StatedDocument]:
-    """Yield every statement on record, oldest first."""
+    """Yield every statement: those that were frozen, and those on record from before that."""
+    for frozen in store.statements.every():
+        document = store.statements.document(frozen.sha256).get("document")
+        if isinstance(document, dict):
+            name = f"statement {frozen.number} of order {frozen.order}"
+            yield StatedDocument(name, document)
     for record in store.records.all(STATEMENT):
         document = record.facts.get("document")
         if isinstance(document, dict):

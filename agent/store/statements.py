@@ -142,6 +142,12 @@ class Statements:
             asked = self._asked().where(StatementRow.order_id == order.id)
             return [_frozen(*row) for row in session.exec(asked)]
 
+    def every(self) -> list[FrozenStatement]:
+        """Return every statement, in the sequence in which they were made."""
+        with reading(self._engine) as session:
+            rows = session.exec(self._asked().order_by(col(StatementRow.id))).all()
+        return [_frozen(*row) for row in rows]
+
     def newest_id(self) -> int:
         """Return the row id of the newest statement of the site, 0 where there is none."""
         newest = select(func.max(StatementRow.id)).where(

@@ -529,11 +529,11 @@ CREATE TABLE trail_coverage (
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-27 17:32:50.156443');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-27 17:32:50.156443');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-27 17:32:50.156443');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-27 17:32:50.156443');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-27 17:32:50.156443');
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-27 17:41:42.027105');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-27 17:41:42.027105');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-27 17:41:42.027105');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-27 17:41:42.027105');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-27 17:41:42.027105');
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
