@@ -23,8 +23,9 @@ from agent.orders.outbox import OUTBOX, Site, record_revisions
 from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, measurements_of
 from agent.orders.specification_history import load_history, reopen
 from agent.orders.statement_document import Issuer
+from agent.orders.statement_rows import find_differences, list_stated
 from agent.orders.validation import AUTOMATIC, VALIDATION, allowances_of
-from agent.store import Decision, Entry, Store, recompute_statement
+from agent.store import Decision, Entry, Store, guards, recompute_statement
 
 ISSUER = Issuer("Plant 1", "Europe/Berlin", bundle=lambda name: {"sha256": f"of {name}"})
 RULES = Rules(Specifications((RING_A,)), TAXONOMY, zone="Europe/Berlin")
@@ -55,7 +56,9 @@ def alter(lab, sql, **values):
     """Change the database as somebody would who has the file."""
     engine = create_engine(f"sqlite:///{lab.folder / 'martensight.db'}")
     with engine.begin() as connection:
+        guards.remove(connection)
         connection.execute(text(sql), values)
+        guards.lay(connection)
     engine.dispose()
 
 
@@ -449,3 +452,17 @@ def test_the_statements_are_what_a_reader_would_have_seen(lab):
     ]
     assert [b for a, b in pairwise(["", *words]) if a != b] == seen
     assert store.statements.problems() == []
+
+
+def test_a_result_or_label_that_was_changed_under_a_statement_is_named(lab):
+    first = take(lab)
+    label(lab, first)
+    freeze(lab)
+    assert list(find_differences(lab.store, list_stated(lab.store))) == []
+
+    alter(lab, "UPDATE result SET structure_code = 'G6'")
+    alter(lab, "UPDATE label SET code = 'G5'")
+
+    said = "; ".join(find_differences(lab.store, list_stated(lab.store)))
+    assert f"statement 1 of order 4711: field {first}: the result was G8 by" in said
+    assert "the label was G8 by Ada, the rows hold G5 by Ada" in said
