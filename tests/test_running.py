@@ -84,7 +84,7 @@ def test_the_daemon_serves_takes_and_ends_when_it_is_asked(lab):
     lab.export("a.png")
     until(lambda: lab.fates() == {"a.png": "done"})
     url = said(lab).split("review page: ")[1].split()[0]
-    with urllib.request.urlopen(f"{url}/healthz", timeout=10) as answer:  # noqa: S310 - ours
+    with urllib.request.urlopen(f"{url}/healthz", timeout=60) as answer:  # noqa: S310 - ours
         healthy = answer.status
     until(lambda: json.loads(agent(lab, "status", "--json").stdout)["running"])
     maps = Path(f"/proc/{process.pid}/maps")
