@@ -58,7 +58,7 @@ def _add_together(self: Any, new: Any, *, by: str, at: Any, follows: int) -> lis
     return [self.add(one.kind, one.subject, by=by, at=at, facts=one.facts) for one in new]
 
 
-def _newest_first(session: Any, content: Any, sha256: str) -> Any:
+def _known_by_no_hash(session: Any, content: Any, sha256: str) -> Any:
     asked = select(ContentRow).where(
         ContentRow.sha256 == sha256, col(ContentRow.id) < 0, ContentRow.id != content.id
     )
@@ -74,7 +74,7 @@ MUTANTS: dict[str, tuple[Any, str, Any]] = {
     "name of a new folder not synced": (
         archive, "_make_folder", lambda folder: folder.mkdir(parents=True, exist_ok=True),
     ),
-    "duplicates not recognised": (identity, "known_by_hash", _newest_first),
+    "duplicates not recognised": (identity, "known_by_hash", _known_by_no_hash),
     "a change while it was read not noticed": (
         pipeline.Pipeline, "_has_changed", lambda _self, _hand, **_named: False,
     ),

@@ -53,7 +53,9 @@ def come_to_rest(world: World) -> None:
         if not any(_lost(world)):
             break
     for _ in range(2):
+        schedule.now_s += 90  # longer than between two listings: what is over is no more said
         for machine in world.machines:
+            machine.watch.run_round()
             machine.worker.run_round()
             if world.has_outbox:
                 schedule.now_s += 150

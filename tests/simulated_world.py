@@ -278,7 +278,8 @@ class World:
         """Take things away for a while, and set clocks."""
         draw = self.schedule.random
         able = [k for k in ("share_gone", "stale", "empty", "disk_full") if k in self.kinds]
-        able += [k for k in ("database_gone", "outbox_gone", "clock", "death") if k in self.kinds]
+        able += [k for k in ("database_gone", "outbox_gone", "clock") if k in self.kinds]
+        able += ["death", "death"] if self.kinds & {"death", "power"} else []
         while able:
             self.schedule.sleep(draw.choice((3.0, 30.0)) * (0.1 + draw.random()))
             if self.schedule.is_calm:
@@ -328,7 +329,7 @@ class World:
         draw = self.schedule.random
         machine.is_up = False
         self.ears.clear()
-        if "power" in self.kinds and draw.random() < 0.5:
+        if "power" in self.kinds and draw.random() < 0.8:
             for other in self.machines:
                 if other.is_up:
                     self.schedule.doom(other)

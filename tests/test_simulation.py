@@ -28,11 +28,12 @@ def play(*given: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_no_promise_breaks_in_500_histories():
-    played = play("--histories", "500")
+@pytest.mark.parametrize("first", [0, 250])
+def test_no_promise_breaks_in_250_histories(first):
+    played = play("--first", str(first), "--histories", "250")
 
     assert (played.returncode, played.stderr) == (0, ""), played.stdout
-    assert played.stdout.startswith("500 histories, ")
+    assert played.stdout.startswith("250 histories, ")
 
 
 def test_a_seed_is_the_same_history_to_the_step():
@@ -45,11 +46,9 @@ def test_a_seed_is_the_same_history_to_the_step():
     assert digests[0]
 
 
-@pytest.mark.parametrize(
-    "mutant", ["settle time ignored", "row committed", "work of the dead", "a fault is not said"]
-)
+@pytest.mark.parametrize("mutant", ["settle time ignored", "outbox marks a revision"])
 def test_a_planted_fault_is_caught_and_its_seed_is_named(mutant):
-    played = play("--mutants", "--only", mutant, "--histories", "150")
+    played = play("--mutants", "--only", mutant, "--histories", "60")
 
     assert played.returncode == 0, played.stdout + played.stderr
     assert re.search(r": after \d+: ", played.stdout)
