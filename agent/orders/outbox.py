@@ -23,6 +23,7 @@ from agent.orders.outbox_files import FORMATS, JSON, render_files
 from agent.orders.statement import list_made, state_of
 from agent.orders.statement_document import Issuer
 from agent.store import NewRecord
+from model import taxonomy_from
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -93,16 +94,15 @@ def record_revisions(
     """
     due, position = list_due(store, lab, Beside.of(store), position=position, now=now)
     freeze_orders(store, lab, issuer or Issuer(site.name, lab.zone), due, now=now)
-    record_statements(store, lab, site, now=now)
+    record_statements(store, site, now=now)
     return position
 
 
-def record_statements(store: Store, lab: Lab, site: Site, *, now: datetime) -> None:
+def record_statements(store: Store, site: Site, *, now: datetime) -> None:
     """Keep a revision of each statement, from an order's first final one on, that has none yet.
 
     Args:
         store: Open.
-        lab: What is laid down for orders.
         site: What is the same in every file.
         now: Aware UTC.
     """
@@ -114,12 +114,11 @@ def record_statements(store: Store, lab: Lab, site: Site, *, now: datetime) -> N
             continue
         for statement in store.statements.all(number):
             if statement.final and statement.number > done:
-                last = _record(store, lab, site, statement, last, now=now)
+                last = _record(store, site, statement, last, now=now)
 
 
 def _record(
     store: Store,
-    lab: Lab,
     site: Site,
     statement: FrozenStatement,
     last: Record | None,
@@ -134,14 +133,15 @@ def _record(
     revision = int(last.facts["revision"]) + 1 if last else 1
     # A state that comes back is a new revision: its number is in the id.
     revision_id = _hash(f"{number}\n{revision}\n{state}")
+    whole = store.statements.document(statement.sha256)
     texts = render_files(
-        store.statements.document(statement.sha256)["document"],
+        whole["document"],
         formats={JSON, *site.formats},  # JSON holds the document, also where no file is wanted
         revision_id=revision_id,
         revision=revision,
         found_at=statement.at,
         site=site.name,
-        taxonomy=lab.taxonomy,
+        taxonomy=taxonomy_from(whole["method"]["taxonomy"]),  # by which it was judged
         statement=statement.sha256,
     )
     sha256 = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
