@@ -222,7 +222,7 @@ def test_the_audit_log_holds_the_hash_of_a_file_and_not_the_file(lab, box):
     (files,) = [one for one in lab.store.trail() if one.act == "outbox_files.recorded"]
 
     assert entry.facts["sha256"]["json"] == sha256((box / name).read_bytes()).hexdigest()
-    assert files.facts.keys() == {"record", "order", "formats"}
+    assert files.facts.keys() == {"record", "order", "formats", "facts_sha256"}
 
 
 def test_the_csv_has_sizes_as_numbers_and_runs_nothing(lab, box):
