@@ -44,12 +44,12 @@ ENDS = (
 """How somebody completes a bad order at the end who wants it to conform: with all that it lacks, or
 with less, or with an honest label of every field."""
 HIDES = (
-    *["nothing"] * 4, "be unsure", "call unusable", "supersede", "prepare again", "move",
-    "copy", "mislabel", "take back", "lead alone", "lead without a picture", "edit", "list late",
-    "drop specimens", "fail a check", "zeros",
+    *["nothing"] * 4, "be unlike", "be unsure", "call unusable", "supersede", "prepare again",
+    "move", "copy", "mislabel", "take back", "lead alone", "lead without a picture", "edit",
+    "list late", "drop specimens", "fail a check", "zeros", "another bundle", "switch on late",
 )  # fmt: skip
 """What is done at last with all that breaks the limit of an order."""
-OF_FINE_ORDERS = ("fail a check", "zeros")
+OF_FINE_ORDERS = ("drop specimens", "fail a check", "zeros", "another bundle", "switch on late")
 """Tricks with an order that is fine; of the others but "nothing" only one with something coarse."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hidden_acts import COUNTS, Acts
-from hidden_ledger import LEAD, LOOSER, PLACES, SPECIMENS, Label, Name
+from hidden_ledger import BUNDLES, LEAD, LOOSER, PLACES, SPECIMENS, Label, Name
 from hidden_pictures import PlaceOf
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Ends(Acts):
         world, known = self.world, self.world.hear(number)
         world.tick()
         world.check(passed=True)
-        if self.end == "the model alone":
+        if self.end == "the model alone" or hide == "another bundle":
             world.switch_on()
         self.hide(number, hide)
         specimens = known.specimens or {SPECIMENS[0]}
@@ -48,7 +48,11 @@ class Ends(Acts):
             self.label_all(number, truly=False)
             self.examine(number)  # its places are not compared yet
         world.drain()
-        self.label_all(number, truly=hide in {"edit", "list late"} or self.end == "truly")
+        world.tick()
+        if hide in {"another bundle", "switch on late"}:
+            world.switch_on()
+        else:
+            self.label_all(number, truly=hide in {"edit", "list late"} or self.end == "truly")
         if hide == "fail a check":
             world.check(passed=False)
             world.check(passed=True)
@@ -61,10 +65,13 @@ class Ends(Acts):
         if world.kinds[number] == "one coarse" and not any(
             one.picture.breaks for _, one in world.of(number)
         ):
-            picture = world.picture(PlaceOf(number, SPECIMENS[0], 0), "as shot", 0, strange=False)
+            place = PlaceOf(number, SPECIMENS[0], 0)
+            picture = world.picture(place, "as shot", 0, strange=how == "be unlike")
             world.export(number, SPECIMENS[0], picture, field_name="1")
             world.drain()
-        if how == "edit":
+        if how == "another bundle":
+            world.bundle = BUNDLES[1]
+        elif how == "edit":
             world.edit(LOOSER["limit"])
         elif how == "list late":
             world.deliver(number, "late.csv", {"specification": "washer"})
@@ -114,17 +121,10 @@ class Ends(Acts):
         world.supersede(micrograph_id, LEAD, "stained", picture, asks_first=False)
 
     def drop_specimens(self, number: str) -> None:
-        """Deliver a list of both specimens, then one without those that break the limit."""
-        world = self.world
-        breaking = {
-            name.specimen
-            for _, one in world.of(number)
-            for name in one.names
-            if one.picture.breaks and name.order == number
-        }
-        rest = sorted(set(SPECIMENS) - breaking) or [SPECIMENS[0]]
-        world.deliver(number, "both.csv", {"specimens": list(SPECIMENS)})
-        world.deliver(number, "fewer.csv", {"specimens": rest[:1]})
+        """Deliver a list with a specimen of which nothing comes, then one without it."""
+        there = sorted(self.world.hear(number).specimens - {"03"} or {SPECIMENS[0]})
+        self.world.deliver(number, "all.csv", {"specimens": [*there, "03"]})
+        self.world.deliver(number, "fewer.csv", {"specimens": there})
 
     def label_all(self, number: str, *, truly: bool) -> None:
         """Label what is fine, or everything truly, by two people or one."""
