@@ -357,7 +357,7 @@ class Machine:
         self._loop(self.worker.run_round)
 
     def _outbox(self) -> None:
-        self._loop(lambda: self.outbox.run_round() or 120.0)
+        self._loop(lambda: self.outbox.run_round() or 20.0)
 
     def _night(self) -> None:
         self._loop(lambda: self.nights.catch_up() or 1800.0)

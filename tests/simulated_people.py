@@ -129,7 +129,7 @@ class People:
         """Decide what was stored, and ask for what failed to be tried again."""
         draw, store = self.world.schedule.random, self.world.open_store(2)
         while True:
-            self.world.schedule.sleep(draw.choice((10.0, 60.0)) * (0.2 + draw.random()))
+            self.world.schedule.sleep(draw.choice((2.0, 15.0)) * (0.2 + draw.random()))
             rows = self.world.ask("SELECT public_id FROM micrograph ORDER BY id")
             if not rows:
                 continue
