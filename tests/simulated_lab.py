@@ -142,7 +142,7 @@ class Classifier:
 class CurrentBundle:
     """The bundle in use, asked of the store as the service does."""
 
-    problem = trouble = ""
+    problem = trouble = waits_for = ""
 
     def __init__(self, store: Store, quietly: Callable[[Callable[[], Any]], Any]) -> None:
         self._store, self._quietly = store, quietly
