@@ -6,5 +6,5 @@ GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO :role;
 GRANT DELETE ON content TO :role;  -- a renamed file is one with what it was
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO :role;
 REVOKE UPDATE ON trail, trail_coverage, label, record, promotion, specification, night, rating,
-  measurement, alembic_version FROM :role;
+  measurement, statement, statement_file, alembic_version FROM :role;
 REVOKE INSERT ON alembic_version, trail_coverage FROM :role;

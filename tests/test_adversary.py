@@ -88,6 +88,8 @@ class Bench(Desk):
             found = list_folder(folder).pictures
             files = [Arrival(source.name, folder, name, *facts) for name, facts in found.items()]
             self.store.arrive(files, at=self.at)
+            missed = self.store.known(source.name).keys() - found.keys()
+            self.store.gone(source.name, missed, at=self.at)
 
     def pipeline(self):
         return make_pipeline(
