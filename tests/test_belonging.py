@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from databases import tamper
+from shell import Shell
 from test_store import OTHER, SHA
-from test_trail import AT, faults, outside, store  # noqa: F401 - the fixtures
+from test_trail import AT, faults, fill, outside, store  # noqa: F401 - the fixtures
 
 from agent.store import Entry, NewStatement
 from agent.verification import verify_trail
@@ -118,3 +121,29 @@ def test_what_people_and_lists_do_to_an_order_is_no_fault(store, outside, accept
     assign(store, "04711", "1")
 
     assert verify_trail(store, outside) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("UPDATE specification SET valid_from = 'x'", "specification 1: valid_from holds 'x'"),
+        ("UPDATE label SET decided_at = '12:00' WHERE id = 2", "label 2: decided_at holds '12:00'"),
+        ("UPDATE micrograph SET um_per_px = 'wide' WHERE id = 1", "um_per_px holds 'wide'"),
+        ("UPDATE \"order\" SET facts = '{' WHERE id = 1", "order 1: facts holds '{'"),
+        ("UPDATE trail SET facts = '[' WHERE id = 3", "trail 3: facts holds '['"),
+        ("UPDATE label SET \"by\" = 'Eve' WHERE id = 2", "label 2 of"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_named_and_ends_no_comparison(
+    tmp_path, capsys, statement, sentence
+):
+    shell = Shell(tmp_path, capsys)
+    fill(shell.lab.store)
+    entry = ("ring", date(2026, 1, 1), "Ada", "0" * 64, {"name": "ring"})
+    shell.lab.store.orders.note_specifications([entry], at=AT)
+    tamper(f"sqlite:///{shell.lab.folder / 'martensight.db'}", statement)
+
+    code, said = shell.agent("verify")
+
+    assert code == 3
+    assert sentence in said

@@ -251,6 +251,7 @@ def _facts_of(entry: TrailEntry, facts: Mapping[str, Any]) -> tuple[dict[str, An
     if FACTS_SHA256 in was:
         now = {key: facts.get(key) for key in was} | {FACTS_SHA256: trail.sha256_of(facts)}
         return was, now
+    was |= dict.fromkeys(facts.keys() - was.keys())  # nothing was said of what is added
     now = {key: _plain(facts.get(key)) for key in was}
     return was, now
 
