@@ -84,6 +84,31 @@ class Archive:
         """
         return self.folder / "statements" / sha256[:2] / f"{sha256}.{kind}"
 
+    def find_statement_file(self, sha256: str, kind: str, expected: str) -> Path:
+        """Return where the file of a statement with these bytes is.
+
+        Args:
+            sha256: Hash of the statement.
+            kind: "pdf", "html" or "json".
+            expected: Hash of the file.
+
+        Returns:
+            Its own place, also where other bytes are there, unless it was kept aside.
+        """
+        path = self.statement_path(sha256, kind)
+        aside = _aside(path, expected)
+        return aside if aside.exists() and _fault(path, expected) else path
+
+    def keep_statement_aside(self, sha256: str, kind: str, content: bytes) -> None:
+        """Move a file of a statement aside, under its own hash, where it holds other bytes."""
+        path = self.statement_path(sha256, kind)
+        try:
+            held = hashlib.sha256(path.read_bytes()).hexdigest()
+        except FileNotFoundError:
+            return
+        if held != hashlib.sha256(content).hexdigest():
+            path.replace(_aside(path, held))
+
     def _path(self, sha256: str, page: int, end: str) -> Path:
         return self.folder / "crops" / sha256[:2] / f"{sha256}-p{page}{end}"
 
@@ -209,7 +234,7 @@ class Archive:
 
     def damage_of_statement(self, sha256: str, kind: str, expected: str) -> list[str]:
         """Compare a file of a statement with the hash in its row; a sentence per fault."""
-        said = _fault(self.statement_path(sha256, kind), expected)
+        said = _fault(self.find_statement_file(sha256, kind, expected), expected)
         return [said] if said else []
 
     def damage_of_original(self, sha256: str) -> list[str]:
@@ -219,6 +244,10 @@ class Archive:
             return [f"{self._originals(sha256) / sha256}: the original is missing"]
         said = _fault(path, sha256)
         return [said] if said else []
+
+
+def _aside(path: Path, sha256: str) -> Path:
+    return path.with_name(f"{path.stem}.{sha256[:16]}{path.suffix}")
 
 
 def _fault(path: Path, expected: str) -> str | None:

@@ -7,9 +7,11 @@ hashed; the hash is printed, and it is in the audit log.
 from __future__ import annotations
 
 import io
+from datetime import UTC
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape, quoteattr
 
 from fontTools.ttLib import TTFont
 from fpdf import FPDF, FontFace
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 COMPLIANCE = "PDF/A-3B"
 ATTACHMENT = "statement.json"
+CREATOR = "Martensight"
 SANS, MONO = "sans", "mono"
 FONTS = (
     (SANS, "", "DejaVuSans.ttf"),
@@ -62,7 +65,7 @@ def render_statement_pdf(page: StatementPage, document: bytes, *, at: datetime) 
         at: When it was stated, aware; the PDF's own date.
 
     Returns:
-        A whole PDF/A-3B. Its own date of change is now, so its bytes differ from run to run.
+        A whole PDF/A-3B, the same bytes whenever it is drawn.
     """
     drawn = _Paper(page, at)
     drawn.draw()
@@ -80,6 +83,32 @@ def render_statement_pdf(page: StatementPage, document: bytes, *, at: datetime) 
     return bytes(drawn.output())
 
 
+def _metadata(page: StatementPage, at: datetime) -> str:
+    """Return the XMP packet that PDF/A asks for; its times are the statement's, never now.
+
+    Source:
+        ISO 16684-1 (XMP), ISO 19005-3, 6.6: what the document's own dictionary says, said again.
+    """
+    when = at.astimezone(UTC).isoformat(timespec="seconds")
+    title = escape(f"{page.title}, {page.number}")
+    return f"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
+  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+    xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+    xmlns:pdf="http://ns.adobe.com/pdf/1.3/" xmlns:pdfaid="http://www.aiim.org/pdfa/ns/id/">
+    <rdf:Description rdf:about="" xmp:CreatorTool={quoteattr(CREATOR)} xmp:CreateDate="{when}"
+      xmp:ModifyDate="{when}" xmp:MetadataDate="{when}" pdf:Keywords={quoteattr(page.sha256)}>
+      <pdfaid:part>3</pdfaid:part>
+      <pdfaid:conformance>B</pdfaid:conformance>
+      <dc:title><rdf:Alt><rdf:li xml:lang="x-default">{title}</rdf:li></rdf:Alt></dc:title>
+      <dc:description><rdf:Alt>
+        <rdf:li xml:lang="x-default">{escape(page.word)}</rdf:li>
+      </rdf:Alt></dc:description>
+      <dc:creator><rdf:Seq><rdf:li>{escape(page.site)}</rdf:li></rdf:Seq></dc:creator>
+    </rdf:Description>
+  </rdf:RDF>
+</x:xmpmeta>"""
+
+
 class _Paper(FPDF):
     """An A4 document with head and foot on every page."""
 
@@ -91,10 +120,11 @@ class _Paper(FPDF):
         self.set_lang(language())
         self.set_title(f"{page.title}, {page.number}")
         self.set_author(page.site)
-        self.set_creator("Martensight")
+        self.set_creator(CREATOR)
         self.set_subject(page.word)
         self.set_keywords(page.sha256)
         self.set_creation_date(at)
+        self.set_xmp_metadata(_metadata(page, at))
         self.set_margins(MARGIN_MM, 24.0, MARGIN_MM)
         self.set_auto_page_break(auto=True, margin=FOOT_MM)
         self.set_line_width(0.2)

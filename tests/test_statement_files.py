@@ -25,6 +25,7 @@ from agent.orders.examination import Position
 from agent.orders.signing import find_signer, read_certificate
 from agent.orders.statement_files import (
     Unsigned,
+    read_files,
     write_files,
 )
 from agent.safekeeping import verify_statements
@@ -124,6 +125,38 @@ def test_a_kill_between_the_files_and_their_rows_is_made_good(lab):
     assert list(verify_statements(lab.store, lab.archive)) == []
 
 
+def test_the_files_are_the_same_bytes_whenever_they_are_made(lab):
+    sha256 = conforming(lab)
+    write(lab)
+    before = lab.archive.statement_path(sha256, "pdf").read_bytes()
+    lab.archive.statement_path(sha256, "pdf").unlink()
+    alter(lab, "DELETE FROM statement_file")
+
+    write(lab)
+
+    assert lab.archive.statement_path(sha256, "pdf").read_bytes() == before
+
+
+def test_no_file_is_written_over_and_a_later_back_up_finds_its_own_again(lab):
+    sha256 = conforming(lab)
+    write(lab)
+    pdf = lab.archive.statement_path(sha256, "pdf")
+    signed = pdf.read_bytes() + b"signed"  # the lab had a certificate then
+    pdf.write_bytes(signed)
+    alter(lab, "DELETE FROM statement_file")  # a back-up from before it was written is restored
+
+    write(lab)
+
+    assert list(verify_statements(lab.store, lab.archive)) == []
+    assert pdf.read_bytes() != signed
+    was = hashlib.sha256(signed).hexdigest()
+    later = "UPDATE statement_file SET sha256 = '{}' WHERE kind = 'pdf'"
+    alter(lab, later.format(was))  # the later back-up is restored
+    (frozen,) = lab.store.statements.all("4711")
+    assert lab.archive.damage_of_statement(sha256, "pdf", was) == []
+    assert read_files(lab.store, lab.archive, frozen, language="en")["pdf"] == signed
+
+
 def test_a_changed_or_missing_file_is_found(lab):
     sha256 = conforming(lab)
     write(lab)
@@ -133,6 +166,10 @@ def test_a_changed_or_missing_file_is_found(lab):
 
     found = list(verify_statements(lab.store, lab.archive))
 
+    (frozen,) = lab.store.statements.all("4711")
+    handed_out = read_files(lab.store, lab.archive, frozen, language="en")
+    assert not any(b"%%EOX" in content for content in handed_out.values())
+    assert handed_out.keys() == {"pdf", "html", "json"}
     assert sorted(one.partition(": ")[2].split(" (")[0] for one in found) == [
         "missing",
         "not what was archived",

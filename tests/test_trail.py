@@ -115,6 +115,7 @@ def test_a_database_that_nobody_changed_is_whole(store, outside) -> None:
         ("UPDATE promotion SET bundle = 'other'", "bundle was '20261101-0badcafe'"),
         ("DELETE FROM promotion", "promotion 1 of 20261101-0badcafe by Ada (trail number 4)"),
         ('UPDATE record SET facts = \'{"reason": "x", "n": 1.5}\'', "reason was '' "),
+        ('UPDATE record SET facts = \'{"reason": "", "n": 1.5, "off": true}\'', "off was None "),
         ("DELETE FROM record", "record 1 (statement of 4711, by Ada, trail number 5) was deleted"),
         ("UPDATE night SET facts = '{}'", "night 2026-11-24 (revision 1): facts was"),
         ("UPDATE account SET role = 'admin'", "account Ada: role was 'lead' by the trail"),

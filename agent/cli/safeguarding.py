@@ -28,6 +28,7 @@ ALIVE_S = 60.0  # a heartbeat comes every few seconds
 LEFTOVER_AGE = timedelta(days=1)
 PER_MEGABYTE = 1_000_000
 LINES_EVERY = 1000
+NOTHING_ELSE = "nothing else was compared: rows cannot be, before these values are put right"
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
@@ -174,8 +175,10 @@ def verify(
     settings = settings_of(context)
     with store_of(settings) as store, progress("verify", None) as advance:
         archive = Archive(settings.store.folder)
-        faults, notes = verify_trail(store, _outside(settings, store, anchor or ()))
-        faults += safekeeping.verify(store, archive, progress=_now_and_then(advance))
+        faults, notes = store.unreadable_values(), [NOTHING_ELSE]
+        if not faults:
+            faults, notes = verify_trail(store, _outside(settings, store, anchor or ()))
+            faults += safekeeping.verify(store, archive, progress=_now_and_then(advance))
     if not as_json:
         for note in notes:
             console.print(f"note: {note}", markup=False)

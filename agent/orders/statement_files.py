@@ -2,7 +2,8 @@
 
 The files are made of the frozen document and archived thumbnails alone, so that they show the same
 whenever they are made. They are written before the rows that name them; killed in between, the next
-round writes them again.
+round writes them again. A file that is there with other bytes, such as one from after the back-up
+that was restored, is kept aside: a customer may have it.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ def write_files(
     contents = render_files(store, archive, statement, language=language)
     site = store.statements.document(statement.sha256)["site"]
     contents[PDF], signed_by, note = _sign(signer, contents[PDF], site=site)
+    for kind, content in contents.items():
+        archive.keep_statement_aside(statement.sha256, kind, content)
     write_whole({archive.statement_path(statement.sha256, k): v for k, v in contents.items()})
     rows = [
         StatementFile(
@@ -115,17 +118,23 @@ def _sign(signer: Signer, pdf: bytes, *, site: str) -> tuple[bytes, str, str]:
 def read_files(
     store: Store, archive: Archive, statement: FrozenStatement, *, language: reports.Language
 ) -> dict[str, bytes]:
-    """Return kind → content of the files that were kept of a statement, else new, unsigned ones.
+    """Return kind → content of the files that were kept of a statement; new, unsigned ones else.
 
-    A statement from before the order was first final has no files of its own.
+    A statement from before the order was first final has no files of its own. A file that was
+    changed on the disk is handed to nobody: `agent verify` names it.
     """
     kept = {}
     for file in store.statements.files(statement.sha256):
+        path = archive.find_statement_file(statement.sha256, file.kind, file.sha256)
         try:
-            kept[file.kind] = archive.statement_path(statement.sha256, file.kind).read_bytes()
+            content = path.read_bytes()
         except OSError:
             continue
-    return kept or render_files(store, archive, statement, language=language)
+        if hashlib.sha256(content).hexdigest() == file.sha256:
+            kept[file.kind] = content
+    if {PDF, PAGE, JSON} <= kept.keys():
+        return kept
+    return render_files(store, archive, statement, language=language) | kept
 
 
 def render_files(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
-from agent.store import reported_results, trail
+from agent.store import belonging_checks, reported_results, trail
 from agent.store.records import FACTS_SHA256
 from agent.store.specimens import RELEASED_AFTER
 from agent.store.tables import (
@@ -102,6 +102,7 @@ def examine(session: Session) -> RowChecks:
         *_accounts(session, acts),
         *_superseded(session, acts),
         *_places(session, acts),
+        *belonging_checks.find_differences(session),
     ]
     notes = [
         f"{row.name}: the first {row.newest_id} rows are not covered by the trail before "
@@ -250,6 +251,7 @@ def _facts_of(entry: TrailEntry, facts: Mapping[str, Any]) -> tuple[dict[str, An
     if FACTS_SHA256 in was:
         now = {key: facts.get(key) for key in was} | {FACTS_SHA256: trail.sha256_of(facts)}
         return was, now
+    was |= dict.fromkeys(facts.keys() - was.keys())  # nothing was said of what is added
     now = {key: _plain(facts.get(key)) for key in was}
     return was, now
 

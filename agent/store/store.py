@@ -49,6 +49,7 @@ from agent.store.places import Places
 from agent.store.records import Records
 from agent.store.statements import Statements
 from agent.store.unread_names import UnreadNames
+from agent.store.unreadable import find_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -900,6 +901,11 @@ class Store:
         """Return number → hash of the acts of these numbers that are there."""
         with reading(self._engine) as session:
             return trail.hashes(session, numbers)
+
+    def unreadable_values(self) -> list[str]:
+        """Return a sentence per value that is not of its column's kind, as SQLite allows it."""
+        with self._engine.connect() as connection:
+            return list(find_unreadable(connection))
 
     def examine_rows(self) -> RowChecks:
         """Compare every row of evidence with what the trail holds of it."""

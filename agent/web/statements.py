@@ -9,7 +9,7 @@ from fastapi import HTTPException, Response
 
 import reports
 from agent.orders.statement import plain
-from agent.orders.statement_files import JSON, PDF, render_files
+from agent.orders.statement_files import JSON, PDF, read_files
 from reports import Link, statement_time
 from reports import gettext as _
 
@@ -33,10 +33,7 @@ def statement_response(desk: Desk, name: str) -> Response:
     frozen = desk.store.statements.find(sha256) if kind in TYPES else None
     if frozen is None:
         raise HTTPException(404, _("There is no such statement."))
-    try:
-        content = desk.archive.statement_path(sha256, kind).read_bytes()
-    except FileNotFoundError:  # not written yet, or the order was never final
-        content = render_files(desk.store, desk.archive, frozen, language=reports.language())[kind]
+    content = read_files(desk.store, desk.archive, frozen, language=reports.language())[kind]
     safe = plain(frozen.order).encode("ascii", "replace").decode().replace("?", "_")
     shown = f'inline; filename="{safe}-{frozen.number}.{kind}"'
     return Response(content, media_type=TYPES[kind], headers={"Content-Disposition": shown})

@@ -1,0 +1,260 @@
+"""Where fields belong, and what is demanded of an order, against the audit log and the statements.
+
+A field is moved by an act alone, and so is what an order list says: a row that differs from the
+newest act, or from what was stated where there was none, was changed by nobody who signed for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlmodel import col, select
+
+from agent.store import order_lists, trail
+from agent.store.numbers import number_key
+from agent.store.tables import (
+    CoverageRow,
+    MicrographRow,
+    OrderRow,
+    PreparationRow,
+    SiteRow,
+    SpecimenRow,
+    StatementRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlmodel import Session
+
+    from agent.store.trail import TrailEntry
+
+MOVED = ("field.assigned", "field.unassigned")
+LISTED, AMENDED, PREPARED_AGAIN = "order.listed", "order.amended", "specimen.prepared_again"
+DEMANDS = (*order_lists.COLUMNS, *order_lists.FACTS, "specimens", "count")
+"""What an order list says and an order is judged by."""
+SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a field belongs; all are "" where it belongs nowhere.
+
+    Attributes:
+        order, specimen, preparation: As their rows spell them.
+    """
+
+    order: str = ""
+    specimen: str = ""
+    preparation: str = ""
+
+    def __str__(self) -> str:
+        if not self.order:
+            return "no order"
+        named = f"order {self.order}, specimen {self.specimen}"
+        return f"{named}, preparation {self.preparation}" if self.preparation else named
+
+    def is_at(self, other: _Place) -> bool:
+        """Return whether a row is where this says; a preparation that is not said may be any."""
+        if self.preparation and self.preparation != other.preparation:
+            return False
+        mine, theirs = (self.order, self.specimen), (other.order, other.specimen)
+        return mine == theirs or [*map(number_key, mine)] == [*map(number_key, theirs)]
+
+
+@dataclass(slots=True)
+class _Demanded:
+    """What lists and leads said of an order.
+
+    Attributes:
+        values: What is demanded → its value.
+        late: Keys that a list named late and no lead decided about.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    late: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Said:
+    """What the audit log says.
+
+    Attributes:
+        moved: Id of a field → the newest act that moved it.
+        demanded: Site and number of an order → what was demanded.
+        prepared: Site and "order/specimen" → the acts that began another preparation.
+    """
+
+    moved: dict[str, TrailEntry] = field(default_factory=dict)
+    demanded: dict[tuple[str, str], _Demanded] = field(
+        default_factory=lambda: defaultdict(_Demanded)
+    )
+    prepared: dict[tuple[str, str], list[dict[str, Any]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+
+def find_differences(session: Session) -> Iterator[str]:
+    """Yield a sentence for each field, order and preparation that no act explains."""
+    said = _gather(session)
+    yield from _fields(session, said)
+    yield from _orders(session, said)
+    yield from _preparations(session, said)
+
+
+def _gather(session: Session) -> _Said:
+    said = _Said()
+    for entry in trail.entries(session):
+        facts = entry.facts
+        if entry.act in MOVED:
+            said.moved[entry.subject] = entry
+        elif entry.act == LISTED:
+            _take_list(said.demanded[entry.site, entry.subject], facts)
+        elif entry.act == AMENDED:
+            _amend(said.demanded[entry.site, entry.subject], facts)
+        elif entry.act == PREPARED_AGAIN:
+            own = {key: v for key, v in facts.items() if key not in {"preparation", trail.SIGNED}}
+            said.prepared[entry.site, entry.subject].append(own)
+    return said
+
+
+def _take_list(demanded: _Demanded, facts: Mapping[str, Any]) -> None:
+    demanded.values |= {what: facts[what][1] for what in DEMANDS if what in facts}
+    if order_lists.LATE in facts:
+        demanded.late = list(facts[order_lists.LATE][1] or ())
+
+
+def _amend(demanded: _Demanded, facts: Mapping[str, Any]) -> None:
+    if facts.get("accepted"):
+        changes = facts.get("changes") or {}
+        demanded.values |= {what: one["to"] for what, one in changes.items() if "to" in one}
+    else:
+        demanded.values |= dict.fromkeys(demanded.late, None)
+    demanded.late = []
+
+
+# --- fields -------------------------------------------------------------------------------------
+
+
+def _fields(session: Session, said: _Said) -> Iterator[str]:
+    places = _places_now(session)
+    for public_id, entry in said.moved.items():
+        place = places.get(public_id)
+        if place is None:
+            yield f"field {public_id} (trail number {entry.id}) was deleted"
+            continue
+        wanted = _moved_to(entry)
+        if not wanted.is_at(place):
+            yield (
+                f"field {public_id}: it belonged to {wanted} ({entry.act} by {entry.actor}, trail "
+                f"number {entry.id}), is at {place}"
+            )
+    yield from _stated(session, places, said)
+
+
+def _moved_to(entry: TrailEntry) -> _Place:
+    if entry.act != "field.assigned":
+        return _Place()
+    now = entry.facts.get("now") or {}
+    return _Place(*(str(now.get(name) or "") for name in ("order", "specimen", "preparation")))
+
+
+def _places_now(session: Session) -> dict[str, _Place]:
+    asked = (
+        select(MicrographRow.public_id, OrderRow.number, SpecimenRow.name, PreparationRow.name)
+        .outerjoin(SpecimenRow, col(SpecimenRow.id) == col(MicrographRow.specimen_id))
+        .outerjoin(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
+        .outerjoin(PreparationRow, col(PreparationRow.id) == col(MicrographRow.preparation_id))
+        .execution_options(yield_per=500)
+    )
+    return {
+        public_id: _Place(order or "", specimen or "", preparation or "")
+        for public_id, order, specimen, preparation in session.exec(asked)
+    }
+
+
+def _stated(session: Session, places: Mapping[str, _Place], said: _Said) -> Iterator[str]:
+    """Yield the fields that nobody moved and that are not where a statement has them."""
+    asked = (
+        select(StatementRow.number, StatementRow.document)
+        .order_by(col(StatementRow.id))
+        .execution_options(yield_per=20)
+    )
+    named: set[str] = set()
+    for number, text in session.exec(asked):
+        for public_id, stated in _places_in(text):
+            place = places.get(public_id)
+            if public_id in said.moved or public_id in named or place is None:
+                continue
+            if not stated.is_at(place):
+                named.add(public_id)
+                yield (
+                    f"field {public_id}: it belonged to {stated} (statement {number} of order "
+                    f"{stated.order}), is at {place}, and no act moved it"
+                )
+
+
+def _places_in(text: str) -> Iterator[tuple[str, _Place]]:
+    try:
+        document = json.loads(text).get("document") or {}
+        for specimen in document.get("specimens", ()):
+            at = (str(document["order"]), str(specimen["specimen"]))
+            for one in specimen.get("fields", ()):
+                yield str(one["id"]), _Place(*at, str(specimen.get("preparation") or ""))
+            for one in specimen.get(SUPERSEDED, ()):
+                yield str(one["id"]), _Place(*at)
+    except (ValueError, AttributeError, TypeError, KeyError):
+        return  # the statement itself was changed, which its hash shows
+
+
+# --- orders -------------------------------------------------------------------------------------
+
+
+def _orders(session: Session, said: _Said) -> Iterator[str]:
+    sites = dict(session.exec(select(SiteRow.id, SiteRow.name)).all())
+    before = session.exec(select(CoverageRow.newest_id).where(CoverageRow.name == "order")).first()
+    wanted = select(OrderRow).order_by(col(OrderRow.id)).execution_options(yield_per=500)
+    for row in session.exec(wanted):
+        if (row.id or 0) <= (before or 0):
+            continue
+        demanded = said.demanded.get((sites.get(row.site_id, ""), row.number), _Demanded())
+        for what in DEMANDS:
+            was = demanded.values.get(what) or None
+            now = (
+                getattr(row, what) if what in order_lists.COLUMNS else row.facts.get(what)
+            ) or None
+            if was != now:
+                yield f"order {row.number}: {what} was {was!r} by the trail, is {now!r}"
+        late = list(row.facts.get(order_lists.LATE) or ())
+        if late != demanded.late:
+            yield f"order {row.number}: {demanded.late} waited for a lead by the trail, now {late}"
+
+
+def _preparations(session: Session, said: _Said) -> Iterator[str]:
+    sites = dict(session.exec(select(SiteRow.id, SiteRow.name)).all())
+    asked = (
+        select(PreparationRow, SpecimenRow.name, OrderRow.number, OrderRow.site_id)
+        .join(SpecimenRow, col(SpecimenRow.id) == col(PreparationRow.specimen_id))
+        .join(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
+        .order_by(col(PreparationRow.id))
+        .execution_options(yield_per=500)
+    )
+    left = {key: list(acts) for key, acts in said.prepared.items()}
+    for row, specimen, number, site_id in session.exec(asked):
+        superseded = row.facts.get(SUPERSEDED)
+        if not superseded:
+            continue
+        acts = left.get((sites.get(site_id, ""), f"{number}/{specimen}"), [])
+        if superseded in acts:
+            acts.remove(superseded)
+        else:
+            yield (
+                f"preparation {row.name} of order {number}, specimen {specimen}: that it is "
+                f"superseded by {superseded.get('by')} is not in the trail as the row holds it"
+            )
+    for (_, subject), acts in left.items():
+        for act in acts:
+            yield f"specimen {subject}: a preparation superseded by {act.get('by')} is no longer so"

@@ -1,0 +1,118 @@
+"""Find values in a SQLite file that no program of ours wrote and none can read.
+
+SQLite keeps whatever it is given, a word in a column of times too. One such value would end every
+comparison of rows, so whoever plants it would hide what else was changed.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from types import NoneType
+from typing import TYPE_CHECKING
+
+from sqlalchemy import JSON, Boolean, Date, DateTime, Float, Integer, LargeBinary, inspect, text
+from sqlalchemy.types import TypeDecorator
+
+from agent.store.tables import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Column, Connection, Table, TextClause
+    from sqlalchemy.types import TypeEngine
+
+DOCUMENTS = {"trail": "facts", "statement": "document"}
+"""Columns of text that hold a JSON object, kept as text since it is what was hashed."""
+DAY = "'[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
+SHOWN = 60
+"""Letters of a value that a sentence shows."""
+
+
+def find_unreadable(connection: Connection) -> Iterator[str]:
+    """Yield a sentence for each value that is not of its column's kind.
+
+    PostgreSQL sees to the kinds by itself; only JSON that is kept as text is read there.
+    """
+    if connection.dialect.name == "sqlite":
+        yield from _of_another_kind(connection)
+    for name, column in DOCUMENTS.items():
+        asked = text(f'SELECT id, "{column}" FROM "{name}" ORDER BY id')  # noqa: S608 - our names
+        for number, value in connection.execute(asked.execution_options(yield_per=500)):
+            if isinstance(value, str) and not _is_object(value):
+                yield _sentence(name, number, column, value)
+
+
+def _of_another_kind(connection: Connection) -> Iterator[str]:
+    there = set(inspect(connection).get_table_names())
+    for table in Row.metadata.sorted_tables:
+        if table.name in there:
+            yield from _in_table(connection, table)
+
+
+def _in_table(connection: Connection, table: Table) -> Iterator[str]:
+    suspects = {
+        column.name: f'"{column.name}" IS NOT NULL AND ({_suspect(column)})'
+        for column in table.columns
+    }
+    any_of_them = " OR ".join(f"({suspect})" for suspect in suspects.values())
+    if not connection.execute(_ask("1", table, f"{any_of_them} LIMIT 1")).first():
+        return  # one walk through a table where nothing is wrong
+    for column in table.columns:
+        wanted = f'rowid, CAST("{column.name}" AS BLOB)'
+        for number, raw in connection.execute(_ask(wanted, table, suspects[column.name])):
+            value = bytes(raw).decode(errors="replace")
+            if not _is_read(_plain(column.type), value):
+                yield _sentence(table.name, number, column.name, value)
+
+
+def _sentence(table: str, number: int, column: str, value: str) -> str:
+    return (
+        f"{table} {number}: {column} holds {value[:SHOWN]!r}, which cannot be read: it was changed"
+    )
+
+
+def _is_object(value: str) -> bool:
+    try:
+        return isinstance(json.loads(value), dict)
+    except ValueError:
+        return False
+
+
+def _ask(wanted: str, table: Table, where: str) -> TextClause:
+    asked = f'SELECT {wanted} FROM "{table.name}" WHERE {where}'  # noqa: S608 - our own names
+    return text(asked.replace(":", "\\:"))
+
+
+def _plain(kind: TypeEngine[object]) -> TypeEngine[object]:
+    return kind.impl_instance if isinstance(kind, TypeDecorator) else kind
+
+
+def _suspect(column: Column[object]) -> str:
+    """Return SQL that is true for every value that cannot be read, and for few others."""
+    kind, name = _plain(column.type), f'"{column.name}"'
+    if isinstance(kind, Integer | Boolean):
+        return f"typeof({name}) <> 'integer'"
+    if isinstance(kind, Float):
+        return f"typeof({name}) NOT IN ('real', 'integer')"
+    if isinstance(kind, LargeBinary):
+        return f"typeof({name}) <> 'blob'"
+    if isinstance(kind, Date | DateTime):
+        return f"typeof({name}) <> 'text' OR {name} NOT GLOB {DAY} OR datetime({name}) IS NULL"
+    if isinstance(kind, JSON):
+        shapes = f"json_type({name}) NOT IN ('object', 'array', 'null')"
+        return f"typeof({name}) <> 'text' OR NOT json_valid({name}) OR {shapes}"
+    return f"typeof({name}) <> 'text'"
+
+
+def _is_read(kind: TypeEngine[object], value: str) -> bool:
+    """Return whether a suspect is read all the same, such as NaN in JSON."""
+    try:
+        if isinstance(kind, JSON):
+            return isinstance(json.loads(value), dict | list | NoneType)
+        if isinstance(kind, Date | DateTime):
+            datetime.fromisoformat(value)
+            return True
+    except ValueError:
+        pass
+    return False
