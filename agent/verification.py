@@ -43,6 +43,14 @@ class Outside:
         for file in self.files:
             yield from anchors.iter_lines(file)
 
+    def list_useless(self) -> list[str]:
+        """Return a sentence per file in which something is, and no end of the trail."""
+        return [
+            f"{file}: it holds no end of the trail, so nothing was compared with it"
+            for file in self.files
+            if file.stat().st_size and not any(True for _ in anchors.iter_lines(file))
+        ]
+
 
 def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     """Compare the trail with its own hashes, with what is kept outside, and the rows with it.
@@ -57,7 +65,7 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     named = _changed_acts(store, outside.backups) if chain and outside.backups else []
     stated = find_differences(store, list_stated(store))
     faults = [*chain, *named, *rows.faults, *stated, *guards]
-    return faults, [*held.notes, *rows.notes]
+    return faults, [*held.notes, *rows.notes, *outside.list_useless()]
 
 
 def _changed_acts(store: Store, backups: Path) -> list[str]:

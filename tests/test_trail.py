@@ -250,6 +250,12 @@ def test_what_a_restored_back_up_lost_is_a_note_and_no_fault(address, store, out
     assert "number 12 of anchor.jsonl was lost when a back-up was restored on 2026-11-24" in note
 
 
+def test_a_file_of_anchors_that_was_written_over_is_a_note(store, outside) -> None:
+    outside.files[0].write_bytes(b"\xff nothing of ours\n")
+
+    assert "holds no end of the trail" in verify_trail(store, outside)[1][0]
+
+
 def test_a_missing_guard_is_a_fault(address, store, outside) -> None:
     on = " ON label" if address.startswith("postgresql") else ""
     with engine.make_engine(address).begin() as connection:

@@ -54,6 +54,8 @@ LABEL_FACTS = (
     "blind",
     "bulk",
 )
+SHORTENED = ("outbox_files.recorded",)
+"""Records of which acts of earlier versions hold a part, without the hash of the whole."""
 LATER_FACTS = ("viewing_s", "blind", "bulk")
 """Facts of a label that acts of earlier versions do not hold."""
 
@@ -251,7 +253,8 @@ def _facts_of(entry: TrailEntry, facts: Mapping[str, Any]) -> tuple[dict[str, An
     if FACTS_SHA256 in was:
         now = {key: facts.get(key) for key in was} | {FACTS_SHA256: trail.sha256_of(facts)}
         return was, now
-    was |= dict.fromkeys(facts.keys() - was.keys())  # nothing was said of what is added
+    if entry.act not in SHORTENED:
+        was |= dict.fromkeys(facts.keys() - was.keys())  # nothing was said of what is added
     now = {key: _plain(facts.get(key)) for key in was}
     return was, now
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from types import NoneType
 from typing import TYPE_CHECKING
 
 from sqlalchemy import JSON, Boolean, Date, DateTime, Float, Integer, LargeBinary, inspect, text
@@ -62,7 +61,7 @@ def _in_table(connection: Connection, table: Table) -> Iterator[str]:
         wanted = f'rowid, CAST("{column.name}" AS BLOB)'
         for number, raw in connection.execute(_ask(wanted, table, suspects[column.name])):
             value = bytes(raw).decode(errors="replace")
-            if not _is_read(_plain(column.type), value):
+            if not _is_read(_plain(column.type), value, _shape(column)):
                 yield _sentence(table.name, number, column.name, value)
 
 
@@ -100,16 +99,25 @@ def _suspect(column: Column[object]) -> str:
     if isinstance(kind, Date | DateTime):
         return f"typeof({name}) <> 'text' OR {name} NOT GLOB {DAY} OR datetime({name}) IS NULL"
     if isinstance(kind, JSON):
-        shapes = f"json_type({name}) NOT IN ('object', 'array', 'null')"
+        shapes = f"json_type({name}) <> '{_shape(column)}'"
         return f"typeof({name}) <> 'text' OR NOT json_valid({name}) OR {shapes}"
     return f"typeof({name}) <> 'text'"
 
 
-def _is_read(kind: TypeEngine[object], value: str) -> bool:
+def _shape(column: Column[object]) -> str:
+    """Return what the JSON of a column is: "array" where a list is its empty value."""
+    for table in Row.__subclasses__():
+        if table.__tablename__ == column.table.name:
+            empty = table.model_fields[column.name].default_factory
+            return "array" if empty is list else "object"
+    return "object"
+
+
+def _is_read(kind: TypeEngine[object], value: str, shape: str) -> bool:
     """Return whether a suspect is read all the same, such as NaN in JSON."""
     try:
         if isinstance(kind, JSON):
-            return isinstance(json.loads(value), dict | list | NoneType)
+            return isinstance(json.loads(value), dict if shape == "object" else list)
         if isinstance(kind, Date | DateTime):
             datetime.fromisoformat(value)
             return True
