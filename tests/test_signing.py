@@ -247,9 +247,9 @@ def test_the_export_of_the_trail_holds_the_signature(shell) -> None:
 
     said = shell.agent("export", "trail", "--format", "json")[1]
 
-    last = json.loads(said.splitlines()[-2])
-    facts = last["facts"] if isinstance(last["facts"], dict) else json.loads(last["facts"])
-    assert facts["signed"]["meaning"] == "reviewed"
+    acts = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    (label,) = [act for act in acts if act["act"] == "label.given"]
+    assert label["facts"]["signed"]["meaning"] == "reviewed"
 
 
 def test_the_systems_user_is_not_read_from_the_environment(shell, monkeypatch) -> None:
