@@ -67,6 +67,21 @@ def test_another_database_is_refused_with_what_to_do(shell, spoil) -> None:
     assert "Traceback" not in said
 
 
+def test_another_labs_is_refused_where_the_mark_was_removed(shell, tmp_path) -> None:
+    file = database(shell)
+    shutil.copy(file, tmp_path / "own.db")
+    tamper(f"sqlite:///{file}", f"UPDATE micrograph SET sha256 = '{'0' * 64}'")  # noqa: S608
+    (shell.lab.folder / "database.json").unlink()
+
+    code, said = shell.agent("files")
+    without(file)
+    shutil.copy(tmp_path / "own.db", file)
+
+    assert code == 2
+    assert "the database of another lab: it knows none of the pictures in" in said
+    assert shell.agent("files")[0] == 0
+
+
 def test_the_service_refuses_it_too(shell) -> None:
     from agent.errors import BadStore  # noqa: PLC0415 - only here
     from agent.service.workplace import open_store  # noqa: PLC0415

@@ -59,6 +59,11 @@ def require_own(engine: Engine, folder: Path) -> None:
             f"{engines.place(engine)}: the database of another lab, or one that was emptied: its "
             f"first act is not the one that {folder / MARK} holds. {WHAT_TO_DO}"
         )
+    if mark is None and first is not None and _is_strange(engine, folder):
+        raise BadStore(
+            f"{engines.place(engine)}: the database of another lab: it knows none of the pictures "
+            f"in {folder / ARCHIVED[0]}. {WHAT_TO_DO}"
+        )
 
 
 def keep_mark(engine: Engine, folder: Path) -> None:
@@ -130,6 +135,22 @@ def _find_first(engine: Engine) -> str | None:
             first = trail.first_sha256(session)
         has_site = connection.execute(text("SELECT 1 FROM site LIMIT 1")).first() is not None
     return first if first or has_site else None
+
+
+def _is_strange(engine: Engine, folder: Path) -> bool:
+    """Return whether a database has micrographs, and none of those whose crops are archived.
+
+    Asked where the folder holds no mark: of an earlier version, restored, or removed.
+    """
+    archived = {path.name[:64] for path in (folder / ARCHIVED[0]).glob("??/*") if path.is_file()}
+    if not archived:
+        return False
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("micrograph"):
+            return False
+        known = connection.execute(text("SELECT sha256 FROM micrograph"))
+        held = [sha256 for (sha256,) in known]
+    return bool(held) and archived.isdisjoint(held)
 
 
 def _has_archive(folder: Path) -> bool:
