@@ -37,9 +37,11 @@ def opened(pages, sent=b""):
 
 def is_ended(connection):
     try:
-        return connection.recv(1) == b""
+        while connection.recv(4096):  # it may be told why before
+            pass
     except ConnectionError:
         return True
+    return True
 
 
 def status_of(pages, path="/healthz"):
