@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import socket
 import urllib.request
@@ -85,14 +86,19 @@ def test_where_all_places_are_taken_by_half_sent_requests_a_whole_one_is_answere
 
 
 def test_a_connection_between_two_requests_is_kept(pages):
-    ask = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    with opened(pages, ask) as connection:
-        first = connection.recv(4000)
-        connection.sendall(ask)
-        second = connection.recv(4000)
+    where = urlsplit(pages.url)
+    asking = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+    codes, sockets = [], set()
+    for _ in range(2):
+        asking.request("GET", "/healthz")
+        sockets.add(asking.sock)
+        answer = asking.getresponse()
+        answer.read()
+        codes.append(answer.status)
+    asking.close()
 
-    assert first.startswith(b"HTTP/1.1 200")
-    assert second.startswith(b"HTTP/1.1 200")
+    assert codes == [200, 200]
+    assert len(sockets) == 1
 
 
 # --- what is logged of it -----------------------------------------------------------------------
