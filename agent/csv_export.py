@@ -49,7 +49,7 @@ def write_csv(
         lineterminator=line_end,
         delimiter=";" if spreadsheet else ",",
     )
-    writer.writerow({name: name for name in columns})
+    writer.writeheader()
     count = 0
     for row in rows:
         writer.writerow({name: _cell(row.get(name), decimal_comma=spreadsheet) for name in columns})

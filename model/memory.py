@@ -22,8 +22,11 @@ USED_SHARE = 0.6
 """Of the memory that is free; the rest is for frames made ahead and for other programs."""
 WORK_SPACE = 1.5
 """Bytes of a training step for each byte that is saved for the backward pass: gradients of
-activations and work space of convolutions come on top. MEASURED with EfficientNet-Lite0 and
-ResNet-18 on a CPU, 1 to 8 images of 224 to 800 px: 1.1 to 1.4 (`tests/bench/micro_batches.py`)."""
+activations come on top. MEASURED on a CPU, 1 to 8 images of 224 to 800 px: 0.74 to 1.05 with
+EfficientNet-Lite0, 1.06 to 1.14 with ResNet-18 from 283 MB on, and up to 45 MB more than saved below that
+(`tests/bench/micro_batches.py`)."""
+FIXED_BYTES = 64_000_000
+"""What a step takes besides, however small its images are."""
 NO_ROOM = ("can't allocate memory", "not enough memory", "bad allocation")
 """What PyTorch says on a CPU, on Linux and on Windows, where memory is refused."""
 _GROUP = Path("/sys/fs/cgroup")
@@ -81,7 +84,8 @@ def micro_batches(images: int, bytes_each: float, free: float) -> int:
     """
     if not images:
         return 1
-    fitting = math.floor(USED_SHARE * free / max(1.0, WORK_SPACE * bytes_each))
+    room = USED_SHARE * free - FIXED_BYTES
+    fitting = math.floor(room / max(1.0, WORK_SPACE * bytes_each))
     return math.ceil(images / max(1, min(images, fitting)))
 
 

@@ -36,7 +36,7 @@ from model import (
 from model.aside import Aside, Epoch
 from model.fitting import Lesson, _Batch, _Desk, _learned, _Order, _Shown, _Targets, fit_whole
 from model.frame import Framing
-from model.memory import bytes_per_pixel, free_bytes, micro_batches
+from model.memory import FIXED_BYTES, USED_SHARE, bytes_per_pixel, free_bytes, micro_batches
 from model.network import Eye, bare_backbone
 from model.scheme import Scheme
 from model.taught import learn
@@ -469,7 +469,7 @@ def test_without_room_on_a_cpu_batches_are_split_before_the_system_ends_the_prog
     ("free", "parts"), [(0, 32), (10, 16), (30, 6), (100, 2), (1000, 1), (10**9, 1)]
 )
 def test_a_batch_goes_into_as_many_parts_as_the_memory_asks_for(free, parts):
-    assert micro_batches(32, 2.0, free) == parts
+    assert micro_batches(32, 2.0, free + 1 + FIXED_BYTES / USED_SHARE) == parts
 
 
 def test_a_container_has_what_its_group_allows(tmp_path):
