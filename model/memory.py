@@ -23,8 +23,8 @@ USED_SHARE = 0.6
 WORK_SPACE = 1.5
 """Bytes of a training step for each byte that is saved for the backward pass: gradients of
 activations come on top. MEASURED on a CPU, 1 to 8 images of 224 to 800 px: 0.74 to 1.05 with
-EfficientNet-Lite0, 1.06 to 1.14 with ResNet-18 from 283 MB on, and up to 45 MB more than saved below that
-(`tests/bench/micro_batches.py`)."""
+EfficientNet-Lite0, 1.06 to 1.14 with ResNet-18 from 283 MB on; up to 45 MB more than is saved below
+that (`tests/bench/micro_batches.py`)."""
 FIXED_BYTES = 64_000_000
 """What a step takes besides, however small its images are."""
 NO_ROOM = ("can't allocate memory", "not enough memory", "bad allocation")
