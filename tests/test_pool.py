@@ -2,11 +2,13 @@
 
 import os
 import signal
+from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 import numpy as np
 import psutil
 import pytest
+from pebble import ProcessExpired
 
 from agent.errors import FileCode
 from agent.imaging.pool import CropPool
@@ -109,7 +111,20 @@ def test_a_worker_killed_by_somebody_else_costs_no_file(tmp_path) -> None:
                         child.send_signal(signal.SIGKILL)
 
     assert sorted(came) == [f"{n}.png" for n in range(6)]
-    assert all(isinstance(outcome, list) for outcome in came.values())
+    assert [came[name] for name in came if not isinstance(came[name], list)] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals end no process there")
+def test_a_worker_killed_and_a_pool_that_then_stood_still_cost_no_file(tmp_path) -> None:
+    file = saved(tmp_path / "a.png")
+
+    with CropPool(workers=1, time_limit_s=20) as pool:
+        once_dead_then_still = iter([ProcessExpired("killed", -9), BrokenProcessPool("still")])
+        sound = pool._outcome
+        pool._outcome = lambda future: next(once_dead_then_still, None) or sound(future)
+        came = outcomes(pool, file)
+
+    assert len(came["a.png"]) == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals end no process there")

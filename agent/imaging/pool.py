@@ -46,11 +46,24 @@ Outcome = list[Crop] | Exception
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One file, and how many workers it has already cost."""
+    """One file, how many workers died with it in hand, and how often the pool broke around it."""
 
     path: Path
     settings_scale: float | None
-    tries: int = 0
+    deaths: int = 0
+    breaks: int = 0
+
+    def after(self, outcome: Outcome) -> _Job | None:
+        """Return the job to try again, or None where this outcome is the file's own.
+
+        Deaths and breaks are counted apart: a file whose worker was killed by somebody else and
+        whose pool then stood still has not been shown to be poison.
+        """
+        if isinstance(outcome, ProcessExpired) and self.deaths + 1 < TRIES:
+            return replace(self, deaths=self.deaths + 1)
+        if isinstance(outcome, BrokenProcessPool) and self.breaks + 1 < TRIES:
+            return replace(self, breaks=self.breaks + 1)
+        return None
 
 
 class CropPool:
@@ -117,9 +130,8 @@ class CropPool:
                     running[self._start(job)] = job
                 for future, outcome in self._ended(running):
                     job = running.pop(future)
-                    died = isinstance(outcome, ProcessExpired | BrokenProcessPool)
-                    if died and job.tries + 1 < TRIES:
-                        waiting.append(_Job(job.path, job.settings_scale, job.tries + 1))
+                    if again := job.after(outcome):
+                        waiting.append(again)
                         continue
                     yield (
                         job.path,
