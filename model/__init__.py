@@ -11,33 +11,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from model.errors import BundleError, ModelError, TaxonomyError, TrainingError, WeightsError
-from model.labels import Size, Subtype, Taxonomy, default_taxonomy, load_taxonomy, taxonomy_from
 from model.size_order import Numbers, parse_numbers
+from model.taxonomy import Size, Subtype, Taxonomy, default_taxonomy, load_taxonomy, taxonomy_from
 
 if TYPE_CHECKING:
     from model.bundle import Manifest, read_manifest, taught_codes, verify_bundle
-    from model.checks import Rules
-    from model.choosing import diverse
-    from model.classify import Classifier, Prediction
-    from model.comparison import Comparison, Finding, compare
-    from model.conformal import alarm_rate_in_words, alarm_rate_warnings
-    from model.converting import convert
-    from model.curve import Curve, curve_of
-    from model.dataset import Example, Split, fingerprint, folds, split
-    from model.doubt import Doubt, doubts, out_of_sample, two_subtypes
-    from model.duel import Duel, Matter, duelling
-    from model.frame import Field
-    from model.inspection import Inspected, inspecting
-    from model.intervals import Estimate, agreement_interval, at_most, bootstrap, wilson
-    from model.leakage import joined, twins
-    from model.leave_out import leave_out
-    from model.metrics import NOT_TAUGHT, Evaluation, evaluate, not_taught, size_kappa
-    from model.plan import Plan, quick_plan
-    from model.runtime import choose_engine
-    from model.strangeness import Strangeness
-    from model.training import Progress, train
-    from model.weights import fetch_weights, weights_at_hand
-    from model.world import ALONE, World, together
+    from model.data.dataset import Example, Split, fingerprint, folds, split
+    from model.data.diverse_sampling import diverse
+    from model.data.near_duplicates import joined, twins
+    from model.evaluation.comparison import Comparison, Finding, compare
+    from model.evaluation.int8_conversion import convert
+    from model.evaluation.label_errors import Doubt, doubts, out_of_sample, two_subtypes
+    from model.evaluation.label_inspection import Inspected, inspecting
+    from model.evaluation.learning_curve import Curve, curve_of
+    from model.evaluation.leave_one_class_out import leave_out
+    from model.evaluation.metrics import NOT_TAUGHT, Evaluation, evaluate, not_taught, size_kappa
+    from model.evaluation.paired import Duel, Matter, duelling
+    from model.evaluation.promotion_checks import Rules
+    from model.framing import Field
+    from model.inference.classifier import Classifier, Prediction
+    from model.networks.pretrained import fetch_weights, weights_at_hand
+    from model.ood.conformal import alarm_rate_in_words, alarm_rate_warnings
+    from model.ood.detector import Strangeness
+    from model.runtime.engines import choose_engine
+    from model.statistics import Estimate, agreement_interval, at_most, bootstrap, wilson
+    from model.training.config import Plan, quick_plan
+    from model.training.distributed import ALONE, World, together
+    from model.training.train import Progress, train
 
 # Threads that wait for each other give the core back instead of spinning: on a PC that does other
 # things too, two spinning threads took four times the processor time and wall time (measured). It
@@ -45,61 +45,61 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _WHERE = {
-    "ALONE": "world",
-    "NOT_TAUGHT": "metrics",
-    "Classifier": "classify",
-    "Comparison": "comparison",
-    "Curve": "curve",
-    "Doubt": "doubt",
-    "Duel": "duel",
-    "Estimate": "intervals",
-    "Evaluation": "metrics",
-    "Example": "dataset",
-    "Field": "frame",
-    "Finding": "comparison",
-    "Inspected": "inspection",
+    "ALONE": "training.distributed",
+    "NOT_TAUGHT": "evaluation.metrics",
+    "Classifier": "inference.classifier",
+    "Comparison": "evaluation.comparison",
+    "Curve": "evaluation.learning_curve",
+    "Doubt": "evaluation.label_errors",
+    "Duel": "evaluation.paired",
+    "Estimate": "statistics",
+    "Evaluation": "evaluation.metrics",
+    "Example": "data.dataset",
+    "Field": "framing",
+    "Finding": "evaluation.comparison",
+    "Inspected": "evaluation.label_inspection",
     "Manifest": "bundle",
-    "Matter": "duel",
-    "Plan": "plan",
-    "Prediction": "classify",
-    "Progress": "training",
-    "Rules": "checks",
-    "Split": "dataset",
-    "Strangeness": "strangeness",
-    "World": "world",
-    "agreement_interval": "intervals",
-    "alarm_rate_in_words": "conformal",
-    "alarm_rate_warnings": "conformal",
-    "at_most": "intervals",
-    "bootstrap": "intervals",
-    "choose_engine": "runtime",
-    "compare": "comparison",
-    "convert": "converting",
-    "curve_of": "curve",
-    "diverse": "choosing",
-    "doubts": "doubt",
-    "duelling": "duel",
-    "evaluate": "metrics",
-    "fetch_weights": "weights",
-    "fingerprint": "dataset",
-    "folds": "dataset",
-    "inspecting": "inspection",
-    "joined": "leakage",
-    "leave_out": "leave_out",
-    "not_taught": "metrics",
-    "out_of_sample": "doubt",
-    "size_kappa": "metrics",
-    "quick_plan": "plan",
+    "Matter": "evaluation.paired",
+    "Plan": "training.config",
+    "Prediction": "inference.classifier",
+    "Progress": "training.train",
+    "Rules": "evaluation.promotion_checks",
+    "Split": "data.dataset",
+    "Strangeness": "ood.detector",
+    "World": "training.distributed",
+    "agreement_interval": "statistics",
+    "alarm_rate_in_words": "ood.conformal",
+    "alarm_rate_warnings": "ood.conformal",
+    "at_most": "statistics",
+    "bootstrap": "statistics",
+    "choose_engine": "runtime.engines",
+    "compare": "evaluation.comparison",
+    "convert": "evaluation.int8_conversion",
+    "curve_of": "evaluation.learning_curve",
+    "diverse": "data.diverse_sampling",
+    "doubts": "evaluation.label_errors",
+    "duelling": "evaluation.paired",
+    "evaluate": "evaluation.metrics",
+    "fetch_weights": "networks.pretrained",
+    "fingerprint": "data.dataset",
+    "folds": "data.dataset",
+    "inspecting": "evaluation.label_inspection",
+    "joined": "data.near_duplicates",
+    "leave_out": "evaluation.leave_one_class_out",
+    "not_taught": "evaluation.metrics",
+    "out_of_sample": "evaluation.label_errors",
+    "size_kappa": "evaluation.metrics",
+    "quick_plan": "training.config",
     "read_manifest": "bundle",
-    "split": "dataset",
+    "split": "data.dataset",
     "taught_codes": "bundle",
-    "together": "world",
-    "train": "training",
-    "twins": "leakage",
-    "two_subtypes": "doubt",
+    "together": "training.distributed",
+    "train": "training.train",
+    "twins": "data.near_duplicates",
+    "two_subtypes": "evaluation.label_errors",
     "verify_bundle": "bundle",
-    "weights_at_hand": "weights",
-    "wilson": "intervals",
+    "weights_at_hand": "networks.pretrained",
+    "wilson": "statistics",
 }
 
 __all__ = [

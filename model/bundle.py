@@ -22,12 +22,12 @@ from safetensors.numpy import load_file, save
 from safetensors.torch import load_file as load_torch_file
 from safetensors.torch import save as save_torch
 
-from model.disk import write_through
+from model.durable_file import write_through
 from model.errors import BundleError, TaxonomyError
-from model.frame import Framing
-from model.labels import Taxonomy, taxonomy_from
-from model.network import Eye, bare_backbone
-from model.scheme import Head, Scheme
+from model.framing import Framing
+from model.networks.backbones import Eye, bare_backbone
+from model.networks.schemes import Head, Scheme
+from model.taxonomy import Taxonomy, taxonomy_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.scheme import softmax
+from model.networks.schemes import softmax
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,9 +12,9 @@ import torch
 
 from model import BundleError, default_taxonomy, read_manifest, verify_bundle
 from model.bundle import Contents, load_bundle, write_bundle
-from model.frame import Framing
-from model.network import Eye, bare_backbone
-from model.scheme import Head, Scheme
+from model.framing import Framing
+from model.networks.backbones import Eye, bare_backbone
+from model.networks.schemes import Head, Scheme
 
 SCHEME = Scheme("two-stage", default_taxonomy().restricted_to(frozenset({"G7", "G8", "B8"})))
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.calibration import conformal_level, growth, prediction_set, temperature
-from model.scheme import softmax
+from model.networks.schemes import softmax
 
 shares = st.lists(st.floats(0.001, 1.0), min_size=1, max_size=5).map(
     lambda raw: {str(i): value / sum(raw) for i, value in enumerate(raw)}

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from model import Duel, Evaluation, Finding, Rules, compare, default_taxonomy
-from model.checks import CHECKS, chance_of_loss, most_lost_of
-from model.intervals import (
+from model.evaluation.metrics import Alarm, Case
+from model.evaluation.promotion_checks import CHECKS, chance_of_loss, most_lost_of
+from model.statistics import (
     at_most,
     holm,
     most_lost,
@@ -18,7 +19,6 @@ from model.intervals import (
     wilson,
     wilson_in_clusters,
 )
-from model.metrics import Alarm, Case
 
 STANDARD = default_taxonomy()
 SIZES = {"G7": 7, "G8": 8, "G9-10": 9}

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from model import Field, Strangeness, default_taxonomy
-from model.classify import Classifier
-from model.frame import Framing
-from model.network import Eye, bare_backbone, cells
-from model.runtime import Engine
-from model.scheme import Head, Scheme, soft_targets
+from model.framing import Framing
+from model.inference.classifier import Classifier
+from model.networks.backbones import Eye, bare_backbone, cells
+from model.networks.schemes import Head, Scheme, soft_targets
+from model.runtime.engines import Engine
 
 TAXONOMY = default_taxonomy().restricted_to(frozenset({"G7", "G8", "G9-10", "B7", "B8", "M8"}))
 

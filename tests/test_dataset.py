@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import Example, TrainingError, default_taxonomy, folds, split
-from model.dataset import accepted
+from model.data.dataset import accepted
 
 STANDARD = default_taxonomy()
 

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from model.defects import DEFECTS, Gates, measured
-from model.frame import Field
+from model.framing import Field
+from model.image_quality import DEFECTS, Gates, measured
 
 
 def pictured(seed, *, side=320, change=None, um_per_px=0.2):

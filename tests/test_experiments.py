@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from model import Example, Field, Plan, default_taxonomy
-from model.experiments import rows, run
-from model.tables import Result, as_json, as_markdown, compared, tables
-from model.taught import learn
+from model.experiments.run import rows, run
+from model.experiments.tables import Result, as_json, as_markdown, compared, tables
+from model.ood.fit import learn
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -111,7 +111,7 @@ def test_what_was_noted_while_a_row_was_taught_is_kept_with_it(small, tmp_path):
 def small(monkeypatch):
     """Run one quick row on a few images; what is ordinary is learned once."""
     known = learn(examples()[:4], subtype_of=lambda code: code[0])
-    monkeypatch.setattr("model.taught.learn", lambda *_, **__: known)
+    monkeypatch.setattr("model.ood.fit.learn", lambda *_, **__: known)
 
     def steps(folder, device="pytorch", **how):
         plan = Plan(taxonomy=default_taxonomy(), views=1, device=device)

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from model import Classifier, ModelError, default_taxonomy
-from model.answering import ENGINE_DIFFERENCE
 from model.errors import GpuError
-from model.frame import Field, Framing
-from model.gaze import Gaze, ahead
-from model.gpu import BATCH, GpuRunner, uploader
-from model.network import Eye, bare_backbone
-from model.runtime import Engine, OneByOne, choose_engine, runner
-from model.saliency import Layer
-from model.scheme import Head, Scheme
+from model.framing import Field, Framing
+from model.inference.feature_extractor import Gaze, ahead
+from model.inference.predictor import ENGINE_DIFFERENCE
+from model.inference.saliency import Layer
+from model.networks.backbones import Eye, bare_backbone
+from model.networks.schemes import Head, Scheme
+from model.runtime.cuda import BATCH, GpuRunner, uploader
+from model.runtime.engines import Engine, OneByOne, choose_engine, runner
 
 CPU = Engine("pytorch", "cpu", "fp32")
 WAIT_S = 30

@@ -16,9 +16,9 @@ from agent.retrain import Cleaned, collect, send_back
 from agent.store import Decision
 from agent.web.specimen import is_blind
 from model import Doubt, Example, Field, default_taxonomy, fingerprint, joined, twins
-from model.doubt import confident, strangers, two_codes, two_subtypes, unlikely
-from model.inspection import Inspected
-from model.leakage import signature
+from model.data.near_duplicates import signature
+from model.evaluation.label_errors import confident, strangers, two_codes, two_subtypes, unlikely
+from model.evaluation.label_inspection import Inspected
 
 STANDARD = default_taxonomy()
 LATER = DAY + timedelta(hours=1)

@@ -10,11 +10,11 @@ import torch
 from test_train import PLAN, examples, trained
 
 from model import Classifier, Field, ModelError, convert
-from model.frame import Framing
-from model.int8 import Eight, eight_of, measured, place_of, quantised, ranges_of
-from model.network import Eye, bare_backbone
-from model.runtime import choose_engine
-from model.scheme import Answer
+from model.framing import Framing
+from model.networks.backbones import Eye, bare_backbone
+from model.networks.schemes import Answer
+from model.runtime.engines import choose_engine
+from model.runtime.quantization import Eight, eight_of, measured, place_of, quantised, ranges_of
 
 pytestmark = pytest.mark.skipif(
     choose_engine("cpu").name != "openvino", reason="openvino is not installed"

@@ -17,8 +17,8 @@ from page_facts import NIGHT, QUEUE, REVIEW
 import reports
 from agent.night import write_report
 from agent.web import create_app
-from model.defects import DEFECTS
-from model.strangeness import _sentence, rarity
+from model.image_quality import DEFECTS
+from model.ood.detector import _sentence, rarity
 from reports.retold import FORMS
 
 HOW = (

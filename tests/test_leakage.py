@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from model import Example, Field
-from model.leakage import Looked, near_duplicates, overlapping, signature
-from model.metrics import Case
-from model.overlap import SAME, likeness, texture_of
+from model.data.near_duplicates import Looked, near_duplicates, overlapping, signature
+from model.data.registration import SAME, likeness, texture_of
+from model.evaluation.metrics import Case
 
 
 def field(seed: int, light: float = 1.0, shift: float = 0.0) -> Field:

@@ -20,8 +20,8 @@ from agent.demo.drawing import draw
 from agent.retrain import every_bundle, write_figures
 from agent.service.workplace import open_store
 from model import Plan, read_manifest
-from model.tables import Result
-from model.weights import place_of
+from model.experiments.tables import Result
+from model.networks.pretrained import place_of
 
 
 def picture(path, code="G8", seed=0, **how):

@@ -23,7 +23,7 @@ from agent.service.problems import Problems
 from agent.service.working import Worker
 from agent.service.workplace import CurrentBundle, make_pipeline, make_pool, open_store
 from model import verify_bundle
-from model.classify import COMPILED
+from model.inference.classifier import COMPILED
 
 BY = ("--by", "E. Meier", "--reason")
 

@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 
 from model import Evaluation, Example, default_taxonomy
-from model.intervals import at_most, bootstrap, mcnemar, wilson
-from model.metrics import Alarm, Case, auroc, auroc_interval, case_of, fpr95, not_taught, size_kappa
+from model.evaluation.metrics import (
+    Alarm,
+    Case,
+    auroc,
+    auroc_interval,
+    case_of,
+    fpr95,
+    not_taught,
+    size_kappa,
+)
+from model.statistics import at_most, bootstrap, mcnemar, wilson
 
 STANDARD = default_taxonomy()
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from model import WeightsError
-from model.network import (
+from model.networks.backbones import (
     ARCHITECTURES,
     backbone,
     bare_backbone,

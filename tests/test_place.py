@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from model.distances import Distances
-from model.frame import Field
-from model.impression import Cells
-from model.place import heat_of, over_field, strangest
+from model.framing import Field
+from model.ood.features import Cells
+from model.ood.localization import heat_of, over_field, strangest
+from model.ood.mahalanobis import Distances
 
 
 def cells(rows, columns, *, origin=(0.0, 0.0), um2=4.0):

@@ -75,7 +75,7 @@ def test_a_folder_is_no_regular_file(tmp_path) -> None:
 def test_a_conversion_that_fails_leaves_the_log_as_it_was() -> None:
     openvino = pytest.importorskip("openvino")
     torch = pytest.importorskip("torch")
-    from model.runtime import OpenVinoRunner, choose_engine  # noqa: PLC0415 - slow to import
+    from model.runtime.engines import OpenVinoRunner, choose_engine  # noqa: PLC0415 - slow to import
 
     class Broken(torch.nn.Module):
         def forward(self, pixels):

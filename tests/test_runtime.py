@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from model import ModelError
-from model.network import Eye, bare_backbone, cells
-from model.runtime import Engine, choose_engine, runner
+from model.networks.backbones import Eye, bare_backbone, cells
+from model.runtime.engines import Engine, choose_engine, runner
 
 PYTORCH = Engine("pytorch", "cpu", "fp32")
 
@@ -77,7 +77,7 @@ def test_openvino_and_pytorch_agree(eye, tmp_path):
 @with_openvino
 def test_openvino_comes_without_its_telemetry():
     script = (
-        "import sys; from model.runtime import choose_engine; choose_engine('cpu'); "
+        "import sys; from model.runtime.engines import choose_engine; choose_engine('cpu'); "
         "assert 'openvino' in sys.modules and sys.modules['openvino_telemetry'] is None"
     )
 

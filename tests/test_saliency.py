@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.network import IMAGENET_MEAN, IMAGENET_STD, Eye, bare_backbone
-from model.saliency import (
+from model.inference.saliency import (
     Layer,
     coarser_than,
     contrast,
@@ -18,7 +17,8 @@ from model.saliency import (
     logits_by_cell,
     over_field,
 )
-from model.scheme import Head
+from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Eye, bare_backbone
+from model.networks.schemes import Head
 
 CLASSES = ("7", "8", "9-10")
 

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from model import conformal
-from model.dataset import Example
+from model.data.dataset import Example
 from model.errors import ModelError, TrainingError
-from model.frame import Field
-from model.gaussian import Clouds, Moments, Textures, shrunken, unit, whitening
-from model.impression import Cells, patches
-from model.leave_out import leave_out
-from model.network import bare_backbone
-from model.strangeness import Known, rarity
-from model.taught import learn, learning
-from model.usual import LOOKS, score_of
+from model.evaluation.leave_one_class_out import leave_out
+from model.framing import Field
+from model.networks.backbones import bare_backbone
+from model.ood import conformal
+from model.ood.detector import Known, rarity
+from model.ood.features import Cells, patches
+from model.ood.fit import learn, learning
+from model.ood.gaussian import Clouds, Moments, Textures, shrunken, unit, whitening
+from model.ood.score_normalization import LOOKS, score_of
 
 ALPHA = 0.05
 CODES = ("G7", "G8", "M8")
@@ -237,7 +237,7 @@ def test_what_other_methods_say_is_logged(known):
 
 
 def test_a_microscope_with_enough_known_images_has_an_alarm_rate_of_its_own(backbone, monkeypatch):
-    monkeypatch.setattr("model.usual.OWN_SCORES_FROM", 30)
+    monkeypatch.setattr("model.ood.score_normalization.OWN_SCORES_FROM", 30)
     taken_by = ["LOM-07"] * 40 + ["LOM-09"] * 20
     some = [
         replace(one, slices={"microscope": name})

@@ -13,7 +13,7 @@ from small_lab import PIXELS, encoded, past
 
 from agent.retrain.suggesting import POOL, pool_of
 from model import curve_of, default_taxonomy, diverse
-from model.curve import Curve
+from model.evaluation.learning_curve import Curve
 
 STANDARD = default_taxonomy()
 

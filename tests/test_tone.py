@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model.frame import Field, Framing
-from model.tone import tones
+from model.framing import Field, Framing
+from model.ood.intensity import tones
 
 
 def framed(pixels):

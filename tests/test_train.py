@@ -33,13 +33,28 @@ from model import (
     train,
     verify_bundle,
 )
-from model.aside import Aside, Epoch
-from model.fitting import Lesson, _Batch, _Desk, _learned, _Order, _Shown, _Targets, fit_whole
-from model.frame import Framing
-from model.memory import FIXED_BYTES, USED_SHARE, bytes_per_pixel, free_bytes, micro_batches
-from model.network import Eye, bare_backbone
-from model.scheme import Scheme
-from model.taught import learn
+from model.framing import Framing
+from model.networks.backbones import Eye, bare_backbone
+from model.networks.schemes import Scheme
+from model.ood.fit import learn
+from model.training.checkpoint import Aside, Epoch
+from model.training.fine_tuning import (
+    Lesson,
+    _Batch,
+    _Desk,
+    _learned,
+    _Order,
+    _Shown,
+    _Targets,
+    fit_whole,
+)
+from model.training.memory import (
+    FIXED_BYTES,
+    USED_SHARE,
+    bytes_per_pixel,
+    free_bytes,
+    micro_batches,
+)
 
 NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
 TAXONOMY = taxonomy_from(

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from agent.settings import Settings
     from model import Example, Plan
-    from model.tables import Result
+    from model.experiments.tables import Result
 
 FOLDER = "experiments"
 
@@ -74,7 +74,7 @@ def experiments(
     from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
     from model import Plan  # noqa: PLC0415
-    from model.experiments import rows as every_row  # noqa: PLC0415 - PyTorch takes seconds
+    from model.experiments.run import rows as every_row  # noqa: PLC0415 - PyTorch takes seconds
 
     quiet()
     settings, group_by = settings_of(context), column_of(group_by)
@@ -129,7 +129,7 @@ def _steps(
     """Train row after row, naming each for the bars; put finished rows into `results`."""
     from agent.imaging.crop import RECIPE  # noqa: PLC0415
     from agent.retrain import Step  # noqa: PLC0415
-    from model.experiments import run  # noqa: PLC0415 - PyTorch takes seconds
+    from model.experiments.run import run  # noqa: PLC0415 - PyTorch takes seconds
 
     for one in run(examples, base, place, recipe=RECIPE, now=now, **asked_for):
         if isinstance(one, tuple):
@@ -143,7 +143,7 @@ def about(
     folder: Path, results: Sequence[Result], base: Plan, asked_for: dict[str, Any]
 ) -> tuple[str, ...]:
     """Say what has to be known before the numbers are read."""
-    from model.experiments import quickened  # noqa: PLC0415 - PyTorch takes seconds
+    from model.experiments.run import quickened  # noqa: PLC0415 - PyTorch takes seconds
 
     plan = quickened(base) if asked_for["quick"] else base
     n = len(results[0].right)
@@ -186,7 +186,7 @@ def write_page(
     """
     from agent.archive import write_whole  # noqa: PLC0415
     from agent.night.period import local_full  # noqa: PLC0415
-    from model.tables import as_json, as_markdown, tables  # noqa: PLC0415 - PyTorch takes seconds
+    from model.experiments.tables import as_json, as_markdown, tables  # noqa: PLC0415 - PyTorch takes seconds
     from reports import Experiments, render_experiments  # noqa: PLC0415
 
     text = as_markdown(results, sentences)

@@ -18,9 +18,9 @@ from collections import Counter
 import numpy as np
 
 from model import Duel, Evaluation, compare, default_taxonomy
-from model.checks import Rules
-from model.intervals import most_lost_in_clusters, wilson_in_clusters
-from model.metrics import Case
+from model.evaluation.metrics import Case
+from model.evaluation.promotion_checks import Rules
+from model.statistics import most_lost_in_clusters, wilson_in_clusters
 
 STANDARD = default_taxonomy()
 RIGHT, WRONG = "G8", "G7"

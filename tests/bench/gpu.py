@@ -32,12 +32,12 @@ import torch
 from networks import CODES
 
 from model import Classifier, Field, Strangeness, default_taxonomy
-from model.frame import Framing
-from model.gaze import Gaze
-from model.gpu import AT_ONCE_PX, _batch
-from model.network import Eye, bare_backbone
-from model.runtime import Engine, Glimpse, choose_engine, folded
-from model.scheme import Head, Scheme
+from model.framing import Framing
+from model.inference.feature_extractor import Gaze
+from model.networks.backbones import Eye, bare_backbone
+from model.networks.schemes import Head, Scheme
+from model.runtime.cuda import AT_ONCE_PX, _batch
+from model.runtime.engines import Engine, Glimpse, choose_engine, folded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

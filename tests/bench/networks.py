@@ -18,13 +18,13 @@ import torch
 from torch import nn
 
 from model import Field, default_taxonomy
-from model.frame import Framing
-from model.gaze import Gaze
-from model.int8 import Ranges, quantised, ranges_of
-from model.network import Eye, bare_backbone
-from model.runtime import Engine, choose_engine, multiplies_bf16
-from model.saliency import evidence, logits_by_cell
-from model.scheme import Head, Scheme
+from model.framing import Framing
+from model.inference.feature_extractor import Gaze
+from model.inference.saliency import evidence, logits_by_cell
+from model.networks.backbones import Eye, bare_backbone
+from model.networks.schemes import Head, Scheme
+from model.runtime.engines import Engine, choose_engine, multiplies_bf16
+from model.runtime.quantization import Ranges, quantised, ranges_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

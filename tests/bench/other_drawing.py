@@ -1,7 +1,7 @@
 """Draw micrographs as another program would: filtered noise instead of drawn needles.
 
 In:  a structure code, a seed, a kind of strangeness. Out: pixels, and the mask of what is strange.
-The thresholds of `model.strangeness` must hold on a look that nobody tuned them to, so this
+The thresholds of `model.ood.detector` must hold on a look that nobody tuned them to, so this
 drawing shares no line with `agent.demo`: needles are ridges of anisotropic noise inside grains.
 """
 

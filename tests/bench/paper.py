@@ -30,8 +30,8 @@ import torch
 
 from agent.demo.drawing import draw
 from model import Example, Field, Plan, default_taxonomy, folds
-from model.experiments import run
-from model.tables import Result, as_json, as_markdown, compared
+from model.experiments.run import run
+from model.experiments.tables import Result, as_json, as_markdown, compared
 
 ROWS = (
     "ResNet-18 global",

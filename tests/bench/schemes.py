@@ -23,8 +23,8 @@ import torch
 from paper import PX, UM_PER_PX, examples
 
 from model import Classifier, Example, Plan, default_taxonomy, split, train
-from model.experiments import learn_once, rows
-from model.tables import Result, compared
+from model.experiments.run import learn_once, rows
+from model.experiments.tables import Result, compared
 
 MORE = 1000
 """The second drawing's images are numbered from here; the first has fewer of every code."""

@@ -16,7 +16,7 @@ import third_drawing
 
 from agent.demo import drawing as demo_drawing
 from agent.demo import strange as demo_strange
-from model.frame import Field
+from model.framing import Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -37,18 +37,18 @@ from strange_sets import (
 )
 from yardsticks import Yardsticks
 
-from model.conformal import alarm_limit
-from model.dataset import Example
-from model.frame import Field, Framing
-from model.intervals import wilson
-from model.leave_out import leave_out
-from model.metrics import auroc, auroc_interval, fpr95
-from model.taught import learn
+from model.data.dataset import Example
+from model.evaluation.leave_one_class_out import leave_out
+from model.evaluation.metrics import auroc, auroc_interval, fpr95
+from model.framing import Field, Framing
+from model.ood.conformal import alarm_limit
+from model.ood.fit import learn
+from model.statistics import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model.strangeness import Known, Strangeness
+    from model.ood.detector import Known, Strangeness
 
 ALPHA = 0.02
 RADII_UM = (2.0, 3.0, 4.5, 7.0, 10.0, 15.0)
@@ -198,10 +198,10 @@ def told_cost(known: Known, shelf: Shelf) -> None:
     from networks import head_of, spent_s, two_stages  # noqa: PLC0415
 
     from model import default_taxonomy  # noqa: PLC0415
-    from model.gaze import Gaze  # noqa: PLC0415
-    from model.network import Eye, bare_backbone  # noqa: PLC0415
-    from model.runtime import choose_engine, multiplies_bf16  # noqa: PLC0415
-    from model.scheme import Scheme  # noqa: PLC0415
+    from model.inference.feature_extractor import Gaze  # noqa: PLC0415
+    from model.networks.backbones import Eye, bare_backbone  # noqa: PLC0415
+    from model.networks.schemes import Scheme  # noqa: PLC0415
+    from model.runtime.engines import choose_engine, multiplies_bf16  # noqa: PLC0415
 
     tile = shelf.one("G8", FRESH).field.pixels
     wide = np.tile(tile, (1994 // tile.shape[0] + 1, 1994 // tile.shape[1] + 1, 1))

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from model.companions import SUBSPACE, of_answer
-from model.gaussian import Clouds, unit
+from model.ood.gaussian import Clouds, unit
+from model.ood.nearest_neighbor import SUBSPACE, of_answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from model.dataset import Example
-    from model.impression import Impression, Looker
+    from model.data.dataset import Example
+    from model.ood.features import Impression, Looker
 
 CELLS_EACH = 64
 BANK = 1000

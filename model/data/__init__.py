@@ -1,0 +1,1 @@
+"""Labelled images: examples, splits, augmentation, near-duplicates."""

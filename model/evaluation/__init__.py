@@ -1,0 +1,1 @@
+"""Metrics, comparison of two bundles, suspect labels, learning curves."""

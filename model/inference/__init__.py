@@ -1,0 +1,1 @@
+"""Images in, structure codes with evidence out."""

@@ -1,0 +1,1 @@
+"""Networks: backbones, pretrained weights, classification schemes, linear probes."""

@@ -1,0 +1,1 @@
+"""What a network runs on: engines on CPU and GPU, int8."""

@@ -1,0 +1,1 @@
+"""Training: configuration, optimisation, checkpoints, distribution over GPUs."""
