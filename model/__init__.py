@@ -16,16 +16,24 @@ from model.taxonomy import Size, Subtype, Taxonomy, default_taxonomy, load_taxon
 
 if TYPE_CHECKING:
     from model.bundle import Manifest, read_manifest, taught_codes, verify_bundle
-    from model.data.dataset import Example, Split, fingerprint, folds, split
+    from model.data.dataset import Example, fingerprint
     from model.data.diverse_sampling import diverse
     from model.data.near_duplicates import joined, twins
+    from model.data.splits import Split, folds, split
     from model.evaluation.comparison import Comparison, Finding, compare
+    from model.evaluation.evaluate import NOT_TAUGHT, Evaluation, evaluate, not_taught
     from model.evaluation.int8_conversion import convert
-    from model.evaluation.label_errors import Doubt, doubts, out_of_sample, two_subtypes
-    from model.evaluation.label_inspection import Inspected, inspecting
+    from model.evaluation.label_errors import (
+        Doubt,
+        Inspected,
+        doubts,
+        inspecting,
+        out_of_sample,
+        two_subtypes,
+    )
     from model.evaluation.learning_curve import Curve, curve_of
     from model.evaluation.leave_one_class_out import leave_out
-    from model.evaluation.metrics import NOT_TAUGHT, Evaluation, evaluate, not_taught, size_kappa
+    from model.evaluation.metrics import size_kappa
     from model.evaluation.paired import Duel, Matter, duelling
     from model.evaluation.promotion_checks import Rules
     from model.framing import Field
@@ -46,25 +54,25 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _WHERE = {
     "ALONE": "training.distributed",
-    "NOT_TAUGHT": "evaluation.metrics",
+    "NOT_TAUGHT": "evaluation.evaluate",
     "Classifier": "inference.classifier",
     "Comparison": "evaluation.comparison",
     "Curve": "evaluation.learning_curve",
     "Doubt": "evaluation.label_errors",
     "Duel": "evaluation.paired",
     "Estimate": "statistics",
-    "Evaluation": "evaluation.metrics",
+    "Evaluation": "evaluation.evaluate",
     "Example": "data.dataset",
     "Field": "framing",
     "Finding": "evaluation.comparison",
-    "Inspected": "evaluation.label_inspection",
+    "Inspected": "evaluation.label_errors",
     "Manifest": "bundle",
     "Matter": "evaluation.paired",
     "Plan": "training.config",
     "Prediction": "inference.classifier",
     "Progress": "training.train",
     "Rules": "evaluation.promotion_checks",
-    "Split": "data.dataset",
+    "Split": "data.splits",
     "Strangeness": "ood.detector",
     "World": "training.distributed",
     "agreement_interval": "statistics",
@@ -79,19 +87,19 @@ _WHERE = {
     "diverse": "data.diverse_sampling",
     "doubts": "evaluation.label_errors",
     "duelling": "evaluation.paired",
-    "evaluate": "evaluation.metrics",
+    "evaluate": "evaluation.evaluate",
     "fetch_weights": "networks.pretrained",
     "fingerprint": "data.dataset",
-    "folds": "data.dataset",
-    "inspecting": "evaluation.label_inspection",
+    "folds": "data.splits",
+    "inspecting": "evaluation.label_errors",
     "joined": "data.near_duplicates",
     "leave_out": "evaluation.leave_one_class_out",
-    "not_taught": "evaluation.metrics",
+    "not_taught": "evaluation.evaluate",
     "out_of_sample": "evaluation.label_errors",
     "size_kappa": "evaluation.metrics",
     "quick_plan": "training.config",
     "read_manifest": "bundle",
-    "split": "data.dataset",
+    "split": "data.splits",
     "taught_codes": "bundle",
     "together": "training.distributed",
     "train": "training.train",

@@ -25,7 +25,8 @@ from safetensors.torch import save as save_torch
 from model.durable_file import write_through
 from model.errors import BundleError, TaxonomyError
 from model.framing import Framing
-from model.networks.backbones import Eye, bare_backbone
+from model.networks.backbones import bare_backbone
+from model.networks.encoder import Eye
 from model.networks.schemes import Head, Scheme
 from model.taxonomy import Taxonomy, taxonomy_from
 

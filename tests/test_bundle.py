@@ -13,7 +13,8 @@ import torch
 from model import BundleError, default_taxonomy, read_manifest, verify_bundle
 from model.bundle import Contents, load_bundle, write_bundle
 from model.framing import Framing
-from model.networks.backbones import Eye, bare_backbone
+from model.networks.backbones import bare_backbone
+from model.networks.encoder import Eye
 from model.networks.schemes import Head, Scheme
 
 SCHEME = Scheme("two-stage", default_taxonomy().restricted_to(frozenset({"G7", "G8", "B8"})))

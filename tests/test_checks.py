@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model import Duel, Evaluation, Finding, Rules, compare, default_taxonomy
-from model.evaluation.metrics import Alarm, Case
+from model.evaluation.evaluate import Alarm, Case
 from model.evaluation.promotion_checks import CHECKS, chance_of_loss, most_lost_of
 from model.statistics import (
     at_most,

@@ -9,7 +9,8 @@ import torch
 from model import Field, Strangeness, default_taxonomy
 from model.framing import Framing
 from model.inference.classifier import Classifier
-from model.networks.backbones import Eye, bare_backbone, cells
+from model.networks.backbones import bare_backbone
+from model.networks.encoder import Eye, cells
 from model.networks.schemes import Head, Scheme, soft_targets
 from model.runtime.engines import Engine
 

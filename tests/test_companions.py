@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.ood.gaussian import unit
+from model.ood.mahalanobis import unit
 from model.ood.nearest_neighbor import Nearest, Residual, of_answer, of_embeddings, second_opinion
 
 KNOWN = unit(np.random.default_rng(0).normal(size=(40, 12)) + 3.0).astype(np.float32)

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.framing import FRAMINGS, Field, Framing, _turned, augmented, filled
+from model.data.augmentation import _turned, augmented
+from model.framing import FRAMINGS, Field, Framing, filled
 
 
 def field(height: int, width: int, um_per_px: float | None = 0.2) -> Field:

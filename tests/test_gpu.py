@@ -14,9 +14,9 @@ from model.errors import GpuError
 from model.framing import Field, Framing
 from model.inference.feature_extractor import Gaze, ahead
 from model.inference.predictor import ENGINE_DIFFERENCE
-from model.inference.saliency import Layer
-from model.networks.backbones import Eye, bare_backbone
-from model.networks.schemes import Head, Scheme
+from model.networks.backbones import bare_backbone
+from model.networks.encoder import Eye
+from model.networks.schemes import Head, Layer, Scheme
 from model.runtime.cuda import BATCH, GpuRunner, uploader
 from model.runtime.engines import Engine, OneByOne, choose_engine, runner
 

@@ -17,8 +17,14 @@ from agent.store import Decision
 from agent.web.specimen import is_blind
 from model import Doubt, Example, Field, default_taxonomy, fingerprint, joined, twins
 from model.data.near_duplicates import signature
-from model.evaluation.label_errors import confident, strangers, two_codes, two_subtypes, unlikely
-from model.evaluation.label_inspection import Inspected
+from model.evaluation.label_errors import (
+    Inspected,
+    confident,
+    strangers,
+    two_codes,
+    two_subtypes,
+    unlikely,
+)
 
 STANDARD = default_taxonomy()
 LATER = DAY + timedelta(hours=1)

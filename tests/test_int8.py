@@ -11,7 +11,8 @@ from test_train import PLAN, examples, trained
 
 from model import Classifier, Field, ModelError, convert
 from model.framing import Framing
-from model.networks.backbones import Eye, bare_backbone
+from model.networks.backbones import bare_backbone
+from model.networks.encoder import Eye
 from model.networks.schemes import Answer
 from model.runtime.engines import choose_engine
 from model.runtime.quantization import Eight, eight_of, measured, place_of, quantised, ranges_of

@@ -8,7 +8,7 @@ import pytest
 from model import Example, Field
 from model.data.near_duplicates import Looked, near_duplicates, overlapping, signature
 from model.data.registration import SAME, likeness, texture_of
-from model.evaluation.metrics import Case
+from model.evaluation.evaluate import Case
 
 
 def field(seed: int, light: float = 1.0, shift: float = 0.0) -> Field:

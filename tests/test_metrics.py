@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from model import Evaluation, Example, default_taxonomy
-from model.evaluation.metrics import (
-    Alarm,
-    Case,
-    auroc,
-    auroc_interval,
-    case_of,
-    fpr95,
-    not_taught,
-    size_kappa,
-)
+from model.evaluation.evaluate import Alarm, Case, case_of, not_taught
+from model.evaluation.metrics import auroc, auroc_interval, fpr95, size_kappa
 from model.statistics import at_most, bootstrap, mcnemar, wilson
 
 STANDARD = default_taxonomy()

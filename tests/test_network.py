@@ -12,12 +12,11 @@ from model.networks.backbones import (
     ARCHITECTURES,
     backbone,
     bare_backbone,
-    cells,
     fingerprint,
     frozen_lite0,
     normalise,
-    pooled,
 )
+from model.networks.encoder import cells, pooled
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

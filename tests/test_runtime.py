@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from model import ModelError
-from model.networks.backbones import Eye, bare_backbone, cells
+from model.networks.backbones import bare_backbone
+from model.networks.encoder import Eye, cells
 from model.runtime.engines import Engine, choose_engine, runner
 
 PYTORCH = Engine("pytorch", "cpu", "fp32")

@@ -8,17 +8,16 @@ import torch
 from torch import nn
 
 from model.inference.saliency import (
-    Layer,
     coarser_than,
     contrast,
     evidence,
     evidence_limit,
     grad_cam,
-    logits_by_cell,
     over_field,
 )
-from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Eye, bare_backbone
-from model.networks.schemes import Head
+from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, bare_backbone
+from model.networks.encoder import Eye
+from model.networks.schemes import Head, Layer, logits_by_cell
 
 CLASSES = ("7", "8", "9-10")
 

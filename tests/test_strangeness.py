@@ -18,7 +18,7 @@ from model.ood import conformal
 from model.ood.detector import Known, rarity
 from model.ood.features import Cells, patches
 from model.ood.fit import learn, learning
-from model.ood.gaussian import Clouds, Moments, Textures, shrunken, unit, whitening
+from model.ood.mahalanobis import Clouds, Moments, Textures, shrunken, unit, whitening
 from model.ood.score_normalization import LOOKS, score_of
 
 ALPHA = 0.05

@@ -34,7 +34,8 @@ from model import (
     verify_bundle,
 )
 from model.framing import Framing
-from model.networks.backbones import Eye, bare_backbone
+from model.networks.backbones import bare_backbone
+from model.networks.encoder import Eye
 from model.networks.schemes import Scheme
 from model.ood.fit import learn
 from model.training.checkpoint import Aside, Epoch

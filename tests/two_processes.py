@@ -9,7 +9,8 @@ import torch
 from test_train import NOW, PLAN, batch_of, desk_of, examples, lesson_of, ordinary
 
 from model import ALONE, World, read_manifest, together, train
-from model.networks.backbones import Eye, bare_backbone
+from model.networks.backbones import bare_backbone
+from model.networks.encoder import Eye
 from model.training.fine_tuning import _from_all, _learned
 
 WHOLE = replace(PLAN, frozen=False, epochs=2, batch=7, learning_rate=1e-4, scheme="multi-head")

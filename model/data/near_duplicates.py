@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
-    from model.evaluation.metrics import Case
     from model.framing import Field
 
 _FINE, _BROAD = 64, 8
@@ -80,8 +79,20 @@ def near_duplicates(looked: Sequence[Looked]) -> list[tuple[str, str]]:
     return [(learned[j].key, tested[i].key) for i, j in np.argwhere(likeness >= SAME)]
 
 
+class HasNearest(Protocol):
+    """A tested image, and which known ones are most like it."""
+
+    @property
+    def key(self) -> str:
+        """Its content hash."""
+
+    @property
+    def nearest(self) -> tuple[str, ...]:
+        """Keys of the known images most like it."""
+
+
 def overlapping(
-    cases: Iterable[Case], tested: Mapping[str, Example], learned: Mapping[str, Example]
+    cases: Iterable[HasNearest], tested: Mapping[str, Example], learned: Mapping[str, Example]
 ) -> Iterator[list[tuple[str, str]]]:
     """Lay tested images upon the known ones that look most like them.
 

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.calibration import temperature
-from model.data.dataset import folds
+from model.data.near_duplicates import signature
+from model.data.splits import folds
+from model.evaluation.evaluate import taken
 from model.evaluation.promotion_checks import FEWEST_STRANGERS, MOST_STRANGERS
 from model.networks.linear_probe import Seen, fit_head
 from model.networks.schemes import CODE, Scheme, softmax
+from model.progress import Step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
-    from model.evaluation.label_inspection import Inspected
+    from model.inference.classifier import Classifier
     from model.taxonomy import Taxonomy
 
 _FOLDS = 5
@@ -215,3 +218,53 @@ def confident(shares: NDArray[np.float64], labels: NDArray[np.intp]) -> NDArray[
     likely = reached.argmax(axis=1)
     is_doubted = told & (reached.max(axis=1) > 0) & (likely != labels)
     return np.where(is_doubted, likely, -1).astype(np.intp)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What was seen of one labelled image.
+
+    Args:
+        example: The image.
+        signature: (4096,) float32, its fine texture, from `leakage`.
+        embedding: (d,) float32 of length one, the whole field through the frozen network.
+        flagged: Whether it is strange to the bundle at work; False for what that learned from.
+    """
+
+    example: Example
+    signature: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    flagged: bool
+
+    @property
+    def key(self) -> str:
+        """Its content."""
+        return self.example.key
+
+    @property
+    def code(self) -> str:
+        """The structure code it was given."""
+        return self.example.code
+
+
+def inspecting(
+    classifier: Classifier, examples: Sequence[Example]
+) -> Iterator[Step[tuple[Inspected, ...]]]:
+    """Look at every example.
+
+    Args:
+        classifier: The bundle at work.
+        examples: Labelled images, old and new.
+    """
+    known = classifier.known_embeddings()
+    seen: list[Inspected] = []
+    for example in examples:
+        field = taken(example)
+        if example.key in known:
+            embedding, flagged = known[example.key], False
+        else:
+            embedding, strangeness = classifier.glance(field)
+            flagged = strangeness.flagged
+        seen.append(Inspected(example, signature(field), embedding, flagged))
+        yield Step("hygiene", len(seen), len(examples))
+    yield Step("hygiene", len(seen), len(examples), found=tuple(seen))

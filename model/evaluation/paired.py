@@ -13,14 +13,14 @@ from statistics import median
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from model.evaluation.metrics import Evaluation, alarm_of, case_of, taken
+from model.evaluation.evaluate import Evaluation, alarm_of, case_of, taken
 from model.progress import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from model.data.dataset import Example
-    from model.evaluation.metrics import Alarm, Case
+    from model.evaluation.evaluate import Alarm, Case
     from model.inference.classifier import Classifier, Prediction
 
     Pair = tuple[Case, Case]

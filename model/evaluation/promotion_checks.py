@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.evaluation.metrics import calibration_error, losses, sure_and_right
+from model.evaluation.evaluate import losses, sure_and_right
+from model.evaluation.metrics import calibration_error
 from model.statistics import (
     Estimate,
     at_most,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.evaluation.metrics import Case
+    from model.evaluation.evaluate import Case
     from model.evaluation.paired import Duel, Pair
 
 FEWEST_DISCORDANT, FEWEST_NEW = 6, 20

@@ -15,9 +15,10 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from model.data.dataset import accepted, folds, split
+from model.data.dataset import accepted
+from model.data.splits import folds, split
 from model.errors import ModelError
-from model.evaluation.metrics import Case, Evaluation, evaluate
+from model.evaluation.evaluate import Case, Evaluation, evaluate
 from model.experiments.tables import Result
 from model.framing import Field, resampled
 from model.inference.classifier import COMPILED, Classifier

@@ -18,7 +18,7 @@ from model.inference.predictor import Answerer
 from model.inference.saliency import coarser_than, contrast, evidence
 from model.networks.schemes import CODE, size_head
 from model.ood.detector import Known
-from model.ood.gaussian import unit
+from model.ood.mahalanobis import unit
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, of_answer, second_opinion
 from model.runtime.engines import choose_engine
 from model.runtime.quantization import eight_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from model.framing import Field, Framing
     from model.inference.feature_extractor import Sight
     from model.inference.predictor import Judged
-    from model.networks.backbones import Eye
+    from model.networks.encoder import Eye
     from model.networks.schemes import Answer, Head, Scheme
     from model.ood.detector import Strangeness
     from model.runtime.engines import Engine

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from model.inference.saliency import Layer, over_field
-from model.networks.backbones import cells
+from model.inference.saliency import over_field
+from model.networks.encoder import cells
+from model.networks.schemes import Layer
 from model.runtime.cuda import GpuRunner, uploader
 from model.runtime.engines import OneByOne, runner
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field, Frame, Framing
-    from model.networks.backbones import Eye
+    from model.networks.encoder import Eye
     from model.networks.schemes import Head
     from model.runtime.engines import Engine, Glimpse, Runner
 

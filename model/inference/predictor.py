@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field, Frame, Framing
-    from model.networks.backbones import Eye
+    from model.networks.encoder import Eye
     from model.networks.schemes import Answer, Head, Scheme
     from model.runtime.quantization import Eight
 

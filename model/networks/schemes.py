@@ -232,3 +232,49 @@ def soft_targets(
         for other in near:
             targets[row, other] = neighbour / len(near)
     return targets * (1.0 - smoothing) + smoothing / classes
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The linear layers of all heads that look through one network, one below the other.
+
+    Args:
+        heads: Whose.
+        weight: (k, c) float64, k classes in all.
+        offset: (k,) float64; logits are `weight @ features + offset`.
+    """
+
+    heads: tuple[Head, ...]
+    weight: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, heads: Sequence[Head], channels: int) -> Layer:
+        """Join heads, or none, that look at a map of so many channels."""
+        weights = [head.weight.astype(np.float64) for head in heads]
+        offsets = [head.bias - w @ head.centre for head, w in zip(heads, weights, strict=True)]
+        return cls(
+            tuple(heads),
+            np.concatenate([np.zeros((0, channels)), *weights]),
+            np.concatenate([np.zeros(0), *offsets]),
+        )
+
+    def of_each(self, by_cell: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Give each head its own of (k, rows, columns) logits."""
+        ends = np.cumsum([len(head.classes) for head in self.heads])[:-1]
+        parts = np.split(by_cell, ends) if self.heads else []
+        return {head.name: part for head, part in zip(self.heads, parts, strict=True)}
+
+
+def logits_by_cell(features: NDArray[np.float32], layer: Layer) -> NDArray[np.float32]:
+    """Give the logits that every cell would have as a field of its own.
+
+    Args:
+        features: (c, rows, columns) float32, one field's feature map.
+        layer: Of the heads that judge it.
+
+    Returns:
+        (k, rows, columns) float32; the mean over valid cells is the field's logits.
+    """
+    found = np.tensordot(layer.weight, features, axes=1) + layer.offset[:, None, None]
+    return found.astype(np.float32)

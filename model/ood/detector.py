@@ -19,9 +19,8 @@ from model.image_quality import Defect, Gates, measured
 from model.networks.backbones import fingerprint, frozen_lite0
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, looker_of
-from model.ood.gaussian import Clouds, Textures, unit
 from model.ood.localization import Place, heat_of, over_field, strangest
-from model.ood.mahalanobis import PLACES, WHOLE_LAYERS, Models
+from model.ood.mahalanobis import PLACES, WHOLE_LAYERS, Clouds, Models, Textures, unit
 from model.ood.score_normalization import LOOKS, Usual, score_of
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from model.block_statistics import by_blocks
 from model.framing import Framing
-from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, cells
+from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
+from model.networks.encoder import cells
 from model.ood.intensity import TONE_PX, tones
 from model.runtime.engines import OpenVinoRunner, choose_engine
 

@@ -20,8 +20,7 @@ from model.networks.backbones import fingerprint, frozen_lite0
 from model.ood import conformal
 from model.ood.detector import FORM, Known
 from model.ood.features import WINDOW_LAYERS, looker_of
-from model.ood.gaussian import Clouds, Moments, Textures, unit
-from model.ood.mahalanobis import PLACES, WHOLE_LAYERS, Models
+from model.ood.mahalanobis import PLACES, WHOLE_LAYERS, Clouds, Models, Moments, Textures, unit
 from model.ood.score_normalization import Usual
 from model.runtime.engines import multiplies_bf16
 

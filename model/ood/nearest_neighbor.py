@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from model.ood.gaussian import unit
+from model.ood.mahalanobis import unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from model.inference.saliency import Layer
-    from model.networks.backbones import Eye
+    from model.networks.encoder import Eye
+    from model.networks.schemes import Layer
     from model.runtime.engines import Engine
 
 BATCH = 8

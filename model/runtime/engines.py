@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.errors import ModelError
-from model.inference.saliency import logits_by_cell
+from model.networks.schemes import logits_by_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from model.inference.saliency import Layer
-    from model.networks.backbones import Eye
+    from model.networks.encoder import Eye
+    from model.networks.schemes import Layer
 
 _CONVERTING = Lock()
 

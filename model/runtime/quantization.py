@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.framing import Field, Framing
-    from model.networks.backbones import Eye
+    from model.networks.encoder import Eye
     from model.networks.schemes import Answer
 
 Ranges = dict[str, tuple[float, float]]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from model.networks.backbones import Eye
+    from model.networks.encoder import Eye
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.data.dataset import SIDES
 from model.data.near_duplicates import Looked, near_duplicates, signature
+from model.data.splits import SIDES
 from model.framing import Framing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from model.data.dataset import Split
+    from model.data.splits import Split
     from model.training.config import Plan
 
 

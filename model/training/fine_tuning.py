@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.data.augmentation import augmented
 from model.errors import TrainingError
-from model.framing import augmented
-from model.networks.backbones import cells, pooled
+from model.networks.encoder import cells, pooled
 from model.networks.linear_probe import NEIGHBOUR_DOUBT, Seen, class_weights, fit_head, head_from
 from model.networks.schemes import SUBTYPE, soft_targets
 from model.runtime.engines import multiplies_bf16
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.framing import Frame, Framing
-    from model.networks.backbones import Eye
+    from model.networks.encoder import Eye
     from model.networks.schemes import Head, Scheme
     from model.training.config import Plan
     from model.training.distributed import World

@@ -20,15 +20,17 @@ import torch
 
 from model.bundle import Contents, write_bundle
 from model.calibration import conformal_level, temperature
-from model.data.dataset import Split, accepted, fingerprint, folds, split
+from model.data.augmentation import augmented
+from model.data.dataset import accepted, fingerprint
 from model.data.near_duplicates import overlapping, too_easy
+from model.data.splits import Split, folds, split
 from model.errors import ModelError, TrainingError
-from model.evaluation.metrics import Alarm, Case, Evaluation, alarms_of, cases_of, not_taught
-from model.framing import augmented
+from model.evaluation.evaluate import Alarm, Case, Evaluation, alarms_of, cases_of, not_taught
 from model.inference.classifier import Classifier
 from model.inference.feature_extractor import Gaze
 from model.inference.saliency import evidence, evidence_limit
-from model.networks.backbones import Eye, backbone
+from model.networks.backbones import backbone
+from model.networks.encoder import Eye
 from model.networks.linear_probe import Seen, fit_head
 from model.networks.schemes import CODE, SUBTYPE, Head, Scheme, softmax
 from model.ood.fit import learning

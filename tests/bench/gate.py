@@ -18,7 +18,7 @@ from collections import Counter
 import numpy as np
 
 from model import Duel, Evaluation, compare, default_taxonomy
-from model.evaluation.metrics import Case
+from model.evaluation.evaluate import Case
 from model.evaluation.promotion_checks import Rules
 from model.statistics import most_lost_in_clusters, wilson_in_clusters
 

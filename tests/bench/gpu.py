@@ -34,7 +34,8 @@ from networks import CODES
 from model import Classifier, Field, Strangeness, default_taxonomy
 from model.framing import Framing
 from model.inference.feature_extractor import Gaze
-from model.networks.backbones import Eye, bare_backbone
+from model.networks.backbones import bare_backbone
+from model.networks.encoder import Eye
 from model.networks.schemes import Head, Scheme
 from model.runtime.cuda import AT_ONCE_PX, _batch
 from model.runtime.engines import Engine, Glimpse, choose_engine, folded

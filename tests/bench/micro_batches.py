@@ -24,7 +24,8 @@ def measure(arch: str, images: int, side: int) -> dict[str, float]:
     """Return what one step of a network takes in this process."""
     import torch  # noqa: PLC0415
 
-    from model.networks.backbones import Eye, bare_backbone  # noqa: PLC0415
+    from model.networks.backbones import bare_backbone  # noqa: PLC0415
+    from model.networks.encoder import Eye  # noqa: PLC0415
     from model.training.memory import bytes_per_pixel  # noqa: PLC0415
 
     network = Eye(bare_backbone(arch)).to(memory_format=torch.channels_last).train()

@@ -20,9 +20,10 @@ from torch import nn
 from model import Field, default_taxonomy
 from model.framing import Framing
 from model.inference.feature_extractor import Gaze
-from model.inference.saliency import evidence, logits_by_cell
-from model.networks.backbones import Eye, bare_backbone
-from model.networks.schemes import Head, Scheme
+from model.inference.saliency import evidence
+from model.networks.backbones import bare_backbone
+from model.networks.encoder import Eye
+from model.networks.schemes import Head, Scheme, logits_by_cell
 from model.runtime.engines import Engine, choose_engine, multiplies_bf16
 from model.runtime.quantization import Ranges, quantised, ranges_of
 

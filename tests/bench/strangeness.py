@@ -199,7 +199,8 @@ def told_cost(known: Known, shelf: Shelf) -> None:
 
     from model import default_taxonomy  # noqa: PLC0415
     from model.inference.feature_extractor import Gaze  # noqa: PLC0415
-    from model.networks.backbones import Eye, bare_backbone  # noqa: PLC0415
+    from model.networks.backbones import bare_backbone  # noqa: PLC0415
+    from model.networks.encoder import Eye  # noqa: PLC0415
     from model.networks.schemes import Scheme  # noqa: PLC0415
     from model.runtime.engines import choose_engine, multiplies_bf16  # noqa: PLC0415
 

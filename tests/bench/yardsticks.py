@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from model.ood.gaussian import Clouds, unit
+from model.ood.mahalanobis import Clouds, unit
 from model.ood.nearest_neighbor import SUBSPACE, of_answer
 
 if TYPE_CHECKING:
