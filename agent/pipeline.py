@@ -669,7 +669,7 @@ def _expected(
     from model import Field  # noqa: PLC0415 - as in `judge`
 
     field_ = Field(crop.pixels, crop.valid, crop.um_per_px)
-    sizes = {name: classifier.sizes_given([field_], name)[0] for name in wanted}
+    sizes = {name: classifier.size_probabilities_for([field_], name)[0] for name in wanted}
     best = {
         name + max(shares, key=shares.__getitem__): shares
         for name, shares in sizes.items()

@@ -17,34 +17,34 @@ from model.taxonomy import Size, Subtype, Taxonomy, default_taxonomy, load_taxon
 if TYPE_CHECKING:
     from model.bundle import Manifest, read_manifest, taught_codes, verify_bundle
     from model.data.dataset import Example, fingerprint
-    from model.data.diverse_sampling import diverse
-    from model.data.near_duplicates import joined, twins
+    from model.data.diverse_sampling import select_diverse
+    from model.data.near_duplicates import find_near_duplicates, merge_groups
     from model.data.splits import Split, folds, split
-    from model.evaluation.comparison import Comparison, Finding, compare
+    from model.evaluation.comparison import Comparison, Finding, compare_bundles
     from model.evaluation.evaluate import NOT_TAUGHT, Evaluation, evaluate, not_taught
     from model.evaluation.int8_conversion import convert
     from model.evaluation.label_errors import (
-        Doubt,
-        Inspected,
-        doubts,
-        inspecting,
-        out_of_sample,
+        InspectedImage,
+        LabelIssue,
+        find_label_issues,
+        inspect_labels,
+        predict_out_of_sample,
         two_subtypes,
     )
-    from model.evaluation.learning_curve import Curve, curve_of
+    from model.evaluation.learning_curve import LearningCurve, fit_learning_curve
     from model.evaluation.leave_one_class_out import leave_out
     from model.evaluation.metrics import size_kappa
-    from model.evaluation.paired import Duel, Matter, duelling
-    from model.evaluation.promotion_checks import Rules
+    from model.evaluation.paired import Matter, PairedEvaluation, evaluate_pair
+    from model.evaluation.promotion_checks import GateThresholds
     from model.framing import Field
     from model.inference.classifier import Classifier, Prediction
-    from model.networks.pretrained import fetch_weights, weights_at_hand
+    from model.networks.pretrained import fetch_weights, find_weights
     from model.ood.conformal import alarm_rate_in_words, alarm_rate_warnings
-    from model.ood.detector import Strangeness
+    from model.ood.detector import OodResult
     from model.runtime.engines import choose_engine
-    from model.statistics import Estimate, agreement_interval, at_most, bootstrap, wilson
-    from model.training.config import Plan, quick_plan
-    from model.training.distributed import ALONE, World, together
+    from model.statistics import Estimate, agreement_interval, bootstrap, upper_bound, wilson
+    from model.training.config import TrainingConfig, quick_config
+    from model.training.distributed import SINGLE_PROCESS, ProcessGroup, init_process_group
     from model.training.train import Progress, train
 
 # Threads that wait for each other give the core back instead of spinning: on a PC that does other
@@ -53,131 +53,131 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _WHERE = {
-    "ALONE": "training.distributed",
+    "SINGLE_PROCESS": "training.distributed",
     "NOT_TAUGHT": "evaluation.evaluate",
     "Classifier": "inference.classifier",
     "Comparison": "evaluation.comparison",
-    "Curve": "evaluation.learning_curve",
-    "Doubt": "evaluation.label_errors",
-    "Duel": "evaluation.paired",
+    "LearningCurve": "evaluation.learning_curve",
+    "LabelIssue": "evaluation.label_errors",
+    "PairedEvaluation": "evaluation.paired",
     "Estimate": "statistics",
     "Evaluation": "evaluation.evaluate",
     "Example": "data.dataset",
     "Field": "framing",
     "Finding": "evaluation.comparison",
-    "Inspected": "evaluation.label_errors",
+    "InspectedImage": "evaluation.label_errors",
     "Manifest": "bundle",
     "Matter": "evaluation.paired",
-    "Plan": "training.config",
+    "TrainingConfig": "training.config",
     "Prediction": "inference.classifier",
     "Progress": "training.train",
-    "Rules": "evaluation.promotion_checks",
+    "GateThresholds": "evaluation.promotion_checks",
     "Split": "data.splits",
-    "Strangeness": "ood.detector",
-    "World": "training.distributed",
+    "OodResult": "ood.detector",
+    "ProcessGroup": "training.distributed",
     "agreement_interval": "statistics",
     "alarm_rate_in_words": "ood.conformal",
     "alarm_rate_warnings": "ood.conformal",
-    "at_most": "statistics",
+    "upper_bound": "statistics",
     "bootstrap": "statistics",
     "choose_engine": "runtime.engines",
-    "compare": "evaluation.comparison",
+    "compare_bundles": "evaluation.comparison",
     "convert": "evaluation.int8_conversion",
-    "curve_of": "evaluation.learning_curve",
-    "diverse": "data.diverse_sampling",
-    "doubts": "evaluation.label_errors",
-    "duelling": "evaluation.paired",
+    "fit_learning_curve": "evaluation.learning_curve",
+    "select_diverse": "data.diverse_sampling",
+    "find_label_issues": "evaluation.label_errors",
+    "evaluate_pair": "evaluation.paired",
     "evaluate": "evaluation.evaluate",
     "fetch_weights": "networks.pretrained",
     "fingerprint": "data.dataset",
     "folds": "data.splits",
-    "inspecting": "evaluation.label_errors",
-    "joined": "data.near_duplicates",
+    "inspect_labels": "evaluation.label_errors",
+    "merge_groups": "data.near_duplicates",
     "leave_out": "evaluation.leave_one_class_out",
     "not_taught": "evaluation.evaluate",
-    "out_of_sample": "evaluation.label_errors",
+    "predict_out_of_sample": "evaluation.label_errors",
     "size_kappa": "evaluation.metrics",
-    "quick_plan": "training.config",
+    "quick_config": "training.config",
     "read_manifest": "bundle",
     "split": "data.splits",
     "taught_codes": "bundle",
-    "together": "training.distributed",
+    "init_process_group": "training.distributed",
     "train": "training.train",
-    "twins": "data.near_duplicates",
+    "find_near_duplicates": "data.near_duplicates",
     "two_subtypes": "evaluation.label_errors",
     "verify_bundle": "bundle",
-    "weights_at_hand": "networks.pretrained",
+    "find_weights": "networks.pretrained",
     "wilson": "statistics",
 }
 
 __all__ = [
-    "ALONE",
     "NOT_TAUGHT",
+    "SINGLE_PROCESS",
     "BundleError",
     "Classifier",
     "Comparison",
-    "Curve",
-    "Doubt",
-    "Duel",
     "Estimate",
     "Evaluation",
     "Example",
     "Field",
     "Finding",
-    "Inspected",
+    "GateThresholds",
+    "InspectedImage",
+    "LabelIssue",
+    "LearningCurve",
     "Manifest",
     "Matter",
     "ModelError",
     "Numbers",
-    "Plan",
+    "OodResult",
+    "PairedEvaluation",
     "Prediction",
+    "ProcessGroup",
     "Progress",
-    "Rules",
     "Size",
     "Split",
-    "Strangeness",
     "Subtype",
     "Taxonomy",
     "TaxonomyError",
+    "TrainingConfig",
     "TrainingError",
     "WeightsError",
-    "World",
     "agreement_interval",
     "alarm_rate_in_words",
     "alarm_rate_warnings",
-    "at_most",
     "bootstrap",
     "choose_engine",
-    "compare",
+    "compare_bundles",
     "convert",
-    "curve_of",
     "default_taxonomy",
-    "diverse",
-    "doubts",
-    "duelling",
     "evaluate",
+    "evaluate_pair",
     "fetch_weights",
+    "find_label_issues",
+    "find_near_duplicates",
+    "find_weights",
     "fingerprint",
+    "fit_learning_curve",
     "folds",
-    "inspecting",
-    "joined",
+    "init_process_group",
+    "inspect_labels",
     "leave_out",
     "load_taxonomy",
+    "merge_groups",
     "not_taught",
-    "out_of_sample",
     "parse_numbers",
-    "quick_plan",
+    "predict_out_of_sample",
+    "quick_config",
     "read_manifest",
+    "select_diverse",
     "size_kappa",
     "split",
     "taught_codes",
     "taxonomy_from",
-    "together",
     "train",
-    "twins",
     "two_subtypes",
+    "upper_bound",
     "verify_bundle",
-    "weights_at_hand",
     "wilson",
 ]
 

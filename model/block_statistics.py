@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def light_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
+def compute_lightness(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
     """Add up red, green and blue: (h, w, 3) uint8 to (h, w) uint16, 0 to 765."""
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     summed: NDArray[np.uint16] = np.add(red, green, dtype=np.uint16)
@@ -22,7 +22,7 @@ def light_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return summed
 
 
-def summed(plane: NDArray[np.uint16], side: int) -> NDArray[np.int32]:
+def box_sums(plane: NDArray[np.uint16], side: int) -> NDArray[np.int32]:
     """Sum over the square around each pixel; beyond the edge the outermost pixels are repeated.
 
     Args:
@@ -47,7 +47,7 @@ def _running(plane: NDArray[np.integer], side: int, axis: int) -> NDArray[np.int
     return sums
 
 
-def by_blocks(plane: NDArray[np.generic], side: int) -> NDArray[np.generic]:
+def block_means(plane: NDArray[np.generic], side: int) -> NDArray[np.generic]:
     """Cut a plane into whole blocks, as (rows, side, columns, side); what is left over is left out.
 
     Planes of vectors, (h, w, d), become (rows, side, columns, side, d).

@@ -25,8 +25,8 @@ from safetensors.torch import save as save_torch
 from model.durable_file import write_through
 from model.errors import BundleError, TaxonomyError
 from model.framing import Framing
-from model.networks.backbones import bare_backbone
-from model.networks.encoder import Eye
+from model.networks.backbones import build_backbone
+from model.networks.encoder import Encoder
 from model.networks.schemes import Head, Scheme
 from model.taxonomy import Taxonomy, taxonomy_from
 
@@ -107,7 +107,7 @@ class Contents:
     metrics: Mapping[str, Any]
     split: Mapping[str, tuple[str, ...]]
     facts: Mapping[str, Any]
-    eyes: Mapping[str, Eye]
+    eyes: Mapping[str, Encoder]
     heads: Mapping[str, Head]
     known_tensors: Mapping[str, NDArray[Any]]
     known_facts: Mapping[str, Any]
@@ -251,7 +251,7 @@ class Loaded:
 
     manifest: Manifest
     scheme: Scheme
-    eyes: dict[str, Eye]
+    eyes: dict[str, Encoder]
     heads: dict[str, Head]
     known_tensors: dict[str, NDArray[Any]]
     known_facts: dict[str, Any]
@@ -281,9 +281,9 @@ def load_bundle(bundle: Path) -> Loaded:
         }
         eyes = {}
         for entry in document["eyes"]:
-            backbone = bare_backbone(entry["arch"])
+            backbone = build_backbone(entry["arch"])
             backbone.load_state_dict(load_torch_file(bundle / entry["file"]))
-            eyes[entry["name"]] = Eye(backbone, entry["taps"]).eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
+            eyes[entry["name"]] = Encoder(backbone, entry["taps"]).eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
         return Loaded(
             manifest=manifest,
             scheme=Scheme(manifest.scheme, manifest.taxonomy),

@@ -85,11 +85,11 @@ class Framing:
 
     def frames(self, field: Field) -> list[Frame]:
         """Give the frames of a field: one, or for "tile" as many as cover it."""
-        field = filled(field)
+        field = fill_invalid(field)
         if self.kind == "mirror":
-            return [_mirrored(field, self.frame_px)]
+            return [_mirror(field, self.frame_px)]
         if self.kind == "resize":
-            return [_resized(field, (self.frame_px, self.frame_px))]
+            return [_resize(field, (self.frame_px, self.frame_px))]
         if self.kind == "tile":
             return _tiles(field, self.frame_px)
         return [self._rescaled(field)]
@@ -103,11 +103,11 @@ class Framing:
         x1, y1 = min(width, x0 + most), min(height, y0 + most)
         part = Field(field.pixels[y0:y1, x0:x1], field.valid[y0:y1, x0:x1], field.um_per_px)
         size = (max(1, round((y1 - y0) * factor)), max(1, round((x1 - x0) * factor)))
-        shrunk = resampled(part, size)
-        return _padded(shrunk, (x0, y0, x1, y1), counted=False)
+        shrunk = resample(part, size)
+        return _pad(shrunk, (x0, y0, x1, y1), counted=False)
 
 
-def filled(field: Field) -> Field:
+def fill_invalid(field: Field) -> Field:
     """Give what is no steel the mean colour of the steel, so that a network sees no false edge."""
     if field.valid.all():
         return field
@@ -117,19 +117,19 @@ def filled(field: Field) -> Field:
     return Field(pixels, field.valid, field.um_per_px)
 
 
-def _mirrored(field: Field, side: int) -> Frame:
+def _mirror(field: Field, side: int) -> Frame:
     height, width = field.valid.shape
     x0, y0 = max(0, (width - side) // 2), max(0, (height - side) // 2)
     x1, y1 = min(width, x0 + side), min(height, y0 + side)
     part = Field(field.pixels[y0:y1, x0:x1], field.valid[y0:y1, x0:x1], field.um_per_px)
     whole = -(-side // CELL_PX) * CELL_PX
-    return _padded(part, (x0, y0, x1, y1), counted=True, at_least=whole)
+    return _pad(part, (x0, y0, x1, y1), counted=True, at_least=whole)
 
 
-def _resized(field: Field, size: tuple[int, int]) -> Frame:
+def _resize(field: Field, size: tuple[int, int]) -> Frame:
     rows, columns = (max(CELL_PX, round(side / CELL_PX) * CELL_PX) for side in size)
     height, width = field.valid.shape
-    shown = resampled(field, (rows, columns))
+    shown = resample(field, (rows, columns))
     return Frame(shown.pixels, shown.valid, (rows, columns), (0, 0, width, height))
 
 
@@ -141,12 +141,12 @@ def _tiles(field: Field, side: int) -> list[Frame]:
         for x0 in range(0, width, side):
             x1, y1 = min(width, x0 + side), min(height, y0 + side)
             part = Field(field.pixels[y0:y1, x0:x1], field.valid[y0:y1, x0:x1], field.um_per_px)
-            tiles.append(_padded(part, (x0, y0, x1, y1), counted=False, at_least=side))
+            tiles.append(_pad(part, (x0, y0, x1, y1), counted=False, at_least=side))
     steel = [tile for tile in tiles if tile.valid.sum() * 4 >= side * side]
     return steel or tiles[:1]
 
 
-def _padded(
+def _pad(
     part: Field,
     box: tuple[int, int, int, int],
     *,
@@ -166,7 +166,7 @@ def _padded(
     return Frame(np.ascontiguousarray(pixels), valid, (height, width), box)
 
 
-def resampled(field: Field, size: tuple[int, int]) -> Field:
+def resample(field: Field, size: tuple[int, int]) -> Field:
     """Bring a field to (rows, columns), smoothing where it shrinks; its scale is not rewritten."""
     from torchvision.transforms.v2 import functional as pictures  # noqa: PLC0415 - over a second
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from model.block_statistics import block_colours, by_blocks, light_of, summed
+from model.block_statistics import block_colours, block_means, box_sums, compute_lightness
 from model.framing import Field, Framing
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MEASURES: Final = ("focus", "contrast", "light", "burnt", "scratch", "stain", "area")
-"""What is measured, in the order of every array below; `measured` says what each means."""
+"""What is measured, in the order of every array below; `measure_quality` says what each means."""
 
 _UM_PER_PX = 0.2
 _BLACK, _WHITE = 3, 252
@@ -90,7 +90,7 @@ DEFECTS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Gates:
+class DefectLimits:
     """What of each measure is usual.
 
     Args:
@@ -102,7 +102,7 @@ class Gates:
     high: NDArray[np.float64]
 
     @classmethod
-    def around(cls, taught: Sequence[Mapping[str, float]]) -> Gates:
+    def around(cls, taught: Sequence[Mapping[str, float]]) -> DefectLimits:
         """Set the limits a little beyond what the taught fields measure."""
         values = np.array([[one[name] for name in MEASURES] for one in taught], np.float64)
         low, middle, high = np.quantile(values, [0.0, 0.5, 1.0], axis=0)
@@ -114,7 +114,7 @@ class Gates:
         """Name what is wrong, the weightiest first; () for a usual field.
 
         Args:
-            found: From `measured`.
+            found: From `measure_quality`.
         """
         return tuple(self._wrong(found))
 
@@ -151,7 +151,7 @@ def _etch_or_light(
         yield TOO_BRIGHT
 
 
-def measured(field: Field) -> dict[str, float]:
+def measure_quality(field: Field) -> dict[str, float]:
     """Measure a field's picture and surface at 0.2 µm per pixel, steel alone.
 
     Returns:
@@ -169,7 +169,7 @@ def measured(field: Field) -> dict[str, float]:
     pixels, valid = frame.pixels[:rows, :columns], frame.valid[:rows, :columns]
     area = float(valid.sum()) * _UM_PER_PX**2
     valid = valid if valid.any() else np.ones_like(valid)
-    light = light_of(pixels)
+    light = compute_lightness(pixels)
     known = light[valid]
     median = max(float(np.median(known)) / 3, 1.0)
     return {
@@ -184,10 +184,10 @@ def measured(field: Field) -> dict[str, float]:
 
 
 def _focus(light: NDArray[np.uint16], valid: NDArray[np.bool_]) -> float:
-    near = summed(light, 3).astype(np.float32) / 9
+    near = box_sums(light, 3).astype(np.float32) / 9
     inner = _inside(valid)
     fine = (light - near)[inner].std()
-    coarse = (near - summed(light, 17).astype(np.float32) / 17**2)[inner].std()
+    coarse = (near - box_sums(light, 17).astype(np.float32) / 17**2)[inner].std()
     return float(np.log((fine / 3 + 1e-3) / (coarse / 3 + 1e-3)))
 
 
@@ -205,18 +205,18 @@ def _inside(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
         inner = np.zeros_like(valid)
         inner[_AROUND // 2 : -_AROUND // 2, _AROUND // 2 : -_AROUND // 2] = True
         return inner
-    inner = summed(valid.astype(np.uint16), _AROUND) == _AROUND**2
+    inner = box_sums(valid.astype(np.uint16), _AROUND) == _AROUND**2
     return inner if inner.any() else valid
 
 
 def _scratch(light: NDArray[np.uint16], valid: NDArray[np.bool_]) -> float:
     """Add up thin detail along straight lines in all directions, and take the strongest line."""
-    detail = light - summed(light, 9).astype(np.float32) / 81
+    detail = light - box_sums(light, 9).astype(np.float32) / 81
     step = max(1, round((detail.size / _SCRATCH_PX) ** 0.5))
-    inside = by_blocks(valid, step).all(axis=(1, 3))
+    inside = block_means(valid, step).all(axis=(1, 3))
     if not inside.any():
         return 0.0
-    thin = by_blocks(detail, step).sum(axis=1).sum(axis=-1)
+    thin = block_means(detail, step).sum(axis=1).sum(axis=-1)
     thin = np.clip(thin / max(float(thin[inside].std()), 1e-3), -3.0, 3.0)
     lines, lengths = _lines(*inside.shape)
     along = lines.ravel() if inside.all() else lines[:, inside].ravel()
@@ -248,7 +248,7 @@ def _lines(rows: int, columns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]
 def _stain(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> float:
     if min(valid.shape) < _STAIN_PX:
         return 0.0
-    steel = by_blocks(valid, _STAIN_PX).mean(axis=(1, 3)) >= 0.5  # noqa: PLR2004 - half
+    steel = block_means(valid, _STAIN_PX).mean(axis=(1, 3)) >= 0.5  # noqa: PLR2004 - half
     if not steel.any():
         return 0.0
     light = np.log(block_colours(pixels, _STAIN_PX) + 12.0)

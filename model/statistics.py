@@ -61,7 +61,7 @@ def wilson(right: int, n: int) -> Estimate:
     return Estimate(right / n, float(ends.low), float(ends.high))
 
 
-def at_most(wrong: int, n: int, confidence: float = 0.95) -> float | None:
+def upper_bound(wrong: int, n: int, confidence: float = 0.95) -> float | None:
     """Return the exact one-sided upper bound of a share: 0 of 59 gives 0.05.
 
     Source:
@@ -90,7 +90,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * float(bdtr(min(only_first, only_second), n, 0.5))) if n else 1.0
 
 
-def most_lost(only_first: int, only_second: int, n: int) -> float | None:
+def max_loss(only_first: int, only_second: int, n: int) -> float | None:
     """Give the upper 95 % limit, one-sided, of what is lost by taking the second classifier.
 
     Args:
@@ -127,7 +127,7 @@ def _too_much(
     return n * loss - (only_first - only_second) > quantile * spread
 
 
-def most_lost_in_clusters(
+def max_loss_in_clusters(
     only_first: Sequence[int], only_second: Sequence[int], sizes: Sequence[int]
 ) -> float | None:
     """Compute the one-sided upper 95 % limit of a loss, images of one specimen being no own trials.

@@ -21,7 +21,7 @@ from agent.store import Finding, Store
 from agent.triage import Handling, Reason, Verdict
 from agent.watch import Arrival
 from agent.web import Desk
-from model import Prediction, Strangeness, default_taxonomy
+from model import OodResult, Prediction, default_taxonomy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,7 +83,7 @@ def prediction_of(code: str, *, p_value: float = 0.4, probability: float = 0.9) 
         subtype_map=spot,
         size_map=spot,
         coarser_share={size: 0.1},
-        strangeness=Strangeness(
+        strangeness=OodResult(
             p_value=p_value,
             flagged=p_value < 0.02,
             whole=1.0,

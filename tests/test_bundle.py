@@ -13,8 +13,8 @@ import torch
 from model import BundleError, default_taxonomy, read_manifest, verify_bundle
 from model.bundle import Contents, load_bundle, write_bundle
 from model.framing import Framing
-from model.networks.backbones import bare_backbone
-from model.networks.encoder import Eye
+from model.networks.backbones import build_backbone
+from model.networks.encoder import Encoder
 from model.networks.schemes import Head, Scheme
 
 SCHEME = Scheme("two-stage", default_taxonomy().restricted_to(frozenset({"G7", "G8", "B8"})))
@@ -45,7 +45,7 @@ def contents() -> Contents:
         metrics={"n": 3},
         split={"train": ("a",), "validation": ("b",), "test": ("c",)},
         facts={"plan": {}},
-        eyes={"shared": Eye(bare_backbone("tiny"))},
+        eyes={"shared": Encoder(build_backbone("tiny"))},
         heads=heads,
         known_tensors={"mean": np.ones(3, np.float32)},
         known_facts={"n": 2},

@@ -8,14 +8,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model import Duel, Evaluation, Finding, Rules, compare, default_taxonomy
-from model.evaluation.evaluate import Alarm, Case
+from model import (
+    Evaluation,
+    Finding,
+    GateThresholds,
+    PairedEvaluation,
+    compare_bundles,
+    default_taxonomy,
+)
+from model.evaluation.evaluate import Case, OodFlag
 from model.evaluation.promotion_checks import CHECKS, chance_of_loss, most_lost_of
 from model.statistics import (
-    at_most,
     holm,
-    most_lost,
-    most_lost_in_clusters,
+    max_loss,
+    max_loss_in_clusters,
+    upper_bound,
     wilson,
     wilson_in_clusters,
 )
@@ -49,35 +56,37 @@ def answers(n: int, wrong: set[int], *, true: str = "G8", said: str = "G7", **ch
     return [case(i, true, said if i in wrong else true, **changes) for i in range(n)]
 
 
-def duel(before, after, **changes) -> Duel:
+def duel(before, after, **changes) -> PairedEvaluation:
     new = frozenset(one.key for one in after)
-    return Duel(evaluation(before, "old"), evaluation(after, "new"), **{"new": new, **changes})
+    return PairedEvaluation(
+        evaluation(before, "old"), evaluation(after, "new"), **{"new": new, **changes}
+    )
 
 
-def asked(name: str, of: Duel, rules: Rules | None = None):
+def asked(name: str, of: PairedEvaluation, rules: GateThresholds | None = None):
     check = next(check for check in CHECKS if check.__name__ == name)
-    return check(of, rules or Rules())
+    return check(of, rules or GateThresholds())
 
 
 # --- what is said in the end --------------------------------------------------------------------
 
 
 def test_a_candidate_that_wins_beyond_chance_is_better():
-    found = compare(duel(answers(100, set(range(10))), answers(100, {0})))
+    found = compare_bundles(duel(answers(100, set(range(10))), answers(100, {0})))
 
     assert found.finding is Finding.BETTER
     assert found.sentence == "new is better: 99 of 100 test micrographs right, old 90."
 
 
 def test_a_candidate_that_is_as_good_is_not_worse_and_may_be_promoted():
-    found = compare(duel(answers(200, {1, 2, 3}), answers(200, {1, 2, 4})))
+    found = compare_bundles(duel(answers(200, {1, 2, 3}), answers(200, {1, 2, 4})))
 
     assert found.finding is Finding.NOT_WORSE
     assert found.recommend
 
 
 def test_a_candidate_that_loses_is_worse_and_the_sentence_says_by_how_much():
-    found = compare(duel(answers(100, {1, 2, 3}), answers(100, set(range(15)))))
+    found = compare_bundles(duel(answers(100, {1, 2, 3}), answers(100, set(range(15)))))
 
     assert found.finding is Finding.WORSE
     assert "-12.0 points of accuracy" in found.sentence
@@ -86,7 +95,7 @@ def test_a_candidate_that_loses_is_worse_and_the_sentence_says_by_how_much():
 def test_five_new_images_and_hardly_a_difference_are_no_evidence():
     five = frozenset("01234")
 
-    found = compare(duel(answers(100, {7}), answers(100, set()), new=five))
+    found = compare_bundles(duel(answers(100, {7}), answers(100, set()), new=five))
 
     assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
     assert found.sentence.startswith("Not enough evidence")
@@ -103,7 +112,7 @@ def test_twenty_new_images_or_six_that_are_judged_differently_are_evidence(new, 
 
 
 def test_sixty_images_that_both_have_right_do_not_show_that_three_points_are_not_lost():
-    found = compare(duel(answers(60, set()), answers(60, set())))
+    found = compare_bundles(duel(answers(60, set()), answers(60, set())))
 
     assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
     assert "it loses at most 4.9 points with 95 % confidence" in found.sentence  # 0 of 60, exact
@@ -127,16 +136,16 @@ def test_many_fields_of_few_specimens_do_not_show_that_three_points_are_not_lost
         for one in answers(specimens * fields, set())
     ]
 
-    found = compare(duel(same, same))
+    found = compare_bundles(duel(same, same))
 
     assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
-    assert most_lost_of(list(zip(same, same, strict=True))) > 0.999 * at_most(0, specimens)
+    assert most_lost_of(list(zip(same, same, strict=True))) > 0.999 * upper_bound(0, specimens)
 
 
 def test_ninety_nine_specimens_that_none_is_lost_of_show_it_however_many_fields_they_have():
     for fields in (1, 4):
-        assert most_lost_in_clusters([0] * 99, [0] * 99, [fields] * 99) < 0.03
-        assert most_lost_in_clusters([0] * 98, [0] * 98, [fields] * 98) > 0.03
+        assert max_loss_in_clusters([0] * 99, [0] * 99, [fields] * 99) < 0.03
+        assert max_loss_in_clusters([0] * 98, [0] * 98, [fields] * 98) > 0.03
 
 
 @pytest.mark.parametrize(("specimens", "fields"), [(30, 3), (20, 10), (90, 1), (100, 3)])
@@ -151,14 +160,14 @@ def test_clustered_losses_at_the_limit_hardly_ever_pass(specimens, fields, corre
         else:
             own = rng.dirichlet(np.maximum(shares, 1e-9) * (1 / correlation - 1), specimens)
         lost, gained, _same = rng.multinomial(fields, own).T.tolist()
-        passed += most_lost_in_clusters(lost, gained, [fields] * specimens) <= 0.03
+        passed += max_loss_in_clusters(lost, gained, [fields] * specimens) <= 0.03
 
     assert passed <= 33  # 5 % of 400 and three standard errors
 
 
 def test_flips_that_are_scattered_over_specimens_count_for_more_than_those_that_come_together():
-    scattered = most_lost_in_clusters([1] * 6 + [0] * 94, [0] * 94 + [1] * 6, [3] * 100)
-    together = most_lost_in_clusters([3, 3] + [0] * 98, [0] * 98 + [3, 3], [3] * 100)
+    scattered = max_loss_in_clusters([1] * 6 + [0] * 94, [0] * 94 + [1] * 6, [3] * 100)
+    together = max_loss_in_clusters([3, 3] + [0] * 98, [0] * 98 + [3, 3], [3] * 100)
 
     assert scattered < 0.025
     assert together > 0.03
@@ -178,7 +187,7 @@ def test_an_interval_over_specimens_is_that_of_so_many():
 def test_the_limit_of_what_is_lost_is_reached_by_no_more_than_one_loss_in_twenty_or_so(n, loss):
     reached = 0.0
     for lost in range(n + 1):
-        limit = most_lost(lost, 0, n)
+        limit = max_loss(lost, 0, n)
         assert limit is not None
         if limit < loss:
             reached += math.comb(n, lost) * loss**lost * (1 - loss) ** (n - lost)
@@ -187,12 +196,12 @@ def test_the_limit_of_what_is_lost_is_reached_by_no_more_than_one_loss_in_twenty
 
 
 def test_the_limit_of_what_is_lost_is_a_share():
-    assert most_lost(5, 0, 5) == pytest.approx(1.0)
-    assert most_lost(0, 0, 100) == pytest.approx(0.02634, abs=1e-5)  # z² / (n + z²)
+    assert max_loss(5, 0, 5) == pytest.approx(1.0)
+    assert max_loss(0, 0, 100) == pytest.approx(0.02634, abs=1e-5)  # z² / (n + z²)
 
 
 def test_where_few_images_leave_it_open_nothing_is_said():
-    found = compare(duel(answers(24, {1}), answers(24, {2})))
+    found = compare_bundles(duel(answers(24, {1}), answers(24, {2})))
 
     assert found.finding is Finding.NOT_ENOUGH_EVIDENCE
     assert "it loses at most" in found.sentence
@@ -201,16 +210,16 @@ def test_where_few_images_leave_it_open_nothing_is_said():
 def test_how_much_a_candidate_may_lose_is_the_labs_to_say():
     of = duel(answers(300, set()), answers(300, set(range(6))))
 
-    assert asked("overall", of, Rules(may_lose=0.05)).passed
-    assert not asked("overall", of, Rules(may_lose=0.03)).passed
+    assert asked("overall", of, GateThresholds(may_lose=0.05)).passed
+    assert not asked("overall", of, GateThresholds(may_lose=0.03)).passed
 
 
 def test_fields_of_one_specimen_stand_and_fall_together():
     apart = duel(answers(120, set(range(8))), answers(120, set()))
     together = duel(answers(120, set(range(8)), group="one"), answers(120, set(), group="one"))
 
-    assert compare(apart).finding is Finding.BETTER
-    assert compare(together).finding is Finding.NOT_ENOUGH_EVIDENCE
+    assert compare_bundles(apart).finding is Finding.BETTER
+    assert compare_bundles(together).finding is Finding.NOT_ENOUGH_EVIDENCE
 
 
 def test_specimens_that_flip_whole_make_the_interval_wider():
@@ -232,8 +241,8 @@ def test_specimens_that_flip_whole_make_the_interval_wider():
 def test_a_candidate_below_the_floor_is_refused_however_poor_the_other_is():
     of = duel(answers(100, set(range(60))), answers(100, set(range(45))))
 
-    assert not asked("floors", of, Rules(min_accuracy=0.6)).passed
-    assert compare(of).finding is Finding.WORSE
+    assert not asked("floors", of, GateThresholds(min_accuracy=0.6)).passed
+    assert compare_bundles(of).finding is Finding.WORSE
 
 
 def test_a_code_of_few_images_gets_the_benefit_of_the_doubt_at_the_floor():
@@ -273,11 +282,11 @@ def test_one_more_false_conform_at_a_limit_in_use_is_one_too_many_though_accurac
     better = [case(i, "G8", "G8") for i in range(40, 200)]
     limits = {"G 8 or finer": lambda code: SIZES[code] >= 8}
 
-    found = compare(duel([*coarse, *fine], [*slips, *better], limits=limits))
+    found = compare_bundles(duel([*coarse, *fine], [*slips, *better], limits=limits))
 
     assert found.finding is Finding.WORSE
     assert "at 'G 8 or finer' 1 of 40 fields that break it" in found.sentence
-    assert compare(duel([*coarse, *fine], [*slips, *better])).finding is Finding.BETTER
+    assert compare_bundles(duel([*coarse, *fine], [*slips, *better])).finding is Finding.BETTER
 
 
 def test_the_bound_at_a_limit_counts_specimens_and_not_their_fields():
@@ -289,7 +298,7 @@ def test_the_bound_at_a_limit_counts_specimens_and_not_their_fields():
 
     numbers = refused.numbers["G 8 or finer"]
     assert (numbers["n"], numbers["candidate"], numbers["specimens"]) == (40, 1, 4)
-    assert numbers["candidate_upper95"] == at_most(1, 4)
+    assert numbers["candidate_upper95"] == upper_bound(1, 4)
     assert "of 4 specimens 1 (at most 75.1 %)" in refused.sentence
 
 
@@ -329,12 +338,12 @@ def test_too_many_false_alarms_are_refused_unless_the_images_have_changed():
 
 
 def test_what_people_know_to_be_strange_must_stay_strange():
-    seen, missed = Alarm(0.01, flagged=True), Alarm(0.5, flagged=False)
+    seen, missed = OodFlag(0.01, flagged=True), OodFlag(0.5, flagged=False)
     cases = answers(40, set())
 
     def of(kept: int):
         now = (seen,) * kept + (missed,) * (20 - kept)
-        return Duel(
+        return PairedEvaluation(
             evaluation(cases, "old", {"crack": (seen,) * 20}),
             evaluation(cases, "new", {"crack": now}),
         )
@@ -351,7 +360,7 @@ def test_a_foreign_material_under_a_known_code_is_refused_though_the_candidate_h
     learned = [case(i, "G8", "G8") for i in range(100, 112)]
     of = duel([*known, *foreign], [*known, *learned], new=frozenset(c.key for c in foreign))
 
-    found = compare(of)
+    found = compare_bundles(of)
 
     assert found.finding is not Finding.BETTER
     assert "12 of 12 new test micrographs labelled G8 are not comparable" in found.sentence
@@ -385,11 +394,11 @@ def test_a_candidate_may_not_take_much_longer(slowdown, passed):
 
 
 def test_every_check_can_be_asked_of_nothing():
-    assert compare(duel([], [])).finding is Finding.NOT_ENOUGH_EVIDENCE
+    assert compare_bundles(duel([], [])).finding is Finding.NOT_ENOUGH_EVIDENCE
 
 
 def test_every_check_stands_in_the_numbers_with_its_sentence():
-    told = compare(duel(answers(40, set()), answers(40, set()))).numbers["checks"]
+    told = compare_bundles(duel(answers(40, set()), answers(40, set()))).numbers["checks"]
 
     assert [one["name"] for one in told] == [check.__name__ for check in CHECKS]
     assert all(one["sentence"] for one in told)

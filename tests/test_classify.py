@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from model import Field, Strangeness, default_taxonomy
+from model import Field, OodResult, default_taxonomy
 from model.framing import Framing
 from model.inference.classifier import Classifier
-from model.networks.backbones import bare_backbone
-from model.networks.encoder import Eye, cells
+from model.networks.backbones import build_backbone
+from model.networks.encoder import Encoder, cell_weights
 from model.networks.schemes import Head, Scheme, soft_targets
 from model.runtime.engines import Engine
 
@@ -20,8 +20,8 @@ TAXONOMY = default_taxonomy().restricted_to(frozenset({"G7", "G8", "G9-10", "B7"
 class NeverStrange:
     """Stands in for what is known as ordinary, which has tests of its own."""
 
-    def judge(self, fields, alpha):
-        one = Strangeness(
+    def score(self, fields, alpha):
+        one = OodResult(
             p_value=max(0.5, alpha),
             flagged=False,
             whole=0.0,
@@ -42,8 +42,8 @@ def classifier(kind: str = "two-stage", framing: Framing | None = None) -> Class
     rng = np.random.default_rng(1)
     scheme = Scheme(kind, TAXONOMY)
     eyes, heads = {}, {}
-    for eye, names in scheme.eyes().items():
-        eyes[eye] = Eye(bare_backbone("tiny"), (1, 2)).eval()
+    for eye, names in scheme.encoders().items():
+        eyes[eye] = Encoder(build_backbone("tiny"), (1, 2)).eval()
         for name in names:
             classes = scheme.heads()[name]
             heads[name] = Head(
@@ -186,7 +186,7 @@ def test_a_field_of_hardly_any_steel_still_gets_an_answer():
     (prediction,) = classifier().classify([none])
 
     assert np.isfinite(prediction.probability)
-    assert cells(torch.from_numpy(valid)[None, :32, :32], 16).sum() == 4
+    assert cell_weights(torch.from_numpy(valid)[None, :32, :32], 16).sum() == 4
 
 
 def test_soft_targets_leave_doubt_only_between_neighbours():

@@ -3,22 +3,28 @@
 import numpy as np
 import pytest
 
-from model.ood.mahalanobis import unit
-from model.ood.nearest_neighbor import Nearest, Residual, of_answer, of_embeddings, second_opinion
+from model.ood.mahalanobis import normalize_rows
+from model.ood.nearest_neighbor import (
+    NearestNeighborScorer,
+    ResidualScorer,
+    fit_scorers,
+    of_answer,
+    second_opinion,
+)
 
-KNOWN = unit(np.random.default_rng(0).normal(size=(40, 12)) + 3.0).astype(np.float32)
+KNOWN = normalize_rows(np.random.default_rng(0).normal(size=(40, 12)) + 3.0).astype(np.float32)
 
 
 def test_the_nearest_known_embedding_is_found_as_by_brute_force():
-    asked = unit(np.random.default_rng(1).normal(size=(5, 12)))
+    asked = normalize_rows(np.random.default_rng(1).normal(size=(5, 12)))
 
-    found = Nearest(KNOWN).scores(asked)
+    found = NearestNeighborScorer(KNOWN).scores(asked)
 
     assert found == pytest.approx([min(1 - float(a @ k) for k in KNOWN) for a in asked])
 
 
 def test_a_known_embedding_is_not_strange_and_its_opposite_is_to_both():
-    for one in of_embeddings(KNOWN).values():
+    for one in fit_scorers(KNOWN).values():
         known, opposite = one.scores(np.stack([KNOWN[0], -KNOWN[0]]))
         assert known < opposite
 
@@ -26,7 +32,7 @@ def test_a_known_embedding_is_not_strange_and_its_opposite_is_to_both():
 def test_what_lies_inside_the_subspace_has_no_residual():
     flat = np.random.default_rng(2).normal(size=(60, 3)) @ np.eye(3, 8)
 
-    found = Residual.of(flat).scores(np.stack([flat[0], flat[0] + np.eye(8)[7]]))
+    found = ResidualScorer.of(flat).scores(np.stack([flat[0], flat[0] + np.eye(8)[7]]))
 
     assert found == pytest.approx([0.0, 1.0], abs=1e-5)
 

@@ -20,7 +20,7 @@ from agent.orders.facts import (
     Superseded,
 )
 from agent.orders.rules import Rules
-from model import at_most, default_taxonomy
+from model import default_taxonomy, upper_bound
 
 TAXONOMY = default_taxonomy()
 BUNDLE = "20261101-0badcafe"
@@ -243,7 +243,7 @@ def test_a_setting_may_demand_less_or_more():
 @pytest.mark.parametrize(("most", "wrong", "n"), [(0.02, 0, 149), (0.05, 0, 59), (0.02, 1, 236)])
 def test_so_many_specimens_are_needed_for_a_bound(most, wrong, n):
     assert count_needed(most, wrong) == n
-    assert at_most(wrong, n) <= most < at_most(wrong, n - 1)
+    assert upper_bound(wrong, n) <= most < upper_bound(wrong, n - 1)
 
 
 # --- criterion and rule -------------------------------------------------------------------------

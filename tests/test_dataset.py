@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import Example, TrainingError, default_taxonomy, folds, split
-from model.data.dataset import accepted
+from model.data.dataset import validate_examples
 
 STANDARD = default_taxonomy()
 
@@ -170,7 +170,7 @@ def test_folds_hold_every_example_out_once():
 def test_what_is_not_taught_is_left_out_and_said():
     examples = many({"G8": 5, "B8": 5, "G6": 2})
 
-    kept, taxonomy, notes = accepted(examples, STANDARD)
+    kept, taxonomy, notes = validate_examples(examples, STANDARD)
 
     assert {e.code for e in kept} == {"G8", "B8"}
     assert taxonomy.trained_codes == ("B8", "G8")
@@ -182,8 +182,8 @@ def test_fields_of_a_specimen_that_are_sizes_apart_are_doubted_and_taken():
     odd = [example("a", "G7", "s1"), example("b", "G9-10", "s1"), example("c", "G8", "s2")]
     examples = [*many({"G7": 4, "G8": 4, "G9-10": 4}), *odd, example("d", "G7", "s2")]
 
-    kept, _, notes = accepted(examples, STANDARD)
-    _, _, of_plants = accepted(examples, STANDARD, mixed_groups=True)
+    kept, _, notes = validate_examples(examples, STANDARD)
+    _, _, of_plants = validate_examples(examples, STANDARD, mixed_groups=True)
 
     assert len(kept) == len(examples)
     (sentence,) = [note for note in notes if "more than one size apart" in note]
@@ -206,13 +206,13 @@ def test_fields_of_a_specimen_that_are_sizes_apart_are_doubted_and_taken():
 )
 def test_what_cannot_be_trained_on_is_said_in_one_sentence(examples, message):
     with pytest.raises(TrainingError, match=message):
-        accepted(examples, STANDARD)
+        validate_examples(examples, STANDARD)
 
 
 def test_a_group_may_be_a_plant_with_all_its_subtypes():
     examples = [example(f"{c}{i}", c, "plant 1") for c in ("G8", "B8") for i in range(3)]
 
-    kept, _, _ = accepted(examples, STANDARD, mixed_groups=True)
+    kept, _, _ = validate_examples(examples, STANDARD, mixed_groups=True)
 
     assert len(kept) == 6
 

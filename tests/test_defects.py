@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from model.framing import Field
-from model.image_quality import DEFECTS, Gates, measured
+from model.image_quality import DEFECTS, DefectLimits, measure_quality
 
 
 def pictured(seed, *, side=320, change=None, um_per_px=0.2):
@@ -22,11 +22,11 @@ def pictured(seed, *, side=320, change=None, um_per_px=0.2):
 
 @pytest.fixture(scope="module")
 def gates():
-    return Gates.around([measured(pictured(seed)) for seed in range(30)])
+    return DefectLimits.around([measure_quality(pictured(seed)) for seed in range(30)])
 
 
 def names(gates, field):
-    return [defect.name for defect in gates.defects(measured(field))]
+    return [defect.name for defect in gates.defects(measure_quality(field))]
 
 
 def blurred(grey):
@@ -109,14 +109,14 @@ def test_what_is_no_steel_is_not_measured():
     bar[200:] = 255
     text[200:] = np.random.default_rng(1).integers(0, 255, text[200:].shape)
 
-    assert measured(Field(bar, valid, 0.2)) == measured(Field(text, valid, 0.2))
+    assert measure_quality(Field(bar, valid, 0.2)) == measure_quality(Field(text, valid, 0.2))
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (9, 200), (40, 17)])
 def test_any_size_is_measured(height, width):
     field = Field(np.full((height, width, 3), 90, np.uint8), np.zeros((height, width), bool), None)
 
-    assert all(np.isfinite(value) for value in measured(field).values())
+    assert all(np.isfinite(value) for value in measure_quality(field).values())
 
 
 def test_a_defect_says_what_to_do():

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from model import Example, Field, Plan, default_taxonomy
+from model import Example, Field, TrainingConfig, default_taxonomy
 from model.experiments.run import rows, run
-from model.experiments.tables import Result, as_json, as_markdown, compared, tables
-from model.ood.fit import learn
+from model.experiments.tables import Result, as_json, as_markdown, compare_results, tables
+from model.ood.fit import fit_detector
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -46,7 +46,7 @@ def result(name: str, right: str, table: str = "table 2") -> Result:
 
 
 def test_the_papers_six_rows_come_first_under_its_names():
-    names = [row.name for row in rows(Plan(taxonomy=default_taxonomy()))[:6]]
+    names = [row.name for row in rows(TrainingConfig(taxonomy=default_taxonomy()))[:6]]
 
     assert names == [
         "ResNet-18 global (fw)",
@@ -59,7 +59,7 @@ def test_the_papers_six_rows_come_first_under_its_names():
 
 
 def test_two_rows_are_compared_image_by_image():
-    found = compared(result("a", "++-+"), result("b", "+-++"))
+    found = compare_results(result("a", "++-+"), result("b", "+-++"))
 
     counts = {key: found[key] for key in ("n", "only_first", "only_second", "p", "gain")}
     assert counts == {"n": 4, "only_first": 1, "only_second": 1, "p": 1.0, "gain": 0.0}
@@ -110,11 +110,11 @@ def test_what_was_noted_while_a_row_was_taught_is_kept_with_it(small, tmp_path):
 @pytest.fixture
 def small(monkeypatch):
     """Run one quick row on a few images; what is ordinary is learned once."""
-    known = learn(examples()[:4], subtype_of=lambda code: code[0])
+    known = fit_detector(examples()[:4], subtype_of=lambda code: code[0])
     monkeypatch.setattr("model.ood.fit.learn", lambda *_, **__: known)
 
     def steps(folder, device="pytorch", **how):
-        plan = Plan(taxonomy=default_taxonomy(), views=1, device=device)
+        plan = TrainingConfig(taxonomy=default_taxonomy(), views=1, device=device)
         return list(run(examples(), plan, folder, only=lite, recipe="1", now=NOW, **how))
 
     return steps

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.data.augmentation import _turned, augmented
-from model.framing import FRAMINGS, Field, Framing, filled
+from model.data.augmentation import _rotate, augment
+from model.framing import FRAMINGS, Field, Framing, fill_invalid
 
 
 def field(height: int, width: int, um_per_px: float | None = 0.2) -> Field:
@@ -90,7 +90,7 @@ def test_what_is_no_steel_gets_the_colour_of_the_steel():
     valid = np.ones((40, 40), bool)
     valid[:10] = False
 
-    shown = filled(Field(pixels, valid, 0.2))
+    shown = fill_invalid(Field(pixels, valid, 0.2))
 
     assert (shown.pixels == 200).all()
     assert not shown.valid[:10].any()
@@ -99,9 +99,9 @@ def test_what_is_no_steel_gets_the_colour_of_the_steel():
 def test_augmentation_keeps_shape_and_is_the_same_for_the_same_chance():
     (frame,) = Framing("scale", 400, 0.2, 0.2).frames(field(96, 64))
 
-    first = augmented(frame, np.random.default_rng(3))
-    again = augmented(frame, np.random.default_rng(3))
-    other = augmented(frame, np.random.default_rng(4))
+    first = augment(frame, np.random.default_rng(3))
+    again = augment(frame, np.random.default_rng(3))
+    other = augment(frame, np.random.default_rng(4))
 
     assert np.array_equal(first.pixels, again.pixels)
     assert not np.array_equal(first.pixels, other.pixels)
@@ -115,14 +115,14 @@ def test_a_turned_picture_is_turned_about_its_middle_with_steel_in_its_corners()
     hole = steel.clone()
     hole[:, 10:30, 10:30] = False
 
-    quarter, everywhere = _turned(square, steel, 90.0)
-    half, _ = _turned(pixels, torch.ones((1, 64, 96), dtype=torch.bool), 180.0)
-    grey, _ = _turned(torch.full((3, 64, 96), 200, dtype=torch.uint8), steel, 33.0)
+    quarter, everywhere = _rotate(square, steel, 90.0)
+    half, _ = _rotate(pixels, torch.ones((1, 64, 96), dtype=torch.bool), 180.0)
+    grey, _ = _rotate(torch.full((3, 64, 96), 200, dtype=torch.uint8), steel, 33.0)
 
     assert torch.equal(quarter, torch.rot90(square, 1, (1, 2)))
     assert torch.equal(half, pixels.flip(1, 2))
     assert everywhere.all()
-    assert torch.equal(_turned(square, hole, 90.0)[1], torch.rot90(hole, 1, (1, 2)))
+    assert torch.equal(_rotate(square, hole, 90.0)[1], torch.rot90(hole, 1, (1, 2)))
     assert (grey == 200).all()
 
 
@@ -133,7 +133,7 @@ def test_augmentation_does_not_change_the_scale():
     (frame,) = Framing("resize", 128).frames(Field(stripes, np.ones((128, 128), bool), 0.2))
 
     for seed in range(5):
-        turned = augmented(frame, np.random.default_rng(seed), rotate=False).pixels[..., 1]
+        turned = augment(frame, np.random.default_rng(seed), rotate=False).pixels[..., 1]
         lines = turned.astype(float) if turned[0].std() > 5 else turned.T.astype(float)
         spectrum = np.abs(np.fft.rfft(lines[64] - lines[64].mean()))
         assert int(spectrum[:20].argmax()) == 16

@@ -12,13 +12,13 @@ import torch
 from model import Classifier, ModelError, default_taxonomy
 from model.errors import GpuError
 from model.framing import Field, Framing
-from model.inference.feature_extractor import Gaze, ahead
+from model.inference.feature_extractor import FeatureExtractor, prefetch
 from model.inference.predictor import ENGINE_DIFFERENCE
-from model.networks.backbones import bare_backbone
-from model.networks.encoder import Eye
-from model.networks.schemes import Head, Layer, Scheme
+from model.networks.backbones import build_backbone
+from model.networks.encoder import Encoder
+from model.networks.schemes import Head, HeadLayer, Scheme
 from model.runtime.cuda import BATCH, GpuRunner, uploader
-from model.runtime.engines import Engine, OneByOne, choose_engine, runner
+from model.runtime.engines import Engine, SequentialRunner, build_runner, choose_engine
 
 CPU = Engine("pytorch", "cpu", "fp32")
 WAIT_S = 30
@@ -27,9 +27,9 @@ with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no
 
 
 @pytest.fixture(scope="module")
-def eye() -> Eye:
+def eye() -> Encoder:
     torch.manual_seed(0)
-    return Eye(bare_backbone("tiny"), (1, 3)).eval().requires_grad_(requires_grad=False)
+    return Encoder(build_backbone("tiny"), (1, 3)).eval().requires_grad_(requires_grad=False)
 
 
 def heads(channels: int) -> list[Head]:
@@ -48,8 +48,8 @@ def heads(channels: int) -> list[Head]:
 
 
 @pytest.fixture(scope="module")
-def layer(eye: Eye) -> Layer:
-    return Layer.of(heads(eye.channels), eye.channels)
+def layer(eye: Encoder) -> HeadLayer:
+    return HeadLayer.of(heads(eye.channels), eye.channels)
 
 
 def pictures(n: int) -> list[torch.Tensor]:
@@ -74,7 +74,9 @@ def test_batches_see_what_a_cpu_sees_one_by_one(eye, layer):
 
     together = GpuRunner(eye, CPU, layer).look(pictures(n), weights(n))
 
-    assert close(together, OneByOne(runner(eye, CPU), layer).look(pictures(n), weights(n)))
+    assert close(
+        together, SequentialRunner(build_runner(eye, CPU), layer).look(pictures(n), weights(n))
+    )
 
 
 def test_company_changes_not_a_bit(eye, layer):
@@ -107,7 +109,9 @@ def test_out_of_memory_halves_the_batch_and_loses_no_picture(eye, layer):
     found = run.look(pictures(5), weights(5))
 
     assert tried == [8, 4, 2, 2, 2]
-    assert close(found, OneByOne(runner(eye, CPU), layer).look(pictures(5), weights(5)))
+    assert close(
+        found, SequentialRunner(build_runner(eye, CPU), layer).look(pictures(5), weights(5))
+    )
 
 
 def test_large_pictures_are_looked_at_by_few(eye, layer):
@@ -155,14 +159,14 @@ def test_work_goes_ahead_by_one_and_keeps_its_order():
         return 10 * item
 
     seen = []
-    for made in ahead(work, range(4)):
+    for made in prefetch(work, range(4)):
         at = made // 10
         assert all(event.wait(WAIT_S) for event in begun[: at + 2])
         assert not any(event.is_set() for event in begun[at + 2 :])
         seen.append(made)
 
     assert seen == [0, 10, 20, 30]
-    assert list(ahead(work, [])) == []
+    assert list(prefetch(work, [])) == []
 
 
 def test_several_hands_work_at_once():
@@ -172,14 +176,14 @@ def test_several_hands_work_at_once():
         both.wait(WAIT_S)  # alone, a hand would wait for the other in vain
         return 10 * item
 
-    assert list(ahead(work, range(4), 2)) == [0, 10, 20, 30]
+    assert list(prefetch(work, range(4), 2)) == [0, 10, 20, 30]
 
 
 def test_what_goes_wrong_ahead_is_heard_where_it_is_used():
     def work(item: int) -> float:
         return 1 / item
 
-    made = ahead(work, [1, 0, 2])
+    made = prefetch(work, [1, 0, 2])
 
     assert next(made) == 1
     with pytest.raises(ZeroDivisionError):
@@ -207,7 +211,7 @@ def tells_looks_apart(eye):
     """Give what makes a two-stage classifier whose subtypes are the three looks."""
     scheme = Scheme("two-stage", default_taxonomy())
     framing = Framing("scale", 1994, 0.2, 0.2)
-    gaze = Gaze(framing, {"subtype": eye}, CPU)
+    gaze = FeatureExtractor(framing, {"subtype": eye}, CPU)
     looks = [one.embedding for one in gaze.look("subtype", gaze.frames(fields_of_three_looks(3)))]
     centre = np.mean(looks, axis=0)
     rng, found = np.random.default_rng(0), {}
@@ -222,7 +226,7 @@ def tells_looks_apart(eye):
     def make(engine: Engine) -> Classifier:
         return Classifier(
             name="three looks", scheme=scheme, framing=framing, conformal_level=0.9,
-            eyes=dict.fromkeys(scheme.eyes(), eye), heads=found, known=None, engine=engine,
+            eyes=dict.fromkeys(scheme.encoders(), eye), heads=found, known=None, engine=engine,
         )  # fmt: skip
 
     return make
@@ -231,8 +235,8 @@ def tells_looks_apart(eye):
 def test_a_classifier_answers_on_a_gpu_as_on_a_cpu(tells_looks_apart):
     fields = fields_of_three_looks(75)
 
-    found = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32")).answers(fields)
-    exact = tells_looks_apart(CPU).answers(fields)
+    found = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32")).predict_codes(fields)
+    exact = tells_looks_apart(CPU).predict_codes(fields)
 
     assert {answer.best[0] for answer in exact} == {"B", "G", "M"}
     for one, other in zip(found, exact, strict=True):
@@ -243,17 +247,17 @@ def test_a_classifier_answers_on_a_gpu_as_on_a_cpu(tells_looks_apart):
 def test_company_changes_no_answer_of_a_gpu(tells_looks_apart):
     fields, judge = fields_of_three_looks(75), tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32"))
 
-    together = judge.answers(fields)
+    together = judge.predict_codes(fields)
 
-    assert judge.answers(fields[::-1])[::-1] == together
-    assert [judge.answers([field])[0] for field in fields[:9]] == together[:9]
+    assert judge.predict_codes(fields[::-1])[::-1] == together
+    assert [judge.predict_codes([field])[0] for field in fields[:9]] == together[:9]
 
 
 def test_what_a_gpu_finds_close_is_decided_by_the_cpu_in_fp32(tells_looks_apart):
     fields = fields_of_three_looks(75)
 
-    low = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "bf16")).answers(fields)
-    exact = tells_looks_apart(CPU).answers(fields)
+    low = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "bf16")).predict_codes(fields)
+    exact = tells_looks_apart(CPU).predict_codes(fields)
 
     assert [one.best for one in low] == [one.best for one in exact]
     close_ones = [at for at, one in enumerate(exact) if one.margin < ENGINE_DIFFERENCE]
@@ -269,21 +273,21 @@ def gone(_):
 def test_where_a_gpu_is_gone_the_cpu_answers_and_it_is_said(tells_looks_apart):
     fields = fields_of_three_looks(30)
     judge = tells_looks_apart(AsOnAGpu("pytorch", "cpu", "fp32"))
-    before = judge.answers(fields)
+    before = judge.predict_codes(fields)
     runners = list(judge._answerer._gaze._runners.values())
     eyes = [run._eye for run in runners]
     for run in runners:
         run._eye = gone
 
-    shift = judge.answers(fields)
+    shift = judge.predict_codes(fields)
 
     assert [one.best for one in shift] == [one.best for one in before]
-    assert "does not answer any more (CUDA error" in judge.trouble
-    assert judge.trouble.endswith("Until then the CPU answers, more slowly.")
+    assert "does not answer any more (CUDA error" in judge.degraded_reason
+    assert judge.degraded_reason.endswith("Until then the CPU answers, more slowly.")
     for run, eye in zip(runners, eyes, strict=True):
         run._eye = eye
-    assert judge.answers(fields) == before
-    assert not judge.trouble
+    assert judge.predict_codes(fields) == before
+    assert not judge.degraded_reason
 
 
 def test_a_gpu_that_fails_between_two_stages_costs_no_field(tells_looks_apart):
@@ -292,8 +296,8 @@ def test_a_gpu_that_fails_between_two_stages_costs_no_field(tells_looks_apart):
     for name, run in judge._answerer._gaze._runners.items():
         run._eye = run._eye if name == "subtype" else gone
 
-    assert [one.best for one in judge.answers(fields)] == [
-        one.best for one in tells_looks_apart(CPU).answers(fields)
+    assert [one.best for one in judge.predict_codes(fields)] == [
+        one.best for one in tells_looks_apart(CPU).predict_codes(fields)
     ]
 
 
@@ -303,10 +307,14 @@ def test_where_nothing_can_be_brought_to_a_gpu_the_cpu_answers(tells_looks_apart
     judge._answerer._gaze._upload = refused
     cpu = tells_looks_apart(CPU)
 
-    assert [a.best for a in judge.answers(fields)] == [a.best for a in cpu.answers(fields)]
-    assert "no room" in judge.trouble
+    assert [a.best for a in judge.predict_codes(fields)] == [
+        a.best for a in cpu.predict_codes(fields)
+    ]
+    assert "no room" in judge.degraded_reason
     for one, other in zip(
-        judge.sizes_given(fields, "G"), cpu.sizes_given(fields, "G"), strict=True
+        judge.size_probabilities_for(fields, "G"),
+        cpu.size_probabilities_for(fields, "G"),
+        strict=True,
     ):
         assert one == pytest.approx(other, abs=1e-4)
 
@@ -318,7 +326,7 @@ def refused(_):
 def test_a_gpu_that_takes_no_network_is_not_waited_for(tells_looks_apart):
     judge = tells_looks_apart(AsOnAGpu("pytorch", "mps", "fp32"))
 
-    assert "does not answer" in judge.trouble
+    assert "does not answer" in judge.degraded_reason
     assert not judge.engine.on_gpu
 
 
@@ -331,7 +339,7 @@ def test_a_gpu_and_the_cpu_agree(eye, layer, precision):
         [upload(picture.numpy()) for picture in pictures(n)], weights(n)
     )
 
-    exact = OneByOne(runner(eye, CPU), layer).look(pictures(n), weights(n))
+    exact = SequentialRunner(build_runner(eye, CPU), layer).look(pictures(n), weights(n))
     assert close(found, exact, 1e-3 if precision == "fp32" else 0.03)
 
 
@@ -347,7 +355,7 @@ def test_a_gpu_sees_fields_of_many_shapes_as_the_cpu_does(eye):
     framing, eyes = Framing("scale", 1994, 0.2, 0.2), {"shared": eye}
 
     gpu, cpu = (
-        Gaze(framing, eyes, engine, heads=heads(eye.channels))
+        FeatureExtractor(framing, eyes, engine, heads=heads(eye.channels))
         for engine in (choose_engine("cuda", "fp32"), CPU)
     )
     found, exact = (gaze.look("shared", gaze.frames(fields)) for gaze in (gpu, cpu))

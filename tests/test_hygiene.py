@@ -15,11 +15,19 @@ from small_lab import past, write_labelled
 from agent.retrain import Cleaned, collect, send_back
 from agent.store import Decision
 from agent.web.specimen import is_blind
-from model import Doubt, Example, Field, default_taxonomy, fingerprint, joined, twins
+from model import (
+    Example,
+    Field,
+    LabelIssue,
+    default_taxonomy,
+    find_near_duplicates,
+    fingerprint,
+    merge_groups,
+)
 from model.data.near_duplicates import signature
 from model.evaluation.label_errors import (
-    Inspected,
-    confident,
+    InspectedImage,
+    find_confident_errors,
     strangers,
     two_codes,
     two_subtypes,
@@ -122,7 +130,7 @@ def test_an_import_that_says_otherwise_than_a_person_did_is_contested(lab):
 def doubt_of(lab, public_id):
     found = collected(lab)
     (key,) = [key for key, (known, _) in found.labels.items() if known == public_id]
-    return found, [Doubt(key, "label", "G8", "G7")]
+    return found, [LabelIssue(key, "label", "G8", "G7")]
 
 
 def test_a_doubted_label_waits_for_a_second_look_that_does_not_see_the_first(lab):
@@ -183,7 +191,7 @@ def inspected(key: str, code: str, *, place: int = 0, towards: int = 0, flagged=
     rng = np.random.default_rng(zlib.crc32(key.encode()))
     embedding = rng.normal(0, 0.3, 12)
     embedding[towards] += 2.0
-    return Inspected(
+    return InspectedImage(
         example(key, code),
         signature(field(place)),
         (embedding / np.linalg.norm(embedding)).astype(np.float32),
@@ -197,7 +205,7 @@ def test_two_micrographs_of_one_place_with_two_codes_are_both_in_doubt():
 
     some = [one, other, third]
 
-    found = two_codes(some, twins([each.signature for each in some]))
+    found = two_codes(some, find_near_duplicates([each.signature for each in some]))
 
     assert {(d.key, d.other) for d in found} == {("a", "b"), ("b", "a")}
 
@@ -206,7 +214,7 @@ def test_micrographs_of_one_place_become_one_specimen():
     signatures = [signature(field(1)), signature(field(2)), signature(field(1, light=0.9))]
     examples = [example(key, "G8") for key in "abc"]
 
-    found = joined(examples, twins(signatures))
+    found = merge_groups(examples, find_near_duplicates(signatures))
 
     assert [one.group for one in found] == ["a", "b", "a"]
 
@@ -251,7 +259,7 @@ def test_confident_learning_counts_as_published():
     labels = np.array([0, 0, 0, 1, 1])
 
     # Means of the own class: 0.6 and 0.6. Only the third reaches the other class's.
-    assert confident(shares, labels).tolist() == [-1, -1, 1, -1, -1]
+    assert find_confident_errors(shares, labels).tolist() == [-1, -1, 1, -1, -1]
 
 
 def test_a_data_set_has_another_name_when_a_label_changes():
@@ -264,7 +272,7 @@ def test_a_data_set_has_another_name_when_a_label_changes():
 
 def test_what_is_doubted_is_said_with_the_reason(lab):
     found = collected(lab)
-    doubts = (Doubt("a", "stranger", "G8"), Doubt("b", "twin", "G7", "G8", "c"))
+    doubts = (LabelIssue("a", "stranger", "G8"), LabelIssue("b", "twin", "G7", "G8", "c"))
 
     said = Cleaned(found, doubts).sentence()
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model import Example, Field
-from model.data.near_duplicates import Looked, near_duplicates, overlapping, signature
-from model.data.registration import SAME, likeness, texture_of
+from model.data.near_duplicates import ComparedImage, iter_overlaps, near_duplicates, signature
+from model.data.registration import SAME, compute_overlap_similarity, compute_texture
 from model.evaluation.evaluate import Case
 
 
@@ -20,8 +20,8 @@ def field(seed: int, light: float = 1.0, shift: float = 0.0) -> Field:
     return Field(pixels, np.ones(grey.shape, bool), 0.2)
 
 
-def looked(key: str, side: str, shown: Field) -> Looked:
-    return Looked(key, key, side, signature(shown))
+def looked(key: str, side: str, shown: Field) -> ComparedImage:
+    return ComparedImage(key, key, side, signature(shown))
 
 
 def test_a_brightened_copy_on_the_other_side_is_found():
@@ -74,26 +74,42 @@ CLOTHES = {
 def test_the_same_place_in_other_clothes_lies_upon_itself(clothes):
     grey = steel(1).pixels[..., 0].astype(float)
 
-    assert likeness(texture_of(steel(1)), texture_of(of(CLOTHES[clothes](grey)))) > SAME
+    assert (
+        compute_overlap_similarity(
+            compute_texture(steel(1)), compute_texture(of(CLOTHES[clothes](grey)))
+        )
+        > SAME
+    )
 
 
 def test_the_same_place_in_pixels_twice_as_large_lies_upon_itself():
     grey = steel(1).pixels[..., 0].astype(float)
     coarse = of(grey.reshape(240, 2, 240, 2).mean(axis=(1, 3)), um_per_px=0.4)
 
-    assert likeness(texture_of(steel(1)), texture_of(coarse)) > SAME
+    assert compute_overlap_similarity(compute_texture(steel(1)), compute_texture(coarse)) > SAME
 
 
 def test_other_places_do_not_lie_upon_each_other():
-    textures = [texture_of(steel(seed)) for seed in range(6)]
+    textures = [compute_texture(steel(seed)) for seed in range(6)]
 
     for at, one in enumerate(textures):
-        assert max(likeness(one, other) for other in textures[:at] or [one * 0]) < 0.7 * SAME
+        assert (
+            max(compute_overlap_similarity(one, other) for other in textures[:at] or [one * 0])
+            < 0.7 * SAME
+        )
 
 
 def test_too_little_to_be_sure_says_nothing():
-    assert likeness(texture_of(steel(1, 96)), texture_of(steel(1, 96))) == 0
-    assert likeness(texture_of(of(np.full((480, 480), 90))), texture_of(steel(1))) == 0
+    assert (
+        compute_overlap_similarity(compute_texture(steel(1, 96)), compute_texture(steel(1, 96)))
+        == 0
+    )
+    assert (
+        compute_overlap_similarity(
+            compute_texture(of(np.full((480, 480), 90))), compute_texture(steel(1))
+        )
+        == 0
+    )
 
 
 def test_a_turned_crop_of_what_was_learned_from_is_found_among_the_nearest():
@@ -108,4 +124,4 @@ def test_a_turned_crop_of_what_was_learned_from_is_found_among_the_nearest():
         for key, near in (("copy", ("l0", "l2")), ("fresh", ("l1", "not learned from", "l2")))
     ]
 
-    assert list(overlapping(cases, tested, learned)) == [[("l2", "copy")], []]
+    assert list(iter_overlaps(cases, tested, learned)) == [[("l2", "copy")], []]

@@ -19,9 +19,9 @@ from agent.cli.record import say_evaluation
 from agent.demo.drawing import draw
 from agent.retrain import every_bundle, write_figures
 from agent.service.workplace import open_store
-from model import Plan, read_manifest
+from model import TrainingConfig, read_manifest
 from model.experiments.tables import Result
-from model.networks.pretrained import place_of
+from model.networks.pretrained import weights_path
 
 
 def picture(path, code="G8", seed=0, **how):
@@ -212,7 +212,7 @@ def test_a_gpu_without_imagenet_weights_teaches_what_brings_its_own(
         without = make_plan(settings, store, {})
         said = capsys.readouterr().err
         wanted = make_plan(settings, store, {"arch": "resnet50"})
-        place = place_of("resnet18")
+        place = weights_path("resnet18")
         place.parent.mkdir(parents=True)
         place.write_bytes(b"")
         fetched = make_plan(settings, store, {})
@@ -224,8 +224,8 @@ def test_a_gpu_without_imagenet_weights_teaches_what_brings_its_own(
 
 
 def test_how_will_be_taught_is_said_in_a_line():
-    mixed = Plan(subtype_arch="resnet50", epochs=5)
-    heads = Plan(scheme="global", arch="efficientnet-lite0", frozen=True, framing="scale")
+    mixed = TrainingConfig(subtype_arch="resnet50", epochs=5)
+    heads = TrainingConfig(scheme="global", arch="efficientnet-lite0", frozen=True, framing="scale")
 
     assert plan_in_words(mixed) == (
         "two-stage, resnet50 and resnet18, whole, at most 5 epochs; mirror at 1994 px."
@@ -337,7 +337,7 @@ def test_experiments_leave_one_page_that_needs_nothing_beside_it(taught_lab, exa
 
 def test_a_page_of_experiments_says_what_stayed_together_and_how_often_it_was_split():
     row = Result("table 2", "ResNet-18 2S", {"a": True, "b": False}, {}, notes=("a note",))
-    base = Plan(group_by="order", mixed_groups=True, epochs=9)
+    base = TrainingConfig(group_by="order", mixed_groups=True, epochs=9)
 
     said = about(Path("lab"), [row, row], base, {"fold_count": 3, "quick": False})
 

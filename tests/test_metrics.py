@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from model import Evaluation, Example, default_taxonomy
-from model.evaluation.evaluate import Alarm, Case, case_of, not_taught
+from model.evaluation.evaluate import Case, OodFlag, build_case, not_taught
 from model.evaluation.metrics import auroc, auroc_interval, fpr95, size_kappa
-from model.statistics import at_most, bootstrap, mcnemar, wilson
+from model.statistics import bootstrap, mcnemar, upper_bound, wilson
 
 STANDARD = default_taxonomy()
 
@@ -41,7 +41,7 @@ def test_a_subtype_whose_sizes_nobody_asked_for_shares_its_probability_evenly():
     said = lab.prediction_of("G8", probability=0.9)  # B and M: 0.03 each, their sizes not asked for
 
     given = {
-        code: case_of(example(code), said, STANDARD).true_probability
+        code: build_case(example(code), said, STANDARD).true_probability
         for code in ("G8", "G7", "G5", "B8", "M8", "M7")
     }
 
@@ -65,7 +65,7 @@ def test_a_limit_in_use_is_held_against_every_field():
     assert first == "in use: G 8 or coarser"
     assert (both["false_conform"]["wrong"], both["false_conform"]["n"]) == (2, 4)
     assert (both["false_nonconform"]["wrong"], both["false_nonconform"]["n"]) == (1, 2)
-    assert both["false_conform"]["upper95"] == pytest.approx(at_most(2, 4))
+    assert both["false_conform"]["upper95"] == pytest.approx(upper_bound(2, 4))
 
 
 def test_where_all_are_right_few_images_still_leave_doubt():
@@ -106,7 +106,7 @@ def test_the_papers_interval_is_found():
     ("wrong", "n", "bound"), [(0, 59, 0.0495), (1, 20, 0.2161), (5, 5, 1.0), (0, 1, 0.95)]
 )
 def test_the_exact_one_sided_bounds_are_the_published_ones(wrong, n, bound):
-    assert at_most(wrong, n) == pytest.approx(bound, abs=2e-4)
+    assert upper_bound(wrong, n) == pytest.approx(bound, abs=2e-4)
 
 
 @pytest.mark.parametrize(("first", "second", "p"), [(0, 1, 1.0), (1, 9, 0.0215), (0, 0, 1.0)])
@@ -216,7 +216,7 @@ def test_strange_images_are_told_apart_by_small_p_values():
 
 
 def test_the_json_says_how_each_strange_kind_fared():
-    seen = (Alarm(0.01, flagged=True), Alarm(0.6, flagged=False))
+    seen = (OodFlag(0.01, flagged=True), OodFlag(0.6, flagged=False))
 
     found = evaluation([case(1, "G8", "G8")], strange={"pearlite": seen})
 
@@ -227,9 +227,12 @@ def test_the_json_says_how_each_strange_kind_fared():
 
 
 def test_images_stranger_than_all_known_ones_are_told_apart_by_their_score():
-    mild, strong = Alarm(1 / 161, flagged=True, score=4.0), Alarm(1 / 161, flagged=True, score=9.0)
+    mild, strong = (
+        OodFlag(1 / 161, flagged=True, score=4.0),
+        OodFlag(1 / 161, flagged=True, score=9.0),
+    )
 
-    assert strong.order < mild.order < Alarm(2 / 161, flagged=True, score=99.0).order
+    assert strong.order < mild.order < OodFlag(2 / 161, flagged=True, score=99.0).order
 
 
 def test_an_auroc_of_few_images_is_said_to_be_vague():

@@ -10,18 +10,18 @@ from safetensors.torch import save_file
 from model import WeightsError
 from model.networks.backbones import (
     ARCHITECTURES,
-    backbone,
-    bare_backbone,
+    build_backbone,
     fingerprint,
     frozen_lite0,
+    load_backbone,
     normalise,
 )
-from model.networks.encoder import cells, pooled
+from model.networks.encoder import cell_weights, pool_features
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_the_four_maps_have_the_promised_shapes(arch):
-    network = bare_backbone(arch)
+    network = build_backbone(arch)
 
     with torch.inference_mode():
         maps = network.stages(torch.zeros(1, 3, 64, 96))
@@ -41,28 +41,28 @@ def test_the_packaged_imagenet_weights_are_loaded_and_frozen():
 
 def test_weights_come_back_from_both_kinds_of_file(tmp_path):
     torch.manual_seed(0)
-    state = bare_backbone("tiny").state_dict()
+    state = build_backbone("tiny").state_dict()
     torch.save({"state_dict": state}, tmp_path / "w.pth")
     save_file(state, tmp_path / "w.safetensors")
 
     for name in ("w.pth", "w.safetensors"):
-        network, sentence = backbone("tiny", tmp_path / name)
+        network, sentence = load_backbone("tiny", tmp_path / name)
         assert fingerprint(network.state_dict()) == fingerprint(state)
         assert name in sentence
 
 
 def test_weights_of_another_network_are_refused_in_one_sentence(tmp_path):
-    torch.save(bare_backbone("tiny").state_dict(), tmp_path / "tiny.pth")
+    torch.save(build_backbone("tiny").state_dict(), tmp_path / "tiny.pth")
     (tmp_path / "text.pth").write_text("not weights", encoding="utf-8")
 
     with pytest.raises(WeightsError, match="does not fit resnet18"):
-        backbone("resnet18", tmp_path / "tiny.pth")
+        load_backbone("resnet18", tmp_path / "tiny.pth")
     with pytest.raises(WeightsError, match="no plain state dict"):
-        backbone("tiny", tmp_path / "text.pth")
+        load_backbone("tiny", tmp_path / "text.pth")
     with pytest.raises(WeightsError, match="no weights file"):
-        backbone("tiny", tmp_path / "missing.pth")
+        load_backbone("tiny", tmp_path / "missing.pth")
     with pytest.raises(WeightsError, match="known are resnet18"):
-        backbone("vgg")
+        load_backbone("vgg")
 
 
 def test_pixels_become_normalised_images():
@@ -79,14 +79,14 @@ def test_only_valid_cells_are_pooled():
     valid = torch.zeros(1, 8, 8)
     valid[:, :, :4] = 1
 
-    weights = cells(valid, 4)
+    weights = cell_weights(valid, 4)
 
     assert weights.tolist() == [[[1.0, 0.0], [1.0, 0.0]]]
-    assert float(pooled(features, weights)) == 2.0
+    assert float(pool_features(features, weights)) == 2.0
 
 
 def test_a_field_with_hardly_any_steel_is_still_pooled():
     valid = torch.zeros(1, 8, 8)
     valid[0, 0, 0] = 1
 
-    assert torch.isfinite(pooled(torch.ones(1, 1, 2, 2), cells(valid, 4))).all()
+    assert torch.isfinite(pool_features(torch.ones(1, 1, 2, 2), cell_weights(valid, 4))).all()

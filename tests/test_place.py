@@ -3,14 +3,14 @@
 import numpy as np
 
 from model.framing import Field
-from model.ood.features import Cells
-from model.ood.localization import heat_of, over_field, strangest
+from model.ood.features import CellFeatures
+from model.ood.localization import compute_heat_map, find_region, over_field
 from model.ood.mahalanobis import Distances
 
 
 def cells(rows, columns, *, origin=(0.0, 0.0), um2=4.0):
     steel = np.ones((rows, columns), bool)
-    return Cells(np.zeros((rows, columns, 1), np.float16), steel, 10.0, um2, origin)
+    return CellFeatures(np.zeros((rows, columns, 1), np.float16), steel, 10.0, um2, origin)
 
 
 def away(fine, broad):
@@ -26,21 +26,21 @@ def test_connected_cells_above_the_alarm_level_are_one_place():
     heat[2:4, 5] = 1.5, 2.0
     heat[7, 0] = 1.2
 
-    place = strangest(heat, cells(8, 9), field(80, 90))
+    place = find_region(heat, cells(8, 9), field(80, 90))
 
     assert place.box == (50, 20, 60, 40)
     assert place.area_um2 == 8.0
 
 
 def test_below_the_alarm_level_there_is_no_place():
-    assert strangest(np.full((4, 4), 0.99, np.float32), cells(4, 4), field(40, 40)) is None
+    assert find_region(np.full((4, 4), 0.99, np.float32), cells(4, 4), field(40, 40)) is None
 
 
 def test_inside_a_broad_cell_the_finer_looks_say_where():
     fine, broad = np.zeros((8, 8), np.float32), np.zeros((2, 2), np.float32)
     broad[1, 0], fine[6, 3] = 3.0, 0.5
 
-    heat = heat_of(away(fine, broad), np.ones(3))
+    heat = compute_heat_map(away(fine, broad), np.ones(3))
 
     assert np.unravel_index(heat.argmax(), heat.shape) == (6, 3)
 
@@ -53,7 +53,7 @@ def test_in_a_field_of_which_only_the_middle_was_seen_the_place_is_where_it_lies
 
     whole = over_field(heat, part, shown)
 
-    assert strangest(heat, part, shown).box == (120, 60, 130, 70)
+    assert find_region(heat, part, shown).box == (120, 60, 130, 70)
     assert whole.shape == (14, 24)
     assert whole[6, 12] == 2.0
     assert whole.sum() == 2.0

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from model import ModelError
-from model.networks.backbones import bare_backbone
-from model.networks.encoder import Eye, cells
-from model.runtime.engines import Engine, choose_engine, runner
+from model.networks.backbones import build_backbone
+from model.networks.encoder import Encoder, cell_weights
+from model.runtime.engines import Engine, build_runner, choose_engine
 
 PYTORCH = Engine("pytorch", "cpu", "fp32")
 
@@ -22,9 +22,9 @@ with_openvino = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def eye() -> Eye:
+def eye() -> Encoder:
     torch.manual_seed(0)
-    return Eye(bare_backbone("tiny"), (1, 3)).eval().requires_grad_(requires_grad=False)
+    return Encoder(build_backbone("tiny"), (1, 3)).eval().requires_grad_(requires_grad=False)
 
 
 def pictures(n: int, height: int = 64, width: int = 96) -> np.ndarray:
@@ -33,7 +33,7 @@ def pictures(n: int, height: int = 64, width: int = 96) -> np.ndarray:
 
 def test_a_batch_equals_its_pictures_one_by_one(eye):
     pixels = pictures(5)
-    run = runner(eye, PYTORCH)
+    run = build_runner(eye, PYTORCH)
 
     together = run.features(pixels)
 
@@ -42,7 +42,7 @@ def test_a_batch_equals_its_pictures_one_by_one(eye):
 
 
 def test_pytorch_gives_the_same_bits_again_and_the_plain_networks_answer(eye):
-    run = runner(eye, PYTORCH)
+    run = build_runner(eye, PYTORCH)
     pixels = pictures(1)
 
     first = run.features(pixels)
@@ -56,9 +56,9 @@ def test_pytorch_gives_the_same_bits_again_and_the_plain_networks_answer(eye):
 def test_bf16_on_a_cpu_stays_near_fp32(eye):
     pixels = pictures(2)
 
-    low = runner(eye, Engine("pytorch", "cpu", "bf16")).features(pixels)
+    low = build_runner(eye, Engine("pytorch", "cpu", "bf16")).features(pixels)
 
-    exact = runner(eye, PYTORCH).features(pixels)
+    exact = build_runner(eye, PYTORCH).features(pixels)
     assert np.abs(low - exact).max() < 0.02 * np.abs(exact).max()
 
 
@@ -66,8 +66,8 @@ def test_bf16_on_a_cpu_stays_near_fp32(eye):
 def test_openvino_and_pytorch_agree(eye, tmp_path):
     pixels = pictures(3)
 
-    openvino = runner(eye, Engine("openvino", "cpu", "fp32"), tmp_path / "compiled")
-    theirs, ours = openvino.features(pixels), runner(eye, PYTORCH).features(pixels)
+    openvino = build_runner(eye, Engine("openvino", "cpu", "fp32"), tmp_path / "compiled")
+    theirs, ours = openvino.features(pixels), build_runner(eye, PYTORCH).features(pixels)
 
     assert theirs.shape == ours.shape
     assert np.abs(theirs - ours).max() < 1e-4
@@ -86,7 +86,7 @@ def test_openvino_comes_without_its_telemetry():
 
 
 def test_frames_of_several_shapes_come_from_one_network(eye):
-    run = runner(eye, choose_engine("cpu", "fp32"))
+    run = build_runner(eye, choose_engine("cpu", "fp32"))
 
     assert run.features(pictures(1, 32, 64)).shape[2:] == (1, 2)
     assert run.features(pictures(1, 96, 64)).shape[2:] == (3, 2)
@@ -97,11 +97,11 @@ def test_padding_that_does_not_count_changes_no_mean_far_from_it(eye):
     padded = np.concatenate([pixels, np.zeros_like(pixels)], axis=2)
     valid = torch.zeros(1, 64, 128)
     valid[..., :64] = 1
-    run = runner(eye, PYTORCH)
+    run = build_runner(eye, PYTORCH)
 
     alone, beside = run.features(pixels), run.features(padded)
 
-    weights = cells(valid, 32).numpy()
+    weights = cell_weights(valid, 32).numpy()
     assert weights[0, :, 2:].sum() == 0
     assert np.allclose(alone[..., 0], beside[..., 0])
 

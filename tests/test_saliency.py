@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 from model.inference.saliency import (
-    coarser_than,
+    coarser_margin,
     contrast,
+    crop_to_field,
     evidence,
     evidence_limit,
     grad_cam,
-    over_field,
 )
-from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, bare_backbone
-from model.networks.encoder import Eye
-from model.networks.schemes import Head, Layer, logits_by_cell
+from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, build_backbone
+from model.networks.encoder import Encoder
+from model.networks.schemes import Head, HeadLayer, logits_by_cell
 
 CLASSES = ("7", "8", "9-10")
 
@@ -29,13 +29,13 @@ def head_of(layer: nn.Linear, centre: np.ndarray) -> Head:
 
 
 def by_cell_of(features: np.ndarray, head: Head) -> np.ndarray:
-    return logits_by_cell(features, Layer.of((head,), len(features)))
+    return logits_by_cell(features, HeadLayer.of((head,), len(features)))
 
 
 @pytest.fixture(scope="module")
 def seen():
     torch.manual_seed(1)
-    eye = Eye(bare_backbone("resnet18")).eval()
+    eye = Encoder(build_backbone("resnet18")).eval()
     layer = nn.Linear(512, 3)
     pixels = torch.randint(0, 255, (1, 96, 128, 3), dtype=torch.uint8)
     with torch.no_grad():
@@ -110,7 +110,7 @@ def test_a_random_network_shows_another_map(seen):
     _, _, pixels, features, head = seen
     torch.manual_seed(8)
     with torch.no_grad():
-        others = Eye(bare_backbone("resnet18")).eval()(pixels)
+        others = Encoder(build_backbone("resnet18")).eval()(pixels)
 
     true, other = (
         evidence(by_cell_of(f[0].numpy(), head), head, 0).ravel() for f in (features, others)
@@ -139,8 +139,8 @@ def test_a_cell_looks_coarser_exactly_where_a_coarser_size_has_the_largest_logit
     by_cell = by_cell_of(features[0].numpy(), head)
 
     assert np.allclose(by_cell.mean((1, 2)), head.logits(features[0].numpy().mean((1, 2))[None])[0])
-    assert np.array_equal(coarser_than(by_cell, 1) > 0, by_cell.argmax(0) == 0)
-    assert np.array_equal(coarser_than(by_cell, 2) > 0, by_cell.argmax(0) < 2)
+    assert np.array_equal(coarser_margin(by_cell, 1) > 0, by_cell.argmax(0) == 0)
+    assert np.array_equal(coarser_margin(by_cell, 2) > 0, by_cell.argmax(0) < 2)
 
 
 def test_one_image_in_a_hundred_cells_leaves_the_scale_of_the_maps():
@@ -153,8 +153,8 @@ def test_one_image_in_a_hundred_cells_leaves_the_scale_of_the_maps():
 def test_a_map_covers_the_field_and_nothing_else():
     whole = np.arange(12, dtype=np.float32).reshape(3, 4)
 
-    assert over_field(whole, (64, 96), 32).shape == (2, 3)
-    fine = over_field(whole, (80, 100), 32)  # 2.5 and 3.125 cells
+    assert crop_to_field(whole, (64, 96), 32).shape == (2, 3)
+    fine = crop_to_field(whole, (80, 100), 32)  # 2.5 and 3.125 cells
     assert fine.shape == (10, 12)
     assert fine[0, 0] == fine[3, 3] == 0.0
     assert fine[4, 4] == 5.0

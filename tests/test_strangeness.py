@@ -13,13 +13,20 @@ from model.data.dataset import Example
 from model.errors import ModelError, TrainingError
 from model.evaluation.leave_one_class_out import leave_out
 from model.framing import Field
-from model.networks.backbones import bare_backbone
+from model.networks.backbones import build_backbone
 from model.ood import conformal
-from model.ood.detector import Known, rarity
-from model.ood.features import Cells, patches
-from model.ood.fit import learn, learning
-from model.ood.mahalanobis import Clouds, Moments, Textures, shrunken, unit, whitening
-from model.ood.score_normalization import LOOKS, score_of
+from model.ood.detector import OodDetector, format_rarity
+from model.ood.features import CellFeatures, patch_statistics
+from model.ood.fit import fit_detector, iter_fit_detector
+from model.ood.mahalanobis import (
+    Moments,
+    Textures,
+    TiedGaussians,
+    normalize_rows,
+    shrink_covariance,
+    whitening_matrix,
+)
+from model.ood.score_normalization import LOOKS, combine_scores
 
 ALPHA = 0.05
 CODES = ("G7", "G8", "M8")
@@ -57,17 +64,17 @@ def backbone():
     import torch  # noqa: PLC0415 - slow to import
 
     torch.manual_seed(3)
-    return bare_backbone("tiny")
+    return build_backbone("tiny")
 
 
 @pytest.fixture(scope="module")
 def known(backbone):
-    return learn(examples(90), backbone, subtype_of=lambda code: code[0])
+    return fit_detector(examples(90), backbone, subtype_of=lambda code: code[0])
 
 
 @pytest.fixture(scope="module")
 def ordinary(known):
-    return known.judge([drawn(CODES[i % 3], 1000 + i) for i in range(60)], ALPHA)
+    return known.score([drawn(CODES[i % 3], 1000 + i) for i in range(60)], ALPHA)
 
 
 def test_known_fields_have_uniform_p_values(ordinary):
@@ -86,7 +93,7 @@ def test_known_fields_are_flagged_no_more_than_chance_allows(known, ordinary):
 def test_a_foreign_field_is_stranger_than_all_known_ones(known):
     noise = np.random.default_rng(1).integers(0, 255, (128, 128, 3)).astype(np.uint8)
 
-    (found,) = known.judge([Field(noise, np.ones((128, 128), bool), 0.2)], ALPHA)
+    (found,) = known.score([Field(noise, np.ones((128, 128), bool), 0.2)], ALPHA)
 
     assert found.flagged
     assert found.p_value == pytest.approx(1 / 91)
@@ -96,7 +103,7 @@ def test_a_foreign_field_is_stranger_than_all_known_ones(known):
 
 
 def test_a_black_spot_is_flagged_and_found_where_it_is(known):
-    (found,) = known.judge([drawn("M8", 500, blot=(80, 48, 14))], ALPHA)
+    (found,) = known.score([drawn("M8", 500, blot=(80, 48, 14))], ALPHA)
 
     x0, y0, x1, y1 = found.where
     row, column = np.unravel_index(np.argmax(found.heat), found.heat.shape)
@@ -109,7 +116,7 @@ def test_a_black_spot_is_flagged_and_found_where_it_is(known):
 
 
 def test_without_a_scale_a_place_has_no_area(known):
-    (found,) = known.judge([drawn("M8", 500, blot=(80, 48, 14), um_per_px=None)], ALPHA)
+    (found,) = known.score([drawn("M8", 500, blot=(80, 48, 14), um_per_px=None)], ALPHA)
 
     assert found.where is not None
     assert found.area_um2 is None
@@ -123,7 +130,7 @@ def test_what_is_no_steel_changes_nothing(known):
     bar[100:, 60:] = 255
     text[100:, 60:] = np.random.default_rng(0).integers(0, 255, (28, 68, 3))
 
-    one, other = known.judge([Field(bar, valid, 0.2), Field(text, valid, 0.2)], ALPHA)
+    one, other = known.score([Field(bar, valid, 0.2), Field(text, valid, 0.2)], ALPHA)
 
     assert one.score == other.score
     assert np.array_equal(one.heat, other.heat)
@@ -133,7 +140,7 @@ def test_what_is_no_steel_changes_nothing(known):
 def test_a_field_of_any_size_gets_an_answer(known, height, width):
     pixels = np.full((height, width, 3), 120, np.uint8)
 
-    (found,) = known.judge([Field(pixels, np.zeros((height, width), bool), 0.3)], ALPHA)
+    (found,) = known.score([Field(pixels, np.zeros((height, width), bool), 0.3)], ALPHA)
 
     assert 0 < found.p_value <= 1
     assert np.isfinite(found.heat).all()
@@ -142,8 +149,8 @@ def test_a_field_of_any_size_gets_an_answer(known, height, width):
 def test_a_batch_equals_its_items_one_by_one(known):
     fields = [drawn("G7", 900), drawn("G8", 901, side=96), drawn("M8", 902, blot=(40, 40, 12))]
 
-    together = known.judge(fields, ALPHA)
-    alone = [known.judge([field], ALPHA)[0] for field in fields]
+    together = known.score(fields, ALPHA)
+    alone = [known.score([field], ALPHA)[0] for field in fields]
 
     assert [one.score for one in together] == [one.score for one in alone]
     assert all(
@@ -156,9 +163,9 @@ def test_saved_and_loaded_it_gives_the_same_answers(known, backbone):
     facts = json.loads(json.dumps(known.facts()))
     fields = [drawn("G7", 900), drawn("M8", 902, blot=(40, 40, 12))]
 
-    again = Known.from_tensors(load(kept), facts, backbone)
+    again = OodDetector.from_tensors(load(kept), facts, backbone)
 
-    before, after = known.judge(fields, ALPHA), again.judge(fields, ALPHA)
+    before, after = known.score(fields, ALPHA), again.score(fields, ALPHA)
     assert [one.p_value for one in before] == [one.p_value for one in after]
     assert [one.score for one in before] == [one.score for one in after]
     assert [one.nearest for one in before] == [one.nearest for one in after]
@@ -167,21 +174,21 @@ def test_saved_and_loaded_it_gives_the_same_answers(known, backbone):
 
 def test_another_network_than_it_was_learned_with_is_refused(known):
     with pytest.raises(ModelError, match="other weights"):
-        Known.from_tensors(known.tensors(), known.facts(), bare_backbone("tiny"))
+        OodDetector.from_tensors(known.tensors(), known.facts(), build_backbone("tiny"))
 
 
 def test_the_order_of_the_examples_changes_nothing(backbone):
     some = examples(24)
 
-    one = learn(some, backbone, subtype_of=lambda code: code[0])
-    other = learn(some[::-1], backbone, subtype_of=lambda code: code[0])
+    one = fit_detector(some, backbone, subtype_of=lambda code: code[0])
+    other = fit_detector(some[::-1], backbone, subtype_of=lambda code: code[0])
 
     field = drawn("G8", 77)
-    assert one.judge([field], 0.2)[0].score == other.judge([field], 0.2)[0].score
+    assert one.score([field], 0.2)[0].score == other.score([field], 0.2)[0].score
 
 
 def test_nearest_known_examples_are_named_per_code(known):
-    (found,) = known.judge([drawn("G7", 3)], ALPHA)
+    (found,) = known.score([drawn("G7", 3)], ALPHA)
 
     assert set(found.nearest) == set(CODES)
     assert next(iter(found.nearest)) == "G7"
@@ -197,10 +204,10 @@ def test_an_alarm_rate_too_fine_for_the_known_images_is_refused(known):
 
 
 def test_too_few_known_images_flag_nothing_and_say_so(backbone):
-    few = learn(examples(9), backbone, subtype_of=lambda code: code[0])
+    few = fit_detector(examples(9), backbone, subtype_of=lambda code: code[0])
     noise = np.random.default_rng(1).integers(0, 255, (128, 128, 3)).astype(np.uint8)
 
-    (found,) = few.judge([Field(noise, np.ones((128, 128), bool), 0.2)], 0.02)
+    (found,) = few.score([Field(noise, np.ones((128, 128), bool), 0.2)], 0.02)
 
     assert not found.flagged
     assert found.sentence == (
@@ -209,7 +216,7 @@ def test_too_few_known_images_flag_nothing_and_say_so(backbone):
 
 
 def test_every_field_looked_at_and_measured_is_a_step(backbone):
-    steps = list(learning(examples(12), backbone, subtype_of=lambda code: code[0]))
+    steps = list(iter_fit_detector(examples(12), backbone, subtype_of=lambda code: code[0]))
 
     assert [step.done for step in steps[:-1]] == list(range(1, 25))
     assert {step.total for step in steps} == {24}
@@ -218,19 +225,19 @@ def test_every_field_looked_at_and_measured_is_a_step(backbone):
 
 def test_another_lamp_or_white_balance_changes_no_verdict(known):
     fields = [drawn(CODES[i % 3], 1000 + i) for i in range(20)]
-    before = known.judge(fields, ALPHA)
+    before = known.score(fields, ALPHA)
 
     for gain in (0.9, 1.1, np.array([1.06, 1.0, 0.94])):
         lit = [
             Field(np.clip(np.rint(f.pixels * gain), 0, 255).astype(np.uint8), f.valid, f.um_per_px)
             for f in fields
         ]
-        after = known.judge(lit, ALPHA)
+        after = known.score(lit, ALPHA)
         assert sum(one.flagged for one in after) <= sum(one.flagged for one in before) + 1
 
 
 def test_what_other_methods_say_is_logged(known):
-    (found,) = known.judge([drawn("G7", 900)], ALPHA)
+    (found,) = known.score([drawn("G7", 900)], ALPHA)
 
     assert set(found.companions) == {"knn", "vim_residual", "mahalanobis"}
     assert all(np.isfinite(value) for value in found.companions.values())
@@ -244,14 +251,16 @@ def test_a_microscope_with_enough_known_images_has_an_alarm_rate_of_its_own(back
         for one, name in zip(examples(60), taken_by, strict=True)
     ]
 
-    known = learn(some, backbone, subtype_of=lambda code: code[0])
+    known = fit_detector(some, backbone, subtype_of=lambda code: code[0])
     kept = {name: np.ascontiguousarray(array) for name, array in known.tensors().items()}
-    again = Known.from_tensors(load(save(kept)), json.loads(json.dumps(known.facts())), backbone)
+    again = OodDetector.from_tensors(
+        load(save(kept)), json.loads(json.dumps(known.facts())), backbone
+    )
 
     strange = drawn("M8", 500, blot=(80, 48, 14))
     seen = [replace(strange, microscope=name) for name in ("LOM-07", "LOM-09", "")]
     for one in (known, again):
-        assert [round(1 / found.p_value) for found in one.judge(seen, ALPHA)] == [41, 61, 61]
+        assert [round(1 / found.p_value) for found in one.score(seen, ALPHA)] == [41, 61, 61]
     assert "LOM-09 (20)" in known.require(ALPHA)
     assert "LOM-07" not in known.require(ALPHA)
 
@@ -269,7 +278,7 @@ def test_a_code_left_out_is_judged_by_what_was_learned_without_it(backbone):
 
 def test_one_example_is_no_comparison(backbone):
     with pytest.raises(TrainingError, match="two"):
-        learn(examples(1), backbone, subtype_of=lambda code: code[0])
+        fit_detector(examples(1), backbone, subtype_of=lambda code: code[0])
 
 
 # ------------------------------------------------------------------ scores
@@ -284,20 +293,20 @@ def test_a_look_that_grows_stranger_never_lowers_the_score(surprise, which, more
     stranger = surprise.copy()
     stranger[which] += more
 
-    assert score_of(stranger) >= score_of(surprise)
+    assert combine_scores(stranger) >= combine_scores(surprise)
 
 
 @given(st.integers(0, 1000), st.floats(1, 50), st.floats(1, 5))
 @settings(max_examples=30, deadline=None)
 def test_moving_away_from_all_classes_never_lowers_the_distance(seed, far, farther):
     rng = np.random.default_rng(seed)
-    clouds = Clouds.around(rng.normal(size=(60, 4)), ["a", "b", "c"] * 20)
-    direction = np.linalg.inv(clouds.whiten) @ unit(rng.normal(size=4))
-    reach = np.abs(clouds.squared(clouds.means)).max() ** 0.5
+    clouds = TiedGaussians.fit(rng.normal(size=(60, 4)), ["a", "b", "c"] * 20)
+    direction = np.linalg.inv(clouds.whiten) @ normalize_rows(rng.normal(size=4))
+    reach = np.abs(clouds.squared_distances(clouds.means)).max() ** 0.5
 
     steps = np.array([direction * (reach + far), direction * (reach + far) * farther])
 
-    near, away = clouds.squared(steps).min(axis=1)
+    near, away = clouds.squared_distances(steps).min(axis=1)
     assert away >= near
 
 
@@ -306,7 +315,7 @@ def test_distances_of_a_gaussian_follow_the_chi_square_law():
     mixing = rng.normal(size=(6, 6))
     taught, fresh = (rng.normal(size=(4000, 6)) @ mixing for _ in range(2))
 
-    squared = Clouds.around(taught, ["a"] * 4000).squared(fresh)[:, 0]
+    squared = TiedGaussians.fit(taught, ["a"] * 4000).squared_distances(fresh)[:, 0]
 
     assert squared.mean() == pytest.approx(6, rel=0.05)
     assert squared.var() == pytest.approx(12, rel=0.1)
@@ -319,7 +328,7 @@ def test_shrinking_is_ledoit_and_wolfs():
     noise = np.mean([((np.outer(row, row) - sample) ** 2).sum() for row in residuals]) / 12
     apart = ((sample - mean * np.eye(3)) ** 2).sum()
 
-    found = shrunken(residuals)
+    found = shrink_covariance(residuals)
 
     share = min(noise, apart) / apart
     assert found == pytest.approx(share * mean * np.eye(3) + (1 - share) * sample)
@@ -328,7 +337,7 @@ def test_shrinking_is_ledoit_and_wolfs():
 def test_a_collapsed_direction_keeps_a_finite_distance():
     flat = np.random.default_rng(0).normal(size=(50, 3)) * (1.0, 1.0, 0.0)
 
-    assert np.isfinite(whitening(np.cov(flat.T))).all()
+    assert np.isfinite(whitening_matrix(np.cov(flat.T))).all()
 
 
 def test_cells_summed_in_parts_give_the_same_gaussian():
@@ -349,7 +358,7 @@ def test_a_patch_is_the_mean_of_its_steel_cells_alone(rows, columns, seed):
     steel[rows // 2, columns // 2] = True
     features = np.where(steel, 2.0, 900.0)[..., None].astype(np.float16)
 
-    found = patches(Cells(features, steel, 10.0, 4.0))
+    found = patch_statistics(CellFeatures(features, steel, 10.0, 4.0))
 
     assert found.steel.any()
     assert (found.features[found.steel] == 2.0).all()
@@ -361,7 +370,7 @@ def test_a_patch_of_another_grey_is_strange_though_no_cell_is_dark(known):
     pixels = field.pixels.copy()
     pixels[70:130, 60:120] = np.rint(pixels[70:130, 60:120] * 0.75)
 
-    (found,) = known.judge([replace(field, pixels=pixels)], ALPHA)
+    (found,) = known.score([replace(field, pixels=pixels)], ALPHA)
 
     assert found.flagged
     x0, y0, x1, y1 = found.where
@@ -384,7 +393,7 @@ def test_a_p_value_is_the_share_of_known_scores_as_high():
 
 @pytest.mark.parametrize(("alpha", "needed"), [(0.02, 49), (0.05, 19), (0.01, 99), (0.5, 1)])
 def test_an_alarm_rate_says_how_many_known_images_it_needs(alpha, needed):
-    assert conformal.fewest(alpha) == needed
+    assert conformal.min_reference_images(alpha) == needed
 
 
 def test_an_alarm_rate_is_said_for_fields_and_for_specimens():
@@ -408,7 +417,7 @@ def test_a_specimen_of_a_class_with_others_is_in_one_fold(dealt):
     classes = [name for _, name in dealt]
     keys = [str(index) for index in range(len(dealt))]
 
-    folds = conformal.folds(groups, classes, keys)
+    folds = conformal.assign_folds(groups, classes, keys)
 
     for name in set(classes):
         own = {group for group, other in zip(groups, classes, strict=True) if other == name}
@@ -425,4 +434,4 @@ def test_a_specimen_of_a_class_with_others_is_in_one_fold(dealt):
     ],
 )
 def test_rarity_is_said_as_a_person_would(p_value, said):
-    assert rarity(p_value, 160) == said
+    assert format_rarity(p_value, 160) == said

@@ -12,8 +12,8 @@ from lab import Lab
 from small_lab import PIXELS, encoded, past
 
 from agent.retrain.suggesting import POOL, pool_of
-from model import curve_of, default_taxonomy, diverse
-from model.evaluation.learning_curve import Curve
+from model import default_taxonomy, fit_learning_curve, select_diverse
+from model.evaluation.learning_curve import LearningCurve
 
 STANDARD = default_taxonomy()
 
@@ -28,7 +28,7 @@ def lab(tmp_path):
 def test_copies_come_last_and_what_is_known_is_not_asked_again():
     pool = np.array([[0.0, 0.0], [0.1, 0.0], [5.0, 0.0], [0.0, 5.0], [5.1, 0.0]])
 
-    chosen = diverse(pool, 3, known=np.array([[0.0, 0.0]]))
+    chosen = select_diverse(pool, 3, known=np.array([[0.0, 0.0]]))
 
     assert chosen[:2] == [4, 3]
     assert chosen[2] not in (4, 3)
@@ -37,18 +37,18 @@ def test_copies_come_last_and_what_is_known_is_not_asked_again():
 def test_of_two_equally_far_the_more_doubted_is_chosen():
     pool = np.array([[1.0, 0.0], [-1.0, 0.0]])
 
-    assert diverse(pool, 1, known=np.zeros((1, 2)), weights=np.array([0.2, 0.9])) == [1]
+    assert select_diverse(pool, 1, known=np.zeros((1, 2)), weights=np.array([0.2, 0.9])) == [1]
 
 
 def test_nobody_is_chosen_twice_and_no_more_than_there_are():
     pool = np.zeros((3, 2))
 
-    assert sorted(diverse(pool, 9)) == [0, 1, 2]
+    assert sorted(select_diverse(pool, 9)) == [0, 1, 2]
 
 
-def power_law(n: int, sizes=(30, 45, 65, 100)) -> Curve:
+def power_law(n: int, sizes=(30, 45, 65, 100)) -> LearningCurve:
     repeats = [tuple((size, 3.0 * size**-0.5) for size in sizes) for _ in range(8)]
-    return Curve(n, tuple(repeats))
+    return LearningCurve(n, tuple(repeats))
 
 
 def test_a_power_law_is_carried_on_and_solved():
@@ -61,7 +61,7 @@ def test_a_power_law_is_carried_on_and_solved():
 
 
 def test_what_more_labels_can_never_give_is_not_promised():
-    flat = Curve(100, tuple(tuple((n, 0.2) for n in (30, 45, 65, 100)) for _ in range(8)))
+    flat = LearningCurve(100, tuple(tuple((n, 0.2) for n in (30, 45, 65, 100)) for _ in range(8)))
 
     assert power_law(100).until(0.5) == (None, None, None)
     assert flat.until(0.02) == (None, None, None)
@@ -80,7 +80,7 @@ def clouds(per_code: int, spread: float):
 def test_a_curve_of_images_that_overlap_falls():
     embeddings, codes, groups = clouds(24, 1.2)
 
-    curve = curve_of(embeddings, codes, groups, STANDARD)
+    curve = fit_learning_curve(embeddings, codes, groups, STANDARD)
 
     assert curve is not None
     assert curve.n == 72
@@ -90,7 +90,7 @@ def test_a_curve_of_images_that_overlap_falls():
 def test_of_a_few_specimens_nobody_draws_a_curve():
     embeddings, codes, groups = clouds(6, 1.0)
 
-    assert curve_of(embeddings, codes, groups, STANDARD) is None
+    assert fit_learning_curve(embeddings, codes, groups, STANDARD) is None
 
 
 def test_the_newest_of_what_waits_are_looked_at_whatever_their_place_in_the_queue(lab):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.framing import Field, Framing
-from model.ood.intensity import tones
+from model.ood.intensity import intensity_features
 
 
 def framed(pixels):
@@ -21,7 +21,7 @@ def steel(gain=(1.0, 1.0, 1.0)):
 
 @pytest.mark.parametrize("gain", [(1.1, 1.1, 1.1), (0.9, 0.9, 0.9), (1.06, 1.0, 0.94)])
 def test_another_lamp_or_white_balance_is_not_seen(gain):
-    before, after = tones(framed(steel())), tones(framed(steel(gain)))
+    before, after = intensity_features(framed(steel())), intensity_features(framed(steel(gain)))
 
     assert np.abs(after - before).max() < 0.03
 
@@ -30,7 +30,7 @@ def test_a_dark_spot_is_dark_in_its_cell_alone():
     spotted = steel()
     spotted[35:38, 51:54] = 5
 
-    change = np.abs(tones(framed(spotted)) - tones(framed(steel())))[1]
+    change = np.abs(intensity_features(framed(spotted)) - intensity_features(framed(steel())))[1]
 
     assert np.unravel_index(change.argmax(), change.shape) == (4, 6)
     assert change[4, 6] > 1.0

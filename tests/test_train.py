@@ -17,37 +17,37 @@ import pytest
 import torch
 
 from model import (
-    ALONE,
+    SINGLE_PROCESS,
     BundleError,
     Classifier,
     Example,
     Field,
     ModelError,
-    Plan,
+    TrainingConfig,
     TrainingError,
     WeightsError,
     evaluate,
-    quick_plan,
+    quick_config,
     read_manifest,
     taxonomy_from,
     train,
     verify_bundle,
 )
 from model.framing import Framing
-from model.networks.backbones import bare_backbone
-from model.networks.encoder import Eye
+from model.networks.backbones import build_backbone
+from model.networks.encoder import Encoder
 from model.networks.schemes import Scheme
-from model.ood.fit import learn
-from model.training.checkpoint import Aside, Epoch
+from model.ood.fit import fit_detector
+from model.training.checkpoint import Checkpoint, Epoch
 from model.training.fine_tuning import (
-    Lesson,
+    TrainingTask,
+    _accumulate_gradients,
     _Batch,
-    _Desk,
-    _learned,
-    _Order,
-    _Shown,
+    _FrameCache,
+    _Sampler,
     _Targets,
-    fit_whole,
+    _TrainState,
+    fine_tune,
 )
 from model.training.memory import (
     FIXED_BYTES,
@@ -65,7 +65,7 @@ TAXONOMY = taxonomy_from(
         "subtype": [{"name": "G", "sizes": ["7", "8"]}, {"name": "B", "sizes": ["8"]}],
     }
 )
-PLAN = Plan(
+PLAN = TrainingConfig(
     taxonomy=TAXONOMY,
     arch="tiny",
     taps=(1, 2),
@@ -110,7 +110,7 @@ def trained(folder, plan=PLAN, given=None, **more):
 
 @cache
 def taught_once():
-    return learn(examples(4), subtype_of=lambda code: code[0])
+    return fit_detector(examples(4), subtype_of=lambda code: code[0])
 
 
 def ordinary(_):
@@ -194,7 +194,7 @@ def test_a_test_image_that_is_a_turned_crop_of_a_taught_one_is_named(tmp_path):
     steps = trained(
         tmp_path,
         given=given,
-        known=lambda learned: learn(learned, subtype_of=lambda code: code[0]),
+        known=lambda learned: fit_detector(learned, subtype_of=lambda code: code[0]),
         test_keys=["G7-copy", "G7-05", "G8-05", "B8-05"],
     )
 
@@ -307,7 +307,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
 )
 def test_a_plan_names_what_it_does_not_know(change):
     with pytest.raises(TrainingError, match="known are"):
-        quick_plan(**change)
+        quick_config(**change)
 
 
 def test_a_disk_that_refuses_is_said(tmp_path):
@@ -348,9 +348,13 @@ def test_a_disk_that_fills_while_training_leaves_no_bundle_and_training_goes_on(
 def state_of(folder, seed):
     """A tiny network whose state is kept in a folder."""
     torch.manual_seed(seed)
-    eye, layers = Eye(bare_backbone("tiny")), torch.nn.ModuleDict()
+    eye, layers = Encoder(build_backbone("tiny")), torch.nn.ModuleDict()
     weights = torch.nn.utils.parameters_to_vector(eye.parameters()).detach()
-    return Aside(folder, "size:G", eye, layers, torch.optim.SGD(eye.parameters())), eye, weights
+    return (
+        Checkpoint(folder, "size:G", eye, layers, torch.optim.SGD(eye.parameters())),
+        eye,
+        weights,
+    )
 
 
 def test_an_epoch_that_the_disk_does_not_take_leaves_the_one_before_and_no_crumbs(tmp_path):
@@ -371,16 +375,16 @@ def test_an_epoch_that_the_disk_does_not_take_leaves_the_one_before_and_no_crumb
     assert {file.name: file.stat().st_size for file in folder.iterdir()} == sizes
     (folder / "size_G.2.last.safetensors").write_bytes(b"the power failed here")
     again, other, _ = state_of(folder, 2)
-    assert again.take_up([]) == (1, 1.0, 0)
+    assert again.restore([]) == (1, 1.0, 0)
     assert torch.equal(torch.nn.utils.parameters_to_vector(other.parameters()), first)
 
 
 def test_a_device_that_does_not_answer_while_training_is_said(tmp_path):
     nowhere = replace(PLAN, device="meta")  # it takes tensors and computes nothing
-    lesson = lesson_of(Eye(bare_backbone("tiny")))
+    lesson = lesson_of(Encoder(build_backbone("tiny")))
 
     with pytest.raises(TrainingError, match=r"does not answer any more .* goes on from the last"):
-        next(fit_whole(lesson, nowhere, tmp_path))
+        next(fine_tune(lesson, nowhere, tmp_path))
 
 
 def test_out_of_memory_halves_a_batch_and_learns_the_same(tmp_path):
@@ -403,7 +407,7 @@ def test_out_of_memory_halves_a_batch_and_learns_the_same(tmp_path):
             return self.eye(given)
 
     torch.manual_seed(0)
-    eye = Eye(bare_backbone("tiny")).eval()
+    eye = Encoder(build_backbone("tiny")).eval()
     layers = torch.nn.ModuleDict({"subtype": torch.nn.Linear(eye.channels, 2)})
     lesson = lesson_of(eye)
     batch = batch_of(examples(2))
@@ -411,7 +415,7 @@ def test_out_of_memory_halves_a_batch_and_learns_the_same(tmp_path):
     def learned(holds):
         eye.zero_grad()
         desk = desk_of(Small(eye, holds), layers, lesson)
-        return _learned(desk, batch, 1), eye.backbone.layers[0][0].weight.grad.clone()
+        return _accumulate_gradients(desk, batch, 1), eye.backbone.layers[0][0].weight.grad.clone()
 
     (whole_loss, parts), whole = learned(6)
     (halves_loss, halves), found = learned(2)
@@ -427,9 +431,11 @@ def test_heads_that_share_a_network_are_shown_as_much_as_networks_of_their_own_w
     given = tuple(examples(10))
 
     def shown(*heads):
-        lesson = Lesson(None, "s", heads, Scheme("multi-head", TAXONOMY), Framing(), given, ())
+        lesson = TrainingTask(
+            None, "s", heads, Scheme("multi-head", TAXONOMY), Framing(), given, ()
+        )
         asked = lesson.asked(given)
-        picked = _Order(asked, _Targets(lesson, PLAN), PLAN).pick(1)
+        picked = _Sampler(asked, _Targets(lesson, PLAN), PLAN).pick(1)
         return Counter(asked[at].code for at in picked)
 
     subtypes, sizes, both = shown("subtype"), shown("size:G"), shown("subtype", "size:G")
@@ -441,14 +447,16 @@ def test_heads_that_share_a_network_are_shown_as_much_as_networks_of_their_own_w
 
 def lesson_of(eye):
     one = tuple(examples(2))
-    return Lesson(eye, "s", ("subtype",), Scheme("two-stage", TAXONOMY), Framing(), one, one)
+    return TrainingTask(eye, "s", ("subtype",), Scheme("two-stage", TAXONOMY), Framing(), one, one)
 
 
 def desk_of(eye, layers, lesson):
     targets = _Targets(lesson, PLAN)
     cpu = torch.device("cpu")
-    shown = _Shown(Framing())
-    return _Desk(eye, layers, cpu, low=False, shown=shown, targets=targets, world=ALONE)
+    shown = _FrameCache(Framing())
+    return _TrainState(
+        eye, layers, cpu, low=False, shown=shown, targets=targets, world=SINGLE_PROCESS
+    )
 
 
 def batch_of(given):
@@ -467,11 +475,11 @@ def test_without_room_on_a_cpu_batches_are_split_before_the_system_ends_the_prog
     def taught(free, folder):
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
         torch.manual_seed(0)
-        lesson = lesson_of(Eye(bare_backbone("tiny")))
-        list(fit_whole(lesson, plan, tmp_path / folder))
+        lesson = lesson_of(Encoder(build_backbone("tiny")))
+        list(fine_tune(lesson, plan, tmp_path / folder))
         return lesson.epochs[0]
 
-    each = bytes_per_pixel(Eye(bare_backbone("tiny")), 64, 64) * 64 * 64
+    each = bytes_per_pixel(Encoder(build_backbone("tiny")), 64, 64) * 64 * 64
     whole, split = taught(10**12, "much"), taught(int(10 * each), "little")
 
     assert whole.micro_batches == 1

@@ -15,8 +15,8 @@ import torch
 from agent.cli.app import main
 from model import WeightsError, fetch_weights
 from model.networks import pretrained
-from model.networks.backbones import backbone, bare_backbone
-from model.networks.pretrained import place_of
+from model.networks.backbones import build_backbone, load_backbone
+from model.networks.pretrained import weights_path
 
 
 class Silent(SimpleHTTPRequestHandler):
@@ -65,7 +65,7 @@ def served(tmp_path, monkeypatch):
 
 
 def test_training_asks_nobody_for_weights(swallows):
-    network, sentence = backbone("resnet18")
+    network, sentence = load_backbone("resnet18")
 
     assert not network.pretrained
     assert "fetch them with agent weights resnet18" in sentence
@@ -79,24 +79,24 @@ def test_a_pc_without_internet_is_told_what_to_copy_where(swallows, capsys):
     assert ended.value.code == 2
     said = capsys.readouterr().err
     assert asked(swallows)
-    assert place_of("resnet18").name in said
-    assert str(place_of("resnet18").parent) in said
+    assert weights_path("resnet18").name in said
+    assert str(weights_path("resnet18").parent) in said
     assert socket.getdefaulttimeout() is None
 
 
 def test_fetched_weights_are_taken_from_then_on(served, monkeypatch):
     folder, address = served
     torch.manual_seed(1)
-    taught = bare_backbone("resnet18")
+    taught = build_backbone("resnet18")
     torch.save(taught.state_dict(), folder / "made.pth")
     digits = hashlib.sha256((folder / "made.pth").read_bytes()).hexdigest()[:8]
     monkeypatch.setattr(pretrained, "_address", lambda arch: f"{address}/{arch}-{digits}.pth")
     (folder / "made.pth").rename(folder / f"resnet18-{digits}.pth")
 
     place = fetch_weights("resnet18")
-    network, sentence = backbone("resnet18")
+    network, sentence = load_backbone("resnet18")
 
-    assert place == place_of("resnet18")
+    assert place == weights_path("resnet18")
     assert network.pretrained
     assert sentence == "resnet18: ImageNet weights from torchvision."
     assert torch.equal(network.conv1.weight, taught.conv1.weight)
@@ -110,8 +110,8 @@ def test_weights_that_are_not_what_they_are_called_are_not_kept(served, monkeypa
 
     with pytest.raises(WeightsError, match=r"could not be fetched \(invalid hash value"):
         fetch_weights("resnet18")
-    assert not place_of("resnet18").exists()
-    assert list(place_of("resnet18").parent.iterdir()) == []
+    assert not weights_path("resnet18").exists()
+    assert list(weights_path("resnet18").parent.iterdir()) == []
 
 
 def test_a_network_that_brings_its_own_weights_has_none_to_fetch():

@@ -8,37 +8,37 @@ from pathlib import Path
 import torch
 from test_train import NOW, PLAN, batch_of, desk_of, examples, lesson_of, ordinary
 
-from model import ALONE, World, read_manifest, together, train
-from model.networks.backbones import bare_backbone
-from model.networks.encoder import Eye
-from model.training.fine_tuning import _from_all, _learned
+from model import SINGLE_PROCESS, ProcessGroup, init_process_group, read_manifest, train
+from model.networks.backbones import build_backbone
+from model.networks.encoder import Encoder
+from model.training.fine_tuning import _accumulate_gradients, _all_reduce_gradients
 
 WHOLE = replace(PLAN, frozen=False, epochs=2, batch=7, learning_rate=1e-4, scheme="multi-head")
 
 
-def furthest_apart(world: World) -> float:
+def furthest_apart(world: ProcessGroup) -> float:
     """Say how far the gradients of all processes together are from those of one alone."""
     torch.manual_seed(0)
-    eye = Eye(bare_backbone("tiny")).eval()
+    eye = Encoder(build_backbone("tiny")).eval()
     layers = torch.nn.ModuleDict({"subtype": torch.nn.Linear(eye.channels, 2)})
     given = examples(1)  # three: the second process gets one, the first two
 
-    def gradients(of: World) -> tuple[float, list[torch.Tensor]]:
+    def gradients(of: ProcessGroup) -> tuple[float, list[torch.Tensor]]:
         eye.zero_grad()
         layers.zero_grad()
         desk = replace(desk_of(eye, layers, lesson_of(eye)), world=of)
         share = replace(batch_of(given[of.rank :: of.size]), of=len(given))
-        loss = _from_all(desk, _learned(desk, share, 1)[0])
+        loss = _all_reduce_gradients(desk, _accumulate_gradients(desk, share, 1)[0])
         return loss, [w.grad.clone() for w in (*eye.parameters(), *layers.parameters())]
 
-    alone_loss, alone = gradients(ALONE)
+    alone_loss, alone = gradients(SINGLE_PROCESS)
     loss, joined = gradients(world)
     apart = [float((a - b).abs().max()) for a, b in zip(alone, joined, strict=True)]
     return max(abs(loss - alone_loss), *apart)
 
 
 def main(folder: Path) -> None:
-    with together("cpu") as world:
+    with init_process_group("cpu") as world:
         apart = furthest_apart(world)
         steps = list(
             train(examples(), WHOLE, folder, known=ordinary, world=world, recipe="1", now=NOW)

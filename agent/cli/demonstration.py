@@ -128,14 +128,14 @@ def draw_folders(places: Places, size: Size) -> None:
 def teach(settings: Settings, store: Store, places: Places) -> None:
     """Import what is labelled and teach the first bundle, where there is none yet."""
     from agent.cli import learning  # noqa: PLC0415
-    from model import quick_plan  # noqa: PLC0415 - PyTorch takes seconds
+    from model import quick_config  # noqa: PLC0415 - PyTorch takes seconds
 
     if store.current_bundle() is not None:
         _say(f"The bundle {store.current_bundle()} is at work already.")
         return
     imported = learning.take_in(settings, store, places.labelled, places.labelled / "manifest.csv")
     learning.say_unusable(imported.unusable)
-    plan = quick_plan(**learning.of_this_lab(settings, store), seed=0)
+    plan = quick_config(**learning.of_this_lab(settings, store), seed=0)
     bundle = learning.teach(settings, store, plan)
     learning.put_to_work(store, bundle)
 

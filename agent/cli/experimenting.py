@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.settings import Settings
-    from model import Example, Plan
+    from model import Example, TrainingConfig
     from model.experiments.tables import Result
 
 FOLDER = "experiments"
@@ -73,7 +73,7 @@ def experiments(
     from agent import labelled_folder  # noqa: PLC0415
     from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
-    from model import Plan  # noqa: PLC0415
+    from model import TrainingConfig  # noqa: PLC0415
     from model.experiments.run import rows as every_row  # noqa: PLC0415 - PyTorch takes seconds
 
     quiet()
@@ -87,10 +87,12 @@ def experiments(
     listing = labelled_folder.look(folder, taxonomy, manifest)
     unusable = list(listing.unusable)
     asked = {"epochs": epochs, "frame_px": frame, "weights": weights, **grouped_by(group_by)}
-    names = [row.name for row in every_row(Plan(taxonomy=taxonomy))]
+    names = [row.name for row in every_row(TrainingConfig(taxonomy=taxonomy))]
     if not any(rows.casefold() in name.casefold() for name in names):
         raise WrongUse(f"--rows {rows}: no row is called so; there are: {', '.join(names)}.")
-    base = Plan(taxonomy=taxonomy, seed=seed, device=settings.model.device, **given(asked))
+    base = TrainingConfig(
+        taxonomy=taxonomy, seed=seed, device=settings.model.device, **given(asked)
+    )
     place = settings.store.folder / FOLDER
     crops = Crops(settings, place / "crops", frozenset(), group_by)
     with crops.pool:
@@ -119,7 +121,7 @@ def experiments(
 
 def _steps(
     examples: Sequence[Example],
-    base: Plan,
+    base: TrainingConfig,
     place: Path,
     results: list[Result],
     *,
@@ -140,12 +142,12 @@ def _steps(
 
 
 def about(
-    folder: Path, results: Sequence[Result], base: Plan, asked_for: dict[str, Any]
+    folder: Path, results: Sequence[Result], base: TrainingConfig, asked_for: dict[str, Any]
 ) -> tuple[str, ...]:
     """Say what has to be known before the numbers are read."""
-    from model.experiments.run import quickened  # noqa: PLC0415 - PyTorch takes seconds
+    from model.experiments.run import quicken  # noqa: PLC0415 - PyTorch takes seconds
 
-    plan = quickened(base) if asked_for["quick"] else base
+    plan = quicken(base) if asked_for["quick"] else base
     n = len(results[0].right)
     tested = (
         f"Micrographs from {folder.name}. Every row is tested on the same {n} images, which "

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent.retrain import Collected, Outcome, Role
     from agent.settings import Settings
     from agent.store import Store
-    from model import Example, Plan, Progress, World
+    from model import Example, ProcessGroup, Progress, TrainingConfig
 
 SIDES = ("train", "validate", "test")
 
@@ -298,11 +298,11 @@ def train(
     from agent.retrain import keep_record, sweep  # noqa: PLC0415
     from agent.service.lock import TeachLock  # noqa: PLC0415
     from agent.service.retraining import write_card  # noqa: PLC0415
-    from model import together  # noqa: PLC0415
+    from model import init_process_group  # noqa: PLC0415
 
     plan_of = partial(make_plan, asked={"scheme": scheme, "seed": seed, **given(asked)})
-    with together(settings.model.device) as world:
-        if not world.leads:
+    with init_process_group(settings.model.device) as world:
+        if not world.is_main:
             help_teach(settings, plan_of, world)
             return
         with store_of(settings) as opened:
@@ -313,7 +313,7 @@ def train(
                 say_imported(imported)
             with TeachLock(settings.store.folder):
                 sweep(settings.store.folder)
-                world.wait()
+                world.barrier()
                 bundle = teach(settings, store, plan_of(settings, store), world)
             say_notes(bundle)
             put_to_work(store, bundle, by=by)
@@ -343,9 +343,9 @@ PARTICULAR = {"arch", "subtype_arch", "size_arch", "framing", "frame_px", "weigh
 """Whoever asks for one of these has a plan of their own."""
 
 
-def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Plan:
+def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> TrainingConfig:
     """Say how to teach: as asked, else as this PC can."""
-    from model import Plan, quick_plan  # noqa: PLC0415
+    from model import TrainingConfig, quick_config  # noqa: PLC0415
 
     weights = asked.get("weights")
     if weights is not None and not weights.is_file():
@@ -358,7 +358,7 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Plan:
     held = of_this_lab(settings, store)
     lacks = "" if PARTICULAR & asked.keys() else _lacks(settings)
     if not lacks:
-        plan = Plan(**held, **asked)
+        plan = TrainingConfig(**held, **asked)
         say.aside.print(plan_in_words(plan), markup=False)
         return plan
     say.aside.print(
@@ -366,7 +366,7 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Plan:
         "0.2 µm per pixel). For the paper's: --arch resnet18 --framing mirror.",
         markup=False,
     )
-    return quick_plan(**held, **asked)
+    return quick_config(**held, **asked)
 
 
 def of_this_lab(settings: Settings, store: Store) -> dict[str, Any]:
@@ -382,17 +382,17 @@ def of_this_lab(settings: Settings, store: Store) -> dict[str, Any]:
 
 def _lacks(settings: Settings) -> str:
     """Say what this PC lacks to teach the paper's network well and in hours, or ""."""
-    from model import Plan, choose_engine, weights_at_hand  # noqa: PLC0415
+    from model import TrainingConfig, choose_engine, find_weights  # noqa: PLC0415
 
     if not choose_engine(settings.model.device).on_gpu:
         return "No GPU here"
-    arch = Plan().arch
-    if not weights_at_hand(arch):
+    arch = TrainingConfig().arch
+    if not find_weights(arch):
         return f"No ImageNet weights of {arch} here (agent weights {arch} fetches them)"
     return ""
 
 
-def plan_in_words(plan: Plan) -> str:
+def plan_in_words(plan: TrainingConfig) -> str:
     """Say in a line how will be taught, so that nobody waits a day for what was not meant."""
     archs = dict.fromkeys(plan.arch_of(head) for head in ("subtype", "size:"))
     return (
@@ -402,7 +402,9 @@ def plan_in_words(plan: Plan) -> str:
     )
 
 
-def teach(settings: Settings, store: Store, plan: Plan, world: World | None = None) -> Path:
+def teach(
+    settings: Settings, store: Store, plan: TrainingConfig, world: ProcessGroup | None = None
+) -> Path:
     """Teach a bundle from everything that is labelled, under progress bars."""
     bundle: Path | None = None
     for step in shown(teaching(settings, store, plan, world)):
@@ -413,17 +415,17 @@ def teach(settings: Settings, store: Store, plan: Plan, world: World | None = No
 
 
 def help_teach(
-    settings: Settings, plan_of: Callable[[Settings, Store], Plan], world: World
+    settings: Settings, plan_of: Callable[[Settings, Store], TrainingConfig], world: ProcessGroup
 ) -> None:
     """Do this process's share of what the first one teaches; say and write nothing."""
-    world.wait()  # until the first one has imported
+    world.barrier()  # until the first one has imported
     with say.hushed(), store_of(settings) as store:
         for _ in teaching(settings, store, plan_of(settings, store), world):
             pass
 
 
 def teaching(
-    settings: Settings, store: Store, plan: Plan, world: World | None
+    settings: Settings, store: Store, plan: TrainingConfig, world: ProcessGroup | None
 ) -> Iterator[Progress]:
     """Teach from everything that is labelled, step by step.
 
@@ -433,7 +435,7 @@ def teaching(
     from agent.retrain import bundle_named, bundles_in  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
     from agent.service.workplace import cases_of  # noqa: PLC0415
-    from model import ALONE, read_manifest  # noqa: PLC0415
+    from model import SINGLE_PROCESS, read_manifest  # noqa: PLC0415
     from model import train as teach_bundle  # noqa: PLC0415
 
     collected = cases_of(settings, store, plan.taxonomy, group_by=plan.group_by)
@@ -448,7 +450,7 @@ def teaching(
         plan,
         bundles_in(settings.store.folder),
         kept=collected.sides(manifest),
-        world=world or ALONE,
+        world=world or SINGLE_PROCESS,
         recipe=RECIPE,
         now=clock(),
     )

@@ -98,8 +98,8 @@ def classify(
             if saliency:
                 _draw_maps(crop, said, path, saliency)
             rows.append(_answered(crop, said, verdict, path))
-    if classifier.trouble:
-        aside.print(classifier.trouble, markup=False)
+    if classifier.degraded_reason:
+        aside.print(classifier.degraded_reason, markup=False)
     if not as_json:
         columns = ("file", "structure code", "probability", "strangeness p", "handling", "reasons")
         _print(columns, rows, refused)

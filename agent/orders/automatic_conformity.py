@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.orders.specification import same
-from model import at_most
+from model import upper_bound
 from reports import decimal, retold
 from reports import gettext as _
 
@@ -38,7 +38,7 @@ def count_needed(most: float, wrong: int = 0) -> int:
     low, high = wrong, MOST_SPECIMENS
     while high - low > 1:
         middle = (low + high) // 2
-        if (at_most(wrong, middle) or 1.0) <= most:
+        if (upper_bound(wrong, middle) or 1.0) <= most:
             high = middle
         else:
             low = middle

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from model import TaxonomyError, at_most
+from model import TaxonomyError, upper_bound
 from reports import decimal, retold
 from reports import gettext as _
 
@@ -113,7 +113,7 @@ def build_decision_rule(
             'upper 95 % bound of a false "conforms": not known yet, {n} of {needed} double reviews'
         ).format(n=len(pairs), needed=needed)
     else:
-        people = at_most(faults, len(pairs)) if reviewed else 0.0
+        people = upper_bound(faults, len(pairs)) if reviewed else 0.0
         kept = (1 - (MISSING if people is None else people)) ** len(reviewed)
         for fields in alone:
             if fields:
@@ -171,7 +171,7 @@ def recommend_second_look(
     for name, keeps in limits.items():
         pairs = [pair for pair in double_reviews if all(_is_known(code, keeps) for code in pair)]
         faults = sum(keeps(one) != keeps(other) for one, other in pairs)
-        upper95 = at_most(faults, len(pairs))
+        upper95 = upper_bound(faults, len(pairs))
         if faults and upper95 is not None and upper95 > most:
             found.append(SecondLook(name, faults, len(pairs), upper95, most))
     return tuple(found)

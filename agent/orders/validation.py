@@ -20,7 +20,7 @@ from agent.orders.automatic_conformity import count_needed
 from agent.orders.facts import Allowance
 from agent.orders.limit import Direction, find_bound, limit_at
 from agent.triage import WAYS
-from model import at_most
+from model import upper_bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -154,7 +154,12 @@ def _common(ranges: Sequence[list[float] | None]) -> list[float] | None:
 def _share(some: Sequence[Case], of: Sequence[Case]) -> dict[str, Any]:
     """Say how many specimens have a case among some, of those that have one at all."""
     wrong, n = (len({case.specimen for case in cases}) for cases in (some, of))
-    return {"n": n, "wrong": wrong, "value": wrong / n if n else None, "upper95": at_most(wrong, n)}
+    return {
+        "n": n,
+        "wrong": wrong,
+        "value": wrong / n if n else None,
+        "upper95": upper_bound(wrong, n),
+    }
 
 
 def _counted(words: Iterable[str]) -> dict[str, int]:

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agent.retrain.progress import Step
-from model import Classifier, Doubt, doubts, inspecting, joined, twins, two_subtypes
+from model import (
+    Classifier,
+    LabelIssue,
+    find_label_issues,
+    find_near_duplicates,
+    inspect_labels,
+    merge_groups,
+    two_subtypes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
 
     from agent.retrain.cases import Collected
     from agent.store import Store
-    from model import Example, Inspected
+    from model import Example, InspectedImage
 
 _TOLD = {
     "twin": "show the same place as a micrograph of another code",
@@ -41,7 +49,7 @@ class Cleaned:
     """
 
     collected: Collected
-    doubts: tuple[Doubt, ...]
+    doubts: tuple[LabelIssue, ...]
 
     def sentence(self) -> str:
         """Say in a few words what is doubted, "" where nothing is."""
@@ -76,7 +84,7 @@ def cleaned(
     """
     classifier = Classifier.load(current, alpha=alpha)
     new = {example.key for example in collected.new_since(classifier.manifest)}
-    for step in inspecting(classifier, collected.examples):
+    for step in inspect_labels(classifier, collected.examples):
         yield Step(step.stage, step.done, step.total)
         if step.found is not None:
             yield _judged(collected, step.found, classifier, new, leave_out=leave_out)
@@ -84,14 +92,14 @@ def cleaned(
 
 def _judged(
     collected: Collected,
-    inspected: Sequence[Inspected],
+    inspected: Sequence[InspectedImage],
     classifier: Classifier,
     new: set[str],
     *,
     leave_out: bool,
 ) -> Cleaned:
-    same_place = list(twins([one.signature for one in inspected]))
-    found = doubts(
+    same_place = list(find_near_duplicates([one.signature for one in inspected]))
+    found = find_label_issues(
         inspected,
         classifier.taxonomy,
         same_place=same_place,
@@ -100,12 +108,12 @@ def _judged(
     )
     known = {one.key for one in found}
     found += [
-        Doubt(example.key, "contested", example.code)
+        LabelIssue(example.key, "contested", example.code)
         for example in collected.examples
         if example.key in collected.contested - known
     ]
     alike = [(a, b) for a, b in same_place if inspected[a].code == inspected[b].code]
-    examples = joined([one.example for one in inspected], alike)
+    examples = merge_groups([one.example for one in inspected], alike)
     out = {one.key for one in found} if leave_out else set()
     if not classifier.manifest.facts["plan"].get("mixed_groups"):
         left = [example for example in examples if example.key not in out]
@@ -122,7 +130,7 @@ def _without(collected: Collected, examples: Sequence[Example], out: set[str]) -
 
 
 def send_back(
-    store: Store, collected: Collected, found: Sequence[Doubt], *, by: str, at: datetime
+    store: Store, collected: Collected, found: Sequence[LabelIssue], *, by: str, at: datetime
 ) -> int:
     """Put the doubted into the review queue; their labels hold until somebody decides again.
 

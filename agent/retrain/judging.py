@@ -20,10 +20,10 @@ from model import (
     NOT_TAUGHT,
     Comparison,
     Finding,
+    GateThresholds,
     Matter,
-    Rules,
-    compare,
-    duelling,
+    compare_bundles,
+    evaluate_pair,
     not_taught,
 )
 
@@ -64,7 +64,7 @@ class Demands:
         alpha: The alarm rate that is set.
     """
 
-    rules: Rules = field(default_factory=Rules)
+    rules: GateThresholds = field(default_factory=GateThresholds)
     limits: Mapping[str, Callable[[str], bool]] = field(
         default_factory=lambda: MappingProxyType({})
     )
@@ -127,10 +127,10 @@ def held_against(
         vouched=collected.vouched,
         limits=demands.limits,
     )
-    for step in duelling(one, other, matter):
+    for step in evaluate_pair(one, other, matter):
         yield Step(step.stage, step.done, step.total, candidate.name)
         if step.found is not None:
-            yield compare(step.found, demands.rules)
+            yield compare_bundles(step.found, demands.rules)
 
 
 def _must_be_flagged(

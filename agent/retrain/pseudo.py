@@ -22,7 +22,7 @@ import numpy as np
 from agent.labelled_folder import group_of, key_of, loader, slices_of
 from agent.retrain.progress import Step
 from agent.triage import Reason
-from model import Example, at_most
+from model import Example, upper_bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,7 +58,7 @@ class Audit:
     @property
     def least(self) -> float:
         """The exact lower 95 % limit, one-sided, of the share that is right."""
-        most_wrong = at_most(self.n - self.right, self.n)
+        most_wrong = upper_bound(self.n - self.right, self.n)
         return 0.0 if most_wrong is None else 1.0 - most_wrong
 
     @property
@@ -185,7 +185,7 @@ def pseudo_labelled(
     examples = []
     for done, view in enumerate(chosen, 1):
         example = _example(view, archive, group_by)
-        if stays(example.load(), example.code, classifier.answers, classifier.taxonomy.code):
+        if stays(example.load(), example.code, classifier.predict_codes, classifier.taxonomy.code):
             examples.append(example)
         yield Step("pseudo", done, len(chosen))
     yield PseudoLabelled(tuple(examples), audit, len(pool))

@@ -13,7 +13,14 @@ import numpy as np
 
 from agent.labelled_folder import loader
 from agent.retrain.progress import Step
-from model import Estimate, curve_of, diverse, inspecting, out_of_sample, wilson
+from model import (
+    Estimate,
+    fit_learning_curve,
+    inspect_labels,
+    predict_out_of_sample,
+    select_diverse,
+    wilson,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.retrain.cases import Collected
     from agent.store import MicrographView
-    from model import Classifier, Curve, Inspected
+    from model import Classifier, InspectedImage, LearningCurve
 
 POOL = 300
 """No more of what waits are looked at, the newest."""
@@ -43,7 +50,7 @@ class Suggestion:
     views: tuple[MicrographView, ...]
     recalls: Mapping[str, Estimate]
     labelled: Mapping[str, int]
-    curve: Curve | None
+    curve: LearningCurve | None
 
 
 def suggest(
@@ -74,14 +81,14 @@ def suggest(
     for view in pool:
         told = view.process_data.get("microscope", "")
         field = loader(archive, view.sha256, view.page, view.um_per_px, told)()
-        seen.append(classifier.glance(field)[0])
+        seen.append(classifier.score_ood(field)[0])
         yield Step("pool", len(seen), len(pool))
-    inspected: tuple[Inspected, ...] = ()
-    for step in inspecting(classifier, collected.examples):
+    inspected: tuple[InspectedImage, ...] = ()
+    for step in inspect_labels(classifier, collected.examples):
         inspected = step.found or inspected
         yield Step(step.stage, step.done, step.total)
     known = np.stack([one.embedding for one in inspected]) if inspected else None
-    chosen = diverse(np.stack(seen), n, known=known, weights=_doubt_of(pool)) if pool else []
+    chosen = select_diverse(np.stack(seen), n, known=known, weights=_doubt_of(pool)) if pool else []
     yield _suggestion([pool[place] for place in chosen], inspected, classifier)
 
 
@@ -102,7 +109,7 @@ def _doubt_of(views: Sequence[MicrographView]) -> np.ndarray[tuple[int], np.dtyp
 
 
 def _suggestion(
-    views: Sequence[MicrographView], inspected: Sequence[Inspected], classifier: Classifier
+    views: Sequence[MicrographView], inspected: Sequence[InspectedImage], classifier: Classifier
 ) -> Suggestion:
     taught = classifier.taxonomy.trained_codes
     known = [one for one in inspected if one.code in taught]
@@ -110,13 +117,13 @@ def _suggestion(
     labelled = {code: codes.count(code) for code in taught}
     told = classifier.taxonomy.restricted_to(frozenset(codes))
     recalls: dict[str, Estimate] = {}
-    curve: Curve | None = None
+    curve: LearningCurve | None = None
     if len(set(codes)) > 1:
-        shares, names = out_of_sample(known, told)
+        shares, names = predict_out_of_sample(known, told)
         said = np.where(np.isnan(shares).any(axis=1), -1, np.nan_to_num(shares).argmax(axis=1))
         for code in sorted(set(codes)):
             own = [place for place, given in enumerate(codes) if given == code and said[place] >= 0]
             recalls[code] = wilson(sum(names[said[place]] == code for place in own), len(own))
         embeddings = np.stack([one.embedding for one in known])
-        curve = curve_of(embeddings, codes, [one.example.group for one in known], told)
+        curve = fit_learning_curve(embeddings, codes, [one.example.group for one in known], told)
     return Suggestion(tuple(views), recalls, labelled, curve)

@@ -15,7 +15,7 @@ from agent.imaging.crop import RECIPE
 from agent.retrain.hygiene import cleaned
 from agent.retrain.judging import Demands, held_against, keep, outcome_of
 from agent.retrain.progress import Step
-from model import Finding, Plan, read_manifest, taught_codes, taxonomy_from, train
+from model import Finding, TrainingConfig, read_manifest, taught_codes, taxonomy_from, train
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -33,27 +33,27 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-def plan_of(manifest: Manifest, *, epochs: int = 0) -> Plan:
+def plan_of(manifest: Manifest, *, epochs: int = 0) -> TrainingConfig:
     """Say how a bundle was taught, to teach the next one the same way.
 
     Args:
         manifest: Of the bundle.
         epochs: Another number of epochs, 0 for the bundle's own.
     """
-    known = set(Plan.__dataclass_fields__) - {"taxonomy", "weights"}
+    known = set(TrainingConfig.__dataclass_fields__) - {"taxonomy", "weights"}
     said = {name: value for name, value in manifest.facts["plan"].items() if name in known}
     lists = {name: tuple(value) for name, value in said.items() if isinstance(value, list)}
     asked = {"epochs": epochs} if epochs else {}
     wanted = manifest.facts.get("taxonomy")  # with the codes that had no image then
     taxonomy = taxonomy_from(wanted) if wanted else manifest.taxonomy
-    return Plan(taxonomy=taxonomy, **{**said, **lists, **asked})
+    return TrainingConfig(taxonomy=taxonomy, **{**said, **lists, **asked})
 
 
 def retrain(
     collected: Collected,
     *,
     current: Path,
-    plan: Plan,
+    plan: TrainingConfig,
     bundles: Path,
     min_new: int,
     now: datetime,

@@ -17,7 +17,7 @@ import numpy as np
 
 from agent.orders.limit import find_bound
 from agent.roundrobin.components import REST, components
-from model import at_most
+from model import upper_bound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -154,15 +154,15 @@ def _of_runs(wrong: Sequence[Measured], some: Sequence[Measured]) -> Rate:
     runs = Counter(one.run.specimen for one in some)
     bad = Counter(one.run.specimen for one in wrong)
     whole = math.ceil(sum(Fraction(bad[name], n) for name, n in runs.items()))
-    return Rate(len(wrong), len(some), at_most(whole, len(runs)), len(runs))
+    return Rate(len(wrong), len(some), upper_bound(whole, len(runs)), len(runs))
 
 
 def _at_most(count: int, n: int) -> Rate:
-    return Rate(count, n, at_most(count, n), n)
+    return Rate(count, n, upper_bound(count, n), n)
 
 
 def _at_least(count: int, n: int) -> Rate:
-    worst = at_most(n - count, n)
+    worst = upper_bound(n - count, n)
     return Rate(count, n, None if worst is None else 1 - worst, n)
 
 

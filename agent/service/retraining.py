@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agent.retrain import Collected, Step
     from agent.settings import Settings
     from agent.store import MicrographView, Store
-    from model import Manifest, Plan
+    from model import Manifest, TrainingConfig
 
 JOB = "retrain"
 ROOM_BYTES = 1_000_000_000
@@ -55,7 +55,7 @@ class Lesson:
 
     current: Path
     manifest: Manifest
-    plan: Plan
+    plan: TrainingConfig
     collected: Collected
 
     @property
@@ -144,9 +144,9 @@ def _pseudo_labelled(
 def _send_back(store: Store, collected: Collected, outcome: Outcome) -> None:
     """Have labels that are in doubt looked at again."""
     from agent.retrain import send_back  # noqa: PLC0415
-    from model import Doubt  # noqa: PLC0415
+    from model import LabelIssue  # noqa: PLC0415
 
-    doubted = [Doubt(**one) for one in outcome.numbers.get("doubted", ())]
+    doubted = [LabelIssue(**one) for one in outcome.numbers.get("doubted", ())]
     send_back(store, collected, doubted, by="agent retrain", at=clock())
 
 

@@ -136,12 +136,12 @@ def demands_of(settings: Settings, taxonomy: Taxonomy, *, now: datetime) -> Dema
         BadSpecification: The limits cannot be read, so that nobody can say what is risked.
     """
     from agent.retrain import Demands  # noqa: PLC0415 - PyTorch takes seconds
-    from model import Rules  # noqa: PLC0415 - PyTorch takes seconds
+    from model import GateThresholds  # noqa: PLC0415 - PyTorch takes seconds
 
     told = settings.retrain
     specifications = read_specifications(settings.orders.specifications)
     return Demands(
-        rules=Rules(
+        rules=GateThresholds(
             may_lose=told.max_loss_points / 100,
             min_accuracy=told.min_accuracy,
             min_recall=told.min_recall,
@@ -323,7 +323,7 @@ class CurrentBundle:
     @property
     def trouble(self) -> str:
         """Say what its classifier makes shift with, or ""."""
-        return self.classifier.trouble if self.classifier else ""
+        return self.classifier.degraded_reason if self.classifier else ""
 
     def policy(self) -> Policy:
         """Say the triage policy that goes with it."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 
-def augmented(frame: Frame, rng: Generator, *, rotate: bool = True) -> Frame:
+def augment(frame: Frame, rng: Generator, *, rotate: bool = True) -> Frame:
     """Show the same steel otherwise: turned, mirrored, lit and focused differently; same scale.
 
     Args:
@@ -31,20 +31,20 @@ def augmented(frame: Frame, rng: Generator, *, rotate: bool = True) -> Frame:
     pixels = torch.from_numpy(frame.pixels).permute(2, 0, 1)  # (3, h, w)
     valid = torch.from_numpy(frame.valid)[None]
     if rotate:
-        pixels, valid = _turned(pixels, valid, float(rng.uniform(-45.0, 45.0)))
+        pixels, valid = _rotate(pixels, valid, float(rng.uniform(-45.0, 45.0)))
     quarters = int(rng.integers(4)) if pixels.shape[1] == pixels.shape[2] else 2 * rng.integers(2)
     pixels, valid = (torch.rot90(t, int(quarters), (1, 2)) for t in (pixels, valid))
     if rng.random() < 0.5:  # noqa: PLR2004 - a coin
         pixels, valid = pixels.flip(2), valid.flip(2)
     return Frame(
-        np.ascontiguousarray(_relit(pixels, rng).permute(1, 2, 0).numpy()),
+        np.ascontiguousarray(_change_light(pixels, rng).permute(1, 2, 0).numpy()),
         np.ascontiguousarray(valid[0].numpy()),
         frame.extent,
         frame.box,
     )
 
 
-def _turned(
+def _rotate(
     pixels: torch.Tensor, valid: torch.Tensor, degrees: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn (3, h, w) pixels and their (1, h, w) mask; mirrored steel comes into the corners."""
@@ -63,7 +63,7 @@ def _turned(
     return turned(pixels, "bilinear").round().to(torch.uint8), seen
 
 
-def _relit(pixels: torch.Tensor, rng: Generator) -> torch.Tensor:
+def _change_light(pixels: torch.Tensor, rng: Generator) -> torch.Tensor:
     mean = float(pixels.float().mean())
     contrast, brightness = float(rng.uniform(0.8, 1.2)), float(rng.uniform(0.88, 1.12))
     balance = torch.from_numpy(rng.uniform(0.95, 1.05, (3, 1)))
@@ -75,11 +75,11 @@ def _relit(pixels: torch.Tensor, rng: Generator) -> torch.Tensor:
     )
     sigma = float(rng.uniform(0.0, 1.0))
     if sigma > 0.3:  # noqa: PLR2004 - below it, a blur of five pixels changes nothing
-        light = _blurred(light.float(), sigma).round().to(torch.uint8)
+        light = _blur(light.float(), sigma).round().to(torch.uint8)
     return light
 
 
-def _blurred(light: torch.Tensor, sigma: float) -> torch.Tensor:
+def _blur(light: torch.Tensor, sigma: float) -> torch.Tensor:
     """Blur (3, h, w) by a Gaussian of five pixels; shifted sums, four times torchvision's speed."""
     near, far = math.exp(-0.5 / sigma**2), math.exp(-2.0 / sigma**2)
     total = 1 + 2 * near + 2 * far

@@ -56,7 +56,7 @@ def fingerprint(examples: Iterable[Example]) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def accepted(
+def validate_examples(
     examples: Sequence[Example], taxonomy: Taxonomy, *, mixed_groups: bool = False
 ) -> tuple[list[Example], Taxonomy, list[str]]:
     """Check that examples can be trained on, and say what is left out.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def diverse(
+def select_diverse(
     pool: NDArray[np.floating],
     n: int,
     *,

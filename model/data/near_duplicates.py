@@ -40,7 +40,7 @@ _TOGETHER = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class ComparedImage:
     """One micrograph as it is compared.
 
     Args:
@@ -65,7 +65,7 @@ def signature(field: Field) -> NDArray[np.float32]:
     return texture / max(float(np.linalg.norm(texture)), _NO_TEXTURE)
 
 
-def near_duplicates(looked: Sequence[Looked]) -> list[tuple[str, str]]:
+def near_duplicates(looked: Sequence[ComparedImage]) -> list[tuple[str, str]]:
     """Give pairs (learned from or validated on, tested on) that show the same place.
 
     Images of one specimen are always on one side, so every pair found is of two specimens, or of
@@ -91,7 +91,7 @@ class HasNearest(Protocol):
         """Keys of the known images most like it."""
 
 
-def overlapping(
+def iter_overlaps(
     cases: Iterable[HasNearest], tested: Mapping[str, Example], learned: Mapping[str, Example]
 ) -> Iterator[list[tuple[str, str]]]:
     """Lay tested images upon the known ones that look most like them.
@@ -104,18 +104,18 @@ def overlapping(
     Yields:
         After each case its pairs (learned from, tested on) that show the same place.
     """
-    texture = lru_cache(_TOGETHER)(lambda key: registration.texture_of(learned[key].load()))
+    texture = lru_cache(_TOGETHER)(lambda key: registration.compute_texture(learned[key].load()))
     for case in cases:
-        own = registration.texture_of(tested[case.key].load())
+        own = registration.compute_texture(tested[case.key].load())
         near = [key for key in case.nearest if key in learned]
         yield [
             (key, case.key)
             for key in near
-            if registration.likeness(own, texture(key)) >= registration.SAME
+            if registration.compute_overlap_similarity(own, texture(key)) >= registration.SAME
         ]
 
 
-def too_easy(pairs: Sequence[tuple[str, str]]) -> str:
+def leak_warning(pairs: Sequence[tuple[str, str]]) -> str:
     """Say which test images show the same place as one that is learned from, or ""."""
     if not pairs:
         return ""
@@ -127,7 +127,7 @@ def too_easy(pairs: Sequence[tuple[str, str]]) -> str:
     )
 
 
-def twins(signatures: Sequence[NDArray[np.float32]]) -> Iterator[tuple[int, int]]:
+def find_near_duplicates(signatures: Sequence[NDArray[np.float32]]) -> Iterator[tuple[int, int]]:
     """Give the places of every two signatures that show the same place, the smaller first."""
     if not signatures:
         return
@@ -139,7 +139,7 @@ def twins(signatures: Sequence[NDArray[np.float32]]) -> Iterator[tuple[int, int]
                 yield start + row, other
 
 
-def joined(examples: Sequence[Example], pairs: Iterable[tuple[int, int]]) -> list[Example]:
+def merge_groups(examples: Sequence[Example], pairs: Iterable[tuple[int, int]]) -> list[Example]:
     """Give examples that show the same place one group, with all others of their specimens.
 
     Args:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from model.framing import Field, filled, resampled
+from model.framing import Field, fill_invalid, resample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,16 +43,16 @@ SAME = 0.6
 turned, mirrored, cropped to 0.9 or 0.6, halved, or sharing half: at least 0.76."""
 
 
-def texture_of(field: Field) -> Tensor:
+def compute_texture(field: Field) -> Tensor:
     """Give the fine texture of a field, (rows, columns) float32, whatever its light and scale."""
     factor = (field.um_per_px or _USUAL_UM_PER_PX) / UM
     height, width = field.valid.shape
     most = max(1, int(_LARGEST / factor))
     top, left = max(0, (height - most) // 2), max(0, (width - most) // 2)
     middle = np.s_[top : top + most, left : left + most]
-    shown = filled(Field(field.pixels[middle], field.valid[middle], field.um_per_px))
+    shown = fill_invalid(Field(field.pixels[middle], field.valid[middle], field.um_per_px))
     rows, columns = (max(1, round(side * factor)) for side in shown.valid.shape)
-    small = resampled(shown, (rows, columns)).pixels.mean(axis=2, dtype=np.float32)
+    small = resample(shown, (rows, columns)).pixels.mean(axis=2, dtype=np.float32)
     grey = torch.from_numpy(small)
     broad = torch.nn.functional.avg_pool2d(
         grey[None], _BROAD, stride=1, padding=_BROAD // 2, count_include_pad=False
@@ -62,7 +62,7 @@ def texture_of(field: Field) -> Tensor:
     return (texture / spread).clamp(-3, 3) if spread > _NO_TEXTURE else torch.zeros_like(texture)
 
 
-def likeness(one: Tensor, other: Tensor) -> float:
+def compute_overlap_similarity(one: Tensor, other: Tensor) -> float:
     """Give the correlation of two textures where they fit best, over all shifts, turns and mirrors.
 
     Args:

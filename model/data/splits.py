@@ -67,18 +67,18 @@ def split(
     for group, side in sides.items():
         filled[side].update(e.code for e in groups[group])
     for group in sorted(groups.keys() - sides.keys(), key=lambda g: _rank(g, seed)):
-        sides[group] = _side_that_lacks(Counter(e.code for e in groups[group]), filled, shares)
+        sides[group] = _most_lacking_side(Counter(e.code for e in groups[group]), filled, shares)
         filled[sides[group]].update(e.code for e in groups[group])
     for side, share in zip(SIDES, shares, strict=True):
         if share and side not in sides.values():
-            sides |= _spared(groups, sides, settled.keys(), side)
+            sides |= _draw_spared(groups, sides, settled.keys(), side)
     taken: dict[str, list[Example]] = {side: [] for side in SIDES}
     for example in sorted(examples, key=lambda e: e.key):
         taken[sides[example.group]].append(example)
     return Split(*(tuple(taken[side]) for side in SIDES))
 
 
-def _side_that_lacks(
+def _most_lacking_side(
     own: Counter[str], filled: Mapping[str, Counter[str]], shares: tuple[float, float, float]
 ) -> str:
     """Say which side lacks most of what a group holds; an order holds several codes."""
@@ -93,7 +93,7 @@ def _side_that_lacks(
     return max(SIDES, key=lacks.__getitem__)
 
 
-def _spared(
+def _draw_spared(
     groups: Mapping[str, Sequence[Example]],
     sides: Mapping[str, str],
     settled: Collection[str],

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from model.evaluation.promotion_checks import CHECKS, Rules, won_and_lost
+from model.evaluation.promotion_checks import CHECKS, GateThresholds, won_and_lost
 from model.statistics import mcnemar
 
 if TYPE_CHECKING:
-    from model.evaluation.paired import Duel
+    from model.evaluation.paired import PairedEvaluation
     from model.evaluation.promotion_checks import Check
 
 _BETTER = 0.05
@@ -54,7 +54,7 @@ class Comparison:
         return self.finding in (Finding.BETTER, Finding.NOT_WORSE)
 
 
-def compare(duel: Duel, rules: Rules | None = None) -> Comparison:
+def compare_bundles(duel: PairedEvaluation, rules: GateThresholds | None = None) -> Comparison:
     """Say whether a candidate should replace the current bundle.
 
     Too little evidence is said first, whatever else there is; then one check that fails speaks
@@ -64,7 +64,7 @@ def compare(duel: Duel, rules: Rules | None = None) -> Comparison:
         duel: What both say of the same images.
         rules: What the lab asks.
     """
-    rules = rules or Rules()
+    rules = rules or GateThresholds()
     checks = tuple(check(duel, rules) for check in CHECKS)
     by_name = {check.name: check for check in checks}
     finding = _finding(by_name)
@@ -85,7 +85,7 @@ def _finding(checks: dict[str, Check]) -> Finding:
     return Finding.BETTER if is_better else Finding.NOT_WORSE
 
 
-def _sentence(duel: Duel, finding: Finding, checks: tuple[Check, ...]) -> str:
+def _sentence(duel: PairedEvaluation, finding: Finding, checks: tuple[Check, ...]) -> str:
     name, n = duel.candidate.bundle, duel.candidate.n
     said = {
         Finding.BETTER: f"{name} is better",
@@ -101,7 +101,7 @@ def _sentence(duel: Duel, finding: Finding, checks: tuple[Check, ...]) -> str:
     return f"{said}: {'; '.join([counted, *against])}."
 
 
-def _numbers(duel: Duel, checks: tuple[Check, ...]) -> dict[str, Any]:
+def _numbers(duel: PairedEvaluation, checks: tuple[Check, ...]) -> dict[str, Any]:
     pairs = duel.pairs
     won, lost = won_and_lost(pairs)
     return {

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.evaluation.metrics import (
-    _counted,
-    _macro_f1,
-    _size_order,
-    _stage,
-    _wrong,
     auroc,
     auroc_interval,
     calibration_error,
+    confusion_matrix,
+    error_rate_json,
     fpr95,
+    macro_f1,
     size_kappa,
+    size_order,
+    stage_confusion,
 )
 from model.networks.schemes import SUBTYPE, size_head
 from model.statistics import (
@@ -44,7 +44,7 @@ _SURE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
+class OodFlag:
     """What was said of one image's strangeness.
 
     Args:
@@ -93,9 +93,9 @@ class Case:
     nearest: tuple[str, ...] = ()
 
     @property
-    def alarm(self) -> Alarm:
+    def alarm(self) -> OodFlag:
         """What was said of its strangeness."""
-        return Alarm(self.p_value, self.flagged, self.score)
+        return OodFlag(self.p_value, self.flagged, self.score)
 
     @property
     def right(self) -> bool:
@@ -122,7 +122,7 @@ class Evaluation:
     cases: tuple[Case, ...]
     seen_in_training: int
     alpha: float
-    strange: Mapping[str, tuple[Alarm, ...]]
+    strange: Mapping[str, tuple[OodFlag, ...]]
 
     @property
     def n(self) -> int:
@@ -150,7 +150,7 @@ class Evaluation:
         true, predicted, codes = self._indices()
         if self.n and self.correct == self.n:
             return self.accuracy  # resampling would find nothing but 1
-        return bootstrap(self.n, lambda i: _macro_f1(true[i], predicted[i], len(codes)))
+        return bootstrap(self.n, lambda i: macro_f1(true[i], predicted[i], len(codes)))
 
     @property
     def kappa(self) -> Estimate:
@@ -160,13 +160,13 @@ class Evaluation:
     @property
     def nll(self) -> Estimate:
         """Mean of minus the logarithm of the probability given to the true code (`_given`)."""
-        lost = losses(self.cases)
+        lost = negative_log_likelihoods(self.cases)
         return bootstrap(self.n, lambda i: float(lost[i].mean()))
 
     @property
     def ece(self) -> Estimate:
         """Expected calibration error in 15 bins: how far probability and share of right differ."""
-        told = sure_and_right(self.cases)
+        told = confidence_and_correctness(self.cases)
         return bootstrap(self.n, lambda i: calibration_error(told[i]))
 
     @property
@@ -195,13 +195,13 @@ class Evaluation:
         breaking = [said for true, said in sides if not true]
         keeping = [said for true, said in sides if true]
         return {
-            "false_conform": _wrong(sum(breaking), len(breaking)),
-            "false_nonconform": _wrong(keeping.count(False), len(keeping)),
+            "false_conform": error_rate_json(sum(breaking), len(breaking)),
+            "false_nonconform": error_rate_json(keeping.count(False), len(keeping)),
         }
 
     def _boundaries(self) -> dict[str, dict[str, Any]]:
         """Take every boundary between two sizes of a subtype as a limit, of its own fields."""
-        order = _size_order(self.taxonomy)
+        order = size_order(self.taxonomy)
         found = {}
         for subtype in self.taxonomy.subtypes:
             for size in subtype.sizes[1:]:
@@ -215,8 +215,12 @@ class Evaluation:
                     c.key: order[self.taxonomy.parse(c.predicted)[1]] >= limit for c in cases
                 }
                 found[f"{subtype.name}{size.name} or finer"] = {
-                    "false_conform": _wrong(sum(said_fine[c.key] for c in coarse), len(coarse)),
-                    "false_nonconform": _wrong(sum(not said_fine[c.key] for c in fine), len(fine)),
+                    "false_conform": error_rate_json(
+                        sum(said_fine[c.key] for c in coarse), len(coarse)
+                    ),
+                    "false_nonconform": error_rate_json(
+                        sum(not said_fine[c.key] for c in fine), len(fine)
+                    ),
                 }
         return found
 
@@ -241,7 +245,7 @@ class Evaluation:
     def confusion(self) -> tuple[tuple[str, ...], NDArray[np.intp]]:
         """Give the codes and the (k, k) counts, rows predicted, columns true, as in the paper."""
         true, predicted, codes = self._indices()
-        return codes, _counted(true, predicted, len(codes))
+        return codes, confusion_matrix(true, predicted, len(codes))
 
     def stage_confusions(self) -> dict[str, dict[str, Any]]:
         """Give the same per stage: "subtype", and "size:G" where G was both true and answered.
@@ -252,11 +256,11 @@ class Evaluation:
         parse = self.taxonomy.parse
         pairs = [(parse(c.true), parse(c.predicted)) for c in self.cases]
         subtypes = tuple(s.name for s in self.taxonomy.subtypes if s.trained_sizes)
-        found = {SUBTYPE: _stage(subtypes, [(t[0], p[0]) for t, p in pairs])}
+        found = {SUBTYPE: stage_confusion(subtypes, [(t[0], p[0]) for t, p in pairs])}
         for subtype in self.taxonomy.subtypes:
             sizes = tuple(z.name for z in subtype.trained_sizes)
             own = [(t[1], p[1]) for t, p in pairs if t[0] == p[0] == subtype.name]
-            found[size_head(subtype.name)] = _stage(sizes, own)
+            found[size_head(subtype.name)] = stage_confusion(sizes, own)
         return {name: stage for name, stage in found.items() if len(stage["classes"]) > 1}
 
     def false_alarms(self) -> Estimate:
@@ -320,7 +324,7 @@ class Evaluation:
             "slices": self.by_slice(),
         }
 
-    def _told_apart(self, found: Sequence[Alarm]) -> dict[str, Any]:
+    def _told_apart(self, found: Sequence[OodFlag]) -> dict[str, Any]:
         ordinary = np.array([case.alarm.order for case in self.cases])
         strange = [alarm.order for alarm in found]
         flagged = wilson(sum(alarm.flagged for alarm in found), len(found))
@@ -368,17 +372,17 @@ def evaluate(
     total = len(fresh) + sum(len(some) for some in (strange or {}).values())
     done = 0
     cases = []
-    for some, predictions in _classified(classifier, fresh):
+    for some, predictions in _iter_predictions(classifier, fresh):
         cases += [
-            case_of(e, p, classifier.taxonomy) for e, p in zip(some, predictions, strict=True)
+            build_case(e, p, classifier.taxonomy) for e, p in zip(some, predictions, strict=True)
         ]
         done += len(some)
         if progress is not None:
             progress(done, total)
-    found: dict[str, tuple[Alarm, ...]] = {}
+    found: dict[str, tuple[OodFlag, ...]] = {}
     for kind, images in (strange or {}).items():
-        judged: list[Alarm] = []
-        for alarm in alarms_of(classifier, images):
+        judged: list[OodFlag] = []
+        for alarm in iter_flags(classifier, images):
             judged.append(alarm)
             done += 1
             if progress is not None:
@@ -394,23 +398,23 @@ def evaluate(
     )
 
 
-def cases_of(classifier: Classifier, examples: Sequence[Example]) -> Iterator[Case]:
+def iter_cases(classifier: Classifier, examples: Sequence[Example]) -> Iterator[Case]:
     """Look at examples, a few at a time, and give what was said of each."""
-    for some, predictions in _classified(classifier, examples):
+    for some, predictions in _iter_predictions(classifier, examples):
         for example, prediction in zip(some, predictions, strict=True):
-            yield case_of(example, prediction, classifier.taxonomy)
+            yield build_case(example, prediction, classifier.taxonomy)
 
 
-def alarms_of(classifier: Classifier, examples: Sequence[Example]) -> Iterator[Alarm]:
+def iter_flags(classifier: Classifier, examples: Sequence[Example]) -> Iterator[OodFlag]:
     """Say of each image how strange it is; its code is not looked at."""
-    for _, predictions in _classified(classifier, examples):
-        yield from map(alarm_of, predictions)
+    for _, predictions in _iter_predictions(classifier, examples):
+        yield from map(flag_from, predictions)
 
 
-def alarm_of(prediction: Prediction) -> Alarm:
+def flag_from(prediction: Prediction) -> OodFlag:
     """Give what was said of an image's strangeness."""
     found = prediction.strangeness
-    return Alarm(found.p_value, found.flagged, found.score)
+    return OodFlag(found.p_value, found.flagged, found.score)
 
 
 def not_taught(examples: Sequence[Example], taxonomy: Taxonomy) -> dict[str, list[Example]]:
@@ -426,7 +430,7 @@ def not_taught(examples: Sequence[Example], taxonomy: Taxonomy) -> dict[str, lis
     return found
 
 
-def _classified(
+def _iter_predictions(
     classifier: Classifier, examples: Sequence[Example]
 ) -> Iterable[tuple[Sequence[Example], list[Prediction]]]:
     for start in range(0, len(examples), _TOGETHER):
@@ -453,7 +457,7 @@ def _given(true: str, prediction: Prediction, taxonomy: Taxonomy) -> float:
     return share / len(sizes) if size in sizes else 0.0
 
 
-def case_of(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Case:
+def build_case(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Case:
     """Set what was said of an image beside what is true of it."""
     true = taxonomy.code(*taxonomy.parse(example.code))
     slices = {**example.slices, "criterion": example.criterion}
@@ -478,11 +482,11 @@ def case_of(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Cas
     )
 
 
-def losses(cases: Sequence[Case]) -> NDArray[np.float64]:
+def negative_log_likelihoods(cases: Sequence[Case]) -> NDArray[np.float64]:
     """Give minus the logarithm of the probability given to the true code, (n,)."""
     return -np.log(np.maximum([case.true_probability for case in cases], _SURE))
 
 
-def sure_and_right(cases: Sequence[Case]) -> NDArray[np.float64]:
+def confidence_and_correctness(cases: Sequence[Case]) -> NDArray[np.float64]:
     """Give (n, 2): the probability of what was answered, and whether it was right."""
     return np.array([(case.probability, case.right) for case in cases], float).reshape(-1, 2)

@@ -12,7 +12,13 @@ from model.bundle import load_bundle
 from model.errors import ModelError
 from model.inference.classifier import Classifier
 from model.progress import Step
-from model.runtime.quantization import MAY_LOSE, Eight, keep_eight, measured, ranges_of
+from model.runtime.quantization import (
+    MAY_LOSE,
+    Int8Calibration,
+    measure_int8,
+    observe_ranges,
+    save_int8_calibration,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.networks.schemes import Answer
-    from model.runtime.quantization import Ranges
+    from model.runtime.quantization import ActivationRanges
 
 _CALIBRATED_ON = 48
 """Validation images whose activations give the ranges; more change them by less than a level."""
@@ -33,7 +39,7 @@ _TOGETHER = 8
 
 def convert(
     bundle: Path, examples: Sequence[Example], *, may_lose: float = MAY_LOSE
-) -> Iterator[Step[Eight]]:
+) -> Iterator[Step[Int8Calibration]]:
     """Convert a bundle, and keep how beside it; it says first what that costs.
 
     Args:
@@ -56,28 +62,28 @@ def convert(
             f"and {len(held)} of those it was validated on are still labelled and archived; at "
             f"least {_ENOUGH} and one are needed to say what it would lose."
         )
-    ranges: dict[str, Ranges] = {}
+    ranges: dict[str, ActivationRanges] = {}
     total = len(held) * len(loaded.eyes)
     for at, (name, eye) in enumerate(loaded.eyes.items()):
         shown = (example.load() for example in held)
-        for done, found in enumerate(ranges_of(eye, loaded.manifest.framing, shown), 1):
+        for done, found in enumerate(observe_ranges(eye, loaded.manifest.framing, shown), 1):
             ranges[name] = found
             yield Step("Calibrating int8", at * len(held) + done, total)
-    eight = Eight(bundle.name, ranges)
+    eight = Int8Calibration(bundle.name, ranges)
     low = Classifier.load(bundle, device="cpu", precision="int8", eight=eight)
     exact = Classifier.load(bundle, device="cpu", precision="fp32")
     said: tuple[list[Answer], list[Answer]] = ([], [])
     for start in range(0, len(test), _TOGETHER):
         fields = [example.load() for example in test[start : start + _TOGETHER]]
-        said[0].extend(exact.answers(fields))
-        said[1].extend(low.answers(fields))
+        said[0].extend(exact.predict_codes(fields))
+        said[1].extend(low.predict_codes(fields))
         yield Step("Measuring int8", len(said[0]), len(test))
     codes = [taxonomy.code(*taxonomy.parse(example.code)) for example in test]
-    eight = measured(eight, *said, codes, [example.group for example in test])
+    eight = measure_int8(eight, *said, codes, [example.group for example in test])
     if eight.lost > may_lose:
         raise ModelError(
             f"{bundle.name} is not converted, it would lose more than {100 * may_lose:.1f} points: "
             f"{eight.sentence()}."
         )
-    keep_eight(eight, bundle)
+    save_int8_calibration(eight, bundle)
     yield Step("Measuring int8", len(test), len(test), found=eight)

@@ -19,7 +19,7 @@ from model.data.near_duplicates import signature
 from model.data.splits import folds
 from model.evaluation.evaluate import taken
 from model.evaluation.promotion_checks import FEWEST_STRANGERS, MOST_STRANGERS
-from model.networks.linear_probe import Seen, fit_head
+from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import CODE, Scheme, softmax
 from model.progress import Step
 
@@ -38,7 +38,7 @@ _FEWEST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class LabelIssue:
     """Why a label is doubted.
 
     Args:
@@ -54,14 +54,14 @@ class Doubt:
     other: str = ""
 
 
-def doubts(
-    inspected: Sequence[Inspected],
+def find_label_issues(
+    inspected: Sequence[InspectedImage],
     taxonomy: Taxonomy,
     *,
     same_place: Iterable[tuple[int, int]],
     new: Collection[str],
     vouched: Collection[str],
-) -> list[Doubt]:
+) -> list[LabelIssue]:
     """Say which labels are in doubt, each once, the plainest reason first.
 
     Args:
@@ -71,7 +71,7 @@ def doubts(
         new: Keys of those that no bundle has learned from; only they are doubted for their looks.
         vouched: Keys of labels that are not doubted any more.
     """
-    found: dict[str, Doubt] = {}
+    found: dict[str, LabelIssue] = {}
     for one in (
         *two_codes(inspected, same_place),
         *strangers(inspected, new, vouched),
@@ -83,28 +83,28 @@ def doubts(
 
 
 def two_codes(
-    inspected: Sequence[Inspected], same_place: Iterable[tuple[int, int]]
-) -> Iterator[Doubt]:
+    inspected: Sequence[InspectedImage], same_place: Iterable[tuple[int, int]]
+) -> Iterator[LabelIssue]:
     """Find images of one place with two codes; both are in doubt."""
     for one, other in same_place:
         a, b = inspected[one], inspected[other]
         if a.code != b.code:
-            yield Doubt(a.key, "twin", a.code, b.code, b.key)
-            yield Doubt(b.key, "twin", b.code, a.code, a.key)
+            yield LabelIssue(a.key, "twin", a.code, b.code, b.key)
+            yield LabelIssue(b.key, "twin", b.code, a.code, a.key)
 
 
 def strangers(
-    inspected: Sequence[Inspected], new: Collection[str], vouched: Collection[str]
-) -> Iterator[Doubt]:
+    inspected: Sequence[InspectedImage], new: Collection[str], vouched: Collection[str]
+) -> Iterator[LabelIssue]:
     """Find new images that the bundle at work calls strange, where most of their code's are."""
-    told: dict[str, list[Inspected]] = defaultdict(list)
+    told: dict[str, list[InspectedImage]] = defaultdict(list)
     for one in inspected:
         if one.key in new and one.key not in vouched:
             told[one.code].append(one)
     for code, some in sorted(told.items()):
         strange = [one for one in some if one.flagged]
         if len(strange) >= FEWEST_STRANGERS and len(strange) > MOST_STRANGERS * len(some):
-            yield from (Doubt(one.key, "stranger", code) for one in strange)
+            yield from (LabelIssue(one.key, "stranger", code) for one in strange)
 
 
 def two_subtypes(
@@ -113,7 +113,7 @@ def two_subtypes(
     *,
     new: Collection[str],
     vouched: Collection[str],
-) -> Iterator[Doubt]:
+) -> Iterator[LabelIssue]:
     """Find new images whose subtype is not their specimen's; nothing can be taught from both.
 
     What was learned from or is vouched for says which it is, else most of its images; where they
@@ -131,12 +131,12 @@ def two_subtypes(
         right = next(iter(sure)) if len(sure) == 1 else most
         for example, subtype in some:
             if subtype != right and example.key in new:
-                yield Doubt(example.key, "specimen", example.code)
+                yield LabelIssue(example.key, "specimen", example.code)
 
 
 def unlikely(
-    inspected: Sequence[Inspected], taxonomy: Taxonomy, new: Collection[str]
-) -> Iterator[Doubt]:
+    inspected: Sequence[InspectedImage], taxonomy: Taxonomy, new: Collection[str]
+) -> Iterator[LabelIssue]:
     """Find new images that look like another code than theirs, by heads taught without them.
 
     MEASURED on drawn micrographs (8 codes, 342 images, a fifth of 150 new labels wrong, three
@@ -148,15 +148,15 @@ def unlikely(
     codes = frozenset(one.code for one in told)
     if len(codes) < 2:  # noqa: PLR2004 - nothing to tell apart
         return
-    shares, names = out_of_sample(told, taxonomy.restricted_to(codes))
+    shares, names = predict_out_of_sample(told, taxonomy.restricted_to(codes))
     labels = np.array([names.index(one.code) for one in told], np.intp)
-    for one, likely in zip(told, confident(shares, labels), strict=True):
+    for one, likely in zip(told, find_confident_errors(shares, labels), strict=True):
         if likely >= 0 and one.key in new:
-            yield Doubt(one.key, "label", one.code, names[likely])
+            yield LabelIssue(one.key, "label", one.code, names[likely])
 
 
-def out_of_sample(
-    inspected: Sequence[Inspected], taxonomy: Taxonomy
+def predict_out_of_sample(
+    inspected: Sequence[InspectedImage], taxonomy: Taxonomy
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Give each image's calibrated probabilities from heads taught without its specimen.
 
@@ -168,7 +168,7 @@ def out_of_sample(
         (n, k), NaN where no head could say, and the k codes.
     """
     examples = [one.example for one in inspected]
-    seen = Seen(
+    seen = ProbeData(
         embeddings=np.stack([one.embedding for one in inspected]),
         images=np.arange(len(inspected)),
         codes=[one.code for one in inspected],
@@ -194,7 +194,9 @@ def _folds_of(examples: Sequence[Example]) -> NDArray[np.intp]:
     return np.array([fold_of[example.key] for example in examples], np.intp)
 
 
-def confident(shares: NDArray[np.float64], labels: NDArray[np.intp]) -> NDArray[np.intp]:
+def find_confident_errors(
+    shares: NDArray[np.float64], labels: NDArray[np.intp]
+) -> NDArray[np.intp]:
     """Say for which images another class is more likely than the given one.
 
     Args:
@@ -221,7 +223,7 @@ def confident(shares: NDArray[np.float64], labels: NDArray[np.intp]) -> NDArray[
 
 
 @dataclass(frozen=True, slots=True)
-class Inspected:
+class InspectedImage:
     """What was seen of one labelled image.
 
     Args:
@@ -247,9 +249,9 @@ class Inspected:
         return self.example.code
 
 
-def inspecting(
+def inspect_labels(
     classifier: Classifier, examples: Sequence[Example]
-) -> Iterator[Step[tuple[Inspected, ...]]]:
+) -> Iterator[Step[tuple[InspectedImage, ...]]]:
     """Look at every example.
 
     Args:
@@ -257,14 +259,14 @@ def inspecting(
         examples: Labelled images, old and new.
     """
     known = classifier.known_embeddings()
-    seen: list[Inspected] = []
+    seen: list[InspectedImage] = []
     for example in examples:
         field = taken(example)
         if example.key in known:
             embedding, flagged = known[example.key], False
         else:
-            embedding, strangeness = classifier.glance(field)
+            embedding, strangeness = classifier.score_ood(field)
             flagged = strangeness.flagged
-        seen.append(Inspected(example, signature(field), embedding, flagged))
+        seen.append(InspectedImage(example, signature(field), embedding, flagged))
         yield Step("hygiene", len(seen), len(examples))
     yield Step("hygiene", len(seen), len(examples), found=tuple(seen))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.networks.linear_probe import Seen, fit_head
+from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import CODE, Scheme
 from model.statistics import Estimate
 
@@ -35,7 +35,7 @@ _LEAST_GROUPS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class LearningCurve:
     """How the share of wrong codes falls as labelled images grow.
 
     Args:
@@ -110,12 +110,12 @@ def _whole(more: float) -> int | None:
     return None if not math.isfinite(more) else math.ceil(more)
 
 
-def curve_of(
+def fit_learning_curve(
     embeddings: NDArray[np.floating],
     codes: Sequence[str],
     groups: Sequence[str],
     taxonomy: Taxonomy,
-) -> Curve | None:
+) -> LearningCurve | None:
     """Draw the learning curve.
 
     Args:
@@ -140,7 +140,7 @@ def curve_of(
             taught = np.isin(own, rest[: max(2, round(share * len(rest)))])
             told.append((int(taught.sum()), _wrong(embeddings, codes, taught, held, taxonomy)))
         points.append(tuple(told))
-    return Curve(len(codes), tuple(points))
+    return LearningCurve(len(codes), tuple(points))
 
 
 def _wrong(
@@ -156,7 +156,7 @@ def _wrong(
         return 1.0
     scheme = Scheme("global", taxonomy.restricted_to(frozenset(known)))
     chosen = np.flatnonzero(taught)
-    seen = Seen(
+    seen = ProbeData(
         embeddings=np.asarray(embeddings[chosen], np.float32),
         images=np.arange(len(chosen)),
         codes=[codes[place] for place in chosen.tolist()],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.evaluation.metrics import auroc, auroc_interval, fpr95
-from model.ood.fit import learning
+from model.ood.fit import iter_fit_detector
 from model.progress import Step
 from model.statistics import wilson
 
@@ -85,7 +85,7 @@ def leave_out(
     total = 2 * len(rest) + len(left)
     stage = f"Leaving out {code}"
     known = None
-    for step in learning(rest, backbone, subtype_of=subtype_of):
+    for step in iter_fit_detector(rest, backbone, subtype_of=subtype_of):
         known = step.known
         yield Step(stage, step.done, total)
     if known is None:
@@ -93,7 +93,7 @@ def leave_out(
     known.require(alpha)
     found = []
     for example in left:
-        found += known.judge([example.load()], alpha)
+        found += known.score([example.load()], alpha)
         yield Step(stage, 2 * len(rest) + len(found), total)
     strange, ordinary = [-one.score for one in found], -known.scores()
     yield Step(

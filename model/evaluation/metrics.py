@@ -16,7 +16,7 @@ from model.statistics import (
     NOTHING,
     Estimate,
     agreement_interval,
-    at_most,
+    upper_bound,
     wilson,
 )
 
@@ -31,30 +31,34 @@ if TYPE_CHECKING:
 _BINS = 15
 
 
-def _wrong(wrong: int, n: int) -> dict[str, Any]:
-    return {"n": n, "wrong": wrong, "value": wrong / n, "upper95": at_most(wrong, n)}
+def error_rate_json(wrong: int, n: int) -> dict[str, Any]:
+    """Return an error rate as JSON, with its 95 % upper bound (Clopper-Pearson)."""
+    return {"n": n, "wrong": wrong, "value": wrong / n, "upper95": upper_bound(wrong, n)}
 
 
 # ------------------------------------------------------------------ numbers over arrays
 
 
-def _counted(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> NDArray[np.intp]:
+def confusion_matrix(
+    true: NDArray[np.intp], predicted: NDArray[np.intp], k: int
+) -> NDArray[np.intp]:
     """Count (k, k), rows predicted, columns true."""
     counts = np.zeros((k, k), np.intp)
     np.add.at(counts, (predicted, true), 1)
     return counts
 
 
-def _stage(classes: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def stage_confusion(classes: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Count pairs of (true, predicted) classes; a true class that is not taught is left out."""
     known = [(t, p) for t, p in pairs if t in classes and p in classes]
     true = np.array([classes.index(t) for t, _ in known], np.intp)
     predicted = np.array([classes.index(p) for _, p in known], np.intp)
-    counts = _counted(true, predicted, len(classes))
+    counts = confusion_matrix(true, predicted, len(classes))
     return {"classes": list(classes), "rows_predicted": counts.tolist()}
 
 
-def _macro_f1(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> float:
+def macro_f1(true: NDArray[np.intp], predicted: NDArray[np.intp], k: int) -> float:
+    """Return the mean F1 score over the classes that occur, in [0, 1]."""
     hits = np.bincount(true[true == predicted], minlength=k)
     occur = np.bincount(true, minlength=k)
     total = occur + np.bincount(predicted, minlength=k)
@@ -76,7 +80,7 @@ def size_kappa(pairs: Sequence[tuple[str, str]], taxonomy: Taxonomy) -> Estimate
     Raises:
         TaxonomyError: It does not know a code.
     """
-    order = _size_order(taxonomy)
+    order = size_order(taxonomy)
     if len(order) < 2 or not pairs:  # noqa: PLR2004 - one size is no order
         return NOTHING
     places = np.array([[order[taxonomy.parse(code)[1]] for code in two] for two in pairs], np.intp)
@@ -95,7 +99,8 @@ def size_kappa(pairs: Sequence[tuple[str, str]], taxonomy: Taxonomy) -> Estimate
     )
 
 
-def _size_order(taxonomy: Taxonomy) -> dict[str, int]:
+def size_order(taxonomy: Taxonomy) -> dict[str, int]:
+    """Return the rank of each size name, coarse to fine from 0."""
     return {size.name: at for at, size in enumerate(taxonomy.sizes)}
 
 

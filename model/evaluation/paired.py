@@ -13,14 +13,14 @@ from statistics import median
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from model.evaluation.evaluate import Evaluation, alarm_of, case_of, taken
+from model.evaluation.evaluate import Evaluation, build_case, flag_from, taken
 from model.progress import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from model.data.dataset import Example
-    from model.evaluation.evaluate import Alarm, Case
+    from model.evaluation.evaluate import Case, OodFlag
     from model.inference.classifier import Classifier, Prediction
 
     Pair = tuple[Case, Case]
@@ -30,7 +30,7 @@ _TOGETHER = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Duel:
+class PairedEvaluation:
     """Two bundles on the same images, neither of which learned from them.
 
     Args:
@@ -83,11 +83,11 @@ class Matter:
     )
 
 
-def duelling(
+def evaluate_pair(
     current: Classifier,
     candidate: Classifier,
     matter: Matter,
-) -> Iterator[Step[Duel]]:
+) -> Iterator[Step[PairedEvaluation]]:
     """Show both the same images.
 
     Args:
@@ -102,17 +102,20 @@ def duelling(
     total = sum(map(len, (matter.examples, matter.corrected, *matter.strange.values())))
     on_cpu = candidate.engine.device.startswith("cpu")
     clock_s = time.process_time if on_cpu else time.perf_counter
-    both, done = _Both(current, candidate, clock_s), 0
+    both, done = _BundlePair(current, candidate, clock_s), 0
     pairs: list[Pair] = []
     for example, one, other in both.asked((*matter.examples, *matter.corrected)):
         pairs.append(
-            (case_of(example, one, candidate.taxonomy), case_of(example, other, candidate.taxonomy))
+            (
+                build_case(example, one, candidate.taxonomy),
+                build_case(example, other, candidate.taxonomy),
+            )
         )
         yield Step("comparison", done := done + 1, total)
-    alarms: dict[str, list[tuple[Alarm, Alarm]]] = {kind: [] for kind in matter.strange}
+    alarms: dict[str, list[tuple[OodFlag, OodFlag]]] = {kind: [] for kind in matter.strange}
     for kind, examples in matter.strange.items():
         for _, one, other in both.asked(examples):
-            alarms[kind].append((alarm_of(one), alarm_of(other)))
+            alarms[kind].append((flag_from(one), flag_from(other)))
             yield Step("comparison", done := done + 1, total)
     n = len(matter.examples)
 
@@ -126,7 +129,7 @@ def duelling(
             strange={kind: tuple(said[side] for said in some) for kind, some in alarms.items()},
         )
 
-    found = Duel(
+    found = PairedEvaluation(
         evaluation(current, 0),
         evaluation(candidate, 1),
         new=frozenset(example.key for example in matter.examples) - tested,
@@ -139,7 +142,7 @@ def duelling(
     yield Step("comparison", total, total, found=found)
 
 
-class _Both:
+class _BundlePair:
     """Asks both about a few images at a time, and takes the time of each."""
 
     def __init__(

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.evaluation.evaluate import losses, sure_and_right
+from model.evaluation.evaluate import confidence_and_correctness, negative_log_likelihoods
 from model.evaluation.metrics import calibration_error
 from model.statistics import (
     Estimate,
-    at_most,
     bootstrap,
     holm,
-    most_lost_in_clusters,
+    max_loss_in_clusters,
+    upper_bound,
     wilson_in_clusters,
 )
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.evaluation.evaluate import Case
-    from model.evaluation.paired import Duel, Pair
+    from model.evaluation.paired import Pair, PairedEvaluation
 
 FEWEST_DISCORDANT, FEWEST_NEW = 6, 20
 """With fewer specimens that one of both does better at, and fewer new test specimens, nothing is
@@ -51,7 +51,7 @@ they are of another material or preparation than those it knows by that code."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class GateThresholds:
     """What a lab asks of a candidate.
 
     Args:
@@ -97,7 +97,7 @@ class Check:
 # --- the questions ------------------------------------------------------------------------------
 
 
-def evidence(duel: Duel, rules: Rules) -> Check:
+def evidence(duel: PairedEvaluation, rules: GateThresholds) -> Check:
     """Ask whether there is enough to go by; images of one specimen are one piece of evidence."""
     del rules
     won, lost = won_and_lost(duel.pairs)
@@ -121,7 +121,7 @@ def evidence(duel: Duel, rules: Rules) -> Check:
     return Check("evidence", enough, sentence, numbers)
 
 
-def floors(duel: Duel, rules: Rules) -> Check:
+def floors(duel: PairedEvaluation, rules: GateThresholds) -> Check:
     """Ask whether it is good enough at all, whatever the bundle at work is."""
     accuracy = _share_right(duel.candidate.cases)
     by_code: dict[str, list[Case]] = defaultdict(list)
@@ -148,7 +148,7 @@ def floors(duel: Duel, rules: Rules) -> Check:
     )
 
 
-def overall(duel: Duel, rules: Rules) -> Check:
+def overall(duel: PairedEvaluation, rules: GateThresholds) -> Check:
     """Ask whether it loses less than the margin, at the far end of the interval."""
     won, lost = won_and_lost(duel.pairs)
     worst = most_lost_of(duel.pairs)
@@ -174,7 +174,7 @@ def overall(duel: Duel, rules: Rules) -> Check:
     )
 
 
-def codes(duel: Duel, rules: Rules) -> Check:
+def codes(duel: PairedEvaluation, rules: GateThresholds) -> Check:
     """Ask whether a structure code is lost."""
     del rules
     groups: dict[str, list[Pair]] = defaultdict(list)
@@ -183,7 +183,7 @@ def codes(duel: Duel, rules: Rules) -> Check:
     return _no_part_lost("codes", groups)
 
 
-def slices(duel: Duel, rules: Rules) -> Check:
+def slices(duel: PairedEvaluation, rules: GateThresholds) -> Check:
     """Ask whether a plant, microscope, magnification, material or criterion is lost."""
     del rules
     groups: dict[str, list[Pair]] = defaultdict(list)
@@ -194,7 +194,7 @@ def slices(duel: Duel, rules: Rules) -> Check:
     return _no_part_lost("slices", groups)
 
 
-def limits(duel: Duel, rules: Rules) -> Check:
+def limits(duel: PairedEvaluation, rules: GateThresholds) -> Check:
     """Ask whether at any limit in use more fields that break it would be called conforming.
 
     Both are asked of the same images, so the bound gets worse with the first one more. The bound is
@@ -215,29 +215,29 @@ def limits(duel: Duel, rules: Rules) -> Check:
             "specimens": n,
             "current_specimens": was_of,
             "candidate_specimens": now_of,
-            "current_upper95": at_most(was_of, n),
-            "candidate_upper95": at_most(now_of, n),
+            "current_upper95": upper_bound(was_of, n),
+            "candidate_upper95": upper_bound(now_of, n),
         }
         if now > was:
             worse.append(
                 f"at {name!r} {now} of {len(breaking)} fields that break it would be called "
                 f"conforming, {was} now; of {n} specimens {now_of} (at most "
-                f"{_percent(at_most(now_of, n))}), {was_of} now (at most "
-                f"{_percent(at_most(was_of, n))})"
+                f"{_percent(upper_bound(now_of, n))}), {was_of} now (at most "
+                f"{_percent(upper_bound(was_of, n))})"
             )
     said = "no limit is in use" if not found else f"{len(found)} limits in use, none is riskier"
     return Check("limits", not worse, "; ".join(worse) or said, found)
 
 
-def calibration(duel: Duel, rules: Rules) -> Check:
+def calibration(duel: PairedEvaluation, rules: GateThresholds) -> Check:
     """Ask whether its probabilities say as well how sure one may be.
 
     The loss is a proper score: where it falls beyond doubt, a larger calibration error only says
     that the candidate is right more often than it promises.
     """
     del rules
-    ece = _change(duel.pairs, sure_and_right, calibration_error)
-    nll = _change(duel.pairs, losses, _mean)
+    ece = _change(duel.pairs, confidence_and_correctness, calibration_error)
+    nll = _change(duel.pairs, negative_log_likelihoods, _mean)
     promises = (ece.low or 0.0) <= ECE_SLACK or (nll.high or 0.0) < 0
     passed = promises and (nll.low or 0.0) <= NLL_SLACK
     return Check(
@@ -250,7 +250,7 @@ def calibration(duel: Duel, rules: Rules) -> Check:
     )
 
 
-def false_alarms(duel: Duel, rules: Rules) -> Check:
+def false_alarms(duel: PairedEvaluation, rules: GateThresholds) -> Check:
     """Ask whether it calls ordinary images strange no more often than was set.
 
     Where the bundle at work does so as often, the images have changed, not the bundle.
@@ -273,7 +273,7 @@ def false_alarms(duel: Duel, rules: Rules) -> Check:
     )
 
 
-def strange(duel: Duel, rules: Rules) -> Check:
+def strange(duel: PairedEvaluation, rules: GateThresholds) -> Check:
     """Ask whether it still calls strange what people know to be strange."""
     del rules
     pairs = [
@@ -294,7 +294,7 @@ def strange(duel: Duel, rules: Rules) -> Check:
     )
 
 
-def strangers(duel: Duel, rules: Rules) -> Check:
+def strangers(duel: PairedEvaluation, rules: GateThresholds) -> Check:
     """Ask whether new images that carry a code look like images of that code at all.
 
     A candidate that learned a foreign material under a known code would have its images right.
@@ -315,7 +315,7 @@ def strangers(duel: Duel, rules: Rules) -> Check:
     return Check("strangers", not foreign, "; ".join(foreign) or said, found)
 
 
-def corrected(duel: Duel, rules: Rules) -> Check:
+def corrected(duel: PairedEvaluation, rules: GateThresholds) -> Check:
     """Ask whether answers that people once corrected, and that are right now, flip back."""
     right = [(a, b) for a, b in duel.corrected if a.right]
     back = [b for _, b in right if not b.right]
@@ -336,7 +336,7 @@ def corrected(duel: Duel, rules: Rules) -> Check:
     )
 
 
-def latency(duel: Duel, rules: Rules) -> Check:
+def latency(duel: PairedEvaluation, rules: GateThresholds) -> Check:
     """Ask whether it takes too long; both were timed in turns, on the same images."""
     slowdown = duel.slowdown
     return Check(
@@ -398,7 +398,7 @@ def most_lost_of(pairs: Sequence[Pair]) -> float | None:
     groups = list(_specimens(pairs).values())
     lost = [sum(a.right and not b.right for a, b in some) for some in groups]
     won = [sum(b.right and not a.right for a, b in some) for some in groups]
-    return most_lost_in_clusters(lost, won, [len(some) for some in groups])
+    return max_loss_in_clusters(lost, won, [len(some) for some in groups])
 
 
 def _share_right(cases: Iterable[Case]) -> Estimate:

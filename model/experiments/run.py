@@ -15,12 +15,12 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from model.data.dataset import accepted
+from model.data.dataset import validate_examples
 from model.data.splits import folds, split
 from model.errors import ModelError
 from model.evaluation.evaluate import Case, Evaluation, evaluate
 from model.experiments.tables import Result
-from model.framing import Field, resampled
+from model.framing import Field, resample
 from model.inference.classifier import COMPILED, Classifier
 from model.training.train import alarm_note, train
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.data.dataset import Example
-    from model.ood.detector import Known
+    from model.ood.detector import OodDetector
     from model.taxonomy import Taxonomy
-    from model.training.config import Plan
+    from model.training.config import TrainingConfig
     from model.training.train import Progress
 
 QUICK_PX, QUICK_EPOCHS, QUICK_IMAGES = 160, 5, 24
@@ -53,17 +53,17 @@ class Row:
 
     table: str
     name: str
-    plan: Plan
+    plan: TrainingConfig
 
 
-def rows(base: Plan) -> tuple[Row, ...]:
+def rows(base: TrainingConfig) -> tuple[Row, ...]:
     """List what is trained: the paper's six, its two comparisons, and ours.
 
     Args:
         base: Epochs, batch, frame, seed, weights and taxonomy of every row.
     """
 
-    def plan(**changes: Any) -> Plan:
+    def plan(**changes: Any) -> TrainingConfig:
         return replace(base, **changes)
 
     as_paper = plan(framing="mirror", schedule="step", start="random")
@@ -131,14 +131,14 @@ class Part:
     sides: Mapping[str, Sequence[str]] | None
 
 
-def quickened(base: Plan) -> Plan:
+def quicken(base: TrainingConfig) -> TrainingConfig:
     """Give what a quick run makes of a plan."""
     return replace(base, frame_px=QUICK_PX, epochs=min(base.epochs, QUICK_EPOCHS))
 
 
 def run(
     examples: Sequence[Example],
-    base: Plan,
+    base: TrainingConfig,
     folder: Path,
     *,
     quick: bool = False,
@@ -161,11 +161,11 @@ def run(
         recipe: Version of the crop recipe.
         now: Aware UTC.
     """
-    usable, taxonomy, _ = accepted(examples, base.taxonomy, mixed_groups=base.mixed_groups)
+    usable, taxonomy, _ = validate_examples(examples, base.taxonomy, mixed_groups=base.mixed_groups)
     if quick:
-        usable, base = [_shrunk(example) for example in _few(usable)], quickened(base)
+        usable, base = [_shrunk(example) for example in _few(usable)], quicken(base)
     labels = [quick, recipe, taxonomy.as_json(), sorted((e.key, e.code, e.group) for e in usable)]
-    ordinary: list[Known] = []
+    ordinary: list[OodDetector] = []
     for row in rows(base):
         if only is not None and not only(row):
             continue
@@ -180,7 +180,7 @@ def run(
                     plan,
                     folder,
                     kept=part.sides,
-                    known=learn_once(ordinary, row),
+                    known=fit_once(ordinary, row),
                     recipe=recipe,
                     now=now,
                 )
@@ -197,7 +197,9 @@ def run(
         yield _result(row, taxonomy, found, tuple(notes))
 
 
-def _parts(examples: Sequence[Example], base: Plan, fold_count: int, splits: int) -> Iterator[Part]:
+def _parts(
+    examples: Sequence[Example], base: TrainingConfig, fold_count: int, splits: int
+) -> Iterator[Part]:
     """Say what a row is trained on, time after time."""
     for number in range(splits):
         seed = base.seed + number
@@ -230,7 +232,9 @@ def _result(
 # ------------------------------------------------------------------ keeping
 
 
-def _keep(plan: Plan, bundle: Path, examples: Sequence[Example], place: Path, known: Known) -> None:
+def _keep(
+    plan: TrainingConfig, bundle: Path, examples: Sequence[Example], place: Path, known: OodDetector
+) -> None:
     """Test a bundle on its split's test images, write what it said, drop the bundle."""
     classifier = Classifier.load(bundle, device=plan.device)
     test = set(classifier.manifest.split["test"])
@@ -257,13 +261,13 @@ def _kept(place: Path) -> tuple[list[Case], list[str]]:
     ], notes
 
 
-def learn_once(ordinary: list[Known], row: Row) -> Callable[[Sequence[Example]], Known]:
+def fit_once(ordinary: list[OodDetector], row: Row) -> Callable[[Sequence[Example]], OodDetector]:
     """Learn what is ordinary once for all rows, from a few images: no table is about it."""
-    from model.ood.fit import learn as learn_ordinary  # noqa: PLC0415 - seconds of import
+    from model.ood.fit import fit_detector as learn_ordinary  # noqa: PLC0415 - seconds of import
 
     taxonomy = row.plan.taxonomy
 
-    def learn(examples: Sequence[Example]) -> Known:
+    def learn(examples: Sequence[Example]) -> OodDetector:
         if not ordinary:
             some = examples[:: max(1, len(examples) // _ORDINARY)]
             ordinary.append(learn_ordinary(some, subtype_of=lambda code: taxonomy.parse(code)[0]))
@@ -279,7 +283,7 @@ def _shrunk(example: Example) -> Example:
         factor = QUICK_PX / max(height, width)
         if factor >= 1:
             return field
-        small = resampled(field, (max(1, round(height * factor)), max(1, round(width * factor))))
+        small = resample(field, (max(1, round(height * factor)), max(1, round(width * factor))))
         um_per_px = field.um_per_px / factor if field.um_per_px else None
         return Field(small.pixels, small.valid, um_per_px)
 
@@ -297,7 +301,7 @@ def _few(examples: Sequence[Example]) -> list[Example]:
     return taken
 
 
-def _digest(plan: Plan, part: Part, labels: Sequence[object]) -> str:
+def _digest(plan: TrainingConfig, part: Part, labels: Sequence[object]) -> str:
     """Name what is trained on what, so that what is kept is taken up only by the same."""
     sides = part.sides and sorted(part.sides["test"])
     told = json.dumps([plan.as_json(), sides, labels], default=str)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.statistics import mcnemar, most_lost
+from model.statistics import max_loss, mcnemar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,12 +77,12 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
             for result in results
         ],
         "pairs": [
-            {"first": a.name, "second": b.name, **compared(a, b)} for a, b in _pairs(results)
+            {"first": a.name, "second": b.name, **compare_results(a, b)} for a, b in _pairs(results)
         ],
     }
 
 
-def compared(first: Result, second: Result) -> dict[str, Any]:
+def compare_results(first: Result, second: Result) -> dict[str, Any]:
     """Compare two rows image by image.
 
     Returns:
@@ -99,7 +99,7 @@ def compared(first: Result, second: Result) -> dict[str, Any]:
         "only_second": only_second,
         "p": mcnemar(only_first, only_second),
         "gain": (only_second - only_first) / len(common) if common else None,
-        "most_lost": most_lost(only_first, only_second, len(common)),
+        "most_lost": max_loss(only_first, only_second, len(common)),
     }
 
 
@@ -219,7 +219,7 @@ def _tests(pairs: Sequence[tuple[Result, Result]]) -> Table:
     )
     rows = []
     for first, second in pairs:
-        found = compared(first, second)
+        found = compare_results(first, second)
         rows.append(
             (
                 first.name,

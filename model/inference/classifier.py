@@ -14,14 +14,14 @@ from model.bundle import load_bundle
 from model.calibration import prediction_set
 from model.errors import BundleError
 from model.inference.feature_extractor import over_whole
-from model.inference.predictor import Answerer
-from model.inference.saliency import coarser_than, contrast, evidence
+from model.inference.predictor import Predictor
+from model.inference.saliency import coarser_margin, contrast, evidence
 from model.networks.schemes import CODE, size_head
-from model.ood.detector import Known
-from model.ood.mahalanobis import unit
+from model.ood.detector import OodDetector
+from model.ood.mahalanobis import normalize_rows
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, of_answer, second_opinion
 from model.runtime.engines import choose_engine
-from model.runtime.quantization import eight_of
+from model.runtime.quantization import load_int8_calibration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
     from model.bundle import Manifest
     from model.framing import Field, Framing
-    from model.inference.feature_extractor import Sight
-    from model.inference.predictor import Judged
-    from model.networks.encoder import Eye
+    from model.inference.feature_extractor import FieldFeatures
+    from model.inference.predictor import RawPrediction
+    from model.networks.encoder import Encoder
     from model.networks.schemes import Answer, Head, Scheme
-    from model.ood.detector import Strangeness
+    from model.ood.detector import OodResult
     from model.runtime.engines import Engine
-    from model.runtime.quantization import Eight
+    from model.runtime.quantization import Int8Calibration
     from model.taxonomy import Taxonomy
 
 COMPILED = ".compiled"
@@ -92,7 +92,7 @@ class Prediction:
     subtype_map: NDArray[np.float16]
     size_map: NDArray[np.float16] | None
     coarser_share: dict[str, float]
-    strangeness: Strangeness
+    strangeness: OodResult
     bundle: str
     engine: str
     precision: str
@@ -130,22 +130,22 @@ class Classifier:
         scheme: Scheme,
         framing: Framing,
         conformal_level: float,
-        eyes: Mapping[str, Eye],
+        eyes: Mapping[str, Encoder],
         heads: Mapping[str, Head],
-        known: Known,
+        known: OodDetector,
         engine: Engine,
         alpha: float = 0.02,
         manifest: Manifest | None = None,
         cache: Path | None = None,
         seen: NDArray[np.float32] | None = None,
-        eight: Eight | None = None,
+        eight: Int8Calibration | None = None,
     ) -> None:
         self.name = name
         self.alpha = alpha
         self._manifest = manifest
         self._scheme, self._heads, self._known = scheme, heads, known
         self._level = conformal_level
-        self._answerer = Answerer(scheme, framing, eyes, heads, engine, cache=cache, eight=eight)
+        self._answerer = Predictor(scheme, framing, eyes, heads, engine, cache=cache, eight=eight)
         self._second = second_opinion(seen) if seen is not None and len(seen) else {}
 
     @classmethod
@@ -156,7 +156,7 @@ class Classifier:
         device: str = "auto",
         precision: str = "auto",
         alpha: float = 0.02,
-        eight: Eight | None = None,
+        eight: Int8Calibration | None = None,
     ) -> Classifier:
         """Verify a bundle and make it ready on this machine.
 
@@ -173,7 +173,7 @@ class Classifier:
         """
         loaded = load_bundle(bundle)
         try:
-            known = Known.from_tensors(loaded.known_tensors, loaded.known_facts)
+            known = OodDetector.from_tensors(loaded.known_tensors, loaded.known_facts)
         except (KeyError, ValueError, TypeError) as error:
             raise BundleError(
                 f"The bundle {bundle.name} does not hold together: {error}."
@@ -193,7 +193,7 @@ class Classifier:
             manifest=loaded.manifest,
             cache=bundle.parent / COMPILED / bundle.name,
             seen=loaded.known_tensors.get(SEEN_BY_CLASSIFIER),
-            eight=(eight or eight_of(bundle)) if precision == "int8" else None,
+            eight=(eight or load_int8_calibration(bundle)) if precision == "int8" else None,
         )
 
     @property
@@ -202,9 +202,9 @@ class Classifier:
         return self._answerer.engine
 
     @property
-    def trouble(self) -> str:
+    def degraded_reason(self) -> str:
         """A sentence while a GPU does not answer and the CPU does in its place, or ""."""
-        return self._answerer.trouble
+        return self._answerer.degraded_reason
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -248,9 +248,9 @@ class Classifier:
         """Give what the frozen network made of every field it knows as ordinary, key → (d,)."""
         return self._known.embeddings()
 
-    def glance(self, field: Field) -> tuple[NDArray[np.float32], Strangeness]:
+    def score_ood(self, field: Field) -> tuple[NDArray[np.float32], OodResult]:
         """Give what the frozen network makes of a field, (d,), and how strange it is."""
-        return self._known.glance(field, self.alpha)
+        return self._known.score_whole(field, self.alpha)
 
     def classify(self, fields: Sequence[Field]) -> list[Prediction]:
         """Answer for every field; which fields come together changes no answer.
@@ -263,16 +263,18 @@ class Classifier:
         """
         predictions: list[Prediction] = []
         for some, judged in self._answerer.by_group(fields):
-            strange = self._known.judge(some, self.alpha)
+            strange = self._known.score(some, self.alpha)
             predictions += map(self._told, some, judged, strange)
         return predictions
 
-    def answers(self, fields: Sequence[Field]) -> list[Answer]:
+    def predict_codes(self, fields: Sequence[Field]) -> list[Answer]:
         """Answer for every field, without maps and without strangeness."""
         groups = self._answerer.by_group(fields)
         return [judged.answer for _, group in groups for judged in group]
 
-    def sizes_given(self, fields: Sequence[Field], subtype: str) -> list[dict[str, float]]:
+    def size_probabilities_for(
+        self, fields: Sequence[Field], subtype: str
+    ) -> list[dict[str, float]]:
         """Say each size's probability if fields were of a subtype that need not be the predicted.
 
         Args:
@@ -293,7 +295,7 @@ class Classifier:
         ]
         return [{size: share / sum(one.values()) for size, share in one.items()} for one in inside]
 
-    def _told(self, shown: Field, judged: Judged, strangeness: Strangeness) -> Prediction:
+    def _told(self, shown: Field, judged: RawPrediction, strangeness: OodResult) -> Prediction:
         answer, taxonomy = judged.answer, self._scheme.taxonomy
         subtype, size = answer.best
         code = taxonomy.code(subtype, size)
@@ -327,22 +329,27 @@ class Classifier:
             evidence_limits=self.evidence_limits,
         )
 
-    def _accompanied(self, strangeness: Strangeness, judged: Judged) -> Strangeness:
+    def _accompanied(self, strangeness: OodResult, judged: RawPrediction) -> OodResult:
         """Log what the classifier itself would say of strangeness; it decides nothing."""
         head = self._heads[self._scheme.first_stage()[0]]
         embedding = judged.sights[head.eye].embedding[None]
         doubt = of_answer(head.logits(embedding)[0], judged.answer.codes)
-        away = {name: float(one.scores(unit(embedding))[0]) for name, one in self._second.items()}
+        away = {
+            name: float(one.scores(normalize_rows(embedding))[0])
+            for name, one in self._second.items()
+        }
         return replace(strangeness, companions={**strangeness.companions, **doubt, **away})
 
-    def _map(self, shown: Field, judged: Judged, which: tuple[str, int]) -> NDArray[np.float16]:
+    def _map(
+        self, shown: Field, judged: RawPrediction, which: tuple[str, int]
+    ) -> NDArray[np.float16]:
         head, index = self._heads[which[0]], which[1]
         return self._drawn(shown, judged, head, lambda by_cell: evidence(by_cell, head, index))
 
     def _drawn(
         self,
         shown: Field,
-        judged: Judged,
+        judged: RawPrediction,
         head: Head,
         draw: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     ) -> NDArray[np.float16]:
@@ -361,7 +368,7 @@ class Classifier:
         parsed = [self.taxonomy.parse(code) for code in head.classes]
         return head, {size: at for at, (own, size) in enumerate(parsed) if own == subtype}
 
-    def _looks(self, shown: Field, judged: Judged) -> _Looks:
+    def _looks(self, shown: Field, judged: RawPrediction) -> _Looks:
         """Say where a field looks coarser than its size, and why it is no neighbouring size."""
         subtype, size = judged.answer.best
         found = self._sizes(subtype)
@@ -378,7 +385,7 @@ class Classifier:
                 shown,
                 judged,
                 head,
-                lambda by_cell: coarser_than(by_cell[indices], at),
+                lambda by_cell: coarser_margin(by_cell[indices], at),
             )
             if at
             else None,
@@ -400,7 +407,9 @@ class _Looks:
     near: str
 
 
-def _coarser_shares(sight: Sight, head: Head, classes: Mapping[str, int]) -> dict[str, float]:
+def _coarser_shares(
+    sight: FieldFeatures, head: Head, classes: Mapping[str, int]
+) -> dict[str, float]:
     """Say per size, coarse to fine, which share of the steel looks coarser."""
     by_cell = np.concatenate([c.reshape(len(c), -1) for c in sight.by_cell[head.name]], axis=1)
     weights = np.concatenate([w.ravel() for w in sight.weights])

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from model.inference.saliency import over_field
-from model.networks.encoder import cells
-from model.networks.schemes import Layer
+from model.inference.saliency import crop_to_field
+from model.networks.encoder import cell_weights
+from model.networks.schemes import HeadLayer
 from model.runtime.cuda import GpuRunner, uploader
-from model.runtime.engines import OneByOne, runner
+from model.runtime.engines import SequentialRunner, build_runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field, Frame, Framing
-    from model.networks.encoder import Eye
+    from model.networks.encoder import Encoder
     from model.networks.schemes import Head
-    from model.runtime.engines import Engine, Glimpse, Runner
+    from model.runtime.engines import Engine, FrameFeatures, Runner
 
 _HANDS = min(8, os.cpu_count() or 1)
 """Threads that frame fields for a GPU and copy them to it."""
@@ -40,7 +40,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DeviceFrame:
     """One frame, and its pixels where the networks run.
 
     Args:
@@ -53,7 +53,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class FieldFeatures:
     """What one network saw of one field.
 
     Args:
@@ -68,7 +68,7 @@ class Sight:
     embedding: NDArray[np.float32]
 
 
-class Gaze:
+class FeatureExtractor:
     """Networks made ready to look at fields, framed one way.
 
     Args:
@@ -82,7 +82,7 @@ class Gaze:
     def __init__(
         self,
         framing: Framing,
-        eyes: Mapping[str, Eye],
+        eyes: Mapping[str, Encoder],
         engine: Engine,
         cache: Path | None = None,
         heads: Collection[Head] = (),
@@ -91,13 +91,13 @@ class Gaze:
         self._framing = framing
         self._strides = {name: eye.stride for name, eye in eyes.items()}
         self._layers = {
-            name: Layer.of([head for head in heads if head.eye == name], eye.channels)
+            name: HeadLayer.of([head for head in heads if head.eye == name], eye.channels)
             for name, eye in eyes.items()
         }
         self._runners: dict[str, Runner] = {
             name: GpuRunner(eye, engine, self._layers[name])
             if engine.on_gpu
-            else OneByOne(runner(eye, engine, cache), self._layers[name])
+            else SequentialRunner(build_runner(eye, engine, cache), self._layers[name])
             for name, eye in eyes.items()
         }
         self._upload = uploader(engine.device) if engine.on_gpu else torch.from_numpy
@@ -107,28 +107,28 @@ class Gaze:
         """Names of the networks."""
         return tuple(self._runners)
 
-    def frames(self, fields: Sequence[Field]) -> list[list[Shown]]:
+    def frames(self, fields: Sequence[Field]) -> list[list[DeviceFrame]]:
         """Frame every field, and bring it to where the networks run."""
         if not self.engine.on_gpu:
             return [self._framed(field) for field in fields]
         with ThreadPoolExecutor(_HANDS) as hands:
             return list(hands.map(self._framed, fields))
 
-    def _framed(self, field: Field) -> list[Shown]:
+    def _framed(self, field: Field) -> list[DeviceFrame]:
         return [self.shown(frame) for frame in self._framing.frames(field)]
 
-    def shown(self, frame: Frame) -> Shown:
+    def shown(self, frame: Frame) -> DeviceFrame:
         """Bring a frame to where the networks run."""
-        return Shown(frame, self._upload(np.require(frame.pixels, requirements=["C", "W"])))
+        return DeviceFrame(frame, self._upload(np.require(frame.pixels, requirements=["C", "W"])))
 
-    def look(self, eye: str, framed: Sequence[Sequence[Shown]]) -> list[Sight]:
+    def look(self, eye: str, framed: Sequence[Sequence[DeviceFrame]]) -> list[FieldFeatures]:
         """See every field through one network, frames of one shape together."""
         weights = [[_weights(one.frame, self._strides[eye]) for one in shown] for shown in framed]
         by_shape: dict[tuple[int, ...], list[tuple[int, int]]] = defaultdict(list)
         for at, shown in enumerate(framed):
             for number, one in enumerate(shown):
                 by_shape[one.frame.valid.shape].append((at, number))
-        found: dict[tuple[int, int], Glimpse] = {}
+        found: dict[tuple[int, int], FrameFeatures] = {}
         for places in by_shape.values():
             glimpses = self._runners[eye].look(
                 [framed[at][number].picture for at, number in places],
@@ -141,20 +141,22 @@ class Gaze:
         ]
 
     def _sight(
-        self, eye: str, glimpses: Sequence[Glimpse], weights: Sequence[NDArray[np.float32]]
-    ) -> Sight:
+        self, eye: str, glimpses: Sequence[FrameFeatures], weights: Sequence[NDArray[np.float32]]
+    ) -> FieldFeatures:
         counted = sum(float(weight.sum()) for weight in weights)
         total = np.sum([glimpse.total for glimpse in glimpses], axis=0)
         per_frame = [self._layers[eye].of_each(glimpse.by_cell) for glimpse in glimpses]
         by_cell = {head: [one[head] for one in per_frame] for head in per_frame[0]}
-        return Sight(by_cell, weights, np.asarray(total / counted, dtype=np.float32))
+        return FieldFeatures(by_cell, weights, np.asarray(total / counted, dtype=np.float32))
 
     def stride(self, eye: str) -> int:
         """Pixels of a frame per cell of a network's map."""
         return self._strides[eye]
 
 
-def ahead(work: Callable[[Given], Made], items: Iterable[Given], hands: int = 1) -> Iterator[Made]:
+def prefetch(
+    work: Callable[[Given], Made], items: Iterable[Given], hands: int = 1
+) -> Iterator[Made]:
     """Do what `map` does, the next items, one a hand, being worked at while one is used."""
     with ThreadPoolExecutor(hands) as pool:
         coming: deque[Future[Made]] = deque()
@@ -171,7 +173,9 @@ def over_whole(
 ) -> NDArray[np.float16]:
     """Join the maps of a field's frames to one over the whole field; 0 where nobody looked."""
     fine = any(side % stride for frame in frames for side in frame.extent)
-    parts = [over_field(m, f.extent, stride, fine=fine) for m, f in zip(maps, frames, strict=True)]
+    parts = [
+        crop_to_field(m, f.extent, stride, fine=fine) for m, f in zip(maps, frames, strict=True)
+    ]
     height, width = shown.valid.shape
     x0, y0, x1, y1 = frames[0].box
     if len(frames) == 1 and (x0, y0, x1, y1) == (0, 0, width, height):
@@ -188,5 +192,7 @@ def over_whole(
 def _weights(frame: Frame, stride: int) -> NDArray[np.float32]:
     if frame.valid.all():
         return np.ones([side // stride for side in frame.valid.shape], np.float32)
-    found: NDArray[np.float32] = cells(torch.from_numpy(frame.valid)[None], stride)[0].numpy()
+    found: NDArray[np.float32] = cell_weights(torch.from_numpy(frame.valid)[None], stride)[
+        0
+    ].numpy()
     return found

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from model.errors import GpuError
-from model.inference.feature_extractor import Gaze, Shown, Sight, ahead
+from model.inference.feature_extractor import DeviceFrame, FeatureExtractor, FieldFeatures, prefetch
 from model.runtime.engines import Engine, choose_engine
-from model.runtime.quantization import quantised
+from model.runtime.quantization import quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field, Frame, Framing
-    from model.networks.encoder import Eye
+    from model.networks.encoder import Encoder
     from model.networks.schemes import Answer, Head, Scheme
-    from model.runtime.quantization import Eight
+    from model.runtime.quantization import Int8Calibration
 
 ENGINE_DIFFERENCE = 0.02
 """How far probabilities of two engines may lie apart; a closer decision is made again in fp32."""
@@ -47,7 +47,7 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class RawPrediction:
     """What was answered about one field, and what was seen for it.
 
     Args:
@@ -59,11 +59,11 @@ class Judged:
 
     answer: Answer
     frames: list[Frame]
-    sights: dict[str, Sight]
+    sights: dict[str, FieldFeatures]
     engine: Engine
 
 
-class Answerer:
+class Predictor:
     """Networks and heads at work; which fields come together changes no answer.
 
     Args:
@@ -82,32 +82,34 @@ class Answerer:
         self,
         scheme: Scheme,
         framing: Framing,
-        eyes: Mapping[str, Eye],
+        eyes: Mapping[str, Encoder],
         heads: Mapping[str, Head],
         engine: Engine,
         *,
         cache: Path | None = None,
-        eight: Eight | None = None,
+        eight: Int8Calibration | None = None,
     ) -> None:
         self.engine = engine
-        self.trouble = ""
+        self.degraded_reason = ""
         self._scheme, self._framing, self._eyes, self._heads = scheme, framing, eyes, heads
         self._difference = eight.difference if eight else ENGINE_DIFFERENCE
-        ready = {n: quantised(eye, eight.ranges[n]) for n, eye in eyes.items()} if eight else eyes
-        self._exact: Gaze | None = None
+        ready = {n: quantize(eye, eight.ranges[n]) for n, eye in eyes.items()} if eight else eyes
+        self._exact: FeatureExtractor | None = None
         self._making = Lock()
         try:
-            self._gaze = Gaze(framing, ready, engine, cache, heads.values())
+            self._gaze = FeatureExtractor(framing, ready, engine, cache, heads.values())
         except GpuError as error:
             self._note(error)
             self._gaze = self._exactly()
             self.engine = self._gaze.engine
 
-    def by_group(self, fields: Sequence[Field]) -> Iterator[tuple[Sequence[Field], list[Judged]]]:
+    def by_group(
+        self, fields: Sequence[Field]
+    ) -> Iterator[tuple[Sequence[Field], list[RawPrediction]]]:
         """Judge fields group by group; a GPU has the next ones framed, and the last one used."""
         if self.engine.on_gpu:
-            framed = ahead(self._framed, self._groups(fields))
-            judged = ahead(self._judged, framed, _JUDGING)
+            framed = prefetch(self._framed, self._groups(fields))
+            judged = prefetch(self._judged, framed, _JUDGING)
         else:
             judged = map(self._judged, map(self._framed, self._groups(fields)))
         return zip(self._groups(fields), judged, strict=True)
@@ -143,7 +145,7 @@ class Answerer:
             self._note(error)
         return _Framed(self._exactly().frames(fields), self._exactly())
 
-    def _judged(self, framed: _Framed) -> list[Judged]:
+    def _judged(self, framed: _Framed) -> list[RawPrediction]:
         judged = self._by_either(framed, self._answers)
         close = [
             at
@@ -164,26 +166,28 @@ class Answerer:
             self._note(error)
         else:
             if framed.gaze.engine.on_gpu:
-                self.trouble = ""
+                self.degraded_reason = ""
             return found
         return ask(self._framed_again(framed.shown))
 
     def _note(self, error: GpuError) -> None:
-        self.trouble = f"{error} Until then the CPU answers, more slowly."
+        self.degraded_reason = f"{error} Until then the CPU answers, more slowly."
 
-    def _framed_again(self, shown: Sequence[Sequence[Shown]]) -> _Framed:
+    def _framed_again(self, shown: Sequence[Sequence[DeviceFrame]]) -> _Framed:
         """Show the same frames to the CPU."""
         exact = self._exactly()
         return _Framed([[exact.shown(one.frame) for one in frames] for frames in shown], exact)
 
-    def _exactly(self) -> Gaze:
+    def _exactly(self) -> FeatureExtractor:
         with self._making:
             if self._exact is None:
                 engine = choose_engine("cpu", "fp32")
-                self._exact = Gaze(self._framing, self._eyes, engine, heads=self._heads.values())
+                self._exact = FeatureExtractor(
+                    self._framing, self._eyes, engine, heads=self._heads.values()
+                )
         return self._exact
 
-    def _answers(self, framed: _Framed) -> list[Judged]:
+    def _answers(self, framed: _Framed) -> list[RawPrediction]:
         asked, (shown, gaze) = _Asked(framed), framed
         for head in self._scheme.first_stage():
             asked.ask(self._heads[head], range(len(shown)))
@@ -191,7 +195,9 @@ class Answerer:
             for head, places in self._second_stage(asked).items():
                 asked.ask(self._heads[head], places)
         return [
-            Judged(self._scheme.answer(shares), [one.frame for one in frames], sights, gaze.engine)
+            RawPrediction(
+                self._scheme.answer(shares), [one.frame for one in frames], sights, gaze.engine
+            )
             for shares, frames, sights in zip(asked.shares, shown, asked.sights, strict=True)
         ]
 
@@ -210,8 +216,8 @@ class Answerer:
 class _Framed(NamedTuple):
     """Frames of fields, and who is to look at them."""
 
-    shown: Sequence[Sequence[Shown]]
-    gaze: Gaze
+    shown: Sequence[Sequence[DeviceFrame]]
+    gaze: FeatureExtractor
 
 
 class _Asked:
@@ -219,7 +225,7 @@ class _Asked:
 
     def __init__(self, framed: _Framed) -> None:
         self._framed, self._gaze = framed
-        self.sights: list[dict[str, Sight]] = [{} for _ in self._framed]
+        self.sights: list[dict[str, FieldFeatures]] = [{} for _ in self._framed]
         self.shares: list[dict[str, NDArray[np.float64]]] = [{} for _ in self._framed]
 
     def ask(self, head: Head, places: Sequence[int]) -> None:

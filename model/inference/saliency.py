@@ -65,7 +65,7 @@ def grad_cam(by_cell: NDArray[np.float32], head: Head, index: int) -> NDArray[np
     return np.maximum(raw / raw.size, 0.0).astype(np.float32)
 
 
-def coarser_than(by_cell: NDArray[np.float32], at: int) -> NDArray[np.float32]:
+def coarser_margin(by_cell: NDArray[np.float32], at: int) -> NDArray[np.float32]:
     """Say how much every cell looks coarser than a size.
 
     Args:
@@ -93,7 +93,7 @@ def evidence_limit(values: Sequence[NDArray[np.float32]]) -> float:
     return float(np.percentile(seen, 99)) if seen.size else 0.0
 
 
-def over_field(
+def crop_to_field(
     evidence_map: NDArray[np.float32], extent: tuple[int, int], stride: int, *, fine: bool = False
 ) -> NDArray[np.float16]:
     """Cut a map to the part of its frame that shows the field.

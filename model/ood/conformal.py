@@ -48,12 +48,12 @@ def p_values(scores: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray
     return shares
 
 
-def fewest(alpha: float) -> int:
+def min_reference_images(alpha: float) -> int:
     """Say how many known images an alarm rate needs at the least."""
     return max(1, math.ceil(1.0 / alpha - 1.0 - 1e-9))
 
 
-def require(alpha: float, known: int) -> None:
+def require_reference_images(alpha: float, known: int) -> None:
     """Refuse an alarm rate that so few known images cannot resolve.
 
     Raises:
@@ -61,10 +61,10 @@ def require(alpha: float, known: int) -> None:
     """
     if not 0.0 < alpha < 1.0:
         raise ModelError(f"The alarm rate alpha must lie between 0 and 1, not {alpha:g}.")
-    if known < fewest(alpha):
+    if known < min_reference_images(alpha):
         raise ModelError(
-            f"An alarm rate of {alpha:g} needs at least {fewest(alpha)} known images to compare "
-            f"with, and this bundle has {known}: set [strangeness] alpha to "
+            f"An alarm rate of {alpha:g} needs at least {min_reference_images(alpha)} known images "
+            f"to compare with, and this bundle has {known}: set [strangeness] alpha to "
             f"{_lifted(1.0 / (known + 1)):g} or more, or train on more images."
         )
 
@@ -76,7 +76,7 @@ def _lifted(alpha: float) -> float:
 def warning(alpha: float, known: int) -> str:
     """Say in a sentence how uncertain the alarm rate is with so few known images, or ""."""
     rank = math.floor(alpha * (known + 1) + 1e-9)
-    if known < fewest(alpha) or rank >= 5:  # noqa: PLR2004 - from five on, the rate is steady
+    if known < min_reference_images(alpha) or rank >= 5:  # noqa: PLR2004 - from five on, the rate is steady
         return ""
     return (
         f"With {known} known images the share of good images flagged may be anything up to "
@@ -111,7 +111,7 @@ def alarm_rate_warnings(alpha: float, of: Mapping[str, Any]) -> list[str]:
 
     Args:
         alpha: The alarm rate that the lab has set.
-        of: The bundle's known images in short, from `Known.in_short`.
+        of: The bundle's known images in short, from `Known.summary`.
     """
     own, all_of = of["own_scores"], of["microscopes"]
     few = [f"{name} ({n})" for name, n in sorted(all_of.items()) if name and name not in own]
@@ -145,7 +145,7 @@ def alarm_limit(alpha: float, known: int, tested: int | None = None, level: floa
     return float(np.quantile(rates, level, method="higher"))
 
 
-def folds(
+def assign_folds(
     groups: Sequence[str], classes: Sequence[str], keys: Sequence[str], count: int = FOLDS
 ) -> NDArray[np.int64]:
     """Deal examples into folds, a group never on two sides, every class spread.

@@ -15,13 +15,20 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from model.errors import ModelError
-from model.image_quality import Defect, Gates, measured
+from model.image_quality import Defect, DefectLimits, measure_quality
 from model.networks.backbones import fingerprint, frozen_lite0
 from model.ood import conformal, nearest_neighbor
-from model.ood.features import WINDOW_LAYERS, looker_of
-from model.ood.localization import Place, heat_of, over_field, strangest
-from model.ood.mahalanobis import PLACES, WHOLE_LAYERS, Clouds, Models, Textures, unit
-from model.ood.score_normalization import LOOKS, Usual, score_of
+from model.ood.features import WINDOW_LAYERS, build_ood_extractor
+from model.ood.localization import OodRegion, compute_heat_map, find_region, over_field
+from model.ood.mahalanobis import (
+    PLACES,
+    WHOLE_LAYERS,
+    OodModels,
+    Textures,
+    TiedGaussians,
+    normalize_rows,
+)
+from model.ood.score_normalization import LOOKS, ScoreNormalizer, combine_scores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 
     from model.framing import Field
     from model.networks.backbones import Backbone
-    from model.ood.features import Impression, Looker
+    from model.ood.features import OodFeatureExtractor, OodFeatures
     from model.ood.mahalanobis import Distances
 
 _NEAREST = 3
@@ -40,7 +47,7 @@ FORM: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Strangeness:
+class OodResult:
     """How far one field lies from everything the bundle was taught.
 
     Args:
@@ -73,7 +80,7 @@ class Strangeness:
     companions: dict[str, float] = field(default_factory=dict)
 
 
-class Known:
+class OodDetector:
     """Everything a bundle was taught, as a measure of what it was not.
 
     `taught.learn` makes one, `tensors` and `facts` keep it, `from_tensors` brings it back.
@@ -81,12 +88,12 @@ class Known:
 
     def __init__(  # noqa: PLR0917 - private in all but name: `taught` and `from_tensors` call it
         self,
-        models: Models,
-        usual: Usual,
+        models: OodModels,
+        usual: ScoreNormalizer,
         examples: Sequence[tuple[str, str]],
         embeddings: NDArray[np.float32],
-        gates: Gates,
-        looker: Looker,
+        gates: DefectLimits,
+        looker: OodFeatureExtractor,
         facts: Mapping[str, Any],
     ) -> None:
         self._models = models
@@ -94,7 +101,7 @@ class Known:
         self._examples = tuple(examples)
         self._embeddings = embeddings
         self._placed = models.whitened(embeddings)
-        self._companions = nearest_neighbor.of_embeddings(embeddings)
+        self._companions = nearest_neighbor.fit_scorers(embeddings)
         self._gates = gates
         self._looker = looker
         self._facts = dict(facts)
@@ -132,7 +139,7 @@ class Known:
             "own_scores": list(self._usual.microscopes),
         }
 
-    def in_short(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """Give what an alarm rate means for a lab: known images, microscopes, fields, precision."""
         return {
             "known": len(self),
@@ -148,7 +155,7 @@ class Known:
         tensors: Mapping[str, NDArray[Any]],
         facts: Mapping[str, Any],
         backbone: Backbone | None = None,
-    ) -> Known:
+    ) -> OodDetector:
         """Bring back what `tensors` and `facts` kept.
 
         Args:
@@ -172,9 +179,9 @@ class Known:
             )
         classes = tuple(facts["classes"])
 
-        def clouds(part: str, layers: Sequence[int]) -> tuple[Clouds, ...]:
+        def clouds(part: str, layers: Sequence[int]) -> tuple[TiedGaussians, ...]:
             return tuple(
-                Clouds(classes, tensors[f"{part}.{i}.means"], tensors[f"{part}.{i}.whiten"])
+                TiedGaussians(classes, tensors[f"{part}.{i}.means"], tensors[f"{part}.{i}.whiten"])
                 for i in range(len(layers))
             )
 
@@ -184,13 +191,13 @@ class Known:
         )
         own = {"keys", "codes", "classes", "textures", "usual", "own_scores"}
         return cls(
-            Models(
+            OodModels(
                 clouds("whole", WHOLE_LAYERS),
                 clouds("window", WINDOW_LAYERS),
                 places,
                 dict(facts["classes"]),
             ),
-            Usual(
+            ScoreNormalizer(
                 tensors["usual.layers"],
                 tensors["usual.windows"],
                 {name: tensors[f"usual.looks.{name}"] for name in facts["usual"]},
@@ -203,8 +210,8 @@ class Known:
             ),
             list(zip(facts["keys"], facts["codes"], strict=True)),
             tensors["embeddings"],
-            Gates(tensors["gates.low"], tensors["gates.middle"], tensors["gates.high"]),
-            looker_of(backbone, facts["precision"]),
+            DefectLimits(tensors["gates.low"], tensors["gates.middle"], tensors["gates.high"]),
+            build_ood_extractor(backbone, facts["precision"]),
             {name: value for name, value in facts.items() if name not in own},
         )
 
@@ -227,10 +234,10 @@ class Known:
         Raises:
             ModelError: Too few known fields for this alarm rate.
         """
-        conformal.require(alpha, len(self))
-        return " ".join(conformal.alarm_rate_warnings(alpha, self.in_short()))
+        conformal.require_reference_images(alpha, len(self))
+        return " ".join(conformal.alarm_rate_warnings(alpha, self.summary()))
 
-    def judge(self, fields: Sequence[Field], alpha: float) -> list[Strangeness]:
+    def score(self, fields: Sequence[Field], alpha: float) -> list[OodResult]:
         """Say how strange each field is; which fields come together changes nothing.
 
         Args:
@@ -238,12 +245,12 @@ class Known:
             alpha: Share of good fields that may be flagged. With too few known fields for it
                 nothing can be flagged, and the sentence says so (`require` refuses it).
         """
-        return [self.glance(field, alpha)[1] for field in fields]
+        return [self.score_whole(field, alpha)[1] for field in fields]
 
-    def glance(self, field: Field, alpha: float) -> tuple[NDArray[np.float32], Strangeness]:
+    def score_whole(self, field: Field, alpha: float) -> tuple[NDArray[np.float32], OodResult]:
         """Give a field's embedding, (d,) of length one, and how strange it is, from one look."""
         seen = self._looker.look(field)
-        embedding = unit(seen.whole[-1][None])[0].astype(np.float32)
+        embedding = normalize_rows(seen.whole[-1][None])[0].astype(np.float32)
         return embedding, self._judged(seen, field, alpha)
 
     def embeddings(self) -> dict[str, NDArray[np.float32]]:
@@ -256,29 +263,29 @@ class Known:
 
         A defect is not part of strangeness: it says what to do before anything is graded.
         """
-        return self._gates.defects(measured(field))
+        return self._gates.defects(measure_quality(field))
 
-    def _judged(self, seen: Impression, field: Field, alpha: float) -> Strangeness:
+    def _judged(self, seen: OodFeatures, field: Field, alpha: float) -> OodResult:
         distances = self._models.distances(seen)
-        surprise = self._usual.surprise(distances)
-        score = score_of(surprise)
+        surprise = self._usual.z_scores(distances)
+        score = combine_scores(surprise)
         scores = self._usual.scores_of(field.microscope)
         p_value = float(conformal.p_values(np.array([score]), scores)[0])
-        heat = heat_of(distances, self._usual.levels(alpha))
-        place = strangest(heat, seen.fine, field)
+        heat = compute_heat_map(distances, self._usual.levels(alpha))
+        place = find_region(heat, seen.fine, field)
         flagged = p_value <= alpha + 1e-12
         look = LOOKS[int(surprise.argmax())]
-        embedding = unit(seen.whole[-1][None])
-        return Strangeness(
+        embedding = normalize_rows(seen.whole[-1][None])
+        return OodResult(
             p_value=p_value,
             flagged=flagged,
             whole=float(surprise[0]),
             local=float(heat.max()),
             where=place.box if place else None,
             heat=over_field(heat, seen.fine, field),
-            sentence=_sentence(rarity(p_value, len(scores)), look, place, flagged=flagged)
-            if len(scores) >= conformal.fewest(alpha)
-            else f"{rarity(p_value, len(scores))}; too few known images to raise an alarm.",
+            sentence=_sentence(format_rarity(p_value, len(scores)), look, place, flagged=flagged)
+            if len(scores) >= conformal.min_reference_images(alpha)
+            else f"{format_rarity(p_value, len(scores))}; too few known images to raise an alarm.",
             nearest=self._nearest(embedding),
             score=score,
             look=look,
@@ -301,7 +308,7 @@ class Known:
         return {code: tuple(keys) for code, keys in found.items()}
 
 
-def _sentence(how_rare: str, look: str, place: Place | None, *, flagged: bool) -> str:
+def _sentence(how_rare: str, look: str, place: OodRegion | None, *, flagged: bool) -> str:
     if not flagged:
         return f"{how_rare}."
     what = {
@@ -319,7 +326,7 @@ def _sentence(how_rare: str, look: str, place: Place | None, *, flagged: bool) -
     return f"Not comparable with the reference images: {rare}; {what}."
 
 
-def rarity(p_value: float, known: int) -> str:
+def format_rarity(p_value: float, known: int) -> str:
     """Say a p-value as a person would.
 
     Args:

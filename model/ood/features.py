@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from model.block_statistics import by_blocks
+from model.block_statistics import block_means
 from model.framing import Framing
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
-from model.networks.encoder import cells
-from model.ood.intensity import TONE_PX, tones
+from model.networks.encoder import cell_weights
+from model.ood.intensity import TONE_PX, intensity_features
 from model.runtime.engines import OpenVinoRunner, choose_engine
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ _LARGEST_PX = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class CellFeatures:
     """A field cut into cells, each with its features.
 
     Args:
@@ -86,7 +86,7 @@ class Cells:
 
 
 @dataclass(frozen=True, slots=True)
-class Impression:
+class OodFeatures:
     """What the frozen network makes of one field.
 
     Args:
@@ -101,14 +101,14 @@ class Impression:
 
     whole: tuple[NDArray[np.float32], ...]
     windows: tuple[NDArray[np.float32], ...]
-    fine: Cells
-    broad: Cells
-    tone: Cells
-    patch: Cells
-    shade: Cells
+    fine: CellFeatures
+    broad: CellFeatures
+    tone: CellFeatures
+    patch: CellFeatures
+    shade: CellFeatures
 
 
-class Looker:
+class OodFeatureExtractor:
     """The frozen network, ready to look; the same field gives the same impression.
 
     Args:
@@ -122,12 +122,12 @@ class Looker:
         self._framing = Framing("scale", _LARGEST_PX, UM_PER_PX, UM_PER_PX)
         self._maps = _engine(backbone, precision)
 
-    def look(self, field: Field) -> Impression:
+    def look(self, field: Field) -> OodFeatures:
         """Look at one field; mirrored padding and what is no steel count nowhere."""
         frame = self._framing.frames(field)[0]
         *maps, fine = self._maps(frame.pixels)
         shares = [_shares(frame, stride) for stride in self._backbone.strides]
-        boxes = windows_of(frame.extent, WINDOW_PX)
+        boxes = list_windows(frame.extent, WINDOW_PX)
         whole, parts = [], []
         for one, share in zip(maps, shares, strict=True):
             whole.append(_moments(one, share))
@@ -139,19 +139,19 @@ class Looker:
         um2 = UM_PER_PX**2 if field.um_per_px is not None else None
         fine_px, broad_px = self._backbone.strides[FINE], self._backbone.strides[BROAD]
         fine_cells = _cells(fine, frame, fine_px, um2, FINE_MARGIN)
-        tone = _cells(tones(frame), frame, TONE_PX, um2, FINE_MARGIN)
-        return Impression(
+        tone = _cells(intensity_features(frame), frame, TONE_PX, um2, FINE_MARGIN)
+        return OodFeatures(
             tuple(whole),
             tuple(part[kept] for part, _ in parts),
             fine=fine_cells,
             broad=_cells(maps[BROAD], frame, broad_px, um2, BROAD_MARGIN),
             tone=tone,
-            patch=patches(fine_cells),
-            shade=patches(tone),
+            patch=patch_statistics(fine_cells),
+            shade=patch_statistics(tone),
         )
 
 
-def windows_of(extent: tuple[int, int], side: int) -> list[tuple[int, int, int, int]]:
+def list_windows(extent: tuple[int, int], side: int) -> list[tuple[int, int, int, int]]:
     """Lay windows over a field, (x0, y0, x1, y1), overlapping by half a side at least."""
     rows, columns = (_starts(length, side) for length in extent)
     height, width = min(side, extent[0]), min(side, extent[1])
@@ -167,7 +167,7 @@ def _starts(length: int, side: int) -> list[int]:
 
 def _shares(frame: Frame, stride: int) -> NDArray[np.float32]:
     valid = frame.valid if frame.valid.any() else np.ones_like(frame.valid)
-    found: NDArray[np.float32] = cells(torch.from_numpy(valid)[None], stride)[0].numpy()
+    found: NDArray[np.float32] = cell_weights(torch.from_numpy(valid)[None], stride)[0].numpy()
     return found
 
 
@@ -198,12 +198,12 @@ def _windowed(
 
 def _cells(
     features: NDArray[np.float32], frame: Frame, stride: int, um2: float | None, margin: int
-) -> Cells:
+) -> CellFeatures:
     rows, columns = (max(1, length // stride) for length in frame.extent)
     share = _shares(frame, stride)[:rows, :columns]
     kept = features[:, :rows, :columns].transpose(1, 2, 0)
     zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
-    return Cells(
+    return CellFeatures(
         np.clip(kept, -65504, 65504).astype(np.float16),
         _steel(share, margin),
         stride * zoom,
@@ -223,17 +223,17 @@ def _steel(share: NDArray[np.float32], margin: int) -> NDArray[np.bool_]:
     return inner if inner.any() else full
 
 
-def patches(part: Cells) -> Cells:
+def patch_statistics(part: CellFeatures) -> CellFeatures:
     """Average cells over patches of three by three blocks, each block of three by three cells.
 
     One needle is as strange as a cell; what fills a patch is strange on average, and only there.
     """
     side = min(_BLOCK, *part.steel.shape)
     counted = np.where(part.steel[..., None], part.features, 0).astype(np.float32)
-    total = _around(by_blocks(counted, side).sum(axis=1).sum(axis=2))
-    count = _around(by_blocks(part.steel, side).sum(axis=(1, 3), dtype=np.float32)[..., None])
+    total = _around(block_means(counted, side).sum(axis=1).sum(axis=2))
+    count = _around(block_means(part.steel, side).sum(axis=(1, 3), dtype=np.float32)[..., None])
     enough = count[..., 0] >= min(_FULL * (3 * side) ** 2, float(count.max()))
-    return Cells(
+    return CellFeatures(
         (total / np.maximum(count, 1)).astype(np.float16),
         enough,
         part.side_px * side,
@@ -300,6 +300,6 @@ def _engine(
 
 
 @lru_cache(maxsize=2)
-def looker_of(backbone: Backbone, precision: str) -> Looker:
+def build_ood_extractor(backbone: Backbone, precision: str) -> OodFeatureExtractor:
     """Give the one `Looker` of a backbone; making one costs a second."""
-    return Looker(backbone, precision)
+    return OodFeatureExtractor(backbone, precision)

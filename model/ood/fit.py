@@ -15,14 +15,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.errors import TrainingError
-from model.image_quality import Gates, measured
+from model.image_quality import DefectLimits, measure_quality
 from model.networks.backbones import fingerprint, frozen_lite0
 from model.ood import conformal
-from model.ood.detector import FORM, Known
-from model.ood.features import WINDOW_LAYERS, looker_of
-from model.ood.mahalanobis import PLACES, WHOLE_LAYERS, Clouds, Models, Moments, Textures, unit
-from model.ood.score_normalization import Usual
-from model.runtime.engines import multiplies_bf16
+from model.ood.detector import FORM, OodDetector
+from model.ood.features import WINDOW_LAYERS, build_ood_extractor
+from model.ood.mahalanobis import (
+    PLACES,
+    WHOLE_LAYERS,
+    Moments,
+    OodModels,
+    Textures,
+    TiedGaussians,
+    normalize_rows,
+)
+from model.ood.score_normalization import ScoreNormalizer
+from model.runtime.engines import has_bf16
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.networks.backbones import Backbone
-    from model.ood.features import Impression, Looker
+    from model.ood.features import OodFeatureExtractor, OodFeatures
     from model.ood.mahalanobis import Distances
 
 _OWN_MEAN_FROM = 10
@@ -57,25 +65,25 @@ class Step:
 
     done: int
     total: int
-    known: Known | None = None
+    known: OodDetector | None = None
 
 
-def learn(
+def fit_detector(
     examples: Sequence[Example],
     backbone: Backbone | None = None,
     *,
     subtype_of: Callable[[str], str],
-) -> Known:
-    """Learn in one go; as `learning`."""
+) -> OodDetector:
+    """Learn in one go; as `iter_fit_detector`."""
     known = None
-    for step in learning(examples, backbone, subtype_of=subtype_of):
+    for step in iter_fit_detector(examples, backbone, subtype_of=subtype_of):
         known = step.known
     if known is None:
         raise TrainingError("There is no example to learn the known structures from.")
     return known
 
 
-def learning(
+def iter_fit_detector(
     examples: Sequence[Example],
     backbone: Backbone | None = None,
     *,
@@ -94,11 +102,11 @@ def learning(
     if len(examples) < 2:  # noqa: PLR2004 - one to learn from, one to compare
         raise TrainingError("Strangeness needs at least two examples to compare with.")
     backbone = backbone or frozen_lite0()
-    precision = "bf16" if multiplies_bf16() else "fp32"
-    looker = looker_of(backbone, precision)
+    precision = "bf16" if has_bf16() else "fp32"
+    looker = build_ood_extractor(backbone, precision)
     memory = _Memory(sorted(examples, key=lambda one: one.key), looker)
     total = 2 * len(memory)
-    folds = conformal.folds(memory.groups, memory.codes, memory.keys)
+    folds = conformal.assign_folds(memory.groups, memory.codes, memory.keys)
     known = _Summed(memory.codes, folds, [subtype_of(code) for code in memory.codes])
     for index in range(len(memory)):
         known.take(index, memory[index])
@@ -112,12 +120,12 @@ def learning(
     yield Step(
         total,
         total,
-        Known(
+        OodDetector(
             known.models(np.arange(len(folds))),
-            Usual.of([reached[index] for index in range(len(folds))], memory.microscopes),
+            ScoreNormalizer.of([reached[index] for index in range(len(folds))], memory.microscopes),
             list(zip(memory.keys, memory.codes, strict=True)),
             known.embeddings(),
-            Gates.around(memory.measured),
+            DefectLimits.around(memory.measured),
             looker,
             {
                 "form": FORM,
@@ -135,10 +143,10 @@ def learning(
 class _Memory:
     """The examples' impressions: kept while they fit, else looked at again."""
 
-    def __init__(self, examples: Sequence[Example], looker: Looker) -> None:
+    def __init__(self, examples: Sequence[Example], looker: OodFeatureExtractor) -> None:
         self._examples = examples
         self._looker = looker
-        self._kept: dict[int, Impression] = {}
+        self._kept: dict[int, OodFeatures] = {}
         self._left = _KEPT_BYTES
         self.measured: list[dict[str, float]] = []
         self.keys = [example.key for example in examples]
@@ -149,13 +157,13 @@ class _Memory:
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, index: int) -> Impression:
+    def __getitem__(self, index: int) -> OodFeatures:
         if index in self._kept:
             return self._kept[index]
         field = self._examples[index].load()
         seen = self._looker.look(field)
         if len(self.measured) == index:  # the first time round
-            self.measured.append(measured(field))
+            self.measured.append(measure_quality(field))
         size = sum(getattr(seen, name).features.nbytes for name in PLACES)
         if size <= self._left:
             self._left -= size
@@ -179,7 +187,7 @@ class _Summed:
         self._windows: list[tuple[NDArray[np.float32], ...]] = []
         self._cells: dict[tuple[str, int, str], Moments] = {}
 
-    def take(self, index: int, seen: Impression) -> None:
+    def take(self, index: int, seen: OodFeatures) -> None:
         """Take in the next example."""
         self._whole.append(seen.whole)
         self._windows.append(seen.windows)
@@ -190,22 +198,22 @@ class _Summed:
 
     def embeddings(self) -> NDArray[np.float32]:
         """Give the whole fields in the last layer, of length one, (n, 2c)."""
-        return unit(np.stack([whole[-1] for whole in self._whole])).astype(np.float32)
+        return normalize_rows(np.stack([whole[-1] for whole in self._whole])).astype(np.float32)
 
-    def models(self, chosen: NDArray[np.intp]) -> Models:
+    def models(self, chosen: NDArray[np.intp]) -> OodModels:
         """Fit the Gaussians of some whole folds."""
         known = set(self._folds[chosen].tolist())
-        return Models(
+        return OodModels(
             whole=tuple(
-                Clouds.around(
-                    unit(np.stack([self._whole[i][layer] for i in chosen])),
+                TiedGaussians.fit(
+                    normalize_rows(np.stack([self._whole[i][layer] for i in chosen])),
                     [self._classes[i] for i in chosen],
                 )
                 for layer in WHOLE_LAYERS
             ),
             window=tuple(
-                Clouds.around(
-                    unit(np.concatenate([self._windows[i][layer] for i in chosen])),
+                TiedGaussians.fit(
+                    normalize_rows(np.concatenate([self._windows[i][layer] for i in chosen])),
                     [self._classes[i] for i in chosen for _ in self._windows[i][layer]],
                 )
                 for layer in range(len(WINDOW_LAYERS))

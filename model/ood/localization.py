@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field
-    from model.ood.features import Cells
+    from model.ood.features import CellFeatures
     from model.ood.mahalanobis import Distances
 
 
@@ -25,7 +25,7 @@ _OTHERS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class OodRegion:
     """The strangest place.
 
     Args:
@@ -37,7 +37,7 @@ class Place:
     area_um2: float | None
 
 
-def heat_of(one: Distances, levels: NDArray[np.float64]) -> NDArray[np.float32]:
+def compute_heat_map(one: Distances, levels: NDArray[np.float64]) -> NDArray[np.float32]:
     """Lay the maps over one another on the fine grid, each in units of its alarm level.
 
     The highest counts; a little of the others says where in a broad cell the strangest place is.
@@ -50,7 +50,7 @@ def heat_of(one: Distances, levels: NDArray[np.float64]) -> NDArray[np.float32]:
     return heat
 
 
-def over_field(heat: NDArray[np.float32], part: Cells, field: Field) -> NDArray[np.float16]:
+def over_field(heat: NDArray[np.float32], part: CellFeatures, field: Field) -> NDArray[np.float16]:
     """Give the map over the whole field; 0 where a very large field was not looked at."""
     left, top = (round(start / part.side_px) for start in part.origin_px)
     if not left and not top:
@@ -61,7 +61,7 @@ def over_field(heat: NDArray[np.float32], part: Cells, field: Field) -> NDArray[
     return whole
 
 
-def strangest(heat: NDArray[np.float32], part: Cells, field: Field) -> Place | None:
+def find_region(heat: NDArray[np.float32], part: CellFeatures, field: Field) -> OodRegion | None:
     """Give the strangest place, or None where nothing reaches the alarm level.
 
     Args:
@@ -81,7 +81,7 @@ def strangest(heat: NDArray[np.float32], part: Cells, field: Field) -> Place | N
         min(int(np.ceil(left + (columns[-1] + 1) * side)), width),
         min(int(np.ceil(top + (rows[-1] + 1) * side)), height),
     )
-    return Place(box, None if part.um2 is None else float(spot.sum() * part.um2))
+    return OodRegion(box, None if part.um2 is None else float(spot.sum() * part.um2))
 
 
 def _on_grid(away: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.ood.features import Cells, Impression
+    from model.ood.features import CellFeatures, OodFeatures
 
 _FLOOR = 1e-6
 """Smallest eigenvalue kept, as a share of the mean eigenvalue."""
@@ -53,18 +53,18 @@ class Distances:
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
+class OodModels:
     """The Gaussians: per layer for the whole and the windows, per subtype for cells."""
 
-    whole: tuple[Clouds, ...]
-    window: tuple[Clouds, ...]
+    whole: tuple[TiedGaussians, ...]
+    window: tuple[TiedGaussians, ...]
     places: tuple[Textures, ...]
     subtype_of: Mapping[str, str]
 
-    def distances(self, seen: Impression) -> Distances:
+    def distances(self, seen: OodFeatures) -> Distances:
         """Measure one field."""
         away = [
-            _logarithm(clouds.squared(unit(seen.whole[layer][None]))[0])
+            _logarithm(clouds.squared_distances(normalize_rows(seen.whole[layer][None]))[0])
             for layer, clouds in zip(WHOLE_LAYERS, self.whole, strict=True)
         ]  # (layers, classes)
         nearest = self.whole[0].classes[int(np.mean(away, axis=0).argmin())]
@@ -77,7 +77,7 @@ class Models:
             whole=np.min(away, axis=1),
             windows=np.stack(
                 [
-                    _logarithm(clouds.squared(unit(part)).min(axis=1))
+                    _logarithm(clouds.squared_distances(normalize_rows(part)).min(axis=1))
                     for part, clouds in zip(seen.windows, self.window, strict=True)
                 ],
                 axis=1,
@@ -98,7 +98,7 @@ def _logarithm(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return found
 
 
-def _map(textures: Textures, part: Cells) -> NDArray[np.float32]:
+def _map(textures: Textures, part: CellFeatures) -> NDArray[np.float32]:
     away = np.zeros(part.steel.shape, np.float32)
     away[part.steel] = textures.distance(part.on_steel())
     return away
@@ -112,7 +112,7 @@ def _top(away: NDArray[np.float32], count: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Clouds:
+class TiedGaussians:
     """Classes of vectors that differ in their mean and share one covariance.
 
     Args:
@@ -126,7 +126,7 @@ class Clouds:
     whiten: NDArray[np.float32]
 
     @classmethod
-    def around(cls, vectors: NDArray[np.floating], classes: Sequence[str]) -> Clouds:
+    def fit(cls, vectors: NDArray[np.floating], classes: Sequence[str]) -> TiedGaussians:
         """Fit means per class and one shrunken covariance of what is left.
 
         Args:
@@ -142,10 +142,10 @@ class Clouds:
         return cls(
             names,
             means.astype(np.float32),
-            whitening(shrunken(exact - means[index])).astype(np.float32),
+            whitening_matrix(shrink_covariance(exact - means[index])).astype(np.float32),
         )
 
-    def squared(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    def squared_distances(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
         """Give each vector's squared Mahalanobis distance to each class, (n, k)."""
         whiten = self.whiten.astype(np.float64)
         seen = np.asarray(vectors, np.float64) @ whiten  # (n, d)
@@ -153,7 +153,7 @@ class Clouds:
         return np.stack([((seen - centre) ** 2).sum(axis=1) for centre in centres], axis=1)
 
 
-def shrunken(residuals: NDArray[np.float64]) -> NDArray[np.float64]:
+def shrink_covariance(residuals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Estimate a covariance from few vectors, drawn towards a multiple of the identity.
 
     Args:
@@ -177,7 +177,7 @@ def shrunken(residuals: NDArray[np.float64]) -> NDArray[np.float64]:
     return shrunk
 
 
-def whitening(covariance: NDArray[np.float64], floor: float = _FLOOR) -> NDArray[np.float64]:
+def whitening_matrix(covariance: NDArray[np.float64], floor: float = _FLOOR) -> NDArray[np.float64]:
     """Give the matrix that turns a covariance into the identity, its small eigenvalues lifted.
 
     Args:
@@ -193,7 +193,7 @@ def whitening(covariance: NDArray[np.float64], floor: float = _FLOOR) -> NDArray
     return root
 
 
-def unit(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+def normalize_rows(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
     """Bring vectors to length one; a vector of zeros stays one.
 
     Source:
@@ -265,7 +265,7 @@ class Textures:
             drawn[np.diag_indices(len(mean))] += (
                 shrink * max(float(np.trace(covariance)), 1e-12) / len(mean) + least**2
             )
-            whitens.append(whitening(drawn))
+            whitens.append(whitening_matrix(drawn))
         return cls(names, np.stack(means).astype(np.float32), np.stack(whitens).astype(np.float32))
 
     def distance(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:

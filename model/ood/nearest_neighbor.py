@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from model.ood.mahalanobis import unit
+from model.ood.mahalanobis import normalize_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ _ROUNDING = 1e-6
 _GEN_POWER = 0.1
 
 
-class Companion(Protocol):
+class Scorer(Protocol):
     """One method: embeddings in, one number each out."""
 
     def scores(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -40,7 +40,7 @@ class Companion(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
+class NearestNeighborScorer:
     """Cosine distance to the nearest taught embedding.
 
     Args:
@@ -61,7 +61,7 @@ class Nearest:
 
 
 @dataclass(frozen=True, slots=True)
-class Residual:
+class ResidualScorer:
     """Length of what lies outside the subspace of the taught embeddings.
 
     Args:
@@ -75,7 +75,7 @@ class Residual:
     axes: NDArray[np.float32]
 
     @classmethod
-    def of(cls, known: NDArray[np.floating]) -> Residual:
+    def of(cls, known: NDArray[np.floating]) -> ResidualScorer:
         """Fit the subspace to (m, d) embeddings: at most half of the directions, as ViM has it.
 
         Directions along which the embeddings do not differ are left out of it.
@@ -94,20 +94,20 @@ class Residual:
         return found
 
 
-def of_embeddings(known: NDArray[np.float32]) -> dict[str, Companion]:
+def fit_scorers(known: NDArray[np.float32]) -> dict[str, Scorer]:
     """Make every method that compares embeddings with the taught ones."""
-    return {"knn": Nearest(known), "vim_residual": Residual.of(known)}
+    return {"knn": NearestNeighborScorer(known), "vim_residual": ResidualScorer.of(known)}
 
 
-def second_opinion(seen: NDArray[np.float32]) -> dict[str, Companion]:
+def second_opinion(seen: NDArray[np.float32]) -> dict[str, Scorer]:
     """Make the same methods on what the classifier's own network saw of fields it never learned.
 
     Args:
         seen: (n, c) float32, of any length. Fields that it learned from would lie closer to one
             another than any new field does.
     """
-    known = unit(seen).astype(np.float32)
-    return {f"classifier_{name}": one for name, one in of_embeddings(known).items()}
+    known = normalize_rows(seen).astype(np.float32)
+    return {f"classifier_{name}": one for name, one in fit_scorers(known).items()}
 
 
 def of_answer(logits: NDArray[np.floating], probabilities: Mapping[str, float]) -> dict[str, float]:

@@ -30,7 +30,7 @@ _OWN_USUAL_FROM = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class ScoreNormalizer:
     """What known fields reach.
 
     Args:
@@ -50,7 +50,7 @@ class Usual:
     microscopes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, measured: Sequence[Distances], microscopes: Sequence[str]) -> Usual:
+    def of(cls, measured: Sequence[Distances], microscopes: Sequence[str]) -> ScoreNormalizer:
         """Gather what known fields reach.
 
         Args:
@@ -68,7 +68,7 @@ class Usual:
                 looks[subtype] = _spread(raw[own])
         peaks = np.array([[away.max() for away in one.places] for one in measured], np.float64)
         bare = cls(layers, windows, looks, np.zeros(0), np.sort(peaks, axis=0))
-        scores = np.array([score_of(bare.surprise(one)) for one in measured])
+        scores = np.array([combine_scores(bare.z_scores(one)) for one in measured])
         taken_by = np.array(microscopes)
         enough = [name for name, n in Counter(microscopes).items() if name and n >= OWN_SCORES_FROM]
         return replace(
@@ -77,7 +77,7 @@ class Usual:
             microscopes={name: np.sort(scores[taken_by == name]) for name in sorted(enough)},
         )
 
-    def surprise(self, one: Distances) -> NDArray[np.float64]:
+    def z_scores(self, one: Distances) -> NDArray[np.float64]:
         """Give the looks in standard deviations of known fields of its subtype."""
         raw = _looks(one, self.layers, self.windows)
         usual = self.looks.get(one.subtype, self.looks[""])
@@ -95,7 +95,7 @@ class Usual:
         return found
 
 
-def score_of(surprise: NDArray[np.float64]) -> float:
+def combine_scores(surprise: NDArray[np.float64]) -> float:
     """Join the looks into one score that never falls when a look grows stranger.
 
     Args:

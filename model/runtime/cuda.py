@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from model.errors import GpuError
-from model.runtime.engines import Glimpse, folded
+from model.runtime.engines import FrameFeatures, fold_batch_norm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from model.networks.encoder import Eye
-    from model.networks.schemes import Layer
+    from model.networks.encoder import Encoder
+    from model.networks.schemes import HeadLayer
     from model.runtime.engines import Engine
 
 BATCH = 8
@@ -82,9 +82,9 @@ class GpuRunner:
         GpuError: It does not take the network.
     """
 
-    def __init__(self, eye: Eye, engine: Engine, layer: Layer) -> None:
+    def __init__(self, eye: Encoder, engine: Engine, layer: HeadLayer) -> None:
         self._low = engine.precision == "bf16"
-        ready = folded(eye)
+        ready = fold_batch_norm(eye)
         if self._low:
             ready.backbone.to(torch.bfloat16)
         else:  # for the whole process: in a batch alone, other threads would see it come and go
@@ -102,7 +102,7 @@ class GpuRunner:
     @torch.inference_mode()
     def look(
         self, pictures: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
-    ) -> list[Glimpse]:
+    ) -> list[FrameFeatures]:
         """Look at pictures of one shape; out of memory, the batch is halved.
 
         Raises:
@@ -120,7 +120,7 @@ class GpuRunner:
         except RuntimeError as error:  # what went wrong on a GPU is heard of when it is waited for
             raise _lost(self._device, error) from error
         found = ((total.numpy(), by_cell.numpy()) for total, by_cell in back)
-        return [Glimpse(*one) for batch in found for one in zip(*batch, strict=True)]
+        return [FrameFeatures(*one) for batch in found for one in zip(*batch, strict=True)]
 
     def _in_batches(
         self, pictures: Sequence[Tensor], counts: Sequence[Tensor]

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from model.networks.encoder import Eye
-    from model.networks.schemes import Layer
+    from model.networks.encoder import Encoder
+    from model.networks.schemes import HeadLayer
 
 _CONVERTING = Lock()
 
@@ -70,7 +70,7 @@ class Engine:
         return self.device.startswith("cuda")
 
 
-class Glimpse(NamedTuple):
+class FrameFeatures(NamedTuple):
     """What a network saw of one picture.
 
     Args:
@@ -88,7 +88,7 @@ class Runner(Protocol):
 
     def look(
         self, pictures: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
-    ) -> list[Glimpse]:
+    ) -> list[FrameFeatures]:
         """Look at pictures of one shape.
 
         Args:
@@ -146,17 +146,17 @@ def _for_gpu(device: str, precision: str) -> str:
         )
     if precision != "auto":
         return precision
-    return "bf16" if multiplies_bf16(device) else "fp32"
+    return "bf16" if has_bf16(device) else "fp32"
 
 
 def _for_cpu(precision: str, archs: Collection[str]) -> str:
     if precision != "auto":
         return precision
     pays = bool(archs) and all(arch.startswith("resnet") for arch in archs)
-    return "bf16" if pays and multiplies_bf16() else "fp32"
+    return "bf16" if pays and has_bf16() else "fp32"
 
 
-def multiplies_bf16(device: str = "cpu") -> bool:
+def has_bf16(device: str = "cpu") -> bool:
     """Say whether bf16 matrices are multiplied in hardware there.
 
     A processor does with AMX, a GPU from Ampere on (compute capability 8); PyTorch imitates bf16 on
@@ -168,7 +168,9 @@ def multiplies_bf16(device: str = "cpu") -> bool:
     return bool(check is not None and check())
 
 
-def runner(eye: Eye, engine: Engine, cache: Path | None = None) -> TorchRunner | OpenVinoRunner:
+def build_runner(
+    eye: Encoder, engine: Engine, cache: Path | None = None
+) -> TorchRunner | OpenVinoRunner:
     """Make a network ready to run on a CPU.
 
     Args:
@@ -181,30 +183,30 @@ def runner(eye: Eye, engine: Engine, cache: Path | None = None) -> TorchRunner |
     return TorchRunner(eye, engine)
 
 
-class OneByOne:
+class SequentialRunner:
     """A CPU's way: one picture after the other, so that company changes no answer."""
 
-    def __init__(self, network: TorchRunner | OpenVinoRunner, layer: Layer) -> None:
+    def __init__(self, network: TorchRunner | OpenVinoRunner, layer: HeadLayer) -> None:
         self.network, self._layer = network, layer
 
     def look(
         self, pictures: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
-    ) -> list[Glimpse]:
+    ) -> list[FrameFeatures]:
         """Look at pictures of one shape."""
         return [
             self._seen(one.numpy(), weight) for one, weight in zip(pictures, weights, strict=True)
         ]
 
-    def _seen(self, picture: NDArray[np.uint8], weight: NDArray[np.float32]) -> Glimpse:
+    def _seen(self, picture: NDArray[np.uint8], weight: NDArray[np.float32]) -> FrameFeatures:
         (features,) = self.network.features(picture[None])
         total = np.einsum("chw,hw->c", features, weight, dtype=np.float64)
-        return Glimpse(total, logits_by_cell(features, self._layer))
+        return FrameFeatures(total, logits_by_cell(features, self._layer))
 
 
 class TorchRunner:
     """PyTorch on a CPU."""
 
-    def __init__(self, eye: Eye, engine: Engine) -> None:
+    def __init__(self, eye: Encoder, engine: Engine) -> None:
         self._low = engine.precision == "bf16"
         self._eye = _on_cpu(eye, low=self._low)
 
@@ -224,13 +226,13 @@ class TorchRunner:
         return found
 
 
-def _on_cpu(eye: Eye, *, low: bool) -> Callable[[Tensor], Tensor]:
+def _on_cpu(eye: Encoder, *, low: bool) -> Callable[[Tensor], Tensor]:
     """Make a network quick on a CPU: norms folded into convolutions, then bf16 or one frozen graph.
 
     Against eager PyTorch on one core: EfficientNet-Lite0 in fp32 1.8 times as fast, ResNet-18 in
     bf16 2.7 times (measured at 640 × 480 px).
     """
-    ready = folded(eye)
+    ready = fold_batch_norm(eye)
     if low:
         ready.backbone.to(torch.bfloat16)
         ready.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -243,7 +245,7 @@ def _on_cpu(eye: Eye, *, low: bool) -> Callable[[Tensor], Tensor]:
     return cast("Callable[[Tensor], Tensor]", graph)
 
 
-def folded(eye: Eye) -> Eye:
+def fold_batch_norm(eye: Encoder) -> Encoder:
     """Copy a network to the CPU, every batch norm folded into the convolution right before it."""
     ready = copy.deepcopy(eye).cpu().eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
     for parent in ready.modules():
@@ -274,7 +276,7 @@ class OpenVinoRunner:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
-        model = _converted(eye)
+        model = _convert_to_openvino(eye)
         try:
             compiled = core.compile_model(model, "CPU", {**hints, **_NOTHING_KEPT})
         except RuntimeError:  # the name is no promise of OpenVINO's: a version may not know it
@@ -304,7 +306,7 @@ def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def _converted(eye: nn.Module) -> Any:
+def _convert_to_openvino(eye: nn.Module) -> Any:
     openvino = _openvino()
     example = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
     with _CONVERTING, _root_logger_kept(), warnings.catch_warnings():

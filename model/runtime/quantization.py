@@ -20,18 +20,18 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from model.errors import ModelError
-from model.runtime.engines import folded
-from model.statistics import most_lost_in_clusters
+from model.runtime.engines import fold_batch_norm
+from model.statistics import max_loss_in_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from model.framing import Field, Framing
-    from model.networks.encoder import Eye
+    from model.networks.encoder import Encoder
     from model.networks.schemes import Answer
 
-Ranges = dict[str, tuple[float, float]]
+ActivationRanges = dict[str, tuple[float, float]]
 """Convolution → smallest and largest value that it was given."""
 
 MAY_LOSE = 0.01
@@ -41,7 +41,7 @@ _LEVELS, _HALF = 255, 127
 
 
 @dataclass(frozen=True, slots=True)
-class Eight:
+class Int8Calibration:
     """How a bundle counts in eight bits, and what it costs.
 
     Args:
@@ -56,7 +56,7 @@ class Eight:
     """
 
     bundle: str
-    ranges: dict[str, Ranges]
+    ranges: dict[str, ActivationRanges]
     n: int = 0
     again: float = 0.0
     same: float = 1.0
@@ -74,19 +74,19 @@ class Eight:
         )
 
 
-def eight_of(bundle: Path) -> Eight:
+def load_int8_calibration(bundle: Path) -> Int8Calibration:
     """Read how a bundle counts in eight bits.
 
     Raises:
         ModelError: It was not converted, or the file is no such.
     """
     try:
-        document = json.loads(place_of(bundle).read_bytes())
+        document = json.loads(calibration_path(bundle).read_bytes())
         ranges = {
             eye: {name: (float(low), float(high)) for name, (low, high) in found.items()}
             for eye, found in document["ranges"].items()
         }
-        eight = Eight(**{**document, "ranges": ranges})
+        eight = Int8Calibration(**{**document, "ranges": ranges})
     except FileNotFoundError as error:
         raise ModelError(
             f"The bundle {bundle.name} has not been converted to int8; do it with: agent models "
@@ -94,16 +94,16 @@ def eight_of(bundle: Path) -> Eight:
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
-            f"{place_of(bundle)} cannot be used ({error}); convert {bundle.name} again."
+            f"{calibration_path(bundle)} cannot be used ({error}); convert {bundle.name} again."
         ) from error
     if eight.bundle != bundle.name:
-        raise ModelError(f"{place_of(bundle)} is of another bundle, {eight.bundle}.")
+        raise ModelError(f"{calibration_path(bundle)} is of another bundle, {eight.bundle}.")
     return eight
 
 
-def keep_eight(eight: Eight, bundle: Path) -> Path:
+def save_int8_calibration(eight: Int8Calibration, bundle: Path) -> Path:
     """Write how a bundle counts in eight bits beside it, whole or not at all."""
-    place = place_of(bundle)
+    place = calibration_path(bundle)
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_suffix(".part")
     part.write_text(json.dumps(asdict(eight), indent=1, sort_keys=True), encoding="utf-8")
@@ -111,7 +111,7 @@ def keep_eight(eight: Eight, bundle: Path) -> Path:
     return place
 
 
-def place_of(bundle: Path) -> Path:
+def calibration_path(bundle: Path) -> Path:
     """Say where it lies; the bundle itself is never changed."""
     return bundle.parent / ".int8" / f"{bundle.name}.json"
 
@@ -119,13 +119,13 @@ def place_of(bundle: Path) -> Path:
 # ------------------------------------------------------------------ what it costs
 
 
-def measured(
-    eight: Eight,
+def measure_int8(
+    eight: Int8Calibration,
     exact: Sequence[Answer],
     low: Sequence[Answer],
     codes: Sequence[str],
     groups: Sequence[str] = (),
-) -> Eight:
+) -> Int8Calibration:
     """Say what the eight bits cost.
 
     Args:
@@ -144,7 +144,7 @@ def measured(
     told = list(zip(was, now, codes, strict=True))
     lost = sum(a == true != b for a, b, true in told)
     won = sum(b == true != a for a, b, true in told)
-    return Eight(
+    return Int8Calibration(
         bundle=eight.bundle,
         ranges=eight.ranges,
         n=n,
@@ -161,7 +161,7 @@ def _most_lost(told: Sequence[tuple[str, str, str]], groups: Sequence[str]) -> f
     for one, group in zip(told, groups, strict=True):
         by_group[group].append(one)
     some = list(by_group.values())
-    return most_lost_in_clusters(
+    return max_loss_in_clusters(
         [sum(a == true != b for a, b, true in own) for own in some],
         [sum(b == true != a for a, b, true in own) for own in some],
         [len(own) for own in some],
@@ -183,7 +183,9 @@ def _apart(first: Answer, second: Answer) -> float:
 # ------------------------------------------------------------------ the networks
 
 
-def ranges_of(eye: Eye, framing: Framing, fields: Iterable[Field]) -> Iterator[Ranges]:
+def observe_ranges(
+    eye: Encoder, framing: Framing, fields: Iterable[Field]
+) -> Iterator[ActivationRanges]:
     """See what every convolution of a network is given; the last one counts.
 
     Args:
@@ -194,7 +196,7 @@ def ranges_of(eye: Eye, framing: Framing, fields: Iterable[Field]) -> Iterator[R
     Yields:
         After each field, the means of smallest and largest values until then.
     """
-    ready = folded(eye)
+    ready = fold_batch_norm(eye)
     seen: dict[str, list[tuple[float, float]]] = {}
 
     def watched(name: str) -> Any:
@@ -216,7 +218,7 @@ def ranges_of(eye: Eye, framing: Framing, fields: Iterable[Field]) -> Iterator[R
         }
 
 
-def quantised(eye: Eye, ranges: Mapping[str, tuple[float, float]]) -> Eye:
+def quantize(eye: Encoder, ranges: Mapping[str, tuple[float, float]]) -> Encoder:
     """Give the same network with every convolution's input and weights rounded to eight bits.
 
     An engine that sees the roundings multiplies integers instead. What lies behind the last map
@@ -226,7 +228,7 @@ def quantised(eye: Eye, ranges: Mapping[str, tuple[float, float]]) -> Eye:
         Jacob et al. 2018, arXiv:1712.05877: one range per tensor of activations, one scale per
         output channel of weights, which stay symmetric.
     """
-    ready = folded(eye)
+    ready = fold_batch_norm(eye)
     for name, conv in _convolutions(ready).items():
         if name not in ranges:
             continue

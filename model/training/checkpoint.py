@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from model.networks.encoder import Eye
+    from model.networks.encoder import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Epoch:
         )
 
 
-class Aside:
+class Checkpoint:
     """Where the state after each epoch lies: tensors as safetensors, the rest as JSON.
 
     Args:
@@ -82,7 +82,7 @@ class Aside:
         self,
         folder: Path,
         name: str,
-        eye: Eye,
+        eye: Encoder,
         layers: nn.ModuleDict,
         solver: torch.optim.Optimizer,
         *,
@@ -94,7 +94,7 @@ class Aside:
         self._best: dict[str, Tensor] | None = None
         self._best_file = ""
 
-    def take_up(self, epochs: list[Epoch]) -> tuple[int, float, int]:
+    def restore(self, epochs: list[Epoch]) -> tuple[int, float, int]:
         """Go on where an interrupted training stopped; epochs done, best loss, epochs waited.
 
         How the epochs done went is put into `epochs`.

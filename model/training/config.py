@@ -26,7 +26,7 @@ STARTS = ("probe", "random")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class TrainingConfig:
     """How a bundle is taught.
 
     Args:
@@ -131,7 +131,7 @@ class Plan:
         return document
 
 
-def quick_plan(**changes: Any) -> Plan:
+def quick_config(**changes: Any) -> TrainingConfig:
     """Give the plan for a PC without a GPU and for few images: minutes instead of hours.
 
     A frozen EfficientNet-Lite0, whose weights come with the installation; every field brought to
@@ -139,5 +139,7 @@ def quick_plan(**changes: Any) -> Plan:
     network. On a look drawn by another program 0.2 µm had 116 of 120 right, 0.25 µm 112 and 0.4 µm
     110; the demo's look and a third one were told apart as well at 0.4 as at 0.25 µm.
     """
-    plan = Plan(arch="efficientnet-lite0", frozen=True, framing="scale", um_per_px=0.2, views=2)
+    plan = TrainingConfig(
+        arch="efficientnet-lite0", frozen=True, framing="scale", um_per_px=0.2, views=2
+    )
     return replace(plan, **changes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.data.near_duplicates import Looked, near_duplicates, signature
+from model.data.near_duplicates import ComparedImage, near_duplicates, signature
 from model.data.splits import SIDES
 from model.framing import Framing
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from model.data.splits import Split
-    from model.training.config import Plan
+    from model.training.config import TrainingConfig
 
 
-class Survey:
+class DatasetSummary:
     """What is learned from looking at every image once.
 
     Args:
@@ -32,7 +32,7 @@ class Survey:
     def __init__(self, sides: Split) -> None:
         self._sides = sides
         self._um_per_px: list[float] = []
-        self._looked: list[Looked] = []
+        self._looked: list[ComparedImage] = []
 
     def look(self) -> Iterator[int]:
         """Look at every image; gives how many are done."""
@@ -40,13 +40,13 @@ class Survey:
         for side, examples in zip(SIDES, sides, strict=True):
             for example in examples:
                 shown = example.load()
-                seen = Looked(example.key, example.group, side, signature(shown))
+                seen = ComparedImage(example.key, example.group, side, signature(shown))
                 self._looked.append(seen)
                 if shown.um_per_px is not None and side == "train":
                     self._um_per_px.append(shown.um_per_px)
                 yield len(self._looked)
 
-    def framing(self, plan: Plan) -> Framing:
+    def framing(self, plan: TrainingConfig) -> Framing:
         """Give the framing, with the pixel size that a field without one is assumed to have."""
         return Framing(
             kind=plan.framing,  # type: ignore[arg-type]  # checked by Plan

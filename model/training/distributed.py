@@ -30,7 +30,7 @@ of them as soon as one has failed."""
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class ProcessGroup:
     """The processes that teach together, as one of them sees it.
 
     Args:
@@ -42,27 +42,27 @@ class World:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process is the one that writes."""
         return self.rank == 0
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when every process has come so far."""
-        self.add_up([torch.zeros(1)])
+        self.all_reduce_sum([torch.zeros(1)])
 
-    def add_up(self, tensors: Iterable[Tensor]) -> None:
+    def all_reduce_sum(self, tensors: Iterable[Tensor]) -> None:
         """Put the sum over all processes into each tensor; every process gives the same shapes."""
         if self.size > 1:
             for tensor in tensors:
                 distributed.all_reduce(tensor)
 
-    def average(self, tensors: Iterable[Tensor]) -> None:
+    def all_reduce_mean(self, tensors: Iterable[Tensor]) -> None:
         """Put the mean over all processes into each tensor."""
         for tensor in tensors:
-            self.add_up([tensor])
+            self.all_reduce_sum([tensor])
             tensor.div_(self.size)
 
-    def agree(self, told: str, otherwise: str) -> None:
+    def require_equal(self, told: str, otherwise: str) -> None:
         """Go on only if every process tells the same.
 
         Raises:
@@ -75,11 +75,11 @@ class World:
                 raise TrainingError(f"Process {other[0]} of {self.size}: {otherwise}")
 
 
-ALONE = World()
+SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def together(device: str = "auto") -> Iterator[World]:
+def init_process_group(device: str = "auto") -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started; without torchrun this one is alone.
 
     Args:
@@ -89,7 +89,7 @@ def together(device: str = "auto") -> Iterator[World]:
         TrainingError: There are fewer GPUs than processes, or the others cannot be reached.
     """
     if not distributed.is_torchelastic_launched():
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     _take_gpu(device, distributed.get_node_local_rank())
     try:
@@ -99,7 +99,7 @@ def together(device: str = "auto") -> Iterator[World]:
             f"The processes that torchrun started do not reach each other: {error}"
         ) from error
     try:
-        yield World(distributed.get_rank(), distributed.get_world_size())
+        yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
     finally:
         distributed.destroy_process_group()
 

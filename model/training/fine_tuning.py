@@ -18,14 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.data.augmentation import augmented
+from model.data.augmentation import augment
 from model.errors import TrainingError
-from model.networks.encoder import cells, pooled
-from model.networks.linear_probe import NEIGHBOUR_DOUBT, Seen, class_weights, fit_head, head_from
+from model.networks.encoder import cell_weights, pool_features
+from model.networks.linear_probe import (
+    NEIGHBOUR_DOUBT,
+    ProbeData,
+    build_head,
+    class_weights,
+    fit_head,
+)
 from model.networks.schemes import SUBTYPE, soft_targets
-from model.runtime.engines import multiplies_bf16
-from model.training.checkpoint import Aside, Epoch
-from model.training.distributed import ALONE
+from model.runtime.engines import has_bf16
+from model.training.checkpoint import Checkpoint, Epoch
+from model.training.distributed import SINGLE_PROCESS
 from model.training.memory import bytes_per_pixel, free_bytes, is_out_of_memory, micro_batches
 
 if TYPE_CHECKING:
@@ -36,10 +42,10 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.framing import Frame, Framing
-    from model.networks.encoder import Eye
+    from model.networks.encoder import Encoder
     from model.networks.schemes import Head, Scheme
-    from model.training.config import Plan
-    from model.training.distributed import World
+    from model.training.config import TrainingConfig
+    from model.training.distributed import ProcessGroup
 
 _KEPT_BYTES = 2_000_000_000
 """Frames of training images are kept in memory up to this."""
@@ -53,7 +59,7 @@ _DECAY = 1e-4
 
 
 @dataclass(slots=True)
-class Lesson:
+class TrainingTask:
     """One network, what it is taught, and what became of it.
 
     Args:
@@ -68,7 +74,7 @@ class Lesson:
         epochs: How every epoch went, those before an interruption too.
     """
 
-    eye: Eye
+    eye: Encoder
     name: str
     heads: tuple[str, ...]
     scheme: Scheme
@@ -87,7 +93,9 @@ class Lesson:
         ]
 
 
-def fit_whole(lesson: Lesson, plan: Plan, aside: Path, world: World = ALONE) -> Iterator[Epoch]:
+def fine_tune(
+    lesson: TrainingTask, plan: TrainingConfig, aside: Path, world: ProcessGroup = SINGLE_PROCESS
+) -> Iterator[Epoch]:
     """Teach a lesson's network and heads together.
 
     Args:
@@ -101,7 +109,7 @@ def fit_whole(lesson: Lesson, plan: Plan, aside: Path, world: World = ALONE) -> 
     """
     device = torch.device(_device(plan))
     try:
-        yield from _fitted(lesson, plan, aside, world, device)
+        yield from _train_epochs(lesson, plan, aside, world, device)
     except RuntimeError as error:  # what went wrong on a GPU is heard of anywhere after it
         if device.type == "cpu":
             raise
@@ -111,8 +119,12 @@ def fit_whole(lesson: Lesson, plan: Plan, aside: Path, world: World = ALONE) -> 
         ) from error
 
 
-def _fitted(
-    lesson: Lesson, plan: Plan, aside: Path, world: World, device: torch.device
+def _train_epochs(
+    lesson: TrainingTask,
+    plan: TrainingConfig,
+    aside: Path,
+    world: ProcessGroup,
+    device: torch.device,
 ) -> Iterator[Epoch]:
     layers = nn.ModuleDict(
         {
@@ -123,10 +135,12 @@ def _fitted(
     eye = lesson.eye.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     layers.to(device)
     train, validation = lesson.asked(lesson.train), lesson.asked(lesson.validation)
-    shown = _Shown(lesson.framing)
+    shown = _FrameCache(lesson.framing)
     targets = _Targets(lesson, plan)
-    desk = _Desk(eye, layers, device, _low(plan, device, eye.backbone.arch), shown, targets, world)
-    order = _Order(train, targets, plan)
+    desk = _TrainState(
+        eye, layers, device, _low_precision(plan, device, eye.backbone.arch), shown, targets, world
+    )
+    order = _Sampler(train, targets, plan)
     steps = max(1, -(-len(order.pick(0)) // plan.batch))
     solver = torch.optim.AdamW(
         [
@@ -136,14 +150,14 @@ def _fitted(
         weight_decay=_DECAY,
         fused=True,
     )
-    pace = _pace(plan, steps)
+    pace = _lr_schedule(plan, steps)
     rates = [group["lr"] for group in solver.param_groups]
-    place = Aside(aside, lesson.name, eye, layers, solver, writes=world.leads)
-    done, best, waited = place.take_up(lesson.epochs)
-    world.agree(str(done), "it does not see the state that the first one goes on from.")
+    place = Checkpoint(aside, lesson.name, eye, layers, solver, writes=world.is_main)
+    done, best, waited = place.restore(lesson.epochs)
+    world.require_equal(str(done), "it does not see the state that the first one goes on from.")
     if not done and plan.start == "probe" and eye.backbone.pretrained:
         _probe(desk, lesson, train, plan)
-    room = _Room.on_cpu(eye) if device.type == "cpu" else None
+    room = _MemoryBudget.on_cpu(eye) if device.type == "cpu" else None
     step, parts = done * steps, 1
     for number in range(done + 1, plan.epochs + 1):
         if waited >= plan.patience:
@@ -153,8 +167,8 @@ def _fitted(
         for batch in _batches(order.pick(number), train, desk, plan, number):
             solver.zero_grad()
             parts = max(parts, room.parts(batch)) if room else parts
-            loss, parts = _learned(desk, batch, parts)
-            loss = _from_all(desk, loss)
+            loss, parts = _accumulate_gradients(desk, batch, parts)
+            loss = _all_reduce_gradients(desk, loss)
             if not np.isfinite(loss):
                 raise TrainingError(
                     f"The loss of {lesson.name} is no number any more after {number} epochs; "
@@ -167,8 +181,8 @@ def _fitted(
             step += 1
             losses.append(loss)
         eye.eval()
-        world.average(b for b in eye.buffers() if b.is_floating_point())
-        held_loss, accuracy = _checked(desk, validation)
+        world.all_reduce_mean(b for b in eye.buffers() if b.is_floating_point())
+        held_loss, accuracy = _validate(desk, validation)
         better = held_loss < best
         best, waited = (held_loss, 0) if better else (best, waited + 1)
         mean = float(np.mean(losses))
@@ -186,7 +200,7 @@ def _fitted(
 # ------------------------------------------------------------------ what is shown, in which order
 
 
-class _Shown:
+class _FrameCache:
     """Frames of examples, kept in memory while there is room."""
 
     def __init__(self, framing: Framing) -> None:
@@ -208,7 +222,7 @@ class _Shown:
 class _Targets:
     """What each head should say of a code, as soft targets, and how much an image counts."""
 
-    def __init__(self, lesson: Lesson, plan: Plan) -> None:
+    def __init__(self, lesson: TrainingTask, plan: TrainingConfig) -> None:
         self._scheme, self.heads = lesson.scheme, lesson.heads
         self._ordinal = plan.loss == "ordinal"
         self.weights: dict[str, NDArray[np.float64]] = {}
@@ -236,14 +250,16 @@ class _Targets:
         return rows, torch.from_numpy(soft), counts
 
 
-class _Order:
+class _Sampler:
     """Which images an epoch shows: to each head as many as it has a class for, evenly by class.
 
     What several heads look through together is shown as much as a network of each head's own would
     be; every image then teaches all heads that have a class for it.
     """
 
-    def __init__(self, examples: Sequence[Example], targets: _Targets, plan: Plan) -> None:
+    def __init__(
+        self, examples: Sequence[Example], targets: _Targets, plan: TrainingConfig
+    ) -> None:
         self._seed = plan.seed
         codes = [e.code for e in examples]
         self._heads: list[tuple[NDArray[np.intp], NDArray[np.float64]]] = []
@@ -305,8 +321,8 @@ _Coming: TypeAlias = "tuple[int, list[Future[tuple[Frame, Example]]]]"
 def _batches(
     picked: NDArray[np.intp],
     examples: Sequence[Example],
-    desk: _Desk,
-    plan: Plan,
+    desk: _TrainState,
+    plan: TrainingConfig,
     epoch: int,
 ) -> Iterator[_Batch]:
     """Give an epoch's batches, images of the next ones made while the network works on this one."""
@@ -317,7 +333,7 @@ def _batches(
         rng = np.random.default_rng([plan.seed, epoch, place, _number(example.key)])
         some = desk.shown.frames(example)
         frame = some[int(rng.integers(len(some)))]
-        return augmented(frame, rng, rotate=plan.rotate), example
+        return augment(frame, rng, rotate=plan.rotate), example
 
     def begun(start: int, pool: ThreadPoolExecutor) -> _Coming:
         end = min(start + plan.batch, len(picked))
@@ -329,12 +345,12 @@ def _batches(
         for start in range(0, len(picked), plan.batch):
             coming.append(begun(start, pool))
             if len(coming) > _AHEAD:
-                yield _stacked(*coming.popleft())
+                yield _stack(*coming.popleft())
         while coming:
-            yield _stacked(*coming.popleft())
+            yield _stack(*coming.popleft())
 
 
-def _stacked(of: int, coming: Sequence[Future[tuple[Frame, Example]]]) -> _Batch:
+def _stack(of: int, coming: Sequence[Future[tuple[Frame, Example]]]) -> _Batch:
     """Stack frames of several shapes; what is added counts for nothing."""
     made = [one.result() for one in coming]
     frames = [frame for frame, _ in made]
@@ -355,20 +371,20 @@ def _stacked(of: int, coming: Sequence[Future[tuple[Frame, Example]]]) -> _Batch
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _TrainState:
     """What every step of a lesson works with."""
 
-    eye: Eye
+    eye: Encoder
     layers: nn.ModuleDict
     device: torch.device
     low: bool
-    shown: _Shown
+    shown: _FrameCache
     targets: _Targets
-    world: World
+    world: ProcessGroup
 
 
 @dataclass(slots=True)
-class _Room:
+class _MemoryBudget:
     """The memory that a CPU has for a training step.
 
     Args:
@@ -377,12 +393,12 @@ class _Room:
         per_pixel: Bytes that a step keeps by pixel; measured with the first batch.
     """
 
-    eye: Eye
+    eye: Encoder
     free: int
     per_pixel: float = 0.0
 
     @classmethod
-    def on_cpu(cls, eye: Eye) -> _Room:
+    def on_cpu(cls, eye: Encoder) -> _MemoryBudget:
         """Return what is free now."""
         return cls(eye, free_bytes())
 
@@ -395,7 +411,7 @@ class _Room:
         return micro_batches(len(batch.codes), self.per_pixel * rows * columns, self.free)
 
 
-def _learned(desk: _Desk, batch: _Batch, parts: int) -> tuple[float, int]:
+def _accumulate_gradients(desk: _TrainState, batch: _Batch, parts: int) -> tuple[float, int]:
     """Add up the gradients of a batch; out of memory, it is halved and begun again.
 
     Args:
@@ -411,14 +427,14 @@ def _learned(desk: _Desk, batch: _Batch, parts: int) -> tuple[float, int]:
     """
     n = len(batch.codes)  # the last batch of an epoch can have fewer images than processes
     while n:
-        total = _tried(desk, batch, min(parts, n))
+        total = _run_micro_batches(desk, batch, min(parts, n))
         if total is not None:
             return total, parts
         parts *= 2
     return 0.0, parts
 
 
-def _tried(desk: _Desk, batch: _Batch, parts: int) -> float | None:
+def _run_micro_batches(desk: _TrainState, batch: _Batch, parts: int) -> float | None:
     """Add up the gradients of a batch in so many parts; None if there is no room for them.
 
     What did not fit is held by its error alone, so it is gone when this has returned.
@@ -443,7 +459,7 @@ def _tried(desk: _Desk, batch: _Batch, parts: int) -> float | None:
     return total
 
 
-def _from_all(desk: _Desk, loss: float) -> float:
+def _all_reduce_gradients(desk: _TrainState, loss: float) -> float:
     """Add up the gradients of all processes, and their parts of the loss.
 
     A head that no process was asked about keeps no gradient, as where one process teaches alone.
@@ -453,16 +469,16 @@ def _from_all(desk: _Desk, loss: float) -> float:
     weights = [*desk.eye.parameters(), *desk.layers.parameters()]
     asked = torch.tensor([w.grad is not None for w in weights], device=desk.device).int()
     whole = torch.tensor([loss], device=desk.device)
-    desk.world.add_up([asked, whole])
+    desk.world.all_reduce_sum([asked, whole])
     for weight, count in zip(weights, asked.tolist(), strict=True):
         if count and weight.grad is None:
             weight.grad = torch.zeros_like(weight)
-    desk.world.add_up(w.grad for w in weights if w.grad is not None)
+    desk.world.all_reduce_sum(w.grad for w in weights if w.grad is not None)
     return float(whole)
 
 
-def _loss(desk: _Desk, batch: _Batch) -> Tensor:
-    embedding = _embedding(desk, batch.pixels, batch.valid)
+def _loss(desk: _TrainState, batch: _Batch) -> Tensor:
+    embedding = _embed(desk, batch.pixels, batch.valid)
     total = embedding.new_zeros(())
     for head in desk.targets.heads:
         rows, soft, weights = desk.targets.of(head, batch.codes)
@@ -475,16 +491,16 @@ def _loss(desk: _Desk, batch: _Batch) -> Tensor:
     return total
 
 
-def _embedding(desk: _Desk, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Tensor:
+def _embed(desk: _TrainState, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Tensor:
     given = torch.from_numpy(pixels).to(desk.device, non_blocking=True)
     steel = torch.from_numpy(valid).to(desk.device, non_blocking=True)
     with torch.autocast(desk.device.type, torch.bfloat16, enabled=desk.low):
         features = desk.eye(given)
-    return pooled(features.float(), cells(steel, desk.eye.stride))
+    return pool_features(features.float(), cell_weights(steel, desk.eye.stride))
 
 
 @torch.inference_mode()
-def _checked(desk: _Desk, examples: Sequence[Example]) -> tuple[float, float]:
+def _validate(desk: _TrainState, examples: Sequence[Example]) -> tuple[float, float]:
     """Give the mean loss and the share of right answers on validation images."""
     world = desk.world
     told = torch.zeros(3, dtype=torch.float64)  # loss, right, asked
@@ -497,16 +513,16 @@ def _checked(desk: _Desk, examples: Sequence[Example]) -> tuple[float, float]:
             shares = torch.log_softmax(desk.layers[_key(head)](embedding).float(), dim=1).cpu()
             right = shares[0].argmax() == soft[0].argmax()
             told += torch.stack([-(soft * shares).sum(), right, torch.ones(())]).double()
-    world.add_up([told])
+    world.all_reduce_sum([told])
     loss, right, asked = told.tolist()
     return (loss / asked, right / asked) if asked else (0.0, 0.0)
 
 
-def _whole(desk: _Desk, frames: Sequence[Frame]) -> Tensor:
+def _whole(desk: _TrainState, frames: Sequence[Frame]) -> Tensor:
     """Give the (1, c) embedding of a field over all its frames."""
     total, count = None, 0.0
     for frame in frames:
-        one = _embedding(desk, frame.pixels[None], frame.valid[None])
+        one = _embed(desk, frame.pixels[None], frame.valid[None])
         steel = max(1.0, float(frame.valid.sum()))
         total = one * steel if total is None else total + one * steel
         count += steel
@@ -516,12 +532,14 @@ def _whole(desk: _Desk, frames: Sequence[Frame]) -> Tensor:
 
 
 @torch.inference_mode()
-def _centre(desk: _Desk, examples: Sequence[Example]) -> NDArray[np.float64]:
+def _centre(desk: _TrainState, examples: Sequence[Example]) -> NDArray[np.float64]:
     seen = [_whole(desk, desk.shown.frames(e)).cpu().numpy()[0] for e in examples]
     return np.asarray(np.mean(seen, axis=0), dtype=np.float64)
 
 
-def _probe(desk: _Desk, lesson: Lesson, train: Sequence[Example], plan: Plan) -> None:
+def _probe(
+    desk: _TrainState, lesson: TrainingTask, train: Sequence[Example], plan: TrainingConfig
+) -> None:
     """Fit the heads on the untouched network and start from there.
 
     Source:
@@ -529,7 +547,7 @@ def _probe(desk: _Desk, lesson: Lesson, train: Sequence[Example], plan: Plan) ->
     """
     with torch.inference_mode():
         shown = [_whole(desk, desk.shown.frames(e)).cpu().numpy()[0] for e in train]
-    seen = Seen(
+    seen = ProbeData(
         embeddings=np.stack(shown),
         images=np.arange(len(train)),
         codes=[e.code for e in train],
@@ -551,16 +569,16 @@ def _probe(desk: _Desk, lesson: Lesson, train: Sequence[Example], plan: Plan) ->
         desk.layers[_key(name)].load_state_dict(state)
 
 
-def _head(lesson: Lesson, name: str, layer: nn.Module, centre: NDArray[np.float64]) -> Head:
+def _head(lesson: TrainingTask, name: str, layer: nn.Module, centre: NDArray[np.float64]) -> Head:
     state = {
         key: tensor.detach().cpu().double().numpy() for key, tensor in layer.state_dict().items()
     }
     bias = state["bias"] + state["weight"] @ centre
     classes = lesson.scheme.heads()[name]
-    return head_from(name, lesson.name, classes, (state["weight"], bias), centre)
+    return build_head(name, lesson.name, classes, (state["weight"], bias), centre)
 
 
-def _pace(plan: Plan, steps: int) -> Callable[[int], float]:
+def _lr_schedule(plan: TrainingConfig, steps: int) -> Callable[[int], float]:
     total, warm = max(1, plan.epochs * steps), max(1, int(_WARM_SHARE * plan.epochs * steps))
 
     def factor(step: int) -> float:
@@ -573,13 +591,13 @@ def _pace(plan: Plan, steps: int) -> Callable[[int], float]:
     return factor
 
 
-def _device(plan: Plan) -> str:
+def _device(plan: TrainingConfig) -> str:
     if plan.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return "cpu" if plan.device == "pytorch" else plan.device
 
 
-def _low(plan: Plan, device: torch.device, arch: str) -> bool:
+def _low_precision(plan: TrainingConfig, device: torch.device, arch: str) -> bool:
     """Say whether to train in bf16: asked for, or it is faster here.
 
     A processor multiplies it in hardware, but not in depthwise convolutions: with AMX, a step of
@@ -587,7 +605,7 @@ def _low(plan: Plan, device: torch.device, arch: str) -> bool:
     """
     if plan.precision != "auto":
         return plan.precision == "bf16"
-    return multiplies_bf16(str(device)) and (device.type == "cuda" or arch.startswith("resnet"))
+    return has_bf16(str(device)) and (device.type == "cuda" or arch.startswith("resnet"))
 
 
 def _key(head: str) -> str:

@@ -20,25 +20,25 @@ import torch
 
 from model.bundle import Contents, write_bundle
 from model.calibration import conformal_level, temperature
-from model.data.augmentation import augmented
-from model.data.dataset import accepted, fingerprint
-from model.data.near_duplicates import overlapping, too_easy
+from model.data.augmentation import augment
+from model.data.dataset import fingerprint, validate_examples
+from model.data.near_duplicates import iter_overlaps, leak_warning
 from model.data.splits import Split, folds, split
 from model.errors import ModelError, TrainingError
-from model.evaluation.evaluate import Alarm, Case, Evaluation, alarms_of, cases_of, not_taught
+from model.evaluation.evaluate import Case, Evaluation, OodFlag, iter_cases, iter_flags, not_taught
 from model.inference.classifier import Classifier
-from model.inference.feature_extractor import Gaze
+from model.inference.feature_extractor import FeatureExtractor
 from model.inference.saliency import evidence, evidence_limit
-from model.networks.backbones import backbone
-from model.networks.encoder import Eye
-from model.networks.linear_probe import Seen, fit_head
+from model.networks.backbones import load_backbone
+from model.networks.encoder import Encoder
+from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import CODE, SUBTYPE, Head, Scheme, softmax
-from model.ood.fit import learning
+from model.ood.fit import iter_fit_detector
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER
 from model.runtime.engines import choose_engine
-from model.training.dataset_summary import Survey
-from model.training.distributed import ALONE
-from model.training.fine_tuning import Lesson, fit_whole
+from model.training.dataset_summary import DatasetSummary
+from model.training.distributed import SINGLE_PROCESS
+from model.training.fine_tuning import TrainingTask, fine_tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
-    from model.inference.feature_extractor import Sight
-    from model.ood.detector import Known
+    from model.inference.feature_extractor import FieldFeatures
+    from model.ood.detector import OodDetector
     from model.taxonomy import Taxonomy
-    from model.training.config import Plan
-    from model.training.distributed import World
+    from model.training.config import TrainingConfig
+    from model.training.distributed import ProcessGroup
 
 
 _FOLDS = 5
@@ -84,13 +84,13 @@ class Progress:
 
 def train(
     examples: Sequence[Example],
-    plan: Plan,
+    plan: TrainingConfig,
     folder: Path,
     *,
     test_keys: frozenset[str] | None = None,
     kept: Mapping[str, Sequence[str]] | None = None,
-    known: Callable[[Sequence[Example]], Known] | None = None,
-    world: World = ALONE,
+    known: Callable[[Sequence[Example]], OodDetector] | None = None,
+    world: ProcessGroup = SINGLE_PROCESS,
     recipe: str,
     now: datetime,
 ) -> Iterator[Progress]:
@@ -115,35 +115,37 @@ def train(
         BundleError: The bundle could not be written.
     """
     offered = examples
-    examples, taxonomy, notes = accepted(offered, plan.taxonomy, mixed_groups=plan.mixed_groups)
+    examples, taxonomy, notes = validate_examples(
+        offered, plan.taxonomy, mixed_groups=plan.mixed_groups
+    )
     untaught = not_taught(offered, plan.taxonomy)
     asked_of, plan = plan.taxonomy, replace(plan, taxonomy=taxonomy)
     kept = kept if kept is not None else {"test": tuple(test_keys or ())}
     sides = split(examples, shares=plan.shares, kept=kept, seed=plan.seed)
     _enough(sides, taxonomy, plan.group_by, frozenset(kept.get("test", ())))
-    _one_plan(plan, sides, world)
+    _require_equal_plans(plan, sides, world)
     yield from _labels(notes, sides, len(examples))
-    survey = Survey(sides)
+    survey = DatasetSummary(sides)
     for done in survey.look():
         yield Progress("labels", done, len(examples))
     framing, scope, doubled = survey.framing(plan), survey.scope(), survey.doubled()
-    if sentence := too_easy(doubled):
+    if sentence := leak_warning(doubled):
         notes.append(sentence)
         yield Progress("labels", len(examples), len(examples), sentence)
     scheme = Scheme(plan.scheme, taxonomy)
-    eyes: dict[str, Eye] = {}
+    eyes: dict[str, Encoder] = {}
     heads: dict[str, Head] = {}
     blind: _Blind = {}
     history: list[dict[str, Any]] = []
     aside = folder / f".training-{_digest(plan, sides)}"
-    for name, (arch, asked) in _eyes(plan, scheme).items():
+    for name, (arch, asked) in _train_encoders(plan, scheme).items():
         torch.manual_seed(_seed(plan, name))
-        network, sentence = backbone(arch, plan.weights_of(arch))
+        network, sentence = load_backbone(arch, plan.weights_of(arch))
         yield Progress("images", 0, len(sides.train), sentence)
         if sentence not in notes:
             notes.append(sentence)
-        eye = Eye(network, plan.taps_of(arch))
-        lesson = Lesson(
+        eye = Encoder(network, plan.taps_of(arch))
+        lesson = TrainingTask(
             eye=eye,
             name=name,
             scheme=scheme,
@@ -155,19 +157,19 @@ def train(
         if plan.frozen:
             yield from _fit_frozen(lesson, plan, heads, blind)
         else:
-            for epoch in fit_whole(lesson, plan, aside, world):
+            for epoch in fine_tune(lesson, plan, aside, world):
                 yield Progress(name, epoch.number, plan.epochs, epoch.sentence())
             history += [{"eye": name, **epoch.as_json()} for epoch in lesson.epochs]
             heads.update(lesson.found)
         eyes[name] = eye.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
-    if not world.leads:
+    if not world.is_main:
         return
     engine = choose_engine(plan.device)
-    gaze = Gaze(framing, eyes, engine, heads=heads.values())
-    said, limits, seen = yield from _looked_at(sides.validation, scheme, heads, gaze)
+    gaze = FeatureExtractor(framing, eyes, engine, heads=heads.values())
+    said, limits, seen = yield from _extract_features(sides.validation, scheme, heads, gaze)
     doubted = (*sides.train, *sides.validation) if blind else sides.validation
-    heads, level = _calibrated(doubted, scheme, heads, blind or said)
-    ordinary = yield from _ordinary((*sides.train, *sides.validation), taxonomy, known)
+    heads, level = _calibrate(doubted, scheme, heads, blind or said)
+    ordinary = yield from _fit_ood((*sides.train, *sides.validation), taxonomy, known)
     notes += yield from _alarm_rate(ordinary, plan.alpha)
     classifier = Classifier(
         name="",
@@ -181,7 +183,7 @@ def train(
         alpha=plan.alpha,
         seen=seen,
     )
-    evaluation = yield from _evaluated(classifier, sides.test, untaught)
+    evaluation = yield from _evaluate(classifier, sides.test, untaught)
     notes += yield from _seen_before(evaluation, sides, doubled)
     bundle = write_bundle(
         Contents(
@@ -203,7 +205,7 @@ def train(
                 "versions": _versions(),
                 "data": _digest(plan, sides),
                 "data_set": _data_set(sides),
-                "strangeness": ordinary.in_short(),
+                "strangeness": ordinary.summary(),
             },
             eyes=eyes,
             heads=heads,
@@ -212,7 +214,7 @@ def train(
         ),
         folder,
     )
-    _forget(aside)
+    _remove_checkpoints(aside)
     yield Progress(
         "bundle",
         1,
@@ -265,7 +267,7 @@ def _why_none(code: str, sides: Split, group_by: str, tested: frozenset[str]) ->
     )
 
 
-def _one_plan(plan: Plan, sides: Split, world: World) -> None:
+def _require_equal_plans(plan: TrainingConfig, sides: Split, world: ProcessGroup) -> None:
     """Refuse what several processes cannot teach together."""
     if world.size == 1:
         return
@@ -284,17 +286,17 @@ def _one_plan(plan: Plan, sides: Split, world: World) -> None:
             f"A step shows {plan.batch} images and there are {world.size} processes; give torchrun "
             f"--nproc-per-node {plan.batch} or less."
         )
-    world.agree(
+    world.require_equal(
         _digest(plan, sides),
         "it would teach something else than the first one; start the same command on the same "
         "labels everywhere.",
     )
 
 
-def _eyes(plan: Plan, scheme: Scheme) -> dict[str, tuple[str, tuple[str, ...]]]:
+def _train_encoders(plan: TrainingConfig, scheme: Scheme) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Name the networks, with their architecture and their heads; frozen ones are shared."""
     if not plan.frozen:
-        return {name: (plan.arch_of(heads[0]), heads) for name, heads in scheme.eyes().items()}
+        return {name: (plan.arch_of(heads[0]), heads) for name, heads in scheme.encoders().items()}
     by_arch: dict[str, list[str]] = {}
     for head in scheme.heads():
         by_arch.setdefault(plan.arch_of(head), []).append(head)
@@ -302,20 +304,20 @@ def _eyes(plan: Plan, scheme: Scheme) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 def _fit_frozen(
-    lesson: Lesson, plan: Plan, heads: dict[str, Head], blind: _Blind
+    lesson: TrainingTask, plan: TrainingConfig, heads: dict[str, Head], blind: _Blind
 ) -> Iterator[Progress]:
     """Look once at every image, in several views, then fit each head on what was seen.
 
     Nothing is chosen by the validation images here, so they are learned from like the others; what
     is said of each image without it stands in `blind`.
     """
-    gaze = Gaze(lesson.framing, {lesson.name: lesson.eye}, choose_engine(plan.device))
+    gaze = FeatureExtractor(lesson.framing, {lesson.name: lesson.eye}, choose_engine(plan.device))
     examples = (*lesson.train, *lesson.validation)
     views: list[NDArray[np.float32]] = []
     for done, example in enumerate(examples):
         views.append(_views(example, gaze, lesson.name, plan))
         yield Progress("images", done + 1, len(examples))
-    seen = Seen(
+    seen = ProbeData(
         embeddings=np.concatenate(views),
         images=np.repeat(np.arange(len(examples)), [len(rows) for rows in views]),
         codes=[e.code for e in examples],
@@ -345,19 +347,21 @@ def _folds_of(examples: Sequence[Example], seed: int) -> NDArray[np.intp]:
     return np.array([fold_of[example.key] for example in examples], dtype=np.intp)
 
 
-def _views(example: Example, gaze: Gaze, eye: str, plan: Plan) -> NDArray[np.float32]:
+def _views(
+    example: Example, gaze: FeatureExtractor, eye: str, plan: TrainingConfig
+) -> NDArray[np.float32]:
     """Give (views, c) embeddings of one example: as it is, and otherwise."""
     (plain,) = gaze.frames([example.load()])
     rng = np.random.default_rng(_seed(plan, example.key))
     shown = [plain] + [
-        [gaze.shown(augmented(one.frame, rng, rotate=plan.rotate)) for one in plain]
+        [gaze.shown(augment(one.frame, rng, rotate=plan.rotate)) for one in plain]
         for _ in range(plan.views - 1)
     ]
     return np.stack([sight.embedding for sight in gaze.look(eye, shown)])
 
 
-def _looked_at(
-    examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], gaze: Gaze
+def _extract_features(
+    examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], gaze: FeatureExtractor
 ) -> Generator[Progress, None, tuple[_Blind, dict[str, float], NDArray[np.float32]]]:
     """Look at images that no network was taught on.
 
@@ -379,7 +383,7 @@ def _looked_at(
     return logits, shown.limits(), seen.get(first.eye, np.zeros((0, first.weight.shape[1]), "f4"))
 
 
-def _calibrated(
+def _calibrate(
     examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], logits: _Blind
 ) -> tuple[dict[str, Head], float]:
     """Fit a temperature per head, then the level of prediction sets, on what was said blindly."""
@@ -412,7 +416,7 @@ class _Shown:
         self._scheme, self._heads = scheme, heads
         self._values: dict[str, list[NDArray[np.float32]]] = {"subtype": [], "size": []}
 
-    def see(self, code: str, eye: str, sight: Sight) -> None:
+    def see(self, code: str, eye: str, sight: FieldFeatures) -> None:
         """Take up the evidence for what the heads of one network answer."""
         for name, head in self._heads.items():
             if head.eye != eye or self._scheme.target(name, code) is None:
@@ -433,23 +437,23 @@ class _Shown:
         return ("subtype",) if head == SUBTYPE else ("size",)
 
 
-def _ordinary(
+def _fit_ood(
     examples: Sequence[Example],
     taxonomy: Taxonomy,
-    known: Callable[[Sequence[Example]], Known] | None,
-) -> Generator[Progress, None, Known]:
+    known: Callable[[Sequence[Example]], OodDetector] | None,
+) -> Generator[Progress, None, OodDetector]:
     """Learn what is ordinary, or take what somebody else learned of it."""
     if known is not None:
         yield Progress("strangeness", len(examples), len(examples))
         return known(examples)
-    for step in learning(examples, subtype_of=lambda code: taxonomy.parse(code)[0]):
+    for step in iter_fit_detector(examples, subtype_of=lambda code: taxonomy.parse(code)[0]):
         yield Progress("strangeness", step.done, step.total)
         if step.known is not None:
             return step.known
     raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
 
 
-def alarm_note(known: Known, alpha: float) -> str:
+def alarm_note(known: OodDetector, alpha: float) -> str:
     """Say what an alarm rate lacks with so few known images, or ""; no training ends over it."""
     try:
         return known.require(alpha)
@@ -457,27 +461,27 @@ def alarm_note(known: Known, alpha: float) -> str:
         return str(error)
 
 
-def _alarm_rate(known: Known, alpha: float) -> Generator[Progress, None, list[str]]:
+def _alarm_rate(known: OodDetector, alpha: float) -> Generator[Progress, None, list[str]]:
     said = alarm_note(known, alpha)
     if said:
         yield Progress("strangeness", len(known), len(known), said)
     return [said] if said else []
 
 
-def _evaluated(
+def _evaluate(
     classifier: Classifier, test: Sequence[Example], untaught: Mapping[str, Sequence[Example]]
 ) -> Generator[Progress, None, Evaluation]:
     """Look at the test images, and at those of codes that were not taught: they must be flagged."""
     total = len(test) + sum(map(len, untaught.values()))
     cases: list[Case] = []
-    for case in cases_of(classifier, test):
+    for case in iter_cases(classifier, test):
         cases.append(case)
         yield Progress("evaluation", len(cases), total)
-    strange: dict[str, tuple[Alarm, ...]] = {}
+    strange: dict[str, tuple[OodFlag, ...]] = {}
     done = len(cases)
     for kind, examples in untaught.items():
         alarms = []
-        for alarm in alarms_of(classifier, examples):
+        for alarm in iter_flags(classifier, examples):
             alarms.append(alarm)
             yield Progress("evaluation", done := done + 1, total)
         strange[kind] = tuple(alarms)
@@ -492,10 +496,10 @@ def _seen_before(
     tested = {example.key: example for example in sides.test}
     pairs: list[tuple[str, str]] = []
     n = len(tested)
-    for done, found in enumerate(overlapping(evaluation.cases, tested, learned), 1):
+    for done, found in enumerate(iter_overlaps(evaluation.cases, tested, learned), 1):
         pairs += [pair for pair in found if pair not in copies]
         yield Progress("leakage", done, n)
-    if said := too_easy(pairs):
+    if said := leak_warning(pairs):
         yield Progress("leakage", n, n, said)
     return [said] if said else []
 
@@ -503,7 +507,7 @@ def _seen_before(
 # ------------------------------------------------------------------ the record
 
 
-def _digest(plan: Plan, sides: Split) -> str:
+def _digest(plan: TrainingConfig, sides: Split) -> str:
     """Name what is learned from what, so that an interrupted training is taken up."""
     plan_json = plan.as_json() | {"taxonomy": plan.taxonomy.as_json(), "epochs": 0}
     labels = sorted((e.key, e.code, e.weight) for e in sides.train + sides.validation)
@@ -523,7 +527,7 @@ def _data_set(sides: Split) -> dict[str, Any]:
     }
 
 
-def _seed(plan: Plan, what: str) -> int:
+def _seed(plan: TrainingConfig, what: str) -> int:
     return int(hashlib.sha256(f"{plan.seed}:{what}".encode()).hexdigest()[:8], 16)
 
 
@@ -539,7 +543,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _forget(aside: Path) -> None:
+def _remove_checkpoints(aside: Path) -> None:
     import shutil  # noqa: PLC0415 - once a training
 
     shutil.rmtree(aside, ignore_errors=True)

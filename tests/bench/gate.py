@@ -17,14 +17,14 @@ from collections import Counter
 
 import numpy as np
 
-from model import Duel, Evaluation, compare, default_taxonomy
+from model import Evaluation, PairedEvaluation, compare_bundles, default_taxonomy
 from model.evaluation.evaluate import Case
-from model.evaluation.promotion_checks import Rules
-from model.statistics import most_lost_in_clusters, wilson_in_clusters
+from model.evaluation.promotion_checks import GateThresholds
+from model.statistics import max_loss_in_clusters, wilson_in_clusters
 
 STANDARD = default_taxonomy()
 RIGHT, WRONG = "G8", "G7"
-LIMIT = Rules().may_lose
+LIMIT = GateThresholds().may_lose
 SIZES = {
     "90 specimens x 1": [1] * 90,
     "30 specimens x 3": [3] * 30,
@@ -72,7 +72,7 @@ def drawn(
 
 def passes(counts: np.ndarray, sizes: list[int]) -> bool:
     lost, won, _same = counts.T.tolist()
-    worst = most_lost_in_clusters(lost, won, sizes)
+    worst = max_loss_in_clusters(lost, won, sizes)
     return worst is not None and worst <= LIMIT
 
 
@@ -94,7 +94,11 @@ def finding(pairs: list[tuple[Case, Case]]) -> str:
         Evaluation(name, STANDARD, tuple(cases), 0, 0.02, {})
         for name, cases in zip(("old", "new"), both, strict=True)
     )
-    return str(compare(Duel(before, after, new=frozenset(one.key for one in both[1]))).finding)
+    return str(
+        compare_bundles(
+            PairedEvaluation(before, after, new=frozenset(one.key for one in both[1]))
+        ).finding
+    )
 
 
 def table(rng: np.random.Generator, draws: int) -> None:

@@ -31,14 +31,14 @@ import numpy as np
 import torch
 from networks import CODES
 
-from model import Classifier, Field, Strangeness, default_taxonomy
+from model import Classifier, Field, OodResult, default_taxonomy
 from model.framing import Framing
-from model.inference.feature_extractor import Gaze
-from model.networks.backbones import bare_backbone
-from model.networks.encoder import Eye
+from model.inference.feature_extractor import FeatureExtractor
+from model.networks.backbones import build_backbone
+from model.networks.encoder import Encoder
 from model.networks.schemes import Head, Scheme
 from model.runtime.cuda import AT_ONCE_PX, _batch
-from model.runtime.engines import Engine, Glimpse, choose_engine, folded
+from model.runtime.engines import Engine, FrameFeatures, choose_engine, fold_batch_norm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,9 +51,9 @@ WANTED = 0.9
 class NotCounted:
     """In place of what is known as ordinary: strangeness has a network of its own."""
 
-    def judge(self, fields: Sequence[Field], _: float) -> list[Strangeness]:
+    def judge(self, fields: Sequence[Field], _: float) -> list[OodResult]:
         nothing = np.zeros((1, 1), np.float16)
-        one = Strangeness(
+        one = OodResult(
             p_value=1.0, flagged=False, whole=0.0, local=0.0, where=None, heat=nothing,
             sentence="", nearest={},
         )  # fmt: skip
@@ -98,13 +98,13 @@ def classifier(kind: str, arch: str, px: int, engine: Engine) -> Classifier:
     scheme = Scheme(kind, default_taxonomy().restricted_to(CODES))
     framing = Framing("mirror", px)
     eyes = {
-        name: Eye(bare_backbone(arch)).eval().requires_grad_(requires_grad=False)
-        for name in scheme.eyes()
+        name: Encoder(build_backbone(arch)).eval().requires_grad_(requires_grad=False)
+        for name in scheme.encoders()
     }
     first = scheme.first_stage()[0]
     rng, heads = np.random.default_rng(0), {}
-    for eye, names in scheme.eyes().items():
-        gaze = Gaze(framing, {eye: eyes[eye]}, engine)
+    for eye, names in scheme.encoders().items():
+        gaze = FeatureExtractor(framing, {eye: eyes[eye]}, engine)
         looks = np.stack([s.embedding for s in gaze.look(eye, gaze.frames(drawn(3, px)))])
         centre = looks.mean(axis=0)
         for name in names:
@@ -121,7 +121,7 @@ def classifier(kind: str, arch: str, px: int, engine: Engine) -> Classifier:
 
 
 def classifier_of(
-    scheme: Scheme, px: int, eyes: dict[str, Eye], heads: dict[str, Head], engine: Engine
+    scheme: Scheme, px: int, eyes: dict[str, Encoder], heads: dict[str, Head], engine: Engine
 ) -> Classifier:
     return Classifier(
         name="drawn",
@@ -142,17 +142,17 @@ class Pretended:
         self._card, self._ms = card, ms
         self._channels, self._classes = channels, classes
 
-    def look(self, pictures: Sequence[torch.Tensor], weights: Sequence[Any]) -> list[Glimpse]:
+    def look(self, pictures: Sequence[torch.Tensor], weights: Sequence[Any]) -> list[FrameFeatures]:
         batch = _batch(pictures[0], AT_ONCE_PX)
         takes_s = -(-len(pictures) // batch) * batch * self._ms / 1000
         self._card.submit(time.sleep, takes_s).result()
         return [self._seen(*one) for one in zip(pictures, weights, strict=True)]
 
-    def _seen(self, picture: torch.Tensor, weight: Any) -> Glimpse:
+    def _seen(self, picture: torch.Tensor, weight: Any) -> FrameFeatures:
         look = int(picture[0, 0, 0]) // 85  # as it was drawn
         total = np.zeros(self._channels)
         total[look] = weight.sum()
-        return Glimpse(total, np.zeros((self._classes, *weight.shape), np.float32))
+        return FrameFeatures(total, np.zeros((self._classes, *weight.shape), np.float32))
 
 
 def keeps_busy(ms: float, px: int, fields: Sequence[Field]) -> None:
@@ -160,9 +160,9 @@ def keeps_busy(ms: float, px: int, fields: Sequence[Field]) -> None:
     with ThreadPoolExecutor(1) as card:
         for kind in ("two-stage", "multi-head"):
             scheme = Scheme(kind, default_taxonomy().restricted_to(CODES))
-            eyes = {name: Eye(bare_backbone("tiny")).eval() for name in scheme.eyes()}
+            eyes = {name: Encoder(build_backbone("tiny")).eval() for name in scheme.encoders()}
             rng, heads = np.random.default_rng(0), {}
-            for eye, names in scheme.eyes().items():
+            for eye, names in scheme.encoders().items():
                 for name in names:
                     classes = scheme.heads()[name]
                     weight = rng.normal(0, 50, (len(classes), eyes[eye].channels))
@@ -174,7 +174,7 @@ def keeps_busy(ms: float, px: int, fields: Sequence[Field]) -> None:
                     )
             judge = classifier_of(scheme, px, eyes, heads, engine_of("cpu"))
             for name, eye in eyes.items():
-                count = sum(len(heads[head].classes) for head in scheme.eyes()[name])
+                count = sum(len(heads[head].classes) for head in scheme.encoders()[name])
                 judge._answerer._gaze._runners[name] = Pretended(card, ms, eye.channels, count)
             judge._answerer._gaze._upload = lambda pixels: torch.from_numpy(pixels).clone()
             judge.classify(fields)
@@ -190,7 +190,7 @@ def keeps_busy(ms: float, px: int, fields: Sequence[Field]) -> None:
             )
 
 
-def bare(eyes: Sequence[Eye], px: int, device: str) -> tuple[float, int]:
+def bare(eyes: Sequence[Encoder], px: int, device: str) -> tuple[float, int]:
     """Give the best images per second of networks one after the other, and at which batch size."""
     side = -(-px // 32) * 32
     best = (0.0, 0)
@@ -212,9 +212,9 @@ def bare(eyes: Sequence[Eye], px: int, device: str) -> tuple[float, int]:
     return best
 
 
-def ready(eye: Eye, device: str) -> Eye:
+def ready(eye: Encoder, device: str) -> Encoder:
     """Make a network ready as ours are."""
-    found = folded(eye)
+    found = fold_batch_norm(eye)
     found.backbone.to(torch.bfloat16)
     return found.to(device, memory_format=torch.channels_last)
 

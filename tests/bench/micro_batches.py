@@ -24,11 +24,11 @@ def measure(arch: str, images: int, side: int) -> dict[str, float]:
     """Return what one step of a network takes in this process."""
     import torch  # noqa: PLC0415
 
-    from model.networks.backbones import bare_backbone  # noqa: PLC0415
-    from model.networks.encoder import Eye  # noqa: PLC0415
+    from model.networks.backbones import build_backbone  # noqa: PLC0415
+    from model.networks.encoder import Encoder  # noqa: PLC0415
     from model.training.memory import bytes_per_pixel  # noqa: PLC0415
 
-    network = Eye(bare_backbone(arch)).to(memory_format=torch.channels_last).train()
+    network = Encoder(build_backbone(arch)).to(memory_format=torch.channels_last).train()
     given = torch.full((images, side, side, 3), 128, dtype=torch.uint8)
 
     def step(some: torch.Tensor) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from agent.orders.limit import read_limit
 from agent.roundrobin.capability import Measured, at_limit
 from agent.roundrobin.plan import Run
-from model import at_most, default_taxonomy
+from model import default_taxonomy, upper_bound
 
 TAXONOMY, LIMIT = default_taxonomy(), read_limit("8 or finer")
 
@@ -59,7 +59,7 @@ def main() -> None:
                 misses = missed(rng, specimens, runs, rate, alike)
                 bounds.append(bound(misses, runs))
                 held += bounds[-1] >= rate
-                naive += (at_most(sum(misses), specimens * runs) or 0.0) >= rate
+                naive += (upper_bound(sum(misses), specimens * runs) or 0.0) >= rate
             worst = min(worst, held / draws)
             print(
                 f"{specimens:>2} specimens x {runs:<2} runs, correlation {alike:.1f}, missed "

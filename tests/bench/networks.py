@@ -19,13 +19,13 @@ from torch import nn
 
 from model import Field, default_taxonomy
 from model.framing import Framing
-from model.inference.feature_extractor import Gaze
+from model.inference.feature_extractor import FeatureExtractor
 from model.inference.saliency import evidence
-from model.networks.backbones import bare_backbone
-from model.networks.encoder import Eye
+from model.networks.backbones import build_backbone
+from model.networks.encoder import Encoder
 from model.networks.schemes import Head, Scheme, logits_by_cell
-from model.runtime.engines import Engine, choose_engine, multiplies_bf16
-from model.runtime.quantization import Ranges, quantised, ranges_of
+from model.runtime.engines import Engine, choose_engine, has_bf16
+from model.runtime.quantization import ActivationRanges, observe_ranges, quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,7 +42,7 @@ def spent_s(work: Callable[[], object], repeats: int) -> float:
     return (time.process_time() - start) / repeats
 
 
-def last(steps: Iterable[Ranges]) -> Ranges:
+def last(steps: Iterable[ActivationRanges]) -> ActivationRanges:
     """Give the last of some ranges."""
     *_, found = steps
     return found
@@ -55,7 +55,7 @@ def head_of(name: str, classes: tuple[str, ...], channels: int) -> Head:
     return Head(name, name, classes, weight, zeros[: len(classes)], zeros[:channels])
 
 
-def two_stages(heads: Iterable[Head], gaze: Gaze, field: Field) -> None:
+def two_stages(heads: Iterable[Head], gaze: FeatureExtractor, field: Field) -> None:
     """Ask one head after the other, with maps and embeddings; each network looks once."""
     framed, seen = gaze.frames([field]), {}
     for head in heads:
@@ -66,7 +66,7 @@ def two_stages(heads: Iterable[Head], gaze: Gaze, field: Field) -> None:
         evidence(sight.by_cell[head.name][0], head, best)
 
 
-def package(eyes: dict[str, Eye], heads: dict[str, Head], images: torch.Tensor) -> None:
+def package(eyes: dict[str, Encoder], heads: dict[str, Head], images: torch.Tensor) -> None:
     """The same by eager PyTorch in fp32 and the `grad-cam` package."""
     from pytorch_grad_cam import GradCAM  # noqa: PLC0415 - only measured against
 
@@ -91,7 +91,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     scheme = Scheme("two-stage", default_taxonomy().restricted_to(CODES))
-    eyes = {name: Eye(bare_backbone(given.arch)).eval() for name in list(scheme.heads())[:2]}
+    eyes = {name: Encoder(build_backbone(given.arch)).eval() for name in list(scheme.heads())[:2]}
     heads = {n: head_of(n, scheme.heads()[n], eyes[n].channels) for n in eyes}
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (given.px, given.px, 3)).astype(np.uint8)
@@ -99,33 +99,35 @@ def main() -> None:
     framing = Framing("mirror", given.px)
     (frame,) = framing.frames(field)
     images = (torch.from_numpy(frame.pixels[None]).permute(0, 3, 1, 2).float() / 255 - 0.45) / 0.225
-    print(f"{given.arch}, {given.px} px, bf16 in hardware: {multiplies_bf16()}")
+    print(f"{given.arch}, {given.px} px, bf16 in hardware: {has_bf16()}")
 
     package_s = spent_s(lambda: package(eyes, heads, images), given.repeats)
     print(f"eager fp32 two-stage + grad-cam package   {package_s:8.3f} s   1.0 x")
     for eye in eyes.values():
         eye.requires_grad_(requires_grad=False)
     engines = [choose_engine("pytorch", "fp32"), choose_engine("cpu", "fp32")]
-    engines += [choose_engine("cpu", "bf16")] if multiplies_bf16() else []
+    engines += [choose_engine("cpu", "bf16")] if has_bf16() else []
     engines += [choose_engine("cpu", "int8")]
     seen = {}
     first = next(iter(eyes))  # one network sees everything, both heads are asked
     shared = [replace(head, eye=first) for head in heads.values()]
-    eights = {n: quantised(eye, last(ranges_of(eye, framing, [field]))) for n, eye in eyes.items()}
+    eights = {
+        n: quantize(eye, last(observe_ranges(eye, framing, [field]))) for n, eye in eyes.items()
+    }
     for engine in engines:
         given_eyes = eights if engine.precision == "int8" else eyes
-        gaze = Gaze(framing, given_eyes, engine, heads=heads.values())
+        gaze = FeatureExtractor(framing, given_eyes, engine, heads=heads.values())
         ours_s = spent_s(lambda g=gaze: two_stages(heads.values(), g, field), given.repeats)
         name = f"{engine.label} {engine.precision}, with maps"
         print(f"{name:<41} {ours_s:8.3f} s {package_s / ours_s:5.1f} x")
-        once = Gaze(framing, {first: given_eyes[first]}, engine, heads=shared)
+        once = FeatureExtractor(framing, {first: given_eyes[first]}, engine, heads=shared)
         once_s = spent_s(lambda g=once: two_stages(shared, g, field), given.repeats)
         print(f"  multi-head against two-stage           {ours_s / once_s:6.2f} x throughput")
         seen[engine] = extra(gaze, heads, field, given.repeats)
     agreement(seen, heads)
 
 
-def extra(gaze: Gaze, heads: dict[str, Head], field: Field, repeats: int) -> np.ndarray:
+def extra(gaze: FeatureExtractor, heads: dict[str, Head], field: Field, repeats: int) -> np.ndarray:
     """Print what saliency and embedding cost on top of the bare pass, and that it repeats."""
     name = next(iter(heads))
     framed = gaze.frames([field])

@@ -29,9 +29,9 @@ import numpy as np
 import torch
 
 from agent.demo.drawing import draw
-from model import Example, Field, Plan, default_taxonomy, folds
+from model import Example, Field, TrainingConfig, default_taxonomy, folds
 from model.experiments.run import run
-from model.experiments.tables import Result, as_json, as_markdown, compared
+from model.experiments.tables import Result, as_json, as_markdown, compare_results
 
 ROWS = (
     "ResNet-18 global",
@@ -96,7 +96,7 @@ def main() -> None:
     torch.set_num_threads(1)
     labelled = examples(given.share)
     print(dict(Counter(e.code for e in labelled)), len(labelled), flush=True)
-    base = Plan(
+    base = TrainingConfig(
         frame_px=PX,
         um_per_px=UM_PER_PX,
         epochs=given.epochs,
@@ -123,7 +123,7 @@ def per_fold(first: Result, second: Result, labelled: list[Example], count: int)
     for _, held in folds(labelled, count):
         keys = {example.key for example in held}
         a, b = (replace(r, right={k: r.right[k] for k in keys}) for r in (first, second))
-        found = compared(a, b)
+        found = compare_results(a, b)
         lost.append(-100 * found["gain"])
         chance.append(100 * (found["only_first"] + found["only_second"]) ** 0.5 / len(keys))
     told = ", ".join(f"{points:.1f}" for points in lost)
@@ -134,7 +134,7 @@ def per_fold(first: Result, second: Result, labelled: list[Example], count: int)
 
 
 def trained(
-    name: str, labelled: list[Example], base: Plan, folder: Path, fold_count: int
+    name: str, labelled: list[Example], base: TrainingConfig, folder: Path, fold_count: int
 ) -> Result:
     """Train one row, or take its result up, and say how it did."""
     started, result = time.process_time(), None

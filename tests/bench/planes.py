@@ -27,7 +27,7 @@ import numpy as np
 from agent.demo.drawing import draw
 from agent.imaging.alignment import LEAST_LIKE, ReducedPlane, find_other_places, measure_likeness
 from agent.imaging.stack import sharpness
-from model import at_most
+from model import upper_bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,7 @@ def measure(name: str, pictures: list[tuple[str, str, np.ndarray]]) -> None:
         if frozenset((a, b)) not in apart
     ]
     called_one = sorted((like, pair) for like, pair in different if like >= LEAST_LIKE)
-    bound = 100 * (at_most(len(called_one), len(different)) or 1.0)
+    bound = 100 * (upper_bound(len(called_one), len(different)) or 1.0)
     print(f"{name}: {len(called_one)} of {len(different)} different pairs called one place "
           f"(at most {bound:.2f} %); highest {max(different)}", flush=True)  # fmt: skip
     for pair in called_one:

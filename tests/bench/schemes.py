@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 from paper import PX, UM_PER_PX, examples
 
-from model import Classifier, Example, Plan, default_taxonomy, split, train
-from model.experiments.run import learn_once, rows
-from model.experiments.tables import Result, compared
+from model import Classifier, Example, TrainingConfig, default_taxonomy, split, train
+from model.experiments.run import fit_once, rows
+from model.experiments.tables import Result, compare_results
 
 MORE = 1000
 """The second drawing's images are numbered from here; the first has fewer of every code."""
@@ -42,7 +42,7 @@ def main() -> None:
     torch.set_num_threads(1)
     labelled, more = examples(given.share), examples(given.share, after=MORE)
     has_weights = given.arch == "efficientnet-lite0"
-    plan = Plan(
+    plan = TrainingConfig(
         arch=given.arch,
         taps=(2,) if has_weights else None,
         framing="scale",
@@ -63,10 +63,12 @@ def main() -> None:
         ("the second drawing's", first.right.keys() - own),
     ):
         print(f"{name} test images:", counted(first, keys), counted(second, keys))
-    print(json.dumps(compared(first, second)))
+    print(json.dumps(compare_results(first, second)))
 
 
-def asked(plan: Plan, labelled: list[Example], more: list[Example], folder: Path) -> Result:
+def asked(
+    plan: TrainingConfig, labelled: list[Example], more: list[Example], folder: Path
+) -> Result:
     """Teach a scheme, or take up what it said, and say which test images it has right."""
     told = json.dumps([plan.as_json(), len(labelled)]).encode()
     place = folder / f"{plan.arch}-{plan.scheme}-{hashlib.sha256(told).hexdigest()[:8]}.json"
@@ -77,15 +79,15 @@ def asked(plan: Plan, labelled: list[Example], more: list[Example], folder: Path
         taxonomy = default_taxonomy()
         right = {}
         for example in test:
-            (answer,) = classifier.answers([example.load()])
+            (answer,) = classifier.predict_codes([example.load()])
             right[example.key] = taxonomy.code(*answer.best) == example.code
         place.write_text(json.dumps(right), encoding="utf-8")
     return Result("ours", plan.scheme, json.loads(place.read_bytes()), {})
 
 
-def taught(plan: Plan, labelled: list[Example], folder: Path) -> Path:
+def taught(plan: TrainingConfig, labelled: list[Example], folder: Path) -> Path:
     started, bundle = time.process_time(), None
-    known = learn_once([], rows(plan)[0])
+    known = fit_once([], rows(plan)[0])
     for step in train(labelled, plan, folder, known=known, recipe="drawn", now=datetime.now(UTC)):
         bundle = step.bundle or bundle
         if step.note:

@@ -84,7 +84,7 @@ def predicted(watch: Stopwatch, classifier: Classifier, seen: Crop) -> Predictio
     with watch.stage("classify"):
         ((_, judged),) = classifier._judged([field])
     with watch.stage("strangeness"):
-        (strange,) = classifier._known.judge([field], classifier.alpha)
+        (strange,) = classifier._known.score([field], classifier.alpha)
     with watch.stage("saliency"):
         return classifier._told(field, judged, strange)
 

@@ -42,13 +42,13 @@ from model.evaluation.leave_one_class_out import leave_out
 from model.evaluation.metrics import auroc, auroc_interval, fpr95
 from model.framing import Field, Framing
 from model.ood.conformal import alarm_limit
-from model.ood.fit import learn
+from model.ood.fit import fit_detector
 from model.statistics import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model.ood.detector import Known, Strangeness
+    from model.ood.detector import OodDetector, OodResult
 
 ALPHA = 0.02
 RADII_UM = (2.0, 3.0, 4.5, 7.0, 10.0, 15.0)
@@ -57,10 +57,10 @@ RADII_UM = (2.0, 3.0, 4.5, 7.0, 10.0, 15.0)
 class Judge:
     """Judges fields by ours and by every yardstick, from one look each."""
 
-    def __init__(self, known: Known, yardsticks: Yardsticks) -> None:
+    def __init__(self, known: OodDetector, yardsticks: Yardsticks) -> None:
         self.known, self._yardsticks = known, yardsticks
 
-    def look(self, field: Field) -> tuple[Strangeness, dict[str, float]]:
+    def look(self, field: Field) -> tuple[OodResult, dict[str, float]]:
         seen = self.known._looker.look(field)
         found = self.known._judged(seen, field, ALPHA)
         return found, {**found.companions, **self._yardsticks.scores(seen)}
@@ -113,12 +113,12 @@ class Table:
             print("    " + "  ".join(f"{k} {v:.3f}" for k, v in said.items()), flush=True)
 
 
-def told_share(found: Sequence[Strangeness]) -> str:
+def told_share(found: Sequence[OodResult]) -> str:
     share = wilson(sum(one.flagged for one in found), len(found))
     return f"flagged {share.value:.3f} ({share.low:.2f}-{share.high:.2f})"
 
 
-def hit(found: Strangeness, field: Field, where: tuple[float, float, float, float]) -> bool:
+def hit(found: OodResult, field: Field, where: tuple[float, float, float, float]) -> bool:
     """Whether the strangest cell lies in the box, give or take a cell."""
     height, width = field.valid.shape
     row, column = np.unravel_index(np.argmax(found.heat), found.heat.shape)
@@ -128,7 +128,7 @@ def hit(found: Strangeness, field: Field, where: tuple[float, float, float, floa
     return bool(x0 - around <= x < x1 + around and y0 - around <= y < y1 + around)
 
 
-def told_known(known: Known, usual: Sequence[Strangeness]) -> None:
+def told_known(known: OodDetector, usual: Sequence[OodResult]) -> None:
     """False alarms against what chance allows, and whether p-values are uniform."""
     limit = alarm_limit(ALPHA, len(known), len(usual))
     print(
@@ -164,7 +164,7 @@ def told_real(table: Table, folder: Path) -> None:
     table.kind("real, other materials", drawn)
 
 
-def told_gates(known: Known, fresh: Sequence[Field], count: int) -> None:
+def told_gates(known: OodDetector, fresh: Sequence[Field], count: int) -> None:
     wrong = Counter(one.name for field in fresh for one in known.defects(field))
     any_wrong = sum(bool(known.defects(field)) for field in fresh)
     share = wilson(any_wrong, len(fresh))
@@ -192,36 +192,36 @@ def told_left_out(shelf: Shelf, code: str, known: int, count: int) -> None:
 # ------------------------------------------------------------------ cost
 
 
-def told_cost(known: Known, shelf: Shelf) -> None:
+def told_cost(known: OodDetector, shelf: Shelf) -> None:
     """Say what a field of 1994 px costs beside the two-stage step, in time of one core."""
     from networks import CODES as TAUGHT  # noqa: PLC0415
     from networks import head_of, spent_s, two_stages  # noqa: PLC0415
 
     from model import default_taxonomy  # noqa: PLC0415
-    from model.inference.feature_extractor import Gaze  # noqa: PLC0415
-    from model.networks.backbones import bare_backbone  # noqa: PLC0415
-    from model.networks.encoder import Eye  # noqa: PLC0415
+    from model.inference.feature_extractor import FeatureExtractor  # noqa: PLC0415
+    from model.networks.backbones import build_backbone  # noqa: PLC0415
+    from model.networks.encoder import Encoder  # noqa: PLC0415
     from model.networks.schemes import Scheme  # noqa: PLC0415
-    from model.runtime.engines import choose_engine, multiplies_bf16  # noqa: PLC0415
+    from model.runtime.engines import choose_engine, has_bf16  # noqa: PLC0415
 
     tile = shelf.one("G8", FRESH).field.pixels
     wide = np.tile(tile, (1994 // tile.shape[0] + 1, 1994 // tile.shape[1] + 1, 1))
     scheme = Scheme("two-stage", default_taxonomy().restricted_to(TAUGHT))
     names = list(scheme.heads())[:2]
-    eyes = {name: Eye(bare_backbone("resnet18")).eval() for name in names}
+    eyes = {name: Encoder(build_backbone("resnet18")).eval() for name in names}
     for eye in eyes.values():
         eye.requires_grad_(requires_grad=False)
     heads = {name: head_of(name, scheme.heads()[name], eyes[name].channels) for name in names}
     for um in (0.1, 0.2):
         field = field_of(wide[:1994, :1994], um)
         ours, gates = (
-            spent_s(lambda f=field: known.judge([f], ALPHA), 3),
+            spent_s(lambda f=field: known.score([f], ALPHA), 3),
             spent_s(lambda f=field: known.defects(f), 3),
         )
         print(f"1994 px at {um} µm per pixel: strangeness {ours:.3f} s, gates {gates:.3f} s")
-        for precision in ("bf16", "fp32") if multiplies_bf16() else ("fp32",):
+        for precision in ("bf16", "fp32") if has_bf16() else ("fp32",):
             engine = choose_engine("cpu", precision)
-            gaze = Gaze(Framing("mirror", 1994), eyes, engine, heads=heads.values())
+            gaze = FeatureExtractor(Framing("mirror", 1994), eyes, engine, heads=heads.values())
             step = spent_s(lambda f=field, g=gaze: two_stages(heads.values(), g, f), 2)
             print(
                 f"  of the two-stage ResNet-18 step in {precision} ({step:.3f} s): "
@@ -259,11 +259,11 @@ def main() -> int:
     shelf = Shelf(DRAWINGS[asked.drawing], asked.kept)
     taught = examples(shelf.known(asked.known), 0)
     spent = time.process_time()
-    known = learn(taught, subtype_of=lambda code: code[0])
+    known = fit_detector(taught, subtype_of=lambda code: code[0])
     spent = time.process_time() - spent
     print(
         f"drawing {asked.drawing!r}: learned {asked.known} fields of 800 × 600 px, "
-        f"{known.in_short()['precision']}, {spent:.0f} s of one core",
+        f"{known.summary()['precision']}, {spent:.0f} s of one core",
         flush=True,
     )
     if asked.cost:
@@ -274,7 +274,7 @@ def main() -> int:
     table = Table(judge, fresh)
     told_known(known, table.usual)
     for name, change in HARMLESS.items():
-        again = known.judge([changed(field, change) for field in fresh[-asked.shifts :]], ALPHA)
+        again = known.score([changed(field, change) for field in fresh[-asked.shifts :]], ALPHA)
         print(f"harmless: {name:14} n {len(again):3}  {told_share(again)}", flush=True)
     for kind in shelf.drawing.kinds:
         table.kind(kind, shelf.strange(kind, asked.each))

@@ -30,12 +30,12 @@ import numpy as np
 
 from agent.demo.drawing import TRAINED, draw
 from agent.retrain import Collected, Demands, Outcome, retrain
-from model import Example, Field, default_taxonomy, quick_plan, read_manifest, train, wilson
+from model import Example, Field, default_taxonomy, quick_config, read_manifest, train, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from model import Plan
+    from model import TrainingConfig
 
 PX = (320, 240)
 FIELDS = 3
@@ -123,7 +123,7 @@ def streams(seed: int, names: Sequence[str]) -> Iterator[Stream]:
         yield Stream("few", tuple(cases(WEAK, 5, first + 400_000)))
 
 
-def taught(examples: Sequence[Example], plan: Plan, folder: Path) -> Path:
+def taught(examples: Sequence[Example], plan: TrainingConfig, folder: Path) -> Path:
     """Teach the bundle at work."""
     *_, last = train(examples, plan, folder, recipe="drawn", now=NOW)
     assert last.bundle is not None
@@ -131,7 +131,7 @@ def taught(examples: Sequence[Example], plan: Plan, folder: Path) -> Path:
 
 
 def played(
-    stream: Stream, old: Sequence[Example], current: Path, plan: Plan, *, leave_out: bool
+    stream: Stream, old: Sequence[Example], current: Path, plan: TrainingConfig, *, leave_out: bool
 ) -> Outcome:
     """Retrain from old and new labels, and hear what the gate says."""
     examples = (*old, *stream.new)
@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--stream", nargs="+", default=["honest", "few", "wrong", "foreign"])
     asked = parser.parse_args()
-    plan = quick_plan(taxonomy=default_taxonomy(), alpha=ALPHA, device="cpu")
+    plan = quick_config(taxonomy=default_taxonomy(), alpha=ALPHA, device="cpu")
     for seed in range(asked.seeds):
         with tempfile.TemporaryDirectory() as folder:
             began, old = time.perf_counter(), past(seed)

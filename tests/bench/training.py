@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 from paper import PX, UM_PER_PX, drawn
 
-from model import Example, ModelError, Plan, convert, quick_plan, read_manifest, train
+from model import Example, ModelError, TrainingConfig, convert, quick_config, read_manifest, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def examples(n: int, px: int) -> list[Example]:
 def converted(given: Sequence[Example]) -> None:
     """Teach the default, convert it to int8, and print what that costs or why not."""
     with tempfile.TemporaryDirectory() as folder:
-        *_, last = train(given, quick_plan(), Path(folder), recipe="drawn", now=datetime.now(UTC))
+        *_, last = train(given, quick_config(), Path(folder), recipe="drawn", now=datetime.now(UTC))
         assert last.bundle is not None
         try:
             *_, step = convert(last.bundle, given)
@@ -54,7 +54,7 @@ def converted(given: Sequence[Example]) -> None:
             print(step.found.sentence())
 
 
-def measured(name: str, given: Sequence[Example], plan: Plan) -> None:
+def measured(name: str, given: Sequence[Example], plan: TrainingConfig) -> None:
     wall, spent, losses = time.perf_counter(), time.process_time(), []
     per_stage: dict[str, float] = defaultdict(float)
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ def main() -> None:
     given = ask.parse_args()
     torch.set_num_threads(1)
     labelled = examples(given.n, given.px)
-    whole = Plan(
+    whole = TrainingConfig(
         arch="resnet18",
         scheme="multi-head",
         frame_px=given.px,
@@ -101,7 +101,7 @@ def main() -> None:
     if given.int8:
         converted(labelled)
         return
-    measured("default (Lite0, heads only)", labelled, quick_plan())
+    measured("default (Lite0, heads only)", labelled, quick_config())
     measured("ResNet-18, whole, from scratch", labelled, whole)
     measured("ResNet-18, untrained, heads only", labelled, replace(whole, frozen=True, views=2))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from model.ood.mahalanobis import Clouds, unit
+from model.ood.mahalanobis import TiedGaussians, normalize_rows
 from model.ood.nearest_neighbor import SUBSPACE, of_answer
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
-    from model.ood.features import Impression, Looker
+    from model.ood.features import OodFeatureExtractor, OodFeatures
 
 CELLS_EACH = 64
 BANK = 1000
@@ -39,29 +39,29 @@ class Yardsticks:
         detectors: `pytorch-ood` detectors by name, where it can be imported.
     """
 
-    clouds: Clouds
+    clouds: TiedGaussians
     bank: NDArray[np.float32]
     spread: NDArray[np.float32]
     detectors: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, taught: Sequence[Example], looker: Looker) -> Yardsticks:
+    def of(cls, taught: Sequence[Example], looker: OodFeatureExtractor) -> Yardsticks:
         rng = np.random.default_rng(0)
         embeddings, cells = [], []
         for example in taught:
             seen = looker.look(example.load())
-            embeddings.append(unit(seen.whole[-1]))
+            embeddings.append(normalize_rows(seen.whole[-1]))
             own = seen.fine.on_steel()
             cells.append(own[rng.choice(len(own), min(CELLS_EACH, len(own)), replace=False)])
         learned, some = np.stack(embeddings), np.concatenate(cells)
         spread = np.maximum(some.std(axis=0), 1e-6)
         codes = [example.code for example in taught]
-        clouds = Clouds.around(learned, codes)
+        clouds = TiedGaussians.fit(learned, codes)
         return cls(clouds, _coreset(some / spread, rng), spread, _detectors(learned, codes, clouds))
 
-    def scores(self, seen: Impression) -> dict[str, float]:
-        embedding = unit(seen.whole[-1][None])
-        logits = -0.5 * self.clouds.squared(embedding)[0]
+    def scores(self, seen: OodFeatures) -> dict[str, float]:
+        embedding = normalize_rows(seen.whole[-1][None])
+        logits = -0.5 * self.clouds.squared_distances(embedding)[0]
         shares = np.exp(logits - logits.max())
         doubt = of_answer(logits, dict(enumerate((shares / shares.sum()).tolist())))
         given = torch.from_numpy(embedding).float()
@@ -91,7 +91,7 @@ def _coreset(cells: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
 
 
 def _detectors(
-    learned: NDArray[np.float64], codes: Sequence[str], clouds: Clouds
+    learned: NDArray[np.float64], codes: Sequence[str], clouds: TiedGaussians
 ) -> dict[str, Any]:
     try:
         from pytorch_ood.detector import KNN, Mahalanobis, ViM  # noqa: PLC0415 - only if installed
