@@ -69,6 +69,7 @@ from reports.content.review import (
     Ruler,
     Sibling,
     SubtypeChoice,
+    number_keys,
 )
 from reports.content.rounds import (
     CampaignLine,
@@ -252,6 +253,7 @@ __all__ = [
     "language",
     "marked",
     "ngettext",
+    "number_keys",
     "reason",
     "render_campaigns",
     "render_card",

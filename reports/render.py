@@ -43,6 +43,7 @@ ASSETS = (
     "rate.js",
     "viewer.js",
     "viewing.js",
+    "keys.js",
     "onward.js",
     "icon.svg",
 )

@@ -223,6 +223,19 @@ def tab():
     assert complaints == []
 
 
+def until_ready(tab, public_id):
+    """Wait until a micrograph is on screen and takes keys."""
+    tab.wait_for_url(f"**/{public_id}*")
+    tab.wait_for_selector("[data-review][data-ready]")
+
+
+def say_who(tab, name):
+    """Type a name, and wait until the micrograph takes keys."""
+    tab.fill("#by", name)
+    tab.locator("h1").click()
+    tab.wait_for_selector("[data-review][data-ready]")
+
+
 def left(request) -> bool:
     """A picture fetched ahead is let go when the page is left; nothing else may fail."""
     return request.failure == "net::ERR_ABORTED" and "/pictures/" in request.url
@@ -244,30 +257,29 @@ def test_every_key_does_what_the_help_says(lab, desk, tab):
         tab.fill("#by", "Ann")
         tab.keyboard.press("9")  # typed into the name: no decision
         assert lab.store.micrograph(ids[0]).label is None
-        tab.fill("#by", "Ann")
-        tab.locator("h1").click()
+        say_who(tab, "Ann")
 
         tab.keyboard.press("Enter")
-        tab.wait_for_url(f"**/{ids[1]}")
+        until_ready(tab, ids[1])
         assert decided(lab, ids[0]).code == "G8"
 
         tab.keyboard.press("3")
         tab.keyboard.press("Escape")
         tab.keyboard.press("Numpad1")
         tab.keyboard.press("3")
-        tab.wait_for_url(f"**/{ids[2]}")
+        until_ready(tab, ids[2])
         assert decided(lab, ids[1]).code == "B7"
 
         tab.keyboard.press("s")
         tab.keyboard.press("2")
-        tab.wait_for_url(f"**/{ids[3]}")
+        until_ready(tab, ids[3])
         assert decided(lab, ids[2]).strange_kind == "pearlite"
 
         tab.keyboard.press("m")
         tab.keyboard.press("n")
         tab.keyboard.press("u")
         tab.keyboard.press("1")
-        tab.wait_for_url(f"**/{ids[4]}")
+        until_ready(tab, ids[4])
         label = decided(lab, ids[3])
         assert (label.why, label.by) == ("out_of_focus", "Ann")
         assert label.viewing_s >= 0
@@ -275,12 +287,12 @@ def test_every_key_does_what_the_help_says(lab, desk, tab):
         assert not decided(lab, ids[2]).unsure
 
         tab.keyboard.press("z")
-        tab.wait_for_url(f"**/{ids[3]}?undone=1")
+        until_ready(tab, ids[3])
         assert lab.store.micrograph(ids[3]).label is None
         tab.keyboard.press("j")
-        tab.wait_for_url(f"**/{ids[4]}")
+        until_ready(tab, ids[4])
         tab.keyboard.press("k")
-        tab.wait_for_url(f"**/{ids[3]}")
+        until_ready(tab, ids[3])
 
         tab.keyboard.press("h")
         assert tab.locator(".over-subtype").is_visible()
@@ -292,7 +304,7 @@ def test_every_key_does_what_the_help_says(lab, desk, tab):
         assert tab.locator("dialog").is_visible()
         tab.keyboard.press("Escape")
         tab.keyboard.press("t")
-        tab.wait_for_url(f"**/{ids[4]}")
+        until_ready(tab, ids[4])
         assert decided(lab, ids[3]).kind == "cannot_tell"
 
 
@@ -302,14 +314,13 @@ def test_a_correction_by_keyboard_is_asked_for_its_reason_first(lab, desk, tab):
     lab.store.decide(first, Decision(kind="code", by="Bea", code="G7"), at=NOW)
     with served(desk) as address:
         tab.goto(f"{address}/review/{first}")
-        tab.fill("#by", "Ann")
-        tab.locator("h1").click()
+        say_who(tab, "Ann")
 
         tab.keyboard.press("t")
         assert tab.locator("[data-say]").inner_text().startswith("It is decided already")
         tab.keyboard.press("2")
         tab.keyboard.press("t")
-        tab.wait_for_url(f"**/{second}")
+        until_ready(tab, second)
 
     label = lab.store.micrograph(first).label
     assert (label.kind, label.comment) == ("cannot_tell", "looked again, more closely")
@@ -357,6 +368,7 @@ SHOWN = """count => new Promise(done => {
 
 def step(tab, key, *, to):
     """Press a key once the next picture has been fetched ahead, and see the next micrograph."""
+    tab.wait_for_selector("[data-review][data-ready]")
     until(tab, LOOKED_AHEAD)
     count = tab.evaluate("took_ms.length")
     tab.keyboard.press(key)
@@ -403,6 +415,7 @@ def test_thirty_images_are_reviewed_by_keyboard_alone(lab, desk, tab):
         decided_ = measured(
             tab, lambda: [step(tab, "Enter", to=following) for following in ids[1:]]
         )
+        tab.wait_for_selector("[data-review][data-ready]")
         tab.keyboard.press("Enter")
         tab.wait_for_selector("text=Every flagged micrograph has been decided")
 
@@ -416,8 +429,7 @@ def test_what_somebody_else_decided_meanwhile_is_shown_in_place_and_not_overwrit
     page = tab.context.browser.new_page()  # its console says 409, which is what is wanted here
     with served(desk) as address:
         page.goto(f"{address}/review/{ids[0]}")
-        page.fill("#by", "Ann")
-        page.locator("h1").click()
+        say_who(page, "Ann")
         lab.store.decide(ids[0], Decision(kind="code", by="Bea", code="G7"), at=NOW)
         lab.store.decide(ids[1], Decision(kind="code", by="Bea", code="G7"), at=NOW)
 
@@ -456,8 +468,7 @@ def test_a_decision_that_reaches_no_server_is_said_by_the_browser_and_can_be_sen
     page = tab.context.browser.new_page()  # its console says what cannot be reached
     with served(desk) as address:
         page.goto(f"{address}/review/{first}")
-        page.fill("#by", "Ann")
-        page.locator("h1").click()
+        say_who(page, "Ann")
         page.context.set_offline(offline=True)
 
         with page.expect_event("requestfailed", lambda one: one.is_navigation_request()):

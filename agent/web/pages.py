@@ -49,11 +49,12 @@ from reports import (
     Tone,
     decimal,
     marked,
+    number_keys,
 )
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from agent.night import Seen
     from agent.store import Decision as StoredDecision
@@ -654,25 +655,28 @@ def _confirm(seen: Seen) -> Choice | None:
 
 
 def _subtypes(desk: Desk, suggested: str | None) -> Iterator[SubtypeChoice]:
-    for number, subtype in enumerate(desk.taxonomy().subtypes, start=1):
+    known = desk.taxonomy().subtypes
+    for row, subtype in zip(number_keys(len(known)), known, strict=True):
+        # Where there is nothing to choose from, the key of the subtype decides.
+        keys = number_keys(len(subtype.sizes)) if len(subtype.sizes) > 1 else ("",)
         sizes = tuple(
             Choice(
                 value=f"code:{subtype.name}{size.name}",
                 text=size.name or subtype.name,
                 words=_(size.title)
                 + (_(" (known, but not taught yet)") if size.name in subtype.untrained else ""),
-                key=str(at),
+                key=key,
                 taught=size.name not in subtype.untrained,
                 suggested=subtype.name + size.name == suggested,
             )
-            for at, size in enumerate(subtype.sizes, start=1)
+            for key, size in zip(keys, subtype.sizes, strict=True)
         )
-        yield SubtypeChoice(subtype.name, _(subtype.title), str(number), sizes)
+        yield SubtypeChoice(subtype.name, _(subtype.title), row, sizes)
 
 
-def _choices(kind: str, words: Iterable[str], say: Callable[[str], str]) -> Iterator[Choice]:
-    for number, word in enumerate(words, start=1):
-        yield Choice(f"{kind}:{word}", say(word), key=str(number))
+def _choices(kind: str, words: Collection[str], say: Callable[[str], str]) -> Iterator[Choice]:
+    for key, word in zip(number_keys(len(words)), words, strict=True):
+        yield Choice(f"{kind}:{word}", say(word), key=key)
 
 
 def _unusable_whys() -> Iterator[Choice]:

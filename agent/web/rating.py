@@ -42,6 +42,7 @@ from reports import (
     RatingPage,
     SubtypeChoice,
     Tone,
+    number_keys,
 )
 from reports import gettext as _
 
@@ -260,14 +261,16 @@ def _before(seat: Seat, place: int) -> dict[str, str]:
 
 def _subtypes(taxonomy: Taxonomy, before: Mapping[str, str]) -> Iterator[SubtypeChoice]:
     """Offer every subtype with every size that is known, whether the model was taught it or not."""
-    for number, subtype in enumerate(taxonomy.subtypes, start=1):
+    known = taxonomy.subtypes
+    for row, subtype in zip(number_keys(len(known)), known, strict=True):
         chosen = before.get(f"size-{subtype.name}")
+        untold, *keys = number_keys(len(subtype.sizes), first=0)
         sizes = tuple(
-            Choice(size.name, size.name, _(size.title), str(at), suggested=size.name == chosen)
-            for at, size in enumerate(subtype.sizes, start=1)
+            Choice(size.name, size.name, _(size.title), key, suggested=size.name == chosen)
+            for key, size in zip(keys, subtype.sizes, strict=True)
         )
-        unsure = Choice(UNSURE, _("cannot tell the size"), key="0", suggested=chosen == UNSURE)
-        yield SubtypeChoice(subtype.name, _(subtype.title), str(number), (*sizes, unsure))
+        unsure = Choice(UNSURE, _("cannot tell the size"), key=untold, suggested=chosen == UNSURE)
+        yield SubtypeChoice(subtype.name, _(subtype.title), row, (*sizes, unsure))
 
 
 # --- all campaigns ------------------------------------------------------------------------------

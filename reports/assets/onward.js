@@ -22,6 +22,7 @@
       if (!(error instanceof TypeError)) { throw error; } // fetch's word for a server out of reach
     } finally {
       busy = false;
+      main().removeAttribute("aria-busy");
     }
     otherwise();
   }

@@ -1,24 +1,32 @@
 "use strict";
-// Digits and the next picture. Everything here also works with finger or mouse alone.
+// Keys as they are drawn, and the next picture. Everything here also works with finger or mouse alone.
 (function () {
   const desk = document.querySelector("[data-rate]");
+  const typed = typedKeys();
 
-  // A digit chooses the subtype; then one chooses the size, coarse to fine. Esc asks for the subtype again.
+  // A key chooses the subtype; then one chooses the size, coarse to fine. Esc asks for the subtype again.
   let within = null;
+  function choose(digit) {
+    const place = within ? within.querySelector(".steps") : desk;
+    const choices = Array.from(place.querySelectorAll(within ? "input[data-key]" : ".kind > input[data-key]"));
+    const found = typed.add(digit, choices.map(function (one) { return one.dataset.key; }));
+    if (!found.key) { return; }
+    const choice = choices.find(function (one) { return one.dataset.key === found.key; });
+    choice.checked = true;
+    choice.focus();
+    within = !within && choice.parentElement.querySelector(".steps") ? choice.parentElement : null;
+  }
   document.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.repeat) { return; }
     if (event.target.tagName === "TEXTAREA") { return; }
-    if (event.key === "Escape") { within = null; return; }
+    if (event.key === "Escape") { within = null; typed.clear(); return; }
     if (event.key.toLowerCase() === "f") { document.querySelector("[data-canvas]").dispatchEvent(new Event("enlarge")); return; }
-    const match = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
-    if (!match) { return; }
-    const wanted = document.getElementById(within ? within + "z" + match[1] : "s" + match[1]);
-    if (!wanted) { return; }
+    const digit = digitOf(event);
+    if (!digit || desk.dataset.ready === undefined) { return; }
     event.preventDefault();
-    wanted.checked = true;
-    wanted.focus();
-    within = within ? null : wanted.parentElement.querySelector(".steps") ? wanted.id : null;
+    choose(digit);
   });
+  readyWhenShown(desk);
 
   window.addEventListener("load", function () {
     if (desk.dataset.prefetch) { new Image().src = desk.dataset.prefetch; }

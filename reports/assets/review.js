@@ -5,10 +5,6 @@
   let desk = document.querySelector("[data-review]");
   let words = {};
 
-  function digit(event) {
-    const match = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
-    return match ? Number(match[1]) : 0;
-  }
   function typing(target) {
     if (target.isContentEditable || target.tagName === "TEXTAREA" || target.tagName === "SELECT") { return true; }
     return target.tagName === "INPUT" && !["radio", "checkbox", "button", "submit", "range"].includes(target.type);
@@ -38,8 +34,10 @@
 
   let form, subtypes, lists, layers, canvas, dialog, slider;
   let open = null;
+  const typed = typedKeys();
 
   function close() {
+    typed.clear();
     for (const row of subtypes) { row.classList.remove("open"); }
     for (const list of lists) { list.open = false; }
     open = null;
@@ -52,15 +50,18 @@
     if (button.name && form && form.comment.required && !form.comment.value.trim()) { list("r"); say(words.why_first); return; }
     button.click();
   }
-  function choose(n) {
-    if (open) { press(open.querySelectorAll("button")[n - 1]); return; }
-    const row = subtypes.find(function (one) { return one.dataset.subtype === String(n); });
-    if (!row) { return; }
-    const sizes = row.querySelectorAll("button");
+  function choose(digit) {
+    const choices = open ? Array.from(open.querySelectorAll("button[data-key]")) : subtypes;
+    const found = typed.add(digit, choices.map(function (one) { return one.dataset.key; }));
+    if (found.typed) { say(words.second_digit.replace("{key}", found.typed)); return; }
+    if (found.wrong) { say(words.no_such_key.replace("{key}", found.wrong)); return; }
+    const choice = choices.find(function (one) { return one.dataset.key === found.key; });
+    if (open) { press(choice); return; }
+    const sizes = choice.querySelectorAll("button");
     if (sizes.length === 1) { press(sizes[0]); return; }
     close();
-    row.classList.add("open");
-    open = row;
+    choice.classList.add("open");
+    open = choice;
     say(words.now_size);
   }
   function list(key) {
@@ -124,8 +125,14 @@
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.repeat) { return; }
     if (typing(event.target) || dialog.open) { return; }
     if (event.key.startsWith("Arrow") && event.target.tagName === "INPUT") { return; }
-    const n = digit(event);
-    if (n) { event.preventDefault(); choose(n); return; }
+    const digit = digitOf(event);
+    const early = desk.dataset.ready === undefined || desk.hasAttribute("aria-busy");
+    if (early && (digit || event.key === "Enter" || event.key.toLowerCase() === "t")) {
+      event.preventDefault();
+      say(words.just_come);
+      return;
+    }
+    if (digit) { event.preventDefault(); choose(digit); return; }
     if (event.key === "Enter") {
       if (event.target.closest("a, button, summary")) { return; }
       event.preventDefault();
@@ -148,8 +155,10 @@
     dialog = desk.querySelector("[data-keys]");
     slider = desk.querySelector("#opacity");
     open = null;
+    typed.clear();
+    readyWhenShown(desk);
     for (const one of lists) {
-      one.addEventListener("toggle", function () { if (one.open) { open = one; } else if (open === one) { open = null; } });
+      one.addEventListener("toggle", function () { typed.clear(); if (one.open) { open = one; } else if (open === one) { open = null; } });
     }
     slider.addEventListener("input", function () { canvas.style.setProperty("--overlay", slider.value / 100); });
     for (const layer of layers) { layer.addEventListener("change", shown); }

@@ -16,7 +16,8 @@ class Choice:
 
     Args:
         value: What is sent, such as "code:G8". text: on the button. words: what it means.
-        key: The digit that presses it. taught: the bundle knows it. suggested: its answer.
+        key: The digits that press it, "" for none. taught: the bundle knows it.
+        suggested: It is the model's answer.
     """
 
     value: str
@@ -25,6 +26,17 @@ class Choice:
     key: str = ""
     taught: bool = True
     suggested: bool = False
+
+
+def number_keys(count: int, *, first: int = 1) -> tuple[str, ...]:
+    """Return keys for `count` choices, equally long so that none begins another.
+
+    Args:
+        count: How many choices.
+        first: Number of the first; 0 gives one more key, such as "0" or "00".
+    """
+    width = len(str(count))
+    return tuple(f"{number:0{width}}" for number in range(first, count + 1))
 
 
 @dataclass(frozen=True, slots=True)
