@@ -10,6 +10,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from model.class_names import join_code
 from model.errors import BundleError, ModelError, TaxonomyError, TrainingError, WeightsError
 from model.size_order import Numbers, parse_numbers
 from model.taxonomy import Size, Subtype, Taxonomy, default_taxonomy, load_taxonomy, taxonomy_from
@@ -161,6 +162,7 @@ __all__ = [
     "folds",
     "init_process_group",
     "inspect_labels",
+    "join_code",
     "leave_out",
     "load_taxonomy",
     "merge_groups",

@@ -9,20 +9,36 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-import unicodedata
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from model.class_names import (
+    SEPARATOR,
+    compose_name,
+    fold_name,
+    join_code,
+    require_distinct,
+    require_name,
+)
 from model.errors import TaxonomyError
 from model.size_order import Numbers, SizeList, find_falling, merge_lists, parse_numbers
+from model.wording import (
+    NO_WORDING,
+    TEXTS,
+    Wording,
+    read_wording,
+    require_known_keys,
+    wording_as_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-_DASHES = re.compile(r"[\u2010-\u2015\u2212/_]")
+_SPECIMENS = {"one": False, "several": True}
+"""What `subtypes_per_specimen` may be, and whether a specimen may then have several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +52,21 @@ class Size:
         numbers: The smallest and the largest number that it stands for, or None.
         title: What a reviewer reads.
         stated: The numbers were written down as min and max, and are not those of the name.
+        title_de: The same in German, "" where the lab wrote none.
+        look_for: What in the picture carries this size, in a sentence.
     """
 
     name: str
     numbers: Numbers | None
     title: str
     stated: bool = False
+    title_de: str = ""
+    look_for: Wording = NO_WORDING
+
+    @property
+    def titles(self) -> Wording:
+        """Its title in every language."""
+        return Wording(self.title, self.title_de)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +79,11 @@ class Subtype:
         sizes: Its sizes, coarse to fine; this order is the scale.
         untrained: Names of sizes that are known but not taught.
         falls: The numbers of its sizes fall from coarse to fine, as lengths in µm do.
+        separator: What joins it with a size that would run together with its name.
+        title_de: The title in German, "" where the lab wrote none.
+        look_for: What in the picture carries this subtype, in a sentence.
+        scale: Name of the scale of its sizes.
+        criterion: Name of what decides a size.
     """
 
     name: str
@@ -61,6 +91,25 @@ class Subtype:
     sizes: tuple[Size, ...]
     untrained: frozenset[str]
     falls: bool = False
+    separator: str = ""
+    title_de: str = ""
+    look_for: Wording = NO_WORDING
+    scale: Wording = NO_WORDING
+    criterion: Wording = NO_WORDING
+
+    @property
+    def titles(self) -> Wording:
+        """Its title in every language."""
+        return Wording(self.title, self.title_de)
+
+    @property
+    def has_sizes(self) -> bool:
+        """Whether it has sizes, so that a code of it names one."""
+        return any(size.name for size in self.sizes)
+
+    def code(self, size: str) -> str:
+        """Join it with the name of one of its sizes to a structure code."""
+        return join_code(self.name, size, self.separator)
 
     def rank(self, size: str) -> int:
         """Return the place of a size in the listed order; 0 is the coarsest.
@@ -76,9 +125,9 @@ class Subtype:
 
     def find_size(self, written: str) -> Size | None:
         """Return the size of a name as people write it, or None: "9–10" and "9 - 10" are one."""
-        wanted = _normal(written)
+        wanted = fold_name(written)
         exact = [size for size in self.sizes if size.name == written]
-        alike = [size for size in self.sizes if size.name and _normal(size.name) == wanted]
+        alike = [size for size in self.sizes if size.name and fold_name(size.name) == wanted]
         return next(iter((*exact, *alike)), None)
 
     @property
@@ -94,20 +143,22 @@ class Taxonomy:
     Args:
         name: What the lab calls this set of classes.
         subtypes: In the order in which they are shown.
+        several_subtypes: A specimen may have several of them, as constituents of one structure.
     """
 
     name: str
     subtypes: tuple[Subtype, ...]
+    several_subtypes: bool = False
 
     @property
     def codes(self) -> tuple[str, ...]:
         """Every structure code, subtype by subtype, coarse to fine."""
-        return tuple(s.name + size.name for s in self.subtypes for size in s.sizes)
+        return tuple(s.code(size.name) for s in self.subtypes for size in s.sizes)
 
     @property
     def trained_codes(self) -> tuple[str, ...]:
         """The structure codes that are taught, in the order of `codes`."""
-        return tuple(s.name + size.name for s in self.subtypes for size in s.trained_sizes)
+        return tuple(s.code(size.name) for s in self.subtypes for size in s.trained_sizes)
 
     def subtype(self, name: str) -> Subtype:
         """Find a subtype by its name.
@@ -128,8 +179,9 @@ class Taxonomy:
         Raises:
             TaxonomyError: The subtype has no such size.
         """
-        self.subtype(subtype).rank(size)
-        return subtype + size
+        known = self.subtype(subtype)
+        known.rank(size)
+        return known.code(size)
 
     def parse(self, code: str) -> tuple[str, str]:
         """Split a structure code as people write it: "G9-10", "g 9–10" and "G9_10" are one code.
@@ -140,11 +192,11 @@ class Taxonomy:
         Raises:
             TaxonomyError: No such code; the message names the nearest one.
         """
-        parts = {s.name + z.name: (s.name, z.name) for s in self.subtypes for z in s.sizes}
+        parts = {s.code(z.name): (s.name, z.name) for s in self.subtypes for z in s.sizes}
         if code in parts:
             return parts[code]
-        written = {_normal(known): known for known in parts}
-        if (known := written.get(_normal(code))) is not None:
+        written = {fold_name(known): known for known in parts}
+        if (known := written.get(fold_name(code))) is not None:
             return parts[known]
         near = difflib.get_close_matches(code, parts, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -178,13 +230,13 @@ class Taxonomy:
 
     def restricted_to(self, codes: frozenset[str]) -> Taxonomy:
         """Mark every code outside `codes` as untrained; nothing else changes."""
-        return Taxonomy(
-            name=self.name,
+        return replace(
+            self,
             subtypes=tuple(
                 replace(
                     s,
                     untrained=s.untrained
-                    | {size.name for size in s.sizes if s.name + size.name not in codes},
+                    | {size.name for size in s.sizes if s.code(size.name) not in codes},
                 )
                 for s in self.subtypes
             ),
@@ -193,19 +245,31 @@ class Taxonomy:
     def as_json(self) -> dict[str, object]:
         """Give the taxonomy in the form of its file, for a bundle."""
         sizes = {size.name: size for s in self.subtypes for size in s.sizes}
+        separator = next((s.separator for s in self.subtypes if s.separator), "")
         return {
             "name": self.name,
+            **({"subtypes_per_specimen": "several"} if self.several_subtypes else {}),
+            **({"separator": separator} if separator else {}),
             "size": [_size_as_json(size) for size in sizes.values()],
-            "subtype": [
-                {
-                    "name": s.name,
-                    "title": s.title,
-                    "sizes": [z.name for z in s.sizes],
-                    "untrained": [z.name for z in s.sizes if z.name in s.untrained],
-                }
-                for s in self.subtypes
-            ],
+            "subtype": [_subtype_as_json(subtype) for subtype in self.subtypes],
         }
+
+    def without_texts(self) -> Taxonomy:
+        """Return the same classes without the texts that decide nothing, titles apart."""
+        return replace(
+            self,
+            subtypes=tuple(
+                replace(
+                    s,
+                    sizes=tuple(replace(z, look_for=NO_WORDING, title_de="") for z in s.sizes),
+                    title_de="",
+                    look_for=NO_WORDING,
+                    scale=NO_WORDING,
+                    criterion=NO_WORDING,
+                )
+                for s in self.subtypes
+            ),
+        )
 
 
 @cache
@@ -232,7 +296,8 @@ def load_taxonomy(path: Path) -> Taxonomy:
 
 def _from_file(text: str) -> Taxonomy:
     """Build a taxonomy from TOML, where every min and max was written by the lab."""
-    document = tomllib.loads(text)
+    document = {"separator": SEPARATOR, **tomllib.loads(text)}
+    require_known_keys(document)
     sizes = [
         {"stated": True, **entry} if {"min", "max"} & entry.keys() else entry
         for entry in _tables(document, "size")
@@ -254,24 +319,34 @@ def taxonomy_from(document: Mapping[str, object]) -> Taxonomy:
         if size.name in sizes:
             raise TaxonomyError(f"Two [[size]] are called {size.name!r}; remove or rename one.")
         sizes[size.name] = size
-    subtypes = [_subtype(entry, sizes) for entry in _tables(document, "subtype")]
+    subtypes = [_subtype(entry, sizes, document) for entry in _tables(document, "subtype")]
     if not subtypes:
         raise TaxonomyError("It names no [[subtype]]; at least one is needed.")
     lists = _size_lists(subtypes)
     falling = find_falling(lists)
     merge_lists(lists, falling)  # refuses lists that order sizes in a circle
+    require_distinct("The subtypes", [one.name for one in subtypes])
+    for one in subtypes:
+        require_distinct(f"Subtype {one.name}: the sizes", [size.name for size in one.sizes])
     taxonomy = Taxonomy(
         name=str(document.get("name", "unnamed")),
         subtypes=tuple(
             replace(one, falls=falls) for one, falls in zip(subtypes, falling, strict=True)
         ),
+        several_subtypes=_several_subtypes(document),
     )
-    spelled = [_normal(code) for code in taxonomy.codes]
-    if doubled := sorted(
-        {c for c, s in zip(taxonomy.codes, spelled, strict=True) if spelled.count(s) > 1}
-    ):
-        raise TaxonomyError(f"These structure codes are not unique: {', '.join(doubled)}.")
+    require_distinct("The structure codes", taxonomy.codes)
     return taxonomy
+
+
+def _several_subtypes(document: Mapping[str, object]) -> bool:
+    said = document.get("subtypes_per_specimen", "one")
+    if said not in _SPECIMENS:
+        raise TaxonomyError(
+            f"subtypes_per_specimen is {said!r}; write 'one', or 'several' where a specimen may "
+            "have more than one."
+        )
+    return _SPECIMENS[str(said)]
 
 
 def _size_lists(subtypes: Iterable[Subtype]) -> list[SizeList]:
@@ -282,10 +357,18 @@ def _size_lists(subtypes: Iterable[Subtype]) -> list[SizeList]:
 
 
 def _size(entry: Mapping[str, object]) -> Size:
-    name = str(entry.get("name", ""))
-    title, own = str(entry.get("title", name)), parse_numbers(name)
+    name = compose_name(str(entry.get("name", "")))
+    require_name("Size", name)
+    own = parse_numbers(name)
+    size = Size(
+        name,
+        own,
+        str(entry.get("title", name)),
+        title_de=str(entry.get("title_de", "")),
+        look_for=read_wording(entry, "look_for"),
+    )
     if not {"min", "max"} & entry.keys() or _is_guessed(name, own, entry):
-        return Size(name, own, title)
+        return size
     lower = entry.get("min", own.lower if own else None)
     upper = entry.get("max", own.upper if own else None)
     if type(lower) is not int or type(upper) is not int or lower > upper:
@@ -295,7 +378,7 @@ def _size(entry: Mapping[str, object]) -> Size:
             f"Size {name!r}: its name is outside min {lower} and max {upper}; correct one of them."
         )
     numbers = Numbers(lower, upper)
-    return Size(name, numbers, title, stated=own is None or own.whole != numbers)
+    return replace(size, numbers=numbers, stated=own is None or own.whole != numbers)
 
 
 def _is_guessed(name: str, own: Numbers | None, entry: Mapping[str, object]) -> bool:
@@ -310,23 +393,52 @@ def _size_as_json(size: Size) -> dict[str, object]:
     whole = size.numbers.whole if size.numbers else None
     bounds = {"min": whole[0], "max": whole[1]} if whole else {}
     stated = {"stated": True} if size.stated else {}
-    return {"name": size.name, "title": size.title, **bounds, **stated}
+    texts = wording_as_json("title", size.titles) | wording_as_json("look_for", size.look_for)
+    return {"name": size.name, "title": size.title, **texts, **bounds, **stated}
 
 
-def _subtype(entry: Mapping[str, object], sizes: Mapping[str, Size]) -> Subtype:
-    name = str(entry.get("name", ""))
+def _subtype_as_json(subtype: Subtype) -> dict[str, object]:
+    names = [size.name for size in subtype.sizes]
+    texts = {"title": subtype.titles} | {key: getattr(subtype, key) for key in TEXTS}
+    return {
+        "name": subtype.name,
+        "title": subtype.title,
+        **{
+            k: text
+            for key, wording in texts.items()
+            for k, text in wording_as_json(key, wording).items()
+        },
+        "sizes": names,
+        "untrained": [name for name in names if name in subtype.untrained],
+    }
+
+
+def _subtype(
+    entry: Mapping[str, object], sizes: Mapping[str, Size], document: Mapping[str, object]
+) -> Subtype:
+    """Build a subtype; texts and separator that it lacks are those of the whole document."""
+    name = compose_name(str(entry.get("name", "")))
     if not name:
         raise TaxonomyError("A [[subtype]] has no name.")
+    require_name("Subtype", name)
     wanted, untrained = _names(entry, "sizes"), _names(entry, "untrained")
     if unknown := [size for size in wanted if size not in sizes]:
         raise TaxonomyError(f"Subtype {name}: no [[size]] is called {_listed(unknown)}.")
     if unknown := [size for size in untrained if size not in wanted]:
         raise TaxonomyError(f"Subtype {name}: untrained names {_listed(unknown)}, not in sizes.")
+    separator = str(document.get("separator", ""))
+    glued = any(join_code(name, size, separator) != name + size for size in wanted)
+    texts = {key: read_wording(entry, key, read_wording(document, key)) for key in TEXTS}
     return Subtype(
         name=name,
         title=str(entry.get("title", name)),
         sizes=tuple(sizes[size] for size in wanted) or (Size("", None, ""),),
         untrained=frozenset(untrained),
+        separator=separator if glued else "",
+        title_de=str(entry.get("title_de", "")),
+        look_for=texts["look_for"],
+        scale=texts["scale"],
+        criterion=texts["criterion"],
     )
 
 
@@ -341,12 +453,7 @@ def _names(entry: Mapping[str, object], key: str) -> list[str]:
     names = entry.get(key, [])
     if not isinstance(names, list):
         raise TaxonomyError(f"Subtype {entry.get('name')}: {key} must be a list of names.")
-    return [str(name) for name in names]
-
-
-def _normal(code: str) -> str:
-    spelled = unicodedata.normalize("NFC", _DASHES.sub("-", code))
-    return "".join(spelled.split()).casefold()
+    return [compose_name(str(name)) for name in names]
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -175,20 +175,7 @@ CRITERIA: dict[str, str] = {
     "max": marked("max: coarse regions decide"),
     "unrecorded": marked("not recorded"),
 }
-"""Needle-length criterion a rater used."""
-
-TITLES: tuple[str, ...] = (
-    marked("bainitic 100Cr6"),
-    marked("martensitic 100Cr6"),
-    marked("martensitic C56E2"),
-    marked("very coarse acicular"),
-    marked("coarse acicular"),
-    marked("acicular"),
-    marked("fine acicular"),
-    marked("very fine acicular to structureless"),
-)
-"""How the taxonomy that comes with us names subtypes and sizes; a lab's own says it its way."""
-
+"""Criterion of the size that a rater used."""
 
 ACTS: dict[str, str] = {
     "label.given": marked("decision entered"),
@@ -241,7 +228,7 @@ def unusable_why(word: str) -> str:
 
 
 def criterion(word: str) -> str:
-    """Say a needle-length criterion; an unknown word speaks for itself."""
+    """Return the criterion of a size; an unknown word speaks for itself."""
     return _(CRITERIA.get(word, word))
 
 

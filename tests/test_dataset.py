@@ -198,9 +198,9 @@ def test_fields_of_a_specimen_that_are_sizes_apart_are_doubted_and_taken():
         ([example("a", "G8"), example("a", "G7")], "has two labels, G8 and G7"),
         (
             [example("a", "G8", "s1"), example("b", "B8", "s1")],
-            "Specimen s1 has micrographs of two subtypes, G and B",
+            'micrographs of two subtypes, G and B. Correct a label, .* = "several"',
         ),
-        (many({"G8": 5, "B8": 2}), "B8 has 2 images and needs at least 3"),
+        (many({"G8": 5, "B8": 2}), "B8 has 2 images; a code needs at least 3"),
         (many({"G8": 5}), "1 structure codes; at least two"),
     ],
 )

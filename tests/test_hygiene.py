@@ -107,6 +107,16 @@ def test_a_control_sample_is_tested_on_and_never_learned_from(lab):
     assert set(found.sides(None)["test"]) == found.control
 
 
+def test_before_the_first_bundle_there_is_no_control_sample(lab):
+    """Its specimen would be tested on, and a code of one specimen be left with nothing to train."""
+    says(lab, lab.take(None, reasons=("untrained", "control_sample")), "G8")
+
+    found = collected(lab)
+
+    assert found.sides(None) == {"test": ()}
+    assert len(found.for_training(None)) == 1
+
+
 def test_what_a_person_corrected_is_remembered(lab):
     says(lab, lab.take("G8"), "G7", blind=True)
     says(lab, lab.take("G8"), "G8", blind=True)

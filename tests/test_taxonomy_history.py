@@ -118,7 +118,7 @@ def test_a_label_given_by_a_later_list_is_a_doubt_in_an_older_order(desk):
 
     assert word(desk) == "undecided"
     assert (
-        "field 1: Ada's label Gfine was given when the sizes of G were listed as fine, medium, "
+        "field 1: Ada's label G fine was given when the sizes of G were listed as fine, medium, "
         "coarse; the order is judged by coarse, medium, fine" in missing(desk)
     )
 

@@ -276,7 +276,7 @@ def test_orders_that_were_tested_on_before_leave_nothing_to_learn_from_and_that_
         trained(tmp_path, plan, given, test_keys=frozenset({"G7-00", "G7-01", "G7-02"}))
 
     assert "too few" not in str(no.value)
-    with pytest.raises(TrainingError, match="of too few groups by order; label images of more"):
+    with pytest.raises(TrainingError, match="of one group by order only; at least 3 are needed"):
         trained(tmp_path, plan, [replace(e, group=f"order {e.code}") for e in given])
 
 
@@ -284,7 +284,7 @@ def test_orders_that_were_tested_on_before_leave_nothing_to_learn_from_and_that_
     ("given", "message"),
     [
         (examples(10, ("G7",)), "at least two are needed"),
-        (examples(2), "needs at least 3"),
+        (examples(2), "a code needs at least 3"),
         ([*examples(4), Example("x", "Q1", "x", lambda: field("G7", 0))], "no structure code"),
     ],
 )

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 SIDES = ("train", "validate", "test")
 
-FolderArgument = Annotated[Path, typer.Argument(help="A folder per structure code, such as G8.")]
+FolderArgument = Annotated[
+    Path,
+    typer.Argument(help="A folder per structure code, named as `agent taxonomy show` lists them."),
+]
 ManifestOption = Annotated[
     Path | None,
     typer.Option(help="CSV with file and code (or subtype and size), instead of folders."),
@@ -267,6 +270,12 @@ def train(
         ),
     ] = None,
     group_by: GroupOption = "",
+    without: Annotated[
+        str,
+        typer.Option(
+            metavar="CODES", help="Comma-separated structure codes that are not taught this time."
+        ),
+    ] = "",
     seed: SeedOption = 0,
     weights: Annotated[
         Path | None, typer.Option(help="A file with ImageNet weights (.pth or .safetensors).")
@@ -293,6 +302,7 @@ def train(
         "frozen": frozen or None,
         "imbalance": imbalance,
         "loss": loss,
+        "without": tuple(one.strip() for one in without.split(",") if one.strip()) or None,
         **grouped_by(column_of(group_by)),
     }
     from agent.retrain import keep_record, sweep  # noqa: PLC0415
@@ -599,6 +609,7 @@ def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
             lesson.current,
             leave_out=settings.retrain.leave_out_doubted,
             alpha=settings.strangeness.alpha,
+            several_subtypes=lesson.plan.taxonomy.several_subtypes,
         ),
         Cleaned,
     )

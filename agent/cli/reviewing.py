@@ -140,7 +140,7 @@ def label(  # noqa: PLR0917 - each is an option of the command
     ] = None,
     by: By = "",
     criterion: Annotated[
-        str, typer.Option(metavar="mean|max", help="Needle-length criterion that was used.")
+        str, typer.Option(metavar="mean|max", help="Criterion of the size that was used.")
     ] = "unrecorded",
     comment: Annotated[
         str, typer.Option(help="Free text; where it corrects a decision: why, and needed.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import reports
 from agent.night.period import local
+from agent.orders.class_texts import ClassTexts
 from reports import Answer, Card, Cause, Decision, Fact, Figure, Link, Row, Share, decimal, marked
 from reports import gettext as _
 
@@ -45,6 +46,7 @@ PROCESS_NAMES = {
     "magnification": marked("Magnification"),
     "operator": marked("Operator"),
 }
+PLAIN = ClassTexts()
 NEAREST_CODES = 3
 NEAREST_PER_CODE = 2
 
@@ -71,7 +73,13 @@ class Gallery(Protocol):
 
 
 def card_of(
-    seen: Seen, gallery: Gallery, *, zone: str, words: Mapping[str, str], review: Link | None
+    seen: Seen,
+    gallery: Gallery,
+    *,
+    zone: str,
+    words: Mapping[str, str],
+    review: Link | None,
+    texts: ClassTexts = PLAIN,
 ) -> Card:
     """Say everything about one micrograph.
 
@@ -81,6 +89,7 @@ def card_of(
         zone: Time zone of the site.
         words: Structure code → what it means.
         review: Where it is decided, or None.
+        texts: What the lab's taxonomy says of its classes.
     """
     return Card(
         id=seen.id,
@@ -92,7 +101,7 @@ def card_of(
         answer=answer_of(seen, words),
         field=_field(seen, gallery),
         crop=_crop(seen, gallery),
-        maps=tuple(_maps(seen, gallery)),
+        maps=tuple(_maps(seen, gallery, texts)),
         nearest=tuple(_nearest(seen, gallery)),
         facts=tuple(facts_of(seen)),
         warnings=tuple(warnings_of(seen)),
@@ -233,9 +242,11 @@ def answer_of(seen: Seen, words: Mapping[str, str]) -> Answer:
         sizes=_bars(
             seen.size_probabilities,
             seen.size,
-            possible={p.removeprefix(seen.subtype or "") for p in seen.prediction_set},
-        ),
-        size_title=_("Size number in {subtype}").format(subtype=seen.subtype),
+            possible={p.removeprefix(seen.subtype or "").strip() for p in seen.prediction_set},
+        )
+        if seen.size
+        else (),
+        size_title=_("Size in {subtype}").format(subtype=seen.subtype),
         strangeness=_strangeness(seen),
         strange=seen.strange,
     )
@@ -285,46 +296,36 @@ def _field(seen: Seen, gallery: Gallery) -> Figure:
     )
 
 
-def _maps(seen: Seen, gallery: Gallery) -> Iterator[Figure]:
+def _maps(seen: Seen, gallery: Gallery, texts: ClassTexts) -> Iterator[Figure]:
     if not seen.bundle:
         return
-    for which, title, caption in maps_said(seen):
+    for which, title, caption in maps_said(seen, texts):
         picture, note = gallery.heat(seen, which)
         yield Figure(title, caption, picture, note)
 
 
-def maps_said(seen: Seen) -> tuple[tuple[str, str, str], ...]:
-    """Say which maps a judged micrograph has: which, title, what to look for."""
-    size = seen.size or ""
-    one_size = not size
-    return (
+def maps_said(seen: Seen, texts: ClassTexts = PLAIN) -> tuple[tuple[str, str, str], ...]:
+    """Return which maps a judged micrograph has: which, title, what to look for."""
+    subtype, size, code = seen.subtype or "", seen.size or "", seen.structure_code or ""
+    speaks = _("Orange speaks for {what}, violet against it.")
+    scratches = _("Scratches and edges should not carry it.")
+    found = [
         (
             "subtype",
-            _("Why subtype {subtype}").format(subtype=seen.subtype),
-            _(
-                "Orange speaks for {subtype}, violet against it. Carbides and retained austenite "
-                "should carry it, not scratches or edges."
-            ).format(subtype=seen.subtype),
-        ),
-        *(
-            ()
-            if one_size
-            else (
-                (
-                    "size",
-                    _("Why size {size}").format(size=size),
-                    _(
-                        "Orange speaks for size {size}, violet against it. Needles should carry it."
-                    ).format(size=size),
-                ),
-            )
-        ),
-        (
-            "strangeness",
-            _("Strangeness"),
-            _("Bright is unlike the reference images; the white outline is the alarm level."),
-        ),
-    )
+            _("Why subtype {subtype}").format(subtype=subtype),
+            _with(speaks.format(what=subtype), texts.clues.get(subtype) or scratches),
+        )
+    ]
+    if size:
+        said = speaks.format(what=_("size {size}").format(size=size))
+        why = _("Why size {size}").format(size=size)
+        found.append(("size", why, _with(said, texts.clues.get(code, ""))))
+    unlike = _("Bright is unlike the reference images; the white outline is the alarm level.")
+    return (*found, ("strangeness", _("Strangeness"), unlike))
+
+
+def _with(sentence: str, more: str) -> str:
+    return f"{sentence} {more}".strip()
 
 
 def _nearest(seen: Seen, gallery: Gallery) -> Iterator[Figure]:

@@ -40,6 +40,7 @@ from agent.night.trends import (
     trends,
 )
 from agent.orders import limits_in_use
+from agent.orders.class_texts import ClassTexts
 from agent.orders.facts import Conformity
 from agent.orders.rules import MAX_FALSE_CONFORM
 from agent.store import OUTAGE, REFUSED, ROUND_ROBIN, SCHEMA
@@ -68,6 +69,7 @@ class NightSettings:
         review_url: Where the review page answers, such as "http://127.0.0.1:8787"; "" for none.
         software: Name and version of this program.
         words: Structure code → what it means, in the taxonomy's order.
+        texts: What the lab's taxonomy says of its classes beyond that.
         config: Fingerprint of the settings, "" if unknown.
         free_days: Days on which nothing is to be expected: weekdays by name, or ISO dates.
         language: Of the report.
@@ -85,6 +87,7 @@ class NightSettings:
     review_url: str = ""
     software: str = "Martensight"
     words: Mapping[str, str] = field(default_factory=dict)
+    texts: ClassTexts = field(default_factory=ClassTexts)
     config: str = ""
     free_days: tuple[str, ...] = ()
     language: Language = "en"
@@ -313,6 +316,7 @@ class NightFacts:
     schema: str = ""
     lab_fault: str = ""
     trail: TrailEnd | None = None
+    texts: ClassTexts = field(default_factory=ClassTexts)
 
     @property
     def running(self) -> bool:
@@ -416,6 +420,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         config=settings.config,
         bundle=store.current_bundle() or "",
         words=dict(settings.words),
+        texts=settings.texts,
         last_file_at=newest,
         micrographs=seen,
         unusable=unusable,

@@ -18,10 +18,10 @@ import reports
 from agent.errors import BadBundle
 from agent.night.facts import NightSettings
 from agent.orders import BadSpecification
+from agent.orders.class_texts import build_class_texts, describe_codes
 from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import BUNDLES, lab_of
 from agent.orders.taxonomy_history import UNREADABLE, note_taxonomy, read_bundle_taxonomy
-from reports import gettext as _
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,7 +48,7 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
     """
     taxonomy = read_taxonomy(settings, store, now=now)
     with reports.speaking(settings.report.language):
-        words = words_of(taxonomy)
+        words, texts = words_of(taxonomy), build_class_texts(taxonomy)
         lab, fault = _lab(settings, store, taxonomy, now)
     return NightSettings(
         site=settings.site.name,
@@ -59,6 +59,7 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
         review_url=review_url(settings),
         software=software(),
         words=words,
+        texts=texts,
         language=settings.report.language,
         lab=lab,
         lab_fault=fault,
@@ -139,14 +140,8 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
 
 
 def words_of(taxonomy: Taxonomy) -> dict[str, str]:
-    """Say what each structure code means, in the taxonomy's order; a lab's own title stays."""
-    return {
-        subtype.name + size.name: ", ".join(
-            _(title) for title in (subtype.title, size.title) if title
-        )
-        for subtype in taxonomy.subtypes
-        for size in subtype.sizes
-    }
+    """Return what each structure code means, in the taxonomy's order."""
+    return describe_codes(taxonomy)
 
 
 def _fingerprint(settings: Settings) -> str:

@@ -163,7 +163,9 @@ def _by_weight(flagged: Iterator[Seen] | Sequence[Seen]) -> list[Seen]:
 
 def _card(one: Seen, facts: NightFacts, gallery: Embedded) -> Card:
     review = Link(_("Decide"), f"{facts.review_url}/review/{one.id}") if facts.review_url else None
-    return card_of(one, gallery, zone=facts.zone, words=facts.words, review=review)
+    return card_of(
+        one, gallery, zone=facts.zone, words=facts.words, review=review, texts=facts.texts
+    )
 
 
 def _row(one: Seen, facts: NightFacts, gallery: Embedded) -> Row:
@@ -691,10 +693,8 @@ def _provenance(facts: NightFacts, revision: int) -> Iterator[Fact]:
         yield Fact(_("Written on"), facts.host)
     if facts.config:
         yield Fact(_("Settings"), facts.config)
-    yield Fact(
-        _("Size numbers"),
-        _("in-house needle-length chart, its numbering alludes to ISO 643; no grain-size rating"),
-    )
+    if facts.texts.scale:
+        yield Fact(_("Size numbers"), facts.texts.scale)
 
 
 def _utc(instant: datetime) -> str:

@@ -275,7 +275,7 @@ def _of_the_coarse(field: FieldFacts, rules: Rules) -> Iterator[str]:
         return
     share = _coarse_share(field, rules)
     if share is None:
-        yield _("{field}: the share of its coarse needles is not known").format(field=field.called)
+        yield _("{field}: the share of its coarse regions is not known").format(field=field.called)
     elif wanted.bound.direction is Direction.FINER and share > wanted.area_threshold:
         yield _("{field}: {share} of it looks coarser than {number}, {most} are allowed").format(
             field=field.called,

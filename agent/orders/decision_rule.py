@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from model import TaxonomyError, upper_bound
+from model import TaxonomyError, join_code, taxonomy_from, upper_bound
 from reports import decimal, retold
 from reports import gettext as _
 
@@ -222,8 +222,10 @@ def iter_double_reviews(store: Store) -> Iterator[tuple[str, str]]:
         if campaign.closed_at is None:
             continue
         by_image: dict[int, dict[str, str]] = {}
+        separators = {s.name: s.separator for s in taxonomy_from(campaign.taxonomy).subtypes}
         for rating in store.campaigns.ratings(campaign.name):
-            code = f"{rating.said.subtype or ''}{rating.said.size or ''}"
+            subtype, size = rating.said.subtype or "", rating.said.size or ""
+            code = join_code(subtype, size, separators.get(subtype, ""))
             by_image.setdefault(rating.image, {})[rating.rater] = code
         for codes in by_image.values():
             first, *others = codes.values()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import reports
 from agent.orders.assessment import Beside, assess
+from agent.orders.class_texts import describe_codes, name_scale
 from agent.orders.examination import EVERY_ORDER
 from agent.orders.statement import FINAL, basis_state_of, describe_changes
 from agent.orders.statement_document import (
@@ -121,7 +122,18 @@ class Freezer:
                     continue
                 changed = list(describe_changes(before, document)) if before else []
                 words[language] = build_words(assessed) | {"changed": changed}
+                words[language] |= {
+                    "scale": name_scale(self._lab.taxonomy),
+                    "codes": self._describe_used(document),
+                }
         return words
+
+    def _describe_used(self, document: Mapping[str, Any]) -> dict[str, str]:
+        """Return the codes that fields of an order were given, with their titles."""
+        used = {field["structure_code"] for field in document["fields"]}
+        used |= {(field["decided"] or {}).get("said") for field in document["fields"]}
+        known = describe_codes(self._lab.taxonomy)
+        return {code: title for code, title in known.items() if code in used}
 
     def _place(
         self,

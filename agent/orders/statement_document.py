@@ -204,7 +204,7 @@ def _method(assessed: Assessed) -> dict[str, Any]:
         "area_threshold": wanted and wanted.area_threshold,
         "specimen_rule": wanted and wanted.specimen_rule,
         "guard": rule and rule.guard,
-        "taxonomy": assessed.taxonomy.as_json(),
+        "taxonomy": assessed.taxonomy.without_texts().as_json(),
     }
 
 

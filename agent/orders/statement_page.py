@@ -147,7 +147,7 @@ def _rule(words: Mapping[str, Any]) -> StatementSection:
 
 
 def _specification(whole: Mapping[str, Any]) -> StatementSection:
-    wanted, method = whole["specification"], whole["method"]
+    wanted, method, said = whole["specification"], whole["method"], _words(whole)
     if not wanted:
         return StatementSection(_("Specification and method"), (_("No specification applies."),))
     entry = wanted["entry"]
@@ -162,7 +162,7 @@ def _specification(whole: Mapping[str, Any]) -> StatementSection:
                     ),
                     _("Valid from"): format_date(entry["valid_from"], None),
                     _("Approved by"): entry["approved_by"],
-                    _("Limit"): _words(whole)["demand"],
+                    _("Limit"): said["demand"],
                     _("Fields per specimen"): entry["fields"],
                     _("Area per specimen"): area and f"{decimal(area, 'g')} mm²",
                     _("Scale"): scale
@@ -187,10 +187,9 @@ def _specification(whole: Mapping[str, Any]) -> StatementSection:
             )
         ),
         lines=(
-            _(
-                "A structure code names subtype and needle length by an in-house chart; it is no "
-                "rating by ISO 643."
-            ),
+            _("A structure code names a subtype and, where it has sizes, a size."),
+            *([said["scale"]] if said.get("scale") else ()),
+            *(f"{code}: {title}." for code, title in said.get("codes", {}).items()),
         ),
     )
 

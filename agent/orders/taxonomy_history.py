@@ -249,7 +249,7 @@ def _subtypes_of(codes: Sequence[str], taxonomy: Taxonomy) -> Iterator[str]:
 
 def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime) -> None:
     """Write down from when on a taxonomy is in force, where it is not the one noted last."""
-    entry = taxonomy.as_json()
+    entry = taxonomy.without_texts().as_json()  # what pages say of a class decides nothing
     newest = store.records.newest(TAXONOMY).get("")
     if newest is None or newest.facts["taxonomy"] != entry:
         new = NewRecord(TAXONOMY, "", {"taxonomy": entry})
@@ -266,7 +266,7 @@ def note_bundles(store: Store, bundles: Path, *, now: datetime) -> None:
             taxonomy = read_bundle_taxonomy(bundles, name)
         except UNREADABLE:
             continue
-        new = NewRecord(OF_BUNDLE, name, {"taxonomy": taxonomy.as_json()})
+        new = NewRecord(OF_BUNDLE, name, {"taxonomy": taxonomy.without_texts().as_json()})
         store.records.add_together([new], by="agent", at=now, follows=0)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import reports
 from agent.archive import write_whole
+from agent.orders.class_texts import name_scale
 from agent.retrain.bundles import record_of
 from agent.retrain.judging import kept
 from model import read_manifest
@@ -44,12 +45,8 @@ NO_VERDICT = (
     "It names a structure code; whether an order conforms is said by the specification limits and, "
     "where the lab has not allowed it, by a person."
 )
-NO_RATING = (
-    "Its size numbers are those of the in-house needle-length chart, whose numbering alludes to "
-    "ISO 643; they are no grain-size rating."
-)
 NO_INCLUSIONS = "It rates no inclusions (ISO 4967); a dark particle is a possible one at most."
-NOT_FOR = (NO_VERDICT, NO_RATING, NO_INCLUSIONS)
+NOT_FOR = (NO_VERDICT, NO_INCLUSIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,7 @@ def document_of(facts: _Facts) -> dict[str, Any]:
         "gate": {"gate": str(gate.gate), "sentence": gate.sentence, "current": gate.current}
         if gate
         else None,
-        "not_for": [*NOT_FOR, *_limits(manifest)],
+        "not_for": [*_not_for(manifest), *_limits(manifest)],
         "notes": list(told.get("notes", ())),
         "signatures": [
             {"by": one["by"], "reason": one["reason"], "at": one["at"], "shown": one.get("shown")}
@@ -144,6 +141,11 @@ def _state(facts: _Facts) -> str:
     return f"Not at work any more; last put to work on {when}, signed by {names}: {last.reason}"
 
 
+def _not_for(manifest: Manifest) -> tuple[str, ...]:
+    scale = name_scale(manifest.taxonomy)
+    return (*NOT_FOR, *([scale] if scale else ()))
+
+
 def _sections(facts: _Facts) -> Iterator[CardSection]:
     manifest = facts.manifest
     yield CardSection("What it is", facts=tuple(_what(manifest)))
@@ -154,7 +156,7 @@ def _sections(facts: _Facts) -> Iterator[CardSection]:
         held = f"Held against {facts.outcome.current}: {facts.outcome.sentence}"
         yield CardSection("What the gate says", (held,))
     notes = tuple(manifest.facts.get("notes", ()))
-    yield CardSection("What it is not for", (*NOT_FOR, *_limits(manifest), *notes))
+    yield CardSection("What it is not for", (*_not_for(manifest), *_limits(manifest), *notes))
     yield _signatures(facts)
     yield CardSection("What it is made of", tables=tuple(_made_of(manifest)))
 

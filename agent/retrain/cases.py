@@ -95,13 +95,18 @@ class Collected:
             manifest: Of the bundle at work, or None.
         """
         kept = dict(manifest.split) if manifest else {}
-        return kept | {"test": (*kept.get("test", ()), *sorted(self.control))}
+        learned = manifest.learned_from if manifest else frozenset()
+        return kept | {"test": (*kept.get("test", ()), *sorted(self.control - learned))}
 
     def for_training(self, manifest: Manifest | None) -> tuple[Example, ...]:
         """Give the examples without control samples of specimens that are learned from."""
         learned = manifest.learned_from if manifest else frozenset()
         groups = {e.group for e in self.examples if e.key in learned}
-        return tuple(e for e in self.examples if e.key not in self.control or e.group not in groups)
+        return tuple(
+            e
+            for e in self.examples
+            if e.key not in self.control or e.key in learned or e.group not in groups
+        )
 
 
 def collect(

@@ -68,7 +68,12 @@ class Cleaned:
 
 
 def cleaned(
-    collected: Collected, current: Path, *, leave_out: bool = True, alpha: float = 0.02
+    collected: Collected,
+    current: Path,
+    *,
+    leave_out: bool = True,
+    alpha: float = 0.02,
+    several_subtypes: bool = False,
 ) -> Iterator[Step | Cleaned]:
     """Look at every labelled image once, and say which labels are in doubt.
 
@@ -78,6 +83,7 @@ def cleaned(
         leave_out: Whether the doubted are left out of what is learned from and tested on; what is
             of another subtype than its specimen, and cannot be taught, is left out either way.
         alpha: The alarm rate that is set.
+        several_subtypes: Whether a specimen may have several subtypes.
 
     Yields:
         `Step`s, last a `Cleaned`.
@@ -87,7 +93,9 @@ def cleaned(
     for step in inspect_labels(classifier, collected.examples):
         yield Step(step.stage, step.done, step.total)
         if step.found is not None:
-            yield _judged(collected, step.found, classifier, new, leave_out=leave_out)
+            mixed = classifier.manifest.facts["plan"].get("mixed_groups") or several_subtypes
+            found = step.found
+            yield _judged(collected, found, classifier, new, leave_out=leave_out, mixed=mixed)
 
 
 def _judged(
@@ -97,6 +105,7 @@ def _judged(
     new: set[str],
     *,
     leave_out: bool,
+    mixed: bool,
 ) -> Cleaned:
     same_place = list(find_near_duplicates([one.signature for one in inspected]))
     found = find_label_issues(
@@ -115,7 +124,7 @@ def _judged(
     alike = [(a, b) for a, b in same_place if inspected[a].code == inspected[b].code]
     examples = merge_groups([one.example for one in inspected], alike)
     out = {one.key for one in found} if leave_out else set()
-    if not classifier.manifest.facts["plan"].get("mixed_groups"):
+    if not mixed:
         left = [example for example in examples if example.key not in out]
         torn = list(two_subtypes(left, classifier.taxonomy, new=new, vouched=collected.vouched))
         found += torn

@@ -87,7 +87,13 @@ def retrain(
         yield _too_few(n, min_new, manifest)
         return
     clean = yield from _until(
-        cleaned(collected, current, leave_out=leave_out_doubted, alpha=demands.alpha)
+        cleaned(
+            collected,
+            current,
+            leave_out=leave_out_doubted,
+            alpha=demands.alpha,
+            several_subtypes=plan.taxonomy.several_subtypes,
+        )
     )
     collected = clean.collected
     new = collected.news_to(manifest, taught)

@@ -256,17 +256,20 @@ def panel_of(
     campaign: Campaign, ratings: Iterable[Rating], model: Mapping[int, str] | None = None
 ) -> Panel:
     """Gather what was said; of two ratings of one image by one rater the newer counts."""
+    taxonomy = taxonomy_from(campaign.taxonomy)
+    separators = {one.name: one.separator for one in taxonomy.subtypes}
     answers = {
         (one.rater, one.image): Answer(
             one.said.subtype,
             one.said.size,
             one.said.criterion,
             one.said.comment,
+            separators.get(one.said.subtype or "", ""),
         )
         for one in ratings
     }
     return Panel(
-        taxonomy=taxonomy_from(campaign.taxonomy),
+        taxonomy=taxonomy,
         raters=tuple(one.pseudonym for one in campaign.raters),
         images=tuple(one.number for one in campaign.images),
         answers=answers,

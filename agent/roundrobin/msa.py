@@ -14,6 +14,7 @@ import reports
 from agent.archive import write_whole
 from agent.csv_export import csv_text
 from agent.errors import WrongUse
+from agent.orders.class_texts import name_scale
 from agent.orders.limit import Direction, limit_at
 from agent.roundrobin.capability import Measured, at_limit, scatter
 from agent.roundrobin.files import write_study
@@ -249,7 +250,16 @@ def write_report(
     ]
     split = scatter(gathered.measured, taxonomy)
     document = document_of(name, gathered, kept, split, thresholds)
-    page = report_of(name, gathered, kept, split, thresholds, site=site, generated=generated)
+    page = report_of(
+        name,
+        gathered,
+        kept,
+        split,
+        thresholds,
+        site=site,
+        generated=generated,
+        scale_name=name_scale(taxonomy),
+    )
     rows = [
         {"run": one.run.number, **one.run.as_json(), "true": one.true, "said": one.said or ""}
         for one in gathered.measured

@@ -113,8 +113,9 @@ def report_of(
     *,
     site: str,
     generated: str,
+    scale_name: str = "",
 ) -> StudyReport:
-    """Write the page of an analysis; `document_of` says what the values mean."""
+    """Return the page of an analysis; `document_of` has what its values mean."""
     return StudyReport(
         site=site,
         title=f"Measurement-system analysis {name}",
@@ -124,7 +125,7 @@ def report_of(
         codes=(),
         raters=0,
         tables=tuple(_tables(gathered, kept, split, thresholds)),
-        method=tuple(_method(split, thresholds)),
+        method=tuple(_method(split, thresholds, scale_name)),
         generated=generated,
     )
 
@@ -306,7 +307,7 @@ def _natural(name: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
-def _method(split: Scatter, thresholds: Thresholds) -> Iterator[str]:
+def _method(split: Scatter, thresholds: Thresholds, scale_name: str) -> Iterator[str]:
     yield (
         "A miss: a non-conforming specimen is called conforming. A false alarm: a conforming one "
         "is not; another subtype, or no answer, is not “conforms”. Effectiveness: specimens that "
@@ -322,7 +323,7 @@ def _method(split: Scatter, thresholds: Thresholds) -> Iterator[str]:
         "by the place of each size in the order that the taxonomy lists, as not every size has a "
         "number"
         if split.by_rank
-        else "on the scale of the size numbers, 9-10 as 9.5"
+        else "on the scale of the size numbers, a merged size as the mean of its numbers"
     )
     yield (
         f"Variances {scale}, of runs with the true subtype: "
@@ -332,10 +333,8 @@ def _method(split: Scatter, thresholds: Thresholds) -> Iterator[str]:
         "groups that it tells apart: 1.41 times that of the specimens over its own, rounded down."
     )
     yield f"Thresholds: [msa] of agent.toml. Their source: {thresholds.source}."
-    yield (
-        "Size numbers are those of the in-house needle-length chart, whose numbering alludes to "
-        "ISO 643; they are no ISO 643 ratings."
-    )
+    if scale_name:
+        yield scale_name
 
 
 def _in_words(rate: Rate, which: str) -> str:

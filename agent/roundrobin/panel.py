@@ -28,7 +28,7 @@ from agent.roundrobin.coefficients import (
     over_images,
     quadratic,
 )
-from model import Estimate, agreement_interval, wilson
+from model import Estimate, agreement_interval, join_code, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,17 +51,24 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What somebody said of an image: None where they could not tell."""
+    """What somebody said of an image: None where they could not tell.
+
+    Args:
+        separator: What joins subtype and size, as the taxonomy says.
+    """
 
     subtype: str | None
     size: str | None
     criterion: str = "unrecorded"
     comment: str = ""
+    separator: str = ""
 
     @property
     def code(self) -> str | None:
         """The structure code, if they could tell it."""
-        return None if self.subtype is None or self.size is None else self.subtype + self.size
+        if self.subtype is None or self.size is None:
+            return None
+        return join_code(self.subtype, self.size, self.separator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,8 +364,11 @@ def model_alone(panel: Panel) -> Individual | None:
 
 def with_model(panel: Panel) -> Panel:
     """Give the panel with the model as one more rater."""
+    separators = {one.name: one.separator for one in panel.taxonomy.subtypes}
+    parts = {image: panel.taxonomy.parse(code) for image, code in panel.model.items()}
     said = {
-        (MODEL, image): Answer(*panel.taxonomy.parse(code)) for image, code in panel.model.items()
+        (MODEL, image): Answer(subtype, size, separator=separators[subtype])
+        for image, (subtype, size) in parts.items()
     }
     return replace(panel, raters=(*panel.raters, MODEL), answers={**panel.answers, **said})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agent.orders.class_texts import name_scale
 from agent.roundrobin import panel as panels
 from agent.roundrobin.panel import Level
 from reports import Fact, Picture, RatedImage, StudyReport, Table, confusion_svg
@@ -57,10 +58,6 @@ METHOD = (
     (
         "The majority's code is the most frequent one; a tie is none. A micrograph is disputed "
         "where no code has more than half of the votes, or the majority is not the reference."
-    ),
-    (
-        "Size numbers are those of the in-house needle-length chart, whose numbering alludes to "
-        "ISO 643; they are no ISO 643 ratings."
     ),
 )
 
@@ -173,7 +170,7 @@ def report_of(
         codes=panel.classes(Level.CODE),
         raters=len(panel.raters),
         tables=tuple(_tables(study, called)),
-        method=METHOD,
+        method=(*METHOD, *([scale] if (scale := name_scale(panel.taxonomy)) else ())),
         generated=generated,
     )
 

@@ -201,7 +201,7 @@ def _rows(
             continue
         said, image = one.said, images[one.image]
         told = said.subtype is not None and said.size is not None
-        code = f"{said.subtype}{said.size}" if told else ""
+        code = taxonomy.code(said.subtype or "", said.size or "") if told else ""
         low, high = taxonomy.size_bounds(said.size) if told and said.size else ("", "")
         yield {
             "campaign": campaign.name,

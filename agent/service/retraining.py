@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from agent.archive import Archive
 from agent.errors import AgentError, WrongUse
-from agent.night.lab import software
+from agent.night.lab import software, taxonomy_in_force
 from agent.retrain import Outcome, PseudoLabelled, bundle_named, bundles_in, sweep
 from agent.service.jobs import supervised
 from agent.service.lock import TeachLock
@@ -74,6 +74,8 @@ def lesson_of(settings: Settings, store: Store) -> Lesson:
     current = bundle_at_work(settings, store)
     manifest = read_manifest(current)
     plan = plan_of(manifest, epochs=settings.retrain.epochs)
+    own = taxonomy_in_force(settings, store)  # what a specimen may have is the lab's to say
+    plan = replace(plan, taxonomy=replace(plan.taxonomy, several_subtypes=own.several_subtypes))
     collected = cases_of(settings, store, manifest.taxonomy, group_by=plan.group_by)
     return Lesson(current, manifest, plan, collected)
 

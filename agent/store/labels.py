@@ -121,7 +121,8 @@ class LabelledMicrograph:
         seen_code: What the model said when the label was given, or None where it said nothing.
         is_confirmed: Two people say this. is_contested: an import says otherwise than somebody did.
         is_doubted: Somebody should look again. was_checked: it was given after such a doubt.
-        is_control: Picked by its hash, to measure how often the model is right.
+        is_control: Picked by its hash, to measure how often the model is right; before there is a
+            model there is nothing to measure.
     """
 
     id: str
@@ -614,7 +615,7 @@ def _labelled(
         is_contested=label.origin == "import" and votes.TWO > agree != len(newest),
         is_doubted=rows[-1].kind == DOUBT,
         was_checked=any(number < (label.id or 0) for number in doubts),
-        is_control=Reason.CONTROL_SAMPLE in answer.reasons,
+        is_control=Reason.CONTROL_SAMPLE in answer.reasons and answer.code is not None,
     )
 
 

@@ -21,6 +21,7 @@ from agent.night.agreement import still_needed
 from agent.night.cards import maps_said
 from agent.night.facts import Said
 from agent.night.gallery import limit_of, map_over, outlined, place_of
+from agent.orders.class_texts import build_class_texts, label_of, name_criterion, title_of
 from agent.orders.facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
 from agent.web import acts, memory, specimen
 from agent.web.acts import Meanwhile
@@ -57,9 +58,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from agent.night import Seen
+    from agent.orders.class_texts import ClassTexts
     from agent.store import Decision as StoredDecision
     from agent.store import LabelView, MicrographView
     from agent.web.desk import Desk
+    from model import Subtype
 
 QUEUE_SHOWN = 200
 STRIP_SHOWN = 40
@@ -478,11 +481,12 @@ def _review_page(
     queue, held = _queue(desk, narrowed, who, limit=AROUND_SHOWN), _held(desk, who)
     seen, blind = seen_of(view), is_blind(view)
     fields = specimen.fields_of(desk, view)
-    words = words_of(desk.taxonomy())
+    taxonomy = desk.taxonomy()
+    words, texts = words_of(taxonomy), build_class_texts(taxonomy)
     onward = _after(queue, view.id, held)
     window_um = _window_um(seen)
     gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
-    card = card_of(seen, gallery, zone=desk.zone, words=words, review=None)
+    card = card_of(seen, gallery, zone=desk.zone, words=words, review=None, texts=texts)
     notice = _about(view, who, held_by) or _notice(desk, request)
     return ReviewPage(
         site=desk.site,
@@ -499,7 +503,7 @@ def _review_page(
         if window_um
         else None,
         window_width=_length(window_um) if window_um else "",
-        layers=() if blind else tuple(_layers(desk, seen)),
+        layers=() if blind else tuple(_layers(desk, seen, texts)),
         ruler=ruler_of(seen),
         confirm=_confirm(seen) if not blind else None,
         subtypes=tuple(_subtypes(desk, None if blind else seen.structure_code)),
@@ -509,6 +513,7 @@ def _review_page(
             Choice(word, reports.criterion(word), suggested=word == memory.criterion_of(request))
             for word in reports.CRITERIA
         ),
+        criterion=name_criterion(taxonomy),
         comment=comment,
         result_id=str(view.result_id),
         label_id=str(view.label.id) if view.label else "",
@@ -621,9 +626,9 @@ def _state(view: MicrographView) -> str:
     return _("waits") if view.awaits else _("automatic")
 
 
-def _layers(desk: Desk, seen: Seen) -> Iterator[Layer]:
+def _layers(desk: Desk, seen: Seen, texts: ClassTexts) -> Iterator[Layer]:
     maps = desk.archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
-    for which, title, caption in maps_said(seen):
+    for which, title, caption in maps_said(seen, texts):
         picture, _note = Linked().heat(seen, which)
         if which in maps and picture:
             note = note_of(maps[which], which, limit_of(seen, which))
@@ -661,17 +666,23 @@ def _subtypes(desk: Desk, suggested: str | None) -> Iterator[SubtypeChoice]:
         keys = number_keys(len(subtype.sizes)) if len(subtype.sizes) > 1 else ("",)
         sizes = tuple(
             Choice(
-                value=f"code:{subtype.name}{size.name}",
-                text=size.name or subtype.name,
-                words=_(size.title)
+                value=f"code:{subtype.code(size.name)}",
+                text=label_of(size) or title_of(subtype),
+                words=title_of(size)
                 + (_(" (known, but not taught yet)") if size.name in subtype.untrained else ""),
                 key=key,
                 taught=size.name not in subtype.untrained,
-                suggested=subtype.name + size.name == suggested,
+                suggested=subtype.code(size.name) == suggested,
             )
             for key, size in zip(keys, subtype.sizes, strict=True)
         )
-        yield SubtypeChoice(subtype.name, _(subtype.title), row, sizes)
+        yield SubtypeChoice(subtype.name, _title(subtype), row, sizes)
+
+
+def _title(subtype: Subtype) -> str:
+    """Return the title of a subtype, "" where it only repeats the name."""
+    title = title_of(subtype)
+    return title if title != subtype.name else ""
 
 
 def _choices(kind: str, words: Collection[str], say: Callable[[str], str]) -> Iterator[Choice]:

@@ -19,6 +19,7 @@ import reports
 from agent import accounts, pictures
 from agent.errors import WrongUse
 from agent.night import seen_of
+from agent.orders.class_texts import label_of, title_of
 from agent.roundrobin.campaign import NAME as CAMPAIGN_NAME
 from agent.roundrobin.campaign import image_at, may_show, next_place
 from agent.roundrobin.msa import REPORT as ANALYSIS
@@ -186,6 +187,8 @@ def _opinion(form: Mapping[str, str], taxonomy: Taxonomy) -> Opinion:
     except TaxonomyError:
         said = _("Choose the subtype first, or say that you cannot tell.")
         raise WrongUse(said) from None
+    if not subtype.has_sizes:
+        return Opinion(subtype.name, subtype.sizes[0].name, "unrecorded", comment, viewing_s)
     size = form.get(f"size-{subtype.name}", "")
     if size == UNSURE:
         return Opinion(subtype.name, None, "unrecorded", comment, viewing_s)
@@ -216,6 +219,7 @@ def _page(
     before = _before(seat, place) if form is None else form
     x0, y0, x1, y1 = view.crop or (0, 0, 4, 3)
     total, ahead = len(campaign.images), place + 1
+    taxonomy = taxonomy_from(campaign.taxonomy)
     return RatingPage(
         site=desk.site,
         campaign=campaign.name,
@@ -227,11 +231,12 @@ def _page(
         if view.crop is None
         else Picture(f"/rate/{key}/{place}/picture.jpg", _("Micrograph"), x1 - x0, y1 - y0),
         ruler=ruler_of(seen_of(view)),
-        subtypes=tuple(_subtypes(taxonomy_from(campaign.taxonomy), before)),
+        subtypes=tuple(_subtypes(taxonomy, before)),
         chosen=before.get("subtype", ""),
         criteria=tuple(
             Choice(word, reports.criterion(word), suggested=before.get("criterion") == word)
             for word in CRITERIA
+            if any(one.has_sizes for one in taxonomy.subtypes)
         ),
         comment=before.get("comment", ""),
         action=f"/rate/{key}/{place}",
@@ -266,11 +271,13 @@ def _subtypes(taxonomy: Taxonomy, before: Mapping[str, str]) -> Iterator[Subtype
         chosen = before.get(f"size-{subtype.name}")
         untold, *keys = number_keys(len(subtype.sizes), first=0)
         sizes = tuple(
-            Choice(size.name, size.name, _(size.title), key, suggested=size.name == chosen)
+            Choice(size.name, label_of(size), title_of(size), key, suggested=size.name == chosen)
             for key, size in zip(keys, subtype.sizes, strict=True)
         )
         unsure = Choice(UNSURE, _("cannot tell the size"), key=untold, suggested=chosen == UNSURE)
-        yield SubtypeChoice(subtype.name, _(subtype.title), row, (*sizes, unsure))
+        choices = (*sizes, unsure) if subtype.has_sizes else ()
+        title = title_of(subtype)
+        yield SubtypeChoice(subtype.name, "" if title == subtype.name else title, row, choices)
 
 
 # --- all campaigns ------------------------------------------------------------------------------

@@ -72,10 +72,11 @@ def validate_examples(
 
     Raises:
         TrainingError: A code is outside the taxonomy, a micrograph has two codes, a specimen two
-            subtypes, a code has too few images, or fewer than two codes are left.
+            subtypes where the taxonomy allows one, a code has too few images, or fewer than two
+            codes are left.
     """
     spelled = [_spelled(example, taxonomy) for example in examples]
-    _no_conflict(spelled, taxonomy, mixed_groups=mixed_groups)
+    _no_conflict(spelled, taxonomy, mixed_groups=mixed_groups or taxonomy.several_subtypes)
     trained = set(taxonomy.trained_codes)
     counts = Counter(e.code for e in spelled)
     notes = [
@@ -89,10 +90,10 @@ def validate_examples(
     if not mixed_groups and (sentence := _far_apart(spelled, taxonomy)):
         notes.append(sentence)
     if few := [code for code in present if counts[code] < MIN_IMAGES]:
+        shown = " and ".join(f"{code} has {counts[code]} images" for code in few)
         raise TrainingError(
-            f"{few[0]} has {counts[few[0]]} images and needs at least {MIN_IMAGES}, one each to "
-            "train, validate and test; label more, or list it as untrained in the file that "
-            "[model] taxonomy names."
+            f"{shown}; a code needs at least {MIN_IMAGES}, one each to train, validate and test. "
+            f"Label more, or train without: agent train --without {','.join(few)!r}."
         )
     if len(present) < 2:  # noqa: PLR2004 - one class is nothing to tell apart
         raise TrainingError(
@@ -131,19 +132,22 @@ def _no_conflict(examples: Iterable[Example], taxonomy: Taxonomy, *, mixed_group
         if subtype_of.setdefault(example.group, subtype) != subtype and not mixed_groups:
             raise TrainingError(
                 f"Specimen {example.group} has micrographs of two subtypes, "
-                f"{subtype_of[example.group]} and {subtype}; one of the labels is wrong."
+                f"{subtype_of[example.group]} and {subtype}. Correct a label, or write "
+                'subtypes_per_specimen = "several" into the taxonomy if a specimen may have both.'
             )
 
 
 def _far_apart(examples: Iterable[Example], taxonomy: Taxonomy) -> str:
     """Say which specimens have fields more than a neighbouring size apart, or ""."""
-    places: dict[str, set[int]] = defaultdict(set)
+    places: dict[tuple[str, str], set[int]] = defaultdict(set)
     for example in examples:
-        places[example.group].add(taxonomy.codes.index(example.code))
-    far = {group: (min(own), max(own)) for group, own in places.items() if max(own) - min(own) > 1}
+        # Of one subtype each; where a specimen has one alone, those are all of its fields.
+        subtype, _ = taxonomy.parse(example.code)
+        places[example.group, subtype].add(taxonomy.codes.index(example.code))
+    far = {at: (min(own), max(own)) for at, own in places.items() if max(own) - min(own) > 1}
     if not far:
         return ""
-    group, (coarse, fine) = next(iter(far.items()))
+    (group, _), (coarse, fine) = next(iter(far.items()))
     return (
         f"Specimens with fields more than one size apart: {len(far)}, such as {group} with "
         f"{taxonomy.codes[coarse]} and {taxonomy.codes[fine]}; look whether both are meant."

@@ -56,6 +56,7 @@ class TrainingConfig:
         weights: A file with the backbone's weights, or None.
         shares: Of training, validation and test images.
         group_by: What the examples' groups are, "" for specimens; only recorded here.
+        without: Structure codes that are not taught this time, though the taxonomy knows them.
         mixed_groups: Whether a group may hold several subtypes, as a plant or microscope does.
         device: "auto", "cpu", "cuda".
         precision: "auto", "fp32" or "bf16", for training the whole network.
@@ -87,6 +88,7 @@ class TrainingConfig:
     shares: tuple[float, float, float] = (0.64, 0.16, 0.20)
     group_by: str = ""
     mixed_groups: bool = False
+    without: tuple[str, ...] = ()
     device: str = "auto"
     precision: str = "auto"
     alpha: float = 0.02

@@ -23,7 +23,7 @@ from model.calibration import conformal_level, temperature
 from model.data.augmentation import augment
 from model.data.dataset import fingerprint, validate_examples
 from model.data.near_duplicates import iter_overlaps, leak_warning
-from model.data.splits import Split, folds, split
+from model.data.splits import SIDES, Split, folds, split
 from model.errors import ModelError, TrainingError
 from model.evaluation.evaluate import Case, Evaluation, OodFlag, iter_cases, iter_flags, not_taught
 from model.inference.classifier import Classifier
@@ -115,10 +115,9 @@ def train(
         BundleError: The bundle could not be written.
     """
     offered = examples
-    examples, taxonomy, notes = validate_examples(
-        offered, plan.taxonomy, mixed_groups=plan.mixed_groups
-    )
-    untaught = not_taught(offered, plan.taxonomy)
+    wanted = _leave_out(plan.taxonomy, plan.without)
+    examples, taxonomy, notes = validate_examples(offered, wanted, mixed_groups=plan.mixed_groups)
+    untaught = not_taught(offered, wanted)
     asked_of, plan = plan.taxonomy, replace(plan, taxonomy=taxonomy)
     kept = kept if kept is not None else {"test": tuple(test_keys or ())}
     sides = split(examples, shares=plan.shares, kept=kept, seed=plan.seed)
@@ -236,6 +235,16 @@ def _labels(notes: Sequence[str], sides: Split, n: int) -> Iterator[Progress]:
     yield from (Progress("labels", n, n, said) for said in (*notes, split_as))
 
 
+def _leave_out(taxonomy: Taxonomy, without: Sequence[str]) -> Taxonomy:
+    """Mark codes as untrained for one training.
+
+    Raises:
+        TaxonomyError: A code is not in the taxonomy.
+    """
+    left = {taxonomy.code(*taxonomy.parse(code)) for code in without}
+    return taxonomy.restricted_to(frozenset(taxonomy.codes) - left) if left else taxonomy
+
+
 def _enough(sides: Split, taxonomy: Taxonomy, group_by: str, tested: frozenset[str]) -> None:
     """Refuse a split that leaves a code nowhere to be learned from."""
     for side, examples in (("train", sides.train), ("validate", sides.validation)):
@@ -243,27 +252,38 @@ def _enough(sides: Split, taxonomy: Taxonomy, group_by: str, tested: frozenset[s
         if lacking := [code for code in taxonomy.trained_codes if not counts[code]]:
             if side == "validate" and len(lacking) < len(taxonomy.trained_codes):
                 continue  # calibrating without a rare code is possible
-            raise TrainingError(
-                f"No micrograph of {lacking[0]} is left to {side}: "
-                f"{_why_none(lacking[0], sides, group_by, tested)}"
-            )
+            raise TrainingError(_why_none(lacking, side, sides, group_by, tested))
 
 
-def _why_none(code: str, sides: Split, group_by: str, tested: frozenset[str]) -> str:
-    """Say why a code is tested on alone, and what can be done."""
+def _why_none(
+    lacking: Sequence[str], side: str, sides: Split, group_by: str, tested: frozenset[str]
+) -> str:
+    """Return why codes have no image on a side, and what can be done."""
     groups = f"groups by {group_by}" if group_by else "specimens"
+    one = f"group by {group_by}" if group_by else "specimen"
+    everything = (*sides.train, *sides.validation, *sides.test)
+    code = lacking[0]
+    own = {e.group for e in everything if e.code == code}
     held = {e.group for e in sides.test if e.key in tested}
-    own = [e.group for e in sides.test if e.code == code]
-    left = any(e.code == code for e in (*sides.train, *sides.validation))
-    if own and not left and held.issuperset(own):
+    if own and held.issuperset(own):
         return (
-            f"all are of {groups} with images that were tested on before, and what was tested on "
-            f"stays a test; label images of other {groups}, or group them as they were grouped "
-            "when the bundle at work was taught."
+            f"No micrograph of {code} is left to {side}: all are of {groups} with images that were "
+            "tested on before, and what was tested on stays a test; label images of other "
+            f"{groups}, or group them as they were grouped when the bundle at work was taught."
         )
+    way_out = (
+        f"Label micrographs of more {groups}, or train without: "
+        f"agent train --without {','.join(lacking)!r}."
+    )
+    if len(own) >= len(SIDES):
+        return (
+            f"No micrograph of {code} is left to {side}: its {len(own)} {groups} hold other codes "
+            f"too, and were needed to {'test' if side == 'train' else 'train'} those. {way_out}"
+        )
+    few = f"one {one} only" if len(own) == 1 else f"{len(own)} {groups} only"
     return (
-        f"its images are of too few {groups}; label images of more, or list it as untrained in "
-        "the file that [model] taxonomy names."
+        f"Code {code} has micrographs of {few}; at least {len(SIDES)} are needed, one each to "
+        f"train, validate and test. {way_out}"
     )
 
 

@@ -175,7 +175,8 @@ class ReviewPage:
         layers: What can be laid over the crop. ruler: None where the scale is unknown.
         confirm: The model's answer as a choice, or None. subtypes: the taxonomy.
         strange_kinds, unusable_whys: The lists behind S and U.
-        criteria: The needle-length criteria, the reviewer's last one suggested.
+        criteria: By which a size was decided, the reviewer's last one suggested.
+        criterion: What they are called; "" where no subtype has sizes.
         comment: What was typed already.
         result_id: The result on show; it travels with the decision. label_id: likewise.
         siblings: The fields of its specimen, itself included; () where it stands alone.
@@ -220,6 +221,7 @@ class ReviewPage:
     window: Picture | None = None
     window_width: str = ""
     corrects: tuple[str, ...] = ()
+    criterion: str = ""
 
 
 @dataclass(frozen=True, slots=True)

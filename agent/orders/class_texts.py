@@ -1,0 +1,85 @@
+"""Texts about the classes of a taxonomy, in the language of the page, with plain defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import reports
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from model import Size, Subtype, Taxonomy
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTexts:
+    """What pages say of classes beyond their names.
+
+    Attributes:
+        clues: Subtype, and structure code with a size → what in the picture carries it.
+        scale: Name of the scale of the sizes, "" where the lab named none.
+        criterion: Name of what decides a size, "" where the lab named none.
+    """
+
+    clues: Mapping[str, str] = field(default_factory=dict)
+    scale: str = ""
+    criterion: str = ""
+
+
+def build_class_texts(taxonomy: Taxonomy) -> ClassTexts:
+    """Return the texts of a taxonomy in the language that is spoken."""
+    language = reports.language()
+    clues: dict[str, str] = {}
+    for subtype in taxonomy.subtypes:
+        clues[subtype.name] = subtype.look_for.choose(language)
+        if subtype.has_sizes:
+            clues |= {
+                subtype.code(size.name): size.look_for.choose(language) for size in subtype.sizes
+            }
+    sized = [subtype for subtype in taxonomy.subtypes if subtype.has_sizes]
+    return ClassTexts(
+        clues={name: text for name, text in clues.items() if text},
+        scale="; ".join(_distinct(subtype.scale.choose(language) for subtype in sized)),
+        criterion=" / ".join(_distinct(subtype.criterion.choose(language) for subtype in sized)),
+    )
+
+
+def name_criterion(taxonomy: Taxonomy) -> str:
+    """Return what the criterion of a size is called; "" where no subtype has sizes."""
+    if not any(subtype.has_sizes for subtype in taxonomy.subtypes):
+        return ""
+    return build_class_texts(taxonomy).criterion or _("Size criterion")
+
+
+def name_scale(taxonomy: Taxonomy) -> str:
+    """Return a sentence that names the scale of the sizes, "" where the lab named none."""
+    scale = build_class_texts(taxonomy).scale
+    return _("Size numbers: {scale}.").format(scale=scale) if scale else ""
+
+
+def title_of(entry: Subtype | Size) -> str:
+    """Return the title of a subtype or size in the language that is spoken."""
+    return entry.titles.choose(reports.language())
+
+
+def label_of(size: Size) -> str:
+    """Return what is written on a size's button: its number, else its title."""
+    return size.name if size.numbers or not size.name else title_of(size)
+
+
+def describe_codes(taxonomy: Taxonomy) -> dict[str, str]:
+    """Return structure code → titles of subtype and size, in the taxonomy's order."""
+    return {
+        subtype.code(size.name): ", ".join(
+            title for title in (title_of(subtype), title_of(size)) if title
+        )
+        for subtype in taxonomy.subtypes
+        for size in subtype.sizes
+    }
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return [text for text in dict.fromkeys(texts) if text]
