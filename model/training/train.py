@@ -115,9 +115,8 @@ def train(
         BundleError: The bundle could not be written.
     """
     offered = examples
-    wanted = _leave_out(plan.taxonomy, plan.without)
+    wanted, untaught = _leave_out(plan, offered)
     examples, taxonomy, notes = validate_examples(offered, wanted, mixed_groups=plan.mixed_groups)
-    untaught = not_taught(offered, wanted)
     asked_of, plan = plan.taxonomy, replace(plan, taxonomy=taxonomy)
     kept = kept if kept is not None else {"test": tuple(test_keys or ())}
     sides = split(examples, shares=plan.shares, kept=kept, seed=plan.seed)
@@ -235,14 +234,18 @@ def _labels(notes: Sequence[str], sides: Split, n: int) -> Iterator[Progress]:
     yield from (Progress("labels", n, n, said) for said in (*notes, split_as))
 
 
-def _leave_out(taxonomy: Taxonomy, without: Sequence[str]) -> Taxonomy:
-    """Mark codes as untrained for one training.
+def _leave_out(
+    plan: TrainingConfig, offered: Sequence[Example]
+) -> tuple[Taxonomy, dict[str, list[Example]]]:
+    """Return the taxonomy without the codes that are not taught this time, and what is of those.
 
     Raises:
         TaxonomyError: A code is not in the taxonomy.
     """
-    left = {taxonomy.code(*taxonomy.parse(code)) for code in without}
-    return taxonomy.restricted_to(frozenset(taxonomy.codes) - left) if left else taxonomy
+    asked = plan.taxonomy
+    left = {asked.code(*asked.parse(code)) for code in plan.without}
+    wanted = asked.restricted_to(frozenset(asked.trained_codes) - left) if left else asked
+    return wanted, not_taught(offered, wanted)
 
 
 def _enough(sides: Split, taxonomy: Taxonomy, group_by: str, tested: frozenset[str]) -> None:
