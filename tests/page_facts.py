@@ -254,6 +254,7 @@ REVIEW = ReviewPage(
     ),
     strange_kinds=(Choice("strange:pearlite", "pearlite", key="1"),),
     unusable_whys=(Choice("unusable:out_of_focus", "out of focus", key="1"),),
+    criterion="Size criterion",
     criteria=(
         Choice("mean", "mean: overall impression", suggested=True),
         Choice("unrecorded", "not recorded"),
