@@ -110,12 +110,14 @@ class Imported:
         unchanged: Micrographs that had this very label already.
         codes: Structure code → how many micrographs of this folder carry it.
         unusable: Files that could not be used, and why.
+        changed: Files whose micrographs were described differently before, and how.
     """
 
     labelled: int
     unchanged: int
     codes: Mapping[str, int]
     unusable: tuple[Unusable, ...]
+    changed: tuple[Unusable, ...] = ()
 
 
 class ManifestProvenance(Provenance):
@@ -355,7 +357,13 @@ def _scale(written: str) -> str | None:
 
 
 def take_in(
-    listing: Listing, *, store: Store, pipeline: Pipeline, now: Callable[[], datetime], by: str
+    listing: Listing,
+    *,
+    store: Store,
+    pipeline: Pipeline,
+    now: Callable[[], datetime],
+    by: str,
+    update: bool = False,
 ) -> Iterator[Step | Imported]:
     """Take a labelled folder through the pipeline, then write the labels down.
 
@@ -365,6 +373,7 @@ def take_in(
         pipeline: Its `sources` have a `ManifestProvenance` under `listing.source`.
         now: Says the time, aware UTC.
         by: Who is named where the manifest names no rater.
+        update: Whether process data of known micrographs are replaced by those of the manifest.
 
     Yields:
         A `Step` after each round; last an `Imported`.
@@ -387,14 +396,14 @@ def take_in(
     while taken := pipeline.take(FILES_AT_ONCE, only=[listing.source]).files:
         done = min(done + taken, len(files))
         yield Step(done, len(files), "read and cropped")
-    yield from _label(listing, store, now, by)
+    yield from _label(listing, store, now, by, update=update)
 
 
 def _label(
-    listing: Listing, store: Store, now: Callable[[], datetime], by: str
+    listing: Listing, store: Store, now: Callable[[], datetime], by: str, *, update: bool
 ) -> Iterator[Step | Imported]:
     fates = _fates(listing, store)
-    unusable = [*listing.unusable]
+    unusable, changed = [*listing.unusable], []
     codes: dict[str, int] = {}
     labelled = unchanged = 0
     conflicts = _conflicts(listing, fates)
@@ -406,6 +415,10 @@ def _label(
             continue
         for view in _micrographs(store, fate.sha256):
             codes[one.code] = codes.get(one.code, 0) + 1
+            if differs := _differences(view, one):
+                changed.append(Unusable(one.relative, _in_words(view, differs)))
+                if update:
+                    store.describe(view.id, differs, by=by, at=now())
             if _says_the_same(view.label, one):
                 unchanged += 1
                 continue
@@ -414,7 +427,25 @@ def _label(
         if number % FILES_AT_ONCE == 0:
             yield Step(number, len(listing.files), "labelled")
     yield Step(len(listing.files), len(listing.files), "labelled")
-    yield Imported(labelled, unchanged, codes, tuple(unusable))
+    yield Imported(labelled, unchanged, codes, tuple(unusable), tuple(changed))
+
+
+def _differences(view: MicrographView, one: Labelled) -> dict[str, str]:
+    """Return what a manifest says differently of a micrograph than is known: column → new value."""
+    known = {**view.process_extra, **view.process_data}
+    return {
+        name: text
+        for name, text in one.process_data.items()
+        if name != SCALE and str(known.get(name, "")) != text
+    }
+
+
+def _in_words(view: MicrographView, differs: Mapping[str, str]) -> str:
+    known = {**view.process_extra, **view.process_data}
+    return ", ".join(
+        f"{name} {known.get(name, '') or 'unknown'!s} becomes {text}"
+        for name, text in differs.items()
+    )
 
 
 def _fates(listing: Listing, store: Store) -> dict[str, FileFate]:

@@ -195,7 +195,8 @@ class Taxonomy:
         parts = {s.code(z.name): (s.name, z.name) for s in self.subtypes for z in s.sizes}
         if code in parts:
             return parts[code]
-        written = {fold_name(known): known for known in parts}
+        written = {fold_name("-".join(both)): known for known, both in parts.items()}
+        written |= {fold_name(known): known for known in parts}  # as in "spheroidite_coarse"
         if (known := written.get(fold_name(code))) is not None:
             return parts[known]
         near = difflib.get_close_matches(code, parts, n=1, cutoff=0.5)

@@ -29,6 +29,7 @@ GROUPS = (
     "demonstration",
     "running",
     "looking",
+    "taxonomy",
     "learning",
     "evaluating",
     "experimenting",

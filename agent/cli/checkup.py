@@ -53,8 +53,27 @@ def examine(settings: Settings, file: Path | None) -> list[Finding]:
         _web(settings),
         _compute(settings),
         _label_reader(),
+        _taxonomy(settings),
         _bundle(settings),
     ]
+
+
+def _taxonomy(settings: Settings) -> Finding:
+    """Check the lab's classes, and what they mean for labels, limits and the bundle in use."""
+    from agent.cli.taxonomy import find_effects  # noqa: PLC0415
+    from agent.night.lab import taxonomy_in_force  # noqa: PLC0415
+    from model import TaxonomyError  # noqa: PLC0415
+
+    try:
+        with store_of(settings) as store:
+            own = taxonomy_in_force(settings, store)
+            effects = list(find_effects(own, None, settings, store))
+    except (AgentError, TaxonomyError) as error:
+        return Finding("taxonomy", "wrong", str(error))
+    said = f"{own.name}: {len(own.codes)} structure codes, {len(own.trained_codes)} taught."
+    if effects:
+        return Finding("taxonomy", "doubtful", " ".join((said, *effects)))
+    return Finding("taxonomy", "right", said)
 
 
 def _account() -> str | None:

@@ -24,6 +24,8 @@ EXAMPLES: dict[str, str] = {
     "web": "agent web",
     "inspect": "agent inspect export/4711_2_1.tif --overlay pictures",
     "classify": "agent classify export/4711_2_1.tif --saliency pictures",
+    "taxonomy show": "agent taxonomy show",
+    "taxonomy check": "agent taxonomy check taxonomy.toml",
     "import": "agent import labelled --manifest labels.csv",
     "train": "agent train labelled --weights resnet18.pth",
     "weights": "agent weights resnet18",

@@ -38,7 +38,10 @@ FolderArgument = Annotated[
 ]
 ManifestOption = Annotated[
     Path | None,
-    typer.Option(help="CSV with file and code (or subtype and size), instead of folders."),
+    typer.Option(
+        help="CSV with file and code (or subtype and size), instead of folders; its other columns: "
+        "agent import --help."
+    ),
 ]
 GroupOption = Annotated[
     str,
@@ -148,12 +151,31 @@ def import_(
     context: typer.Context,
     folder: FolderArgument,
     manifest: ManifestOption = None,
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update",
+            help="Replace what is known of micrographs that were imported before, such as their "
+            "specimen, by what the manifest says.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Take in labelled micrographs: a folder per structure code, or a CSV."""
+    """Import labelled micrographs: a folder per structure code, or a CSV.
+
+    Columns of the CSV: file (path below the folder) and code, or subtype and size; optional
+    um_per_px (µm per pixel), criterion (mean or max), rater. Process data: plant, microscope,
+    objective, order, heat, batch, specimen, preparation, field, material, etchant, magnification,
+    operator. Other columns are kept. Images of one specimen are never on two sides of a split, so
+    name the specimen where it is known. The first lines of such a file:
+
+    file,code,specimen,um_per_px
+
+    g8/field_01.tif,G8,4711-1,0.1
+    """
     settings = settings_of(context)
     with signed_store(context, settings, "") as (store, by):
-        imported = take_in(settings, store, folder, manifest, by=by)
+        imported = take_in(settings, store, folder, manifest, by=by, update=update)
     if json:
         say.print_json(
             {
@@ -161,16 +183,23 @@ def import_(
                 "unchanged": imported.unchanged,
                 "codes": dict(imported.codes),
                 "unusable": [one._asdict() for one in imported.unusable],
+                "changed": [one._asdict() for one in imported.changed],
             }
         )
     else:
-        say_imported(imported)
-    if imported.unusable:
+        say_imported(imported, updated=update)
+    if imported.unusable or (imported.changed and not update):
         raise typer.Exit(SOME_FAILED)
 
 
 def take_in(
-    settings: Settings, store: Store, folder: Path, manifest: Path | None, *, by: str = ""
+    settings: Settings,
+    store: Store,
+    folder: Path,
+    manifest: Path | None,
+    *,
+    by: str = "",
+    update: bool = False,
 ) -> Imported:
     """Import a labelled folder under a progress bar; `by` signs, "": the system's user."""
     from agent import labelled_folder  # noqa: PLC0415
@@ -194,7 +223,12 @@ def take_in(
             sources={listing.source: labelled_folder.ManifestProvenance()},
         )
         for step in labelled_folder.take_in(
-            listing, store=store, pipeline=pipeline, now=clock, by=by or os_user()
+            listing,
+            store=store,
+            pipeline=pipeline,
+            now=clock,
+            by=by or os_user(),
+            update=update,
         ):
             if isinstance(step, labelled_folder.Imported):
                 ended = step
@@ -205,13 +239,21 @@ def take_in(
     return ended
 
 
-def say_imported(imported: Imported) -> None:
-    """Say how an import ended, and every file that could not be used."""
+def say_imported(imported: Imported, *, updated: bool = False) -> None:
+    """Print how an import ended, and every file that could not be used or is described anew."""
     total = sum(imported.codes.values())
     known = f" ({imported.unchanged} were known already)" if imported.unchanged else ""
     say.console.print(f"{total} labelled micrographs{known}:", markup=False)
     say.table(("structure code", "micrographs"), sorted(imported.codes.items()))
     say_unusable(imported.unusable)
+    for file, sentence in imported.changed:
+        say.aside.print(f"{'changed' if updated else 'differs'}: {file}: {sentence}", markup=False)
+    if imported.changed and not updated:
+        say.aside.print(
+            f"{len(imported.changed)} micrographs were imported before with other data, which were "
+            "kept. To replace them: agent import with --update.",
+            markup=False,
+        )
 
 
 def say_unusable(unusable: Sequence[Unusable]) -> None:

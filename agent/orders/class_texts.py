@@ -9,7 +9,7 @@ import reports
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from model import Size, Subtype, Taxonomy
 
@@ -24,7 +24,7 @@ class ClassTexts:
         criterion: Name of what decides a size, "" where the lab named none.
     """
 
-    clues: Mapping[str, str] = field(default_factory=dict)
+    clues: dict[str, str] = field(default_factory=dict)
     scale: str = ""
     criterion: str = ""
 

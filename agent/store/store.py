@@ -17,6 +17,7 @@ from agent.store import (
     backup,
     bundles,
     claims,
+    descriptions,
     fates,
     guards,
     identity,
@@ -590,6 +591,13 @@ class Store:
             return labels.decide(
                 session, self._whose, public_id, decision, at=at, expected=expected
             )
+
+    def describe(
+        self, public_id: str, process_data: Mapping[str, str], *, by: str, at: datetime
+    ) -> None:
+        """Replace process data of an imported micrograph. See `descriptions.describe`."""
+        with writing(self._engine) as session:
+            descriptions.describe(session, self._whose, public_id, process_data, by=by, at=at)
 
     def doubt(self, public_id: str, *, label_id: int, sentence: str, by: str, at: datetime) -> bool:
         """Send a labelled micrograph back to review. See `labels.doubt`."""
