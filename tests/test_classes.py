@@ -1,4 +1,4 @@
-"""A lab's own classes: names as people write them, texts of its own, and refusals that name both."""
+"""A lab's own classes: names as people write them, its own texts, and refusals that name both."""
 
 from __future__ import annotations
 
@@ -101,13 +101,17 @@ def test_a_size_of_two_letters_that_a_mac_decomposed_is_found(tmp_path):
         ('[[subtype]]\nname = "a-b"\n[[subtype]]\nname = "a b"\n', ""),
         ('[[subtype]]\nname = "a–b"\n[[subtype]]\nname = "A_b"\n', "'a–b' and 'A_b'"),
         (
-            '[[size]]\nname = "fein"\n[[size]]\nname = "Fein"\n[[subtype]]\nname = "K"\n'
-            'sizes = ["fein", "Fein"]\n',
+            (
+                '[[size]]\nname = "fein"\n[[size]]\nname = "Fein"\n[[subtype]]\nname = "K"\n'
+                'sizes = ["fein", "Fein"]\n'
+            ),
             "'fein' and 'Fein'",
         ),
         (
-            '[[size]]\nname = "12"\n[[size]]\nname = "2"\n[[subtype]]\nname = "K"\n'
-            'sizes = ["2", "12"]\n[[subtype]]\nname = "K1"\nsizes = ["2"]\n',
+            (
+                '[[size]]\nname = "12"\n[[size]]\nname = "2"\n[[subtype]]\nname = "K"\n'
+                'sizes = ["2", "12"]\n[[subtype]]\nname = "K1"\nsizes = ["2"]\n'
+            ),
             "'K12' and 'K1 2'",
         ),
         ('[[subtype]]\nname = "فريت"\n[[subtype]]\nname = "\u200fفريت"\n', "written alike"),

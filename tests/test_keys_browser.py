@@ -142,3 +142,31 @@ def test_a_rater_types_the_keys_that_are_drawn(lab, desk, tab):  # noqa: F811
 
     (rating,) = campaigns.ratings("twelve")
     assert (rating.said.subtype, rating.said.size) == ("K", "12")
+
+
+LONG = taxonomy_from(
+    {
+        "name": "long",
+        "separator": " ",
+        "size": [{"name": "ä" * 40}, {"name": "خشن"}],
+        "subtype": [
+            {"name": "W" * 40, "sizes": ["ä" * 40, "خشن"]},
+            {"name": "پرلیت", "sizes": ["خشن"]},
+            {"name": "sphäroidit+widmanstätten (grob)"},
+        ],
+    }
+)
+FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+
+
+def test_names_of_forty_letters_and_of_other_scripts_do_not_break_the_page(lab, tab):  # noqa: F811
+    ids = [lab.take(None, reasons=("untrained",), at=minutes(n)) for n in range(2)]
+    with served(replace(desk_of(lab), taxonomy=lambda: LONG)) as address:
+        opened(tab, address, f"/review/{ids[0]}")
+        assert tab.evaluate(FITS)
+        tab.keyboard.press("1")
+        tab.keyboard.press("1")
+        tab.wait_for_url(f"**/{ids[1]}")
+        assert tab.evaluate(FITS)
+
+    assert decided(lab, ids[0]).code == f"{'W' * 40} {'ä' * 40}"

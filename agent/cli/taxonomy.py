@@ -1,4 +1,4 @@
-"""Commands about the lab's classes: what is taught, known and ordered, and what a change would do."""
+"""Commands about the lab's classes: what is taught and ordered, and what a change would do."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from agent.web.desk import Desk
     from model import Taxonomy
 
-LONGEST_WORD = 80
+LONGEST_WORD = 90
+"""Of a reason or a structure code: two names of 40 letters and what joins them fit."""
 LONGEST_COMMENT = 500
 
 
