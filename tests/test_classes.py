@@ -9,7 +9,12 @@ from lab import DAY
 
 import reports
 from agent.night.cards import maps_said
-from agent.orders.class_texts import build_class_texts, name_criterion, name_scale
+from agent.orders.class_texts import (
+    build_class_texts,
+    fill_texts,
+    name_criterion,
+    name_scale,
+)
 from agent.orders.limit import fault_of, find_bound, read_limit
 from agent.orders.taxonomy_history import TAXONOMY, note_taxonomy
 from model import (
@@ -215,6 +220,12 @@ def test_without_texts_the_defaults_are_plain(tmp_path):
     plain = load_taxonomy(written(tmp_path, '[[subtype]]\nname = "K"\n[[subtype]]\nname = "P"\n'))
 
     assert (name_scale(plain), name_criterion(plain)) == ("", "")
+
+
+def test_a_bundle_of_an_earlier_version_gets_the_texts_of_the_default_classes():
+    earlier = default_taxonomy().without_texts()
+
+    assert fill_texts(earlier) == default_taxonomy()
 
 
 def test_a_change_of_texts_is_no_change_of_the_taxonomy(lab, own, tmp_path):

@@ -18,7 +18,7 @@ import reports
 from agent.errors import BadBundle
 from agent.night.facts import NightSettings
 from agent.orders import BadSpecification
-from agent.orders.class_texts import build_class_texts, describe_codes
+from agent.orders.class_texts import build_class_texts, describe_codes, fill_texts
 from agent.orders.instrument_holds import holds_of
 from agent.orders.lab import BUNDLES, lab_of
 from agent.orders.taxonomy_history import UNREADABLE, note_taxonomy, read_bundle_taxonomy
@@ -128,11 +128,11 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
         return default_taxonomy()
     bundles = settings.store.folder / BUNDLES
     try:
-        return read_bundle_taxonomy(bundles, name)
+        return fill_texts(read_bundle_taxonomy(bundles, name))
     except UNREADABLE as error:
         for earlier in dict.fromkeys(one.bundle for one in store.promotions()):
             with suppress(*UNREADABLE):  # the one that serves instead knows what its codes mean
-                return read_bundle_taxonomy(bundles, earlier)
+                return fill_texts(read_bundle_taxonomy(bundles, earlier))
         raise BadBundle(
             f"bundle {name}: its taxonomy cannot be read ({error}); "
             "put the bundle back or promote another one: agent models list."

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from agent.web.desk import Desk
     from model import Taxonomy
 
-LONGEST_WORD = 90
-"""Of a reason or a structure code: two names of 40 letters and what joins them fit."""
+LONGEST_WORD, LONGEST_CODE = 80, 90
+"""Letters of a reason, and of a structure code: two names of 40 and what joins them fit."""
 LONGEST_COMMENT = 500
 
 
@@ -70,7 +70,8 @@ def read_decision(
     """
     kind, _, what = said.partition(":")
     name = by.strip()
-    if len(name) > LONGEST_NAME or len(what) > LONGEST_WORD or len(comment) > LONGEST_COMMENT:
+    longest = LONGEST_CODE if kind == "code" else LONGEST_WORD
+    if len(name) > LONGEST_NAME or len(what) > longest or len(comment) > LONGEST_COMMENT:
         raise WrongUse("a name, a reason or a comment is too long.")
     if not (name.isprintable() and what.isprintable()):
         raise WrongUse("a name or a reason has letters that cannot be shown.")

@@ -75,7 +75,9 @@ class DecisionIn(BaseModel):
     by: str = Field(
         min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who decides."
     )
-    code: Annotated[str | None, _text('Structure code, such as "G9-10".')] = None
+    code: Annotated[
+        str | None, _text("Structure code of the lab's taxonomy.", acts.LONGEST_CODE)
+    ] = None
     strange: Annotated[str | None, _text("What kind of strange.")] = None
     unusable: Annotated[str | None, _text("Why it cannot be judged.")] = None
     cannot_tell: Annotated[

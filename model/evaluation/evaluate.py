@@ -214,7 +214,7 @@ class Evaluation:
                 said_fine = {
                     c.key: order[self.taxonomy.parse(c.predicted)[1]] >= limit for c in cases
                 }
-                found[f"{subtype.name}{size.name} or finer"] = {
+                found[f"{subtype.code(size.name)} or finer"] = {
                     "false_conform": error_rate_json(
                         sum(said_fine[c.key] for c in coarse), len(coarse)
                     ),
@@ -234,7 +234,7 @@ class Evaluation:
         sizes = {}
         for subtype in self.taxonomy.subtypes:
             own = [(t[1], p[1]) for t, p in subtypes if t[0] == subtype.name]
-            if own:
+            if own and subtype.has_sizes:
                 sizes[subtype.name] = {
                     **wilson(sum(t == p for t, p in own), len(own)).as_json(),
                     "n": len(own),
