@@ -234,7 +234,7 @@ def texture(seed: int, length_px: float, *, striped: bool = False) -> NDArray[np
 
 def length_of(code: str) -> float:
     size = code.removeprefix("Körnig")
-    return 30.0 * 0.8 ** STEPS.index(size)
+    return 14.0 * 0.85 ** STEPS.index(size)
 
 
 @pytest.mark.slow
