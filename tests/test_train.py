@@ -280,6 +280,21 @@ def test_orders_that_were_tested_on_before_leave_nothing_to_learn_from_and_that_
         trained(tmp_path, plan, [replace(e, group=f"order {e.code}") for e in given])
 
 
+def test_a_code_of_one_specimen_is_named_with_what_it_needs_and_the_way_out(tmp_path):
+    """Its specimen is a control sample's, say, so that it is tested on and not learned from."""
+    rare = [Example(f"B8-{i}", "B8", "s1", lambda: field("B8", 0)) for i in range(3)]
+    given = [*examples(6, ("G7", "G8")), *rare, replace(rare[0], key="G8-x", code="G8")]
+    plan = replace(PLAN, mixed_groups=True)
+
+    with pytest.raises(TrainingError) as no:
+        trained(tmp_path, plan, given, test_keys=frozenset({"G8-x"}))
+    left = trained(tmp_path, replace(plan, without=("b8",)), given)[-1].bundle
+
+    assert "tested on before" in str(no.value), "there it is true"
+    assert read_manifest(left).taxonomy.trained_codes == ("G7", "G8")
+    assert any("B8 are left out" in note for note in read_manifest(left).facts["notes"])
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -96,7 +96,7 @@ class Freezer:
             )
             place = self._place(basis, assessed, last, now)
         whole = place_content(
-            {**basis, **circumstances, "words": self._words(basis["document"], last)}, place
+            {**basis, **circumstances, "words": self._words(basis, last)}, place
         )
         return self._store.statements.add(
             NewStatement(
@@ -111,8 +111,9 @@ class Freezer:
             at=place.at,
         )
 
-    def _words(self, document: Mapping[str, Any], last: FrozenStatement | None) -> dict[str, Any]:
+    def _words(self, basis: Mapping[str, Any], last: FrozenStatement | None) -> dict[str, Any]:
         """Return the sentences of an order in every language of the pages."""
+        document = basis["document"]
         before = self._store.statements.document(last.sha256)["document"] if last else None
         words: dict[str, Any] = {}
         for language in reports.LANGUAGES:
@@ -124,14 +125,14 @@ class Freezer:
                 words[language] = build_words(assessed) | {"changed": changed}
                 words[language] |= {
                     "scale": name_scale(self._lab.taxonomy),
-                    "codes": self._describe_used(document),
+                    "codes": self._describe_used(basis["fields"]),
                 }
         return words
 
-    def _describe_used(self, document: Mapping[str, Any]) -> dict[str, str]:
+    def _describe_used(self, fields: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """Return the codes that fields of an order were given, with their titles."""
-        used = {field["structure_code"] for field in document["fields"]}
-        used |= {(field["decided"] or {}).get("said") for field in document["fields"]}
+        used = {field["structure_code"] for field in fields}
+        used |= {(field["decided"] or {}).get("said") for field in fields}
         known = describe_codes(self._lab.taxonomy)
         return {code: title for code, title in known.items() if code in used}
 
