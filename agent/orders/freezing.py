@@ -25,7 +25,7 @@ from agent.orders.statement_document import (
 from agent.store import NewStatement
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from agent.orders.assessment import Assessed, Lab
