@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from lab import DAY
+from lab import DAY, RING_A
 
 import reports
 from agent.night.cards import maps_said
@@ -190,6 +190,14 @@ def test_where_it_has_one_the_refusal_names_the_way_out(tmp_path):
 
     with pytest.raises(TrainingError, match='subtypes_per_specimen = "several"'):
         validate_examples(mixed(), one)
+
+
+def test_a_specification_from_a_mac_demands_the_same_subtype():
+    wanted = RING_A.model_validate(
+        RING_A.model_dump() | {"subtype": [unicodedata.normalize("NFD", "Körnig")], "limit": ""}
+    )
+
+    assert wanted.subtype == ("Körnig",)
 
 
 # --- limits and texts ---------------------------------------------------------------------------

@@ -95,9 +95,7 @@ class Freezer:
                 assessed, lab=self._lab, evidence=self._evidence, issuer=self._issuer
             )
             place = self._place(basis, assessed, last, now)
-        whole = place_content(
-            {**basis, **circumstances, "words": self._words(basis, last)}, place
-        )
+        whole = place_content({**basis, **circumstances, "words": self._words(basis, last)}, place)
         return self._store.statements.add(
             NewStatement(
                 order=assessed.view.number,

@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import json
 import tomllib
+import unicodedata
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -88,6 +89,11 @@ class Specification(BaseModel):
     @classmethod
     def _one_or_several(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("subtype")
+    @classmethod
+    def _composed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(unicodedata.normalize("NFC", name) for name in value)  # as in the taxonomy
 
     @field_validator("limit")
     @classmethod
