@@ -95,7 +95,8 @@ class Freezer:
                 assessed, lab=self._lab, evidence=self._evidence, issuer=self._issuer
             )
             place = self._place(basis, assessed, last, now)
-        whole = place_content({**basis, **circumstances, "words": self._words(basis, last)}, place)
+        content = basis | circumstances
+        whole = place_content(content | {"words": self._words(content, last)}, place)
         return self._store.statements.add(
             NewStatement(
                 order=assessed.view.number,
@@ -109,9 +110,9 @@ class Freezer:
             at=place.at,
         )
 
-    def _words(self, basis: Mapping[str, Any], last: FrozenStatement | None) -> dict[str, Any]:
+    def _words(self, content: Mapping[str, Any], last: FrozenStatement | None) -> dict[str, Any]:
         """Return the sentences of an order in every language of the pages."""
-        document = basis["document"]
+        document = content["document"]
         before = self._store.statements.document(last.sha256)["document"] if last else None
         words: dict[str, Any] = {}
         for language in reports.LANGUAGES:
@@ -123,7 +124,7 @@ class Freezer:
                 words[language] = build_words(assessed) | {"changed": changed}
                 words[language] |= {
                     "scale": name_scale(self._lab.taxonomy),
-                    "codes": self._describe_used(basis["fields"]),
+                    "codes": self._describe_used(content["fields"]),
                 }
         return words
 
