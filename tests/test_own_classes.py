@@ -42,7 +42,8 @@ time_zone = "UTC"
 name = "LOM-1"
 folder = "export"
 quiet_s = 0.2
-pattern = "(?P<order>\\\\d+)_(?P<specimen>\\\\d+)_(?P<field>\\\\d+)"
+pattern = "(?P<order>\\\\d+)_(?P<specimen>\\\\d+)_(?P<field>\\\\d+)_(?P<objective>\\\\d+x)"
+objectives = [{ name = "50x", um_per_px = 0.2 }]
 
 [report]
 language = "de"
@@ -126,7 +127,7 @@ def review_everything(own: OwnLab, codes: dict[str, str]) -> list[tuple[str, str
         store.close()
     decided = []
     for view in views:
-        code = codes[Path(view.relative).name]
+        code = codes[Path(view.path).name]
         own.agent("review", "label", view.id, code, "--by", "Ada", "--comment", "am Mikroskop")
         decided.append((view.id, code))
     return decided
@@ -270,7 +271,7 @@ def test_twelve_sizes_with_decimals_and_umlauts_go_from_label_to_statement(tmp_p
     truth = {}
     for order, code in ((4711, "Körnig6"), (4712, "Körnig1,5")):
         for field in (1, 2):
-            name = f"{order}_01_{field}.png"
+            name = f"{order}_01_{field}_50x.png"
             truth[name] = code
             drawn = texture(9000 + order + field, length_of(code))
             (tmp_path / "export" / name).write_bytes(encode_png(drawn))
@@ -364,7 +365,7 @@ def test_real_micrographs_of_another_steel_go_from_label_to_statement(tmp_path, 
     truth = {}
     for order, code in ((4711, "Sphäroidit fein"), (4712, "Netzwerk")):
         for field, picture in enumerate(spare[code], start=1):
-            name = f"{order}_01_{field}.png"
+            name = f"{order}_01_{field}_50x.png"
             truth[name] = code
             (tmp_path / "export" / name).write_bytes(picture.read_bytes())
     own.agent("orders", "import", own.write("list.csv", [
