@@ -179,6 +179,24 @@ def rate_everything(own: OwnLab, chosen: list[tuple[str, str]]) -> None:
     assert found["ratings"] == 2 * len(chosen)
 
 
+def measure_everything(own: OwnLab, true: dict[str, str], limit: str) -> None:
+    """Study the measuring system by codes that people filled in, each the true one."""
+    rows: list[tuple[object, ...]] = [("specimen", "code"), *true.items()]
+    own.agent(
+        "msa", "plan", "MSA-1", "--specimens", own.write("specimens.csv", rows),
+        "--operators", "Ann,Bob", "--microscopes", "L1,L2", "--seed", 7, "--by", "Ada",
+    )  # fmt: skip
+    plan = next((own.folder / "data" / "reports").rglob("MSA-1-plan.csv"))
+    runs = list(csv.DictReader(plan.read_text("utf-8-sig").splitlines()))
+    told: list[tuple[object, ...]] = [("run", "code")]
+    told += [(run["run"], true[run["specimen"]]) for run in runs]
+    said = own.write("said.csv", told)
+    found = own.agent(
+        "msa", "report", "MSA-1", "--codes", said, "--limit", limit, "--by", "Ada", "--json"
+    )
+    assert json.loads(found)["missing"] == []
+
+
 def state_everything(own: OwnLab) -> str:
     """Write the statements of order 4711; the words of their pages come back."""
     out = own.folder / "statements"
@@ -290,6 +308,7 @@ def test_twelve_sizes_with_decimals_and_umlauts_go_from_label_to_statement(tmp_p
     assert "Hausreihe" in words
     assert not BEARING.findall(words)
     rate_everything(own, decided)
+    measure_everything(own, {"S1": "Körnig6", "S2": "Körnig1,5", "S3": "Übrig"}, "4 or finer")
     own.agent("report")
     assert not BEARING.findall(plain(own.texts()))
     assert "Hausreihe" in own.texts()
@@ -380,5 +399,7 @@ def test_real_micrographs_of_another_steel_go_from_label_to_statement(tmp_path, 
     assert keeps["conformity"] in {"conforms", "undecided"}, keeps
     assert not BEARING.findall(state_everything(own))
     rate_everything(own, decided)
+    true = {"S1": "Sphäroidit fein", "S2": "Sphäroidit grob", "S3": "Netzwerk"}
+    measure_everything(own, true, "fein or finer")
     own.agent("report")
     assert not BEARING.findall(plain(own.texts()))
