@@ -36,7 +36,7 @@ def store(tmp_path):
 def take(tmp_path, store, pool):
     archive = Archive(tmp_path / "data")
 
-    def take(folder, manifest=None):
+    def take(folder, manifest=None, **how):
         listing = look(folder, default_taxonomy(), manifest)
         pipeline = Pipeline(
             store=store,
@@ -48,7 +48,7 @@ def take(tmp_path, store, pool):
             sources={listing.source: ManifestProvenance()},
         )
         steps = list(
-            take_in(listing, store=store, pipeline=pipeline, now=lambda: NOON, by="E. Meier")
+            take_in(listing, store=store, pipeline=pipeline, now=lambda: NOON, by="E. Meier", **how)
         )
         return steps[-1]
 
@@ -164,6 +164,27 @@ def test_a_manifest_tells_code_rater_criterion_scale_and_keeps_other_columns(tmp
     assert (view.process_data["specimen"], view.process_data["order"]) == ("S1", "4711")
     assert view.process_extra["furnace"] == "O3"
     assert (view.um_per_px, view.um_per_px_source) == (0.2, "settings")
+
+
+def test_another_specimen_for_a_known_picture_is_named_and_taken_over_only_when_asked(
+    tmp_path, take, store
+):
+    picture(tmp_path / "lab/a.png")
+    manifest = tmp_path / "lab/labels.csv"
+    manifest.write_text("file,code,specimen\na.png,G8,S1\n", encoding="utf-8")
+    take(tmp_path / "lab", manifest)
+    manifest.write_text("file,code,specimen\na.png,G8,S2\n", encoding="utf-8")
+    (label,) = store.labelled()
+
+    kept = take(tmp_path / "lab", manifest)
+    before = store.micrograph(label.id).process_data["specimen"]
+    replaced = take(tmp_path / "lab", manifest, update=True)
+    again = take(tmp_path / "lab", manifest)
+
+    assert names(kept.changed) == names(replaced.changed) == {"a.png": "specimen S1 becomes S2"}
+    assert (before, store.micrograph(label.id).process_data["specimen"]) == ("S1", "S2")
+    assert again.changed == ()
+    assert [one.actor for one in store.trail("micrograph.described")] == ["E. Meier"]
 
 
 def test_what_took_a_labelled_picture_is_known_when_its_strangeness_is_judged(
