@@ -120,7 +120,7 @@ def test_the_report_counts_misses_and_says_what_it_rests_on(shell):
     assert "1 of 2 non-conforming specimens missed at least once" in page
     assert "8 of 32 (25.0 %; at most 97.5 % by 2 specimens)" in page.replace("\xa0", " ")
     assert "AIAG, Measurement Systems Analysis" in page
-    assert "no ISO 643 ratings" in page
+    assert "alludes to ISO 643; no grain-size rating" in page
 
 
 def test_no_miss_on_two_specimens_shows_nothing_and_the_report_says_so(shell):

@@ -149,7 +149,7 @@ def test_the_page_asks_for_nothing_and_names_nobody(played, tmp_path):
         "Pairs of raters, structure code",
     ):
         assert title in page
-    assert "no ISO 643 ratings" in page
+    assert "alludes to ISO 643; no grain-size rating" in page
 
 
 def test_names_are_on_the_page_only_where_asked_for(played, tmp_path):
