@@ -104,7 +104,7 @@ NIGHT = Night(
     revision=1,
     verdict=Verdict(
         Tone.PROBLEM,
-        "1 micrograph and 1 file need a person",
+        "1 micrograph to review · 1 file failed",
         (
             Line(Tone.PROBLEM, "1", "micrograph not comparable", "#m-0123456789abcdef"),
             Line(Tone.ATTENTION, "1", "file that could not be used: 1 cut off", "#unusable"),

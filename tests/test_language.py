@@ -221,7 +221,7 @@ def test_a_german_report_says_nothing_in_english(lab):
     words = Words(a_night_of_everything(lab, dataclasses.replace(GERMAN, words={})))
 
     assert words.lang == "de"
-    assert f"{len(reports.REASONS)} Aufnahmen und 1 Datei sind anzusehen" in words.found
+    assert f"{len(reports.REASONS)} Aufnahmen zu prüfen · 1 Datei nicht lesbar" in words.found
     assert "unbrauchbare Datei: Abgeschnitten (1)" in words.found
     assert english_in(a_page_of(lab, "index.html")) == []
     assert english_in(a_page_of(lab, f"{DAY.date()}.html")) == []

@@ -195,7 +195,7 @@ def test_the_verdict_counts_what_waits_and_what_could_not_be_used(lab):
 
     written = write(lab)
 
-    assert written.summary.headline == "2 micrographs and 1 file need a person"
+    assert written.summary.headline == "2 micrographs to review · 1 file failed"
     assert written.summary.tone == "problem"
     assert (written.summary.taken, written.summary.review) == (3, 2)
 

@@ -23,9 +23,11 @@ from agent.night.shadow import Shadowed, shadowed
 from agent.night.standing import (
     Instrument,
     OpenOrder,
+    OrderStatus,
     control_values,
     instruments,
-    open_orders,
+    order_status,
+    status_of,
 )
 from agent.night.trends import (
     CONTROL,
@@ -41,6 +43,7 @@ from agent.night.trends import (
 )
 from agent.orders import limits_in_use
 from agent.orders.facts import Conformity
+from agent.orders.next_step import NextStep
 from agent.orders.rules import MAX_FALSE_CONFORM
 from agent.store import OUTAGE, REFUSED, ROUND_ROBIN, SCHEMA
 from reports import Language, ngettext
@@ -279,6 +282,8 @@ class NightFacts:
     control_charts: tuple[Individuals, ...] = ()
     drifts: tuple[Drift, ...] = ()
     orders: tuple[OpenOrder, ...] = ()
+    conforming: int = 0
+    """Orders heard of lately that conform; 0 in nights of earlier versions."""
     site: str
     zone: str
     night: date
@@ -351,7 +356,8 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         for one in store.records.all(REFUSED)
         if _within(one.at, after, until)
     )
-    orders = open_orders(store, settings.lab, now=now) if settings.lab else ()
+    status = order_status(store, settings.lab, now=now) if settings.lab else OrderStatus()
+    orders = status.orders
     waits_before, waits_since = store.waiting_until(after)
     end = store.trail_head()
     summary = _summary(
@@ -385,6 +391,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         control_charts=tuple(chart(*key, one, night, level) for key, one in charts.items()),
         drifts=drifts(earlier, night, tallies),
         orders=orders,
+        conforming=status.conforming,
         instruments=instruments(
             store,
             [one.name for one in watched],
@@ -763,33 +770,40 @@ def _headline(
     orders: Sequence[OpenOrder],
     waits_before: int,
 ) -> str:
-    if waiting or unusable or orders:
-        parts = [
-            ngettext("{n} order", "{n} orders", len(orders)).format(n=len(orders))
-            if orders
-            else "",
-            micrographs(len(waiting)) if waiting else "",
-            ngettext("{n} file", "{n} files", len(unusable)).format(n=len(unusable))
-            if unusable
-            else "",
-        ]
-        *first, last = [part for part in parts if part]
-        subject = _(" and ").join((", ".join(first), last)) if first else last
-        some = ngettext(
-            "{what} needs a person",
-            "{what} need a person",
-            len(waiting) + len(unusable) + len(orders),
-        )
-        return some.format(what=subject)
+    parts = []
+    if orders:
+        text = ngettext("{n} order open", "{n} orders open", len(orders)).format(n=len(orders))
+        parts.append(text + _why_pressing(orders))
+    if waiting:
+        text = ngettext("{n} micrograph to review", "{n} micrographs to review", len(waiting))
+        parts.append(text.format(n=len(waiting)))
+    if unusable:
+        text = ngettext("{n} file failed", "{n} files failed", len(unusable))
+        parts.append(text.format(n=len(unusable)))
+    if parts:
+        return " · ".join(parts)
     if waits_before:
         return ngettext(
-            "Nothing new needs a person; {n} micrograph of an earlier night waits",
-            "Nothing new needs a person; {n} micrographs of earlier nights wait",
+            "Nothing new to review; {n} micrograph of an earlier night waits",
+            "Nothing new to review; {n} micrographs of earlier nights wait",
             waits_before,
         ).format(n=waits_before)
-    return _("Nothing needs a person: {micrographs}, all settled").format(
+    return _("Nothing to review: {micrographs}, all settled").format(
         micrographs=micrographs(len(seen))
     )
+
+
+def _why_pressing(orders: Sequence[OpenOrder]) -> str:
+    """Return " (3 urgent, 1 probably out of specification)", "" where no order presses."""
+    urgent = sum(order.urgent for order in orders)
+    statuses = Counter(map(status_of, orders))
+    parts = [_("{n} urgent").format(n=urgent)] if urgent else []
+    if n := statuses[Conformity.DOES_NOT_CONFORM]:
+        text = ngettext("{n} does not conform", "{n} do not conform", n)
+        parts.append(text.format(n=n))
+    if n := statuses[NextStep.PROBABLY_OUT]:
+        parts.append(f"{n} {NextStep.PROBABLY_OUT.words}")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def micrographs(n: int) -> str:

@@ -14,8 +14,9 @@ import reports
 from agent.night.facts import micrographs
 from agent.night.individuals import BASELINE_NIGHTS
 from agent.night.period import local
+from agent.night.standing import PRESSING, status_of
 from agent.orders.facts import Conformity
-from agent.orders.paper import TONES
+from agent.orders.next_step import NextStep
 from reports import (
     ControlTrend,
     ControlValue,
@@ -33,7 +34,7 @@ from reports import (
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from agent.night.facts import NightFacts
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 ORDERS_SHOWN = 100
 SENTENCES_SHOWN = 3
 GROUPS_SHOWN = 300
+COMMON_FROM = 3
+"""Orders from which on a shared reason is said once above the list."""
 MOST_NUMBERS = 12
 DAY_S = 86_400.0
 MEASURES = {"brightness": marked("Brightness"), "focus": marked("Focus")}
@@ -53,23 +56,71 @@ MEASURES = {"brightness": marked("Brightness"), "focus": marked("Focus")}
 
 
 def order_lines(facts: NightFacts) -> Iterator[Line]:
-    """Say how many orders are not settled."""
-    words = Counter(one.conformity for one in facts.orders)
-    if n := words[Conformity.DOES_NOT_CONFORM]:
-        text = ngettext("order does not conform", "orders do not conform", n)
-        yield Line(Tone.PROBLEM, str(n), text, "#orders")
-    if n := words[Conformity.UNDECIDED]:
-        text = ngettext("order is undecided", "orders are undecided", n)
-        waiting = any(one.waits_since for one in facts.orders)
-        yield Line(Tone.ATTENTION if waiting else Tone.CALM, str(n), text, "#orders")
+    """Yield a line for each reason why orders are open, and one for those that conform."""
+    for status in PRESSING:
+        orders = [order for order in facts.orders if status_of(order) == status]
+        if orders:
+            text = _status_text(status, len(orders))
+            if urgent := [order.number for order in orders if order.urgent]:
+                text += " " + _("(urgent: {numbers})").format(numbers=_few(urgent))
+            yield Line(STATUS_TONES[status], str(len(orders)), text, "#orders")
+    if n := facts.conforming:
+        yield Line(Tone.CALM, str(n), ngettext("order conforms", "orders conform", n))
     if facts.lab_fault:
         text = _("nothing can be said of orders: {why}").format(why=facts.lab_fault)
         yield Line(Tone.PROBLEM, "1", text)
 
 
+STATUS_TONES = {
+    Conformity.DOES_NOT_CONFORM.value: Tone.PROBLEM,
+    NextStep.PROBABLY_OUT.value: Tone.PROBLEM,
+    NextStep.HELD.value: Tone.ATTENTION,
+    NextStep.TO_CONFIRM.value: Tone.ATTENTION,
+    NextStep.WAITING_FOR_IMAGES.value: Tone.CALM,
+}
+
+
+def _status_text(status: str, n: int) -> str:
+    return {
+        Conformity.DOES_NOT_CONFORM.value: ngettext(
+            "order does not conform", "orders do not conform", n
+        ),
+        NextStep.PROBABLY_OUT.value: ngettext(
+            "order probably out of specification", "orders probably out of specification", n
+        ),
+        NextStep.HELD.value: ngettext(
+            "order held by a failed instrument check",
+            "orders held by a failed instrument check",
+            n,
+        ),
+        NextStep.TO_CONFIRM.value: ngettext("order to confirm", "orders to confirm", n),
+        NextStep.WAITING_FOR_IMAGES.value: ngettext(
+            "order waiting for images", "orders waiting for images", n
+        ),
+    }[status]
+
+
 def open_orders(facts: NightFacts) -> tuple[OpenOrder, ...]:
-    """Say each order that is not settled, and what is missing."""
-    return tuple(_order(one, facts) for one in facts.orders[:ORDERS_SHOWN])
+    """Return each open order, and what is missing."""
+    common = _common_refusals(facts)
+    return tuple(_order(order, facts, common) for order in facts.orders[:ORDERS_SHOWN])
+
+
+def orders_note(facts: NightFacts) -> str:
+    """Return what holds for so many open orders that it is said once, "" for nothing."""
+    return " ".join(
+        ngettext(
+            "{n} order rests on the model alone in part, and {why}.",
+            "{n} orders rest on the model alone in part, and {why}.",
+            n,
+        ).format(n=n, why=why)
+        for why, n in _common_refusals(facts).items()
+    )
+
+
+def _common_refusals(facts: NightFacts) -> dict[str, int]:
+    whys = Counter(why for order in facts.orders for why in order.model_alone)
+    return {why: n for why, n in whys.items() if n >= COMMON_FROM}
 
 
 def orders_left_out(facts: NightFacts) -> str:
@@ -83,16 +134,23 @@ def orders_left_out(facts: NightFacts) -> str:
     return said.format(n=more) if more > 0 else ""
 
 
-def _order(one: Standing, facts: NightFacts) -> OpenOrder:
-    word = Conformity(one.conformity)
+def _order(one: Standing, facts: NightFacts, common: Mapping[str, int]) -> OpenOrder:
+    status = status_of(one)
+    is_broken = status == Conformity.DOES_NOT_CONFORM
+    own = [
+        _("rests on the model alone, and {why}").format(why=why)
+        for why in one.model_alone
+        if why not in common
+    ]
+    sentences = (*one.said, *own)
     href = f"{facts.review_url}/order/{quote(one.number, safe='')}" if facts.review_url else ""
-    more = len(one.said) - SENTENCES_SHOWN
+    more = len(sentences) - SENTENCES_SHOWN
     return OpenOrder(
         number=one.number,
         href=href,
-        word=word.words,
-        tone=TONES[word],
-        said=one.said[:SENTENCES_SHOWN],
+        word=Conformity(status).words if is_broken else NextStep(status).words,
+        tone=STATUS_TONES[status],
+        said=sentences[:SENTENCES_SHOWN],
         more=_("and {n} more").format(n=more) if more > 0 else "",
         age=_age(one.heard_at, facts),
         waits=_("a field waits for {age}").format(age=_age(one.waits_since, facts))

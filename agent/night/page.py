@@ -293,6 +293,7 @@ def _night(
         older=Link(_("All nights"), "index.html"),
         orders=opening.open_orders(facts),
         orders_left_out=opening.orders_left_out(facts),
+        orders_note=opening.orders_note(facts),
         instruments=opening.instruments(facts),
         changes=tuple(opening.changes(facts)),
         groups=tuple(opening.groups(facts)),

@@ -13,10 +13,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from agent.orders.affected_orders import affected_orders
-from agent.orders.assessment import assess_recent
+from agent.orders.assessment import assess_recent, describe_open
 from agent.orders.control import CONTROL, GOOD_FOR, chart
 from agent.orders.facts import Conformity
 from agent.orders.instrument_holds import Holds, releases_of
+from agent.orders.next_step import NextStep, find_next_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,6 +38,8 @@ class OpenOrder:
         number: Of the order. conformity: the stable word. said: why, a sentence each.
         heard_at: When it was first heard of. waits_since: since when its oldest field waits for a
             person, None where none does. urgent: it goes first.
+        next_step: What an undecided order needs next, "" in nights of earlier versions.
+        model_alone: Why answers of the model alone do not prove it; not among `said`.
     """
 
     number: str
@@ -45,11 +48,15 @@ class OpenOrder:
     heard_at: datetime | None
     waits_since: datetime | None
     urgent: bool = False
+    next_step: str = ""
+    model_alone: tuple[str, ...] = ()
 
     @property
     def needs_a_person(self) -> bool:
-        """It does not conform, or a field of it waits; else it only waits for what is to come."""
-        return self.conformity == Conformity.DOES_NOT_CONFORM or self.waits_since is not None
+        """Whether a reviewer or a lead has to act; else it waits for images alone."""
+        if self.conformity == Conformity.DOES_NOT_CONFORM or self.waits_since is not None:
+            return True
+        return self.next_step not in ("", NextStep.WAITING_FOR_IMAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +93,48 @@ class ControlValue:
     focus: float | None
 
 
-def open_orders(store: Store, lab: Lab, *, now: datetime) -> tuple[OpenOrder, ...]:
-    """Say the orders that are not settled: those that do not conform first, then the oldest.
+@dataclass(frozen=True, slots=True)
+class OrderStatus:
+    """The orders heard of lately.
 
-    An order without any specification limit is none of them.
+    Attributes:
+        orders: Those that are open: urgent ones first, then by what presses most, then the oldest.
+        conforming: How many conform.
     """
-    found = [
-        _open(one)
-        for one in islice(assess_recent(store, lab, now=now), MOST_ORDERS)
-        if one.statement.conformity in OPEN
-    ]
-    return tuple(sorted(found, key=lambda one: (_weight(one), one.heard_at or now, one.number)))
+
+    orders: tuple[OpenOrder, ...] = ()
+    conforming: int = 0
 
 
-def _weight(one: OpenOrder) -> tuple[bool, bool]:
-    return not one.urgent, one.conformity != Conformity.DOES_NOT_CONFORM
+def order_status(store: Store, lab: Lab, *, now: datetime) -> OrderStatus:
+    """Return the open orders, and how many conform; one without a specification is neither."""
+    orders: list[OpenOrder] = []
+    conforming = 0
+    for assessed in islice(assess_recent(store, lab, now=now), MOST_ORDERS):
+        if assessed.statement.conformity in OPEN:
+            orders.append(_open(assessed, lab, exact_numbers=store.exact_numbers))
+        conforming += assessed.statement.conformity is Conformity.CONFORMS
+    orders.sort(key=lambda order: (_weight(order), order.heard_at or now, order.number))
+    return OrderStatus(tuple(orders), conforming)
 
 
-def _open(assessed: Assessed) -> OpenOrder:
+PRESSING = (Conformity.DOES_NOT_CONFORM.value, *NextStep)
+"""What an open order is sorted by, the most pressing first."""
+
+
+def status_of(order: OpenOrder) -> str:
+    """Return why an order is open: "does_not_conform", or the next step of an undecided one."""
+    if order.conformity == Conformity.DOES_NOT_CONFORM:
+        return order.conformity
+    waits = NextStep.TO_CONFIRM if order.waits_since else NextStep.WAITING_FOR_IMAGES
+    return order.next_step or waits.value
+
+
+def _weight(one: OpenOrder) -> tuple[bool, int]:
+    return not one.urgent, PRESSING.index(status_of(one))
+
+
+def _open(assessed: Assessed, lab: Lab, *, exact_numbers: bool) -> OpenOrder:
     views = {
         field.view.id: field.view
         for specimen in assessed.view.specimens
@@ -117,13 +148,19 @@ def _open(assessed: Assessed) -> OpenOrder:
         if field.awaits and not field.superseded
     ]
     statement = assessed.statement
+    because, model_alone = statement.because, tuple[str, ...]()
+    missing = statement.missing
+    if statement.conformity is Conformity.UNDECIDED and assessed.specification:
+        missing, model_alone = describe_open(assessed, lab, exact_numbers=exact_numbers)
     return OpenOrder(
         number=assessed.view.number,
         conformity=statement.conformity.value,
-        said=(*statement.because, *statement.missing),
+        said=(*because, *missing),
+        model_alone=model_alone,
         heard_at=assessed.view.first_seen_at,
         waits_since=min(waiting, default=None),
         urgent=assessed.view.urgent,
+        next_step=find_next_step(assessed, lab) or "",
     )
 
 

@@ -144,7 +144,7 @@ class OpenOrder:
     """An order that does not conform, or is undecided.
 
     Args:
-        word: Such as "undecided". said: why, the first few sentences; more: "and 2 more", or "".
+        word: Such as "to confirm". said: why, the first few sentences; more: "and 2 more", or "".
         age: How long it has been known. waits: how long a field of it waits, "" for none.
     """
 
@@ -265,6 +265,7 @@ class Night:
     older: Link
     orders: tuple[OpenOrder, ...] = ()
     orders_left_out: str = ""
+    orders_note: str = ""
     instruments: tuple[InstrumentRow, ...] = ()
     changes: tuple[str, ...] = ()
     groups: tuple[tuple[str, tuple[GroupCount, ...]], ...] = ()
