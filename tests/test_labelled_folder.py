@@ -36,14 +36,14 @@ def store(tmp_path):
 def take(tmp_path, store, pool):
     archive = Archive(tmp_path / "data")
 
-    def take(folder, manifest=None):
+    def take(folder, manifest=None, policy=None):
         listing = look(folder, default_taxonomy(), manifest)
         pipeline = Pipeline(
             store=store,
             archive=archive,
             pool=pool,
             classifier=None,
-            policy=Policy(),
+            policy=policy or Policy(),
             now=lambda: NOON,
             sources={listing.source: ManifestProvenance()},
         )
@@ -77,6 +77,17 @@ def test_a_folder_per_code_gives_each_picture_that_code(tmp_path, take, store):
         ("G8", "E. Meier", "import"),
         ("G9-10", "E. Meier", "import"),
     ]
+
+
+def test_an_imported_micrograph_is_no_control_sample(tmp_path, take, store):
+    for n in range(3):
+        picture(tmp_path / f"lab/G8/{n}.png", "G8", n)
+
+    take(tmp_path / "lab", policy=Policy(control_share=1.0))
+
+    found = collect(store, Archive(tmp_path / "data"), default_taxonomy())
+    assert (len(found.examples), found.control) == (3, frozenset())
+    assert found.sides(None)["test"] == ()  # else one would pull its whole group there
 
 
 def test_an_import_is_in_no_night_and_in_no_queue(tmp_path, take, store):

@@ -44,7 +44,8 @@ class Collected:
         left_out: Why → how many labelled micrographs are not among them.
         corrected: Keys of those where a person said another code than the model before.
         vouched: Keys of those where two people said the same, or one again after a doubt.
-        control: Keys of control samples: tested on, never learned from.
+        control: Keys of control samples: tested on, never learned from. Imported micrographs are
+            none: nobody drew them, and one alone would pull its whole group to the test.
         contested: Keys of those whose import says otherwise than somebody had said.
         strange: Kind → micrographs that people called strange.
         labels: Key → public id and number of the label.
@@ -140,7 +141,7 @@ def collect(
         left_out=dict(left_out),
         corrected=_keys(one for one in taken if one.seen_code not in (None, one.code)),
         vouched=_keys(one for one in taken if one.is_confirmed or one.was_checked),
-        control=_keys(one for one in taken if one.is_control),
+        control=_keys(one for one in taken if one.is_control and one.origin != "import"),
         contested=_keys(one for one in taken if one.is_contested),
         strange={kind: tuple(some) for kind, some in strange.items()},
         labels={key_of(one.sha256, one.page): (one.id, one.label_id) for one in taken},
