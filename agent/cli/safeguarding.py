@@ -120,19 +120,18 @@ def begin_anew(
     """
     from agent.service.lock import RunLock  # noqa: PLC0415
     from agent.service.place import agent_name  # noqa: PLC0415
-    from agent.store import begin_anew as take_any  # noqa: PLC0415
+    from agent.store import find_mark  # noqa: PLC0415
 
     if not reason.strip():
         raise WrongUse("Give a reason with --reason TEXT: it is kept.")
     settings, at = settings_of(context), datetime.now(UTC)
-    with RunLock(settings.store.folder, agent_name()):
-        before = take_any(settings.store.folder)
-        with store_of(settings) as store:
-            facts = {"reason": reason, "first_act_before": before}
-            store.remember(at=at, actor="agent", act="lab.begun_anew", facts=facts)
-            where = store.place
-        store_of(settings).close()  # the first act is there now, and its hash is kept
-    console.print(f"{where} is the database of {settings.store.folder} now", markup=False)
+    folder = settings.store.folder
+    with RunLock(folder, agent_name()), store_of(settings, anew=True) as store:
+        facts = {"reason": reason, "first_act_before": find_mark(folder)}
+        store.remember(at=at, actor="agent", act="lab.begun_anew", facts=facts)
+        store.take_as_own(folder)
+        where = store.place
+    console.print(f"{where} is the database of {folder} now", markup=False)
 
 
 def _refuse_while_running(settings: Settings, at: datetime) -> None:

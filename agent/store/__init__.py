@@ -40,7 +40,7 @@ from agent.store.orders import (
     SpecimenView,
     Unassigned,
 )
-from agent.store.own_database import begin_anew, forget_mark
+from agent.store.own_database import find_mark, mark_restored
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.records import NewRecord, Record
 from agent.store.results import Finding, MicrographView
@@ -125,10 +125,10 @@ __all__ = [
     "Unassigned",
     "WaitingFile",
     "acts_in",
-    "begin_anew",
     "examine_copy",
-    "forget_mark",
+    "find_mark",
     "letters_key",
+    "mark_restored",
     "number_key",
     "put_back",
     "recompute_statement",

@@ -100,6 +100,7 @@ class Store:
         agent: str,
         exact_numbers: bool = False,
         folder: Path | None = None,
+        anew: bool = False,
     ) -> Store:
         """Open a database, made or migrated where needed.
 
@@ -109,6 +110,7 @@ class Store:
             agent: Name of this agent, unique at the site.
             exact_numbers: Orders whose numbers differ in case, spaces or leading zeros are two.
             folder: The data folder; a database that is not its own is refused. None: any is taken.
+            anew: A database that is not the folder's own is taken, and one that is, refused.
 
         Raises:
             BadStore: It cannot be used; one sentence says what to do.
@@ -116,7 +118,8 @@ class Store:
         engine = engines.make_engine(url)
         try:
             if folder is not None:
-                own_database.require_own(engine, folder)
+                check = own_database.require_lost if anew else own_database.require_own
+                check(engine, folder)
                 if engines.is_sqlite(engine):  # with PostgreSQL several PCs share the folder
                     own_database.make_private(folder)
             schema.bring_up(engine)
@@ -131,7 +134,7 @@ class Store:
                         actor="agent",
                         act="guards.laid_again",
                     )
-            if folder is not None:
+            if folder is not None and not anew:
                 own_database.keep_mark(engine, folder)
         except BaseException:
             engine.dispose()
@@ -911,6 +914,10 @@ class Store:
         """Compare every row of evidence with what the trail holds of it."""
         with reading(self._engine) as session:
             return row_checks.examine(session)
+
+    def take_as_own(self, folder: Path) -> None:
+        """Let this database be a data folder's own from now on."""
+        own_database.renew_mark(self._engine, folder)
 
     def acting_as(self, origin: Origin) -> Store:
         """Return the same store, each of whose acts keeps through what and by whom it came."""

@@ -229,7 +229,7 @@ def problems(session: Session) -> list[str]:
         if row.sha256 != _hash(row):
             found.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
         before, newest = row.sha256, row.id or 0
-    last = _last_number(session)
+    last = last_number(session)
     if last > newest:
         found.append(
             f"trail: it ended with number {last}, and ends with number {newest} now: the acts "
@@ -238,8 +238,8 @@ def problems(session: Session) -> list[str]:
     return found
 
 
-def _last_number(session: Session) -> int:
-    """Return the newest number that SQLite ever gave; PostgreSQL also skips some, so 0."""
+def last_number(session: Session) -> int:
+    """Return the newest number that SQLite ever gave an act; PostgreSQL skips some, so 0."""
     if session.get_bind().dialect.name != "sqlite":
         return 0
     asked = text("SELECT seq FROM sqlite_sequence WHERE name = 'trail'")
