@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     from agent.store import Store, TrailHead
 
 MANIFEST = "manifest.json"
+OWN_BACKUPS = "martensight-*.zip"
+"""How back-ups are called."""
+NOT_WHOLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    RuntimeError,  # a member with a password, or a manifest of brackets alone
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged back-up raises."""
 KEY = "trail"
 """Key of an anchor in a report's JSON, in a back-up's manifest and in a line of a file."""
 
@@ -129,8 +143,36 @@ def find_in_backup(file: Path) -> Anchor | None:
         with zipfile.ZipFile(file) as packed:
             document = json.loads(packed.read(MANIFEST))
         return Anchor.from_json(document[KEY], place=file.name)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error):
-        return None
+    except NOT_WHOLE:
+        return None  # `iter_broken_backups` names it
+
+
+def iter_broken_backups(folder: Path, *, thorough: bool = False) -> Iterator[str]:
+    """Yield a sentence for each back-up that cannot be read, and so holds no evidence.
+
+    Args:
+        folder: Of the back-ups; other zip files in it are passed over.
+        thorough: Read every byte, else the list of what is inside.
+    """
+    for file in sorted(folder.glob(OWN_BACKUPS)):
+        if fault := _find_backup_fault(file, thorough=thorough):
+            yield (
+                f"back-up {file.name}: it is damaged ({fault}), so it holds no evidence and cannot "
+                "be restored. Put a copy of it back, or move it out of the folder"
+            )
+
+
+def _find_backup_fault(file: Path, *, thorough: bool) -> str:
+    try:
+        with zipfile.ZipFile(file) as packed:
+            document = json.loads(packed.read(MANIFEST))
+            missing = set(document["sha256"]) - set(packed.namelist())
+            bad = packed.testzip() if thorough else None
+    except NOT_WHOLE as error:
+        return str(error) or type(error).__name__
+    if missing:
+        return f"{min(missing)} is not in it"
+    return f"{bad} was changed" if bad else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,10 +61,11 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     held = anchors.check(store, outside.iter_anchors())
     rows = store.examine_rows()
     chain = [*store.trail_problems(), *held.faults]
+    broken = anchors.iter_broken_backups(outside.backups, thorough=True) if outside.backups else ()
     guards = [f"database: the guard {name} is missing" for name in store.missing_guards()]
     named = _changed_acts(store, outside.backups) if chain and outside.backups else []
     stated = find_differences(store, list_stated(store))
-    faults = [*chain, *named, *rows.faults, *stated, *guards]
+    faults = [*chain, *named, *rows.faults, *stated, *guards, *broken]
     return faults, [*held.notes, *rows.notes, *outside.list_useless()]
 
 

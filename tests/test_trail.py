@@ -404,3 +404,34 @@ def test_the_doctor_says_whether_the_database_refuses(tmp_path, capsys) -> None:
     shell = Shell(tmp_path, capsys)
 
     assert "guarded by triggers." in shell.agent("doctor")[1]
+
+
+def _cut(whole: bytes) -> bytes:
+    return whole[: len(whole) // 2]
+
+
+def _flipped(whole: bytes) -> bytes:
+    middle = len(whole) // 2
+    return whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+
+
+@pytest.mark.parametrize("spoil", [_cut, _flipped, lambda _: b""], ids=["cut", "flipped", "empty"])
+def test_a_back_up_that_cannot_be_read_is_named(tmp_path, capsys, spoil) -> None:
+    from shell import Shell  # noqa: PLC0415 - only here
+
+    shell = Shell(tmp_path, capsys)
+    shell.write("agent.toml", '[backup]\nfolder = "backups"\n')
+    fill(shell.lab.store)
+    good, bad = (tmp_path / "backups" / f"martensight-2026112{n}T210000Z.zip" for n in (4, 5))
+    for file in (good, bad):
+        assert shell.agent("backup", file)[0] == 0
+    assert shell.agent("verify")[0] == 0
+
+    bad.write_bytes(spoil(bad.read_bytes()))
+    code, said = shell.agent("verify")
+
+    assert code == 3
+    assert f"back-up {bad.name}: it is damaged" in said
+    assert good.name not in said
+    if spoil is not _flipped:  # the doctor does not read every byte
+        assert f"back-up {bad.name}: it is damaged" in " ".join(shell.agent("doctor")[1].split())

@@ -74,6 +74,7 @@ def _service(account: str | None) -> Finding:
 
 
 def _backup(settings: Settings) -> Finding:
+    from agent.anchors import iter_broken_backups  # noqa: PLC0415
     from agent.service.backing_up import last_backup_at, overdue  # noqa: PLC0415
 
     if not settings.backup.folder:
@@ -83,6 +84,8 @@ def _backup(settings: Settings) -> Finding:
     now = datetime.now(UTC)
     for sentence in overdue(settings, now):
         return Finding("back-up", "wrong", f"{sentence} Its log says why: backup.failed.")
+    if broken := list(iter_broken_backups(Path(settings.backup.folder))):
+        return Finding("back-up", "wrong", f"{'; '.join(broken)}.")
     last = last_backup_at(Path(settings.backup.folder))
     said = f"the last one is of {last:%Y-%m-%d %H:%M} UTC" if last else "the first comes tonight"
     return Finding("back-up", "right", f"{settings.backup.folder}: {said}.")
