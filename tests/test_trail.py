@@ -423,8 +423,8 @@ def test_a_back_up_that_cannot_be_read_is_named(tmp_path, capsys, spoil) -> None
     shell.write("agent.toml", '[backup]\nfolder = "backups"\n')
     fill(shell.lab.store)
     good, bad = (tmp_path / "backups" / f"martensight-2026112{n}T210000Z.zip" for n in (4, 5))
-    for file in (good, bad):
-        assert shell.agent("backup", file)[0] == 0
+    for each in (good, bad):
+        assert shell.agent("backup", each)[0] == 0
     assert shell.agent("verify")[0] == 0
 
     bad.write_bytes(spoil(bad.read_bytes()))

@@ -53,7 +53,7 @@ from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
 from agent.store.statements import FrozenStatement, NewStatement, StatementFile, to_canonical
 from agent.store.statements import recompute as recompute_statement
 from agent.store.store import Store
-from agent.store.trail import Origin, TrailEntry, TrailHead
+from agent.store.trail import SIGNED, Origin, TrailEntry, TrailHead, acting_through
 from agent.store.unread_names import WaitingFile
 from agent.store.votes import signed_by_program, voter_of
 
@@ -63,6 +63,7 @@ __all__ = [
     "RELEASED_AFTER",
     "ROUND_ROBIN",
     "SCHEMA",
+    "SIGNED",
     "VANISHED",
     "Account",
     "Accounts",
@@ -124,6 +125,7 @@ __all__ = [
     "TrailHead",
     "Unassigned",
     "WaitingFile",
+    "acting_through",
     "acts_in",
     "examine_copy",
     "find_mark",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +77,12 @@ class Origin:
     """Through what an act came in, and by whose hand: kept with each act of a `Store`.
 
     Args:
-        kind: Such as "shell".
+        kind: "shell", "web" (a page) or "api" (a program).
         os_user: The system's user who ran the command.
         meaning: What the signature means, such as "reviewed"; "" for an act without one.
         account: The account that signed, "" where the lab has none.
         proof: "password" or "token", "" where the lab has no accounts.
+        address: Of the PC that asked for it, "" for the shell.
     """
 
     kind: str
@@ -87,6 +90,7 @@ class Origin:
     meaning: str = ""
     account: str = ""
     proof: str = ""
+    address: str = ""
 
     def as_json(self) -> dict[str, str]:
         """Return it as the facts of an act hold it, under `SIGNED`; without what is empty."""
@@ -97,6 +101,21 @@ SIGNED = "signed"
 """Key of an act's facts: its `Origin`."""
 ORIGIN = "origin"
 """Execution option of an engine that carries the `Origin` of its acts."""
+_CURRENT: ContextVar[Origin | None] = ContextVar("origin", default=None)
+
+
+@contextmanager
+def acting_through(origin: Origin) -> Iterator[None]:
+    """Let every act of this context keep an origin, whatever store it is done with.
+
+    A page answers each request in a context, which its thread inherits. The origin of
+    `Store.acting_as` goes before it.
+    """
+    token = _CURRENT.set(origin)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
 
 
 def lock(session: Session) -> None:
@@ -118,7 +137,7 @@ def append(
     """Add one act to the chain, in the transaction of the act itself."""
     lock(session)
     last = session.exec(select(TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)).first()
-    origin = session.connection().get_execution_options().get(ORIGIN)
+    origin = session.connection().get_execution_options().get(ORIGIN) or _CURRENT.get()
     held = {**(facts or {}), **({SIGNED: origin.as_json()} if origin else {})}
     row = TrailRow(
         site_id=site_id,
