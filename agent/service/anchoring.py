@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ANCHOR_EVERY_S = 900.0
+SEALS_AT_ONCE = 10
+"""Each covers up to 2000 results; a lab of an earlier version is covered by and by."""
 
 
 class Anchoring:
@@ -36,7 +38,13 @@ class Anchoring:
         self._written = 0
 
     def write(self, *, at: datetime) -> str:
-        """Write it; return a sentence where the file could not be written, "" where all is well."""
+        """Write it; return a sentence where the file could not be written, "" where all is well.
+
+        What was filed since the last time is sealed first, so that the end holds it.
+        """
+        for _ in range(SEALS_AT_ONCE):
+            if not self._store.seal_results(at=at):
+                break
         head = self._store.trail_head()
         if head.number == self._written:
             return ""

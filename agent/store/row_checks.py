@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
-from agent.store import belonging_checks, reported_results, trail
+from agent.store import (
+    belonging_checks,
+    claim_checks,
+    filing_checks,
+    reported_results,
+    seals,
+    trail,
+)
 from agent.store.records import FACTS_SHA256
 from agent.store.specimens import RELEASED_AFTER
 from agent.store.tables import (
@@ -53,10 +60,11 @@ LABEL_FACTS = (
     "viewing_s",
     "blind",
     "bulk",
+    "after_record",
 )
 SHORTENED = ("outbox_files.recorded",)
 """Records of which acts of earlier versions hold a part, without the hash of the whole."""
-LATER_FACTS = ("viewing_s", "blind", "bulk")
+LATER_FACTS = ("viewing_s", "blind", "bulk", "after_record")
 """Facts of a label that acts of earlier versions do not hold."""
 
 
@@ -105,6 +113,9 @@ def examine(session: Session) -> RowChecks:
         *_superseded(session, acts),
         *_places(session, acts),
         *belonging_checks.find_differences(session),
+        *filing_checks.find_differences(session),
+        *claim_checks.find_differences(session, coverage),
+        *seals.find_differences(session),
     ]
     notes = [
         f"{row.name}: the first {row.newest_id} rows are not covered by the trail before "
@@ -112,6 +123,8 @@ def examine(session: Session) -> RowChecks:
         for row in coverage.values()
         if row.newest_id and row.name == "order"
     ]
+    if uncovered := seals.find_uncovered(session):
+        notes.append(uncovered)
     return RowChecks(tuple(faults), tuple(notes))
 
 
@@ -136,8 +149,8 @@ def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
         acts.promotions.setdefault((entry.subject, entry.actor, entry.at), entry)
     elif act == "specification.seen":
         acts.specifications.setdefault(facts["sha256"], entry)
-    elif act == COVERED_FROM and not acts.covered:
-        acts.covered = {key: facts[key] for key in facts if key != trail.SIGNED}
+    elif act == COVERED_FROM:  # a later migration covers further tables; the first act counts
+        acts.covered = {key: facts[key] for key in facts if key != trail.SIGNED} | acts.covered
     else:
         _sort_in_change(acts, entry)
 

@@ -30,6 +30,7 @@ from agent.store import (
     row_checks,
     rules,
     schema,
+    seals,
     sites,
     sources,
     trail,
@@ -904,6 +905,11 @@ class Store:
         """Return number → hash of the acts of these numbers that are there."""
         with reading(self._engine) as session:
             return trail.hashes(session, numbers)
+
+    def seal_results(self, *, at: datetime) -> int:
+        """Append a seal of results that none covers yet to the trail; how many those are."""
+        with writing(self._engine) as session:
+            return seals.seal(session, self._whose.site_id, at=at)
 
     def unreadable_values(self) -> list[str]:
         """Return a sentence per value that is not of its column's kind, as SQLite allows it."""
