@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.store import Kept, Store
 
-ALWAYS = ("bundles",)
+ALWAYS = ("bundles", "timestamps")
 PIXELS = ("crops", "originals", "reports", "statements")
 """Folders of the data folder: what every backup holds, and what it holds when asked for."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import anchors
+from agent import anchors, timestamps
 from agent.backup_file import unpack_database
 from agent.errors import BadStore
 from agent.orders.statement_rows import find_differences, list_stated
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from agent.anchors import Anchor
     from agent.store import ActCopy, Store
+    from agent.timestamps import Timestamped
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,21 @@ class Outside:
         reports: The folder of the nights' reports.
         backups: The folder of back-ups, or None.
         files: Files of anchors, or logs.
+        timestamps: The folder of time stamps, or None.
+        certificates: Of the time-stamp authority (PEM), or None.
     """
 
     reports: Path
     backups: Path | None = None
     files: tuple[Path, ...] = ()
+    timestamps: Path | None = None
+    certificates: Path | None = None
+
+    def list_timestamped(self) -> list[Timestamped]:
+        """Return the ends of the trail that an authority stamped."""
+        if self.timestamps is None:
+            return []
+        return list(timestamps.iter_timestamps(self.timestamps, self.certificates))
 
     def iter_anchors(self) -> Iterator[Anchor]:
         """Yield every anchor. Raises `BadStore` where a file cannot be read."""
@@ -42,6 +53,9 @@ class Outside:
             yield from anchors.iter_backups(self.backups)
         for file in self.files:
             yield from anchors.iter_lines(file)
+        for one in self.list_timestamped():
+            if not one.fault:
+                yield one.anchor
 
     def list_useless(self) -> list[str]:
         """Return a sentence per file in which something is, and no end of the trail."""
@@ -65,8 +79,23 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     guards = [f"database: the guard {name} is missing" for name in store.missing_guards()]
     named = _changed_acts(store, outside.backups) if chain and outside.backups else []
     stated = find_differences(store, list_stated(store))
-    faults = [*chain, *named, *rows.faults, *stated, *guards, *broken]
-    return faults, [*held.notes, *rows.notes, *outside.list_useless()]
+    stamped = outside.list_timestamped()
+    stamps = [one.fault for one in stamped if one.fault] + _changed_stamps(store, outside)
+    faults = [*chain, *named, *rows.faults, *stated, *guards, *broken, *stamps]
+    stamp_notes = [one.note for one in stamped if one.note]
+    return faults, [*held.notes, *rows.notes, *outside.list_useless(), *stamp_notes]
+
+
+def _changed_stamps(store: Store, outside: Outside) -> list[str]:
+    """Name the time stamps that are there otherwise than the trail holds them."""
+    if outside.timestamps is None:
+        return []
+    found = []
+    for entry in store.trail(timestamps.STAMPED):
+        file = outside.timestamps / Path(entry.subject).name
+        if file.is_file() and timestamps.hash_file(file) != entry.facts.get("sha256"):
+            found.append(f"{file.name}: it was changed after it was made (trail number {entry.id})")
+    return found
 
 
 def _changed_acts(store: Store, backups: Path) -> list[str]:

@@ -188,14 +188,18 @@ def verify(
 def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
     """Return what is kept outside the database and says where the trail ended."""
     from agent.night import reports_folder  # noqa: PLC0415
+    from agent.timestamps import FOLDER  # noqa: PLC0415
     from agent.verification import Outside  # noqa: PLC0415
 
+    certificates = settings.trail.timestamp_certificates
     own = Path(settings.trail.anchor)
     files = [own] if settings.trail.anchor and own.exists() else []
     return Outside(
         reports=reports_folder(settings.store.folder, store),
         backups=Path(settings.backup.folder) if settings.backup.folder else None,
         files=(*files, *more),
+        timestamps=settings.store.folder / FOLDER,
+        certificates=Path(certificates) if certificates else None,
     )
 
 
