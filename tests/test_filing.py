@@ -295,3 +295,45 @@ def test_after_which_record_a_label_was_given_is_compared(lab) -> None:
     tamper(address_of(lab), "UPDATE label SET after_record = 0")
 
     assert f"label 1 of {first}: after_record was 1" in faults(lab)
+
+
+# --- files that could not be used ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("UPDATE content SET state = 'ignored' WHERE id = 4", "it is ignored now, though no one"),
+        (
+            "UPDATE content SET state = 'ignored', code = 'overwritten' WHERE id = 4",
+            "it is ignored now, though no one",
+        ),
+        (
+            "UPDATE content SET state = 'duplicate', duplicate_of = 1, sha256 = 'x' WHERE id = 4",
+            "it counts as a copy of another file, and is none",
+        ),
+        ("UPDATE content SET state = 'done' WHERE id = 4", "its fields were deleted"),
+        ("UPDATE path SET relative = 'x.tif' WHERE content_id = 4", "no file of that name is"),
+        ("DELETE FROM path WHERE content_id = 4", "no file of that name is known any more"),
+    ],
+)
+def test_a_file_that_could_not_be_used_is_not_hidden(lab, change, sentence) -> None:
+    lab.set_aside("4711_1_3.tif", "unreadable", "cut off")
+    assert lab.store.seal_results(at=DAY) == 4
+    assert lab.store.seal_results(at=DAY) == 0
+    assert verify_trail(lab.store, Outside(lab.reports)) == ([], [])
+
+    tamper(address_of(lab), change)
+
+    assert sentence in faults(lab)
+
+
+def test_a_file_that_is_read_again_or_exported_again_is_no_fault(lab) -> None:
+    lab.set_aside("4711_1_3.tif", "unreadable", "cut off")
+    lab.store.seal_results(at=DAY)
+    lab.store.retry(None, at=DAY)
+    assert verify_trail(lab.store, Outside(lab.reports)) == ([], [])
+
+    lab.take("G8", name="4711_1_3.tif", order="4711", specimen="1", field="3")
+
+    assert verify_trail(lab.store, Outside(lab.reports)) == ([], [])

@@ -18,6 +18,7 @@ from agent.store import (
     belonging_checks,
     claim_checks,
     filing_checks,
+    lost_seals,
     reported_results,
     seals,
     trail,
@@ -116,6 +117,7 @@ def examine(session: Session) -> RowChecks:
         *filing_checks.find_differences(session),
         *claim_checks.find_differences(session, coverage),
         *seals.find_differences(session),
+        *lost_seals.find_differences(session),
     ]
     notes = [
         f"{row.name}: the first {row.newest_id} rows are not covered by the trail before "

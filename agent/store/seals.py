@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
-from agent.store import filing, trail
+from agent.store import filing, lost_seals, trail
 from agent.store.tables import CoverageRow, ResultRow, TrailRow
 
 if TYPE_CHECKING:
@@ -31,14 +31,18 @@ SHORT = 8
 
 
 def seal(session: Session, site_id: int, *, at: datetime) -> int:
-    """Append a seal of the results that none covers yet; return how many those are.
+    """Append a seal of the results, and of the unusable files, that none covers yet.
 
     Args:
         session: Open for writing.
         site_id: Of the site.
         at: Now.
+
+    Returns:
+        How many those are.
     """
     trail.lock(session)
+    lost = lost_seals.seal(session, site_id, at=at)
     filing.fill_missing(session, site_id, MOST)
     session.flush()
     recent = _list_recent(session, site_id)
@@ -54,7 +58,7 @@ def seal(session: Session, site_id: int, *, at: datetime) -> int:
     ][:MOST]
     if open_rows:
         trail.append(session, site_id, at=at, actor="agent", act=SEALED, facts=_facts_of(open_rows))
-    return len(open_rows)
+    return len(open_rows) + lost
 
 
 def _list_recent(session: Session, site_id: int) -> list[Mapping[str, Any]]:
