@@ -77,6 +77,10 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     chain = [*store.trail_problems(), *held.faults]
     broken = anchors.iter_broken_backups(outside.backups, thorough=True) if outside.backups else ()
     guards = [f"database: the guard {name} is missing" for name in store.missing_guards()]
+    guards += [
+        f"database: the trigger {name} is not this program's; it may change what is written"
+        for name in store.foreign_triggers()
+    ]
     named = _changed_acts(store, outside.backups) if chain and outside.backups else []
     stated = find_differences(store, list_stated(store))
     stamped = outside.list_timestamped()

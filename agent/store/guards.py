@@ -183,6 +183,24 @@ def find_missing(connection: Connection) -> list[str]:
     return [name for name in wanted if name.startswith("guard_") and name not in enabled]
 
 
+def find_foreign(connection: Connection) -> list[str]:
+    """Return the triggers that are not this program's: one can change what is being written."""
+    if connection.dialect.name == "sqlite":
+        rows = connection.exec_driver_sql(
+            "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+        )
+    else:
+        rows = connection.execute(
+            text(
+                "SELECT tgname, relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid "
+                "JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+                "WHERE NOT tgisinternal AND nspname = current_schema() ORDER BY tgname"
+            )
+        )
+    wanted = _statements(connection)
+    return [f"{name} on {table}" for name, table in rows if name not in wanted]
+
+
 def may_rewrite(connection: Connection) -> list[str]:
     """Return the tables of evidence in which this PostgreSQL user may delete rows or drop guards.
 

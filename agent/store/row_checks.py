@@ -125,6 +125,7 @@ def examine(session: Session) -> RowChecks:
         for row in coverage.values()
         if row.newest_id and row.name == "order"
     ]
+    notes += trail.clock_notes(session)
     if uncovered := seals.find_uncovered(session):
         notes.append(uncovered)
     return RowChecks(tuple(faults), tuple(notes))

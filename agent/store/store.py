@@ -224,6 +224,11 @@ class Store:
         with engines.opening(self._engine), self._engine.connect() as connection:
             return guards.find_missing(connection)
 
+    def foreign_triggers(self) -> list[str]:
+        """Return the triggers of the database that are not this program's."""
+        with engines.opening(self._engine), self._engine.connect() as connection:
+            return guards.find_foreign(connection)
+
     def rewritable_tables(self) -> list[str]:
         """Return the tables of evidence that this PostgreSQL user could rewrite; SQLite: none."""
         with engines.opening(self._engine), self._engine.connect() as connection:

@@ -11,6 +11,7 @@ import json
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, text
@@ -97,6 +98,7 @@ class Origin:
         return {key: value for key, value in asdict(self).items() if value}
 
 
+CLOCK_STEP = timedelta(hours=1)
 SIGNED = "signed"
 """Key of an act's facts: its `Origin`."""
 ORIGIN = "origin"
@@ -255,6 +257,27 @@ def problems(session: Session) -> list[str]:
             "after it were deleted"
         )
     return found
+
+
+def clock_notes(session: Session) -> list[str]:
+    """Return a sentence where acts are dated long before the act before them, else nothing.
+
+    The sequence of the acts is that of their numbers, whatever a clock says.
+    """
+    earlier = []
+    newest = None
+    wanted = select(TrailRow.id, TrailRow.at).order_by(col(TrailRow.id))
+    for number, at in session.exec(wanted.execution_options(yield_per=500)):
+        if newest is not None and newest - at > CLOCK_STEP:
+            earlier.append(number)
+        newest = at
+    if not earlier:
+        return []
+    sentence = (
+        f"trail: {len(earlier)} acts are dated more than an hour before the one before them (the "
+        f"first is number {earlier[0]}): a clock was set back; their numbers say what came first"
+    )
+    return [sentence]
 
 
 def last_number(session: Session) -> int:
