@@ -14,6 +14,15 @@ from lab import DAY, Lab
 from agent.store import Decision
 from agent.verification import Outside, verify_trail
 
+FORGED_PROMOTION = (
+    'INSERT INTO promotion (site_id, bundle, "by", reason, promoted_at, metrics) '
+    "VALUES (1, 'other', 'Ada', 'x', '2026-11-25 09:00:00', '{}')"
+)
+FORGED_CHECK = (
+    'INSERT INTO record (site_id, kind, subject, "by", at, facts) '
+    "VALUES (1, 'control', 'LOM-07', 'agent', '2026-11-25 09:00:00', '{}')"
+)
+
 
 @pytest.fixture
 def lab(tmp_path) -> Lab:
@@ -53,8 +62,7 @@ def test_a_clock_that_was_set_back_between_acts_is_a_note_and_no_fault(lab) -> N
     ("change", "sentence"),
     [
         (
-            'INSERT INTO promotion (site_id, bundle, "by", reason, promoted_at, metrics) '
-            "VALUES (1, 'other', 'Ada', 'x', '2026-11-25 09:00:00', '{}')",
+            FORGED_PROMOTION,
             "promotion 2 of other: by Ada is not in the trail",
         ),
         ("UPDATE promotion SET metrics = '{\"n\": 9}'", "metrics was {'n': 8}"),
@@ -64,8 +72,7 @@ def test_a_clock_that_was_set_back_between_acts_is_a_note_and_no_fault(lab) -> N
         ),
         ("UPDATE record SET subject = 'LOM-08' WHERE kind = 'control'", "subject was 'LOM-07'"),
         (
-            'INSERT INTO record (site_id, kind, subject, "by", at, facts) '
-            "VALUES (1, 'control', 'LOM-07', 'agent', '2026-11-25 09:00:00', '{}')",
+            FORGED_CHECK,
             "record 2 (control of LOM-07): by agent is not in the trail",
         ),
         ("DELETE FROM record WHERE kind = 'control'", "record 1 (control of LOM-07, by agent, tr"),
