@@ -45,11 +45,13 @@ def backup(
 ) -> None:
     """Write database, bundles and settings to one file; the agent may be running."""
     from agent import safekeeping  # noqa: PLC0415
+    from agent.service.anchoring import seal  # noqa: PLC0415
 
     settings, at = settings_of(context), datetime.now(UTC)
     file = _backup_file(target or Path.cwd(), at)
     beside = (settings_file_of(context), settings.orders.specifications)
     with store_of(settings) as store, progress("back up", 100) as advance:
+        seal(store, at=at)
         count = safekeeping.back_up(
             store,
             settings.store.folder,

@@ -28,6 +28,13 @@ SEALS_AT_ONCE = 10
 """Each covers up to 2000 results; a lab of an earlier version is covered by and by."""
 
 
+def seal(store: Store, *, at: datetime) -> None:
+    """Seal what was filed since the last time into the audit log, before its end is kept."""
+    for _ in range(SEALS_AT_ONCE):
+        if not store.seal_results(at=at):
+            break
+
+
 class Anchoring:
     """Write the end of the audit log wherever it is kept, when there is a new one.
 
@@ -45,9 +52,7 @@ class Anchoring:
 
         What was filed since the last time is sealed first, so that the end holds it.
         """
-        for _ in range(SEALS_AT_ONCE):
-            if not self._store.seal_results(at=at):
-                break
+        seal(self._store, at=at)
         head = self._store.trail_head()
         if head.number == self._written:
             return ""
