@@ -193,9 +193,9 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
     known = sorted({anchor for anchor in anchors if anchor.number}, key=lambda one: one.number)
     hashes = store.trail_hashes([anchor.number for anchor in known])
     restores = [
-        (int(entry.facts["trail"]), entry.at)
+        (number, entry.at)
         for entry in store.trail("backup.restored")
-        if "trail" in entry.facts
+        if isinstance(number := entry.facts.get("trail"), int)
     ]
     faults: list[str] = []
     notes: list[str] = []

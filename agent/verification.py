@@ -12,7 +12,7 @@ from agent import anchors, timestamps
 from agent.backup_file import unpack_database
 from agent.errors import BadStore
 from agent.orders.statement_rows import find_differences, list_stated
-from agent.store import acts_in
+from agent.store import acts_in, name_odd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,7 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
         for name in store.foreign_triggers()
     ]
     named = _changed_acts(store, outside.backups) if chain and outside.backups else []
-    stated = find_differences(store, list_stated(store))
+    stated = list(name_odd("statements", find_differences(store, list_stated(store))))
     stamped = outside.list_timestamped()
     stamps = [one.fault for one in stamped if one.fault] + _changed_stamps(store, outside)
     faults = [*chain, *named, *rows.faults, *stated, *guards, *broken, *stamps]

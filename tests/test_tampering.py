@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from databases import tamper
 from lab import DAY, Lab
+from test_trail import chain_again
 
 from agent.store import Decision
 from agent.verification import Outside, verify_trail
@@ -118,3 +119,60 @@ def test_a_trigger_that_changes_what_is_written_is_named(lab) -> None:
 
     assert "the trigger helper on result is not this program's" in found
     assert "the reason uncertain why a person is to look was taken away" in found
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        '{"label": ["x"]}',
+        '{"label": 1, "signed": 5, "after": 7, "now": [], "ids": [[0, 9999999999999]]}',
+        "{}",
+    ],
+)
+@pytest.mark.parametrize(
+    "act",
+    [
+        "label.given",
+        "field.assigned",
+        "order.listed",
+        "order.amended",
+        "order.claimed",
+        "results.sealed",
+        "files.set_aside",
+        "pixels.pruned",
+        "place.found",
+        "place.decided",
+        "trail.timestamped",
+        "backup.restored",
+        "specification.seen",
+        "order.seen",
+        "statement.frozen",
+        "trail.covered",
+        "specimen.prepared_again",
+    ],
+)
+def test_an_act_of_another_shape_ends_no_comparison(lab, act, facts) -> None:
+    tamper(
+        address_of(lab),
+        f"UPDATE trail SET act = '{act}', facts = '{facts}' WHERE act = 'model.promoted'",  # noqa: S608
+        "UPDATE micrograph SET area_mm2 = 9.5",
+    )
+    chain_again(address_of(lab))
+
+    assert "area_mm2 was changed after it was filed" in verified(lab)[0]
+    assert "promotion 1 of 20261101-0badcafe: by Ada is not in the trail" in verified(lab)[0]
+
+
+@pytest.mark.parametrize("filed", ['{"a": 1}', "[]", '{"reasons": 5}', '{"place": 3}', "7"])
+def test_what_a_result_was_filed_with_of_another_shape_ends_no_comparison(lab, filed) -> None:
+    lab.take("G7", order="4712", specimen="1")
+    tamper(
+        address_of(lab),
+        f"UPDATE result SET filed = '{filed}' WHERE id = 1",  # noqa: S608
+        "UPDATE micrograph SET area_mm2 = 9.5 WHERE id = 2",
+    )
+
+    found, _ = verified(lab)
+
+    assert "result 1 of field" in found
+    assert "area_mm2 was changed after it was filed (as result 2 was filed)" in found

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 ANCHOR_EVERY_S = 900.0
 SEALS_AT_ONCE = 10
-"""Each covers up to 2000 results; a lab of an earlier version is covered by and by."""
+"""Each covers up to 2000 results, and 250 of an earlier version."""
 
 
 def seal(store: Store, *, at: datetime) -> None:

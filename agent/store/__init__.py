@@ -28,6 +28,7 @@ from agent.store.journal import VANISHED, Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightHead, NightRow
 from agent.store.numbers import letters_key, number_key
+from agent.store.odd_shapes import name_odd
 from agent.store.order_changes import Heads, JudgedField, OrderAge
 from agent.store.order_claims import ClaimedPlace, OrderClaim
 from agent.store.orders import (
@@ -131,6 +132,7 @@ __all__ = [
     "find_mark",
     "letters_key",
     "mark_restored",
+    "name_odd",
     "number_key",
     "put_back",
     "recompute_statement",

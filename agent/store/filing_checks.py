@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import col, select
 
 from agent.store import filing, trail
+from agent.store.odd_shapes import ODD, name_odd
 from agent.store.tables import (
     ContentRow,
     CoverageRow,
@@ -73,7 +74,8 @@ class _Seen:
 
 def find_differences(session: Session) -> Iterator[str]:
     """Yield a sentence for each result, field, specimen and preparation that differs."""
-    acts, seen = _gather(session), _Seen()
+    (acts, odd), seen = _gather(session), _Seen()
+    yield from odd
     names = dict(session.exec(select(CoverageRow.name, CoverageRow.newest_id)).all())
     preparations = dict(session.exec(select(PreparationRow.id, PreparationRow.name)).all())
     places = _places(session)
@@ -96,12 +98,12 @@ def find_differences(session: Session) -> Iterator[str]:
         if not filed:
             yield f"{what}: what it was filed with cannot be read: it was changed"
             continue
-        _learn(seen, filed, result.id or 0)
-        for sentence in _of_result(result, filed):
+        yield from name_odd(what, _learn(seen, filed, result.id or 0))
+        for sentence in name_odd("it", _of_result(result, filed)):
             yield f"{what}: {sentence}"
         now = _Now(source, places.get(micrograph.specimen_id), place)
         now.preparation = preparations.get(micrograph.preparation_id, "")
-        for sentence in _of_field(micrograph, filed, now, acts):
+        for sentence in name_odd("it", _of_field(micrograph, filed, now, acts)):
             yield f"field {micrograph.public_id}: {sentence} (as result {result.id} was filed)"
     yield from _currents(seen)
     yield from _specimens(session, seen)
@@ -130,20 +132,31 @@ class _Now:
         return [*self.specimen, self.preparation] if self.specimen else None
 
 
-def _gather(session: Session) -> _Acts:
-    acts = _Acts()
+def _gather(session: Session) -> tuple[_Acts, list[str]]:
+    """Return the acts, and a sentence for each that no version of this program wrote."""
+    acts, odd = _Acts(), []
     for entry in trail.entries(session):
-        if entry.act in {ASSIGNED, UNASSIGNED}:
-            acts.moved[entry.subject] = entry
-            after = entry.facts.get(filing.AFTER) or {}
-            if place := after.get("place"):
-                acts.preparations.add(tuple(place))
-        elif entry.act == PRUNED and entry.facts.get("kind") == "crops":
-            acts.pruned.update(entry.facts.get("ids") or ())
-        elif entry.act == PREPARED_AGAIN:
-            order, _, specimen = entry.subject.rpartition("/")
-            acts.preparations.add((order, specimen, str(entry.facts.get("preparation") or "")))
-    return acts
+        try:
+            _sort_in(acts, entry)
+        except ODD as error:
+            odd.append(
+                f"trail: number {entry.id} ({entry.act}) holds what this program never wrote "
+                f"({type(error).__name__}: {error})"
+            )
+    return acts, odd
+
+
+def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
+    if entry.act in {ASSIGNED, UNASSIGNED}:
+        after = entry.facts.get(filing.AFTER) or {}
+        if place := after.get("place"):
+            acts.preparations.add(tuple(place))
+        acts.moved[entry.subject] = entry
+    elif entry.act == PRUNED and entry.facts.get("kind") == "crops":
+        acts.pruned.update(entry.facts.get("ids") or ())
+    elif entry.act == PREPARED_AGAIN:
+        order, _, specimen = entry.subject.rpartition("/")
+        acts.preparations.add((order, specimen, str(entry.facts.get("preparation") or "")))
 
 
 def _places(session: Session) -> dict[int | None, tuple[str, str]]:
@@ -161,7 +174,9 @@ def _note(seen: _Seen, result: ResultRow) -> None:
         seen.current[result.micrograph_id] = number
 
 
-def _learn(seen: _Seen, filed: Mapping[str, Any], number: int) -> None:
+def _learn(seen: _Seen, filed: Mapping[str, Any], number: int) -> Iterator[str]:
+    """Remember what a result says of its specimen and preparation; yield nothing."""
+    yield from ()
     if place := filed.get("place"):
         order, specimen, preparation = place
         seen.preparations.add((order, specimen, preparation))

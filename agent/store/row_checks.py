@@ -23,6 +23,7 @@ from agent.store import (
     seals,
     trail,
 )
+from agent.store.odd_shapes import ODD, name_odd
 from agent.store.records import FACTS_SHA256
 from agent.store.specimens import RELEASED_AFTER
 from agent.store.tables import (
@@ -100,25 +101,28 @@ class _Acts:
 
 def examine(session: Session) -> RowChecks:
     """Compare every row of evidence with the audit log."""
-    acts = _gather(session)
+    acts, odd = _gather(session)
     coverage = {row.name: row for row in session.exec(select(CoverageRow))}
-    faults = [
-        *_coverage(acts, coverage.values()),
-        *_labels(session, acts),
-        *_records(session, acts, coverage),
-        *_promotions(session, acts),
-        *_orders(session, acts, coverage),
-        *_nights(session, acts, coverage),
-        *_specifications(session, acts),
-        *_accounts(session, acts),
-        *_superseded(session, acts),
-        *_places(session, acts),
-        *belonging_checks.find_differences(session),
-        *filing_checks.find_differences(session),
-        *claim_checks.find_differences(session, coverage),
-        *seals.find_differences(session),
-        *lost_seals.find_differences(session),
-    ]
+    compared = {
+        "trail_coverage": _coverage(acts, coverage.values()),
+        "label": _labels(session, acts),
+        "record": _records(session, acts, coverage),
+        "promotion": _promotions(session, acts),
+        "order": _orders(session, acts, coverage),
+        "night": _nights(session, acts, coverage),
+        "specification": _specifications(session, acts),
+        "account": _accounts(session, acts),
+        "superseded fields": _superseded(session, acts),
+        "same_place": _places(session, acts),
+        "fields and orders": belonging_checks.find_differences(session),
+        "result": filing_checks.find_differences(session),
+        "claims and places": claim_checks.find_differences(session, coverage),
+        "seals": seals.find_differences(session),
+        "unusable files": lost_seals.find_differences(session),
+    }
+    faults = [*odd]
+    for what, sentences in compared.items():
+        faults += name_odd(what, sentences)
     notes = [
         f"{row.name}: the first {row.newest_id} rows are not covered by the trail before "
         f"{row.since:%Y-%m-%d}, as an earlier version did not keep their values"
@@ -131,11 +135,18 @@ def examine(session: Session) -> RowChecks:
     return RowChecks(tuple(faults), tuple(notes))
 
 
-def _gather(session: Session) -> _Acts:
-    acts = _Acts()
+def _gather(session: Session) -> tuple[_Acts, list[str]]:
+    """Return the acts, and a sentence for each that no version of this program wrote."""
+    acts, odd = _Acts(), []
     for entry in trail.entries(session):
-        _sort_in(acts, entry)
-    return acts
+        try:
+            _sort_in(acts, entry)
+        except ODD as error:
+            odd.append(
+                f"trail: number {entry.id} ({entry.act}) holds what this program never wrote "
+                f"({type(error).__name__}: {error})"
+            )
+    return acts, odd
 
 
 def _sort_in(acts: _Acts, entry: TrailEntry) -> None:

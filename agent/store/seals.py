@@ -25,7 +25,9 @@ SEALED = "results.sealed"
 RECENT = 50
 """So many seals are read to find what no seal covers: half a day of them."""
 MOST = 2000
-"""Results that one seal covers, and older ones that are filed again at once."""
+"""Results that one seal covers."""
+OLDER = 250
+"""Results of an earlier version that are filed in one transaction: half a second of it."""
 SHORT = 8
 """Letters of each result's own hash in a seal: they tell which one differs."""
 
@@ -43,7 +45,7 @@ def seal(session: Session, site_id: int, *, at: datetime) -> int:
     """
     trail.lock(session)
     lost = lost_seals.seal(session, site_id, at=at)
-    filing.fill_missing(session, site_id, MOST)
+    filing.fill_missing(session, site_id, OLDER)
     session.flush()
     recent = _list_recent(session, site_id)
     covered = {number for facts in recent for number in _list_ids(facts)}

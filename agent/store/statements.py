@@ -405,12 +405,12 @@ def _faults(
     if row.previous_sha256 != previous:
         yield f"{name}: it does not follow the statement before it"
     document = json.loads(row.document)
-    said = (document["order"], document["number"], document["conformity"], document["at"])
+    said = tuple(document.get(name) for name in ("order", "number", "conformity", "at"))
     if said != (order, row.number, row.conformity, row.at.isoformat()):
         yield f"{name}: its row says something else than its text"
     if entry is None:
         yield f"{name}: the audit log does not know it ({row.sha256})"
-    elif (entry.subject, entry.facts["number"], entry.facts["conformity"], entry.at) != (
+    elif (entry.subject, entry.facts.get("number"), entry.facts.get("conformity"), entry.at) != (
         order,
         row.number,
         row.conformity,
