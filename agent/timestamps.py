@@ -94,15 +94,38 @@ def request_timestamp(url: str, anchor: Anchor, folder: Path, certificates: Path
     return kept
 
 
+def find_setup_fault(url: str, certificates: Path | None) -> str:
+    """Return why no time stamp can be had or checked with these settings, "" where all is well."""
+    try:
+        _require_address(url)
+        require_library()
+    except TimestampError as error:
+        return str(error)
+    if certificates is None:
+        return ""
+    try:
+        is_empty = not any(_load(certificates))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return f"[trail] timestamp_certificates: {certificates} cannot be read ({reason})."
+    except ValueError:
+        is_empty = True
+    return f"[trail] timestamp_certificates: {certificates} is no PEM file." if is_empty else ""
+
+
 def require_library() -> None:
     """Raise `TimestampError` where the extra is not installed."""
     if find_spec("rfc3161_client") is None:
         raise TimestampError(f"{EXTRA} is not installed: pip install '{EXTRA}'.")
 
 
-def _send(url: str, query: bytes) -> bytes:
+def _require_address(url: str) -> None:
     if not url.startswith(("http://", "https://")):
         raise TimestampError(f"[trail] timestamp_url: {url} is no http or https address.")
+
+
+def _send(url: str, query: bytes) -> bytes:
+    _require_address(url)
     request = urllib.request.Request(url, query, {"Content-Type": QUERY})  # noqa: S310 - checked
     try:
         with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310 - checked

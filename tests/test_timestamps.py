@@ -267,3 +267,19 @@ def test_no_authority_is_asked_where_none_is_set(shell) -> None:
 
     assert stamp(shell) is None
     assert files(shell) == []
+
+
+@pytest.mark.parametrize(
+    ("trail", "sentence"),
+    [
+        ('timestamp_url = "ftp://x"', "ftp://x is no http or https address"),
+        ('timestamp_url = "{url}"\ntimestamp_certificates = "none.pem"', "none.pem cannot be read"),
+        ('timestamp_url = "{url}"\ntimestamp_certificates = "agent.toml"', "is no PEM file"),
+        ('timestamp_url = "{url}"', "none was made yet"),
+    ],
+)
+def test_the_doctor_names_what_is_wrong_with_the_settings(shell, url, trail, sentence) -> None:
+    text = trail.replace("{url}", url)
+    shell.write("agent.toml", f'[site]\nname = "Plant 1"\n[trail]\n{text}\n')
+
+    assert sentence in " ".join(shell.agent("doctor")[1].split())

@@ -165,6 +165,7 @@ def _evidence(settings: Settings) -> Iterator[Finding]:
     else:
         own = ", and the agent's PostgreSQL user can rewrite none" if kind == "postgresql" else ""
         yield Finding("evidence", "right", f"guarded by triggers{own}.")
+    yield from _timestamps(settings)
     if not settings.trail.anchor and not settings.backup.folder:
         yield Finding(
             "trail",
@@ -172,6 +173,20 @@ def _evidence(settings: Settings) -> Iterator[Finding]:
             "its end is kept in reports and logs on this PC alone: set [trail] anchor or [backup] "
             "folder, best on a share.",
         )
+
+
+def _timestamps(settings: Settings) -> Iterator[Finding]:
+    from agent import timestamps  # noqa: PLC0415
+
+    url, held = settings.trail.timestamp_url, settings.trail.timestamp_certificates
+    if not url:
+        return
+    if fault := timestamps.find_setup_fault(url, Path(held) if held else None):
+        yield Finding("time stamps", "wrong", fault)
+        return
+    last = timestamps.find_newest_at(settings.store.folder / timestamps.FOLDER)
+    when = f"the last one is of {last:%Y-%m-%d %H:%M} UTC" if last else "none was made yet"
+    yield Finding("time stamps", "right" if last else "doubtful", f"{url}: {when}.")
 
 
 def _no_sources() -> Finding:
