@@ -133,6 +133,13 @@ def test_a_field_that_was_deleted_before_it_was_sealed_is_named_by_its_file(lab)
     assert "it was read, and its fields were deleted" in faults(lab)
 
 
+def test_a_result_that_was_deleted_before_it_was_sealed_is_named_by_its_field(lab) -> None:
+    last = list(lab.store.micrographs())[-1].id
+    tamper(address_of(lab), "DELETE FROM result WHERE id = 3")
+
+    assert f"field {last}: its result was deleted" in faults(lab)
+
+
 def test_what_acts_change_of_a_field_is_no_fault(lab) -> None:
     first, second = (view.id for view in list(lab.store.micrographs())[:2])
     lab.store.orders.assign(

@@ -312,8 +312,11 @@ def _preparations(session: Session, seen: _Seen, acts: _Acts, before: int | None
 
 
 def _without_field(session: Session) -> Iterator[str]:
-    """Yield the files that count as done and of which no field is there any more."""
+    """Yield the files that were read and have no field, and the fields that have no result."""
     has = select(MicrographRow.id).where(col(MicrographRow.content_id) == col(ContentRow.id))
     wanted = select(ContentRow.id, ContentRow.sha256).where(ContentRow.state == DONE, ~has.exists())
     for number, sha256 in session.exec(wanted):
         yield f"file {number} ({sha256}): it was read, and its fields were deleted"
+    judged = select(ResultRow.id).where(col(ResultRow.micrograph_id) == col(MicrographRow.id))
+    for public_id in session.exec(select(MicrographRow.public_id).where(~judged.exists())):
+        yield f"field {public_id}: its result was deleted"
