@@ -510,17 +510,17 @@ CREATE TABLE trail (
 	CONSTRAINT uq_trail_sha256 UNIQUE (sha256)
 );
 INSERT INTO "trail" VALUES(1,1,'2026-11-24 21:00:00.000000','agent','order.seen','4711','{"order": 1, "specification_record": -1}','0000000000000000000000000000000000000000000000000000000000000000','3bc8c399f479c0a99cf2d1e07cf8344db338ce6ea33d14c9c09082e4a155e5a1');
-INSERT INTO "trail" VALUES(2,1,'2026-11-24 21:00:00.000000','Ada','label.given','abababababababab','{"blind": false, "bulk": false, "code": "G8", "comment": "sure", "criterion": "unrecorded", "kind": "code", "label": 1, "origin": "review", "result": 1}','3bc8c399f479c0a99cf2d1e07cf8344db338ce6ea33d14c9c09082e4a155e5a1','674523725d66df557eddf93b7690a741eef9e55acc5b1a63e93a1e531edfc7d4');
-INSERT INTO "trail" VALUES(3,1,'2026-11-24 21:00:00.000000','Bob','label.given','cdcdcdcdcdcdcdcd','{"blind": false, "bulk": false, "criterion": "unrecorded", "kind": "strange", "label": 2, "origin": "review", "result": 2, "strange_kind": "scratch"}','674523725d66df557eddf93b7690a741eef9e55acc5b1a63e93a1e531edfc7d4','ccb2c501acf27a64141728bc35b5015866915c603347eb577cc02d1cc697ad35');
-INSERT INTO "trail" VALUES(4,1,'2026-11-24 21:00:00.000000','Bob','label.undone','cdcdcdcdcdcdcdcd','{"blind": false, "bulk": false, "criterion": "unrecorded", "kind": "undo", "label": 3, "origin": "review", "result": 2, "supersedes": 2}','ccb2c501acf27a64141728bc35b5015866915c603347eb577cc02d1cc697ad35','066f4e9ff2e60bd971b81bb78201e09030f9343734e15cde4bc5f99e26fc8a36');
-INSERT INTO "trail" VALUES(5,1,'2026-11-24 21:00:00.000000','Ada','model.promoted','20261101-0badcafe','{"metrics": {"n": 80}, "promotion": 1, "reason": "first"}','066f4e9ff2e60bd971b81bb78201e09030f9343734e15cde4bc5f99e26fc8a36','d9dbfb2f769117b80707e9aea30ebfa2e69f79d026f3a66d02147d2b0b57f4fc');
-INSERT INTO "trail" VALUES(6,1,'2026-11-24 21:00:00.000000','agent','statement.frozen','4711','{"conformity": "conforms", "number": 1, "sha256": "bf8d70ff28db24783d06fe29b4931873508daf31ff70ec3c295be82fb2e4935e"}','d9dbfb2f769117b80707e9aea30ebfa2e69f79d026f3a66d02147d2b0b57f4fc','bdeea70503c97bc2f40e2d23354d4a8c8d457180db20fc2cfcfaa47499a481c3');
-INSERT INTO "trail" VALUES(7,1,'2026-11-24 21:00:00.000000','agent','statement.filed','4711','{"kind": "pdf", "sha256": "a hash", "statement": "bf8d70ff28db24783d06fe29b4931873508daf31ff70ec3c295be82fb2e4935e"}','bdeea70503c97bc2f40e2d23354d4a8c8d457180db20fc2cfcfaa47499a481c3','6c230e74dde4a6d568a0243b0f2918c48195061607462845761195af99e153d9');
-INSERT INTO "trail" VALUES(8,1,'2026-11-24 21:00:00.000000','agent','night.reported','2026-11-24','{"revision": 1, "sha256": "fcb7ecf22a686fde527cafa2dd308d1c321ff6d1baddedf24668afbba85a7d64"}','6c230e74dde4a6d568a0243b0f2918c48195061607462845761195af99e153d9','26bbad2fbb4707e420b227559b4e036c4614fc5caab38fac410d82685ea1b647');
-INSERT INTO "trail" VALUES(9,1,'2026-11-24 21:00:00.000000','Ada','account.added','Ada','{"kind": "person", "role": "lead"}','26bbad2fbb4707e420b227559b4e036c4614fc5caab38fac410d82685ea1b647','d9b71d65725d31ee370d72a020300fe3e516b7dbb86aae00231ce6001a72bb18');
-INSERT INTO "trail" VALUES(10,1,'2026-11-24 21:00:00.000000','Ada','login.began','web','{}','d9b71d65725d31ee370d72a020300fe3e516b7dbb86aae00231ce6001a72bb18','b105f91d23102c1ca226039bd0a475459c76efb4166a5b683a3c1703c554bbe7');
-INSERT INTO "trail" VALUES(11,1,'2026-11-24 21:00:00.000000','Ada','campaign.planned','spring','{"images": 1, "raters": 1, "seed": 1}','b105f91d23102c1ca226039bd0a475459c76efb4166a5b683a3c1703c554bbe7','d21840a5109efa9e65b2b7960d48b0fd2904b45543d91a8b2c0849d36e0112c8');
-INSERT INTO "trail" VALUES(12,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','d21840a5109efa9e65b2b7960d48b0fd2904b45543d91a8b2c0849d36e0112c8','865165a129d5857abb4afbbe680d3c45cace29beaabee6eb6337ec92e2d41373');
+INSERT INTO "trail" VALUES(2,1,'2026-11-24 21:00:00.000000','Ada','label.given','abababababababab','{"after_record": 0, "blind": false, "bulk": false, "code": "G8", "comment": "sure", "criterion": "unrecorded", "kind": "code", "label": 1, "origin": "review", "result": 1}','3bc8c399f479c0a99cf2d1e07cf8344db338ce6ea33d14c9c09082e4a155e5a1','00de63922a39050023d81f0a17a178cf12df77e75be9ccd0dc778f412f91b5c8');
+INSERT INTO "trail" VALUES(3,1,'2026-11-24 21:00:00.000000','Bob','label.given','cdcdcdcdcdcdcdcd','{"after_record": 0, "blind": false, "bulk": false, "criterion": "unrecorded", "kind": "strange", "label": 2, "origin": "review", "result": 2, "strange_kind": "scratch"}','00de63922a39050023d81f0a17a178cf12df77e75be9ccd0dc778f412f91b5c8','8487ffee76e4cbeaa51fbad3b5703ca8564568fef70236ac9a588b8ab00f07e8');
+INSERT INTO "trail" VALUES(4,1,'2026-11-24 21:00:00.000000','Bob','label.undone','cdcdcdcdcdcdcdcd','{"blind": false, "bulk": false, "criterion": "unrecorded", "kind": "undo", "label": 3, "origin": "review", "result": 2, "supersedes": 2}','8487ffee76e4cbeaa51fbad3b5703ca8564568fef70236ac9a588b8ab00f07e8','e18f2201b34d17d13141c3a2d5f81a562f019ff5f14b3f043e61ec9795d7dc6f');
+INSERT INTO "trail" VALUES(5,1,'2026-11-24 21:00:00.000000','Ada','model.promoted','20261101-0badcafe','{"metrics": {"n": 80}, "promotion": 1, "reason": "first"}','e18f2201b34d17d13141c3a2d5f81a562f019ff5f14b3f043e61ec9795d7dc6f','d7f51a175cef8bdb37ebf67633f0a080dc70d2fcbf8779d31d5f628c9dc4b453');
+INSERT INTO "trail" VALUES(6,1,'2026-11-24 21:00:00.000000','agent','statement.frozen','4711','{"conformity": "conforms", "number": 1, "sha256": "bf8d70ff28db24783d06fe29b4931873508daf31ff70ec3c295be82fb2e4935e"}','d7f51a175cef8bdb37ebf67633f0a080dc70d2fcbf8779d31d5f628c9dc4b453','eae59b47d530bc060c90485fa59a665e53e6ec28cedf00c485dc2cfc944fc84c');
+INSERT INTO "trail" VALUES(7,1,'2026-11-24 21:00:00.000000','agent','statement.filed','4711','{"kind": "pdf", "sha256": "a hash", "statement": "bf8d70ff28db24783d06fe29b4931873508daf31ff70ec3c295be82fb2e4935e"}','eae59b47d530bc060c90485fa59a665e53e6ec28cedf00c485dc2cfc944fc84c','3840457128dc5672a41394553df90a65b24bce1a3cb2a219c93afdbddc10f16d');
+INSERT INTO "trail" VALUES(8,1,'2026-11-24 21:00:00.000000','agent','night.reported','2026-11-24','{"revision": 1, "sha256": "fcb7ecf22a686fde527cafa2dd308d1c321ff6d1baddedf24668afbba85a7d64"}','3840457128dc5672a41394553df90a65b24bce1a3cb2a219c93afdbddc10f16d','8e48a643e0f4c4762271db10babc0651da11b84380be9ff8bcdb1b027cf7bc82');
+INSERT INTO "trail" VALUES(9,1,'2026-11-24 21:00:00.000000','Ada','account.added','Ada','{"kind": "person", "role": "lead"}','8e48a643e0f4c4762271db10babc0651da11b84380be9ff8bcdb1b027cf7bc82','cb4d7156015875a9300ffaf87e70f3c258a02e65d8e9e67cc2c0d140a71118ce');
+INSERT INTO "trail" VALUES(10,1,'2026-11-24 21:00:00.000000','Ada','login.began','web','{}','cb4d7156015875a9300ffaf87e70f3c258a02e65d8e9e67cc2c0d140a71118ce','7d0628efa99009eb7fd3237a8459792b17099349f9ec66ed11b1f564f981cb29');
+INSERT INTO "trail" VALUES(11,1,'2026-11-24 21:00:00.000000','Ada','campaign.planned','spring','{"images": 1, "raters": 1, "seed": 1}','7d0628efa99009eb7fd3237a8459792b17099349f9ec66ed11b1f564f981cb29','c4aab5f968676758fe38fac2b7a01b76949a55995dbfe7823d5a896a374eda46');
+INSERT INTO "trail" VALUES(12,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','c4aab5f968676758fe38fac2b7a01b76949a55995dbfe7823d5a896a374eda46','709c88dbe938a047857c4ab0511786e3bcd429ffc336fa21034b220afd698489');
 CREATE TABLE trail_coverage (
 	id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
@@ -529,15 +529,15 @@ CREATE TABLE trail_coverage (
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-27 19:34:17.706313');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-27 19:34:17.706313');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-27 19:34:17.706313');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-27 19:34:17.706313');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-27 19:34:17.706313');
-INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-11-27 19:34:17.724235');
-INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-11-27 19:34:17.724235');
-INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-11-27 19:34:17.724235');
-INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-11-27 19:34:17.724235');
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-27 20:02:51.026704');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-27 20:02:51.026704');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-27 20:02:51.026704');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-27 20:02:51.026704');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-27 20:02:51.026704');
+INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-11-27 20:02:51.159675');
+INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-11-27 20:02:51.159675');
+INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-11-27 20:02:51.159675');
+INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-11-27 20:02:51.159675');
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
