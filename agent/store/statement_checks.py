@@ -88,5 +88,6 @@ def _file_faults(session: Session) -> Iterator[str]:
         was = (entry.facts.get("sha256"), entry.facts.get("signed_by") or "", entry.at)
         if was != (row.sha256, row.signed_by, row.at):
             yield f"{name}: the audit log holds another hash, signature or time of this file"
-    for (statement, kind), entry in left.items():
-        yield f"{kind} of a statement of order {entry.subject}: its row is gone ({statement})"
+    for entry in left.values():
+        kind, of = entry.facts.get("kind"), entry.facts.get("statement")
+        yield f"{kind} of a statement of order {entry.subject}: its row is gone ({of})"
