@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from databases import tamper
 from lab import DAY, Lab
+from shell import Shell
 from test_trail import RELEASED, chain_again
 
 from agent.anchors import Anchor, append
@@ -47,6 +49,19 @@ def faults(lab: Lab) -> str:
 
 def test_fields_that_nobody_changed_are_whole(lab) -> None:
     assert verify_trail(lab.store, Outside(lab.reports)) == ([], [])
+
+
+def test_a_field_that_is_taken_out_of_its_specimen_by_hand_is_named(tmp_path, capsys) -> None:
+    shell = Shell(tmp_path, capsys)
+    public_id = shell.lab.take("G8", order="4711", specimen="1")
+    assert shell.agent("verify")[0] == 0
+    with closing(sqlite3.connect(shell.lab.folder / "martensight.db")) as held, held:
+        held.execute("UPDATE micrograph SET specimen_id = NULL, preparation_id = NULL")
+
+    code, said = shell.agent("verify")
+
+    assert code == 3
+    assert f"field {public_id}: it belonged to order 4711, specimen 1, preparation 1" in said
 
 
 OF_FIELD = {
