@@ -37,6 +37,7 @@ NOT_WHOLE = (
     zlib.error,
 )
 """What reading a damaged back-up raises."""
+BEGUN_ANEW = "lab.begun_anew"
 KEY = "trail"
 """Key of an anchor in a report's JSON, in a back-up's manifest and in a line of a file."""
 
@@ -197,6 +198,7 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
         for entry in store.trail("backup.restored")
         if isinstance(number := entry.facts.get("trail"), int)
     ]
+    begun_at = _find_beginning(store)
     faults: list[str] = []
     notes: list[str] = []
     good = 0
@@ -208,9 +210,23 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
                 f"trail: number {anchor.number} of {anchor.place} was lost when a back-up was "
                 f"restored on {restored:%Y-%m-%d %H:%M} UTC"
             )
+        elif begun_at and anchor.at <= begun_at:
+            notes.append(
+                f"trail: number {anchor.number} of {anchor.place} is of the database that was lost "
+                f"before the lab was begun anew on {begun_at:%Y-%m-%d %H:%M} UTC"
+            )
         else:
             faults.append(_fault(anchor, good, is_there=anchor.number in hashes))
     return AnchorChecks(tuple(faults[:1]), tuple(notes))
+
+
+def _find_beginning(store: Store) -> datetime | None:
+    """Return when a lab was begun anew whose first act that is, or None: what went before is lost.
+
+    As a later act it explains nothing: the acts before it are there.
+    """
+    first = next(iter(store.trail()), None)
+    return first.at if first and first.act == BEGUN_ANEW else None
 
 
 def _lost_by(anchor: Anchor, restores: Iterable[tuple[int, datetime]]) -> datetime | None:

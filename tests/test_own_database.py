@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from databases import tamper
-from lab import DAY
+from lab import DAY, NEXT_DAY
 from shell import Shell
+from test_trail import chain_again
 
+from agent.anchors import Anchor, append
 from agent.settings import read
 from agent.store import Decision, Store
 
@@ -198,3 +200,30 @@ def test_a_database_without_its_schema_number_is_refused_with_what_to_do(shell, 
     assert "agent restore FILE" in said
     assert shell.agent("restore", shell.folder / "safe.zip")[0] == 0
     assert shell.agent("files")[0] == 0
+
+
+def test_what_was_lost_before_a_lab_was_begun_anew_is_a_note(shell) -> None:
+    shell.write("agent.toml", '[site]\nname = "Plant 1"\n[trail]\nanchor = "trail.jsonl"\n')
+    with Store.open(f"sqlite:///{database(shell)}", site="Plant 1", agent="PC") as store:
+        append(shell.folder / "trail.jsonl", Anchor.of(store.trail_head(), at=DAY))
+    empty(database(shell))
+    shutil.rmtree(shell.lab.folder / "crops")
+    assert shell.agent("begin-anew", "--reason", "the disk broke")[0] == 0
+
+    code, said = shell.agent("verify")
+
+    assert code == 0
+    assert "is of the database that was lost before the lab was begun anew" in " ".join(
+        said.split()
+    )
+
+
+def test_a_forged_beginning_explains_nothing(shell) -> None:
+    shell.write("agent.toml", '[site]\nname = "Plant 1"\n[trail]\nanchor = "trail.jsonl"\n')
+    with Store.open(f"sqlite:///{database(shell)}", site="Plant 1", agent="PC") as store:
+        append(shell.folder / "trail.jsonl", Anchor.of(store.trail_head(), at=DAY))
+        store.remember(at=NEXT_DAY, actor="Eve", act="lab.begun_anew", facts={"reason": "x"})
+    tamper(f"sqlite:///{database(shell)}", "UPDATE trail SET actor = 'Eve' WHERE id = 2")
+    chain_again(f"sqlite:///{database(shell)}")
+
+    assert shell.agent("verify")[0] == 3
