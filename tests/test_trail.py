@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import sqlite3
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -411,8 +413,11 @@ def _cut(whole: bytes) -> bytes:
 
 
 def _flipped(whole: bytes) -> bytes:
-    middle = len(whole) // 2
-    return whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    """Change one bit in the middle of the copied database."""
+    with zipfile.ZipFile(io.BytesIO(whole)) as packed:
+        member = packed.getinfo("martensight.db")
+    place = member.header_offset + len(member.filename) + 200 + member.compress_size // 2
+    return whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
 
 
 @pytest.mark.parametrize("spoil", [_cut, _flipped, lambda _: b""], ids=["cut", "flipped", "empty"])
