@@ -21,7 +21,7 @@ from agent import anchors
 from agent.anchors import MANIFEST, Anchor
 from agent.backup_file import PIECE_BYTES, database_in, unpack
 from agent.errors import BadStore
-from agent.store import examine_copy, forget_mark, put_back, sites_in
+from agent.store import examine_copy, mark_restored, put_back, sites_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.store import Kept, Store
 
-ALWAYS = ("bundles",)
+ALWAYS = ("bundles", "timestamps")
 PIXELS = ("crops", "originals", "reports", "statements")
 """Folders of the data folder: what every backup holds, and what it holds when asked for."""
 
@@ -202,7 +202,7 @@ def restore(
                 _refuse_another_site(backup, sites_in(Path(scratch) / database), site)
             aside = folder / f"{database}.before-restore-{stamp}"
             before = put_back(url, Path(scratch) / database, aside=aside)
-            forget_mark(folder)
+            mark_restored(url, folder)
             settings = _put_files_back(Path(scratch), folder, stamp)
     except OSError as error:
         raise BadStore(f"{backup}: cannot be restored ({error.strerror or error}).") from error

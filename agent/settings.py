@@ -452,6 +452,16 @@ class TrailSection(_Section):
         description="A file, best on a share, to which the end of the trail is appended every "
         'quarter of an hour; "" writes none.',
     )
+    timestamp_url: str = Field(
+        "",
+        description="An RFC 3161 time-stamp authority, http or https, that stamps the end of the "
+        'trail once a night; "" asks none. Needs martensight[timestamps].',
+    )
+    timestamp_certificates: str = Field(
+        "",
+        description="The authority's root certificate, and those between, as a PEM file: "
+        'agent verify then checks who signed; "" checks only what was stamped.',
+    )
 
 
 class Service(_Section):
@@ -716,7 +726,11 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
             ),
             "trail": settings.trail.model_copy(
                 update={
-                    "anchor": settings.trail.anchor and str(absolute(Path(settings.trail.anchor)))
+                    name: value and str(absolute(Path(value)))
+                    for name, value in (
+                        ("anchor", settings.trail.anchor),
+                        ("timestamp_certificates", settings.trail.timestamp_certificates),
+                    )
                 }
             ),
             "web": settings.web.model_copy(

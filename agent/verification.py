@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import anchors
+from agent import anchors, timestamps
 from agent.backup_file import unpack_database
 from agent.errors import BadStore
 from agent.orders.statement_rows import find_differences, list_stated
-from agent.store import acts_in
+from agent.store import acts_in, name_odd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.anchors import Anchor
     from agent.store import ActCopy, Store
+    from agent.timestamps import Timestamped
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,21 @@ class Outside:
         reports: The folder of the nights' reports.
         backups: The folder of back-ups, or None.
         files: Files of anchors, or logs.
+        timestamps: The folder of time stamps, or None.
+        certificates: Of the time-stamp authority (PEM), or None.
     """
 
     reports: Path
     backups: Path | None = None
     files: tuple[Path, ...] = ()
+    timestamps: Path | None = None
+    certificates: Path | None = None
+
+    def list_timestamped(self) -> list[Timestamped]:
+        """Return the ends of the trail that an authority stamped."""
+        if self.timestamps is None:
+            return []
+        return list(timestamps.iter_timestamps(self.timestamps, self.certificates))
 
     def iter_anchors(self) -> Iterator[Anchor]:
         """Yield every anchor. Raises `BadStore` where a file cannot be read."""
@@ -42,6 +53,9 @@ class Outside:
             yield from anchors.iter_backups(self.backups)
         for file in self.files:
             yield from anchors.iter_lines(file)
+        for one in self.list_timestamped():
+            if not one.fault:
+                yield one.anchor
 
     def list_useless(self) -> list[str]:
         """Return a sentence per file in which something is, and no end of the trail."""
@@ -61,11 +75,31 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     held = anchors.check(store, outside.iter_anchors())
     rows = store.examine_rows()
     chain = [*store.trail_problems(), *held.faults]
+    broken = anchors.iter_broken_backups(outside.backups, thorough=True) if outside.backups else ()
     guards = [f"database: the guard {name} is missing" for name in store.missing_guards()]
+    guards += [
+        f"database: the trigger {name} is not this program's; it may change what is written"
+        for name in store.foreign_triggers()
+    ]
     named = _changed_acts(store, outside.backups) if chain and outside.backups else []
-    stated = find_differences(store, list_stated(store))
-    faults = [*chain, *named, *rows.faults, *stated, *guards]
-    return faults, [*held.notes, *rows.notes, *outside.list_useless()]
+    stated = list(name_odd("statements", find_differences(store, list_stated(store))))
+    stamped = outside.list_timestamped()
+    stamps = [one.fault for one in stamped if one.fault] + _changed_stamps(store, outside)
+    faults = [*chain, *named, *rows.faults, *stated, *guards, *broken, *stamps]
+    stamp_notes = [one.note for one in stamped if one.note]
+    return faults, [*held.notes, *rows.notes, *outside.list_useless(), *stamp_notes]
+
+
+def _changed_stamps(store: Store, outside: Outside) -> list[str]:
+    """Name the time stamps that are there otherwise than the trail holds them."""
+    if outside.timestamps is None:
+        return []
+    found = []
+    for entry in store.trail(timestamps.STAMPED):
+        file = outside.timestamps / Path(entry.subject).name
+        if file.is_file() and timestamps.hash_file(file) != entry.facts.get("sha256"):
+            found.append(f"{file.name}: it was changed after it was made (trail number {entry.id})")
+    return found
 
 
 def _changed_acts(store: Store, backups: Path) -> list[str]:

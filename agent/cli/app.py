@@ -149,8 +149,16 @@ def settings_file_of(context: typer.Context) -> Path | None:
     return settings.find_file(context.find_root().obj)
 
 
-def store_of(settings: Settings) -> Store:
-    """Open the lab's database for the shell, made or migrated where needed. Raises `BadStore`."""
+def store_of(settings: Settings, *, anew: bool = False) -> Store:
+    """Open the lab's database for the shell, made or migrated where needed.
+
+    Args:
+        settings: Of the lab.
+        anew: A database that is not the data folder's own is taken, and one that is, refused.
+
+    Raises:
+        BadStore: It cannot be used; one sentence says what to do.
+    """
     from agent.cli.signing import shell_origin  # noqa: PLC0415
     from agent.store import Store, store_url  # noqa: PLC0415
 
@@ -161,6 +169,7 @@ def store_of(settings: Settings) -> Store:
         agent=platform.node() or "agent",
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
+        anew=anew,
     )
     store = opened.acting_as(shell_origin())
     _freeze_after_acts(settings, store)

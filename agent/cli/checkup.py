@@ -74,6 +74,7 @@ def _service(account: str | None) -> Finding:
 
 
 def _backup(settings: Settings) -> Finding:
+    from agent.anchors import iter_broken_backups  # noqa: PLC0415
     from agent.service.backing_up import last_backup_at, overdue  # noqa: PLC0415
 
     if not settings.backup.folder:
@@ -83,6 +84,8 @@ def _backup(settings: Settings) -> Finding:
     now = datetime.now(UTC)
     for sentence in overdue(settings, now):
         return Finding("back-up", "wrong", f"{sentence} Its log says why: backup.failed.")
+    if broken := list(iter_broken_backups(Path(settings.backup.folder))):
+        return Finding("back-up", "wrong", f"{'; '.join(broken)}.")
     last = last_backup_at(Path(settings.backup.folder))
     said = f"the last one is of {last:%Y-%m-%d %H:%M} UTC" if last else "the first comes tonight"
     return Finding("back-up", "right", f"{settings.backup.folder}: {said}.")
@@ -162,6 +165,7 @@ def _evidence(settings: Settings) -> Iterator[Finding]:
     else:
         own = ", and the agent's PostgreSQL user can rewrite none" if kind == "postgresql" else ""
         yield Finding("evidence", "right", f"guarded by triggers{own}.")
+    yield from _timestamps(settings)
     if not settings.trail.anchor and not settings.backup.folder:
         yield Finding(
             "trail",
@@ -169,6 +173,20 @@ def _evidence(settings: Settings) -> Iterator[Finding]:
             "its end is kept in reports and logs on this PC alone: set [trail] anchor or [backup] "
             "folder, best on a share.",
         )
+
+
+def _timestamps(settings: Settings) -> Iterator[Finding]:
+    from agent import timestamps  # noqa: PLC0415
+
+    url, held = settings.trail.timestamp_url, settings.trail.timestamp_certificates
+    if not url:
+        return
+    if fault := timestamps.find_setup_fault(url, Path(held) if held else None):
+        yield Finding("time stamps", "wrong", fault)
+        return
+    last = timestamps.find_newest_at(settings.store.folder / timestamps.FOLDER)
+    when = f"the last one is of {last:%Y-%m-%d %H:%M} UTC" if last else "none was made yet"
+    yield Finding("time stamps", "right" if last else "doubtful", f"{url}: {when}.")
 
 
 def _no_sources() -> Finding:

@@ -11,7 +11,7 @@ import typer
 
 from agent.cli.app import app, settings_of, store_of
 from agent.cli.say import aside, console, echo, print_json, table
-from agent.cli.signing import os_user
+from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
     checked_name(name)
     settings = settings_of(context)
     drawn = drawn_seed() if seed is None else seed
-    with store_of(settings) as store:
+    with signed_store(context, settings, by) as (store, signer):
         taxonomy = taxonomy_in_force(settings, store)
         if (micrographs is None) == (not stratified):
             raise WrongUse("say which micrographs: --micrographs CSV, or --stratified N.")
@@ -116,7 +116,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
             seed=drawn,
             merged=_merged(merge or ()),
             may_go_back=may_go_back,
-            by=by or os_user(),
+            by=signer or os_user(),
             at=now_utc(),
         )
     referenced = sum(one.reference is not None for one in images)
@@ -149,8 +149,9 @@ def open_(  # noqa: PLR0917 - each is an option of the command
     from agent.web import is_this_pc_alone  # noqa: PLC0415
 
     settings = settings_of(context)
-    who, address = by or os_user(), (at or review_url(settings)).rstrip("/")
-    with store_of(settings) as store:
+    address = (at or review_url(settings)).rstrip("/")
+    with signed_store(context, settings, by) as (store, signer):
+        who = signer or os_user()
         campaign = campaign_named(store, name)
         wanted = [one for one in campaign.raters if not one.account]
         if rater:
@@ -183,8 +184,8 @@ def close(context: typer.Context, name: Name, by: By = "") -> None:
     """Take no more ratings; micrographs on which people disagree go into the review queue."""
     from agent.roundrobin import campaign as campaigns  # noqa: PLC0415 - brings numpy
 
-    with store_of(settings_of(context)) as store:
-        disputed = campaigns.close(store, name, by=by or os_user(), at=now_utc())
+    with signed_store(context, settings_of(context), by) as (store, signer):
+        disputed = campaigns.close(store, name, by=signer or os_user(), at=now_utc())
         campaign = campaigns.campaign_named(store, name)
     whole = len(campaign.images) * len(campaign.raters)
     console.print(

@@ -45,11 +45,13 @@ def backup(
 ) -> None:
     """Write database, bundles and settings to one file; the agent may be running."""
     from agent import safekeeping  # noqa: PLC0415
+    from agent.service.anchoring import seal  # noqa: PLC0415
 
     settings, at = settings_of(context), datetime.now(UTC)
     file = _backup_file(target or Path.cwd(), at)
     beside = (settings_file_of(context), settings.orders.specifications)
     with store_of(settings) as store, progress("back up", 100) as advance:
+        seal(store, at=at)
         count = safekeeping.back_up(
             store,
             settings.store.folder,
@@ -120,19 +122,18 @@ def begin_anew(
     """
     from agent.service.lock import RunLock  # noqa: PLC0415
     from agent.service.place import agent_name  # noqa: PLC0415
-    from agent.store import begin_anew as take_any  # noqa: PLC0415
+    from agent.store import find_mark  # noqa: PLC0415
 
     if not reason.strip():
         raise WrongUse("Give a reason with --reason TEXT: it is kept.")
     settings, at = settings_of(context), datetime.now(UTC)
-    with RunLock(settings.store.folder, agent_name()):
-        before = take_any(settings.store.folder)
-        with store_of(settings) as store:
-            facts = {"reason": reason, "first_act_before": before}
-            store.remember(at=at, actor="agent", act="lab.begun_anew", facts=facts)
-            where = store.place
-        store_of(settings).close()  # the first act is there now, and its hash is kept
-    console.print(f"{where} is the database of {settings.store.folder} now", markup=False)
+    folder = settings.store.folder
+    with RunLock(folder, agent_name()), store_of(settings, anew=True) as store:
+        facts = {"reason": reason, "first_act_before": find_mark(folder)}
+        store.remember(at=at, actor="agent", act="lab.begun_anew", facts=facts)
+        store.take_as_own(folder)
+        where = store.place
+    console.print(f"{where} is the database of {folder} now", markup=False)
 
 
 def _refuse_while_running(settings: Settings, at: datetime) -> None:
@@ -189,14 +190,18 @@ def verify(
 def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
     """Return what is kept outside the database and says where the trail ended."""
     from agent.night import reports_folder  # noqa: PLC0415
+    from agent.timestamps import FOLDER  # noqa: PLC0415
     from agent.verification import Outside  # noqa: PLC0415
 
+    certificates = settings.trail.timestamp_certificates
     own = Path(settings.trail.anchor)
     files = [own] if settings.trail.anchor and own.exists() else []
     return Outside(
         reports=reports_folder(settings.store.folder, store),
         backups=Path(settings.backup.folder) if settings.backup.folder else None,
         files=(*files, *more),
+        timestamps=settings.store.folder / FOLDER,
+        certificates=Path(certificates) if certificates else None,
     )
 
 

@@ -16,6 +16,7 @@ import structlog
 from agent import safekeeping
 from agent.errors import AgentError
 from agent.night.period import night_of, period_of
+from agent.service.anchoring import seal
 from agent.store import StoreFault
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str |
     folder = Path(settings.backup.folder)
     file = folder / f"martensight-{at:%Y%m%dT%H%M%SZ}.zip"
     try:
+        seal(store, at=at)
         count = safekeeping.back_up(
             store,
             settings.store.folder,

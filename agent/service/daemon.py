@@ -22,7 +22,7 @@ from agent.errors import AgentError
 from agent.notify import check
 from agent.orders.affected_orders import affected_orders
 from agent.orders.instrument_holds import holds_of
-from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring
+from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring, stamp_when_due
 from agent.service.backing_up import BACKUP_EVERY_S, back_up_when_due
 from agent.service.candidates import Candidates
 from agent.service.checking import InstrumentCheck
@@ -198,6 +198,7 @@ class Agent:
         anchoring = Anchoring(store, settings.trail.anchor)
         errands: list[tuple[str, Callable[[], str | None], float]] = [
             ("trail", lambda: anchoring.write(at=now()), ANCHOR_EVERY_S),
+            ("time stamp", lambda: stamp_when_due(settings, store, at=now()), ANCHOR_EVERY_S),
             ("order lists", lambda: tend_lists(settings, store, at=now()), LISTS_EVERY_S),
             ("back-up", lambda: back_up_when_due(settings, store, at=now()), BACKUP_EVERY_S),
             ("statements", keeper.tend, STATEMENTS_EVERY_S),

@@ -16,6 +16,7 @@ import structlog
 from agent.errors import BadStore
 from agent.orders.lab import provenance_of
 from agent.pipeline import Stalled, Taken
+from agent.service.anchoring import seal
 from agent.service.checking import check_when_due
 from agent.service.errands import find_position
 from agent.service.lock import RunLock
@@ -226,6 +227,7 @@ class _Run:
         if self._bundle.problem:
             outcome.problems.append(self._bundle.problem)
         outcome.waiting += self._store.counts()["queued"]
+        seal(self._store, at=self._now())
         if unsigned := self._keeper.finish():
             outcome.problems.append(unsigned)
         return outcome

@@ -28,6 +28,7 @@ from agent.store.journal import VANISHED, Claim, FileFate, State
 from agent.store.labels import Decision, LabelledMicrograph, LabelView, Overtaken
 from agent.store.nights import NightHead, NightRow
 from agent.store.numbers import letters_key, number_key
+from agent.store.odd_shapes import name_odd
 from agent.store.order_changes import Heads, JudgedField, OrderAge
 from agent.store.order_claims import ClaimedPlace, OrderClaim
 from agent.store.orders import (
@@ -40,7 +41,7 @@ from agent.store.orders import (
     SpecimenView,
     Unassigned,
 )
-from agent.store.own_database import begin_anew, forget_mark
+from agent.store.own_database import find_mark, mark_restored
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.records import NewRecord, Record
 from agent.store.results import Finding, MicrographView
@@ -53,7 +54,7 @@ from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
 from agent.store.statements import FrozenStatement, NewStatement, StatementFile, to_canonical
 from agent.store.statements import recompute as recompute_statement
 from agent.store.store import Store
-from agent.store.trail import Origin, TrailEntry, TrailHead
+from agent.store.trail import SIGNED, Origin, TrailEntry, TrailHead, acting_through
 from agent.store.unread_names import WaitingFile
 from agent.store.votes import signed_by_program, voter_of
 
@@ -63,6 +64,7 @@ __all__ = [
     "RELEASED_AFTER",
     "ROUND_ROBIN",
     "SCHEMA",
+    "SIGNED",
     "VANISHED",
     "Account",
     "Accounts",
@@ -124,11 +126,13 @@ __all__ = [
     "TrailHead",
     "Unassigned",
     "WaitingFile",
+    "acting_through",
     "acts_in",
-    "begin_anew",
     "examine_copy",
-    "forget_mark",
+    "find_mark",
     "letters_key",
+    "mark_restored",
+    "name_odd",
     "number_key",
     "put_back",
     "recompute_statement",

@@ -399,6 +399,7 @@ def _remember(
         "viewing_s": row.viewing_s,
         "blind": row.blind,
         "bulk": row.bulk,
+        "after_record": row.after_record,
     }
     trail.append(
         session,

@@ -139,4 +139,4 @@ def set_legal_hold(
     row.legal_hold = hold
     session.add(row)
     act = "order.held" if hold else "order.released"
-    trail.append(session, whose.site_id, at=at, actor=by, act=act, subject=number)
+    trail.append(session, whose.site_id, at=at, actor=by, act=act, subject=row.number)

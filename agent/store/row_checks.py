@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
-from agent.store import belonging_checks, reported_results, trail
+from agent.store import (
+    belonging_checks,
+    claim_checks,
+    filing_checks,
+    lost_seals,
+    reported_results,
+    seals,
+    trail,
+)
+from agent.store.odd_shapes import ODD, name_odd
 from agent.store.records import FACTS_SHA256
 from agent.store.specimens import RELEASED_AFTER
 from agent.store.tables import (
@@ -53,10 +62,11 @@ LABEL_FACTS = (
     "viewing_s",
     "blind",
     "bulk",
+    "after_record",
 )
 SHORTENED = ("outbox_files.recorded",)
 """Records of which acts of earlier versions hold a part, without the hash of the whole."""
-LATER_FACTS = ("viewing_s", "blind", "bulk")
+LATER_FACTS = ("viewing_s", "blind", "bulk", "after_record")
 """Facts of a label that acts of earlier versions do not hold."""
 
 
@@ -91,35 +101,52 @@ class _Acts:
 
 def examine(session: Session) -> RowChecks:
     """Compare every row of evidence with the audit log."""
-    acts = _gather(session)
+    acts, odd = _gather(session)
     coverage = {row.name: row for row in session.exec(select(CoverageRow))}
-    faults = [
-        *_coverage(acts, coverage.values()),
-        *_labels(session, acts),
-        *_records(session, acts, coverage),
-        *_promotions(session, acts),
-        *_orders(session, acts, coverage),
-        *_nights(session, acts, coverage),
-        *_specifications(session, acts),
-        *_accounts(session, acts),
-        *_superseded(session, acts),
-        *_places(session, acts),
-        *belonging_checks.find_differences(session),
-    ]
+    compared = {
+        "trail_coverage": _coverage(acts, coverage.values()),
+        "label": _labels(session, acts),
+        "record": _records(session, acts, coverage),
+        "promotion": _promotions(session, acts),
+        "order": _orders(session, acts, coverage),
+        "night": _nights(session, acts, coverage),
+        "specification": _specifications(session, acts),
+        "account": _accounts(session, acts),
+        "superseded fields": _superseded(session, acts),
+        "same_place": _places(session, acts),
+        "fields and orders": belonging_checks.find_differences(session),
+        "result": filing_checks.find_differences(session),
+        "claims and places": claim_checks.find_differences(session, coverage),
+        "seals": seals.find_differences(session),
+        "unusable files": lost_seals.find_differences(session),
+    }
+    faults = [*odd]
+    for what, sentences in compared.items():
+        faults += name_odd(what, sentences)
     notes = [
         f"{row.name}: the first {row.newest_id} rows are not covered by the trail before "
         f"{row.since:%Y-%m-%d}, as an earlier version did not keep their values"
         for row in coverage.values()
         if row.newest_id and row.name == "order"
     ]
+    notes += trail.clock_notes(session)
+    if uncovered := seals.find_uncovered(session):
+        notes.append(uncovered)
     return RowChecks(tuple(faults), tuple(notes))
 
 
-def _gather(session: Session) -> _Acts:
-    acts = _Acts()
+def _gather(session: Session) -> tuple[_Acts, list[str]]:
+    """Return the acts, and a sentence for each that no version of this program wrote."""
+    acts, odd = _Acts(), []
     for entry in trail.entries(session):
-        _sort_in(acts, entry)
-    return acts
+        try:
+            _sort_in(acts, entry)
+        except ODD as error:
+            odd.append(
+                f"trail: number {entry.id} ({entry.act}) holds what this program never wrote "
+                f"({type(error).__name__}: {error})"
+            )
+    return acts, odd
 
 
 def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
@@ -136,8 +163,8 @@ def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
         acts.promotions.setdefault((entry.subject, entry.actor, entry.at), entry)
     elif act == "specification.seen":
         acts.specifications.setdefault(facts["sha256"], entry)
-    elif act == COVERED_FROM and not acts.covered:
-        acts.covered = {key: facts[key] for key in facts if key != trail.SIGNED}
+    elif act == COVERED_FROM:  # a later migration covers further tables; the first act counts
+        acts.covered = {key: facts[key] for key in facts if key != trail.SIGNED} | acts.covered
     else:
         _sort_in_change(acts, entry)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-HEAD = "0008"
+HEAD = "0011"
 """The newest revision in `migrations/versions`; a test holds the two together."""
 
 MIGRATING = 0x6D617274  # a number of ours for PostgreSQL's advisory lock: "mart"
@@ -91,13 +91,22 @@ def _revision(engine: Engine) -> str | None:
 def _revision_in(connection: Connection) -> str | None:
     tables = inspect(connection)
     if tables.has_table("alembic_version"):
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if tables.has_table("micrograph"):
+        number = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if number is not None:
+            return str(number)
+    if not tables.has_table("micrograph"):
+        return None
+    where = engines.place(connection.engine)
+    if tables.has_table("trail"):
         raise BadStore(
-            f"{engines.place(connection.engine)}: has tables but no schema number; "
-            "it was not made by this program. Set store.folder or store.url to another place."
+            f"{where}: the lab's tables are there, but the table alembic_version, which holds the "
+            "number of their schema, was deleted or emptied. Stop the agent and put the newest "
+            "back-up in its place: agent restore FILE (the database that is there is kept)."
         )
-    return None
+    raise BadStore(
+        f"{where}: has tables but no schema number; it was not made by this program. "
+        "Set store.folder or store.url to another place."
+    )
 
 
 def _migrate(engine: Engine) -> None:

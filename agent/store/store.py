@@ -30,6 +30,7 @@ from agent.store import (
     row_checks,
     rules,
     schema,
+    seals,
     sites,
     sources,
     trail,
@@ -100,6 +101,7 @@ class Store:
         agent: str,
         exact_numbers: bool = False,
         folder: Path | None = None,
+        anew: bool = False,
     ) -> Store:
         """Open a database, made or migrated where needed.
 
@@ -109,6 +111,7 @@ class Store:
             agent: Name of this agent, unique at the site.
             exact_numbers: Orders whose numbers differ in case, spaces or leading zeros are two.
             folder: The data folder; a database that is not its own is refused. None: any is taken.
+            anew: A database that is not the folder's own is taken, and one that is, refused.
 
         Raises:
             BadStore: It cannot be used; one sentence says what to do.
@@ -116,7 +119,8 @@ class Store:
         engine = engines.make_engine(url)
         try:
             if folder is not None:
-                own_database.require_own(engine, folder)
+                check = own_database.require_lost if anew else own_database.require_own
+                check(engine, folder)
                 if engines.is_sqlite(engine):  # with PostgreSQL several PCs share the folder
                     own_database.make_private(folder)
             schema.bring_up(engine)
@@ -131,7 +135,7 @@ class Store:
                         actor="agent",
                         act="guards.laid_again",
                     )
-            if folder is not None:
+            if folder is not None and not anew:
                 own_database.keep_mark(engine, folder)
         except BaseException:
             engine.dispose()
@@ -219,6 +223,11 @@ class Store:
         """Return the names of the triggers on evidence that are missing, disabled or changed."""
         with engines.opening(self._engine), self._engine.connect() as connection:
             return guards.find_missing(connection)
+
+    def foreign_triggers(self) -> list[str]:
+        """Return the triggers of the database that are not this program's."""
+        with engines.opening(self._engine), self._engine.connect() as connection:
+            return guards.find_foreign(connection)
 
     def rewritable_tables(self) -> list[str]:
         """Return the tables of evidence that this PostgreSQL user could rewrite; SQLite: none."""
@@ -902,6 +911,11 @@ class Store:
         with reading(self._engine) as session:
             return trail.hashes(session, numbers)
 
+    def seal_results(self, *, at: datetime) -> int:
+        """Append a seal of results that none covers yet to the trail; how many those are."""
+        with writing(self._engine) as session:
+            return seals.seal(session, self._whose.site_id, at=at)
+
     def unreadable_values(self) -> list[str]:
         """Return a sentence per value that is not of its column's kind, as SQLite allows it."""
         with self._engine.connect() as connection:
@@ -911,6 +925,10 @@ class Store:
         """Compare every row of evidence with what the trail holds of it."""
         with reading(self._engine) as session:
             return row_checks.examine(session)
+
+    def take_as_own(self, folder: Path) -> None:
+        """Let this database be a data folder's own from now on."""
+        own_database.renew_mark(self._engine, folder)
 
     def acting_as(self, origin: Origin) -> Store:
         """Return the same store, each of whose acts keeps through what and by whom it came."""

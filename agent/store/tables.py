@@ -435,7 +435,8 @@ class ResultRow(Row, table=True):
     `current` marks the one a page shows. `review_rank` is its place in the review queue, the
     weightiest reason first, and empty once it is decided or where nobody needs to look.
     `after_record` is the newest record when it was written, 0 for none: an order that no clock
-    can change. Results that were written before the column came have none.
+    can change. Results that were written before the column came have none. `filed` holds what it
+    and its field were filed with (`agent.store.filing`), "" until an older one is filed again.
     """
 
     __tablename__: ClassVar[Any] = "result"
@@ -496,6 +497,9 @@ class ResultRow(Row, table=True):
     engine: str = ""
     precision: str = ""
     after_record: int | None = None
+    filed: str = Field(
+        default="", sa_column=Column(Text, nullable=False, server_default=text("''"))
+    )
 
 
 class LabelRow(Row, table=True):

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, text
@@ -75,11 +78,12 @@ class Origin:
     """Through what an act came in, and by whose hand: kept with each act of a `Store`.
 
     Args:
-        kind: Such as "shell".
+        kind: "shell", "web" (a page) or "api" (a program).
         os_user: The system's user who ran the command.
         meaning: What the signature means, such as "reviewed"; "" for an act without one.
         account: The account that signed, "" where the lab has none.
         proof: "password" or "token", "" where the lab has no accounts.
+        address: Of the PC that asked for it, "" for the shell.
     """
 
     kind: str
@@ -87,16 +91,33 @@ class Origin:
     meaning: str = ""
     account: str = ""
     proof: str = ""
+    address: str = ""
 
     def as_json(self) -> dict[str, str]:
         """Return it as the facts of an act hold it, under `SIGNED`; without what is empty."""
         return {key: value for key, value in asdict(self).items() if value}
 
 
+CLOCK_STEP = timedelta(hours=1)
 SIGNED = "signed"
 """Key of an act's facts: its `Origin`."""
 ORIGIN = "origin"
 """Execution option of an engine that carries the `Origin` of its acts."""
+_CURRENT: ContextVar[Origin | None] = ContextVar("origin", default=None)
+
+
+@contextmanager
+def acting_through(origin: Origin) -> Iterator[None]:
+    """Let every act of this context keep an origin, whatever store it is done with.
+
+    A page answers each request in a context, which its thread inherits. The origin of
+    `Store.acting_as` goes before it.
+    """
+    token = _CURRENT.set(origin)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
 
 
 def lock(session: Session) -> None:
@@ -118,7 +139,7 @@ def append(
     """Add one act to the chain, in the transaction of the act itself."""
     lock(session)
     last = session.exec(select(TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)).first()
-    origin = session.connection().get_execution_options().get(ORIGIN)
+    origin = session.connection().get_execution_options().get(ORIGIN) or _CURRENT.get()
     held = {**(facts or {}), **({SIGNED: origin.as_json()} if origin else {})}
     row = TrailRow(
         site_id=site_id,
@@ -229,7 +250,7 @@ def problems(session: Session) -> list[str]:
         if row.sha256 != _hash(row):
             found.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
         before, newest = row.sha256, row.id or 0
-    last = _last_number(session)
+    last = last_number(session)
     if last > newest:
         found.append(
             f"trail: it ended with number {last}, and ends with number {newest} now: the acts "
@@ -238,8 +259,29 @@ def problems(session: Session) -> list[str]:
     return found
 
 
-def _last_number(session: Session) -> int:
-    """Return the newest number that SQLite ever gave; PostgreSQL also skips some, so 0."""
+def clock_notes(session: Session) -> list[str]:
+    """Return a sentence where acts are dated long before the act before them, else nothing.
+
+    The sequence of the acts is that of their numbers, whatever a clock says.
+    """
+    earlier = []
+    newest = None
+    wanted = select(TrailRow.id, TrailRow.at).order_by(col(TrailRow.id))
+    for number, at in session.exec(wanted.execution_options(yield_per=500)):
+        if newest is not None and newest - at > CLOCK_STEP:
+            earlier.append(number)
+        newest = at
+    if not earlier:
+        return []
+    sentence = (
+        f"trail: {len(earlier)} acts are dated more than an hour before the one before them (the "
+        f"first is number {earlier[0]}): a clock was set back; their numbers say what came first"
+    )
+    return [sentence]
+
+
+def last_number(session: Session) -> int:
+    """Return the newest number that SQLite ever gave an act; PostgreSQL skips some, so 0."""
     if session.get_bind().dialect.name != "sqlite":
         return 0
     asked = text("SELECT seq FROM sqlite_sequence WHERE name = 'trail'")

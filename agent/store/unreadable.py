@@ -10,7 +10,18 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import JSON, Boolean, Date, DateTime, Float, Integer, LargeBinary, inspect, text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Date,
+    DateTime,
+    Float,
+    Integer,
+    LargeBinary,
+    String,
+    inspect,
+    text,
+)
 from sqlalchemy.types import TypeDecorator
 
 from agent.store.tables import Row
@@ -24,6 +35,8 @@ if TYPE_CHECKING:
 DOCUMENTS = {"trail": "facts", "statement": "document"}
 """Columns of text that hold a JSON object, kept as text since it is what was hashed."""
 DAY = "'[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
+BEYOND_ASCII = "'*[^\x01-\x7f]*'"
+"""Letters that may be no UTF-8: SQLite keeps any bytes as text, and Python refuses to read them."""
 SHOWN = 60
 """Letters of a value that a sentence shows."""
 
@@ -35,11 +48,14 @@ def find_unreadable(connection: Connection) -> Iterator[str]:
     """
     if connection.dialect.name == "sqlite":
         yield from _of_another_kind(connection)
+    read = "CAST({} AS BLOB)" if connection.dialect.name == "sqlite" else "{}"
     for name, column in DOCUMENTS.items():
-        asked = text(f'SELECT id, "{column}" FROM "{name}" ORDER BY id')  # noqa: S608 - our names
+        wanted = read.format(f'"{column}"')
+        asked = text(f'SELECT id, {wanted} FROM "{name}" ORDER BY id')  # noqa: S608 - our names
         for number, value in connection.execute(asked.execution_options(yield_per=500)):
-            if isinstance(value, str) and not _is_object(value):
-                yield _sentence(name, number, column, value)
+            shown = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+            if not _is_object(shown):
+                yield _sentence(name, number, column, shown)
 
 
 def _of_another_kind(connection: Connection) -> Iterator[str]:
@@ -58,10 +74,10 @@ def _in_table(connection: Connection, table: Table) -> Iterator[str]:
     if not connection.execute(_ask("1", table, f"{any_of_them} LIMIT 1")).first():
         return  # one walk through a table where nothing is wrong
     for column in table.columns:
-        wanted = f'rowid, CAST("{column.name}" AS BLOB)'
-        for number, raw in connection.execute(_ask(wanted, table, suspects[column.name])):
-            value = bytes(raw).decode(errors="replace")
-            if not _is_read(_plain(column.type), value, _shape(column)):
+        wanted = f'rowid, typeof("{column.name}"), CAST("{column.name}" AS BLOB)'
+        for number, stored, raw in connection.execute(_ask(wanted, table, suspects[column.name])):
+            if not _is_read(column, stored, bytes(raw)):
+                value = bytes(raw).decode(errors="replace")
                 yield _sentence(table.name, number, column.name, value)
 
 
@@ -98,10 +114,11 @@ def _suspect(column: Column[object]) -> str:
         return f"typeof({name}) <> 'blob'"
     if isinstance(kind, Date | DateTime):
         return f"typeof({name}) <> 'text' OR {name} NOT GLOB {DAY} OR datetime({name}) IS NULL"
+    beyond_ascii = f"{name} GLOB {BEYOND_ASCII} OR instr(CAST({name} AS BLOB), x'00')"
     if isinstance(kind, JSON):
         shapes = f"json_type({name}) <> '{_shape(column)}'"
-        return f"typeof({name}) <> 'text' OR NOT json_valid({name}) OR {shapes}"
-    return f"typeof({name}) <> 'text'"
+        return f"typeof({name}) <> 'text' OR {beyond_ascii} OR NOT json_valid({name}) OR {shapes}"
+    return f"typeof({name}) <> 'text' OR {beyond_ascii}"
 
 
 def _shape(column: Column[object]) -> str:
@@ -113,14 +130,17 @@ def _shape(column: Column[object]) -> str:
     return "object"
 
 
-def _is_read(kind: TypeEngine[object], value: str, shape: str) -> bool:
-    """Return whether a suspect is read all the same, such as NaN in JSON."""
+def _is_read(column: Column[object], stored: str, raw: bytes) -> bool:
+    """Return whether a suspect is read all the same, such as NaN in JSON, or a letter like "é"."""
+    kind = _plain(column.type)
     try:
+        value = raw.decode()
         if isinstance(kind, JSON):
-            return isinstance(json.loads(value), dict if shape == "object" else list)
+            shape = dict if _shape(column) == "object" else list
+            return isinstance(json.loads(value), shape)
         if isinstance(kind, Date | DateTime):
             datetime.fromisoformat(value)
             return True
     except ValueError:
-        pass
-    return False
+        return False
+    return isinstance(kind, String) and stored == "text"
