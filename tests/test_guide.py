@@ -28,7 +28,11 @@ GUIDE = ROOT / "reports" / "guide"
 REGENERATE = "stale: run `python -m agent.cli.reference`"
 GENERATED = ("commands", "settings")
 WRITTEN = [name for name in reports.GUIDE_PAGES if name not in GENERATED]
-DOCUMENTS = [GUIDE / f"{name}.md" for name in reports.GUIDE_PAGES] + [ROOT / "README.md"]
+DOCUMENTS = [GUIDE / f"{name}.md" for name in reports.GUIDE_PAGES] + [
+    ROOT / "README.md",
+    ROOT / "agent" / "DECISIONS.md",
+    ROOT / "tests" / "bench" / "RESULTS.md",
+]
 COMMANDS = list_commands()
 GROUPS = {path.split()[0] for path in COMMANDS if " " in path}
 SPECIFICATION_TABLES = ("specification", "size", "subtype")
@@ -46,12 +50,12 @@ def tokens_of(text: str):
 
 
 def code_of(path: Path) -> list[str]:
-    """Return every piece of code on a page: spans, and the lines of blocks."""
+    """Return every piece of code on a page: spans, and the lines of blocks but of outputs."""
     pieces = []
     for token in tokens_of(path.read_text(encoding="utf-8")):
         if token.type == "code_inline":
             pieces.append(token.content)
-        elif token.type == "fence":
+        elif token.type == "fence" and token.info != "text":
             pieces += token.content.splitlines()
     return pieces
 
