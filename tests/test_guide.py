@@ -40,6 +40,7 @@ BANNED = (
     "said|told|beside|anew|at work|taught|somebody|whoever|nobody|otherwise|meanwhile|"
     "take up|taken up|look at|put to work|give back|strange|stranger|errand|in force|gaze|witness"
 )
+CALL = re.compile(r"(?:sudo )?agent (?:--config \S+ )?")
 MORNING = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
 
@@ -136,6 +137,21 @@ def test_every_command_and_option_that_a_page_names_exists(path):
     faults = [fault for call in calls_of(path) if (fault := fault_in(call))]
 
     assert faults == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_line_to_type_is_understood_by_its_command(path):
+    blocks = [
+        token.content
+        for token in tokens_of(path.read_text(encoding="utf-8"))
+        if token.type == "fence" and token.info == "sh"
+    ]
+    for line in (line for block in blocks for line in block.splitlines()):
+        if called := CALL.match(line):
+            words = shlex.split(line[called.end() :], comments=True)
+            count = 2 if words[0] in GROUPS else 1
+            name = " ".join(words[:count])
+            COMMANDS[name].make_context(name, words[count:])  # a usage error says what is wrong
 
 
 def test_a_command_or_an_option_that_does_not_exist_is_found():
