@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reports.content.card import Answer, Card, Cause, Decision, Row, Share
 from reports.content.doors import LoginPage, MessagePage, NamePage
+from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.models import (
     BundleLine,
     CardSection,
@@ -106,6 +107,7 @@ from reports.render import (
     render_campaigns,
     render_card,
     render_experiments,
+    render_help,
     render_impact,
     render_index,
     render_login,
@@ -130,6 +132,15 @@ from reports.render import (
 )
 from reports.retold import retold
 from reports.statement_pdf import render_statement_pdf
+from reports.user_guide import (
+    GUIDE_PAGES,
+    LONGEST_QUERY,
+    GuidePage,
+    get_guide_page,
+    list_guide,
+    read_guide,
+    search_guide,
+)
 from reports.words import (
     CORRECTION_WHYS,
     CRITERIA,
@@ -149,7 +160,9 @@ __all__ = [
     "ASSETS",
     "CORRECTION_WHYS",
     "CRITERIA",
+    "GUIDE_PAGES",
     "LANGUAGES",
+    "LONGEST_QUERY",
     "REASONS",
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
@@ -173,6 +186,12 @@ __all__ = [
     "Filter",
     "FlipCard",
     "GroupCount",
+    "GuideHeading",
+    "GuideHit",
+    "GuidePage",
+    "GuidePiece",
+    "GuideTitle",
+    "HelpPage",
     "Hour",
     "ImpactOrder",
     "ImpactPage",
@@ -248,14 +267,18 @@ __all__ = [
     "decimal",
     "doubt",
     "file_code",
+    "get_guide_page",
     "gettext",
     "language",
+    "list_guide",
     "marked",
     "ngettext",
+    "read_guide",
     "reason",
     "render_campaigns",
     "render_card",
     "render_experiments",
+    "render_help",
     "render_impact",
     "render_index",
     "render_login",
@@ -279,6 +302,7 @@ __all__ = [
     "render_trace",
     "report_policy",
     "retold",
+    "search_guide",
     "short_day",
     "speaking",
     "statement_date",

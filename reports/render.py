@@ -22,6 +22,7 @@ from reports.language import gettext, language, ngettext
 
 if TYPE_CHECKING:
     from reports.content.doors import LoginPage, MessagePage, NamePage
+    from reports.content.guide import HelpPage
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
     from reports.content.night import Index, MorePage, Night, SitesPage
     from reports.content.orders import OrderPage, OrdersPage, PlacesPage, TracePage
@@ -40,6 +41,7 @@ ASSETS = (
     "trace.css",
     "statement.css",
     "rate.css",
+    "help.css",
     "rate.js",
     "viewer.js",
     "viewing.js",
@@ -179,6 +181,11 @@ def render_login(page: LoginPage) -> str:
 def render_message(page: MessagePage) -> str:
     """Write a page that says one thing."""
     return _render("message.html", page=page)
+
+
+def render_help(page: HelpPage) -> str:
+    """Render a page of the user guide, its contents or a search."""
+    return _render("help.html", page=page)
 
 
 def asset(name: str) -> bytes:

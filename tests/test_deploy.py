@@ -176,7 +176,16 @@ def test_commands_that_the_operations_page_names_exist() -> None:
     assert named - firsts == set()
 
 
-@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "deploy/OPERATIONS.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "CHANGELOG.md",
+        "deploy/OPERATIONS.md",
+        "agent/DECISIONS.md",
+        "tests/bench/RESULTS.md",
+    ],
+)
 def test_every_link_to_a_file_of_the_project_leads_somewhere(page) -> None:
     path = ROOT / page
     links = re.findall(r"\]\((?!https?:)([^)#\s]+)", path.read_text(encoding="utf-8"))
@@ -184,9 +193,9 @@ def test_every_link_to_a_file_of_the_project_leads_somewhere(page) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_every_script_that_the_readme_prints_a_figure_with_is_there() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    scripts = set(re.findall(r"tests/bench/\w+\.py", readme))
+def test_every_script_that_the_results_name_is_there() -> None:
+    results = (ROOT / "tests/bench/RESULTS.md").read_text(encoding="utf-8")
+    scripts = set(re.findall(r"tests/bench/\w+\.py", results))
 
     assert scripts
     assert [script for script in scripts if not (ROOT / script).is_file()] == []
