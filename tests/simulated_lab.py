@@ -229,6 +229,7 @@ class Ears:
 # --- one agent ----------------------------------------------------------------------------------
 
 
+@cache
 def settings(*, mode: str, zone: str) -> Settings:
     """Return the settings of the lab."""
     pattern = r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)"
@@ -354,7 +355,8 @@ class Machine:
         self._loop(self.watch.run_round)
 
     def _work(self) -> None:
-        self._loop(self.worker.run_round)
+        # Nothing was due: it is woken by what comes, so that asking is only for what was put off.
+        self._loop(lambda: self.worker.run_round() and self.world.idle_s)
 
     def _outbox(self) -> None:
         self._loop(lambda: self.outbox.run_round() or 20.0)

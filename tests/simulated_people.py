@@ -24,6 +24,8 @@ class People:
     def __init__(self, world: World) -> None:
         self.world = world
         self._contents = 0
+        self.exported_s: float | None = None
+        """When the microscope had exported its last picture."""
 
     # --- the microscope -------------------------------------------------------------------------
 
@@ -93,6 +95,7 @@ class People:
                 self.export()
             else:
                 self._meddle(draw.choice(names))
+        self.exported_s = self.world.schedule.now_s
 
     def _meddle(self, name: str) -> None:
         draw = self.world.schedule.random

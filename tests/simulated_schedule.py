@@ -119,7 +119,7 @@ class Schedule:
             raise Died
         if may_wait and self.random.random() < self.switching:
             stalls = self.random.random() < self.stalling
-            self._wait(self.random.choice((30.0, 200.0, 1500.0)) if stalls else 0.01)
+            self._wait(self.random.choice((30.0, 100.0, 300.0)) if stalls else 0.01)
 
     def _wait(self, pause_s: float) -> None:
         actor = self._me()

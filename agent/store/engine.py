@@ -48,6 +48,9 @@ WINDOWS_REMOTE_DRIVE = 4  # GetDriveTypeW: DRIVE_REMOTE
 ACTED, AFTER_ACT = "acted", "after_act"
 """Mark of a session that wrote into the audit log, and option of an engine: what is called then."""
 
+WRITES = {"writes": True}
+"""Execution option of a connection whose transaction is going to write."""
+
 
 class StoreFault(AgentError):  # noqa: N818 - read aloud: "a store fault"
     """The database is gone, locked or full for now: wait and try again, no file is to blame."""
@@ -205,8 +208,9 @@ def writing(engine: Engine) -> Iterator[Session]:
 
     Where it wrote an act into the audit log, `AFTER_ACT` of the engine is called afterwards.
     """
-    writer = engine.execution_options(writes=True)
-    with _faults(engine), Session(writer, expire_on_commit=False) as session, session.begin():
+    with _faults(engine), Session(engine, expire_on_commit=False) as session, session.begin():
+        # An option of this one connection: an engine of its own would look up all events anew.
+        session.connection(execution_options=WRITES)
         yield session
     if session.info.get(ACTED) and (listen := engine.get_execution_options().get(AFTER_ACT)):
         listen()
