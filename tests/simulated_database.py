@@ -67,15 +67,20 @@ class Database:
         for name in AGENTS:
             Store.open(url, site=SITE, agent=name).close()
         self._beside = sqlite3.connect(self._file, isolation_level=None)
-        self._template = sqlite3.connect(":memory:")
-        self._beside.backup(self._template)
+        self._template = self.keep()
         self._engine = engines.make_engine(url)
         event.listen(self._engine, "do_connect", _make_ours)
         event.listen(self._engine, "connect", _hurry)
 
-    def begin(self) -> None:
-        """Empty the database. Nobody may be in a transaction."""
-        self._template.backup(self._beside)
+    def begin(self, rows: sqlite3.Connection | None = None) -> None:
+        """Hold what `keep` returned, None: nothing. Nobody may be in a transaction."""
+        (rows or self._template).backup(self._beside)
+
+    def keep(self) -> sqlite3.Connection:
+        """Return a copy of all rows, in memory."""
+        rows = sqlite3.connect(":memory:")
+        self._beside.backup(rows)
+        return rows
 
     def open(self, agent: int, kind: type[AnyStore]) -> AnyStore:
         """Return the store as one of the agents has it."""

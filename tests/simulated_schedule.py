@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 _PART = re.compile(r"\.[0-9]+-[0-9a-f]{8}\.part$")  # the program draws these names itself
 
 
+MOST_ROUNDS = 3000
+
+
+class RestlessError(Exception):
+    """What goes on goes on for ever."""
+
+
 class Died(BaseException):
     """The actor's machine is dead: nothing that it still tries has any effect."""
 
@@ -29,14 +36,17 @@ class Actor:
 
     Args:
         name: For the trace. machine: that it dies with, None for what is outside all machines.
-        due_s: When it goes on. is_idle: it waits between two rounds, and may be woken.
+        due_s: When it goes on. hub: runs all actors. is_idle: it waits between two rounds, and may
+            be woken.
     """
 
-    def __init__(self, name: str, machine: object, body: Callable[[], None], due_s: float) -> None:
+    def __init__(
+        self, name: str, machine: object, body: Callable[[], None], due_s: float, hub: greenlet
+    ) -> None:
         self.name, self.machine, self.due_s = name, machine, due_s
         self.is_idle = True
         self.is_doomed = False
-        self.greenlet = greenlet(lambda: _run(body))
+        self.greenlet = greenlet(lambda: _run(body), hub)  # who starts it does not hear of its end
 
 
 def _run(body: Callable[[], None]) -> None:
@@ -71,7 +81,7 @@ class Schedule:
         self, name: str, body: Callable[[], None], *, machine: object = None, after_s: float = 0.0
     ) -> Actor:
         """Add an actor."""
-        actor = Actor(name, machine, body, self.now_s + after_s)
+        actor = Actor(name, machine, body, self.now_s + after_s, self._hub)
         self.actors.append(actor)
         return actor
 
@@ -121,6 +131,15 @@ class Schedule:
             stalls = self.random.random() < self.stalling
             self._wait(self.random.choice((30.0, 100.0, 300.0)) if stalls else 0.01)
 
+    def let_all_go_on(self) -> None:
+        """End every stall, and let the others go first; called by an actor."""
+        if self.is_calm or self.current is None:
+            return
+        for actor in self.actors:
+            if not actor.is_idle:
+                actor.due_s = min(actor.due_s, self.now_s)
+        self._wait(0.01)
+
     def _wait(self, pause_s: float) -> None:
         actor = self._me()
         actor.due_s = self.now_s + pause_s
@@ -148,7 +167,11 @@ class Schedule:
 
     def run(self, is_over: Callable[[], bool], on_death: Callable[[object], None]) -> None:
         """Let actors go on, one at a time, until it is over or none is left."""
+        rounds = 0
         while self.actors and not is_over():
+            rounds += 1
+            if rounds > MOST_ROUNDS:
+                raise RestlessError(f"nothing comes to rest in {MOST_ROUNDS} rounds")
             ready = [one for one in self.actors if one.due_s <= self.now_s]
             if not ready:
                 self.now_s = min(one.due_s for one in self.actors)

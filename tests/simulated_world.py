@@ -19,6 +19,7 @@ from simulated_lab import (
     SPECIFICATIONS,
     Machine,
     ObservedStore,
+    picture,
     settings,
 )
 from simulated_people import People
@@ -26,6 +27,10 @@ from simulated_schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from simulated_past import Past
+
+    from agent.store import Claim
 
 STARTS = (
     datetime(2026, 10, 20, 10, 0, tzinfo=UTC),
@@ -37,7 +42,7 @@ RARE, OFTEN = 0.01, 0.06
 NEVER_S = 1e9
 KINDS = (
     "share", "share_gone", "stale", "empty", "short", "vanish", "disk", "disk_full", "database",
-    "database_gone", "outbox", "outbox_gone", "death", "power", "clock", "stall",
+    "database_gone", "outbox", "outbox_gone", "death", "power", "clock", "stall", "overwrite",
 )  # fmt: skip
 """What may go wrong; each history has some of it, so that none hides another."""
 SHARE_ERRORS = (errno.EIO, errno.EACCES, errno.ESTALE, errno.ETIMEDOUT)
@@ -55,7 +60,7 @@ class Ledger:
         noted: Hash → name of pictures whose note names another order than their path.
         meddled: Names that somebody renamed, overwrote, touched or deleted.
         half: Files of which a part may rightly have been read: it rested, or a read was cut short.
-        jumped_back: The PC's clock was set back. violations: promises that were broken.
+        restarted: An agent was started again. violations: promises that were broken.
     """
 
     whole: dict[str, int] = field(default_factory=dict)
@@ -64,7 +69,7 @@ class Ledger:
     half: bool = False
     noted: dict[str, str] = field(default_factory=dict)
     meddled: set[str] = field(default_factory=set)
-    jumped_back: bool = False
+    restarted: bool = False
     violations: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -78,10 +83,16 @@ class World:
 
     Args:
         seed: Decides everything. database: begins again. say: called with each step.
+        past: What some histories begin with, None: all begin with nothing.
     """
 
     def __init__(
-        self, seed: int, database: Database, say: Callable[[str], None] | None = None
+        self,
+        seed: int,
+        database: Database,
+        say: Callable[[str], None] | None = None,
+        *,
+        past: Past | None = None,
     ) -> None:
         self.seed, self.database = seed, database
         self.schedule = Schedule(seed, say)
@@ -98,6 +109,10 @@ class World:
         self.events = draw.choice((None, 0.5, 1.0))
         self.has_nights = draw.random() < 0.03
         self.has_outbox = draw.random() < 0.3
+        self.meet_s = draw.random()
+        """When (s) the agents look into their orders for the first time."""
+        if self.has_outbox and draw.random() < 0.5:
+            self.kinds.add("outbox")
         self.beats = "clock" in self.kinds or self.has_nights
         self.drag_s = 0.0
         self.share_is = "there"
@@ -105,6 +120,8 @@ class World:
         self.ears: list[Any] = []
         self.stale: dict[str, dict[str, os.stat_result]] = {}
         self.tokens: dict[int, int] = {}
+        self.waits: dict[int, float] = {}
+        """Content → until when (s, steady) it is put off at most."""
         self._faults: dict[object, list[str]] = {}
         self._warned: set[object] = set()
         self._silent: set[object] = set()
@@ -116,9 +133,14 @@ class World:
         self.disk.write(f"{LAB}/specifications.toml", SPECIFICATIONS.encode())
         # A folder that holds nothing at all may be a share that is not mounted: it says nothing.
         self.disk.write(f"{SHARE}/Thumbs.db", b"a system's own")
+        if not self.has_outbox or self.has_nights or draw.random() < 0.2:
+            past = None
+        if past:
+            self.disk.begin_with(past.root)
+            past.enter(self)
         mode = "poll" if self.events is None else "native"
         self.settings = settings(mode=mode, zone="Europe/Berlin")
-        database.begin()
+        database.begin(past.rows if past else None)
         Point.before = self._before_statement
         if "stall" in self.kinds:
             self.schedule.stalling = 0.1
@@ -150,10 +172,10 @@ class World:
 
     # --- faults ---------------------------------------------------------------------------------
 
-    def _strikes(self, kind: str) -> bool:
+    def _strikes(self, kind: str, *, chance: float | None = None) -> bool:
         if kind not in self.kinds or self.schedule.is_calm or self.schedule.current is None:
             return False
-        if self.schedule.random.random() >= self.rate:
+        if self.schedule.random.random() >= (self.rate if chance is None else chance):
             return False
         self.ledger.count(kind)
         return True
@@ -213,6 +235,9 @@ class World:
         if path.endswith(".tif") and held and self._strikes("short"):
             self.ledger.half = True
             return held[: self.schedule.random.randrange(len(held))]
+        is_exported = path.endswith(".tif") and len(held) > len(picture(0, 0))
+        if is_exported and self.share_is == "there" and self._strikes("overwrite", chance=0.2):
+            return self.people.overwrite_while_read(path[len(SHARE) + 1 :], held)
         return held
 
     def _before_statement(self, what: str) -> None:
@@ -241,8 +266,27 @@ class World:
     def open_store(self, number: int) -> ObservedStore:
         """Return the store of an agent."""
         store = self.database.open(number, ObservedStore)
-        store.tokens, store.broken = self.tokens, self.broken
+        store.world = self
         return store
+
+    def claimed(self, claim: Claim) -> None:
+        """Note who has a content in hand; where it is taken over, the other one goes on too."""
+        newest = self.tokens.get(claim.content_id, 0)
+        if claim.token <= newest:
+            self.broken(f"content {claim.content_id} was claimed twice with one token")
+        self.tokens[claim.content_id] = max(claim.token, newest)
+        self.waits.pop(claim.content_id, None)
+        if newest:
+            self.schedule.let_all_go_on()
+
+    def put_off(self, content_id: int, at: datetime) -> None:
+        """Note until when (s, steady) a content is put off at most; the clock may be set now."""
+        rows = self.ask("SELECT due_at FROM content WHERE id = ?", content_id)
+        if rows and rows[0][0]:
+            due_at = datetime.fromisoformat(rows[0][0]).replace(tzinfo=UTC)
+            self.waits[content_id] = self.schedule.now_s + (due_at - at).total_seconds()
+            if self._strikes("clock", chance=0.3):
+                self._set_clock()
 
     def broken(self, sentence: str) -> None:
         """Write down that a promise is broken."""
@@ -309,7 +353,6 @@ class World:
     def _set_clock(self) -> None:
         by_s = self.schedule.random.choice((-90.0, 90.0, -3600.0, 3600.0, -86400.0, 3 * 86400.0))
         self.offset_s += by_s
-        self.ledger.jumped_back |= by_s < 0
 
     def _take_away(self, kind: str) -> None:
         if kind == "stale":
@@ -337,6 +380,7 @@ class World:
         assert isinstance(machine, Machine)
         draw = self.schedule.random
         machine.is_up = False
+        self.ledger.restarted = True
         self.ears.clear()
         if "power" in self.kinds and draw.random() < 0.8:
             for other in self.machines:
