@@ -304,7 +304,7 @@ class Machine:
             source,
             store=self.store,
             now=self.now,
-            on_work=self._wake_worker,
+            on_work=self.wake_worker,
             problems=self.problems,
             steady=self.steady,
             listen=self._listen,
@@ -370,7 +370,8 @@ class Machine:
         if "outbox" in self._actors:
             self.world.schedule.wake(self._actors["outbox"])
 
-    def _wake_worker(self) -> None:
+    def wake_worker(self) -> None:
+        """Let a worker look for what is due now, where it waits."""
         if "work" in self._actors:
             self.world.schedule.wake(self._actors["work"])
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from simulated_lab import SHARE, picture
 from simulated_promises import work_off
-from simulated_world import Ledger, World
 
 from agent.store import Decision
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from simulated_disk import Node
+    from simulated_world import Ledger, World
 
 BEGAN_AT = datetime(2026, 10, 19, 9, 0, tzinfo=UTC)
 NAMES = ("4711_1_11.tif", "4712_2_12.tif")

@@ -133,7 +133,8 @@ class People:
         """Begin to write another picture over one that is being read.
 
         Args:
-            name: Of the file. held: its bytes.
+            name: Of the file.
+            held: Its bytes.
 
         Returns:
             What the reader gets: the beginning of the new one, and maybe the end of the old one.

@@ -21,6 +21,7 @@ _PART = re.compile(r"\.[0-9]+-[0-9a-f]{8}\.part$")  # the program draws these na
 
 
 MOST_ROUNDS = 3000
+STALL_S = 200.0
 
 
 class RestlessError(Exception):
@@ -46,6 +47,7 @@ class Actor:
         self.name, self.machine, self.due_s = name, machine, due_s
         self.is_idle = True
         self.is_doomed = False
+        self.stalls_at = 0
         self.greenlet = greenlet(lambda: _run(body), hub)  # who starts it does not hear of its end
 
 
@@ -71,6 +73,8 @@ class Schedule:
         self.is_calm = False
         self.switching = self.stalling = 0.0
         self.death_at = 0
+        self.lasts_s = 0.0
+        """A history is not over before: somebody stalls so long."""
         self.died: list[object] = []
         self.actors: list[Actor] = []
         self.current: Actor | None = None
@@ -127,9 +131,18 @@ class Schedule:
             self.note("dies here")
             self.doom(self.current.machine)
             raise Died
-        if may_wait and self.random.random() < self.switching:
+        if may_wait and self.current.stalls_at and self.steps >= self.current.stalls_at:
+            self.current.stalls_at = 0
+            self.note("stalls here")
+            self.lasts_s = self.now_s + STALL_S
+            self._wait(STALL_S)
+        elif may_wait and self.random.random() < self.switching:
             stalls = self.random.random() < self.stalling
             self._wait(self.random.choice((30.0, 100.0, 300.0)) if stalls else 0.01)
+
+    def stall_soon(self, *, within: int) -> None:
+        """Let the current actor stall for long at one of its next steps."""
+        self._me().stalls_at = self.steps + self.random.randrange(1, within)
 
     def let_all_go_on(self) -> None:
         """End every stall, and let the others go first; called by an actor."""

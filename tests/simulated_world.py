@@ -14,6 +14,7 @@ from simulated_disk import Disk
 from simulated_lab import (
     DATA,
     LAB,
+    LEASE_S,
     OUTBOX,
     SHARE,
     SPECIFICATIONS,
@@ -38,6 +39,8 @@ STARTS = (
     datetime(2027, 3, 28, 0, 30, tzinfo=UTC),  # the hour that it leaves out
     datetime(2026, 11, 24, 22, 15, tzinfo=UTC),  # a quarter of an hour before a night ends
 )
+BACK_S, AHEAD_S = (-90.0, -3600.0, -86400.0), (90.0, 3600.0, 3 * 86400.0)
+CLOCK_RESTS_S = 150.0
 RARE, OFTEN = 0.01, 0.06
 NEVER_S = 1e9
 KINDS = (
@@ -108,11 +111,13 @@ class World:
         self.coarse = draw.random() < 0.2
         self.events = draw.choice((None, 0.5, 1.0))
         self.has_nights = draw.random() < 0.03
-        self.has_outbox = draw.random() < 0.3
+        self.has_outbox = draw.random() < 0.2
         self.meet_s = draw.random()
         """When (s) the agents look into their orders for the first time."""
         if self.has_outbox and draw.random() < 0.5:
             self.kinds.add("outbox")
+        if "clock" in self.kinds:
+            self.kinds.add("short")  # so that something is put off
         self.beats = "clock" in self.kinds or self.has_nights
         self.drag_s = 0.0
         self.share_is = "there"
@@ -126,7 +131,7 @@ class World:
         self._warned: set[object] = set()
         self._silent: set[object] = set()
         self.people = People(self)
-        self._is_power = False
+        self._clock_set_s = -CLOCK_RESTS_S
         self.disk = Disk(self._pc_ns, self._before, listed=self._listed, pulled=self._pulled)
         for folder in (SHARE, DATA, OUTBOX, LAB):
             self.disk.make_folder(folder)
@@ -232,7 +237,8 @@ class World:
             shown.update(shown_now)
 
     def _pulled(self, path: str, held: bytes) -> bytes:
-        if path.endswith(".tif") and held and self._strikes("short"):
+        chance = 0.3 if self.beats else None
+        if path.endswith(".tif") and held and self._strikes("short", chance=chance):
             self.ledger.half = True
             return held[: self.schedule.random.randrange(len(held))]
         is_exported = path.endswith(".tif") and len(held) > len(picture(0, 0))
@@ -277,7 +283,16 @@ class World:
         self.tokens[claim.content_id] = max(claim.token, newest)
         self.waits.pop(claim.content_id, None)
         if newest:
+            self.ledger.count("claimed again")
             self.schedule.let_all_go_on()
+        elif len(self.machines) > 1 and self._strikes("stall", chance=0.9):
+            self.schedule.stall_soon(within=25)
+            for seconds in (1.0, 20.0, 60.0):  # somebody else looks as soon as the lease is over
+                self.schedule.start("bell", self._wake_workers, after_s=LEASE_S + seconds)
+
+    def _wake_workers(self) -> None:
+        for machine in self.machines:
+            machine.wake_worker()
 
     def put_off(self, content_id: int, at: datetime) -> None:
         """Note until when (s, steady) a content is put off at most; the clock may be set now."""
@@ -285,7 +300,7 @@ class World:
         if rows and rows[0][0]:
             due_at = datetime.fromisoformat(rows[0][0]).replace(tzinfo=UTC)
             self.waits[content_id] = self.schedule.now_s + (due_at - at).total_seconds()
-            if self._strikes("clock", chance=0.3):
+            if self._strikes("clock", chance=0.5):
                 self._set_clock()
 
     def broken(self, sentence: str) -> None:
@@ -351,7 +366,12 @@ class World:
                 self.schedule.note(f"weather: {kind} is over")
 
     def _set_clock(self) -> None:
-        by_s = self.schedule.random.choice((-90.0, 90.0, -3600.0, 3600.0, -86400.0, 3 * 86400.0))
+        # Two that cancel each other between two looks at the clock cannot be seen by anybody.
+        if self.schedule.now_s < self._clock_set_s + CLOCK_RESTS_S:
+            return
+        self._clock_set_s = self.schedule.now_s
+        by_s = self.schedule.random.choice(BACK_S if self.waits else (*BACK_S, *AHEAD_S))
+        self.schedule.note(f"the clock is set by {by_s:.0f} s")
         self.offset_s += by_s
 
     def _take_away(self, kind: str) -> None:
@@ -433,6 +453,9 @@ class World:
         def is_over() -> bool:
             since_s = self.people.exported_s
             is_done = since_s is not None and schedule.now_s >= since_s + rest_s
-            return bool(self.ledger.violations) or schedule.steps >= last or is_done
+            goes_on = schedule.now_s < schedule.lasts_s and schedule.steps < 2 * last
+            return bool(self.ledger.violations) or (
+                (is_done or schedule.steps >= last) and not goes_on
+            )
 
         schedule.run(is_over, self.on_death)

@@ -52,7 +52,10 @@ def lay_missing_guards(engine: Engine) -> bool:
             if guards.are_laid(connection):
                 return False
         try:
-            with engine.connect().execution_options(**engines.WRITES) as connection, connection.begin():
+            with (
+                engine.connect().execution_options(**engines.WRITES) as connection,
+                connection.begin(),
+            ):
                 guards.lay(connection)
         except ProgrammingError:
             return False
