@@ -185,6 +185,8 @@ class ObservedStore(Store):
         finished = super().finish(claim, *given, **named)
         if finished and self.world.tokens.get(claim.content_id, 0) > claim.token:
             self.world.broken(f"content {claim.content_id} was finished by a claim that was over")
+        if finished:
+            self.world.finished()
         return finished
 
     def release(self, claim: Claim, *given: Any, **named: Any) -> bool:

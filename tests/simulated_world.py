@@ -111,7 +111,9 @@ class World:
         self.coarse = draw.random() < 0.2
         self.events = draw.choice((None, 0.5, 1.0))
         self.has_nights = draw.random() < 0.03
-        self.has_outbox = draw.random() < 0.2
+        self.has_outbox = draw.random() < 0.12
+        if draw.random() < 0.2:
+            self.kinds.add("power")
         self.meet_s = draw.random()
         """When (s) the agents look into their orders for the first time."""
         if self.has_outbox and draw.random() < 0.5:
@@ -133,16 +135,9 @@ class World:
         self.people = People(self)
         self._clock_set_s = -CLOCK_RESTS_S
         self.disk = Disk(self._pc_ns, self._before, listed=self._listed, pulled=self._pulled)
-        for folder in (SHARE, DATA, OUTBOX, LAB):
-            self.disk.make_folder(folder)
-        self.disk.write(f"{LAB}/specifications.toml", SPECIFICATIONS.encode())
-        # A folder that holds nothing at all may be a share that is not mounted: it says nothing.
-        self.disk.write(f"{SHARE}/Thumbs.db", b"a system's own")
         if not self.has_outbox or self.has_nights or draw.random() < 0.2:
             past = None
-        if past:
-            self.disk.begin_with(past.root)
-            past.enter(self)
+        self._lay_out(past)
         mode = "poll" if self.events is None else "native"
         self.settings = settings(mode=mode, zone="Europe/Berlin")
         database.begin(past.rows if past else None)
@@ -151,6 +146,16 @@ class World:
             self.schedule.stalling = 0.1
         self.schedule.switching = draw.choice((0.05, 0.2))
         self.machines = [Machine(self, n) for n in range(draw.choice((1, 2)))]
+
+    def _lay_out(self, past: Past | None) -> None:
+        for folder in (SHARE, DATA, OUTBOX, LAB):
+            self.disk.make_folder(folder)
+        self.disk.write(f"{LAB}/specifications.toml", SPECIFICATIONS.encode())
+        # A folder that holds nothing at all may be a share that is not mounted: it says nothing.
+        self.disk.write(f"{SHARE}/Thumbs.db", b"a system's own")
+        if past:
+            self.disk.begin_with(past.root)
+            past.enter(self)
 
     # --- clocks ---------------------------------------------------------------------------------
 
@@ -289,6 +294,11 @@ class World:
             self.schedule.stall_soon(within=25)
             for seconds in (1.0, 20.0, 60.0):  # somebody else looks as soon as the lease is over
                 self.schedule.start("bell", self._wake_workers, after_s=LEASE_S + seconds)
+
+    def finished(self) -> None:
+        """Cut the power now and then as soon as a row says that pixels are kept."""
+        if self._strikes("power", chance=0.9):
+            self.schedule.death_at = self.schedule.steps + 1
 
     def _wake_workers(self) -> None:
         for machine in self.machines:
@@ -448,7 +458,7 @@ class World:
         if draw.random() < 0.15:
             schedule.start("lead", self.people.lead)
         schedule.start("weather", self.weather, after_s=0.5)
-        last, rest_s = draw.choice((150, 400)), draw.choice((10.0, 60.0, 200.0))
+        last, rest_s = draw.choice((150, 400)), draw.choice((30.0, 60.0, 200.0))
 
         def is_over() -> bool:
             since_s = self.people.exported_s

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy.pool import PoolProxiedConnection
 
 DATABASE_FILE = "martensight.db"
 BUSY_TIMEOUT_MS = 15_000  # then it is a fault, said and waited for, and a stop need not wait
@@ -115,13 +116,13 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _note_writing(connection: Connection, options: Mapping[str, Any]) -> None:
-    connection.info["writes"] = options.get("writes", False)
+def _note_writing(connection: Connection, opts: Mapping[str, Any]) -> None:
+    connection.info["writes"] = opts.get("writes", False)
 
 
-def _begin_sqlite(connection: Any) -> None:
-    writes = connection.info.pop("writes", False)
-    connection.cursor().execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin_sqlite(dbapi_connection: PoolProxiedConnection) -> None:
+    writes = dbapi_connection.info.pop("writes", False)
+    dbapi_connection.cursor().execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _postgresql(address: URL) -> Engine:

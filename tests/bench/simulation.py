@@ -62,6 +62,11 @@ def main() -> int:
         seeds = range(asked.seed, asked.seed + 1)
     if asked.mutants:
         return _hunt(seeds, asked.only)
+    return _play(seeds, asked)
+
+
+def _play(seeds: range, asked: argparse.Namespace) -> int:
+    """Play batch after batch; 3 where a promise broke."""
     total = Batch(asked.first)
     with simulation() as playing:
         for first in range(seeds.start, seeds.stop, BATCH):
