@@ -52,7 +52,10 @@ def lay_missing_guards(engine: Engine) -> bool:
             if guards.are_laid(connection):
                 return False
         try:
-            with engine.execution_options(writes=True).begin() as connection:
+            with (
+                engine.connect().execution_options(**engines.WRITES) as connection,
+                connection.begin(),
+            ):
                 guards.lay(connection)
         except ProgrammingError:
             return False
@@ -114,7 +117,7 @@ def _migrate(engine: Engine) -> None:
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = configuration()
-    with engine.execution_options(writes=True).connect() as connection:
+    with engine.connect().execution_options(**engines.WRITES) as connection:
         if engines.is_sqlite(engine):
             connection.exec_driver_sql("COMMIT")  # foreign keys can only be put aside outside
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
