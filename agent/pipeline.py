@@ -23,7 +23,7 @@ from agent.orders.control import CONTROL, measured
 from agent.orders.keys import keys_of, merge_notes, notes_beside
 from agent.orders.lost_files import name_lost
 from agent.orders.place_check import PlaceCheck, landmarks_of
-from agent.orders.waiting_notes import WaitingNotes
+from agent.orders.waiting_notes import WaitingNotes, list_missing_notes
 from agent.settings import PROCESS_COLUMNS
 from agent.store import Finding, OtherBundle, StoreFault
 from agent.triage import Handling, Policy, Reason, Verdict, triage
@@ -336,6 +336,7 @@ class Pipeline:
         source = self._sources.get(claim.source, Provenance())
         path = locate(claim.folder, claim.relative)
         notes = notes_beside(path) if self._sidecars and claim.origin == "watch" else []
+        notes += list_missing_notes(claim.noted, notes)
         keys = keys_of(
             source,
             claim.relative,

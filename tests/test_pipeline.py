@@ -360,6 +360,24 @@ def test_a_note_that_a_share_does_not_give_for_now_is_waited_for(bench, monkeypa
     assert "4799" in unassigned.reason
 
 
+def test_a_note_that_was_read_while_the_file_waited_counts_though_the_share_hides_it(bench):
+    bench.export("4711_1_1.png")
+    note = bench.source / "4711_1_1.txt"
+    note.write_text("Auftrag: 4799\n", encoding="utf-8")
+    source = Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)")
+    bench.pipeline = bench.made(sources={"LOM": source})
+    bench.pool.faults["4711_1_1.png"] = OSError(errno.EIO, "Input/output error")
+    first = bench.take()
+    note.unlink()  # as a share does that lists an empty folder for a moment
+    bench.pool.faults.clear()
+    bench.clock.at += timedelta(minutes=1)
+    second = bench.take()
+
+    (unassigned,) = bench.store.orders.unassigned()
+    assert (first.stored, first.given_back, second.stored) == (0, 1, 1)
+    assert "4799" in unassigned.reason
+
+
 def test_a_database_that_is_away_while_it_is_judged_costs_the_file_no_attempt(bench):
     def asked(_told, _ordered):
         raise StoreFault("database: server closed the connection")

@@ -181,6 +181,7 @@ def _claim(
         origin=content.origin,
         lane=Lane(content.lane).name.lower(),
         process_data=MappingProxyType(dict(content.process_data)),
+        noted=MappingProxyType(dict(content.noted)),
     )
 
 
