@@ -111,7 +111,7 @@ def test_what_was_noted_while_a_row_was_taught_is_kept_with_it(small, tmp_path):
 def small(monkeypatch):
     """Run one quick row on a few images; what is ordinary is learned once."""
     known = fit_detector(examples()[:4], subtype_of=lambda code: code[0])
-    monkeypatch.setattr("model.ood.fit.learn", lambda *_, **__: known)
+    monkeypatch.setattr("model.ood.fit.fit_detector", lambda *_, **__: known)
 
     def steps(folder, device="pytorch", **how):
         plan = TrainingConfig(taxonomy=default_taxonomy(), views=1, device=device)

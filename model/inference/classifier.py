@@ -19,7 +19,7 @@ from model.inference.saliency import coarser_margin, contrast, evidence
 from model.networks.schemes import CODE, size_head
 from model.ood.detector import OodDetector
 from model.ood.mahalanobis import normalize_rows
-from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, of_answer, second_opinion
+from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, fit_classifier_scorers, score_uncertainty
 from model.runtime.engines import choose_engine
 from model.runtime.quantization import load_int8_calibration
 
@@ -146,7 +146,7 @@ class Classifier:
         self._scheme, self._heads, self._known = scheme, heads, known
         self._level = conformal_level
         self._answerer = Predictor(scheme, framing, eyes, heads, engine, cache=cache, eight=eight)
-        self._second = second_opinion(seen) if seen is not None and len(seen) else {}
+        self._second = fit_classifier_scorers(seen) if seen is not None and len(seen) else {}
 
     @classmethod
     def load(
@@ -333,7 +333,7 @@ class Classifier:
         """Log what the classifier itself would say of strangeness; it decides nothing."""
         head = self._heads[self._scheme.first_stage()[0]]
         embedding = judged.sights[head.eye].embedding[None]
-        doubt = of_answer(head.logits(embedding)[0], judged.answer.codes)
+        doubt = score_uncertainty(head.logits(embedding)[0], judged.answer.codes)
         away = {
             name: float(one.scores(normalize_rows(embedding))[0])
             for name, one in self._second.items()
