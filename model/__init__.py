@@ -27,14 +27,14 @@ if TYPE_CHECKING:
         InspectedImage,
         LabelIssue,
         find_label_issues,
+        find_mixed_specimens,
         inspect_labels,
         predict_out_of_sample,
-        two_subtypes,
     )
     from model.evaluation.learning_curve import LearningCurve, fit_learning_curve
     from model.evaluation.leave_one_class_out import leave_out
     from model.evaluation.metrics import size_kappa
-    from model.evaluation.paired import Matter, PairedEvaluation, evaluate_pair
+    from model.evaluation.paired import PairedEvaluation, PairedTestSet, evaluate_pair
     from model.evaluation.promotion_checks import GateThresholds
     from model.framing import Field
     from model.inference.classifier import Classifier, Prediction
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from model.statistics import Estimate, agreement_interval, bootstrap, upper_bound, wilson
     from model.training.config import TrainingConfig, quick_config
     from model.training.distributed import SINGLE_PROCESS, ProcessGroup, init_process_group
-    from model.training.train import Progress, train
+    from model.training.train import train
 
 # Threads that wait for each other give the core back instead of spinning: on a PC that does other
 # things too, two spinning threads took four times the processor time and wall time (measured). It
@@ -67,10 +67,10 @@ _WHERE = {
     "Finding": "evaluation.comparison",
     "InspectedImage": "evaluation.label_errors",
     "Manifest": "bundle",
-    "Matter": "evaluation.paired",
+    "PairedTestSet": "evaluation.paired",
     "TrainingConfig": "training.config",
     "Prediction": "inference.classifier",
-    "Progress": "training.train",
+    "Progress": "progress",
     "GateThresholds": "evaluation.promotion_checks",
     "Split": "data.splits",
     "OodResult": "ood.detector",
@@ -104,7 +104,7 @@ _WHERE = {
     "init_process_group": "training.distributed",
     "train": "training.train",
     "find_near_duplicates": "data.near_duplicates",
-    "two_subtypes": "evaluation.label_errors",
+    "find_mixed_specimens": "evaluation.label_errors",
     "verify_bundle": "bundle",
     "find_weights": "networks.pretrained",
     "wilson": "statistics",
@@ -126,11 +126,11 @@ __all__ = [
     "LabelIssue",
     "LearningCurve",
     "Manifest",
-    "Matter",
     "ModelError",
     "Numbers",
     "OodResult",
     "PairedEvaluation",
+    "PairedTestSet",
     "Prediction",
     "ProcessGroup",
     "Progress",
@@ -154,6 +154,7 @@ __all__ = [
     "evaluate_pair",
     "fetch_weights",
     "find_label_issues",
+    "find_mixed_specimens",
     "find_near_duplicates",
     "find_weights",
     "fingerprint",
@@ -175,7 +176,6 @@ __all__ = [
     "taught_codes",
     "taxonomy_from",
     "train",
-    "two_subtypes",
     "upper_bound",
     "verify_bundle",
     "wilson",

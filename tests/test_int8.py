@@ -33,13 +33,13 @@ GIVEN = examples(52)
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("bundles"), PLAN, GIVEN)[-1].bundle
+    return trained(tmp_path_factory.mktemp("bundles"), PLAN, GIVEN)[-1].result
 
 
 @pytest.fixture(scope="module")
 def converted(bundle):
     *_, last = convert(bundle, GIVEN)
-    return last.found
+    return last.result
 
 
 def answer(code: str, sure: float = 0.9) -> Answer:

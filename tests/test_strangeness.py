@@ -220,7 +220,7 @@ def test_every_field_looked_at_and_measured_is_a_step(backbone):
 
     assert [step.done for step in steps[:-1]] == list(range(1, 25))
     assert {step.total for step in steps} == {24}
-    assert [step.known is not None for step in steps] == [False] * 24 + [True]
+    assert [step.result is not None for step in steps] == [False] * 24 + [True]
 
 
 def test_another_lamp_or_white_balance_changes_no_verdict(known):
@@ -270,7 +270,7 @@ def test_a_code_left_out_is_judged_by_what_was_learned_without_it(backbone):
         leave_out("M8", examples(60), backbone, subtype_of=lambda code: code[0], alpha=ALPHA)
     )
 
-    found = steps[-1].found
+    found = steps[-1].result
     assert (found.code, found.n, found.known) == ("M8", 20, 40)
     assert found.auroc > 0.9
     assert found.as_json()["tpr_interval"][0] <= found.flagged / 20

@@ -408,7 +408,7 @@ def teach(
     """Teach a bundle from everything that is labelled, under progress bars."""
     bundle: Path | None = None
     for step in shown(teaching(settings, store, plan, world)):
-        bundle = step.bundle or bundle
+        bundle = step.result or bundle
     if bundle is None:
         raise RuntimeError("training ended without a bundle")
     return bundle
@@ -426,7 +426,7 @@ def help_teach(
 
 def teaching(
     settings: Settings, store: Store, plan: TrainingConfig, world: ProcessGroup | None
-) -> Iterator[Progress]:
+) -> Iterator[Progress[Path]]:
     """Teach from everything that is labelled, step by step.
 
     Test images of the bundle at work stay test images, so that the two can be compared.
@@ -450,7 +450,7 @@ def teaching(
         plan,
         bundles_in(settings.store.folder),
         kept=collected.sides(manifest),
-        world=world or SINGLE_PROCESS,
+        processes=world or SINGLE_PROCESS,
         recipe=RECIPE,
         now=clock(),
     )

@@ -21,7 +21,7 @@ from model import (
     Comparison,
     Finding,
     GateThresholds,
-    Matter,
+    PairedTestSet,
     compare_bundles,
     evaluate_pair,
     not_taught,
@@ -120,7 +120,7 @@ def held_against(
     demands = demands or Demands()
     one, other = (Classifier.load(folder, alpha=demands.alpha) for folder in (current, candidate))
     tested = set(other.manifest.split["test"]) - one.learned_from
-    matter = Matter(
+    matter = PairedTestSet(
         examples=tuple(e for e in collected.examples if e.key in tested),
         strange=_must_be_flagged(collected, one.taxonomy, other.taxonomy),
         corrected=tuple(e for e in collected.examples if e.key in collected.corrected),
@@ -129,8 +129,8 @@ def held_against(
     )
     for step in evaluate_pair(one, other, matter):
         yield Step(step.stage, step.done, step.total, candidate.name)
-        if step.found is not None:
-            yield compare_bundles(step.found, demands.rules)
+        if step.result is not None:
+            yield compare_bundles(step.result, demands.rules)
 
 
 def _must_be_flagged(

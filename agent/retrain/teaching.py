@@ -103,7 +103,7 @@ def retrain(
         recipe=RECIPE,
         now=now,
     ):
-        candidate = progress.bundle or candidate
+        candidate = progress.result or candidate
         yield _step(progress)
     if candidate is None:
         raise RuntimeError("training ended without a bundle")
@@ -134,7 +134,7 @@ def _until(steps: Iterator[Step | T]) -> Generator[Step, None, T]:
     raise RuntimeError("a long job ended without saying how")
 
 
-def _step(progress: Progress) -> Step:
+def _step(progress: Progress[Path]) -> Step:
     return Step(progress.stage, progress.done, progress.total, progress.note)
 
 

@@ -7,7 +7,6 @@ final models are fitted to all fields.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from statistics import median_low
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from model.ood.mahalanobis import (
     normalize_rows,
 )
 from model.ood.score_normalization import ScoreNormalizer
+from model.progress import Progress
 from model.runtime.engines import has_bf16
 
 if TYPE_CHECKING:
@@ -53,20 +53,6 @@ _CACHE_BYTES = 1_500_000_000
 """Features of cells that are cached during a fit; those of other examples are extracted twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far the learning is.
-
-    Args:
-        done: Fields looked at or measured. total: of how many; each is looked at, then measured.
-        known: What was learned, with the last step only.
-    """
-
-    done: int
-    total: int
-    known: OodDetector | None = None
-
-
 def fit_detector(
     examples: Sequence[Example],
     backbone: Backbone | None = None,
@@ -76,7 +62,7 @@ def fit_detector(
     """Fit a detector without reporting progress; see `iter_fit_detector`."""
     detector = None
     for progress in iter_fit_detector(examples, backbone, subtype_of=subtype_of):
-        detector = progress.known
+        detector = progress.result
     if detector is None:
         raise TrainingError("There is no example to learn the known structures from.")
     return detector
@@ -87,7 +73,7 @@ def iter_fit_detector(
     backbone: Backbone | None = None,
     *,
     subtype_of: Callable[[str], str],
-) -> Iterator[Step]:
+) -> Iterator[Progress[OodDetector]]:
     """Fit a detector and the scores of reference fields that its models were not fitted on.
 
     Args:
@@ -112,17 +98,18 @@ def iter_fit_detector(
     sums = _FeatureSums(features.codes, folds, [subtype_of(code) for code in features.codes])
     for index in range(len(features)):
         sums.add(index, features[index])
-        yield Step(index + 1, total)
+        yield Progress("strangeness", index + 1, total)
     distances: dict[int, Distances] = {}
     for fold in range(int(folds.max()) + 1):
         models = sums.fit_models(np.flatnonzero(folds != fold))
         for index in np.flatnonzero(folds == fold).tolist():
             distances[index] = models.compute_distances(features[index])
-            yield Step(len(features) + len(distances), total)
-    yield Step(
+            yield Progress("strangeness", len(features) + len(distances), total)
+    yield Progress(
+        "strangeness",
         total,
         total,
-        OodDetector(
+        result=OodDetector(
             sums.fit_models(np.arange(len(folds))),
             ScoreNormalizer.fit(
                 [distances[index] for index in range(len(folds))], features.microscopes

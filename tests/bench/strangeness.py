@@ -184,8 +184,8 @@ def told_left_out(shelf: Shelf, code: str, known: int, count: int) -> None:
     left = [shelf.one(code, LEFT + i) for i in range(count)]
     steps = leave_out(code, examples([*rest, *left], 0), subtype_of=lambda one: one[0], alpha=ALPHA)
     *_, last = steps
-    if last.found is not None:
-        said = last.found.as_json()
+    if last.result is not None:
+        said = last.result.as_json()
         print(f"left out: {code}  {said}", flush=True)
 
 
