@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from model.data.near_duplicates import find_near_duplicates, merge_groups
     from model.data.splits import Split, folds, split
     from model.evaluation.comparison import Comparison, Finding, compare_bundles
-    from model.evaluation.evaluate import NOT_TAUGHT, Evaluation, evaluate, not_taught
+    from model.evaluation.evaluate import UNTRAINED_PREFIX, Evaluation, evaluate, group_untrained
     from model.evaluation.int8_conversion import convert
     from model.evaluation.label_errors import (
         InspectedImage,
@@ -54,7 +54,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _WHERE = {
     "SINGLE_PROCESS": "training.distributed",
-    "NOT_TAUGHT": "evaluation.evaluate",
+    "UNTRAINED_PREFIX": "evaluation.evaluate",
     "Classifier": "inference.classifier",
     "Comparison": "evaluation.comparison",
     "LearningCurve": "evaluation.learning_curve",
@@ -94,7 +94,7 @@ _WHERE = {
     "inspect_labels": "evaluation.label_errors",
     "merge_groups": "data.near_duplicates",
     "leave_out": "evaluation.leave_one_class_out",
-    "not_taught": "evaluation.evaluate",
+    "group_untrained": "evaluation.evaluate",
     "predict_out_of_sample": "evaluation.label_errors",
     "size_kappa": "evaluation.metrics",
     "quick_config": "training.config",
@@ -111,8 +111,8 @@ _WHERE = {
 }
 
 __all__ = [
-    "NOT_TAUGHT",
     "SINGLE_PROCESS",
+    "UNTRAINED_PREFIX",
     "BundleError",
     "Classifier",
     "Comparison",
@@ -160,12 +160,12 @@ __all__ = [
     "fingerprint",
     "fit_learning_curve",
     "folds",
+    "group_untrained",
     "init_process_group",
     "inspect_labels",
     "leave_out",
     "load_taxonomy",
     "merge_groups",
-    "not_taught",
     "parse_numbers",
     "predict_out_of_sample",
     "quick_config",

@@ -17,14 +17,14 @@ from agent.errors import BadBundle
 from agent.retrain.bundles import record_of
 from agent.retrain.progress import Step
 from model import (
-    NOT_TAUGHT,
+    UNTRAINED_PREFIX,
     Comparison,
     Finding,
     GateThresholds,
     PairedTestSet,
     compare_bundles,
     evaluate_pair,
-    not_taught,
+    group_untrained,
 )
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def _must_be_flagged(
 ) -> dict[str, tuple[Example, ...]]:
     untaught = {
         kind: tuple(some)
-        for kind, some in not_taught(collected.examples, candidate).items()
-        if kind.removeprefix(NOT_TAUGHT) not in current.trained_codes
+        for kind, some in group_untrained(collected.examples, candidate).items()
+        if kind.removeprefix(UNTRAINED_PREFIX) not in current.trained_codes
     }
     return untaught | dict(collected.strange)
 

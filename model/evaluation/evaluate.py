@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from model.inference.classifier import Classifier, Prediction
     from model.taxonomy import Taxonomy
 
-NOT_TAUGHT = "not taught: "
+UNTRAINED_PREFIX = "not taught: "
 """Prefix of the kind of images whose code the bundle is not trained for: they must be flagged."""
 
 _BATCH = 8
@@ -117,7 +117,7 @@ class Evaluation:
         cases: One per image.
         seen_in_training: Number of images left out because the bundle was trained on them.
         alpha: Alarm rate that was set.
-        strange: OOD results per kind of unusual image. Kinds that start with `NOT_TAUGHT` are
+        strange: OOD results per kind of unusual image. Kinds that start with `UNTRAINED_PREFIX` are
             labelled images of codes in the taxonomy that the bundle is not trained for.
     """
 
@@ -146,12 +146,12 @@ class Evaluation:
     @property
     def within_one_size(self) -> Estimate:
         """Share of images with the correct subtype and at most a neighbouring size."""
-        return wilson(sum(self._near(case) for case in self.cases), self.n)
+        return wilson(sum(self._is_within_one_size(case) for case in self.cases), self.n)
 
     @property
     def macro_f1(self) -> Estimate:
         """Macro-averaged F1 over the codes that occur; the accuracy where all are correct."""
-        true, predicted, codes = self._indices()
+        true, predicted, codes = self._encode_codes()
         if self.n and self.correct == self.n:
             return self.accuracy  # resampling would only return 1
         return bootstrap(self.n, lambda i: macro_f1(true[i], predicted[i], len(codes)))
@@ -259,7 +259,7 @@ class Evaluation:
 
     def confusion(self) -> tuple[tuple[str, ...], NDArray[np.intp]]:
         """Return the codes and the (k, k) counts, rows predicted, columns true, as in the paper."""
-        true, predicted, codes = self._indices()
+        true, predicted, codes = self._encode_codes()
         return codes, confusion_matrix(true, predicted, len(codes))
 
     def stage_confusions(self) -> dict[str, dict[str, Any]]:
@@ -364,14 +364,15 @@ class Evaluation:
             "tpr_interval": [flagged.low, flagged.high],
         }
 
-    def _indices(self) -> tuple[NDArray[np.intp], NDArray[np.intp], tuple[str, ...]]:
+    def _encode_codes(self) -> tuple[NDArray[np.intp], NDArray[np.intp], tuple[str, ...]]:
+        """Return true and predicted code of each case as indices, and the codes."""
         occurring = {case.true for case in self.cases} | {case.predicted for case in self.cases}
         wanted = occurring | set(self.taxonomy.trained_codes)
         codes = tuple(code for code in self.taxonomy.codes if code in wanted)
         true = np.array([codes.index(case.true) for case in self.cases], np.intp)
         return true, np.array([codes.index(case.predicted) for case in self.cases], np.intp), codes
 
-    def _near(self, case: Case) -> bool:
+    def _is_within_one_size(self, case: Case) -> bool:
         subtype, size = self.taxonomy.parse(case.true)
         predicted_subtype, predicted_size = self.taxonomy.parse(case.predicted)
         names = [size_.name for size_ in self.taxonomy.subtype(subtype).sizes]
@@ -447,7 +448,7 @@ def flag_from(prediction: Prediction) -> OodFlag:
     return OodFlag(result.p_value, result.flagged, result.score)
 
 
-def not_taught(examples: Sequence[Example], taxonomy: Taxonomy) -> dict[str, list[Example]]:
+def group_untrained(examples: Sequence[Example], taxonomy: Taxonomy) -> dict[str, list[Example]]:
     """Group the images of codes that the taxonomy lists as untrained, per kind.
 
     They are the lab's own images that must be flagged, above all sizes coarser than any trained
@@ -457,7 +458,7 @@ def not_taught(examples: Sequence[Example], taxonomy: Taxonomy) -> dict[str, lis
     for example in examples:
         code = taxonomy.code(*taxonomy.parse(example.code))
         if code not in taxonomy.trained_codes:
-            untrained.setdefault(f"{NOT_TAUGHT}{code}", []).append(example)
+            untrained.setdefault(f"{UNTRAINED_PREFIX}{code}", []).append(example)
     return untrained
 
 

@@ -53,8 +53,10 @@ def convert(
     """
     loaded = load_bundle(bundle)
     taxonomy, sides = loaded.manifest.taxonomy, loaded.manifest.split
-    calibration = [e for e in examples if e.key in set(sides["validation"])][:_MAX_CALIBRATION]
-    test = [e for e in examples if e.key in set(sides["test"])]
+    calibration = [example for example in examples if example.key in set(sides["validation"])][
+        :_MAX_CALIBRATION
+    ]
+    test = [example for example in examples if example.key in set(sides["test"])]
     if not calibration or len(test) < _MIN_TEST:
         raise ModelError(
             f"{bundle.name} cannot be converted: {len(test)} of the micrographs it was tested on "

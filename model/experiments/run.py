@@ -55,7 +55,7 @@ class Row:
 
 
 def list_rows(base: TrainingConfig) -> tuple[Row, ...]:
-    """List the configurations: the paper's six, its two comparisons, and ours.
+    """Return the configurations: the paper's six, its two comparisons, and ours.
 
     Args:
         base: Epochs, batch, frame, seed, weights and taxonomy of every row.
@@ -170,7 +170,12 @@ def run(
             [_downscale(example) for example in _select_few(usable)],
             build_quick_config(base),
         )
-    inputs = [quick, recipe, taxonomy.as_json(), sorted((e.key, e.code, e.group) for e in usable)]
+    inputs = [
+        quick,
+        recipe,
+        taxonomy.as_json(),
+        sorted((example.key, example.code, example.group) for example in usable),
+    ]
     detectors: list[OodDetector] = []
     for row in list_rows(base):
         if only is not None and not only(row):

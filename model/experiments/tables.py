@@ -75,7 +75,7 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
         ],
         "pairs": [
             {"first": first.name, "second": second.name, **compare_results(first, second)}
-            for first, second in _pairs(results)
+            for first, second in _list_pairs(results)
         ],
     }
 
@@ -122,7 +122,7 @@ def build_tables(results: Sequence[Result]) -> list[Table]:
     """Build the paper's tables and figures, ours, and the paired tests."""
     reference = [result for result in results if result.name == REFERENCE]
     tables = [
-        _accuracies(
+        _build_accuracy_table(
             table,
             (reference if table in COMPARED_WITH else [])
             + [result for result in results if result.table == table],
@@ -135,14 +135,16 @@ def build_tables(results: Sequence[Result]) -> list[Table]:
         if result.table == "table 2" and "2S" in result.name and "fw" not in result.name
     ]
     if stages:
-        tables.append(_per_stage(stages))
+        tables.append(_build_stage_table(stages))
     tables += [
-        _matrix(result) for result in results if result.name in ("ResNet-18 global", "ResNet-18 2S")
+        _build_confusion_table(result)
+        for result in results
+        if result.name in ("ResNet-18 global", "ResNet-18 2S")
     ]
-    if pairs := _pairs(results):
-        tables.append(_tests(pairs))
+    if pairs := _list_pairs(results):
+        tables.append(_build_pair_table(pairs))
     if any(result.again for result in results):
-        tables.append(_repeated([result for result in results if result.again]))
+        tables.append(_build_split_table([result for result in results if result.again]))
     return tables
 
 
@@ -163,7 +165,7 @@ def as_markdown(results: Sequence[Result], sentences: Sequence[str] = ()) -> str
 # ------------------------------------------------------------------ tables
 
 
-def _accuracies(table: str, results: Sequence[Result]) -> Table:
+def _build_accuracy_table(table: str, results: Sequence[Result]) -> Table:
     columns = ["row", "right", "accuracy (95 %)", "macro-F1 (95 %)", "within one size (95 %)"]
     columns += ["paper"] * any(result.table == table == "table 2" for result in results)
     rows = []
@@ -174,27 +176,27 @@ def _accuracies(table: str, results: Sequence[Result]) -> Table:
             (
                 result.name if result.table == table else f"{COMPARED_WITH[table]} ({REFERENCE})",
                 f"{sum(result.right.values())} of {numbers['n']}",
-                _with_interval(numbers["accuracy"]),
-                _with_interval(numbers["macro_f1"]),
-                _with_interval(numbers["within_one_size"]),
-                _percent(paper) if paper else "",
+                _format_interval(numbers["accuracy"]),
+                _format_interval(numbers["macro_f1"]),
+                _format_interval(numbers["within_one_size"]),
+                _format_percent(paper) if paper else "",
             )[: len(columns)]
         )
     return Table(table.capitalize(), tuple(columns), tuple(rows))
 
 
-def _per_stage(results: Sequence[Result]) -> Table:
+def _build_stage_table(results: Sequence[Result]) -> Table:
     subtypes = list(results[0].numbers["per_stage"]["size"])
     rows = []
     for result in results:
         stages = result.numbers["per_stage"]
         shares = [stages["subtype"], *(stages["size"][subtype] for subtype in subtypes)]
-        rows.append((result.name, *map(_with_interval, shares)))
+        rows.append((result.name, *map(_format_interval, shares)))
     columns = ("row", "subtype", *(f"size {subtype}" for subtype in subtypes))
     return Table("Table 3: accuracy per stage (95 %)", columns, tuple(rows))
 
 
-def _matrix(result: Result) -> Table:
+def _build_confusion_table(result: Result) -> Table:
     """Build a confusion matrix as in the paper: rows predicted, columns true, % of the column."""
     codes = result.numbers["confusion"]["codes"]
     counts = np.array(result.numbers["confusion"]["rows_predicted"])
@@ -211,7 +213,7 @@ def _matrix(result: Result) -> Table:
     return Table(f"Figure {figure}: {result.name}", columns, tuple(rows), result)
 
 
-def _tests(pairs: Sequence[tuple[Result, Result]]) -> Table:
+def _build_pair_table(pairs: Sequence[tuple[Result, Result]]) -> Table:
     columns = (
         "first",
         "second",
@@ -231,32 +233,32 @@ def _tests(pairs: Sequence[tuple[Result, Result]]) -> Table:
                 str(comparison["only_first"]),
                 str(comparison["only_second"]),
                 f"{comparison['p']:.3f}" if comparison["p"] >= LEAST_P else f"< {LEAST_P}",
-                _points(comparison["gain"]),
-                _points(comparison["most_lost"]),
+                _format_points(comparison["gain"]),
+                _format_points(comparison["most_lost"]),
             )
         )
     title = "Pairs of rows: images that only one has right, and what the second gains by them"
     return Table(title, columns, tuple(rows))
 
 
-def _repeated(results: Sequence[Result]) -> Table:
+def _build_split_table(results: Sequence[Result]) -> Table:
     """Build a table of the variation of the accuracy over splits."""
     columns = ("row", "splits", "mean", "standard deviation", "lowest", "highest")
     rows = [
         (
             result.name,
             str(len(result.again)),
-            _percent(float(np.mean(result.again))),
+            _format_percent(float(np.mean(result.again))),
             f"{100 * np.std(result.again, ddof=1):.1f} points",
-            _percent(min(result.again)),
-            _percent(max(result.again)),
+            _format_percent(min(result.again)),
+            _format_percent(max(result.again)),
         )
         for result in results
     ]
     return Table("Accuracy on other splits of the same images", columns, tuple(rows))
 
 
-def _pairs(results: Sequence[Result]) -> list[tuple[Result, Result]]:
+def _list_pairs(results: Sequence[Result]) -> list[tuple[Result, Result]]:
     """Return pairs of the schemes of a network, and of every other row with the reference."""
     by_name = {result.name: result for result in results}
     pairs = [
@@ -275,16 +277,16 @@ def _pairs(results: Sequence[Result]) -> list[tuple[Result, Result]]:
     return pairs
 
 
-def _with_interval(share: Mapping[str, float | None]) -> str:
+def _format_interval(share: Mapping[str, float | None]) -> str:
     value, low, high = share["value"], share["low"], share["high"]
     if value is None or low is None or high is None:
         return "–"
-    return f"{_percent(value)} ({100 * low:.1f} to {_percent(high)})"
+    return f"{_format_percent(value)} ({100 * low:.1f} to {_format_percent(high)})"
 
 
-def _points(share: float | None) -> str:
+def _format_points(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:+.1f} points"
 
 
-def _percent(share: float | None) -> str:
+def _format_percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"

@@ -35,7 +35,7 @@ def compute_p_values(
 
     Args:
         scores: (n,) float64; larger is more unusual.
-        reference: (m,) float64 scores of the reference images, sorted in ascending order.
+        reference: (m,) float64, scores of the reference images in ascending order.
 
     Returns:
         (n,) float64 in [1 / (m + 1), 1]; the score itself is counted.
@@ -197,11 +197,11 @@ def assign_folds(
     ]
     sizes = Counter(units)
     class_of = dict(zip(units, classes, strict=True))
-    order = sorted(sizes, key=lambda group: (class_of[group], -sizes[group], _digest(group)))
+    order = sorted(sizes, key=lambda group: (class_of[group], -sizes[group], _hash_text(group)))
     count = max(2, min(count, len(order)))
     fold_of = {group: position % count for position, group in enumerate(order)}
     return np.array([fold_of[group] for group in units], np.int64)
 
 
-def _digest(text: str) -> str:
+def _hash_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

@@ -286,7 +286,9 @@ class OodDetector:
             local=float(heat.max()),
             where=region.box if region else None,
             heat=expand_to_field(heat, features.fine, field),
-            sentence=_sentence(format_rarity(p_value, len(scores)), look, region, flagged=flagged)
+            sentence=_format_sentence(
+                format_rarity(p_value, len(scores)), look, region, flagged=flagged
+            )
             if len(scores) >= conformal.min_reference_images(alpha)
             else f"{format_rarity(p_value, len(scores))}; too few known images to raise an alarm.",
             nearest=self._nearest_keys(embedding),
@@ -316,7 +318,7 @@ class OodDetector:
         return {code: tuple(keys) for code, keys in nearest.items()}
 
 
-def _sentence(how_rare: str, look: str, region: OodRegion | None, *, flagged: bool) -> str:
+def _format_sentence(how_rare: str, look: str, region: OodRegion | None, *, flagged: bool) -> str:
     if not flagged:
         return f"{how_rare}."
     what = {

@@ -131,21 +131,21 @@ class OodFeatureExtractor:
         boxes = list_windows(frame.extent, WINDOW_PX)
         whole, windows = [], []
         for feature_map, weight in zip(maps, weights, strict=True):
-            whole.append(_moments(feature_map, weight))
+            whole.append(_weighted_moments(feature_map, weight))
         for layer in WINDOW_LAYERS:
             stride = self._backbone.strides[layer]
-            windows.append(_windowed(maps[layer], weights[layer], stride, boxes))
+            windows.append(_window_moments(maps[layer], weights[layer], stride, boxes))
         has_steel = np.logical_and.reduce([filled for _, filled in windows])
         has_steel = has_steel if has_steel.any() else np.ones_like(has_steel)
         um2 = UM_PER_PX**2 if field.um_per_px is not None else None
         fine_px, broad_px = self._backbone.strides[FINE], self._backbone.strides[BROAD]
-        fine_cells = _cells(fine, frame, fine_px, um2, FINE_MARGIN)
-        tone = _cells(intensity_features(frame), frame, TONE_PX, um2, FINE_MARGIN)
+        fine_cells = _build_cells(fine, frame, fine_px, um2, FINE_MARGIN)
+        tone = _build_cells(intensity_features(frame), frame, TONE_PX, um2, FINE_MARGIN)
         return OodFeatures(
             tuple(whole),
             tuple(moments[has_steel] for moments, _ in windows),
             fine=fine_cells,
-            broad=_cells(maps[BROAD], frame, broad_px, um2, BROAD_MARGIN),
+            broad=_build_cells(maps[BROAD], frame, broad_px, um2, BROAD_MARGIN),
             tone=tone,
             patch=patch_statistics(fine_cells),
             shade=patch_statistics(tone),
@@ -162,12 +162,12 @@ def list_windows(extent: tuple[int, int], side: int) -> list[tuple[int, int, int
     Returns:
         Boxes (x0, y0, x1, y1), x1/y1 exclusive.
     """
-    rows, columns = (_starts(length, side) for length in extent)
+    rows, columns = (_window_starts(length, side) for length in extent)
     height, width = min(side, extent[0]), min(side, extent[1])
     return [(x, y, x + width, y + height) for y in rows for x in columns]
 
 
-def _starts(length: int, side: int) -> list[int]:
+def _window_starts(length: int, side: int) -> list[int]:
     if length <= side:
         return [0]
     count = math.ceil((length - side) / (side / 2)) + 1
@@ -181,7 +181,9 @@ def _steel_weights(frame: Frame, stride: int) -> NDArray[np.float32]:
     return weights
 
 
-def _moments(features: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+def _weighted_moments(
+    features: NDArray[np.float32], weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Return mean and standard deviation of each channel, (2c,), cells weighted by their steel."""
     flat = features.reshape(len(features), -1)
     normalized = weights.ravel() / max(float(weights.sum()), 1e-6)
@@ -190,7 +192,7 @@ def _moments(features: NDArray[np.float32], weights: NDArray[np.float32]) -> NDA
     return np.concatenate([mean, std]).astype(np.float32)
 
 
-def _windowed(
+def _window_moments(
     features: NDArray[np.float32],
     weights: NDArray[np.float32],
     stride: int,
@@ -202,11 +204,11 @@ def _windowed(
         window = np.s_[y0 // stride : -(-y1 // stride), x0 // stride : -(-x1 // stride)]
         inside = weights[window]
         has_steel.append(float(inside.mean()) >= 0.5)  # noqa: PLR2004 - half
-        rows.append(_moments(features[(slice(None), *window)], inside + 1e-6))
+        rows.append(_weighted_moments(features[(slice(None), *window)], inside + 1e-6))
     return np.stack(rows), np.array(has_steel)
 
 
-def _cells(
+def _build_cells(
     features: NDArray[np.float32], frame: Frame, stride: int, um2: float | None, margin: int
 ) -> CellFeatures:
     rows, columns = (max(1, length // stride) for length in frame.extent)
@@ -215,14 +217,14 @@ def _cells(
     zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
     return CellFeatures(
         np.clip(cropped, -65504, 65504).astype(np.float16),
-        _steel(weights, margin),
+        _select_cells(weights, margin),
         stride * zoom,
         um2 and um2 * stride**2,
         frame.box[:2],
     )
 
 
-def _steel(weights: NDArray[np.float32], margin: int) -> NDArray[np.bool_]:
+def _select_cells(weights: NDArray[np.float32], margin: int) -> NDArray[np.bool_]:
     """Return the cells to compare: only steel, and away from any edge where possible."""
     all_steel = weights >= 0.999  # noqa: PLR2004 - 1 within rounding
     all_steel = all_steel if all_steel.any() else weights >= weights.max()

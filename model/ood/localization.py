@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _OTHERS = 0.02
-"""Weight of the mean over all maps in a cell, next to their maximum."""
+"""Weight of the mean over all maps in a cell; the rest is the weight of their maximum."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,13 +50,13 @@ class NearestNeighborScorer:
     """Cosine distance to the nearest reference embedding.
 
     Args:
-        known: (m, d) float32, unit rows of the reference fields.
+        reference: (m, d) float32, unit rows.
 
     Source:
         Sun et al. 2022, arXiv:2204.06507, with k = 1.
     """
 
-    known: NDArray[np.float32]
+    reference: NDArray[np.float32]
 
     def scores(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the cosine distance of each embedding, (n,) in [0, 2].
@@ -65,7 +65,7 @@ class NearestNeighborScorer:
             embeddings: (n, d), unit rows.
         """
         scores: NDArray[np.float64] = 1.0 - (
-            np.asarray(embeddings, np.float64) @ self.known.T.astype(np.float64)
+            np.asarray(embeddings, np.float64) @ self.reference.T.astype(np.float64)
         ).max(axis=1)
         return scores
 

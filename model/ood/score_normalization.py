@@ -69,14 +69,16 @@ class ScoreNormalizer:
         )
         unscored = cls(layers, windows, looks, np.zeros(0), np.sort(peaks, axis=0))
         scores = np.array([combine_scores(unscored.z_scores(distances)) for distances in measured])
-        taken_with = np.array(microscopes)
+        microscope_of = np.array(microscopes)
         calibrated = [
             name for name, n in Counter(microscopes).items() if name and n >= OWN_SCORES_FROM
         ]
         return replace(
             unscored,
             scores=np.sort(scores),
-            microscopes={name: np.sort(scores[taken_with == name]) for name in sorted(calibrated)},
+            microscopes={
+                name: np.sort(scores[microscope_of == name]) for name in sorted(calibrated)
+            },
         )
 
     def z_scores(self, distances: Distances) -> NDArray[np.float64]:

@@ -58,11 +58,13 @@ class DatasetSummary:
         um_per_px, train = self._um_per_px, self._sides.train
         scope: dict[str, Any] = {
             "um_per_px": [min(um_per_px), max(um_per_px)] if um_per_px else None,
-            "images": dict(Counter(e.code for e in train)),
-            "criteria": dict(Counter(e.criterion for e in train)),
+            "images": dict(Counter(example.code for example in train)),
+            "criteria": dict(Counter(example.criterion for example in train)),
         }
         for key in ("microscope", "magnification", "material"):
-            scope[key] = dict(Counter(e.slices[key] for e in train if e.slices.get(key)))
+            scope[key] = dict(
+                Counter(example.slices[key] for example in train if example.slices.get(key))
+            )
         return scope
 
     def find_copies(self) -> list[tuple[str, str]]:

@@ -244,14 +244,14 @@ class _Targets:
         self._ordinal = config.loss == "ordinal"
         self.weights: dict[str, NDArray[np.float64]] = {}
         for head in self.heads:
-            targets = [task.scheme.target(head, e.code) for e in task.train]
+            targets = [task.scheme.target(head, example.code) for example in task.train]
             classes = [target for target in targets if target is not None]
             kind = config.imbalance if config.imbalance == "weighted" else "none"
             weights = class_weights(classes, kind) if classes else np.ones(0)
             missing = len(task.scheme.heads()[head]) - len(weights)
             self.weights[head] = np.pad(weights, (0, missing), constant_values=1.0)
 
-    def of(self, head: str, codes: Sequence[str]) -> tuple[list[int], Tensor, Tensor]:
+    def encode(self, head: str, codes: Sequence[str]) -> tuple[list[int], Tensor, Tensor]:
         """Return the rows that a head has a class for, their targets and their class weights.
 
         Returns:
@@ -285,7 +285,7 @@ class _Sampler:
         codes = [example.code for example in examples]
         self._heads: list[tuple[NDArray[np.intp], NDArray[np.float64]]] = []
         for head in targets.heads:
-            rows, soft, _ = targets.of(head, codes)
+            rows, soft, _ = targets.encode(head, codes)
             classes = soft.numpy().argmax(1)
             kind = config.imbalance if config.imbalance in ("oversample", "sqrt") else "none"
             weights = class_weights(list(classes), kind)[classes]
@@ -512,7 +512,7 @@ def _compute_loss(state: _TrainState, batch: _Batch) -> Tensor:
     embedding = _embed(state, batch.pixels, batch.valid)
     total = embedding.new_zeros(())
     for head in state.targets.heads:
-        rows, soft, weights = state.targets.of(head, batch.codes)
+        rows, soft, weights = state.targets.encode(head, batch.codes)
         if not rows:
             continue
         logits = state.layers[_module_key(head)](embedding[rows])
@@ -538,7 +538,7 @@ def _validate(state: _TrainState, examples: Sequence[Example]) -> tuple[float, f
     for example in examples[processes.rank :: processes.size]:
         embedding = _embed_field(state, state.frame_cache.frames(example))
         for head in state.targets.heads:
-            rows, soft, _ = state.targets.of(head, [example.code])
+            rows, soft, _ = state.targets.encode(head, [example.code])
             if not rows:
                 continue
             log_probabilities = torch.log_softmax(

@@ -69,7 +69,9 @@ def bytes_per_pixel(network: nn.Module, rows: int, columns: int) -> float:
     owned = {weight.untyped_storage().data_ptr() for weight in probe.parameters()}
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
         probe(torch.full((1, rows, columns, 3), 128, dtype=torch.uint8))
-    return sum(size for place, size in storages.items() if place not in owned) / (rows * columns)
+    return sum(size for address, size in storages.items() if address not in owned) / (
+        rows * columns
+    )
 
 
 def micro_batches(images: int, bytes_each: float, free: float) -> int:

@@ -24,7 +24,14 @@ from model.data.dataset import fingerprint, validate_examples
 from model.data.near_duplicates import iter_overlaps, leak_warning
 from model.data.splits import Split, folds, split
 from model.errors import ModelError, TrainingError
-from model.evaluation.evaluate import Case, Evaluation, OodFlag, iter_cases, iter_flags, not_taught
+from model.evaluation.evaluate import (
+    Case,
+    Evaluation,
+    OodFlag,
+    group_untrained,
+    iter_cases,
+    iter_flags,
+)
 from model.inference.classifier import Classifier
 from model.inference.feature_extractor import FeatureExtractor
 from model.inference.saliency import evidence, evidence_limit
@@ -101,7 +108,7 @@ def train(
     examples, taxonomy, notes = validate_examples(
         labelled, config.taxonomy, mixed_groups=config.mixed_groups
     )
-    untrained = not_taught(labelled, config.taxonomy)
+    untrained = group_untrained(labelled, config.taxonomy)
     given_taxonomy, config = config.taxonomy, replace(config, taxonomy=taxonomy)
     kept = kept if kept is not None else {"test": tuple(test_keys or ())}
     sides = split(examples, shares=config.shares, kept=kept, seed=config.seed)
