@@ -1,7 +1,7 @@
-"""Martensight's model: arrays in, numbers out. Reads no file but a bundle and given weights.
+"""Public names of `model`, which reads no files except bundles, taxonomies and weights.
 
-The front door. Its names are fetched when first used, so that asking for an error class or a
-taxonomy does not wait for PyTorch.
+Names are imported on first use, so that importing an error class or a taxonomy does not load
+PyTorch.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from model.training.distributed import SINGLE_PROCESS, ProcessGroup, init_process_group
     from model.training.train import Progress, train
 
-# Threads that wait for each other give the core back instead of spinning: on a PC that does other
-# things too, two spinning threads took four times the processor time and wall time (measured). It
-# counts only before PyTorch is loaded, so it stands here.
+# OpenMP threads that wait for each other yield the core instead of spinning. MEASURED on a PC under
+# other load: two spinning threads took four times the CPU time and wall time. The variable has an
+# effect only before PyTorch is loaded, therefore it is set here.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _WHERE = {
@@ -185,6 +185,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'model' has no attribute {name!r}")
-    found = getattr(import_module(f"model.{_WHERE[name]}"), name)
-    globals()[name] = found
-    return found
+    value = getattr(import_module(f"model.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,7 +1,4 @@
-"""Say how far a long calculation is, and what it found in the end.
-
-In:  stages and counts. Out: `Step`s. Next: a progress bar.
-"""
+"""Progress of a long calculation, yielded by its generator."""
 
 from __future__ import annotations
 
@@ -13,11 +10,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[T]):
-    """How far it is.
+    """State of a calculation after one step.
 
     Args:
-        stage: What is being done. done, total: how much of it. note: a sentence, or "".
-        found: With the last step only.
+        stage: Name of the current stage.
+        done: Units finished in this stage.
+        total: Units in this stage.
+        note: Sentence for the operator, or "".
+        found: Result of the calculation, with the last step only.
     """
 
     stage: str

@@ -36,7 +36,7 @@ def swallows(monkeypatch):
     """A firewall that takes every question and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
-        monkeypatch.setattr(pretrained, "_ANSWER_S", 0.2)
+        monkeypatch.setattr(pretrained, "_SOCKET_TIMEOUT_S", 0.2)
         monkeypatch.setattr(request, "_opener", None)  # it keeps what the first question found
         yield server
 

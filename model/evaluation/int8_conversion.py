@@ -63,14 +63,14 @@ def convert(
             f"least {_ENOUGH} and one are needed to say what it would lose."
         )
     ranges: dict[str, ActivationRanges] = {}
-    total = len(held) * len(loaded.eyes)
-    for at, (name, eye) in enumerate(loaded.eyes.items()):
+    total = len(held) * len(loaded.encoders)
+    for at, (name, eye) in enumerate(loaded.encoders.items()):
         shown = (example.load() for example in held)
         for done, found in enumerate(observe_ranges(eye, loaded.manifest.framing, shown), 1):
             ranges[name] = found
             yield Step("Calibrating int8", at * len(held) + done, total)
     eight = Int8Calibration(bundle.name, ranges)
-    low = Classifier.load(bundle, device="cpu", precision="int8", eight=eight)
+    low = Classifier.load(bundle, device="cpu", precision="int8", int8=eight)
     exact = Classifier.load(bundle, device="cpu", precision="fp32")
     said: tuple[list[Answer], list[Answer]] = ([], [])
     for start in range(0, len(test), _TOGETHER):

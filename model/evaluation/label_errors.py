@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.calibration import temperature
-from model.data.near_duplicates import signature
+from model.calibration import fit_temperature
+from model.data.near_duplicates import compute_signature
 from model.data.splits import folds
 from model.evaluation.evaluate import taken
 from model.evaluation.promotion_checks import FEWEST_STRANGERS, MOST_STRANGERS
@@ -176,13 +176,15 @@ def predict_out_of_sample(
         folds=_folds_of(examples),
     )
     scheme = Scheme("global", taxonomy)
-    blind = fit_head(scheme, CODE, "frozen", seen, imbalance="sqrt", ordinal=False).blind
+    blind = fit_head(
+        scheme, CODE, "frozen", seen, imbalance="sqrt", ordinal=False
+    ).out_of_fold_logits
     names = scheme.heads()[CODE]
     labels = np.array([names.index(one.code) for one in inspected], np.intp)
     told = ~np.isnan(blind).any(axis=1)
     if not told.any():
         return blind, names
-    return softmax(blind / temperature(blind[told], labels[told])), names
+    return softmax(blind / fit_temperature(blind[told], labels[told])), names
 
 
 def _folds_of(examples: Sequence[Example]) -> NDArray[np.intp]:
@@ -267,6 +269,6 @@ def inspect_labels(
         else:
             embedding, strangeness = classifier.score_ood(field)
             flagged = strangeness.flagged
-        seen.append(InspectedImage(example, signature(field), embedding, flagged))
+        seen.append(InspectedImage(example, compute_signature(field), embedding, flagged))
         yield Step("hygiene", len(seen), len(examples))
     yield Step("hygiene", len(seen), len(examples), found=tuple(seen))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.statistics import (
-    NOTHING,
+    NO_ESTIMATE,
     Estimate,
     agreement_interval,
     upper_bound,
@@ -82,7 +82,7 @@ def size_kappa(pairs: Sequence[tuple[str, str]], taxonomy: Taxonomy) -> Estimate
     """
     order = size_order(taxonomy)
     if len(order) < 2 or not pairs:  # noqa: PLR2004 - one size is no order
-        return NOTHING
+        return NO_ESTIMATE
     places = np.array([[order[taxonomy.parse(code)[1]] for code in two] for two in pairs], np.intp)
     one, other = places.T
     apart = _apart_by_chance(one, other, len(order))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from model.block_statistics import block_means
+from model.block_statistics import split_into_blocks
 from model.framing import Framing
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
 from model.networks.encoder import cell_weights
@@ -230,8 +230,10 @@ def patch_statistics(part: CellFeatures) -> CellFeatures:
     """
     side = min(_BLOCK, *part.steel.shape)
     counted = np.where(part.steel[..., None], part.features, 0).astype(np.float32)
-    total = _around(block_means(counted, side).sum(axis=1).sum(axis=2))
-    count = _around(block_means(part.steel, side).sum(axis=(1, 3), dtype=np.float32)[..., None])
+    total = _around(split_into_blocks(counted, side).sum(axis=1).sum(axis=2))
+    count = _around(
+        split_into_blocks(part.steel, side).sum(axis=(1, 3), dtype=np.float32)[..., None]
+    )
     enough = count[..., 0] >= min(_FULL * (3 * side) ** 2, float(count.max()))
     return CellFeatures(
         (total / np.maximum(count, 1)).astype(np.float16),

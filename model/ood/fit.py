@@ -16,7 +16,7 @@ import numpy as np
 
 from model.errors import TrainingError
 from model.image_quality import DefectLimits, measure_quality
-from model.networks.backbones import fingerprint, frozen_lite0
+from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
@@ -125,12 +125,12 @@ def iter_fit_detector(
             ScoreNormalizer.of([reached[index] for index in range(len(folds))], memory.microscopes),
             list(zip(memory.keys, memory.codes, strict=True)),
             known.embeddings(),
-            DefectLimits.around(memory.measured),
+            DefectLimits.fit(memory.measured),
             looker,
             {
                 "form": FORM,
                 "arch": backbone.arch,
-                "backbone": fingerprint(backbone.state_dict()),
+                "backbone": hash_state_dict(backbone.state_dict()),
                 "precision": precision,
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(memory.microscopes)),

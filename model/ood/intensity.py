@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.block_statistics import block_colours, block_means, box_sums, compute_lightness
+from model.block_statistics import block_colours, box_sums, compute_lightness, split_into_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def intensity_features(frame: Frame) -> NDArray[np.float32]:
     usual = float(np.median(sums[::4, ::4][_some(valid)]))
     light = np.arange(3 * 255 * 9 + 1, dtype=np.float32)
     table = np.log(light / max(usual, _SUMS) + _DARKEST_SHARE)
-    blocks = block_means(table[sums], TONE_PX)
+    blocks = split_into_blocks(table[sums], TONE_PX)
     mean = blocks.sum(axis=1).sum(axis=-1) / TONE_PX**2
     square = np.square(blocks).sum(axis=1).sum(axis=-1) / TONE_PX**2
     red, green, blue = _shares(block_colours(frame.pixels, TONE_PX), valid)
@@ -66,7 +66,7 @@ def _shares(
     colours: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], ...]:
     """Give the logarithm of each channel over its own median, so that no white balance is seen."""
-    steel = block_means(valid, TONE_PX).all(axis=(1, 3))
+    steel = split_into_blocks(valid, TONE_PX).all(axis=(1, 3))
     kept = colours[steel] if steel.any() else colours.reshape(-1, 3)
     usual = np.maximum(np.median(kept, axis=0), 1.0)
     red, green, blue = np.moveaxis(np.log(colours / usual + _DARKEST_SHARE), 2, 0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.data.near_duplicates import ComparedImage, near_duplicates, signature
+from model.data.near_duplicates import ComparedImage, compute_signature, find_leaks
 from model.data.splits import SIDES
 from model.framing import Framing
 
@@ -40,7 +40,7 @@ class DatasetSummary:
         for side, examples in zip(SIDES, sides, strict=True):
             for example in examples:
                 shown = example.load()
-                seen = ComparedImage(example.key, example.group, side, signature(shown))
+                seen = ComparedImage(example.key, example.group, side, compute_signature(shown))
                 self._looked.append(seen)
                 if shown.um_per_px is not None and side == "train":
                     self._um_per_px.append(shown.um_per_px)
@@ -71,4 +71,4 @@ class DatasetSummary:
 
     def doubled(self) -> list[tuple[str, str]]:
         """Give pairs (learned from, tested on) of which one is a copy of the other."""
-        return near_duplicates(self._looked)
+        return find_leaks(self._looked)

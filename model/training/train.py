@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from model.bundle import Contents, write_bundle
-from model.calibration import conformal_level, temperature
+from model.bundle import BundleContents, write_bundle
+from model.calibration import fit_conformal_level, fit_temperature
 from model.data.augmentation import augment
 from model.data.dataset import fingerprint, validate_examples
-from model.data.near_duplicates import iter_overlaps, leak_warning
+from model.data.near_duplicates import format_leak_warning, iter_overlaps
 from model.data.splits import Split, folds, split
 from model.errors import ModelError, TrainingError
 from model.evaluation.evaluate import Case, Evaluation, OodFlag, iter_cases, iter_flags, not_taught
 from model.inference.classifier import Classifier
 from model.inference.feature_extractor import FeatureExtractor
-from model.inference.saliency import evidence, evidence_limit
+from model.inference.saliency import compute_evidence, compute_evidence_limit
 from model.networks.backbones import load_backbone
 from model.networks.encoder import Encoder
 from model.networks.linear_probe import ProbeData, fit_head
@@ -129,7 +129,7 @@ def train(
     for done in survey.look():
         yield Progress("labels", done, len(examples))
     framing, scope, doubled = survey.framing(plan), survey.scope(), survey.doubled()
-    if sentence := leak_warning(doubled):
+    if sentence := format_leak_warning(doubled):
         notes.append(sentence)
         yield Progress("labels", len(examples), len(examples), sentence)
     scheme = Scheme(plan.scheme, taxonomy)
@@ -176,17 +176,17 @@ def train(
         scheme=scheme,
         framing=framing,
         conformal_level=level,
-        eyes=eyes,
+        encoders=eyes,
         heads=heads,
-        known=ordinary,
+        detector=ordinary,
         engine=engine,
         alpha=plan.alpha,
-        seen=seen,
+        validation_embeddings=seen,
     )
     evaluation = yield from _evaluate(classifier, sides.test, untaught)
     notes += yield from _seen_before(evaluation, sides, doubled)
     bundle = write_bundle(
-        Contents(
+        BundleContents(
             recipe=recipe,
             created_at=now,
             scheme=scheme,
@@ -207,7 +207,7 @@ def train(
                 "data_set": _data_set(sides),
                 "strangeness": ordinary.summary(),
             },
-            eyes=eyes,
+            encoders=eyes,
             heads=heads,
             known_tensors=ordinary.tensors() | {SEEN_BY_CLASSIFIER: seen},
             known_facts=ordinary.facts(),
@@ -333,7 +333,7 @@ def _fit_frozen(
             imbalance=plan.imbalance,
             ordinal=plan.loss == "ordinal",
         )
-        heads[name], blind[name] = taught.head, taught.blind
+        heads[name], blind[name] = taught.head, taught.out_of_fold_logits
         yield Progress(name, done + 1, len(lesson.heads))
 
 
@@ -354,10 +354,10 @@ def _views(
     (plain,) = gaze.frames([example.load()])
     rng = np.random.default_rng(_seed(plan, example.key))
     shown = [plain] + [
-        [gaze.shown(augment(one.frame, rng, rotate=plan.rotate)) for one in plain]
+        [gaze.to_device(augment(one.frame, rng, rotate=plan.rotate)) for one in plain]
         for _ in range(plan.views - 1)
     ]
-    return np.stack([sight.embedding for sight in gaze.look(eye, shown)])
+    return np.stack([sight.embedding for sight in gaze.extract(eye, shown)])
 
 
 def _extract_features(
@@ -372,15 +372,19 @@ def _extract_features(
     shown = _Shown(scheme, heads)
     for done, example in enumerate(examples):
         framed = gaze.frames([example.load()])
-        for eye in gaze.eyes:
-            (sight,) = gaze.look(eye, framed)
+        for eye in gaze.encoders:
+            (sight,) = gaze.extract(eye, framed)
             looked[eye].append(sight.embedding)
             shown.see(example.code, eye, sight)
         yield Progress("calibration", done + 1, len(examples))
     seen = {eye: np.stack(rows) for eye, rows in looked.items()}
-    logits = {name: head.logits(seen[head.eye]) for name, head in heads.items() if seen}
+    logits = {name: head.logits(seen[head.encoder]) for name, head in heads.items() if seen}
     first = heads[scheme.first_stage()[0]]
-    return logits, shown.limits(), seen.get(first.eye, np.zeros((0, first.weight.shape[1]), "f4"))
+    return (
+        logits,
+        shown.limits(),
+        seen.get(first.encoder, np.zeros((0, first.weight.shape[1]), "f4")),
+    )
 
 
 def _calibrate(
@@ -393,8 +397,8 @@ def _calibrate(
         told = ~np.isnan(logits[name]).any(axis=1) if name in logits else np.zeros(0, bool)
         rows = [row for row in np.flatnonzero(told) if targets[row] is not None]
         said = logits[name][rows] if rows else np.zeros((0, len(head.classes)))
-        cooled[name] = head.cooled(
-            temperature(said, np.array([targets[row] for row in rows], dtype=np.intp))
+        cooled[name] = head.with_temperature(
+            fit_temperature(said, np.array([targets[row] for row in rows], dtype=np.intp))
         )
     sizes, true = [], []
     for row, example in enumerate(examples):
@@ -402,11 +406,11 @@ def _calibrate(
         if any(np.isnan(said).any() for said in own.values()):
             continue
         shares = {name: softmax(said / cooled[name].temperature) for name, said in own.items()}
-        answer = scheme.answer(shares)
+        answer = scheme.combine(shares)
         subtype, size = scheme.taxonomy.parse(example.code)
         sizes.append(answer.sizes)
         true.append(size if answer.best[0] == subtype else None)
-    return cooled, conformal_level(sizes, true)
+    return cooled, fit_conformal_level(sizes, true)
 
 
 class _Shown:
@@ -419,17 +423,19 @@ class _Shown:
     def see(self, code: str, eye: str, sight: FieldFeatures) -> None:
         """Take up the evidence for what the heads of one network answer."""
         for name, head in self._heads.items():
-            if head.eye != eye or self._scheme.target(name, code) is None:
+            if head.encoder != eye or self._scheme.target(name, code) is None:
                 continue
             best = int(head.logits(sight.embedding[None])[0].argmax())
             maps = zip(sight.by_cell[name], sight.weights, strict=True)
-            values = [evidence(by_cell, head, best)[weights > 0] for by_cell, weights in maps]
+            values = [
+                compute_evidence(by_cell, head, best)[weights > 0] for by_cell, weights in maps
+            ]
             for stage in self._stages(name):
                 self._values[stage] += values
 
     def limits(self) -> dict[str, float]:
         """Give the evidence that gets the full colour, per stage."""
-        return {stage: evidence_limit(values) for stage, values in self._values.items()}
+        return {stage: compute_evidence_limit(values) for stage, values in self._values.items()}
 
     def _stages(self, head: str) -> tuple[str, ...]:
         if head == CODE:
@@ -499,7 +505,7 @@ def _seen_before(
     for done, found in enumerate(iter_overlaps(evaluation.cases, tested, learned), 1):
         pairs += [pair for pair in found if pair not in copies]
         yield Progress("leakage", done, n)
-    if said := leak_warning(pairs):
+    if said := format_leak_warning(pairs):
         yield Progress("leakage", n, n, said)
     return [said] if said else []
 
