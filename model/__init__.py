@@ -15,7 +15,7 @@ from model.size_order import Numbers, parse_numbers
 from model.taxonomy import Size, Subtype, Taxonomy, default_taxonomy, load_taxonomy, taxonomy_from
 
 if TYPE_CHECKING:
-    from model.bundle import Manifest, read_manifest, taught_codes, verify_bundle
+    from model.bundle import Manifest, read_manifest, read_training_labels, verify_bundle
     from model.data.dataset import Example, fingerprint
     from model.data.diverse_sampling import select_diverse
     from model.data.near_duplicates import find_near_duplicates, merge_groups
@@ -100,7 +100,7 @@ _WHERE = {
     "quick_config": "training.config",
     "read_manifest": "bundle",
     "split": "data.splits",
-    "taught_codes": "bundle",
+    "read_training_labels": "bundle",
     "init_process_group": "training.distributed",
     "train": "training.train",
     "find_near_duplicates": "data.near_duplicates",
@@ -169,10 +169,10 @@ __all__ = [
     "predict_out_of_sample",
     "quick_config",
     "read_manifest",
+    "read_training_labels",
     "select_diverse",
     "size_kappa",
     "split",
-    "taught_codes",
     "taxonomy_from",
     "train",
     "two_subtypes",

@@ -103,8 +103,8 @@ class BundleContents:
         facts: Other records.
         encoders: Encoders by name.
         heads: Heads by name.
-        known_tensors: Tensors of the OOD detector.
-        known_facts: JSON values of the OOD detector.
+        ood_tensors: Tensors of the OOD detector.
+        ood_facts: JSON values of the OOD detector.
     """
 
     recipe: str
@@ -118,8 +118,8 @@ class BundleContents:
     facts: Mapping[str, Any]
     encoders: Mapping[str, Encoder]
     heads: Mapping[str, Head]
-    known_tensors: Mapping[str, NDArray[Any]]
-    known_facts: Mapping[str, Any]
+    ood_tensors: Mapping[str, NDArray[Any]]
+    ood_facts: Mapping[str, Any]
 
 
 def write_bundle(contents: BundleContents, folder: Path) -> Path:
@@ -149,9 +149,9 @@ def write_bundle(contents: BundleContents, folder: Path) -> Path:
         }
     )
     files["strangeness.safetensors"] = save(
-        {name: np.ascontiguousarray(array) for name, array in contents.known_tensors.items()}
+        {name: np.ascontiguousarray(array) for name, array in contents.ood_tensors.items()}
     )
-    files["strangeness.json"] = _json(contents.known_facts)
+    files["strangeness.json"] = _json(contents.ood_facts)
     files["split.json"] = _json({side: list(keys) for side, keys in contents.split.items()})
     manifest = _manifest_json(contents, {n: _sha256(data) for n, data in files.items()})
     digest = _sha256(_json(manifest))
@@ -208,7 +208,7 @@ def read_manifest(bundle: Path) -> Manifest:
         raise BundleError(f"The bundle {bundle.name} has a broken bundle.json: {error}.") from error
 
 
-def taught_codes(bundle: Path) -> dict[str, str]:
+def read_training_labels(bundle: Path) -> dict[str, str]:
     """Read the label that each micrograph had when the bundle was trained, key → structure code.
 
     Raises:
@@ -262,8 +262,8 @@ class LoadedBundle:
     scheme: Scheme
     encoders: dict[str, Encoder]
     heads: dict[str, Head]
-    known_tensors: dict[str, NDArray[Any]]
-    known_facts: dict[str, Any]
+    ood_tensors: dict[str, NDArray[Any]]
+    ood_facts: dict[str, Any]
 
 
 def load_bundle(bundle: Path) -> LoadedBundle:
@@ -298,8 +298,8 @@ def load_bundle(bundle: Path) -> LoadedBundle:
             scheme=Scheme(manifest.scheme, manifest.taxonomy),
             encoders=encoders,
             heads=heads,
-            known_tensors=load_file(bundle / "strangeness.safetensors"),
-            known_facts=json.loads((bundle / "strangeness.json").read_bytes()),
+            ood_tensors=load_file(bundle / "strangeness.safetensors"),
+            ood_facts=json.loads((bundle / "strangeness.json").read_bytes()),
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise BundleError(f"The bundle {bundle.name} does not hold together: {error}.") from error

@@ -47,8 +47,8 @@ def contents() -> BundleContents:
         facts={"plan": {}},
         encoders={"shared": Encoder(build_backbone("tiny"))},
         heads=heads,
-        known_tensors={"mean": np.ones(3, np.float32)},
-        known_facts={"n": 2},
+        ood_tensors={"mean": np.ones(3, np.float32)},
+        ood_facts={"n": 2},
     )
 
 
@@ -76,7 +76,7 @@ def test_what_was_written_comes_back(bundle):
     assert read.manifest.framing == written.framing
     assert read.manifest.learned_from == {"a", "b"}
     assert read.scheme == SCHEME
-    assert read.known_facts == {"n": 2}
+    assert read.ood_facts == {"n": 2}
     embedding = np.random.default_rng(1).normal(size=(2, 16)).astype(np.float32)
     for name, head in written.heads.items():
         assert np.array_equal(read.heads[name].logits(embedding), head.logits(embedding))

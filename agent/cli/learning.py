@@ -589,7 +589,7 @@ def _learned(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcom
 def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
     from agent.retrain import Cleaned, cleaned  # noqa: PLC0415
     from agent.service.retraining import lesson_of  # noqa: PLC0415
-    from model import taught_codes  # noqa: PLC0415
+    from model import read_training_labels  # noqa: PLC0415
 
     lesson, wanted = lesson_of(settings, store), settings.retrain.min_new_labels
     say_collected(lesson.collected)
@@ -603,7 +603,7 @@ def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
         Cleaned,
     )
     collected, current = clean.collected, lesson.manifest.name
-    new = len(collected.news_to(lesson.manifest, taught_codes(lesson.current)))
+    new = len(collected.news_to(lesson.manifest, read_training_labels(lesson.current)))
     if json:
         say.print_json(
             {

@@ -260,7 +260,7 @@ def inspect_labels(
         classifier: The bundle at work.
         examples: Labelled images, old and new.
     """
-    known = classifier.known_embeddings()
+    known = classifier.reference_embeddings()
     seen: list[InspectedImage] = []
     for example in examples:
         field = taken(example)

@@ -177,7 +177,7 @@ class Classifier:
         """
         loaded = load_bundle(bundle)
         try:
-            detector = OodDetector.from_tensors(loaded.known_tensors, loaded.known_facts)
+            detector = OodDetector.from_tensors(loaded.ood_tensors, loaded.ood_facts)
         except (KeyError, ValueError, TypeError) as error:
             raise BundleError(
                 f"The bundle {bundle.name} does not hold together: {error}."
@@ -196,7 +196,7 @@ class Classifier:
             alpha=alpha,
             manifest=loaded.manifest,
             cache=bundle.parent / COMPILED / bundle.name,
-            validation_embeddings=loaded.known_tensors.get(SEEN_BY_CLASSIFIER),
+            validation_embeddings=loaded.ood_tensors.get(SEEN_BY_CLASSIFIER),
             int8=(int8 or load_int8_calibration(bundle)) if precision == "int8" else None,
         )
 
@@ -248,7 +248,7 @@ class Classifier:
         """
         return self._detector.require(self.alpha)
 
-    def known_embeddings(self) -> dict[str, NDArray[np.float32]]:
+    def reference_embeddings(self) -> dict[str, NDArray[np.float32]]:
         """Return the embedding of every reference image by the frozen network, key → (d,)."""
         return self._detector.embeddings()
 

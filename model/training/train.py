@@ -209,8 +209,8 @@ def train(
             },
             encoders=eyes,
             heads=heads,
-            known_tensors=ordinary.tensors() | {SEEN_BY_CLASSIFIER: seen},
-            known_facts=ordinary.facts(),
+            ood_tensors=ordinary.tensors() | {SEEN_BY_CLASSIFIER: seen},
+            ood_facts=ordinary.facts(),
         ),
         folder,
     )
