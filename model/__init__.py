@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from model.evaluation.promotion_checks import GateThresholds
     from model.framing import Field
     from model.inference.classifier import Classifier, Prediction
-    from model.networks.pretrained import fetch_weights, find_weights
+    from model.networks.pretrained import fetch_weights, has_weights
     from model.ood.conformal import alarm_rate_in_words, alarm_rate_warnings
     from model.ood.detector import OodResult
     from model.runtime.engines import choose_engine
@@ -106,7 +106,7 @@ _WHERE = {
     "find_near_duplicates": "data.near_duplicates",
     "two_subtypes": "evaluation.label_errors",
     "verify_bundle": "bundle",
-    "find_weights": "networks.pretrained",
+    "has_weights": "networks.pretrained",
     "wilson": "statistics",
 }
 
@@ -155,10 +155,10 @@ __all__ = [
     "fetch_weights",
     "find_label_issues",
     "find_near_duplicates",
-    "find_weights",
     "fingerprint",
     "fit_learning_curve",
     "folds",
+    "has_weights",
     "init_process_group",
     "inspect_labels",
     "leave_out",

@@ -135,7 +135,7 @@ def _resize(field: Field, size: tuple[int, int]) -> Frame:
 
 
 def _tile(field: Field, side: int) -> list[Frame]:
-    """Cut a field into tiles; those with less than a quarter of steel are dropped."""
+    """Cut a field into tiles with at least a quarter of steel; return the first if none has it."""
     height, width = field.valid.shape
     side = max(CELL_PX, side // CELL_PX * CELL_PX)
     tiles = []

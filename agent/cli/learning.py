@@ -382,12 +382,12 @@ def of_this_lab(settings: Settings, store: Store) -> dict[str, Any]:
 
 def _lacks(settings: Settings) -> str:
     """Say what this PC lacks to teach the paper's network well and in hours, or ""."""
-    from model import TrainingConfig, choose_engine, find_weights  # noqa: PLC0415
+    from model import TrainingConfig, choose_engine, has_weights  # noqa: PLC0415
 
     if not choose_engine(settings.model.device).on_gpu:
         return "No GPU here"
     arch = TrainingConfig().arch
-    if not find_weights(arch):
+    if not has_weights(arch):
         return f"No ImageNet weights of {arch} here (agent weights {arch} fetches them)"
     return ""
 

