@@ -24,7 +24,7 @@ from model import (
     fingerprint,
     merge_groups,
 )
-from model.data.near_duplicates import signature
+from model.data.near_duplicates import compute_signature
 from model.evaluation.label_errors import (
     InspectedImage,
     find_confident_errors,
@@ -193,7 +193,7 @@ def inspected(key: str, code: str, *, place: int = 0, towards: int = 0, flagged=
     embedding[towards] += 2.0
     return InspectedImage(
         example(key, code),
-        signature(field(place)),
+        compute_signature(field(place)),
         (embedding / np.linalg.norm(embedding)).astype(np.float32),
         flagged,
     )
@@ -211,7 +211,11 @@ def test_two_micrographs_of_one_place_with_two_codes_are_both_in_doubt():
 
 
 def test_micrographs_of_one_place_become_one_specimen():
-    signatures = [signature(field(1)), signature(field(2)), signature(field(1, light=0.9))]
+    signatures = [
+        compute_signature(field(1)),
+        compute_signature(field(2)),
+        compute_signature(field(1, light=0.9)),
+    ]
     examples = [example(key, "G8") for key in "abc"]
 
     found = merge_groups(examples, find_near_duplicates(signatures))

@@ -80,7 +80,7 @@ def test_a_converted_bundle_answers_in_int8(bundle, converted):
 def test_an_answer_closer_than_the_measured_difference_is_given_again_in_fp32(bundle, converted):
     doubting = Int8Calibration(bundle.name, converted.ranges, difference=1.0)
 
-    said = Classifier.load(bundle, precision="int8", eight=doubting).classify([GIVEN[0].load()])[0]
+    said = Classifier.load(bundle, precision="int8", int8=doubting).classify([GIVEN[0].load()])[0]
 
     assert said.precision == "fp32"
 

@@ -15,7 +15,7 @@ from agent.imaging.crop import RECIPE
 from agent.retrain.hygiene import cleaned
 from agent.retrain.judging import Demands, held_against, keep, outcome_of
 from agent.retrain.progress import Step
-from model import Finding, TrainingConfig, read_manifest, taught_codes, taxonomy_from, train
+from model import Finding, TrainingConfig, read_manifest, read_training_labels, taxonomy_from, train
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -82,7 +82,7 @@ def retrain(
     if pseudo and not pseudo.audit.passed:
         yield _unaudited(pseudo, manifest)
         return
-    taught = taught_codes(current)
+    taught = read_training_labels(current)
     if (n := len(collected.news_to(manifest, taught))) < min_new:
         yield _too_few(n, min_new, manifest)
         return

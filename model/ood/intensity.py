@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.block_statistics import block_colours, block_means, box_sums, compute_lightness
+from model.block_statistics import block_colours, box_sums, compute_lightness, split_into_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def intensity_features(frame: Frame) -> NDArray[np.float32]:
     median = float(np.median(sums[::4, ::4][_subsample(valid)]))
     light = np.arange(3 * 255 * 9 + 1, dtype=np.float32)
     table = np.log(light / max(median, _SUMS) + _DARKEST_SHARE)
-    blocks = block_means(table[sums], TONE_PX)
+    blocks = split_into_blocks(table[sums], TONE_PX)
     mean = blocks.sum(axis=1).sum(axis=-1) / TONE_PX**2
     square = np.square(blocks).sum(axis=1).sum(axis=-1) / TONE_PX**2
     red, green, blue = _log_channel_ratios(block_colours(frame.pixels, TONE_PX), valid)
@@ -67,7 +67,7 @@ def _log_channel_ratios(
     colours: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], ...]:
     """Return the logarithm of each channel over its own median: white balance cancels out."""
-    on_steel = block_means(valid, TONE_PX).all(axis=(1, 3))
+    on_steel = split_into_blocks(valid, TONE_PX).all(axis=(1, 3))
     colours_on_steel = colours[on_steel] if on_steel.any() else colours.reshape(-1, 3)
     median = np.maximum(np.median(colours_on_steel, axis=0), 1.0)
     red, green, blue = np.moveaxis(np.log(colours / median + _DARKEST_SHARE), 2, 0)

@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from model.durable_file import write_through
+from model.durable_file import write_durably
 from model.errors import TrainingError
-from model.networks.backbones import fingerprint
+from model.networks.backbones import hash_state_dict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,11 +143,11 @@ class Checkpoint:
         }
         try:
             self._stem.parent.mkdir(parents=True, exist_ok=True)
-            write_through(self._file(last_file), save(last))
+            write_durably(self._file(last_file), save(last))
             if is_best:
-                write_through(self._file(self._best_file), save(self._best))
+                write_durably(self._file(self._best_file), save(self._best))
             part = self._file("json.part")
-            write_through(part, json.dumps(facts).encode())
+            write_durably(part, json.dumps(facts).encode())
             part.replace(self._file("json"))
         except OSError as error:
             raise TrainingError(
@@ -227,4 +227,4 @@ def _match_layout(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def _hash_state(state: dict[str, Tensor]) -> str:
-    return fingerprint(state)[:16]
+    return hash_state_dict(state)[:16]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.data.near_duplicates import ComparedImage, near_duplicates, signature
+from model.data.near_duplicates import ComparedImage, compute_signature, find_leaks
 from model.data.splits import SIDES
 from model.framing import Framing
 
@@ -36,7 +36,7 @@ class DatasetSummary:
         for side, examples in zip(SIDES, sides, strict=True):
             for example in examples:
                 field = example.load()
-                compared = ComparedImage(example.key, example.group, side, signature(field))
+                compared = ComparedImage(example.key, example.group, side, compute_signature(field))
                 self._compared.append(compared)
                 if field.um_per_px is not None and side == "train":
                     self._um_per_px.append(field.um_per_px)
@@ -69,4 +69,4 @@ class DatasetSummary:
 
     def find_copies(self) -> list[tuple[str, str]]:
         """Return pairs of keys (trained on, tested on) whose images are near-duplicates."""
-        return near_duplicates(self._compared)
+        return find_leaks(self._compared)

@@ -21,7 +21,7 @@ from model.data.augmentation import augment
 from model.errors import TrainingError
 from model.networks.encoder import cell_weights, pool_features
 from model.networks.linear_probe import (
-    NEIGHBOUR_DOUBT,
+    NEIGHBOUR_MASS,
     ProbeData,
     build_head,
     class_weights,
@@ -264,7 +264,7 @@ class _Targets:
         soft = soft_targets(
             indices,
             n_classes,
-            neighbour=NEIGHBOUR_DOUBT if self._ordinal and head.startswith("size:") else 0.0,
+            neighbour=NEIGHBOUR_MASS if self._ordinal and head.startswith("size:") else 0.0,
             smoothing=0.05 if self._ordinal and head == SUBTYPE else 0.0,
         )
         weights = torch.from_numpy(self.weights[head][indices].astype(np.float32))

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from model.bundle import Contents, write_bundle
-from model.calibration import conformal_level, temperature
+from model.bundle import BundleContents, write_bundle
+from model.calibration import fit_conformal_level, fit_temperature
 from model.data.augmentation import augment
 from model.data.dataset import fingerprint, validate_examples
-from model.data.near_duplicates import iter_overlaps, leak_warning
+from model.data.near_duplicates import format_leak_warning, iter_overlaps
 from model.data.splits import Split, folds, split
 from model.errors import ModelError, TrainingError
 from model.evaluation.evaluate import (
@@ -34,7 +34,7 @@ from model.evaluation.evaluate import (
 )
 from model.inference.classifier import Classifier
 from model.inference.feature_extractor import FeatureExtractor
-from model.inference.saliency import evidence, evidence_limit
+from model.inference.saliency import compute_evidence, compute_evidence_limit
 from model.networks.backbones import load_backbone
 from model.networks.encoder import Encoder
 from model.networks.linear_probe import ProbeData, fit_head
@@ -123,7 +123,7 @@ def train(
         summary.build_scope(),
         summary.find_copies(),
     )
-    if sentence := leak_warning(copies):
+    if sentence := format_leak_warning(copies):
         notes.append(sentence)
         yield Progress("labels", len(examples), len(examples), sentence)
     scheme = Scheme(config.scheme, taxonomy)
@@ -174,17 +174,17 @@ def train(
         scheme=scheme,
         framing=framing,
         conformal_level=level,
-        eyes=encoders,
+        encoders=encoders,
         heads=heads,
-        known=detector,
+        detector=detector,
         engine=engine,
         alpha=config.alpha,
-        seen=val_embeddings,
+        validation_embeddings=val_embeddings,
     )
     evaluation = yield from _evaluate(classifier, sides.test, untrained)
     notes += yield from _find_leaks(evaluation, sides, copies)
     bundle = write_bundle(
-        Contents(
+        BundleContents(
             recipe=recipe,
             created_at=now,
             scheme=scheme,
@@ -205,10 +205,10 @@ def train(
                 "data_set": _describe_data(sides),
                 "strangeness": detector.summary(),
             },
-            eyes=encoders,
+            encoders=encoders,
             heads=heads,
-            known_tensors=detector.tensors() | {SEEN_BY_CLASSIFIER: val_embeddings},
-            known_facts=detector.facts(),
+            ood_tensors=detector.tensors() | {SEEN_BY_CLASSIFIER: val_embeddings},
+            ood_facts=detector.facts(),
         ),
         folder,
     )
@@ -342,7 +342,7 @@ def _fit_linear_probes(
             imbalance=config.imbalance,
             ordinal=config.loss == "ordinal",
         )
-        heads[name], out_of_fold_logits[name] = probe.head, probe.blind
+        heads[name], out_of_fold_logits[name] = probe.head, probe.out_of_fold_logits
         yield Progress(name, done + 1, len(task.heads))
 
 
@@ -364,12 +364,12 @@ def _embed_views(
     rng = np.random.default_rng(_seed(config, example.key))
     views = [plain] + [
         [
-            extractor.shown(augment(device_frame.frame, rng, rotate=config.rotate))
+            extractor.to_device(augment(device_frame.frame, rng, rotate=config.rotate))
             for device_frame in plain
         ]
         for _ in range(config.views - 1)
     ]
-    return np.stack([features.embedding for features in extractor.look(encoder, views)])
+    return np.stack([features.embedding for features in extractor.extract(encoder, views)])
 
 
 def _extract_features(
@@ -388,18 +388,20 @@ def _extract_features(
     scale = _EvidenceScale(scheme, heads)
     for done, example in enumerate(examples):
         frames = extractor.frames([example.load()])
-        for encoder in extractor.eyes:
-            (features,) = extractor.look(encoder, frames)
+        for encoder in extractor.encoders:
+            (features,) = extractor.extract(encoder, frames)
             by_encoder[encoder].append(features.embedding)
             scale.add(example.code, encoder, features)
         yield Progress("calibration", done + 1, len(examples))
     embeddings = {encoder: np.stack(rows) for encoder, rows in by_encoder.items()}
-    logits = {name: head.logits(embeddings[head.eye]) for name, head in heads.items() if embeddings}
+    logits = {
+        name: head.logits(embeddings[head.encoder]) for name, head in heads.items() if embeddings
+    }
     first = heads[scheme.first_stage()[0]]
     return (
         logits,
         scale.limits(),
-        embeddings.get(first.eye, np.zeros((0, first.weight.shape[1]), "f4")),
+        embeddings.get(first.encoder, np.zeros((0, first.weight.shape[1]), "f4")),
     )
 
 
@@ -413,8 +415,8 @@ def _calibrate(
         has_logits = ~np.isnan(logits[name]).any(axis=1) if name in logits else np.zeros(0, bool)
         rows = [row for row in np.flatnonzero(has_logits) if targets[row] is not None]
         head_logits = logits[name][rows] if rows else np.zeros((0, len(head.classes)))
-        calibrated[name] = head.cooled(
-            temperature(head_logits, np.array([targets[row] for row in rows], dtype=np.intp))
+        calibrated[name] = head.with_temperature(
+            fit_temperature(head_logits, np.array([targets[row] for row in rows], dtype=np.intp))
         )
     sizes, true_sizes = [], []
     for row, example in enumerate(examples):
@@ -425,11 +427,11 @@ def _calibrate(
             name: softmax(head_logits / calibrated[name].temperature)
             for name, head_logits in row_logits.items()
         }
-        combined = scheme.answer(shares)
+        combined = scheme.combine(shares)
         subtype, size = scheme.taxonomy.parse(example.code)
         sizes.append(combined.sizes)
         true_sizes.append(size if combined.best[0] == subtype else None)
-    return calibrated, conformal_level(sizes, true_sizes)
+    return calibrated, fit_conformal_level(sizes, true_sizes)
 
 
 class _EvidenceScale:
@@ -442,17 +444,19 @@ class _EvidenceScale:
     def add(self, code: str, encoder: str, features: FieldFeatures) -> None:
         """Add the evidence for the predicted class of each head of one network."""
         for name, head in self._heads.items():
-            if head.eye != encoder or self._scheme.target(name, code) is None:
+            if head.encoder != encoder or self._scheme.target(name, code) is None:
                 continue
             best = int(head.logits(features.embedding[None])[0].argmax())
             cells = zip(features.by_cell[name], features.weights, strict=True)
-            values = [evidence(by_cell, head, best)[weights > 0] for by_cell, weights in cells]
+            values = [
+                compute_evidence(by_cell, head, best)[weights > 0] for by_cell, weights in cells
+            ]
             for stage in self._stages(name):
                 self._values[stage] += values
 
     def limits(self) -> dict[str, float]:
         """Return the evidence that is drawn in full colour, per stage."""
-        return {stage: evidence_limit(values) for stage, values in self._values.items()}
+        return {stage: compute_evidence_limit(values) for stage, values in self._values.items()}
 
     def _stages(self, head: str) -> tuple[str, ...]:
         if head == CODE:
@@ -524,7 +528,7 @@ def _find_leaks(
     for done, overlaps in enumerate(iter_overlaps(evaluation.cases, tested, trained), 1):
         pairs += [pair for pair in overlaps if pair not in known_copies]
         yield Progress("leakage", done, n)
-    if note := leak_warning(pairs):
+    if note := format_leak_warning(pairs):
         yield Progress("leakage", n, n, note)
     return [note] if note else []
 
