@@ -18,7 +18,7 @@ import reports
 from agent.night import write_report
 from agent.web import create_app
 from model.image_quality import DEFECTS
-from model.ood.detector import _sentence, format_rarity
+from model.ood.detector import _format_sentence, format_rarity
 from reports.retold import FORMS
 
 HOW = (
@@ -172,7 +172,7 @@ def test_a_language_ends_with_its_block():
 @pytest.mark.parametrize("flagged", [True, False])
 @pytest.mark.parametrize("look", ["whole", "window", "fine", "broad", "tone", "patch", "shade"])
 def test_every_sentence_of_strangeness_is_told_in_german(p_value, flagged, look):
-    kept = _sentence(format_rarity(p_value, 160), look, None, flagged=flagged)
+    kept = _format_sentence(format_rarity(p_value, 160), look, None, flagged=flagged)
 
     with reports.speaking("de"):
         told = reports.retold(kept)

@@ -336,11 +336,11 @@ def test_a_gpu_that_the_cpu_stands_in_for_is_a_problem_until_it_answers_again(se
         )
 
     worker = Worker(tools, bundle=bundle, reachable=list, problems=problems)
-    bundle.classifier._answerer.degraded_reason = "The GPU cuda does not answer any more."
+    bundle.classifier._predictor.degraded_reason = "The GPU cuda does not answer any more."
     worker.start()
     try:
         until(lambda: problems.all() == ["The GPU cuda does not answer any more."])
-        bundle.classifier._answerer.degraded_reason = ""
+        bundle.classifier._predictor.degraded_reason = ""
         until(lambda: not problems.all())
     finally:
         worker.stop()

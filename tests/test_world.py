@@ -74,6 +74,6 @@ def test_torchrun_starts_the_command_that_trains(tmp_path):
 )
 def test_what_several_processes_cannot_teach_together_is_said(tmp_path, plan, said):
     with pytest.raises(TrainingError, match=said):
-        trained(tmp_path / "bundles", plan, world=ProcessGroup(0, 9))
+        trained(tmp_path / "bundles", plan, processes=ProcessGroup(0, 9))
 
     assert not (tmp_path / "bundles").exists()

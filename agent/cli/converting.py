@@ -39,10 +39,10 @@ def int8(
         collected = cases_of(settings, store, read_manifest(bundle).taxonomy)
     say_collected(collected)
     for step in shown(convert(bundle, collected.examples, may_lose=may_lose / 100)):
-        if step.found is None:
+        if step.result is None:
             continue
         if json:
-            facts = {key: value for key, value in asdict(step.found).items() if key != "ranges"}
+            facts = {key: value for key, value in asdict(step.result).items() if key != "ranges"}
             say.print_json(facts)
         else:
-            say.console.print(f"{name}: {step.found.sentence()}.", markup=False)
+            say.console.print(f"{name}: {step.result.sentence()}.", markup=False)

@@ -382,12 +382,12 @@ def of_this_lab(settings: Settings, store: Store) -> dict[str, Any]:
 
 def _lacks(settings: Settings) -> str:
     """Say what this PC lacks to teach the paper's network well and in hours, or ""."""
-    from model import TrainingConfig, choose_engine, find_weights  # noqa: PLC0415
+    from model import TrainingConfig, choose_engine, has_weights  # noqa: PLC0415
 
     if not choose_engine(settings.model.device).on_gpu:
         return "No GPU here"
     arch = TrainingConfig().arch
-    if not find_weights(arch):
+    if not has_weights(arch):
         return f"No ImageNet weights of {arch} here (agent weights {arch} fetches them)"
     return ""
 
@@ -408,7 +408,7 @@ def teach(
     """Teach a bundle from everything that is labelled, under progress bars."""
     bundle: Path | None = None
     for step in shown(teaching(settings, store, plan, world)):
-        bundle = step.bundle or bundle
+        bundle = step.result or bundle
     if bundle is None:
         raise RuntimeError("training ended without a bundle")
     return bundle
@@ -426,7 +426,7 @@ def help_teach(
 
 def teaching(
     settings: Settings, store: Store, plan: TrainingConfig, world: ProcessGroup | None
-) -> Iterator[Progress]:
+) -> Iterator[Progress[Path]]:
     """Teach from everything that is labelled, step by step.
 
     Test images of the bundle at work stay test images, so that the two can be compared.
@@ -450,7 +450,7 @@ def teaching(
         plan,
         bundles_in(settings.store.folder),
         kept=collected.sides(manifest),
-        world=world or SINGLE_PROCESS,
+        processes=world or SINGLE_PROCESS,
         recipe=RECIPE,
         now=clock(),
     )
@@ -589,7 +589,7 @@ def _learned(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcom
 def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
     from agent.retrain import Cleaned, cleaned  # noqa: PLC0415
     from agent.service.retraining import lesson_of  # noqa: PLC0415
-    from model import taught_codes  # noqa: PLC0415
+    from model import read_training_labels  # noqa: PLC0415
 
     lesson, wanted = lesson_of(settings, store), settings.retrain.min_new_labels
     say_collected(lesson.collected)
@@ -603,7 +603,7 @@ def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
         Cleaned,
     )
     collected, current = clean.collected, lesson.manifest.name
-    new = len(collected.news_to(lesson.manifest, taught_codes(lesson.current)))
+    new = len(collected.news_to(lesson.manifest, read_training_labels(lesson.current)))
     if json:
         say.print_json(
             {

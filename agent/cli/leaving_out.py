@@ -82,5 +82,5 @@ def _left_out(
             code, examples, subtype_of=lambda one: taxonomy.parse(one)[0], alpha=alpha
         )
         for step in shown(steps):
-            if step.found is not None:
-                yield code, step.found.as_json()
+            if step.result is not None:
+                yield code, step.result.as_json()

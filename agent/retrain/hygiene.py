@@ -15,10 +15,10 @@ from model import (
     Classifier,
     LabelIssue,
     find_label_issues,
+    find_mixed_specimens,
     find_near_duplicates,
     inspect_labels,
     merge_groups,
-    two_subtypes,
 )
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def cleaned(
     new = {example.key for example in collected.new_since(classifier.manifest)}
     for step in inspect_labels(classifier, collected.examples):
         yield Step(step.stage, step.done, step.total)
-        if step.found is not None:
-            yield _judged(collected, step.found, classifier, new, leave_out=leave_out)
+        if step.result is not None:
+            yield _judged(collected, step.result, classifier, new, leave_out=leave_out)
 
 
 def _judged(
@@ -117,7 +117,9 @@ def _judged(
     out = {one.key for one in found} if leave_out else set()
     if not classifier.manifest.facts["plan"].get("mixed_groups"):
         left = [example for example in examples if example.key not in out]
-        torn = list(two_subtypes(left, classifier.taxonomy, new=new, vouched=collected.vouched))
+        torn = list(
+            find_mixed_specimens(left, classifier.taxonomy, new=new, vouched=collected.vouched)
+        )
         found += torn
         out |= {one.key for one in torn}
     unique = {one.key: one for one in reversed(found)}

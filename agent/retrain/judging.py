@@ -17,14 +17,14 @@ from agent.errors import BadBundle
 from agent.retrain.bundles import record_of
 from agent.retrain.progress import Step
 from model import (
-    NOT_TAUGHT,
+    UNTRAINED_PREFIX,
     Comparison,
     Finding,
     GateThresholds,
-    Matter,
+    PairedTestSet,
     compare_bundles,
     evaluate_pair,
-    not_taught,
+    group_untrained,
 )
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def held_against(
     demands = demands or Demands()
     one, other = (Classifier.load(folder, alpha=demands.alpha) for folder in (current, candidate))
     tested = set(other.manifest.split["test"]) - one.learned_from
-    matter = Matter(
+    matter = PairedTestSet(
         examples=tuple(e for e in collected.examples if e.key in tested),
         strange=_must_be_flagged(collected, one.taxonomy, other.taxonomy),
         corrected=tuple(e for e in collected.examples if e.key in collected.corrected),
@@ -129,8 +129,8 @@ def held_against(
     )
     for step in evaluate_pair(one, other, matter):
         yield Step(step.stage, step.done, step.total, candidate.name)
-        if step.found is not None:
-            yield compare_bundles(step.found, demands.rules)
+        if step.result is not None:
+            yield compare_bundles(step.result, demands.rules)
 
 
 def _must_be_flagged(
@@ -138,8 +138,8 @@ def _must_be_flagged(
 ) -> dict[str, tuple[Example, ...]]:
     untaught = {
         kind: tuple(some)
-        for kind, some in not_taught(collected.examples, candidate).items()
-        if kind.removeprefix(NOT_TAUGHT) not in current.trained_codes
+        for kind, some in group_untrained(collected.examples, candidate).items()
+        if kind.removeprefix(UNTRAINED_PREFIX) not in current.trained_codes
     }
     return untaught | dict(collected.strange)
 

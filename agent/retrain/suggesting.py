@@ -85,7 +85,7 @@ def suggest(
         yield Step("pool", len(seen), len(pool))
     inspected: tuple[InspectedImage, ...] = ()
     for step in inspect_labels(classifier, collected.examples):
-        inspected = step.found or inspected
+        inspected = step.result or inspected
         yield Step(step.stage, step.done, step.total)
     known = np.stack([one.embedding for one in inspected]) if inspected else None
     chosen = select_diverse(np.stack(seen), n, known=known, weights=_doubt_of(pool)) if pool else []

@@ -15,7 +15,7 @@ from agent.imaging.crop import RECIPE
 from agent.retrain.hygiene import cleaned
 from agent.retrain.judging import Demands, held_against, keep, outcome_of
 from agent.retrain.progress import Step
-from model import Finding, TrainingConfig, read_manifest, taught_codes, taxonomy_from, train
+from model import Finding, TrainingConfig, read_manifest, read_training_labels, taxonomy_from, train
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -82,7 +82,7 @@ def retrain(
     if pseudo and not pseudo.audit.passed:
         yield _unaudited(pseudo, manifest)
         return
-    taught = taught_codes(current)
+    taught = read_training_labels(current)
     if (n := len(collected.news_to(manifest, taught))) < min_new:
         yield _too_few(n, min_new, manifest)
         return
@@ -103,7 +103,7 @@ def retrain(
         recipe=RECIPE,
         now=now,
     ):
-        candidate = progress.bundle or candidate
+        candidate = progress.result or candidate
         yield _step(progress)
     if candidate is None:
         raise RuntimeError("training ended without a bundle")
@@ -134,7 +134,7 @@ def _until(steps: Iterator[Step | T]) -> Generator[Step, None, T]:
     raise RuntimeError("a long job ended without saying how")
 
 
-def _step(progress: Progress) -> Step:
+def _step(progress: Progress[Path]) -> Step:
     return Step(progress.stage, progress.done, progress.total, progress.note)
 
 

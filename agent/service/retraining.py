@@ -61,9 +61,9 @@ class Lesson:
     @property
     def new(self) -> int:
         """How many labels the bundle at work has not learned: new ones, and those changed since."""
-        from model import taught_codes  # noqa: PLC0415 - brings PyTorch; a lab may start without
+        from model import read_training_labels  # noqa: PLC0415 - brings PyTorch; a lab may start without
 
-        return len(self.collected.news_to(self.manifest, taught_codes(self.current)))
+        return len(self.collected.news_to(self.manifest, read_training_labels(self.current)))
 
 
 def lesson_of(settings: Settings, store: Store) -> Lesson:

@@ -126,8 +126,8 @@ def streams(seed: int, names: Sequence[str]) -> Iterator[Stream]:
 def taught(examples: Sequence[Example], plan: TrainingConfig, folder: Path) -> Path:
     """Teach the bundle at work."""
     *_, last = train(examples, plan, folder, recipe="drawn", now=NOW)
-    assert last.bundle is not None
-    return last.bundle
+    assert last.result is not None
+    return last.result
 
 
 def played(
