@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.store import MicrographView
-    from model import Answer, Classifier, Field
+    from model import Classifier, Field
+    from model.networks.schemes import Answer
 
 LEAST_P = 0.2
 """Share of known images that must look as strange: the pool is from the middle of what is known."""
