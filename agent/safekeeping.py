@@ -14,12 +14,13 @@ import stat
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import anchors
 from agent.anchors import MANIFEST, Anchor
-from agent.backup_file import PIECE_BYTES, database_in, unpack
+from agent.backup_file import PIECE_BYTES, database_in, made_at_of, unpack
 from agent.errors import BadStore
 from agent.store import examine_copy, forget_mark, put_back, sites_in
 
@@ -160,11 +161,13 @@ class Restored:
         files: How many files were put back.
         before: Where the database that was there is now, or None.
         settings: Where the settings of that time were put, for a person to compare, or None.
+        made_at: When the back-up was made, aware UTC, None where it does not say.
     """
 
     files: int
     before: Path | None
     settings: Path | None
+    made_at: datetime | None = None
 
 
 def restore(
@@ -192,9 +195,9 @@ def restore(
     Raises:
         BadStore: It is no backup, is damaged, or cannot be put back.
     """
-    stamp = at.strftime("%Y%m%dT%H%M%SZ")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        stamp = _free_stamp(folder, at)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as scratch:
             names = unpack(backup, Path(scratch), url, progress)
             database = database_in(backup, names)
@@ -206,7 +209,14 @@ def restore(
             settings = _put_files_back(Path(scratch), folder, stamp)
     except OSError as error:
         raise BadStore(f"{backup}: cannot be restored ({error.strerror or error}).") from error
-    return Restored(len(names), before, settings)
+    return Restored(len(names), before, settings, made_at_of(backup))
+
+
+def _free_stamp(folder: Path, at: datetime) -> str:
+    """Return a time for the names of what is kept; a second restore in a second gets another."""
+    while any(folder.glob(f"*-{(stamp := at.strftime('%Y%m%dT%H%M%SZ'))}*")):
+        at += timedelta(seconds=1)
+    return stamp
 
 
 def _refuse_another_site(backup: Path, sites: Sequence[str], site: str) -> None:

@@ -236,7 +236,7 @@ def test_a_backup_brings_database_bundles_and_settings_back(lab, capsys) -> None
     assert bundle.read_text() == "{}"
     with lab.store() as store:
         assert [view.id for view in store.micrographs()] == [SHA[:16]]
-        assert [entry.act for entry in store.trail()] == ["backup.restored"]
+        assert next(store.trail()).act == "backup.restored"
     (settings,) = lab.data.glob("settings-of-backup-*/agent.toml")
     assert "Plant 1" in settings.read_text()
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from agent.cli.say import Advance
     from agent.orders.control import Finding as ControlFinding
+    from agent.orders.order_list import Taken
+    from agent.orders.resumption import Beyond
     from agent.safekeeping import Pruning
     from agent.settings import Settings
     from agent.store import Store
@@ -81,6 +83,7 @@ def restore(
     from agent import safekeeping  # noqa: PLC0415
     from agent.service.lock import RunLock  # noqa: PLC0415
     from agent.service.place import agent_name  # noqa: PLC0415
+    from agent.service.resuming import resume  # noqa: PLC0415
     from agent.store import store_url  # noqa: PLC0415
 
     settings, at = settings_of(context), datetime.now(UTC)
@@ -102,11 +105,30 @@ def restore(
         head = store.trail_head()
         facts = {"trail": head.number - (head.act == MIGRATED)}
         store.remember(at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts)
+        resumed = resume(settings, store, since=restored.made_at, at=at)
     console.print(f"{restored.files} files restored", markup=False)
+    _say_resumed(*resumed)
     if restored.before:
         console.print(f"the database that was here is now {restored.before}", markup=False)
     if restored.settings:
         console.print(f"the settings of that time: {restored.settings}", markup=False)
+
+
+def _say_resumed(beyond: list[Beyond], lists: list[Taken], waits: list[str]) -> None:
+    """Print what is outside the database and not in the back-up."""
+    for one in beyond:
+        console.print(one.sentence, markup=False)
+    if beyond:
+        console.print(
+            f"{len(beyond)} orders go on above these numbers; enter again what was lost of them"
+        )
+    for taken in lists:
+        console.print(
+            f"order list {taken.name} read again: {len(taken.changed)} orders new or changed",
+            markup=False,
+        )
+    for sentence in waits:
+        console.print(sentence, markup=False)
 
 
 @app.command("begin-anew")
@@ -120,6 +142,7 @@ def begin_anew(
     """
     from agent.service.lock import RunLock  # noqa: PLC0415
     from agent.service.place import agent_name  # noqa: PLC0415
+    from agent.service.resuming import resume  # noqa: PLC0415
     from agent.store import begin_anew as take_any  # noqa: PLC0415
 
     if not reason.strip():
@@ -130,9 +153,11 @@ def begin_anew(
         with store_of(settings) as store:
             facts = {"reason": reason, "first_act_before": before}
             store.remember(at=at, actor="agent", act="lab.begun_anew", facts=facts)
+            resumed = resume(settings, store, since=None, at=at)
             where = store.place
         store_of(settings).close()  # the first act is there now, and its hash is kept
     console.print(f"{where} is the database of {settings.store.folder} now", markup=False)
+    _say_resumed(*resumed)
 
 
 def _refuse_while_running(settings: Settings, at: datetime) -> None:
