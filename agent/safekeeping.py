@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.store import Kept, Store
 
-ALWAYS = ("bundles",)
+ALWAYS = ("bundles", "reference", "inbox")
 PIXELS = ("crops", "originals", "reports", "statements")
 """Folders of the data folder: what every backup holds, and what it holds when asked for."""
+MAY_CHANGE = ("reference", "inbox")
+"""Folders whose files have names that may be used again: a restore keeps what is there."""
 
 KINDS = ("crops", "originals")
 
@@ -50,8 +52,9 @@ def back_up(
     pixels: bool,
     at: datetime,
     progress: Callable[[int, int, str], None],
+    is_automatic: bool = False,
 ) -> int:
-    """Write one file that holds the database, the bundles and the settings.
+    """Write one file that holds the database, bundles, settings, reference images and inbox.
 
     Args:
         store: The database, which may be in use.
@@ -61,6 +64,7 @@ def back_up(
         pixels: Put crops, originals, reports and files of statements in too.
         at: Now.
         progress: Told (done, total, what).
+        is_automatic: Nobody asked for it; the newest few of these are kept.
 
     Returns:
         How many files are in it.
@@ -74,7 +78,8 @@ def back_up(
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as scratch:
             copied = Path(scratch) / store.backup_name
             about = _about(store, at)  # before the copy, which then reaches at least so far
-            store.back_up(copied, progress=lambda done, of: progress(done, of, "database"))
+            counts = store.back_up(copied, progress=lambda done, of: progress(done, of, "database"))
+            about |= {"counts": counts, "automatic": is_automatic}
             files = [(copied, copied.name), *_members(folder, settings_files, pixels=pixels)]
             part.touch()
             part.chmod(part.stat().st_mode & ~stat.S_IRWXO)  # settings and accounts are in it
@@ -92,6 +97,8 @@ def _about(store: Store, at: datetime) -> dict[str, Any]:
     return {
         "program": "martensight",
         "kind": store.kind,
+        "site": store.site,
+        "lab": store.first_act(),
         "made_at": at.isoformat(),
         anchors.KEY: head.to_json(),
     }
@@ -100,8 +107,10 @@ def _about(store: Store, at: datetime) -> dict[str, Any]:
 def _members(
     folder: Path, settings_files: Sequence[Path], *, pixels: bool
 ) -> Iterator[tuple[Path, str]]:
+    names: set[str] = set()
     for file in settings_files:
-        if file.is_file():
+        if file.is_file() and file.name not in names:
+            names.add(file.name)
             yield file, f"settings/{file.name}"
     for room in (*ALWAYS, *(PIXELS if pixels else ())):
         for file in sorted((folder / room).rglob("*")):
@@ -233,13 +242,18 @@ def _put_files_back(scratch: Path, folder: Path, stamp: str) -> Path | None:
     for room in (*ALWAYS, *PIXELS):
         if (scratch / room).is_dir():
             # Bundles and pixels never change under their names, so those there may be replaced.
-            shutil.copytree(scratch / room, folder / room, dirs_exist_ok=True)
+            copy = _copy_missing if room in MAY_CHANGE else shutil.copy2
+            shutil.copytree(scratch / room, folder / room, dirs_exist_ok=True, copy_function=copy)
     if not (scratch / "settings").is_dir():
         return None
     settings = folder / f"settings-of-backup-{stamp}"
     shutil.copytree(scratch / "settings", settings)
     settings.chmod(stat.S_IMODE(settings.stat().st_mode) & ~stat.S_IRWXO)
     return settings
+
+
+def _copy_missing(source: str, target: str) -> str:
+    return target if Path(target).exists() else str(shutil.copy2(source, target))
 
 
 # --- verify and check ---------------------------------------------------------------------------

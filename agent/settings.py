@@ -25,6 +25,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
@@ -442,6 +443,9 @@ class Backup(_Section):
         "", description='Folder of the nightly back-ups, best on another disk; "" makes none.'
     )
     keep: int = Field(14, ge=1, description="How many nights' back-ups are kept.")
+    verify: Literal["weekly", "monthly", "never"] = Field(
+        "monthly", description="How often the newest back-up is restored on trial."
+    )
 
 
 class TrailSection(_Section):
@@ -594,6 +598,18 @@ class Settings(BaseSettings):
     service: Service = Service()
     msa: Msa = Msa()
     statements: Statements = Statements()
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that they were read from, None for defaults and environment alone."""
+        return self._file
+
+    def read_from(self, file: Path | None) -> Settings:
+        """Return the same settings, which know their file."""
+        copied = self.model_copy()
+        copied._file = file.absolute() if file else None  # noqa: SLF001 - its own class
+        return copied
 
     @classmethod
     def settings_customise_sources(
@@ -661,6 +677,7 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
     except SettingsError as error:
         raise BadSettings(_not_json(error, environment)) from error
     absolute = _with_absolute_paths(settings, file.parent if file else Path.cwd())
+    absolute = absolute.read_from(file)
     _refuse_own_data(absolute, file)
     _refuse_overlap(absolute, file)
     return absolute

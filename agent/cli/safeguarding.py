@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.app import SAYS_NO, app, settings_file_of, settings_of, store_of
+from agent.cli.app import SAYS_NO, app, settings_of, store_of
 from agent.cli.say import aside, console, print_json, progress
 from agent.errors import WrongUse
 
@@ -44,19 +44,32 @@ def backup(
     pixels: Annotated[
         bool, typer.Option("--pixels", help="Crops, originals and reports too: may be large.")
     ] = False,
+    is_trial: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Write none: restore one on trial, compare it, and report. Default: the newest.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document; with --verify alone.")
+    ] = False,
 ) -> None:
-    """Write database, bundles and settings to one file; the agent may be running."""
+    """Write database, bundles, settings, reference images and inbox to one file, while running."""
     from agent import safekeeping  # noqa: PLC0415
+    from agent.service.backing_up import settings_files  # noqa: PLC0415
 
     settings, at = settings_of(context), datetime.now(UTC)
-    file = _backup_file(target or Path.cwd(), at)
-    beside = (settings_file_of(context), settings.orders.specifications)
+    if is_trial:
+        _verify_backup(settings, target, at, as_json=as_json)
+        return
     with store_of(settings) as store, progress("back up", 100) as advance:
+        file = _backup_file(settings, store, target or Path.cwd(), at)
         count = safekeeping.back_up(
             store,
             settings.store.folder,
             file,
-            settings_files=[path for path in beside if path],
+            settings_files=settings_files(settings),
             pixels=pixels,
             at=at,
             progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
@@ -66,9 +79,45 @@ def backup(
     console.print(f"{file}: {count} files, {size:.1f} MB", markup=False)
 
 
-def _backup_file(target: Path, at: datetime) -> Path:
+def _verify_backup(settings: Settings, target: Path | None, at: datetime, *, as_json: bool) -> None:
+    from agent.service.backing_up import rehearse  # noqa: PLC0415
+
+    with store_of(settings) as store:
+        file = _newest_backup(settings, store, target)
+        result = rehearse(settings, store, file, at=at)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        for line in (result.sentence, *result.faults[1:], *result.notes):
+            console.print(line, markup=False)
+    if result.faults:
+        raise typer.Exit(SAYS_NO)
+
+
+def _newest_backup(settings: Settings, store: Store, target: Path | None) -> Path:
+    """Return the file to restore on trial: the one that is named, or the lab's newest."""
+    from agent.backup_facts import is_own, list_backups  # noqa: PLC0415
+
+    if target and target.is_file():
+        return target
+    folder = target or (Path(settings.backup.folder) if settings.backup.folder else None)
+    if folder is None:
+        raise WrongUse("name a back-up, or set [backup] folder.")
+    if not folder.is_dir():
+        raise WrongUse(f"{folder}: there is no such file or folder.")
+    site, lab = settings.site.name, store.first_act()
+    own = [one for one in list_backups(folder) if is_own(one.facts, site=site, lab=lab)]
+    if not own:
+        raise WrongUse(f"{folder}: no back-up of this lab is there; name a file.")
+    return own[-1].file
+
+
+def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -> Path:
+    from agent.backup_facts import name_backup  # noqa: PLC0415
+
     if target.is_dir() or not target.suffix:
-        return target / f"martensight-{at:%Y%m%dT%H%M%SZ}.zip"
+        lab = store.first_act()
+        return target / name_backup(settings.site.name, lab, at, is_automatic=False)
     if target.exists():
         raise WrongUse(f"{target}: already there, and is left as it is; name another file.")
     return target

@@ -23,7 +23,7 @@ from agent.notify import check
 from agent.orders.affected_orders import affected_orders
 from agent.orders.instrument_holds import holds_of
 from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring
-from agent.service.backing_up import BACKUP_EVERY_S, back_up_when_due
+from agent.service.backing_up import BACKUP_EVERY_S, tend_backups
 from agent.service.candidates import Candidates
 from agent.service.checking import InstrumentCheck
 from agent.service.errands import (
@@ -199,7 +199,7 @@ class Agent:
         errands: list[tuple[str, Callable[[], str | None], float]] = [
             ("trail", lambda: anchoring.write(at=now()), ANCHOR_EVERY_S),
             ("order lists", lambda: tend_lists(settings, store, at=now()), LISTS_EVERY_S),
-            ("back-up", lambda: back_up_when_due(settings, store, at=now()), BACKUP_EVERY_S),
+            ("back-up", lambda: tend_backups(settings, store, at=now()), BACKUP_EVERY_S),
             ("statements", keeper.tend, STATEMENTS_EVERY_S),
             ("outbox", lambda: fill_outbox(settings, store, now=now()), OUTBOX_EVERY_S),
             ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),

@@ -86,7 +86,8 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
 def _settle(settings: Settings, store: Store, *, now: datetime) -> str:
     """Compare a database that was put back with the outbox; why it cannot be seen, or ""."""
     try:
-        settle_outbox(settings, store, at=now)
+        for one in settle_outbox(settings, store, at=now):
+            log.warning("outbox.is_beyond", order=one.sent.order, sentence=one.sentence)
     except OSError as error:
         return (
             f"[orders] outbox: {error}; since a back-up was restored, no revision is sent before "

@@ -38,7 +38,8 @@ def take_lists(
     folder = Path(settings.orders.lists)
     if not folder.is_dir():
         return [f"[orders] lists: {folder} is no folder that can be seen."]
-    settle_lists(settings, store, at=at)
+    for one in settle_lists(settings, store, at=at):
+        log.info("orders.listed_again", list=one.name, changed=len(one.changed))
     if not any(folder.glob("*.csv")):
         return []
     known = [subtype.name for subtype in read_taxonomy(settings, store, now=at).subtypes]

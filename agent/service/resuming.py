@@ -9,8 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
 from agent.night import read_taxonomy
 from agent.orders.order_list import list_taken_since, take_list
 from agent.orders.resumption import (
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from agent.orders.resumption import Beyond
     from agent.settings import Settings
     from agent.store import Store
-
-log = structlog.get_logger()
 
 NAMED = 5
 """Orders that a sentence names."""
@@ -100,8 +96,6 @@ def settle_outbox(settings: Settings, store: Store, *, at: datetime) -> list[Bey
     beyond = list_beyond(store, sent_revisions(settings, store).iter_all())
     adopt(store, beyond, at=at)
     settle(store, OUTBOX, at=at)
-    for one in beyond:
-        log.warning("outbox.is_beyond", order=one.sent.order, sentence=one.sentence)
     return beyond
 
 
@@ -122,7 +116,6 @@ def settle_lists(settings: Settings, store: Store, *, at: datetime) -> list[Take
         known = [one.name for one in read_taxonomy(settings, store, now=at).subtypes]
         for path in list_taken_since(folder, resumption.since):
             one = take_list(store, path, subtypes=known, by="order list", at=at)
-            log.info("orders.listed_again", list=one.name, changed=len(one.changed))
             taken.append(one)
     settle(store, LISTS, at=at)
     return taken

@@ -10,7 +10,15 @@ the books of files (`journal` has their nouns), then `results`, `labels`, `bundl
 from __future__ import annotations
 
 from agent.store.accounts import Account, Accounts, Login
-from agent.store.backup import ActCopy, acts_in, examine_copy, put_back, sites_in
+from agent.store.backup import (
+    ActCopy,
+    acts_in,
+    drop_scratch_database,
+    examine_copy,
+    make_scratch_database,
+    put_back,
+    sites_in,
+)
 from agent.store.bundles import REFUSED, Promotion, Signature
 from agent.store.campaigns import (
     ROUND_ROBIN,
@@ -40,7 +48,7 @@ from agent.store.orders import (
     SpecimenView,
     Unassigned,
 )
-from agent.store.own_database import begin_anew, forget_mark
+from agent.store.own_database import begin_anew, forget_mark, read_mark
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.records import NewRecord, Record
 from agent.store.results import Finding, MicrographView
@@ -126,11 +134,14 @@ __all__ = [
     "WaitingFile",
     "acts_in",
     "begin_anew",
+    "drop_scratch_database",
     "examine_copy",
     "forget_mark",
     "letters_key",
+    "make_scratch_database",
     "number_key",
     "put_back",
+    "read_mark",
     "recompute_statement",
     "signed_by_program",
     "sites_in",

@@ -76,6 +76,11 @@ def keep_mark(engine: Engine, folder: Path) -> None:
         _write(folder, first)
 
 
+def read_mark(folder: Path) -> str:
+    """Return the hash of the first act that the folder holds, "" where it holds none."""
+    return _read(folder) or ""
+
+
 def begin_anew(folder: Path) -> str:
     """Let the next database that is opened be the folder's; return the mark of the one before."""
     before = _read(folder) or ""

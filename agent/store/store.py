@@ -795,13 +795,32 @@ class Store:
 
     # --- upkeep ---
 
-    def back_up(self, target: Path, *, progress: Callable[[int, int], None]) -> None:
+    def back_up(self, target: Path, *, progress: Callable[[int, int], None]) -> dict[str, int]:
         """Copy the whole database into a new file, as of one moment, while others work on.
+
+        Returns:
+            Table → rows in the copy.
 
         Raises:
             BadStore: It cannot be copied.
         """
-        backup.copy(self._engine, target, progress=progress)
+        return backup.copy(self._engine, target, progress=progress)
+
+    def count_rows(self) -> dict[str, int]:
+        """Return table → rows."""
+        with engines.opening(self._engine), self._engine.connect() as connection:
+            return backup.count_rows(connection)
+
+    @property
+    def site(self) -> str:
+        """Name of the site that asks."""
+        with reading(self._engine) as session:
+            return sites.name_of(session, self._whose)
+
+    def first_act(self) -> str:
+        """Return the hash of the first act, by which the lab is known again; "" for no act."""
+        with reading(self._engine) as session:
+            return trail.first_sha256(session)
 
     @property
     def backup_name(self) -> str:
