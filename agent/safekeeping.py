@@ -13,8 +13,8 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,10 @@ from agent.errors import BadStore
 from agent.store import examine_copy, forget_mark, put_back, sites_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.archive import Archive
-    from agent.store import Kept, Store
+    from agent.store import Kept, KeptFor, Store
 
 ALWAYS = ("bundles", "reference", "inbox")
 PIXELS = ("crops", "originals", "reports", "statements")
@@ -38,6 +37,8 @@ MAY_CHANGE = ("reference", "inbox")
 """Folders whose files have names that may be used again: a restore keeps what is there."""
 
 KINDS = ("crops", "originals")
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before any statement."""
 
 
 # --- backup -------------------------------------------------------------------------------------
@@ -345,31 +346,43 @@ class Pruning:
     Args:
         kind: "crops" or "originals". ids: of the micrographs. files: what would go.
         size_bytes: How much that is.
+        kept: Reason → how many that are old enough stay for it.
     """
 
     kind: str
     ids: tuple[str, ...]
     files: tuple[Path, ...]
     size_bytes: int
+    kept: Mapping[KeptFor, int] = field(default_factory=dict)
 
 
-def plan(store: Store, archive: Archive, *, befores: dict[str, datetime]) -> list[Pruning]:
-    """Say what may be deleted; nothing is.
+def plan(
+    store: Store,
+    archive: Archive,
+    *,
+    befores: dict[str, datetime],
+    statements_since: datetime = LONG_AGO,
+) -> list[Pruning]:
+    """Return what may be deleted; nothing is.
 
     Args:
         store: Knows what is needed.
         archive: Holds the pixels.
         befores: "crops" and "originals" → only what was taken before; an absent kind is kept.
+        statements_since: What a statement of this time or later names is evidence.
     """
     plans = []
     for kind in KINDS:
         if kind in befores:
-            kept = store.prunable(kind, before=befores[kind])
+            found = store.plan_retention(
+                kind, before=befores[kind], statements_since=statements_since
+            )
             files = tuple(
-                dict.fromkeys(file for one in kept for file in _files(archive, one, kind))
+                dict.fromkeys(file for one in found.prunable for file in _files(archive, one, kind))
             )
             size = sum(file.stat().st_size for file in files)
-            plans.append(Pruning(kind, tuple(one.id for one in kept), files, size))
+            ids = tuple(one.id for one in found.prunable)
+            plans.append(Pruning(kind, ids, files, size, found.kept))
     return plans
 
 

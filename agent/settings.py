@@ -365,6 +365,9 @@ class Retention(_Section):
         0, ge=0, description="Crops and maps of unflagged, unlabelled micrographs."
     )
     originals_days: int = Field(0, ge=0, description="Archived originals nobody refers to.")
+    statements_years: int = Field(
+        15, ge=1, description="So long (years) the pixels that a statement names are evidence."
+    )
 
 
 def _weekly(value: str) -> str:

@@ -526,7 +526,8 @@ def test_originals_stay_while_any_page_is_needed(lab) -> None:
         store.finish(one, [quiet, loud], at=old)
         store.finish(two, [alone], at=old)
 
-        assert [kept.sha256 for kept in store.prunable("originals", before=AT)] == [OTHER]
+        found = store.plan_retention("originals", before=AT, statements_since=old)
+        assert [kept.sha256 for kept in found.prunable] == [OTHER]
 
 
 def test_a_dry_run_deletes_nothing(lab, capsys) -> None:

@@ -39,6 +39,7 @@ GROUPS = (
     "ordering",
     "stating",
     "releasing",
+    "holding",
     "validating",
     "roundrobin",
     "msa",

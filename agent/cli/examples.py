@@ -80,6 +80,8 @@ EXAMPLES: dict[str, str] = {
     "orders assign": (
         'agent orders assign 1f2e3d4c5b6a7988 4711 2 --by "R. Stahl" --reason "label fell off"'
     ),
+    "orders hold": 'agent orders hold 4711 --by "R. Stahl" --reason "complaint 2026-113"',
+    "orders release": 'agent orders release 4711 --by "R. Stahl" --reason "complaint settled"',
     "orders release-hold": (
         'agent orders release-hold LOM-07 --by "R. Stahl" --reason "bar read wrongly, scale right"'
     ),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MIGRATED = "trail.covered"
 """The act that a migration appends; a back-up of before does not hold it."""
 ALIVE_S = 60.0  # a heartbeat comes every few seconds
+DAYS_OF_A_YEAR = 365.25
 LEFTOVER_AGE = timedelta(days=1)
 PER_MEGABYTE = 1_000_000
 LINES_EVERY = 1000
@@ -344,7 +345,10 @@ def prune(
         bool, typer.Option("--dry-run", help="Only say what would be deleted.")
     ] = False,
 ) -> None:
-    """Delete pixels that nothing and nobody refers to, older than [retention] says."""
+    """Delete pixels that nothing refers to, older than [retention] says; print what stays and why.
+
+    What a statement, a label, a round robin, a check, a study or a hold refers to is evidence.
+    """
     from agent import safekeeping  # noqa: PLC0415
     from agent.archive import Archive  # noqa: PLC0415
 
@@ -352,7 +356,8 @@ def prune(
     archive = Archive(settings.store.folder)
     befores = _befores(settings, at)
     with store_of(settings) as store:
-        plans = safekeeping.plan(store, archive, befores=befores)
+        since = at - timedelta(days=DAYS_OF_A_YEAR * settings.retention.statements_years)
+        plans = safekeeping.plan(store, archive, befores=befores, statements_since=since)
         _say(plans, dry_run=dry_run, never=not befores)
         if dry_run:
             return
@@ -379,3 +384,5 @@ def _say(plans: Iterable[Pruning], *, dry_run: bool, never: bool) -> None:
             f"{'would delete' if dry_run else 'deleting'} {len(one.files)} files of "
             f"{len(one.ids)} micrographs ({one.kind}), {one.size_bytes / PER_MEGABYTE:.1f} MB"
         )
+        for reason, count in one.kept.items():
+            console.print(f"  {'would keep' if dry_run else 'keeping'} {count}: {reason}")

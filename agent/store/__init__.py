@@ -52,7 +52,7 @@ from agent.store.own_database import begin_anew, forget_mark, read_mark
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.records import NewRecord, Record
 from agent.store.results import Finding, MicrographView
-from agent.store.retention import Kept
+from agent.store.retention import Kept, KeptFor, RetentionPlan
 from agent.store.row_checks import RowChecks
 from agent.store.schema import HEAD as SCHEMA
 from agent.store.sites import SiteSeen
@@ -91,6 +91,7 @@ __all__ = [
     "Job",
     "JudgedField",
     "Kept",
+    "KeptFor",
     "KnownPlaces",
     "LabelView",
     "LabelledMicrograph",
@@ -118,6 +119,7 @@ __all__ = [
     "Promotion",
     "Rating",
     "Record",
+    "RetentionPlan",
     "RowChecks",
     "Seat",
     "Signature",

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from agent.store.labels import Decision, LabelledMicrograph
     from agent.store.nights import NightHead, NightRow
     from agent.store.results import Finding, MicrographView
-    from agent.store.retention import Kept
+    from agent.store.retention import Kept, RetentionPlan
     from agent.store.row_checks import RowChecks
     from agent.store.sites import SiteSeen
     from agent.store.sources import AgentSeen, SourceHealth, Whose
@@ -836,26 +836,39 @@ class Store:
         with reading(self._engine) as session:
             yield from retention.kept(session, self._whose, after=after)
 
-    def prunable(self, kind: str, *, before: datetime) -> list[Kept]:
-        """Say whose pixels may be deleted: taken before, and nothing refers to them.
+    def plan_retention(
+        self, kind: str, *, before: datetime, statements_since: datetime
+    ) -> RetentionPlan:
+        """Return whose pixels may be deleted, and why others may not.
 
         Args:
             kind: "crops" or "originals".
             before: Only micrographs taken before this.
+            statements_since: What a statement of this time or later names is evidence.
         """
-        ask = retention.prunable if kind == "crops" else retention.prunable_originals
         with reading(self._engine) as session:
-            return list(ask(session, self._whose, before=before))
+            return retention.plan_retention(
+                session, self._whose, kind, before=before, statements_since=statements_since
+            )
 
     def pruned(self, public_ids: Sequence[str], kind: str, *, at: datetime) -> None:
         """Write down that "crops" or "originals" of these micrographs were deleted."""
         with writing(self._engine) as session:
             retention.pruned(session, self._whose, public_ids, kind, at=at)
 
-    def hold_order(self, number: str, *, hold: bool, by: str, at: datetime) -> None:
-        """Keep everything of an order from being pruned, or let it go again."""
+    def hold_order(
+        self, number: str, *, hold: bool, by: str, at: datetime, reason: str = ""
+    ) -> str:
+        """Keep everything of an order from being pruned, or let it go again; its own spelling."""
         with writing(self._engine) as session:
-            retention.set_legal_hold(session, self._whose, number, hold=hold, by=by, at=at)
+            return retention.set_legal_hold(
+                session, self._whose, number, hold=hold, by=by, at=at, reason=reason
+            )
+
+    def is_known_order(self, number: str) -> bool:
+        """Return whether an order is known, or a micrograph names it, in any spelling."""
+        with reading(self._engine) as session:
+            return retention.is_known_order(session, self._whose, number)
 
     # --- trail ---
 
