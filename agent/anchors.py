@@ -152,7 +152,8 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
     hashes = store.trail_hashes([anchor.number for anchor in known])
     restores = [
         (int(entry.facts["trail"]), entry.at)
-        for entry in store.trail("backup.restored")
+        for act in ("backup.restored", "lab.begun_anew")
+        for entry in store.trail(act)
         if "trail" in entry.facts
     ]
     faults: list[str] = []

@@ -46,6 +46,7 @@ def examine(settings: Settings, file: Path | None) -> list[Finding]:
         *([] if settings.sources else [_no_sources()]),
         _database(settings),
         *_evidence(settings),
+        *_copies(settings),
         *_backup(settings),
         *_taxonomy(settings),
         *_certificate(settings),
@@ -223,6 +224,23 @@ def _evidence(settings: Settings) -> Iterator[Finding]:
             "its end is kept in reports and logs on this PC alone: set [trail] anchor or [backup] "
             "folder, best on a share.",
         )
+
+
+def _copies(settings: Settings) -> Iterator[Finding]:
+    """Yield whether another copy of the data runs, or the database is older than what was sent."""
+    from agent.service.copies import check_start  # noqa: PLC0415
+
+    try:
+        with store_of(settings) as store:
+            found = check_start(settings, store, now=datetime.now(UTC))
+    except AgentError:
+        return
+    if found.refusal:
+        yield Finding("copies", "wrong", found.refusal)
+    elif found.warnings:
+        yield Finding("copies", "doubtful", found.warnings[0])
+    else:
+        yield Finding("copies", "right", "the database is the newest of this lab that is known.")
 
 
 def _no_sources() -> Finding:

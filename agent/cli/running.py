@@ -82,10 +82,14 @@ def _run_once(settings: Settings) -> int:
     from agent import log  # noqa: PLC0415 - heavy
     from agent.cli.signals import stopping  # noqa: PLC0415
     from agent.service import run_once  # noqa: PLC0415
+    from agent.service.copies import require_newest  # noqa: PLC0415
+    from agent.service.place import clock  # noqa: PLC0415
 
     log.set_up(level="warning" if aside.is_terminal else settings.log.level)
     stop = threading.Event()
     with store_of(settings) as store, stopping(stop), progress("micrographs", None) as advance:
+        for warning in require_newest(settings, store, now=clock()):
+            aside.print(f"agent: {warning}", markup=False)
         outcome = run_once(
             settings,
             store,

@@ -201,7 +201,8 @@ def begin_anew(
     with RunLock(settings.store.folder, agent_name()):
         before = take_any(settings.store.folder)
         with store_of(settings) as store:
-            facts = {"reason": reason, "first_act_before": before}
+            number = store.trail_head().number
+            facts = {"reason": reason, "first_act_before": before, "trail": number}
             store.remember(at=at, actor="agent", act="lab.begun_anew", facts=facts)
             resumed = resume(settings, store, since=None, at=at)
             where = store.place

@@ -244,7 +244,7 @@ class _Writer:
         self._store, self._lab, self._site, self._folder = store, lab, site, folder
         exact = store.exact_numbers
         self._notes = SentRevisions(site.name, data=data, outbox=folder, exact_numbers=exact)
-        self._floors = read_floors(store)
+        self._floors, self._lab_id = read_floors(store), store.first_act()
         self.names: list[str] = []
         self.faults: list[str] = []
         self.lost: list[str] = []
@@ -264,7 +264,7 @@ class _Writer:
         files = {self._folder / f"{name}.{kind}": text.encode() for kind, text in texts.items()}
         try:
             if texts:
-                self._notes.keep(_sent(number, revision))
+                self._notes.keep(_sent(number, revision, self._lab_id))
             write_whole(files)
         except OSError as error:
             self.faults.append(f"order {number}, revision {facts['revision']}: {error}")
@@ -292,7 +292,7 @@ def _is_above(sent: SentRevision, revision: Record) -> bool:
     )
 
 
-def _sent(number: str, revision: Record) -> SentRevision:
+def _sent(number: str, revision: Record, lab: str) -> SentRevision:
     facts = revision.facts
     return SentRevision(
         order=number,
@@ -303,6 +303,7 @@ def _sent(number: str, revision: Record) -> SentRevision:
         statement=facts.get("statement", ""),
         statement_number=int(facts.get("statement_number", 0)),
         at=revision.at.isoformat(),
+        lab=lab,
     )
 
 

@@ -115,10 +115,15 @@ class Beyond:
     statement_number: int
 
     @property
+    def is_sent(self) -> bool:
+        """Whether a revision was sent that the database does not know."""
+        return self.sent.revision > self.revision
+
+    @property
     def sentence(self) -> str:
         """What was given out, for the operator."""
         sent, given = self.sent, []
-        if sent.revision > self.revision:
+        if self.is_sent:
             given.append(f"the LIMS holds revision {sent.revision}, the database {self.revision}")
         if sent.statement_number > self.statement_number:
             given.append(

@@ -43,6 +43,7 @@ class SentRevision:
         statement: Hash of its statement, "" where none was frozen.
         statement_number: Of its statement, 0 where none was frozen.
         at: When its state was found, ISO 8601.
+        lab: Hash of the first act of the lab that sent it, "" where that is not known.
     """
 
     order: str
@@ -53,6 +54,7 @@ class SentRevision:
     statement: str = ""
     statement_number: int = 0
     at: str = ""
+    lab: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a file or a record holds it."""
@@ -71,6 +73,7 @@ class SentRevision:
                 statement=str(document["statement"]),
                 statement_number=int(document["statement_number"]),
                 at=str(document["at"]),
+                lab=str(document["lab"]),
             )
         except (KeyError, TypeError, ValueError):
             return None

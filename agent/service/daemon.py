@@ -26,6 +26,7 @@ from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring
 from agent.service.backing_up import BACKUP_EVERY_S, tend_backups
 from agent.service.candidates import Candidates
 from agent.service.checking import InstrumentCheck
+from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presence
 from agent.service.errands import (
     NOTICES_EVERY_S,
     OUTBOX_EVERY_S,
@@ -135,6 +136,9 @@ class Agent:
 
     def _run(self, store: Store) -> None:
         now, settings = self._now, self._settings
+        for sentence in require_newest(settings, store, now=now()):
+            log.warning("database.older", reason=sentence)
+            self.problems.say("copies", sentence)
         taken_back = store.take_back(at=now())
         store.started(at=now())
         store.note_settings(settings.model_dump(mode="json"), at=now())
@@ -197,6 +201,7 @@ class Agent:
         settings, now = self._settings, self._now
         anchoring = Anchoring(store, settings.trail.anchor)
         errands: list[tuple[str, Callable[[], str | None], float]] = [
+            ("presence", lambda: write_presence(settings, store, now=now()), PRESENCE_EVERY_S),
             ("trail", lambda: anchoring.write(at=now()), ANCHOR_EVERY_S),
             ("order lists", lambda: tend_lists(settings, store, at=now()), LISTS_EVERY_S),
             ("back-up", lambda: tend_backups(settings, store, at=now()), BACKUP_EVERY_S),
@@ -333,6 +338,7 @@ class Agent:
     def _say_stopped(self, store: Store) -> None:
         try:
             store.heartbeat({"stopped": True}, at=self._now())
+            write_presence(self._settings, store, now=self._now(), is_stopped=True)
         except (StoreFault, AgentError) as fault:
             log.warning("store.unreachable", reason=str(fault))
 

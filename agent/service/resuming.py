@@ -25,10 +25,12 @@ from agent.orders.resumption import (
 from agent.orders.sent_revisions import SentRevisions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from agent.orders.order_list import Taken
     from agent.orders.resumption import Beyond
+    from agent.orders.sent_revisions import SentRevision
     from agent.settings import Settings
     from agent.store import Store
 
@@ -45,6 +47,12 @@ def sent_revisions(settings: Settings, store: Store, *, data_alone: bool = False
         outbox=Path(outbox) if outbox and not data_alone else None,
         exact_numbers=store.exact_numbers,
     )
+
+
+def iter_own(sent: Iterable[SentRevision], store: Store) -> Iterator[SentRevision]:
+    """Yield what this lab sent: two labs of one name may share an outbox."""
+    lab = store.first_act()
+    return (one for one in sent if one.lab in {"", lab})
 
 
 def resume(
@@ -67,7 +75,7 @@ def resume(
         *sent_revisions(settings, store, data_alone=True).iter_all(),
         *iter_statement_files(settings.store.folder),
     ]
-    beyond = list_beyond(store, local)
+    beyond = list_beyond(store, _meant(local, store))
     adopt(store, beyond, at=at)
     waits = []
     try:
@@ -93,10 +101,16 @@ def settle_outbox(settings: Settings, store: Store, *, at: datetime) -> list[Bey
     """
     if find_resumption(store, OUTBOX).is_settled:
         return []
-    beyond = list_beyond(store, sent_revisions(settings, store).iter_all())
+    beyond = list_beyond(store, _meant(sent_revisions(settings, store).iter_all(), store))
     adopt(store, beyond, at=at)
     settle(store, OUTBOX, at=at)
     return beyond
+
+
+def _meant(sent: Iterable[SentRevision], store: Store) -> Iterable[SentRevision]:
+    """Return what is to be compared: after `agent begin-anew` also what another database sent."""
+    is_restored = find_resumption(store, OUTBOX).since is not None
+    return iter_own(sent, store) if is_restored else sent
 
 
 def settle_lists(settings: Settings, store: Store, *, at: datetime) -> list[Taken]:
