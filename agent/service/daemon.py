@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from agent.orders.affected_orders import Affected
     from agent.pipeline import Pipeline
     from agent.settings import Settings
-    from agent.store import Store
+    from agent.store import Store, Upgrade
 
 log = structlog.get_logger()
 
@@ -92,6 +92,7 @@ class Agent:
         now: Says the time, aware UTC.
         on_ready: Called once everything runs. on_beat: called with each heartbeat.
         on_stopping: Called when it begins to stop.
+        on_upgrade: Called while the database gets another schema, every few seconds.
     """
 
     def __init__(
@@ -103,9 +104,11 @@ class Agent:
         on_ready: Callable[[], None] = lambda: None,
         on_beat: Callable[[], None] = lambda: None,
         on_stopping: Callable[[], None] = lambda: None,
+        on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None,
     ) -> None:
         self._settings, self._serve, self._now = settings, serve, now
         self._on_ready, self._on_beat, self._on_stopping = on_ready, on_beat, on_stopping
+        self._on_upgrade = on_upgrade
         self._stop = threading.Event()
         self._set_back_s = 0.0
         self._affected: list[Affected] = []
@@ -130,7 +133,7 @@ class Agent:
         with (
             self._listening(),
             RunLock(self._settings.store.folder, agent_name()),
-            open_store(self._settings) as store,
+            open_store(self._settings, on_upgrade=self._on_upgrade) as store,
         ):
             self._run(store)
 

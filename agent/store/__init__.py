@@ -63,6 +63,7 @@ from agent.store.statements import recompute as recompute_statement
 from agent.store.store import Store
 from agent.store.trail import Origin, TrailEntry, TrailHead
 from agent.store.unread_names import WaitingFile
+from agent.store.upgrade import Upgrade
 from agent.store.votes import signed_by_program, voter_of
 
 __all__ = [
@@ -133,6 +134,7 @@ __all__ = [
     "TrailEntry",
     "TrailHead",
     "Unassigned",
+    "Upgrade",
     "WaitingFile",
     "acts_in",
     "begin_anew",

@@ -23,13 +23,14 @@ from sqlalchemy.exc import ProgrammingError
 from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store import guards, schema
+from agent.store.row_counts import count_rows
 from agent.store.tables import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL, Engine
     from sqlalchemy.engine.reflection import Inspector
 
 SQLITE_COPY = "martensight.db"
@@ -40,16 +41,6 @@ PAGES_AT_ONCE = 2000  # between two of them a writer gets its turn
 def copy_name(engine: Engine) -> str:
     """Say what a copy of this kind of database is called."""
     return SQLITE_COPY if engines.is_sqlite(engine) else POSTGRESQL_COPY
-
-
-def count_rows(connection: Connection) -> dict[str, int]:
-    """Return table → rows, of our tables that are there."""
-    there = set(inspect(connection).get_table_names())
-    quote = connection.dialect.identifier_preparer.quote
-    return {
-        name: int(connection.exec_driver_sql(f"SELECT count(*) FROM {quote(name)}").scalar() or 0)  # noqa: S608 - names of ours
-        for name in sorted(there & Row.metadata.tables.keys())
-    }
 
 
 def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) -> dict[str, int]:

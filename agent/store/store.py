@@ -47,6 +47,7 @@ from agent.store.order_claims import ClaimedPlace
 from agent.store.orders import Orders
 from agent.store.places import Places
 from agent.store.records import Records
+from agent.store.row_counts import count_rows
 from agent.store.statements import Statements
 from agent.store.unread_names import UnreadNames
 from agent.store.unreadable import find_unreadable
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from agent.store.sites import SiteSeen
     from agent.store.sources import AgentSeen, SourceHealth, Whose
     from agent.store.trail import Origin, TrailEntry, TrailHead
+    from agent.store.upgrade import Upgrade
     from agent.triage import Reason
     from agent.watch import Arrival
 
@@ -100,6 +102,7 @@ class Store:
         agent: str,
         exact_numbers: bool = False,
         folder: Path | None = None,
+        on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None,
     ) -> Store:
         """Open a database, made or migrated where needed.
 
@@ -109,6 +112,7 @@ class Store:
             agent: Name of this agent, unique at the site.
             exact_numbers: Orders whose numbers differ in case, spaces or leading zeros are two.
             folder: The data folder; a database that is not its own is refused. None: any is taken.
+            on_upgrade: Called with how far an upgrade of the schema is, every few seconds.
 
         Raises:
             BadStore: It cannot be used; one sentence says what to do.
@@ -119,7 +123,7 @@ class Store:
                 own_database.require_own(engine, folder)
                 if engines.is_sqlite(engine):  # with PostgreSQL several PCs share the folder
                     own_database.make_private(folder)
-            schema.bring_up(engine)
+            schema.bring_up(engine, folder=folder, listen=on_upgrade)
             with engines.opening(engine):
                 whose = replace(_register(engine, site, agent), exact_numbers=exact_numbers)
             if schema.lay_missing_guards(engine):
@@ -809,7 +813,7 @@ class Store:
     def count_rows(self) -> dict[str, int]:
         """Return table → rows."""
         with engines.opening(self._engine), self._engine.connect() as connection:
-            return backup.count_rows(connection)
+            return count_rows(connection)
 
     @property
     def site(self) -> str:
