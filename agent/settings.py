@@ -38,6 +38,7 @@ from pydantic_settings import (
 )
 
 from agent.errors import BadSettings, without_passwords
+from agent.toml_faults import IN_SINGLE_QUOTES, describe_toml_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,10 +49,6 @@ FILE_NAME = "agent.toml"
 ENV_PREFIX = "AGENT_"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 NOT_SETTINGS = {"AGENT_CONFIG", "AGENT_TOKEN"}
-IN_SINGLE_QUOTES = (
-    r"Write Windows paths in single quotes, '\\server\share\folder': in double ones a backslash "
-    "begins an escape."
-)
 
 
 class _Section(BaseModel):
@@ -665,14 +662,17 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
         BadSettings: Names the file, the key, what was found and what is expected.
     """
     _refuse_unknown_variables(environment)
+    text = ""
     try:
-        given = tomllib.loads(file.read_text(encoding="utf-8-sig")) if file else {}
+        text = file.read_text(encoding="utf-8-sig") if file else ""
+        given = tomllib.loads(text)
     except OSError as error:
         how = "; ask as root (sudo)" if isinstance(error, PermissionError) else ""
         raise BadSettings(f"{file}: cannot be read ({error.strerror or error}){how}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        hint = f". {IN_SINGLE_QUOTES}" if "\\" in str(error) or "hex value" in str(error) else "."
-        raise BadSettings(f"{file}: not valid TOML: {error}{hint}") from error
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"{file}: not valid TOML: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{file}: {describe_toml_fault(text, error)}") from error
     try:
         settings = Settings(**given)
     except ValidationError as error:
