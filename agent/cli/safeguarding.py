@@ -157,14 +157,14 @@ def restore(
         store.remember(at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts)
         resumed = resume(settings, store, since=restored.made_at, at=at)
     console.print(f"{restored.files} files restored", markup=False)
-    _say_resumed(*resumed)
+    say_resumed(*resumed)
     if restored.before:
         console.print(f"the database that was here is now {restored.before}", markup=False)
     if restored.settings:
         console.print(f"the settings of that time: {restored.settings}", markup=False)
 
 
-def _say_resumed(beyond: list[Beyond], lists: list[Taken], waits: list[str]) -> None:
+def say_resumed(beyond: list[Beyond], lists: list[Taken], waits: list[str]) -> None:
     """Print what is outside the database and not in the back-up."""
     for one in beyond:
         console.print(one.sentence, markup=False)
@@ -208,7 +208,7 @@ def begin_anew(
             where = store.place
         store_of(settings).close()  # the first act is there now, and its hash is kept
     console.print(f"{where} is the database of {settings.store.folder} now", markup=False)
-    _say_resumed(*resumed)
+    say_resumed(*resumed)
 
 
 def _refuse_while_running(settings: Settings, at: datetime) -> None:

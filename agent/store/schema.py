@@ -112,8 +112,8 @@ def _list_steps(found: str) -> list[str]:
     if found not in {one.revision for one in scripts.walk_revisions()}:
         return []
     steps = [one for one in scripts.iterate_revisions("head", found) if one.revision != found]
-    titles = [(one.doc or "").splitlines()[0].partition(";")[0] for one in reversed(steps)]
-    return [title or "a step" for title in titles]
+    titles = [(one.doc or "").partition("\n")[0].partition(";")[0] for one in reversed(steps)]
+    return [title.strip() or f"step {number}" for number, title in enumerate(titles, start=1)]
 
 
 def _count_rows(engine: Engine) -> int:
