@@ -3,9 +3,9 @@
 Usage: python tests/bench/year.py [--seed 1] [--days 365] [--orders 2]
 
 Days with orders, nights, weekends and holidays on which the PC is off; reviewers who decide and
-correct, a LIMS that takes what lies in its folder; a back-up each night, pruning each month; on days
-that the seed chooses two moves, three restores of an older back-up, four upgrades and two days on
-which nothing can be written. The promises: every night has its report, no revision goes back and no
+correct, a LIMS that takes what lies in its folder; a back-up each night, pruning each month; on
+days that the seed chooses two moves, three restores of an older back-up, four upgrades and two days
+on which nothing can be written. The promises: every night has its report, no revision goes back, no
 number is sent twice, and nothing that a statement names is missing. The exit code is 3 where one
 broke.
 """
@@ -131,7 +131,7 @@ class Year:
     """
 
     def __init__(self, seed: int, days: int, orders: int, work: Path) -> None:
-        self.random = random.Random(seed)  # noqa: S311 - a year is drawn, nothing is guarded
+        self.random = random.Random(seed)
         self.days, self.orders, self.work = days, orders, work
         for name in ("outbox", "lists", "backups"):
             (work / name).mkdir()
@@ -152,7 +152,7 @@ class Year:
         off = set()
         for day in range(self.days):
             at = START + timedelta(days=day)
-            if at.weekday() >= 5 or (at.month, at.day) in HOLIDAYS:  # noqa: PLR2004 - Saturday
+            if at.weekday() >= 5 or (at.month, at.day) in HOLIDAYS:
                 off.add(day)
         return off | set(range(summer, summer + 14))
 
@@ -201,9 +201,9 @@ class Year:
             code = self.random.choice(CODES)
             self._attempt(lambda p=public_id, c=code: self._decide(p, c, now + timedelta(hours=2)))
         self._round(now + timedelta(hours=3))
-        if now.day == 1 or self.random.random() < 0.05:  # noqa: PLR2004 - now and then
+        if now.day == 1 or self.random.random() < 0.05:
             self._attempt(lambda: self._prune(now + timedelta(hours=4)))
-        if self.random.random() < 0.5:  # noqa: PLR2004 - on every other day the PC stays on
+        if self.random.random() < 0.5:
             self._round(now + timedelta(hours=15, minutes=10))
 
     def _attempt(self, act) -> None:
@@ -403,11 +403,11 @@ def main() -> int:
             shutil.rmtree(year.place)
     took_s = time.perf_counter() - began_s
     said = ", ".join(f"{count} {what}" for what, count in sorted(year.counts.items()))
-    print(f"seed {told.seed}, {told.days} days in {took_s:.0f} s: {said}")  # noqa: T201
-    print(f"{year.lims.taken} revisions of {len(year.lims.highest)} orders")  # noqa: T201
+    print(f"seed {told.seed}, {told.days} days in {took_s:.0f} s: {said}")
+    print(f"{year.lims.taken} revisions of {len(year.lims.highest)} orders")
     for sentence in year.broken[:20]:
-        print(f"broken: {sentence}")  # noqa: T201
-    print("every promise was kept" if not year.broken else f"{len(year.broken)} broken")  # noqa: T201
+        print(f"broken: {sentence}")
+    print("every promise was kept" if not year.broken else f"{len(year.broken)} broken")
     return 3 if year.broken else 0
 
 
