@@ -111,6 +111,27 @@ def test_a_folder_that_cannot_be_written_is_a_problem_and_no_crash(lab) -> None:
     assert sentence.startswith("back-up: ")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a limit on files is POSIX")
+def test_a_disk_that_is_full_is_a_problem_and_no_crash(lab) -> None:
+    import resource  # noqa: PLC0415 - POSIX alone
+    import signal  # noqa: PLC0415 - only here
+
+    with opened(lab) as store:
+        look(lab, store, NOON)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            (sentence,) = look(lab, store, NOON + timedelta(days=1))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, handler)
+
+    assert sentence.startswith("back-up: ")
+    assert "cannot be copied there" in sentence
+    assert len(files(lab)) == 1
+
+
 def test_two_days_without_a_back_up_are_said(lab) -> None:
     with opened(lab) as store:
         look(lab, store, NOON)

@@ -184,21 +184,22 @@ def list_unfollowed(store: Store) -> list[str]:
 
     An order that was given out and is not known at all any more is one of them.
     """
-    states = {
-        number_key(number, exact=store.exact_numbers): record.facts
-        for number, record in store.records.newest("outbox").items()
-    }
-    stated = {
-        number_key(number, exact=store.exact_numbers): one.state.partition(".")[0]
-        for number, one in store.statements.newest().items()
-    }
     return [
         sent.order
-        for key, sent in sorted(read_floors(store).items())
-        if sent.revision
-        and int(states.get(key, {}).get("revision", 0)) <= sent.revision
-        and stated.get(key) != sent.state
+        for _, sent in sorted(read_floors(store).items())
+        if sent.revision and not _is_followed(store, sent)
     ]
+
+
+def _is_followed(store: Store, sent: SentRevision) -> bool:
+    """Return whether a higher revision was recorded, or the order states what was sent."""
+    made = store.statements.all(sent.order)
+    if not made:
+        return False
+    last = store.records.latest("outbox", made[-1].order)
+    if last and int(last.facts["revision"]) > sent.revision:
+        return True
+    return made[-1].state.partition(".")[0] == sent.state
 
 
 def read_floors(store: Store) -> dict[str, SentRevision]:

@@ -75,15 +75,20 @@ def _copy_sqlite(
     def said(_status: int, remaining: int, total: int) -> None:
         progress(total - remaining, total)
 
-    with (
-        engines.opening(engine),
-        engine.connect() as connection,
-        closing(sqlite3.connect(target)) as copied,
-    ):
-        held: Any = connection.connection.driver_connection  # the sqlite3.Connection inside
-        held.backup(copied, pages=PAGES_AT_ONCE, progress=said)
-        copied.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
-    return _count_copy(target)
+    try:
+        with (
+            engines.opening(engine),
+            engine.connect() as connection,
+            closing(sqlite3.connect(target)) as copied,
+        ):
+            held: Any = connection.connection.driver_connection  # the sqlite3.Connection inside
+            held.backup(copied, pages=PAGES_AT_ONCE, progress=said)
+            copied.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+        return _count_copy(target)
+    except sqlite3.Error as error:  # the copy's own, such as a disk that is full
+        raise BadStore(
+            f"{target.parent}: the database cannot be copied there ({error})."
+        ) from error
 
 
 def _count_copy(copied: Path) -> dict[str, int]:
