@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from agent import safekeeping, settings
 from agent.cli import main
@@ -122,7 +123,8 @@ def test_a_disk_that_is_full_is_a_problem_and_no_crash(lab) -> None:
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
         try:
-            (sentence,) = look(lab, store, NOON + timedelta(days=1))
+            with capture_logs():  # else the log itself could not be written
+                (sentence,) = look(lab, store, NOON + timedelta(days=1))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
             signal.signal(signal.SIGXFSZ, handler)
