@@ -116,13 +116,6 @@ def iter_reports(folder: Path) -> Iterator[Anchor]:
                 yield anchor
 
 
-def iter_backups(folder: Path) -> Iterator[Anchor]:
-    """Yield the anchors in the manifests of back-ups."""
-    for file in sorted(folder.glob("*.zip")):
-        if anchor := find_in_backup(file):
-            yield anchor
-
-
 def find_in_backup(file: Path) -> Anchor | None:
     """Return the anchor in a back-up's manifest, or None where it holds none."""
     try:

@@ -114,7 +114,11 @@ PY
 
 take() { # ORDER: take its micrograph; its id is in $id
   draw "$1"
-  run 0 run --once
+  local tries=5
+  until "$agent" --config "$lab/agent.toml" run --once >"$work/said" 2>&1 </dev/null; do # a busy PC leaves it waiting
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || fail "agent run --once left a file of order $1"
+  done
   "$agent" --config "$lab/agent.toml" order "$1" --json >"$work/order" 2>/dev/null
   id=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["specimens"][0]["fields"][0]["id"])' \
     "$work/order")

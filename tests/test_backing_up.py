@@ -214,6 +214,39 @@ def test_doctor_names_each_lab_of_the_folder(lab, capsys) -> None:
     assert "another lab of the same name" in said
 
 
+def test_verify_passes_over_the_back_ups_of_another_site(lab, capsys) -> None:
+    with opened(lab) as first, opened(another(lab, "Plant 2")) as second:
+        look(lab, first, NOON)
+        look(another_settings(lab), second, NOON)
+        for n in range(3):
+            first.remember(at=NOON, actor="Ada", act=f"lab.cleaned.{n}")
+            second.remember(at=NOON, actor="Eve", act=f"lab.cleaned.{n}")
+        look(lab, first, NOON + timedelta(days=1))
+        look(another_settings(lab), second, NOON + timedelta(days=1))
+
+    assert agent(lab, "verify") == 0, capsys.readouterr().out
+
+
+def test_a_back_up_of_an_earlier_version_counts_until_there_is_a_new_one(lab) -> None:
+    with opened(lab) as store:
+        look(lab, store, NOON)
+    (file,) = files(lab)
+    with zipfile.ZipFile(file) as packed:
+        held = {name: packed.read(name) for name in packed.namelist()}
+    told = json.loads(held["manifest.json"])
+    for key in ("site", "lab", "automatic", "counts"):
+        del told[key]
+    held["manifest.json"] = json.dumps(told).encode()
+    with zipfile.ZipFile(file.with_name("martensight-20261124T120000Z.zip"), "w") as packed:
+        for name, content in held.items():
+            packed.writestr(name, content)
+    file.unlink()
+
+    assert list(overdue(lab, NOON + timedelta(hours=47))) == []
+    assert agent(lab, "backup", "--verify", str(files(lab)[0])) == 0
+    assert agent(lab, "restore", str(files(lab)[0])) == 0
+
+
 def another_settings(lab: settings.Settings) -> settings.Settings:
     return settings.read(Path(lab.backup.folder).parent / "other" / "agent.toml", {})
 

@@ -273,6 +273,7 @@ def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
         reports=reports_folder(settings.store.folder, store),
         backups=Path(settings.backup.folder) if settings.backup.folder else None,
         files=(*files, *more),
+        site=settings.site.name,
     )
 
 

@@ -79,7 +79,7 @@ def overdue(settings: Settings, now: datetime) -> Iterator[str]:
     if not settings.backup.folder:
         return
     folder = Path(settings.backup.folder)
-    last = last_backup_at(settings)
+    last = last_backup_at(settings) or _last_of_earlier_version(folder)
     since = last or _began_at(settings.store.folder)
     if since is None or now - since < OVERDUE:
         return
@@ -88,6 +88,12 @@ def overdue(settings: Settings, now: datetime) -> Iterator[str]:
         yield f"back-up: none of this lab in {folder} yet, and the data is {hours:.0f} hours old."
     else:
         yield f"back-up: the last one in {folder} is {hours:.0f} hours old."
+
+
+def _last_of_earlier_version(folder: Path) -> datetime | None:
+    """Return when the newest back-up was made that does not say whose it is, or None."""
+    made = [one.facts.made_at for one in list_backups(folder) if not one.facts.site]
+    return max(made, default=None)
 
 
 def _began_at(folder: Path) -> datetime | None:
