@@ -64,7 +64,7 @@ def test_without_an_outbox_a_second_copy_is_a_warning(plant) -> None:
     (presence,) = (plant.outbox / ".martensight").glob("*.presence")
     plant.write("agent.toml", '[site]\nname = "Plant 1"\n[backup]\nfolder = "safe"\n')
     (plant.folder / "safe/.martensight").mkdir(parents=True)
-    told = json.loads(presence.read_text("utf-8")) | {"pc": "PC-2"}
+    told = json.loads(presence.read_text("utf-8")) | {"pc": "PC-2", "inode": 1}
     (plant.folder / "safe/.martensight" / presence.name).write_text(json.dumps(told), "utf-8")
 
     found = check_start(read(plant.folder / "agent.toml"), plant.lab.store, now=DAY)
@@ -80,6 +80,35 @@ def test_this_pc_that_crashed_is_no_other_copy(plant) -> None:
         plant.settings, plant.lab.store, now=DAY + HOUR
     )
     assert check_start(plant.settings, plant.lab.store, now=DAY).refusal == ""
+
+
+def test_a_container_that_comes_back_with_another_name_is_no_other_copy(plant) -> None:
+    write_presence(plant.settings, plant.lab.store, now=DAY)
+    (file,) = (plant.outbox / ".martensight").glob("*.presence")
+    told = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps(told | {"pc": "3f2e1d"}), "utf-8")
+    same = check_start(plant.settings, plant.lab.store, now=DAY)
+    file.write_text(json.dumps(told | {"pc": "3f2e1d", "inode": 1}), "utf-8")
+
+    other = check_start(plant.settings, plant.lab.store, now=DAY)
+
+    assert same.refusal == ""
+    assert "3f2e1d" in other.refusal
+
+
+def test_a_clone_of_the_pc_with_its_name_is_found_while_both_run(plant) -> None:
+    mine: dict[Path, str] = {}
+    clones: dict[Path, str] = {}
+    first = write_presence(plant.settings, plant.lab.store, now=DAY, written=mine)
+    later = [DAY + timedelta(minutes=n) for n in (1, 5, 6)]
+    started = write_presence(plant.settings, plant.lab.store, now=later[0], written=clones)
+
+    found = write_presence(plant.settings, plant.lab.store, now=later[1], written=mine)
+    by_clone = write_presence(plant.settings, plant.lab.store, now=later[2], written=clones)
+
+    assert (first, started) == ("", "")
+    assert "Another copy" in found
+    assert "Another copy" in by_clone
 
 
 def put_back_by_hand(plant: Plant, snapshot: Path) -> None:

@@ -169,9 +169,7 @@ def say_resumed(beyond: list[Beyond], lists: list[Taken], waits: list[str]) -> N
     for one in beyond:
         console.print(one.sentence, markup=False)
     if beyond:
-        console.print(
-            f"{len(beyond)} orders go on above these numbers; enter again what was lost of them"
-        )
+        console.print("they go on above these numbers; enter again what was lost of them")
     for taken in lists:
         console.print(
             f"order list {taken.name} read again: {len(taken.changed)} orders new or changed",

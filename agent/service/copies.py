@@ -54,6 +54,7 @@ class Presence:
         number: Of the newest act of the trail.
         sha256: Of that act.
         at: When that was written, ISO 8601.
+        inode: Of the data folder; a container has another name each time, and the same folder.
         is_stopped: It ended well.
     """
 
@@ -64,6 +65,7 @@ class Presence:
     number: int
     sha256: str
     at: str
+    inode: int = 0
     is_stopped: bool = False
 
     @classmethod
@@ -202,22 +204,58 @@ def _iter_presences(settings: Settings, store: Store) -> Iterator[tuple[Path, Pr
 
 def _find_twin(settings: Settings, store: Store, *, now: datetime) -> str:
     """Return which other copy of the same SQLite database runs at this time, "" for none."""
-    me = (agent_name(), str(settings.store.folder))
     for file, one in _iter_presences(settings, store):
-        is_fresh = now - datetime.fromisoformat(one.at) < FRESH
-        if one.kind == "sqlite" and (one.pc, one.folder) != me and is_fresh and not one.is_stopped:
-            return (
-                f"Another copy of this lab's data runs on {one.pc} ({one.folder}, seen "
-                f"{one.at[:16].replace('T', ' ')} UTC in {file.parent.parent}). Stop one of the "
-                f"two for good; after a PC that died, wait {FRESH.seconds // 60} minutes."
-            )
+        if not _is_here(settings, one) and _is_running(one, now):
+            return _describe_twin(file, one)
     return ""
 
 
+def _is_running(one: Presence, now: datetime) -> bool:
+    is_fresh = now - datetime.fromisoformat(one.at) < FRESH
+    return one.kind == "sqlite" and is_fresh and not one.is_stopped
+
+
+def _is_here(settings: Settings, one: Presence) -> bool:
+    """Return whether a presence is of this data folder, such as of an agent that crashed."""
+    folder = settings.store.folder
+    if one.folder != str(folder):
+        return False
+    return one.pc == agent_name() or bool(one.inode and one.inode == _inode(folder))
+
+
+def _inode(folder: Path) -> int:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return 0
+
+
+def _describe_twin(file: Path, one: Presence) -> str:
+    return (
+        f"Another copy of this lab's data runs on {one.pc} ({one.folder}, seen "
+        f"{one.at[:16].replace('T', ' ')} UTC in {file.parent.parent}). Stop one of the "
+        f"two for good; after a PC that died, wait {FRESH.seconds // 60} minutes."
+    )
+
+
 def write_presence(
-    settings: Settings, store: Store, *, now: datetime, is_stopped: bool = False
+    settings: Settings,
+    store: Store,
+    *,
+    now: datetime,
+    is_stopped: bool = False,
+    written: dict[Path, str] | None = None,
 ) -> str:
-    """Write that this agent runs, or stopped; a sentence where another copy runs too, else ""."""
+    """Write that this agent runs, or stopped; a sentence where another copy runs too, else "".
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        now: Aware UTC.
+        is_stopped: It ends.
+        written: What this process wrote last into each place, to be kept between calls: what is
+            there instead was written by a clone of the PC, which has its name and folder.
+    """
     lab = store.first_act()
     if not lab:
         return ""
@@ -231,11 +269,17 @@ def write_presence(
         number=head.number,
         sha256=head.sha256,
         at=now.isoformat(),
+        inode=_inode(settings.store.folder),
         is_stopped=is_stopped,
     )
-    text = json.dumps(asdict(presence), ensure_ascii=False).encode()
+    text = json.dumps(asdict(presence), ensure_ascii=False)
+    known = {} if written is None else written
     for file in _places(settings, lab):
-        if not twin:  # else it is left there, so that the other one is named
+        other = Presence.read(file)
+        if file in known and other and other.at != known[file] and _is_running(other, now):
+            twin = twin or _describe_twin(file, other)
+        if not twin or file in known:  # else it is left there, so that the other one is named
             with suppress(OSError):
-                write_whole({file: text})
+                write_whole({file: text.encode()})
+                known[file] = presence.at
     return twin

@@ -60,6 +60,7 @@ from agent.web import INBOX_SOURCE, is_this_pc_alone, refuse_strangers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+    from pathlib import Path
     from types import FrameType
 
     from agent.imaging import CropPool
@@ -203,8 +204,13 @@ class Agent:
     def _errands(self, store: Store, keeper: StatementKeeper) -> list[Rounds]:
         settings, now = self._settings, self._now
         anchoring = Anchoring(store, settings.trail.anchor)
+        written: dict[Path, str] = {}
+
+        def be_present() -> str:
+            return write_presence(settings, store, now=now(), written=written)
+
         errands: list[tuple[str, Callable[[], str | None], float]] = [
-            ("presence", lambda: write_presence(settings, store, now=now()), PRESENCE_EVERY_S),
+            ("presence", be_present, PRESENCE_EVERY_S),
             ("trail", lambda: anchoring.write(at=now()), ANCHOR_EVERY_S),
             ("order lists", lambda: tend_lists(settings, store, at=now()), LISTS_EVERY_S),
             ("back-up", lambda: tend_backups(settings, store, at=now()), BACKUP_EVERY_S),

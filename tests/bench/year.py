@@ -187,6 +187,7 @@ class Year:
             found = check_start(self.settings, self.lab.store, now=now)
             if found.refusal or found.warnings:
                 self.broken.append(f"{now:%Y-%m-%d}: {found.refusal or found.warnings[0]}")
+            self.lab.store.started(at=now)
             with full_disk() if event == "full" else _nothing():
                 self._work(day, now)
         self._close_the_year()
