@@ -131,13 +131,6 @@ def iter_reports(folder: Path) -> Iterator[Anchor]:
                 yield anchor
 
 
-def iter_backups(folder: Path) -> Iterator[Anchor]:
-    """Yield the anchors in the manifests of back-ups."""
-    for file in sorted(folder.glob("*.zip")):
-        if anchor := find_in_backup(file):
-            yield anchor
-
-
 def find_in_backup(file: Path) -> Anchor | None:
     """Return the anchor in a back-up's manifest, or None where it holds none."""
     try:
@@ -195,7 +188,8 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
     hashes = store.trail_hashes([anchor.number for anchor in known])
     restores = [
         (number, entry.at)
-        for entry in store.trail("backup.restored")
+        for act in ("backup.restored", "lab.begun_anew")
+        for entry in store.trail(act)
         if isinstance(number := entry.facts.get("trail"), int)
     ]
     begun_at = _find_beginning(store)

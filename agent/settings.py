@@ -25,6 +25,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
@@ -37,6 +38,7 @@ from pydantic_settings import (
 )
 
 from agent.errors import BadSettings, without_passwords
+from agent.toml_faults import IN_SINGLE_QUOTES, describe_toml_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,10 +49,6 @@ FILE_NAME = "agent.toml"
 ENV_PREFIX = "AGENT_"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 NOT_SETTINGS = {"AGENT_CONFIG", "AGENT_TOKEN"}
-IN_SINGLE_QUOTES = (
-    r"Write Windows paths in single quotes, '\\server\share\folder': in double ones a backslash "
-    "begins an escape."
-)
 
 
 class _Section(BaseModel):
@@ -364,6 +362,9 @@ class Retention(_Section):
         0, ge=0, description="Crops and maps of unflagged, unlabelled micrographs."
     )
     originals_days: int = Field(0, ge=0, description="Archived originals nobody refers to.")
+    statements_years: int = Field(
+        15, ge=1, description="So long (years) the pixels that a statement names are evidence."
+    )
 
 
 def _weekly(value: str) -> str:
@@ -442,6 +443,9 @@ class Backup(_Section):
         "", description='Folder of the nightly back-ups, best on another disk; "" makes none.'
     )
     keep: int = Field(14, ge=1, description="How many nights' back-ups are kept.")
+    verify: Literal["weekly", "monthly", "never"] = Field(
+        "monthly", description="How often the newest back-up is restored on trial."
+    )
 
 
 class TrailSection(_Section):
@@ -604,6 +608,18 @@ class Settings(BaseSettings):
     service: Service = Service()
     msa: Msa = Msa()
     statements: Statements = Statements()
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that they were read from, None for defaults and environment alone."""
+        return self._file
+
+    def read_from(self, file: Path | None) -> Settings:
+        """Return the same settings, which know their file."""
+        copied = self.model_copy()
+        copied._file = file.absolute() if file else None  # noqa: SLF001 - its own class
+        return copied
 
     @classmethod
     def settings_customise_sources(
@@ -656,14 +672,17 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
         BadSettings: Names the file, the key, what was found and what is expected.
     """
     _refuse_unknown_variables(environment)
+    text = ""
     try:
-        given = tomllib.loads(file.read_text(encoding="utf-8-sig")) if file else {}
+        text = file.read_text(encoding="utf-8-sig") if file else ""
+        given = tomllib.loads(text)
     except OSError as error:
         how = "; ask as root (sudo)" if isinstance(error, PermissionError) else ""
         raise BadSettings(f"{file}: cannot be read ({error.strerror or error}){how}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        hint = f". {IN_SINGLE_QUOTES}" if "\\" in str(error) or "hex value" in str(error) else "."
-        raise BadSettings(f"{file}: not valid TOML: {error}{hint}") from error
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"{file}: not valid TOML: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{file}: {describe_toml_fault(text, error)}") from error
     try:
         settings = Settings(**given)
     except ValidationError as error:
@@ -671,6 +690,7 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
     except SettingsError as error:
         raise BadSettings(_not_json(error, environment)) from error
     absolute = _with_absolute_paths(settings, file.parent if file else Path.cwd())
+    absolute = absolute.read_from(file)
     _refuse_own_data(absolute, file)
     _refuse_overlap(absolute, file)
     return absolute

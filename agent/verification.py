@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import anchors, timestamps
+from agent.backup_facts import read_facts
 from agent.backup_file import unpack_database
 from agent.errors import BadStore
 from agent.orders.statement_rows import find_differences, list_stated
@@ -32,6 +33,7 @@ class Outside:
         files: Files of anchors, or logs.
         timestamps: The folder of time stamps, or None.
         certificates: Of the time-stamp authority (PEM), or None.
+        site: Name of the lab's site, whose back-ups alone are compared; "": all.
     """
 
     reports: Path
@@ -39,6 +41,7 @@ class Outside:
     files: tuple[Path, ...] = ()
     timestamps: Path | None = None
     certificates: Path | None = None
+    site: str = ""
 
     def list_timestamped(self) -> list[Timestamped]:
         """Return the ends of the trail that an authority stamped."""
@@ -49,8 +52,9 @@ class Outside:
     def iter_anchors(self) -> Iterator[Anchor]:
         """Yield every anchor. Raises `BadStore` where a file cannot be read."""
         yield from anchors.iter_reports(self.reports)
-        if self.backups:
-            yield from anchors.iter_backups(self.backups)
+        for file in list_own_backups(self.backups, self.site) if self.backups else ():
+            if anchor := anchors.find_in_backup(file):
+                yield anchor
         for file in self.files:
             yield from anchors.iter_lines(file)
         for one in self.list_timestamped():
@@ -64,6 +68,17 @@ class Outside:
             for file in self.files
             if file.stat().st_size and not any(True for _ in anchors.iter_lines(file))
         ]
+
+
+def list_own_backups(folder: Path, site: str) -> list[Path]:
+    """Return the back-ups in a folder that are not of another site, the oldest first; "": all.
+
+    The site alone decides: whoever computed the trail again has changed the lab's first act too.
+    """
+    facts = {file: read_facts(file) for file in folder.glob("*.zip")}
+    meant = {"", site} if site else {one.site for one in facts.values() if one}
+    own = [(one.made_at, file) for file, one in facts.items() if one and one.site in meant]
+    return [file for _, file in sorted(own)]
 
 
 def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
@@ -104,7 +119,7 @@ def _changed_stamps(store: Store, outside: Outside) -> list[str]:
 
 def _changed_acts(store: Store, backups: Path) -> list[str]:
     """Name the acts that the newest back-up from before the change holds otherwise, or alone."""
-    for file in sorted(backups.glob("*.zip"), reverse=True):
+    for file in reversed(list_own_backups(backups, store.site)):
         anchor = anchors.find_in_backup(file)
         if anchor and store.trail_hashes([anchor.number]).get(anchor.number) == anchor.sha256:
             continue  # made after the change, or of before what was changed

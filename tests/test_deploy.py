@@ -41,6 +41,18 @@ def test_a_script_can_be_parsed(script) -> None:
     assert faults(tree.root_node) == []
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_the_drill_can_be_parsed_and_is_explained_act_by_act() -> None:
+    script = DEPLOY / "drill.sh"
+    acts = set(re.findall(r"^drill_(\d+)_", script.read_text(encoding="utf-8"), re.MULTILINE))
+    page = OPERATIONS.partition("## The drill")[2].partition("\n## ")[0]
+
+    parsed = subprocess.run(["bash", "-n", str(script)], check=False)
+
+    assert parsed.returncode == 0
+    assert acts - {"1"} == set(re.findall(r"^\| (\d+) ", page, re.MULTILINE))
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_runs_on_the_powershell_that_windows_brings(script) -> None:
     text = script.read_text(encoding="utf-8")

@@ -25,6 +25,8 @@ AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
 SIGNER = ("--by", "Leo", "--reason", "why")
 WORDS: dict[str, tuple[str, ...]] = {
+    "orders hold": ("4711", "--reason", "complaint"),
+    "orders release": ("4711", "--reason", "settled"),
     "import": ("FOLDER",),
     "models promote": ("20261101-0badcafe", *SIGNER),
     "models rollback": SIGNER,

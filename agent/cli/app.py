@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from agent.service.statements import StatementKeeper
     from agent.settings import Settings
-    from agent.store import Store
+    from agent.store import Store, Upgrade
 
 GROUPS = (
     "setup",
@@ -39,6 +39,7 @@ GROUPS = (
     "ordering",
     "stating",
     "releasing",
+    "holding",
     "validating",
     "roundrobin",
     "msa",
@@ -170,10 +171,17 @@ def store_of(settings: Settings, *, anew: bool = False) -> Store:
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
         anew=anew,
+        on_upgrade=_say_upgrade,
     )
     store = opened.acting_as(shell_origin())
     _freeze_after_acts(settings, store)
     return store
+
+
+def _say_upgrade(upgrade: Upgrade) -> None:
+    from agent.cli.say import aside  # noqa: PLC0415 - rich takes a moment to import
+
+    aside.print(f"agent: {upgrade.sentence}", markup=False)
 
 
 def _freeze_after_acts(settings: Settings, store: Store) -> None:

@@ -46,7 +46,9 @@ def examine(settings: Settings, file: Path | None) -> list[Finding]:
         *([] if settings.sources else [_no_sources()]),
         _database(settings),
         *_evidence(settings),
-        _backup(settings),
+        *_copies(settings),
+        *_backup(settings),
+        *_taxonomy(settings),
         *_certificate(settings),
         *_watch_limits(),
         _memory(),
@@ -73,22 +75,76 @@ def _service(account: str | None) -> Finding:
     return Finding("service", "right", f"installed, runs as {account}.")
 
 
-def _backup(settings: Settings) -> Finding:
+def _backup(settings: Settings) -> Iterator[Finding]:
+    """Yield how the lab's back-ups are, and whose else are in their folder."""
     from agent.anchors import iter_broken_backups  # noqa: PLC0415
-    from agent.service.backing_up import last_backup_at, overdue  # noqa: PLC0415
+    from agent.service import backing_up  # noqa: PLC0415
 
     if not settings.backup.folder:
-        return Finding(
+        yield Finding(
             "back-up", "doubtful", "none is made: set [backup] folder, best on another disk."
         )
+        return
     now = datetime.now(UTC)
-    for sentence in overdue(settings, now):
-        return Finding("back-up", "wrong", f"{sentence} Its log says why: backup.failed.")
-    if broken := list(iter_broken_backups(Path(settings.backup.folder))):
-        return Finding("back-up", "wrong", f"{'; '.join(broken)}.")
-    last = last_backup_at(Path(settings.backup.folder))
-    said = f"the last one is of {last:%Y-%m-%d %H:%M} UTC" if last else "the first comes tonight"
-    return Finding("back-up", "right", f"{settings.backup.folder}: {said}.")
+    own = backing_up.list_own(settings)
+    late = next(backing_up.overdue(settings, now), "")
+    broken = list(iter_broken_backups(Path(settings.backup.folder)))
+    if broken:
+        yield Finding("back-up", "wrong", f"{'; '.join(broken)}.")
+    if late:
+        yield Finding("back-up", "wrong", f"{late} Its log says why: backup.failed.")
+    elif not broken:
+        last = f"the last one is of {own[-1].facts.made_at:%Y-%m-%d %H:%M} UTC" if own else ""
+        sentence = f"{settings.backup.folder}: {last or 'the first comes tonight'}."
+        yield Finding("back-up", "right", sentence)
+    taxonomy = Path(settings.model.taxonomy).name if settings.model.taxonomy else ""
+    if own and taxonomy and f"settings/{taxonomy}" not in own[-1].facts.names:
+        sentence = f"{own[-1].file.name} lacks {taxonomy}, by which orders are judged."
+        yield Finding("back-up", "doubtful", f"{sentence} The next one holds it: agent backup.")
+    yield from _drill(settings, now) if own else ()
+    for other in backing_up.list_of_others(settings):
+        same = other.facts.site == settings.site.name
+        sentence = (
+            f"{settings.backup.folder} also holds those of {other.facts.site}, the last of "
+            f"{other.facts.made_at:%Y-%m-%d %H:%M} UTC"
+        )
+        more = ", another lab of the same name: give one of them another [site] name."
+        level: Level = "doubtful" if same else "right"
+        yield Finding("back-up", level, sentence + (more if same else "."))
+
+
+def _drill(settings: Settings, now: datetime) -> Iterator[Finding]:
+    from agent.service import backing_up  # noqa: PLC0415
+
+    try:
+        with store_of(settings) as store:
+            last = backing_up.find_last_drill(store)
+            fault = backing_up.describe_drill(store)
+    except AgentError:
+        return
+    every = backing_up.EVERY.get(settings.backup.verify)
+    if fault:
+        yield Finding("restore on trial", "wrong", fault)
+    elif last is None or (every and now - last.at > 2 * every):
+        when = f"the last one is of {last.at:%Y-%m-%d}" if last else "none was made"
+        yield Finding("restore on trial", "doubtful", f"{when}: agent backup --verify.")
+    else:
+        yield Finding("restore on trial", "right", f"{last.subject} on {last.at:%Y-%m-%d}: sound.")
+
+
+def _taxonomy(settings: Settings) -> Iterator[Finding]:
+    """Yield whether the file of [model] taxonomy can be used."""
+    from model import TaxonomyError, load_taxonomy  # noqa: PLC0415 - PyTorch takes seconds
+
+    if not settings.model.taxonomy:
+        return
+    try:
+        found = load_taxonomy(Path(settings.model.taxonomy))
+    except (TaxonomyError, OSError) as error:
+        yield Finding("taxonomy", "wrong", str(error))
+        return
+    names = ", ".join(one.name for one in found.subtypes)
+    yield Finding("taxonomy", "right", f"{settings.model.taxonomy}: {names}.")
 
 
 def _certificate(settings: Settings) -> Iterator[Finding]:
@@ -187,6 +243,23 @@ def _timestamps(settings: Settings) -> Iterator[Finding]:
     last = timestamps.find_newest_at(settings.store.folder / timestamps.FOLDER)
     when = f"the last one is of {last:%Y-%m-%d %H:%M} UTC" if last else "none was made yet"
     yield Finding("time stamps", "right" if last else "doubtful", f"{url}: {when}.")
+
+
+def _copies(settings: Settings) -> Iterator[Finding]:
+    """Yield whether another copy of the data runs, or the database is older than what was sent."""
+    from agent.service.copies import check_start  # noqa: PLC0415
+
+    try:
+        with store_of(settings) as store:
+            found = check_start(settings, store, now=datetime.now(UTC))
+    except AgentError:
+        return
+    if found.refusal:
+        yield Finding("copies", "wrong", found.refusal)
+    elif found.warnings:
+        yield Finding("copies", "doubtful", found.warnings[0])
+    else:
+        yield Finding("copies", "right", "the database is the newest of this lab that is known.")
 
 
 def _no_sources() -> Finding:

@@ -273,7 +273,8 @@ def control(context: typer.Context, as_json: Json = False) -> None:
         return
     if not found:
         say.console.print(
-            "No control specimen yet: name control orders under [orders] control in agent.toml."
+            "No control specimen yet: name control orders under [orders] control in agent.toml.",
+            markup=False,
         )
         return
     for source, points in found.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.app import SAYS_NO, app, settings_file_of, settings_of, store_of
+from agent.cli.app import SAYS_NO, app, settings_of, store_of
 from agent.cli.say import aside, console, print_json, progress
 from agent.errors import WrongUse
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from agent.cli.say import Advance
     from agent.orders.control import Finding as ControlFinding
+    from agent.orders.order_list import Taken
+    from agent.orders.resumption import Beyond
     from agent.safekeeping import Pruning
     from agent.settings import Settings
     from agent.store import Store
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 MIGRATED = "trail.covered"
 """The act that a migration appends; a back-up of before does not hold it."""
 ALIVE_S = 60.0  # a heartbeat comes every few seconds
+DAYS_OF_A_YEAR = 365.25
 LEFTOVER_AGE = timedelta(days=1)
 PER_MEGABYTE = 1_000_000
 LINES_EVERY = 1000
@@ -42,21 +45,34 @@ def backup(
     pixels: Annotated[
         bool, typer.Option("--pixels", help="Crops, originals and reports too: may be large.")
     ] = False,
+    is_trial: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Write none: restore one on trial, compare it, and report. Default: the newest.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document; with --verify alone.")
+    ] = False,
 ) -> None:
-    """Write database, bundles and settings to one file; the agent may be running."""
+    """Write database, bundles, settings, reference images and inbox to one file, while running."""
     from agent import safekeeping  # noqa: PLC0415
     from agent.service.anchoring import seal  # noqa: PLC0415
+    from agent.service.backing_up import settings_files  # noqa: PLC0415
 
     settings, at = settings_of(context), datetime.now(UTC)
-    file = _backup_file(target or Path.cwd(), at)
-    beside = (settings_file_of(context), settings.orders.specifications)
+    if is_trial:
+        _verify_backup(settings, target, at, as_json=as_json)
+        return
     with store_of(settings) as store, progress("back up", 100) as advance:
         seal(store, at=at)
+        file = _backup_file(settings, store, target or Path.cwd(), at)
         count = safekeeping.back_up(
             store,
             settings.store.folder,
             file,
-            settings_files=[path for path in beside if path],
+            settings_files=settings_files(settings),
             pixels=pixels,
             at=at,
             progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
@@ -66,9 +82,45 @@ def backup(
     console.print(f"{file}: {count} files, {size:.1f} MB", markup=False)
 
 
-def _backup_file(target: Path, at: datetime) -> Path:
+def _verify_backup(settings: Settings, target: Path | None, at: datetime, *, as_json: bool) -> None:
+    from agent.service.backing_up import rehearse  # noqa: PLC0415
+
+    with store_of(settings) as store:
+        file = _newest_backup(settings, store, target)
+        result = rehearse(settings, store, file, at=at)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        for line in (result.sentence, *result.faults[1:], *result.notes):
+            console.print(line, markup=False)
+    if result.faults:
+        raise typer.Exit(SAYS_NO)
+
+
+def _newest_backup(settings: Settings, store: Store, target: Path | None) -> Path:
+    """Return the file to restore on trial: the one that is named, or the lab's newest."""
+    from agent.backup_facts import is_own, list_backups  # noqa: PLC0415
+
+    if target and target.is_file():
+        return target
+    folder = target or (Path(settings.backup.folder) if settings.backup.folder else None)
+    if folder is None:
+        raise WrongUse("name a back-up, or set [backup] folder.")
+    if not folder.is_dir():
+        raise WrongUse(f"{folder}: there is no such file or folder.")
+    site, lab = settings.site.name, store.first_act()
+    own = [one for one in list_backups(folder) if is_own(one.facts, site=site, lab=lab)]
+    if not own:
+        raise WrongUse(f"{folder}: no back-up of this lab is there; name a file.")
+    return own[-1].file
+
+
+def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -> Path:
+    from agent.backup_facts import name_backup  # noqa: PLC0415
+
     if target.is_dir() or not target.suffix:
-        return target / f"martensight-{at:%Y%m%dT%H%M%SZ}.zip"
+        lab = store.first_act()
+        return target / name_backup(settings.site.name, lab, at, is_automatic=False)
     if target.exists():
         raise WrongUse(f"{target}: already there, and is left as it is; name another file.")
     return target
@@ -83,6 +135,7 @@ def restore(
     from agent import safekeeping  # noqa: PLC0415
     from agent.service.lock import RunLock  # noqa: PLC0415
     from agent.service.place import agent_name  # noqa: PLC0415
+    from agent.service.resuming import resume  # noqa: PLC0415
     from agent.store import store_url  # noqa: PLC0415
 
     settings, at = settings_of(context), datetime.now(UTC)
@@ -104,11 +157,28 @@ def restore(
         head = store.trail_head()
         facts = {"trail": head.number - (head.act == MIGRATED)}
         store.remember(at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts)
+        resumed = resume(settings, store, since=restored.made_at, at=at)
     console.print(f"{restored.files} files restored", markup=False)
+    say_resumed(*resumed)
     if restored.before:
         console.print(f"the database that was here is now {restored.before}", markup=False)
     if restored.settings:
         console.print(f"the settings of that time: {restored.settings}", markup=False)
+
+
+def say_resumed(beyond: list[Beyond], lists: list[Taken], waits: list[str]) -> None:
+    """Print what is outside the database and not in the back-up."""
+    for one in beyond:
+        console.print(one.sentence, markup=False)
+    if beyond:
+        console.print("they go on above these numbers; enter again what was lost of them")
+    for taken in lists:
+        console.print(
+            f"order list {taken.name} read again: {len(taken.changed)} orders new or changed",
+            markup=False,
+        )
+    for sentence in waits:
+        console.print(sentence, markup=False)
 
 
 @app.command("begin-anew")
@@ -122,6 +192,7 @@ def begin_anew(
     """
     from agent.service.lock import RunLock  # noqa: PLC0415
     from agent.service.place import agent_name  # noqa: PLC0415
+    from agent.service.resuming import resume  # noqa: PLC0415
     from agent.store import find_mark  # noqa: PLC0415
 
     if not reason.strip():
@@ -129,11 +200,17 @@ def begin_anew(
     settings, at = settings_of(context), datetime.now(UTC)
     folder = settings.store.folder
     with RunLock(folder, agent_name()), store_of(settings, anew=True) as store:
-        facts = {"reason": reason, "first_act_before": find_mark(folder)}
+        facts = {
+            "reason": reason,
+            "first_act_before": find_mark(folder),
+            "trail": store.trail_head().number,
+        }
         store.remember(at=at, actor="agent", act="lab.begun_anew", facts=facts)
+        resumed = resume(settings, store, since=None, at=at)
         store.take_as_own(folder)
         where = store.place
     console.print(f"{where} is the database of {folder} now", markup=False)
+    say_resumed(*resumed)
 
 
 def _refuse_while_running(settings: Settings, at: datetime) -> None:
@@ -202,6 +279,7 @@ def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
         files=(*files, *more),
         timestamps=settings.store.folder / FOLDER,
         certificates=Path(certificates) if certificates else None,
+        site=settings.site.name,
     )
 
 
@@ -275,7 +353,10 @@ def prune(
         bool, typer.Option("--dry-run", help="Only say what would be deleted.")
     ] = False,
 ) -> None:
-    """Delete pixels that nothing and nobody refers to, older than [retention] says."""
+    """Delete pixels that nothing refers to, older than [retention] says; print what stays and why.
+
+    What a statement, a label, a round robin, a check, a study or a hold refers to is evidence.
+    """
     from agent import safekeeping  # noqa: PLC0415
     from agent.archive import Archive  # noqa: PLC0415
 
@@ -283,7 +364,8 @@ def prune(
     archive = Archive(settings.store.folder)
     befores = _befores(settings, at)
     with store_of(settings) as store:
-        plans = safekeeping.plan(store, archive, befores=befores)
+        since = at - timedelta(days=DAYS_OF_A_YEAR * settings.retention.statements_years)
+        plans = safekeeping.plan(store, archive, befores=befores, statements_since=since)
         _say(plans, dry_run=dry_run, never=not befores)
         if dry_run:
             return
@@ -310,3 +392,5 @@ def _say(plans: Iterable[Pruning], *, dry_run: bool, never: bool) -> None:
             f"{'would delete' if dry_run else 'deleting'} {len(one.files)} files of "
             f"{len(one.ids)} micrographs ({one.kind}), {one.size_bytes / PER_MEGABYTE:.1f} MB"
         )
+        for reason, count in one.kept.items():
+            console.print(f"  {'would keep' if dry_run else 'keeping'} {count}: {reason}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import reports
 from agent.errors import WrongUse
 from agent.orders import conformity
-from agent.orders.alike_numbers import describe_alike, list_alike
+from agent.orders.alike_numbers import describe_alike, describe_specimens, list_alike
 from agent.orders.amendments import describe_amendments, describe_pending
 from agent.orders.applicable_specification import (
     apply_specification,
@@ -265,6 +265,11 @@ def assess_view(
         *describe_dismissed(dismissed),
         *describe_renamed(renamed),
         *describe_alike(number, beside.alike),
+        *describe_specimens(
+            [str(one) for one in view.facts.get("specimens") or ()],
+            [one.name for one in view.specimens],
+            exact=store.exact_numbers,
+        ),
         *describe_version(view, lab, applied, versions),
         *describe_applied_taxonomy(view, lab, applied, own),
     )

@@ -20,6 +20,7 @@ from agent.orders.instrument_holds import holds_of
 from agent.service.backing_up import overdue
 from agent.service.lock import RunLock
 from agent.service.place import agent_name, bundles_folder
+from agent.service.resuming import describe_unfollowed
 from agent.store import Store, StoreFault, store_url
 from model import alarm_rate_warnings
 
@@ -98,6 +99,7 @@ def status_in(
         *_of_holds(affected),
         *_of_disk(settings.store.folder),
         *overdue(settings, now),
+        *filter(None, [describe_unfollowed(settings, store)]),
     ]
     return {
         "version": version("martensight"),

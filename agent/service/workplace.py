@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from agent.pipeline import Judge
     from agent.retrain import Collected, Demands
     from agent.settings import Settings
-    from agent.store import Ordered
+    from agent.store import Ordered, Upgrade
     from agent.watch import Provenance
     from model import Classifier, Taxonomy
 
@@ -47,14 +47,29 @@ _UNREAD = object()
 SCOPE_MARGIN = 0.1  # a lab's own scales scatter; a tenth beyond the validated ones is still inside
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(
+    settings: Settings, *, on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None
+) -> Store:
     """Open the lab's database, made or migrated where needed.
 
     After each act of this store the statements of the orders that it touched are frozen.
 
+    Args:
+        settings: Of the lab.
+        on_upgrade: Called with how far an upgrade of the schema is, every few seconds.
+
     Raises:
         BadStore: It cannot be used.
     """
+
+    def listen(upgrade: Upgrade) -> None:
+        facts = {"what": upgrade.sentence, "step": upgrade.step, "steps": upgrade.steps}
+        if upgrade.is_done:
+            log.info("database.upgraded", **facts)
+        else:
+            log.info("database.upgrading", **facts)
+        on_upgrade(upgrade)
+
     address = store_url(settings.store.folder, settings.store.url)
     store = Store.open(
         address,
@@ -62,6 +77,7 @@ def open_store(settings: Settings) -> Store:
         agent=agent_name(),
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
+        on_upgrade=listen,
     )
     StatementKeeper(settings, store).listen()
     return store

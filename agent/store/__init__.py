@@ -10,7 +10,15 @@ the books of files (`journal` has their nouns), then `results`, `labels`, `bundl
 from __future__ import annotations
 
 from agent.store.accounts import Account, Accounts, Login
-from agent.store.backup import ActCopy, acts_in, examine_copy, put_back, sites_in
+from agent.store.backup import (
+    ActCopy,
+    acts_in,
+    drop_scratch_database,
+    examine_copy,
+    make_scratch_database,
+    put_back,
+    sites_in,
+)
 from agent.store.bundles import REFUSED, Promotion, Signature
 from agent.store.campaigns import (
     ROUND_ROBIN,
@@ -45,7 +53,7 @@ from agent.store.own_database import find_mark, mark_restored
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.records import NewRecord, Record
 from agent.store.results import Finding, MicrographView
-from agent.store.retention import Kept
+from agent.store.retention import Kept, KeptFor, RetentionPlan
 from agent.store.row_checks import RowChecks
 from agent.store.schema import HEAD as SCHEMA
 from agent.store.sites import SiteSeen
@@ -56,6 +64,7 @@ from agent.store.statements import recompute as recompute_statement
 from agent.store.store import Store
 from agent.store.trail import SIGNED, Origin, TrailEntry, TrailHead, acting_through
 from agent.store.unread_names import WaitingFile
+from agent.store.upgrade import Upgrade
 from agent.store.votes import signed_by_program, voter_of
 
 __all__ = [
@@ -85,6 +94,7 @@ __all__ = [
     "Job",
     "JudgedField",
     "Kept",
+    "KeptFor",
     "KnownPlaces",
     "LabelView",
     "LabelledMicrograph",
@@ -112,6 +122,7 @@ __all__ = [
     "Promotion",
     "Rating",
     "Record",
+    "RetentionPlan",
     "RowChecks",
     "Seat",
     "Signature",
@@ -125,12 +136,15 @@ __all__ = [
     "TrailEntry",
     "TrailHead",
     "Unassigned",
+    "Upgrade",
     "WaitingFile",
     "acting_through",
     "acts_in",
+    "drop_scratch_database",
     "examine_copy",
     "find_mark",
     "letters_key",
+    "make_scratch_database",
     "mark_restored",
     "name_odd",
     "number_key",

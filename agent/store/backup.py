@@ -18,10 +18,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect
+from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store import guards, schema
+from agent.store.row_counts import count_rows
 from agent.store.tables import Row
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def copy_name(engine: Engine) -> str:
     return SQLITE_COPY if engines.is_sqlite(engine) else POSTGRESQL_COPY
 
 
-def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) -> None:
+def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) -> dict[str, int]:
     """Copy the whole database as of one moment, while others go on working.
 
     Args:
@@ -49,27 +51,55 @@ def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) 
         target: A file that does not exist yet.
         progress: Told (done, total), in pages; only SQLite knows.
 
+    Returns:
+        Table → rows in the copy.
+
     Raises:
         BadStore: It cannot be copied.
     """
     if engines.is_sqlite(engine):
-        _copy_sqlite(engine, target, progress)
-    else:
-        _run("pg_dump", engine.url, "--format=custom", f"--file={target}")
+        return _copy_sqlite(engine, target, progress)
+    with engines.opening(engine), engine.connect() as connection:
+        # What is dumped is what is counted, whatever others write in between.
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar()
+        counts = count_rows(connection)
+        options = ("--format=custom", f"--snapshot={snapshot}", f"--file={target}")
+        _run("pg_dump", engine.url, *options)
+    return counts
 
 
-def _copy_sqlite(engine: Engine, target: Path, progress: Callable[[int, int], None]) -> None:
+def _copy_sqlite(
+    engine: Engine, target: Path, progress: Callable[[int, int], None]
+) -> dict[str, int]:
     def said(_status: int, remaining: int, total: int) -> None:
         progress(total - remaining, total)
 
-    with (
-        engines.opening(engine),
-        engine.connect() as connection,
-        closing(sqlite3.connect(target)) as copied,
-    ):
-        held: Any = connection.connection.driver_connection  # the sqlite3.Connection inside
-        held.backup(copied, pages=PAGES_AT_ONCE, progress=said)
-        copied.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+    try:
+        with (
+            engines.opening(engine),
+            engine.connect() as connection,
+            closing(sqlite3.connect(target)) as copied,
+        ):
+            held: Any = connection.connection.driver_connection  # the sqlite3.Connection inside
+            held.backup(copied, pages=PAGES_AT_ONCE, progress=said)
+            copied.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+        return _count_copy(target)
+    except sqlite3.Error as error:  # the copy's own, such as a disk that is full
+        raise BadStore(
+            f"{target.parent}: the database cannot be copied there ({error})."
+        ) from error
+
+
+def _count_copy(copied: Path) -> dict[str, int]:
+    engine = engines.make_engine(f"sqlite:///{copied.as_posix()}")
+    try:
+        with engine.connect() as connection:
+            return count_rows(connection)
+    finally:
+        engine.dispose()
+        with closing(sqlite3.connect(copied)) as file:
+            file.execute("PRAGMA journal_mode = DELETE")
 
 
 def put_back(url: str, copied: Path, *, aside: Path) -> Path | None:
@@ -131,6 +161,48 @@ def _our_tables(there: Inspector) -> list[str]:
     }:
         ours |= more
     return sorted(ours)
+
+
+def make_scratch_database(url: str, name: str) -> str | None:
+    """Make an empty PostgreSQL database next to another one.
+
+    Args:
+        url: Address of the other one.
+        name: Of the new one.
+
+    Returns:
+        Its address, None where this user may make none.
+    """
+    engine = engines.make_engine(url)
+    try:
+        with engines.opening(engine):
+            connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            with connection:
+                quoted = engine.dialect.identifier_preparer.quote(name)
+                connection.exec_driver_sql(f"CREATE DATABASE {quoted} TEMPLATE template0")
+    except (BadStore, ProgrammingError):
+        return None
+    finally:
+        engine.dispose()
+    return engine.url.set(database=name).render_as_string(hide_password=False)
+
+
+def drop_scratch_database(url: str, name: str) -> None:
+    """Drop what `make_scratch_database` made.
+
+    Args:
+        url: Address of the other database.
+        name: Of the one to drop.
+    """
+    engine = engines.make_engine(url)
+    try:
+        with engines.opening(engine):
+            connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            with connection:
+                quoted = engine.dialect.identifier_preparer.quote(name)
+                connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
+    finally:
+        engine.dispose()
 
 
 def examine_copy(copied: Path) -> None:

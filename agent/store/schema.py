@@ -7,8 +7,7 @@ Alembic is only loaded when there is something to do, so that `agent files` answ
 from __future__ import annotations
 
 import logging
-import sqlite3
-from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
@@ -17,8 +16,13 @@ from sqlalchemy.exc import ProgrammingError
 from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store import guards
+from agent.store.row_counts import count_rows
+from agent.store.upgrade import Progress, Upgrade, estimate_s, keep_before
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
@@ -28,18 +32,28 @@ HEAD = "0011"
 MIGRATING = 0x6D617274  # a number of ours for PostgreSQL's advisory lock: "mart"
 
 
-def bring_up(engine: Engine) -> None:
+def bring_up(
+    engine: Engine,
+    *,
+    folder: Path | None = None,
+    listen: Callable[[Upgrade], None] = lambda _upgrade: None,
+) -> None:
     """Make the tables, or migrate them to this program's schema; nothing to do is usual.
+
+    Args:
+        engine: The database.
+        folder: The data folder, where a PostgreSQL is dumped before; None: it is not.
+        listen: Called with how far an upgrade is, also from another thread.
 
     Raises:
         BadStore: The database is newer than this program, is not ours, or cannot be opened.
     """
     with engines.opening(engine):
         found = _revision(engine)
-        if found != HEAD:
-            if found is not None:
-                _keep_before(engine, found)
+        if found is None:
             _migrate(engine)
+        elif found != HEAD:
+            _upgrade(engine, found, folder, Progress(listen))
 
 
 def lay_missing_guards(engine: Engine) -> bool:
@@ -62,28 +76,52 @@ def lay_missing_guards(engine: Engine) -> bool:
     return True
 
 
-def _keep_before(engine: Engine, found: str) -> None:
-    """Copy a SQLite database beside itself before it is changed; a copy that is there is enough.
+def _upgrade(engine: Engine, found: str, folder: Path | None, progress: Progress) -> None:
+    """Migrate a database that has rows: keep it as it was, and tell how far it is."""
+    titles = _list_steps(found)
+    if not titles:  # a newer one, which is refused without a copy
+        _migrate(engine)
+        return
+    rows = _count_rows(engine)
+    upgrade = Upgrade(
+        place=engines.place(engine),
+        before=found,
+        after=HEAD,
+        steps=len(titles),
+        rows=rows,
+        estimate_s=estimate_s(rows, len(titles)),
+        title="it is copied first",
+    )
+    progress.change(upgrade)
+    with progress.ticking():
+        kept, note = keep_before(engine, found, HEAD, folder)
+        upgrade = replace(upgrade, kept=kept, note=note)
+        progress.change(replace(upgrade, step=1, title=titles[0]))
 
-    PostgreSQL is not copied here: its programs may be missing, and it migrates in one transaction.
-    """
-    file = engines.sqlite_file(engine.url) if engines.is_sqlite(engine) else None
-    if file is None:
-        return
-    kept = file.with_name(f"{file.name}.before-schema-{HEAD}")
-    part = file.with_name(f".{kept.name}.part")
-    if kept.exists():
-        return
-    part.unlink(missing_ok=True)
-    with closing(sqlite3.connect(file)) as held, closing(sqlite3.connect(part)) as copied:
-        held.backup(copied)
-    try:
-        part.replace(kept)
-    except OSError as error:
-        raise BadStore(
-            f"{kept}: the copy before the change from schema {found} cannot be kept "
-            f"({error.strerror or error})."
-        ) from error
+        def applied(**_: object) -> None:
+            step = progress.now.step + 1 if progress.now else 1
+            if step <= len(titles):
+                progress.change(replace(upgrade, step=step, title=titles[step - 1]))
+
+        _migrate(engine, applied)
+    progress.change(replace(upgrade, step=len(titles), is_done=True))
+
+
+def _list_steps(found: str) -> list[str]:
+    """Return the titles of the migrations from a schema to this program's, [] for a newer one."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - half a second, only needed here
+
+    scripts = ScriptDirectory.from_config(configuration())
+    if found not in {one.revision for one in scripts.walk_revisions()}:
+        return []
+    steps = [one for one in scripts.iterate_revisions("head", found) if one.revision != found]
+    titles = [(one.doc or "").partition("\n")[0].partition(";")[0] for one in reversed(steps)]
+    return [title.strip() or f"step {number}" for number, title in enumerate(titles, start=1)]
+
+
+def _count_rows(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return sum(count_rows(connection).values())
 
 
 def _revision(engine: Engine) -> str | None:
@@ -112,7 +150,7 @@ def _revision_in(connection: Connection) -> str | None:
     )
 
 
-def _migrate(engine: Engine) -> None:
+def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) -> None:
     from alembic import command  # noqa: PLC0415 - half a second, and only needed here
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
@@ -132,6 +170,7 @@ def _migrate(engine: Engine) -> None:
                 f"this program knows {HEAD}); install the newer version or restore an older backup."
             )
         config.attributes["connection"] = connection
+        config.attributes["applied"] = applied
         logging.getLogger("alembic").setLevel(logging.WARNING)
         guards.remove(connection)
         command.upgrade(config, "head")

@@ -64,3 +64,8 @@ def _seen(session: Session, site: SiteRow) -> SiteSeen:
         offline=tuple(sorted(session.exec(offline))),
         seen_at=session.exec(seen_at).one(),
     )
+
+
+def name_of(session: Session, whose: Whose) -> str:
+    """Return the name of the site that asks."""
+    return session.exec(select(SiteRow.name).where(SiteRow.id == whose.site_id)).one()

@@ -198,8 +198,15 @@ class Statements:
             order = specimens.find_order(session, self._whose, new.order)
             if order is None or order.id is None:
                 return ""
-            newest = select(func.max(StatementRow.number)).where(StatementRow.order_id == order.id)
-            if (session.exec(newest).one() or 0) != new.number - 1:
+            newest = (
+                select(StatementRow.number, StatementRow.sha256)
+                .where(StatementRow.order_id == order.id)
+                .order_by(col(StatementRow.number).desc())
+                .limit(1)
+            )
+            # Numbers may leave a gap: those of a database that a back-up was put in the place of.
+            number, previous = session.exec(newest).first() or (0, "")
+            if previous != new.previous or number >= new.number:
                 return ""
             session.add(
                 StatementRow(

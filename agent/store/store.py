@@ -48,6 +48,7 @@ from agent.store.order_claims import ClaimedPlace
 from agent.store.orders import Orders
 from agent.store.places import Places
 from agent.store.records import Records
+from agent.store.row_counts import count_rows
 from agent.store.statements import Statements
 from agent.store.unread_names import UnreadNames
 from agent.store.unreadable import find_unreadable
@@ -66,11 +67,12 @@ if TYPE_CHECKING:
     from agent.store.labels import Decision, LabelledMicrograph
     from agent.store.nights import NightHead, NightRow
     from agent.store.results import Finding, MicrographView
-    from agent.store.retention import Kept
+    from agent.store.retention import Kept, RetentionPlan
     from agent.store.row_checks import RowChecks
     from agent.store.sites import SiteSeen
     from agent.store.sources import AgentSeen, SourceHealth, Whose
     from agent.store.trail import Origin, TrailEntry, TrailHead
+    from agent.store.upgrade import Upgrade
     from agent.triage import Reason
     from agent.watch import Arrival
 
@@ -102,6 +104,7 @@ class Store:
         exact_numbers: bool = False,
         folder: Path | None = None,
         anew: bool = False,
+        on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None,
     ) -> Store:
         """Open a database, made or migrated where needed.
 
@@ -112,6 +115,7 @@ class Store:
             exact_numbers: Orders whose numbers differ in case, spaces or leading zeros are two.
             folder: The data folder; a database that is not its own is refused. None: any is taken.
             anew: A database that is not the folder's own is taken, and one that is, refused.
+            on_upgrade: Called with how far an upgrade of the schema is, every few seconds.
 
         Raises:
             BadStore: It cannot be used; one sentence says what to do.
@@ -123,7 +127,7 @@ class Store:
                 check(engine, folder)
                 if engines.is_sqlite(engine):  # with PostgreSQL several PCs share the folder
                     own_database.make_private(folder)
-            schema.bring_up(engine)
+            schema.bring_up(engine, folder=folder, listen=on_upgrade)
             with engines.opening(engine):
                 whose = replace(_register(engine, site, agent), exact_numbers=exact_numbers)
             if schema.lay_missing_guards(engine):
@@ -804,13 +808,32 @@ class Store:
 
     # --- upkeep ---
 
-    def back_up(self, target: Path, *, progress: Callable[[int, int], None]) -> None:
+    def back_up(self, target: Path, *, progress: Callable[[int, int], None]) -> dict[str, int]:
         """Copy the whole database into a new file, as of one moment, while others work on.
+
+        Returns:
+            Table → rows in the copy.
 
         Raises:
             BadStore: It cannot be copied.
         """
-        backup.copy(self._engine, target, progress=progress)
+        return backup.copy(self._engine, target, progress=progress)
+
+    def count_rows(self) -> dict[str, int]:
+        """Return table → rows."""
+        with engines.opening(self._engine), self._engine.connect() as connection:
+            return count_rows(connection)
+
+    @property
+    def site(self) -> str:
+        """Name of the site that asks."""
+        with reading(self._engine) as session:
+            return sites.name_of(session, self._whose)
+
+    def first_act(self) -> str:
+        """Return the hash of the first act, by which the lab is known again; "" for no act."""
+        with reading(self._engine) as session:
+            return trail.first_sha256(session)
 
     @property
     def backup_name(self) -> str:
@@ -826,26 +849,39 @@ class Store:
         with reading(self._engine) as session:
             yield from retention.kept(session, self._whose, after=after)
 
-    def prunable(self, kind: str, *, before: datetime) -> list[Kept]:
-        """Say whose pixels may be deleted: taken before, and nothing refers to them.
+    def plan_retention(
+        self, kind: str, *, before: datetime, statements_since: datetime
+    ) -> RetentionPlan:
+        """Return whose pixels may be deleted, and why others may not.
 
         Args:
             kind: "crops" or "originals".
             before: Only micrographs taken before this.
+            statements_since: What a statement of this time or later names is evidence.
         """
-        ask = retention.prunable if kind == "crops" else retention.prunable_originals
         with reading(self._engine) as session:
-            return list(ask(session, self._whose, before=before))
+            return retention.plan_retention(
+                session, self._whose, kind, before=before, statements_since=statements_since
+            )
 
     def pruned(self, public_ids: Sequence[str], kind: str, *, at: datetime) -> None:
         """Write down that "crops" or "originals" of these micrographs were deleted."""
         with writing(self._engine) as session:
             retention.pruned(session, self._whose, public_ids, kind, at=at)
 
-    def hold_order(self, number: str, *, hold: bool, by: str, at: datetime) -> None:
-        """Keep everything of an order from being pruned, or let it go again."""
+    def hold_order(
+        self, number: str, *, hold: bool, by: str, at: datetime, reason: str = ""
+    ) -> str:
+        """Keep everything of an order from being pruned, or let it go again; its own spelling."""
         with writing(self._engine) as session:
-            retention.set_legal_hold(session, self._whose, number, hold=hold, by=by, at=at)
+            return retention.set_legal_hold(
+                session, self._whose, number, hold=hold, by=by, at=at, reason=reason
+            )
+
+    def is_known_order(self, number: str) -> bool:
+        """Return whether an order is known, or a micrograph names it, in any spelling."""
+        with reading(self._engine) as session:
+            return retention.is_known_order(session, self._whose, number)
 
     # --- trail ---
 
