@@ -188,8 +188,7 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
     hashes = store.trail_hashes([anchor.number for anchor in known])
     restores = [
         (number, entry.at)
-        for act in ("backup.restored", "lab.begun_anew")
-        for entry in store.trail(act)
+        for entry in store.trail("backup.restored")
         if isinstance(number := entry.facts.get("trail"), int)
     ]
     begun_at = _find_beginning(store)
