@@ -16,13 +16,15 @@ from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import guards
+from agent.store import guards, site_policies
+from agent.store.site_scope import SCHEMA
+from agent.store.tables import SITE
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest revision in `migrations/versions`; a test holds the two together."""
 
 MIGRATING = 0x6D617274  # a number of ours for PostgreSQL's advisory lock: "mart"
@@ -49,11 +51,12 @@ def lay_missing_guards(engine: Engine) -> bool:
     """
     with engines.opening(engine):
         with engine.connect() as connection:
-            if guards.are_laid(connection):
+            if guards.are_laid(connection) and not site_policies.find_missing(connection):
                 return False
         try:
-            with engine.execution_options(writes=True).begin() as connection:
+            with engine.execution_options(writes=True, **{SITE: SCHEMA}).begin() as connection:
                 guards.lay(connection)
+                site_policies.lay(connection)
         except ProgrammingError:
             return False
     return True
@@ -105,7 +108,7 @@ def _migrate(engine: Engine) -> None:
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = configuration()
-    with engine.execution_options(writes=True).connect() as connection:
+    with engine.execution_options(writes=True, **{SITE: SCHEMA}).connect() as connection:
         if engines.is_sqlite(engine):
             connection.exec_driver_sql("COMMIT")  # foreign keys can only be put aside outside
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
@@ -122,8 +125,10 @@ def _migrate(engine: Engine) -> None:
         config.attributes["connection"] = connection
         logging.getLogger("alembic").setLevel(logging.WARNING)
         guards.remove(connection)
+        site_policies.remove(connection)
         command.upgrade(config, "head")
         guards.lay(connection)
+        site_policies.lay(connection)
         connection.commit()
         if engines.is_sqlite(engine):
             connection.exec_driver_sql("COMMIT")

@@ -30,7 +30,8 @@ from agent.store import (
     row_checks,
     rules,
     schema,
-    sites,
+    site_policies,
+    site_scope,
     sources,
     trail,
 )
@@ -47,12 +48,13 @@ from agent.store.order_claims import ClaimedPlace
 from agent.store.orders import Orders
 from agent.store.places import Places
 from agent.store.records import Records
+from agent.store.sites import AllSites
 from agent.store.statements import Statements
 from agent.store.unread_names import UnreadNames
 from agent.store.unreadable import find_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import date, timedelta
     from pathlib import Path
 
@@ -67,7 +69,6 @@ if TYPE_CHECKING:
     from agent.store.results import Finding, MicrographView
     from agent.store.retention import Kept
     from agent.store.row_checks import RowChecks
-    from agent.store.sites import SiteSeen
     from agent.store.sources import AgentSeen, SourceHealth, Whose
     from agent.store.trail import Origin, TrailEntry, TrailHead
     from agent.triage import Reason
@@ -88,7 +89,7 @@ class Store:
     """
 
     def __init__(self, engine: Engine, whose: Whose) -> None:
-        self._engine = engine
+        self._engine = site_scope.bind(engine, whose.site_id)
         self._whose = whose
 
     @classmethod
@@ -100,6 +101,7 @@ class Store:
         agent: str,
         exact_numbers: bool = False,
         folder: Path | None = None,
+        shares: Collection[str] = (),
     ) -> Store:
         """Open a database, made or migrated where needed.
 
@@ -109,6 +111,7 @@ class Store:
             agent: Name of this agent, unique at the site.
             exact_numbers: Orders whose numbers differ in case, spaces or leading zeros are two.
             folder: The data folder; a database that is not its own is refused. None: any is taken.
+            shares: "accounts", "bundles": what the site shares with others that share it too.
 
         Raises:
             BadStore: It cannot be used; one sentence says what to do.
@@ -122,21 +125,16 @@ class Store:
             schema.bring_up(engine)
             with engines.opening(engine):
                 whose = replace(_register(engine, site, agent), exact_numbers=exact_numbers)
+            store = cls(engine, whose)
             if schema.lay_missing_guards(engine):
-                with writing(engine) as session:
-                    trail.append(
-                        session,
-                        whose.site_id,
-                        at=datetime.now(UTC),
-                        actor="agent",
-                        act="guards.laid_again",
-                    )
+                store.remember(at=datetime.now(UTC), actor="agent", act="guards.laid_again")
+            store.note_shares(shares)
             if folder is not None:
                 own_database.keep_mark(engine, folder)
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine, whose)
+        return store
 
     def after_each_act(self, listen: Callable[[], None]) -> None:
         """Call something after each transaction of this store that wrote into the audit log.
@@ -728,14 +726,38 @@ class Store:
             sources.heartbeat(session, self._whose, facts, at=at)
 
     def agents(self) -> list[AgentSeen]:
-        """Say every agent that ever used this store."""
+        """Return every agent of this site that ever used this store."""
         with reading(self._engine) as session:
             return sources.agents(session)
 
-    def sites(self) -> list[SiteSeen]:
-        """Say how every site stands that shares this database."""
+    def over_all_sites(self) -> AllSites:
+        """Return the one way past the site: questions about all of them; it writes nothing."""
+        return AllSites(self._engine)
+
+    def note_shares(self, shares: Collection[str]) -> None:
+        """Write down what this site shares with others that share it too.
+
+        Args:
+            shares: "accounts", "bundles" or neither.
+        """
         with reading(self._engine) as session:
-            return sites.every(session)
+            if sources.shared(session, self._whose) == frozenset(shares):
+                return
+        with writing(self._engine) as session:
+            sources.note_shares(session, self._whose, shares)
+            facts = {"shares": sorted(shares)}
+            act = "site.shares_changed"
+            self._remember(session, at=datetime.now(UTC), actor="agent", act=act, facts=facts)
+
+    def unscoped_tables(self) -> list[str]:
+        """Return the tables whose rows PostgreSQL does not hold apart by site; SQLite: none."""
+        with engines.opening(self._engine), self._engine.connect() as connection:
+            return site_policies.find_missing(connection)
+
+    def is_exempt_from_policies(self) -> bool:
+        """Return whether this user of PostgreSQL is bound by no policy, such as a superuser."""
+        with engines.opening(self._engine), self._engine.connect() as connection:
+            return site_policies.is_exempt(connection)
 
     @property
     def site_id(self) -> int:
@@ -870,14 +892,7 @@ class Store:
 
     def _again(self, act: Callable[[Session], T]) -> T:
         """Write; as often as another agent wrote the same row just now, look again and write."""
-        for _ in range(TIMES - 1):
-            try:
-                with writing(self._engine) as session:
-                    return act(session)
-            except IntegrityError:
-                continue
-        with writing(self._engine) as session:
-            return act(session)
+        return _again(self._engine, act)
 
     def _remember(self, session: Session, **said: Any) -> None:
         trail.append(session, self._whose.site_id, **said)
@@ -919,14 +934,26 @@ class Store:
 
 def _register(engine: Engine, site: str, agent: str) -> Whose:
     with reading(engine) as session:
+        number = sources.find_site(session, site)
+    bound = site_scope.bind(
+        engine, number or _again(engine, lambda session: sources.add_site(session, site))
+    )
+    with reading(bound) as session:
         if found := sources.registered(session, site, agent):
             return found
-    try:
-        with writing(engine) as session:
-            return sources.register(session, site, agent)
-    except IntegrityError:  # another agent of the site registered it just now
-        with writing(engine) as session:
-            return sources.register(session, site, agent)
+    return _again(bound, lambda session: sources.register(session, site, agent))
+
+
+def _again(engine: Engine, act: Callable[[Session], T]) -> T:
+    """Write; as often as another agent wrote the same row just now, look again and write."""
+    for _ in range(TIMES - 1):
+        try:
+            with writing(engine) as session:
+                return act(session)
+        except IntegrityError:
+            continue
+    with writing(engine) as session:
+        return act(session)
 
 
 def _names_of(claim: Claim, finding: Finding) -> tuple[ClaimedPlace, ...]:
