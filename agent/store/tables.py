@@ -180,8 +180,8 @@ class ContentRow(OfSite, Row, table=True):
     __table_args__: ClassVar[Any] = (
         Index(
             "uq_content_sha256_not_duplicate",
-            "site_id",
             "sha256",
+            "site_id",
             unique=True,
             sqlite_where=text("state != 'duplicate' AND sha256 IS NOT NULL"),
             postgresql_where=text("state != 'duplicate' AND sha256 IS NOT NULL"),
@@ -325,7 +325,7 @@ class SpecificationRow(OfSite, Row, table=True):
     """A specification limit as it was in force; a change is a new version."""
 
     __tablename__: ClassVar[Any] = "specification"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name", "version"),)
+    __table_args__: ClassVar[Any] = (UniqueConstraint("name", "version", "site_id"),)
 
     id: int | None = Field(default=None, primary_key=True)
     site_id: int = _site()
@@ -347,8 +347,8 @@ class MicrographRow(OfSite, Row, table=True):
 
     __tablename__: ClassVar[Any] = "micrograph"
     __table_args__: ClassVar[Any] = (
-        UniqueConstraint("site_id", "sha256", "page"),
-        UniqueConstraint("site_id", "public_id"),
+        UniqueConstraint("sha256", "page", "site_id"),
+        UniqueConstraint("public_id", "site_id"),
         Index("ix_micrograph_site_id_order", "site_id", "order"),
         Index(
             "ix_micrograph_unassigned",
@@ -624,7 +624,7 @@ class StatementRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "statement"
     __table_args__: ClassVar[Any] = (
         UniqueConstraint("order_id", "number"),
-        UniqueConstraint("site_id", "sha256"),
+        UniqueConstraint("sha256", "site_id"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -711,7 +711,7 @@ class TrailRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "trail"
     __table_args__: ClassVar[Any] = (
         # a chain of a site never forks, even with several agents
-        UniqueConstraint("site_id", "previous_sha256"),
+        UniqueConstraint("previous_sha256", "site_id"),
         {"sqlite_autoincrement": True},
     )
 
@@ -733,7 +733,7 @@ class CoverageRow(OfSite, Row, table=True):
     """
 
     __tablename__: ClassVar[Any] = "trail_coverage"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
+    __table_args__: ClassVar[Any] = (UniqueConstraint("name", "site_id"),)
 
     id: int | None = Field(default=None, primary_key=True)
     site_id: int = _site()
@@ -750,7 +750,7 @@ class AccountRow(OfGroup, Row, table=True):
     """
 
     __tablename__: ClassVar[Any] = "account"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
+    __table_args__: ClassVar[Any] = (UniqueConstraint("name", "site_id"),)
 
     id: int | None = Field(default=None, primary_key=True)
     site_id: int = _site()

@@ -13,7 +13,7 @@ CREATE TABLE "account" (
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_account PRIMARY KEY (id), 
 	CONSTRAINT fk_account_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_account_site_id_name UNIQUE (site_id, name)
+	CONSTRAINT uq_account_name_site_id UNIQUE (name, site_id)
 );
 INSERT INTO "account" VALUES(1,'Ada','person','lead','a hash','2026-11-24 21:00:00.000000',NULL,0,NULL,NULL,1);
 CREATE TABLE agent (
@@ -59,10 +59,10 @@ CREATE TABLE "campaign_image" (
 	stratum VARCHAR NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_campaign_image PRIMARY KEY (id), 
-	CONSTRAINT uq_campaign_image_campaign_id_micrograph_id UNIQUE (campaign_id, micrograph_id), 
-	CONSTRAINT fk_campaign_image_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
-	CONSTRAINT uq_campaign_image_campaign_id_number UNIQUE (campaign_id, number), 
 	CONSTRAINT fk_campaign_image_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
+	CONSTRAINT uq_campaign_image_campaign_id_micrograph_id UNIQUE (campaign_id, micrograph_id), 
+	CONSTRAINT uq_campaign_image_campaign_id_number UNIQUE (campaign_id, number), 
+	CONSTRAINT fk_campaign_image_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_campaign_image_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "campaign_image" VALUES(1,1,1,1,'G8','',1);
@@ -150,9 +150,9 @@ CREATE TABLE "label" (
 	after_record INTEGER, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_label PRIMARY KEY (id), 
+	CONSTRAINT fk_label_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
 	CONSTRAINT fk_label_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_label_supersedes_label FOREIGN KEY(supersedes) REFERENCES label (id), 
-	CONSTRAINT fk_label_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
 	CONSTRAINT fk_label_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "label" VALUES(1,1,1,'code','G8',NULL,NULL,'unrecorded','sure','Ada','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0,0,1);
@@ -181,9 +181,9 @@ CREATE TABLE "measurement" (
 	unit VARCHAR NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_measurement PRIMARY KEY (id), 
-	CONSTRAINT fk_measurement_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
-	CONSTRAINT uq_measurement_micrograph_id_result_id_name UNIQUE (micrograph_id, result_id, name), 
 	CONSTRAINT fk_measurement_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
+	CONSTRAINT uq_measurement_micrograph_id_result_id_name UNIQUE (micrograph_id, result_id, name), 
+	CONSTRAINT fk_measurement_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_measurement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 CREATE TABLE "micrograph" (
@@ -227,13 +227,13 @@ CREATE TABLE "micrograph" (
 	superseded JSON DEFAULT '{}' NOT NULL, 
 	area_mm2 FLOAT, 
 	CONSTRAINT pk_micrograph PRIMARY KEY (id), 
-	CONSTRAINT fk_micrograph_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
-	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
 	CONSTRAINT fk_micrograph_preparation_id_preparation FOREIGN KEY(preparation_id) REFERENCES preparation (id), 
+	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
 	CONSTRAINT fk_micrograph_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_micrograph_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
 	CONSTRAINT fk_micrograph_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
-	CONSTRAINT uq_micrograph_site_id_sha256_page UNIQUE (site_id, sha256, page), 
-	CONSTRAINT uq_micrograph_site_id_public_id UNIQUE (site_id, public_id)
+	CONSTRAINT uq_micrograph_sha256_page_site_id UNIQUE (sha256, page, site_id), 
+	CONSTRAINT uq_micrograph_public_id_site_id UNIQUE (public_id, site_id)
 );
 INSERT INTO "micrograph" VALUES(1,'abababababababab',1,1,1,'abababababababababababababababababababababababababababababababab',0,'a.tif','watch','2026-11-24 21:00:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "abababababababab", "sha256": "abababababababababababababababababababababababababababababababab", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,1,1,'','','','4711','','','3','','','','','','','{}','','{}',NULL);
 INSERT INTO "micrograph" VALUES(2,'cdcdcdcdcdcdcdcd',5,1,1,'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',0,'a.tif','watch','2026-11-24 21:05:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "cdcdcdcdcdcdcdcd", "sha256": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,NULL,NULL,'','','','','','','','','','','','','','{}','no order number and no specimen is known of it','{}',NULL);
@@ -296,8 +296,8 @@ CREATE TABLE "path" (
 	replaced_at DATETIME, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_path PRIMARY KEY (id), 
-	CONSTRAINT fk_path_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
 	CONSTRAINT fk_path_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
+	CONSTRAINT fk_path_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
 	CONSTRAINT fk_path_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "path" VALUES(1,1,1,'a.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,'2026-11-24 21:00:00.000000',1);
@@ -327,8 +327,8 @@ CREATE TABLE "preparation" (
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_preparation PRIMARY KEY (id), 
 	CONSTRAINT fk_preparation_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
-	CONSTRAINT uq_preparation_specimen_id_name UNIQUE (specimen_id, name), 
 	CONSTRAINT fk_preparation_replaces_preparation FOREIGN KEY(replaces) REFERENCES preparation (id), 
+	CONSTRAINT uq_preparation_specimen_id_name UNIQUE (specimen_id, name), 
 	CONSTRAINT fk_preparation_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "preparation" VALUES(1,1,'1','','2026-11-24 21:00:00.000000',NULL,'{}',1);
@@ -357,9 +357,9 @@ CREATE TABLE "rating" (
 	given_at DATETIME NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_rating PRIMARY KEY (id), 
-	CONSTRAINT uq_rating_rater_id_image_id_revision UNIQUE (rater_id, image_id, revision), 
 	CONSTRAINT fk_rating_image_id_campaign_image FOREIGN KEY(image_id) REFERENCES campaign_image (id), 
 	CONSTRAINT fk_rating_rater_id_campaign_rater FOREIGN KEY(rater_id) REFERENCES campaign_rater (id), 
+	CONSTRAINT uq_rating_rater_id_image_id_revision UNIQUE (rater_id, image_id, revision), 
 	CONSTRAINT fk_rating_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "rating" VALUES(1,1,1,1,'G','8','mean','',NULL,'2026-11-24 21:00:00.000000',1);
@@ -469,7 +469,7 @@ CREATE TABLE "specification" (
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_specification PRIMARY KEY (id), 
 	CONSTRAINT fk_specification_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_specification_site_id_name_version UNIQUE (site_id, name, version)
+	CONSTRAINT uq_specification_name_version_site_id UNIQUE (name, version, site_id)
 );
 CREATE TABLE specimen (
 	id INTEGER NOT NULL, 
@@ -503,7 +503,7 @@ CREATE TABLE "statement" (
 	CONSTRAINT fk_statement_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id), 
 	CONSTRAINT uq_statement_order_id_number UNIQUE (order_id, number), 
 	CONSTRAINT fk_statement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_statement_site_id_sha256 UNIQUE (site_id, sha256)
+	CONSTRAINT uq_statement_sha256_site_id UNIQUE (sha256, site_id)
 );
 INSERT INTO "statement" VALUES(1,1,1,1,'bf8d70ff28db24783d06fe29b4931873508daf31ff70ec3c295be82fb2e4935e','','conforms','a.b',1,'2026-11-24 21:00:00.000000','{"at":"2026-11-24T21:00:00+00:00","conformity":"conforms","number":1,"order":"4711"}');
 CREATE TABLE "statement_file" (
@@ -533,9 +533,9 @@ CREATE TABLE "trail" (
 	facts TEXT NOT NULL, 
 	previous_sha256 VARCHAR NOT NULL, 
 	sha256 VARCHAR NOT NULL, 
-	CONSTRAINT uq_trail_sha256 UNIQUE (sha256), 
 	CONSTRAINT fk_trail_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_trail_site_id_previous_sha256 UNIQUE (site_id, previous_sha256)
+	CONSTRAINT uq_trail_sha256 UNIQUE (sha256), 
+	CONSTRAINT uq_trail_previous_sha256_site_id UNIQUE (previous_sha256, site_id)
 );
 INSERT INTO "trail" VALUES(1,1,'2026-11-24 21:00:00.000000','agent','order.seen','4711','{"order": 1, "specification_record": -1}','0000000000000000000000000000000000000000000000000000000000000000','3bc8c399f479c0a99cf2d1e07cf8344db338ce6ea33d14c9c09082e4a155e5a1');
 INSERT INTO "trail" VALUES(2,1,'2026-11-24 21:00:00.000000','Ada','label.given','abababababababab','{"blind": false, "bulk": false, "code": "G8", "comment": "sure", "criterion": "unrecorded", "kind": "code", "label": 1, "origin": "review", "result": 1}','3bc8c399f479c0a99cf2d1e07cf8344db338ce6ea33d14c9c09082e4a155e5a1','674523725d66df557eddf93b7690a741eef9e55acc5b1a63e93a1e531edfc7d4');
@@ -557,7 +557,7 @@ CREATE TABLE "trail_coverage" (
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT fk_trail_coverage_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_trail_coverage_site_id_name UNIQUE (site_id, name)
+	CONSTRAINT uq_trail_coverage_name_site_id UNIQUE (name, site_id)
 );
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
@@ -578,19 +578,19 @@ CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
 CREATE INDEX ix_path_content_id ON path (content_id);
 CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
 CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
-CREATE INDEX ix_label_decided_at ON label (decided_at);
 CREATE INDEX ix_label_micrograph_id ON label (micrograph_id);
+CREATE INDEX ix_label_decided_at ON label (decided_at);
 CREATE INDEX ix_measurement_micrograph_id ON measurement (micrograph_id);
 CREATE INDEX ix_campaign_image_micrograph_id ON campaign_image (micrograph_id);
 CREATE INDEX ix_rating_image_id ON rating (image_id);
 CREATE INDEX ix_login_account_id ON login (account_id);
-CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
 CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
-CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
+CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
 CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
+CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
 CREATE INDEX ix_statement_site_id ON statement (site_id);
 CREATE INDEX ix_trail_at ON trail (at);
-CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (site_id, sha256) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
+CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
 CREATE TRIGGER "guard_trail_update" BEFORE UPDATE ON "trail" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."at" IS NOT NEW."at" OR OLD."actor" IS NOT NEW."actor" OR OLD."act" IS NOT NEW."act" OR OLD."subject" IS NOT NEW."subject" OR OLD."facts" IS NOT NEW."facts" OR OLD."previous_sha256" IS NOT NEW."previous_sha256" OR OLD."sha256" IS NOT NEW."sha256" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_delete" BEFORE DELETE ON "trail" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_insert" BEFORE INSERT ON "trail" WHEN EXISTS (SELECT 1 FROM "trail" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;

@@ -27,15 +27,15 @@ PARENTS = {
 LOOSE = ('specification', 'trail_coverage', 'account', 'login')
 """Tables without a parent of a site."""
 UNIQUE = {
-    'account': (('uq_account_name', ['site_id', 'name']),),
-    'trail_coverage': (('uq_trail_coverage_name', ['site_id', 'name']),),
-    'specification': (('uq_specification_name_version', ['site_id', 'name', 'version']),),
+    'account': (('uq_account_name', ['name', 'site_id']),),
+    'trail_coverage': (('uq_trail_coverage_name', ['name', 'site_id']),),
+    'specification': (('uq_specification_name_version', ['name', 'version', 'site_id']),),
     'micrograph': (
-        ('uq_micrograph_sha256_page', ['site_id', 'sha256', 'page']),
-        ('uq_micrograph_public_id', ['site_id', 'public_id']),
+        ('uq_micrograph_sha256_page', ['sha256', 'page', 'site_id']),
+        ('uq_micrograph_public_id', ['public_id', 'site_id']),
     ),
-    'statement': (('uq_statement_sha256', ['site_id', 'sha256']),),
-    'trail': (('uq_trail_previous_sha256', ['site_id', 'previous_sha256']),),
+    'statement': (('uq_statement_sha256', ['sha256', 'site_id']),),
+    'trail': (('uq_trail_previous_sha256', ['previous_sha256', 'site_id']),),
 }
 """Constraints that were unique in the whole database, and what is unique at a site now."""
 
@@ -63,7 +63,7 @@ def upgrade() -> None:
     _keep_last_number(connection, last)
     op.drop_index('uq_content_sha256_not_duplicate', table_name='content')
     where = sa.text("state != 'duplicate' AND sha256 IS NOT NULL")
-    op.create_index('uq_content_sha256_not_duplicate', 'content', ['site_id', 'sha256'],
+    op.create_index('uq_content_sha256_not_duplicate', 'content', ['sha256', 'site_id'],
     unique=True, sqlite_where=where, postgresql_where=where)
     if len(sites) > 1:
         _part(connection, sites)
