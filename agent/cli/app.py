@@ -161,6 +161,7 @@ def store_of(settings: Settings) -> Store:
         agent=platform.node() or "agent",
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
+        shares=settings.site.shares,
     )
     store = opened.acting_as(shell_origin())
     _freeze_after_acts(settings, store)

@@ -62,6 +62,7 @@ def open_store(settings: Settings) -> Store:
         agent=agent_name(),
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
+        shares=settings.site.shares,
     )
     StatementKeeper(settings, store).listen()
     return store

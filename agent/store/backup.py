@@ -15,6 +15,7 @@ import subprocess
 from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect
@@ -22,10 +23,11 @@ from sqlalchemy import inspect
 from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store import guards, schema
+from agent.store.site_scope import EVERY_SITE, POSTGRESQL_SETTING
 from agent.store.tables import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import URL, Engine
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 SQLITE_COPY = "martensight.db"
 POSTGRESQL_COPY = "martensight.pgdump"
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 PAGES_AT_ONCE = 2000  # between two of them a writer gets its turn
 
 
@@ -55,7 +58,14 @@ def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) 
     if engines.is_sqlite(engine):
         _copy_sqlite(engine, target, progress)
     else:
-        _run("pg_dump", engine.url, "--format=custom", f"--file={target}")
+        _dump(engine.url, target)
+
+
+def _dump(url: URL, target: Path) -> None:
+    """Dump the rows of all sites: PostgreSQL's policies show them to a session that says so."""
+    options = ("--format=custom", "--enable-row-security", f"--file={target}")
+    every = {"PGOPTIONS": f"-c {POSTGRESQL_SETTING}={EVERY_SITE}"}
+    _run("pg_dump", url, *options, environment=every)
 
 
 def _copy_sqlite(engine: Engine, target: Path, progress: Callable[[int, int], None]) -> None:
@@ -109,7 +119,7 @@ def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | Non
     with engines.opening(engine):
         ours = _our_tables(inspect(engine))
     if ours:
-        _run("pg_dump", engine.url, "--format=custom", f"--file={aside}")
+        _dump(engine.url, aside)
     script = copied.with_suffix(".sql")
     _run("pg_restore", None, "--no-owner", "--exit-on-error", f"--file={script}", str(copied))
     quote = engine.dialect.identifier_preparer.quote
@@ -302,7 +312,12 @@ def _fold_in(file: Path) -> None:
         return  # it is broken: that may be why somebody restores
 
 
-def _run(program: str, url: URL | None, *arguments: str) -> None:
+def _run(
+    program: str,
+    url: URL | None,
+    *arguments: str,
+    environment: Mapping[str, str] = NO_VARIABLES,
+) -> None:
     found = shutil.which(program)
     if found is None:
         raise BadStore(
@@ -311,9 +326,13 @@ def _run(program: str, url: URL | None, *arguments: str) -> None:
         )
     command = [found, *arguments, *([f"--dbname={_address(url)}"] if url else ())]
     password = (url.password or url.query.get("password")) if url else None
-    environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
+    password_of = {"PGPASSWORD": str(password)} if password else {}
     ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, no shell
-        command, env=environment, capture_output=True, text=True, check=False
+        command,
+        env={**os.environ, **environment, **password_of},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if ended.returncode:
         lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]

@@ -16,6 +16,7 @@ from sqlmodel import col, select
 
 from agent.store import belonging_checks, reported_results, trail
 from agent.store.records import FACTS_SHA256
+from agent.store.site_scope import get_site
 from agent.store.specimens import RELEASED_AFTER
 from agent.store.tables import (
     AccountRow,
@@ -87,6 +88,7 @@ class _Acts:
     superseded: dict[str, TrailEntry] = field(default_factory=dict)
     places: dict[frozenset[str], TrailEntry] = field(default_factory=dict)
     covered: dict[str, int] = field(default_factory=dict)
+    inherited: frozenset[str] = frozenset()
 
 
 def examine(session: Session) -> RowChecks:
@@ -138,6 +140,9 @@ def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
         acts.specifications.setdefault(facts["sha256"], entry)
     elif act == COVERED_FROM and not acts.covered:
         acts.covered = {key: facts[key] for key in facts if key != trail.SIGNED}
+    elif act == trail.SEPARATED:
+        acts.covered, acts.inherited = facts["covered"], frozenset(facts["specifications"])
+        acts.accounts = defaultdict(dict, facts["accounts"])
     else:
         _sort_in_change(acts, entry)
 
@@ -266,7 +271,8 @@ def _promotions(session: Session, acts: _Acts) -> Iterator[str]:
         if "promotion" in entry.facts
     }
     left = {id(entry): entry for entry in acts.promotions.values()}
-    for row in session.exec(select(PromotionRow).order_by(col(PromotionRow.id))):
+    own = col(PromotionRow.site_id) == get_site(session)
+    for row in session.exec(select(PromotionRow).where(own).order_by(col(PromotionRow.id))):
         key = (row.bundle, row.by, row.promoted_at)
         entry = by_number.get(row.id or 0) or acts.promotions.get(key)
         what = f"promotion {row.id} of {row.bundle}"
@@ -336,7 +342,8 @@ def _specifications(session: Session, acts: _Acts) -> Iterator[str]:
         entry = left.pop(row.sha256, None)
         what = f"specification {row.name}, version {row.version}"
         if entry is None:
-            yield f"{what}: approved by {row.approved_by} is not in the trail"
+            if row.sha256 not in acts.inherited:
+                yield f"{what}: approved by {row.approved_by} is not in the trail"
             continue
         was = {"name": entry.subject, "approved_by": entry.actor, "seen_at": entry.at}
         was |= {"version": entry.facts.get("version"), "entry": entry.facts.get("entry")}
@@ -349,7 +356,8 @@ def _specifications(session: Session, acts: _Acts) -> Iterator[str]:
 
 def _accounts(session: Session, acts: _Acts) -> Iterator[str]:
     left = dict(acts.accounts)
-    for row in session.exec(select(AccountRow).order_by(col(AccountRow.id))):
+    own = col(AccountRow.site_id) == get_site(session)
+    for row in session.exec(select(AccountRow).where(own).order_by(col(AccountRow.id))):
         was = left.pop(row.name, None)
         if was is None:
             yield f"account {row.name}: {row.role} is not in the trail"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Engine
     from sqlalchemy.orm import ORMExecuteState
+    from sqlalchemy.orm import Session as AnySession
 
 EVERY_SITE: Final = 0
 """Value of `SITE` with which rows of all sites are read, and none is written."""
@@ -36,7 +37,10 @@ PER_SITE = frozenset(
     table.name for table in Row.metadata.sorted_tables if "site_id" in table.columns
 )
 """Tables whose rows belong to one site."""
-GROUPED = {AccountRow: "shares_accounts", PromotionRow: "shares_bundles"}
+GROUPED: dict[type[AccountRow | PromotionRow], str] = {
+    AccountRow: "shares_accounts",
+    PromotionRow: "shares_bundles",
+}
 """Tables of which a site also reads the rows of others, where all of them share → the column."""
 COUNTED = frozenset({"failures", "locked_until"})
 """Columns of a shared account that a log-in at another site changes."""
@@ -100,7 +104,7 @@ class SiteSession(Session):
             _flushing.reset(token)
 
 
-def get_site(session: Session) -> int | None:
+def get_site(session: AnySession) -> int | None:
     """Return the site of a session, `EVERY_SITE`, or None where its engine is not bound."""
     site: int | None = session.get_bind().get_execution_options().get(SITE)
     return site
@@ -108,9 +112,9 @@ def get_site(session: Session) -> int | None:
 
 @event.listens_for(SiteSession, "do_orm_execute")
 def _add_site(state: ORMExecuteState) -> None:
-    site = get_site(state.session)  # type: ignore[arg-type] # only `SiteSession` is listened to
+    site = get_site(state.session)
     if site is not None and site > 0 and state.is_orm_statement and not state.is_insert:
-        state.statement = state.statement.options(*_criteria(site))  # type: ignore[attr-defined]
+        state.statement = state.statement.options(*_criteria(site))
 
 
 @cache
@@ -134,9 +138,10 @@ def _criteria(site: int) -> tuple[Any, ...]:
 def _is_shared(table: type[AccountRow | PromotionRow], site: int) -> ColumnElement[bool]:
     """Return what rows of a shared table a site reads: its own, and others' by mutual consent."""
     shares = col(getattr(SiteRow, GROUPED[table]))
-    here = select(SiteRow.id).where(col(SiteRow.id) == site, shares.is_(True))
-    others = select(SiteRow.id).where(shares.is_(True))
-    own = unindexed(table.site_id) == site
+    number = col(SiteRow.id)
+    here = select(number).where(number == site, shares.is_(True))
+    others = select(number).where(shares.is_(True))
+    own = unindexed(col(table.site_id)) == site
     return or_(own, and_(exists(here), col(table.site_id).in_(others)))
 
 

@@ -66,6 +66,11 @@ class AllSites:
         with reading(self._engine) as session:
             return sources.agents(session)
 
+    def names(self) -> list[str]:
+        """Return the names of all sites."""
+        with reading(self._engine) as session:
+            return list(session.exec(select(SiteRow.name).order_by(col(SiteRow.name))))
+
     def sharing(self, what: str) -> list[str]:
         """Return the names of the sites that share "accounts" or "bundles"."""
         column = {"accounts": SiteRow.shares_accounts, "bundles": SiteRow.shares_bundles}[what]

@@ -903,9 +903,10 @@ class Store:
             yield from trail.entries(session, act=act)
 
     def trail_problems(self) -> list[str]:
-        """Walk the trail; say where it was changed or cut."""
-        with reading(self._engine) as session:
-            return trail.problems(session)
+        """Walk the trail of this site; say where it was changed or cut."""
+        every = site_scope.bind(self._engine, site_scope.EVERY_SITE)
+        with reading(self._engine) as session, reading(every) as of_all:
+            return trail.problems(session, of_all)
 
     def trail_head(self) -> TrailHead:
         """Return where the trail ends, to be kept outside the database."""
@@ -920,7 +921,7 @@ class Store:
     def unreadable_values(self) -> list[str]:
         """Return a sentence per value that is not of its column's kind, as SQLite allows it."""
         with self._engine.connect() as connection:
-            return list(find_unreadable(connection))
+            return list(find_unreadable(connection, self._whose.site_id))
 
     def examine_rows(self) -> RowChecks:
         """Compare every row of evidence with what the trail holds of it."""

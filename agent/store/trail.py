@@ -16,6 +16,7 @@ from sqlmodel import col, select
 
 from agent.store.engine import ACTED
 from agent.store.journal import chunks
+from agent.store.site_scope import get_site
 from agent.store.tables import SiteRow, TrailRow
 
 if TYPE_CHECKING:
@@ -99,10 +100,19 @@ ORIGIN = "origin"
 """Execution option of an engine that carries the `Origin` of its acts."""
 
 
+SEPARATED = "trail.separated"
+"""Act of a site whose chain goes on alone from here; until then several sites had one chain.
+
+Its facts: "until", the last number of the common chain; "covered", as in the act `COVERED_FROM` of
+`row_checks`; "accounts" and "specifications", what the site has without acts of its own.
+"""
+
+
 def lock(session: Session) -> None:
-    """Let no other agent append before this transaction ends; SQLite has one writer anyway."""
+    """Let no other agent of the site append before the end; SQLite has one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})"))
+        site = get_site(session)
+        session.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME}, {site})"))
 
 
 def append(
@@ -115,7 +125,7 @@ def append(
     subject: str = "",
     facts: Mapping[str, object] | None = None,
 ) -> None:
-    """Add one act to the chain, in the transaction of the act itself."""
+    """Add one act to the chain of a site, in the transaction of the act itself."""
     lock(session)
     last = session.exec(select(TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)).first()
     origin = session.connection().get_execution_options().get(ORIGIN)
@@ -219,23 +229,52 @@ def hashes(session: Session, numbers: Sequence[int]) -> dict[int, str]:
     return found
 
 
-def problems(session: Session) -> list[str]:
-    """Walk the whole chain; say, in one sentence each, where it does not hold."""
-    found, before, newest = [], BEGINNING, 0
+def problems(session: Session, every: Session) -> list[str]:
+    """Walk the whole chain of a site; return a sentence for each place where it does not hold.
+
+    Args:
+        session: Of the site.
+        every: Reads all sites: their hashes alone, where they once had one chain.
+    """
+    until = _find_common_end(session)
+    common, before = _load_common(every, until)
+    found = []
     asked = select(TrailRow).order_by(col(TrailRow.id)).execution_options(yield_per=500)
     for row in session.exec(asked):
-        if row.previous_sha256 != before:
+        if row.previous_sha256 != common.get(row.id or 0, before):
             found.append(f"trail: a row is missing before number {row.id} ({row.act})")
         if row.sha256 != _hash(row):
             found.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
-        before, newest = row.sha256, row.id or 0
-    last = _last_number(session)
+        if (row.id or 0) > until:
+            before = row.sha256
+    last, newest = _last_number(session), _newest_number(every)
     if last > newest:
         found.append(
             f"trail: it ended with number {last}, and ends with number {newest} now: the acts "
             "after it were deleted"
         )
     return found
+
+
+def _find_common_end(session: Session) -> int:
+    """Return the last number of the chain that several sites had together, 0 where none was."""
+    asked = select(TrailRow.facts).where(TrailRow.act == SEPARATED).order_by(col(TrailRow.id))
+    facts = session.exec(asked.limit(1)).first()
+    return int(json.loads(facts)["until"]) if facts else 0
+
+
+def _load_common(every: Session, until: int) -> tuple[dict[int, str], str]:
+    """Return number → hash of the act before it in the common chain, and the hash of its last."""
+    before, common = BEGINNING, {}
+    asked = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id) <= until)
+    for number, sha256 in every.exec(asked.order_by(col(TrailRow.id))) if until else ():
+        common[number or 0] = before
+        before = sha256
+    return common, before
+
+
+def _newest_number(every: Session) -> int:
+    return every.exec(select(func.max(TrailRow.id))).one() or 0
 
 
 def _last_number(session: Session) -> int:

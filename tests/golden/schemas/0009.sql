@@ -59,10 +59,10 @@ CREATE TABLE "campaign_image" (
 	stratum VARCHAR NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_campaign_image PRIMARY KEY (id), 
-	CONSTRAINT fk_campaign_image_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
 	CONSTRAINT uq_campaign_image_campaign_id_micrograph_id UNIQUE (campaign_id, micrograph_id), 
-	CONSTRAINT uq_campaign_image_campaign_id_number UNIQUE (campaign_id, number), 
 	CONSTRAINT fk_campaign_image_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
+	CONSTRAINT uq_campaign_image_campaign_id_number UNIQUE (campaign_id, number), 
+	CONSTRAINT fk_campaign_image_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
 	CONSTRAINT fk_campaign_image_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "campaign_image" VALUES(1,1,1,1,'G8','',1);
@@ -77,9 +77,9 @@ CREATE TABLE "campaign_rater" (
 	invited_at DATETIME NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_campaign_rater PRIMARY KEY (id), 
+	CONSTRAINT uq_campaign_rater_campaign_id_pseudonym UNIQUE (campaign_id, pseudonym), 
 	CONSTRAINT fk_campaign_rater_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
 	CONSTRAINT uq_campaign_rater_hashed UNIQUE (hashed), 
-	CONSTRAINT uq_campaign_rater_campaign_id_pseudonym UNIQUE (campaign_id, pseudonym), 
 	CONSTRAINT fk_campaign_rater_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "campaign_rater" VALUES(1,1,'R1','Bob','','Ada',NULL,'2026-11-24 21:00:00.000000',1);
@@ -167,8 +167,8 @@ CREATE TABLE "login" (
 	ended_at DATETIME, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_login PRIMARY KEY (id), 
-	CONSTRAINT fk_login_account_id_account FOREIGN KEY(account_id) REFERENCES account (id), 
 	CONSTRAINT uq_login_sha256 UNIQUE (sha256), 
+	CONSTRAINT fk_login_account_id_account FOREIGN KEY(account_id) REFERENCES account (id), 
 	CONSTRAINT fk_login_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "login" VALUES(1,'another hash',1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL,1);
@@ -181,8 +181,8 @@ CREATE TABLE "measurement" (
 	unit VARCHAR NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_measurement PRIMARY KEY (id), 
-	CONSTRAINT fk_measurement_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
 	CONSTRAINT uq_measurement_micrograph_id_result_id_name UNIQUE (micrograph_id, result_id, name), 
+	CONSTRAINT fk_measurement_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
 	CONSTRAINT fk_measurement_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_measurement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
@@ -227,11 +227,11 @@ CREATE TABLE "micrograph" (
 	superseded JSON DEFAULT '{}' NOT NULL, 
 	area_mm2 FLOAT, 
 	CONSTRAINT pk_micrograph PRIMARY KEY (id), 
-	CONSTRAINT fk_micrograph_preparation_id_preparation FOREIGN KEY(preparation_id) REFERENCES preparation (id), 
-	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
 	CONSTRAINT fk_micrograph_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT fk_micrograph_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
 	CONSTRAINT fk_micrograph_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
+	CONSTRAINT fk_micrograph_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
+	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
+	CONSTRAINT fk_micrograph_preparation_id_preparation FOREIGN KEY(preparation_id) REFERENCES preparation (id), 
 	CONSTRAINT uq_micrograph_sha256_page_site_id UNIQUE (sha256, page, site_id), 
 	CONSTRAINT uq_micrograph_public_id_site_id UNIQUE (public_id, site_id)
 );
@@ -326,9 +326,9 @@ CREATE TABLE "preparation" (
 	facts JSON NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_preparation PRIMARY KEY (id), 
-	CONSTRAINT fk_preparation_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
 	CONSTRAINT fk_preparation_replaces_preparation FOREIGN KEY(replaces) REFERENCES preparation (id), 
 	CONSTRAINT uq_preparation_specimen_id_name UNIQUE (specimen_id, name), 
+	CONSTRAINT fk_preparation_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
 	CONSTRAINT fk_preparation_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "preparation" VALUES(1,1,'1','','2026-11-24 21:00:00.000000',NULL,'{}',1);
@@ -357,9 +357,9 @@ CREATE TABLE "rating" (
 	given_at DATETIME NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_rating PRIMARY KEY (id), 
+	CONSTRAINT uq_rating_rater_id_image_id_revision UNIQUE (rater_id, image_id, revision), 
 	CONSTRAINT fk_rating_image_id_campaign_image FOREIGN KEY(image_id) REFERENCES campaign_image (id), 
 	CONSTRAINT fk_rating_rater_id_campaign_rater FOREIGN KEY(rater_id) REFERENCES campaign_rater (id), 
-	CONSTRAINT uq_rating_rater_id_image_id_revision UNIQUE (rater_id, image_id, revision), 
 	CONSTRAINT fk_rating_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "rating" VALUES(1,1,1,1,'G','8','mean','',NULL,'2026-11-24 21:00:00.000000',1);
@@ -518,8 +518,8 @@ CREATE TABLE "statement_file" (
 	at DATETIME NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_statement_file PRIMARY KEY (id), 
-	CONSTRAINT fk_statement_file_statement_id_statement FOREIGN KEY(statement_id) REFERENCES statement (id), 
 	CONSTRAINT uq_statement_file_statement_id_kind UNIQUE (statement_id, kind), 
+	CONSTRAINT fk_statement_file_statement_id_statement FOREIGN KEY(statement_id) REFERENCES statement (id), 
 	CONSTRAINT fk_statement_file_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "statement_file" VALUES(1,1,'pdf','en','a hash',3,'','','2026-11-24 21:00:00.000000',1);
@@ -533,8 +533,8 @@ CREATE TABLE "trail" (
 	facts TEXT NOT NULL, 
 	previous_sha256 VARCHAR NOT NULL, 
 	sha256 VARCHAR NOT NULL, 
-	CONSTRAINT fk_trail_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT uq_trail_sha256 UNIQUE (sha256), 
+	CONSTRAINT fk_trail_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT uq_trail_previous_sha256_site_id UNIQUE (previous_sha256, site_id)
 );
 INSERT INTO "trail" VALUES(1,1,'2026-11-24 21:00:00.000000','agent','order.seen','4711','{"order": 1, "specification_record": -1}','0000000000000000000000000000000000000000000000000000000000000000','3bc8c399f479c0a99cf2d1e07cf8344db338ce6ea33d14c9c09082e4a155e5a1');
@@ -575,8 +575,8 @@ CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
 CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_at IS NULL;
 CREATE INDEX ix_same_place_other_id ON same_place (other_id);
 CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
-CREATE INDEX ix_path_content_id ON path (content_id);
 CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
+CREATE INDEX ix_path_content_id ON path (content_id);
 CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
 CREATE INDEX ix_label_micrograph_id ON label (micrograph_id);
 CREATE INDEX ix_label_decided_at ON label (decided_at);
@@ -584,10 +584,10 @@ CREATE INDEX ix_measurement_micrograph_id ON measurement (micrograph_id);
 CREATE INDEX ix_campaign_image_micrograph_id ON campaign_image (micrograph_id);
 CREATE INDEX ix_rating_image_id ON rating (image_id);
 CREATE INDEX ix_login_account_id ON login (account_id);
-CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
+CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
 CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
 CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
-CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
+CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
 CREATE INDEX ix_statement_site_id ON statement (site_id);
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;

@@ -135,8 +135,10 @@ def _part(connection: sa.Connection, sites: list[int]) -> None:
     bundle = connection.execute(
         sa.select(PROMOTION.c.bundle).order_by(PROMOTION.c.id.desc()).limit(1)
     ).scalar()
-    for site in sites if head else ():
-        facts = {
+    for site in sites:
+        if head is None:
+            return
+        facts: dict[str, Any] = {
             'until': head.id,
             'covered': dict(covered),
             'specifications': sorted(sha256 for _, sha256 in specified),
@@ -187,7 +189,7 @@ def _promote(connection: sa.Connection, site: int, bundle: str, last: str, now: 
             site_id=site, bundle=bundle, by='agent', reason=reason, promoted_at=now, metrics={}
         ).returning(PROMOTION.c.id)
     ).scalar()
-    facts = {'promotion': number, 'reason': reason, 'metrics': {}}
+    facts = {'promotion': number, 'reason': reason, 'metrics': dict[str, Any]()}
     _append(connection, site, last, now, 'model.promoted', bundle, facts)
 
 
