@@ -22,8 +22,8 @@ from sqlalchemy import inspect
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import guards, schema
-from agent.store.site_scope import EVERY_SITE, POSTGRESQL_SETTING
+from agent.store import guards, schema, site_references
+from agent.store.site_scope import EVERY_SITE, PER_SITE, POSTGRESQL_SETTING
 from agent.store.tables import Row
 
 if TYPE_CHECKING:
@@ -124,7 +124,10 @@ def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | Non
     _run("pg_restore", None, "--no-owner", "--exit-on-error", f"--file={script}", str(copied))
     quote = engine.dialect.identifier_preparer.quote
     tables = f"DROP TABLE IF EXISTS {', '.join(map(quote, ours))} CASCADE; " if ours else ""
-    drop = f"{tables}DROP FUNCTION IF EXISTS {guards.FUNCTION}() CASCADE"
+    functions = [guards.FUNCTION, *(f"{site_references.PREFIX}{name}" for name in PER_SITE)]
+    drop = tables + " ".join(
+        f"DROP FUNCTION IF EXISTS {quote(name)}() CASCADE;" for name in functions
+    )
     options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction")
     _run("psql", engine.url, *options, f"--command={drop}", f"--file={script}")
     return aside if ours else None

@@ -91,9 +91,15 @@ class _Acts:
     inherited: frozenset[str] = frozenset()
 
 
-def examine(session: Session) -> RowChecks:
-    """Compare every row of evidence with the audit log."""
+def examine(session: Session, every: Session) -> RowChecks:
+    """Compare every row of evidence of a site with the audit log.
+
+    Args:
+        session: Of the site.
+        every: Reads all sites: which rows of whole tables came before the audit log held them.
+    """
     acts = _gather(session)
+    acts.covered = _find_covered(every)
     coverage = {row.name: row for row in session.exec(select(CoverageRow))}
     faults = [
         *_coverage(acts, coverage.values()),
@@ -138,10 +144,8 @@ def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
         acts.promotions.setdefault((entry.subject, entry.actor, entry.at), entry)
     elif act == "specification.seen":
         acts.specifications.setdefault(facts["sha256"], entry)
-    elif act == COVERED_FROM and not acts.covered:
-        acts.covered = {key: facts[key] for key in facts if key != trail.SIGNED}
     elif act == trail.SEPARATED:
-        acts.covered, acts.inherited = facts["covered"], frozenset(facts["specifications"])
+        acts.inherited = frozenset(facts["specifications"])
         acts.accounts = defaultdict(dict, facts["accounts"])
     else:
         _sort_in_change(acts, entry)
@@ -160,6 +164,12 @@ def _sort_in_change(acts: _Acts, entry: TrailEntry) -> None:
         acts.superseded[entry.subject] = entry
     elif act == "place.decided":
         acts.places[frozenset((entry.subject, str(facts.get("other"))))] = entry
+
+
+def _find_covered(every: Session) -> dict[str, int]:
+    first = next(trail.entries(every, act=COVERED_FROM), None)
+    facts = first.facts if first else {}
+    return {key: facts[key] for key in facts if key != trail.SIGNED}
 
 
 def _coverage(acts: _Acts, coverage: Iterable[CoverageRow]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import guards, site_policies
+from agent.store import guards, site_policies, site_references
 from agent.store.site_scope import SCHEMA
 from agent.store.tables import SITE
 
@@ -51,12 +51,17 @@ def lay_missing_guards(engine: Engine) -> bool:
     """
     with engines.opening(engine):
         with engine.connect() as connection:
-            if guards.are_laid(connection) and not site_policies.find_missing(connection):
+            if (
+                guards.are_laid(connection)
+                and site_references.are_laid(connection)
+                and not site_policies.find_missing(connection)
+            ):
                 return False
         try:
             with engine.execution_options(writes=True, **{SITE: SCHEMA}).begin() as connection:
                 guards.lay(connection)
                 site_policies.lay(connection)
+                site_references.lay(connection)
         except ProgrammingError:
             return False
     return True
@@ -126,9 +131,11 @@ def _migrate(engine: Engine) -> None:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         guards.remove(connection)
         site_policies.remove(connection)
+        site_references.remove(connection)
         command.upgrade(config, "head")
         guards.lay(connection)
         site_policies.lay(connection)
+        site_references.lay(connection)
         connection.commit()
         if engines.is_sqlite(engine):
             connection.exec_driver_sql("COMMIT")

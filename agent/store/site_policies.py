@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 OWN, EVERY = "martensight_own_site", "martensight_every_site"
 """Policies of each table: rows of the session's site, and reading those of all."""
 _SITE = f"(SELECT nullif(current_setting('{POSTGRESQL_SETTING}', true), '')::integer)"
-_GROUPED = {str(inspect(table).local_table.description): column for table, column in GROUPED.items()}
+_GROUPED = {
+    str(inspect(table).local_table.description): shares for table, shares in GROUPED.items()
+}
 
 
 def lay(connection: Connection) -> None:

@@ -925,8 +925,9 @@ class Store:
 
     def examine_rows(self) -> RowChecks:
         """Compare every row of evidence with what the trail holds of it."""
-        with reading(self._engine) as session:
-            return row_checks.examine(session)
+        every = site_scope.bind(self._engine, site_scope.EVERY_SITE)
+        with reading(self._engine) as session, reading(every) as of_all:
+            return row_checks.examine(session, of_all)
 
     def acting_as(self, origin: Origin) -> Store:
         """Return the same store, each of whose acts keeps through what and by whom it came."""

@@ -726,18 +726,16 @@ class TrailRow(OfSite, Row, table=True):
     sha256: str = Field(unique=True)
 
 
-class CoverageRow(OfSite, Row, table=True):
+class CoverageRow(Row, table=True):
     """From which row of a table on the trail holds its values; the rows before came earlier.
 
     `newest_id` is the newest row that is not covered, 0 where all are.
     """
 
     __tablename__: ClassVar[Any] = "trail_coverage"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("name", "site_id"),)
 
     id: int | None = Field(default=None, primary_key=True)
-    site_id: int = _site()
-    name: str
+    name: str = Field(unique=True)
     newest_id: int
     since: datetime = _instant()
 
@@ -856,5 +854,8 @@ class RatingRow(OfSite, Row, table=True):
 OfSite.site_id = sql_column("site_id", Integer)  # type: ignore[attr-defined]
 OfGroup.site_id = sql_column("site_id", Integer)  # type: ignore[attr-defined]
 
-SHARED = {"site": "the sites themselves: their names, and what each shares"}
+SHARED = {
+    "site": "the sites themselves: their names, and what each shares",
+    "trail_coverage": "numbers of rows of whole tables, and nothing of what is in them",
+}
 """Tables whose rows belong to no site, and why; every other one is an `OfSite` or an `OfGroup`."""

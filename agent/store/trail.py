@@ -103,8 +103,8 @@ ORIGIN = "origin"
 SEPARATED = "trail.separated"
 """Act of a site whose chain goes on alone from here; until then several sites had one chain.
 
-Its facts: "until", the last number of the common chain; "covered", as in the act `COVERED_FROM` of
-`row_checks`; "accounts" and "specifications", what the site has without acts of its own.
+Its facts: "until", the last number of the common chain; "accounts" and "specifications", what the
+site has without acts of its own.
 """
 
 

@@ -59,10 +59,10 @@ CREATE TABLE "campaign_image" (
 	stratum VARCHAR NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_campaign_image PRIMARY KEY (id), 
-	CONSTRAINT uq_campaign_image_campaign_id_micrograph_id UNIQUE (campaign_id, micrograph_id), 
 	CONSTRAINT fk_campaign_image_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
-	CONSTRAINT uq_campaign_image_campaign_id_number UNIQUE (campaign_id, number), 
 	CONSTRAINT fk_campaign_image_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
+	CONSTRAINT uq_campaign_image_campaign_id_micrograph_id UNIQUE (campaign_id, micrograph_id), 
+	CONSTRAINT uq_campaign_image_campaign_id_number UNIQUE (campaign_id, number), 
 	CONSTRAINT fk_campaign_image_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "campaign_image" VALUES(1,1,1,1,'G8','',1);
@@ -77,9 +77,9 @@ CREATE TABLE "campaign_rater" (
 	invited_at DATETIME NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_campaign_rater PRIMARY KEY (id), 
+	CONSTRAINT uq_campaign_rater_hashed UNIQUE (hashed), 
 	CONSTRAINT uq_campaign_rater_campaign_id_pseudonym UNIQUE (campaign_id, pseudonym), 
 	CONSTRAINT fk_campaign_rater_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
-	CONSTRAINT uq_campaign_rater_hashed UNIQUE (hashed), 
 	CONSTRAINT fk_campaign_rater_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "campaign_rater" VALUES(1,1,'R1','Bob','','Ada',NULL,'2026-11-24 21:00:00.000000',1);
@@ -150,9 +150,9 @@ CREATE TABLE "label" (
 	after_record INTEGER, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_label PRIMARY KEY (id), 
-	CONSTRAINT fk_label_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
 	CONSTRAINT fk_label_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_label_supersedes_label FOREIGN KEY(supersedes) REFERENCES label (id), 
+	CONSTRAINT fk_label_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
 	CONSTRAINT fk_label_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "label" VALUES(1,1,1,'code','G8',NULL,NULL,'unrecorded','sure','Ada','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0,0,1);
@@ -181,9 +181,9 @@ CREATE TABLE "measurement" (
 	unit VARCHAR NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_measurement PRIMARY KEY (id), 
+	CONSTRAINT fk_measurement_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT uq_measurement_micrograph_id_result_id_name UNIQUE (micrograph_id, result_id, name), 
 	CONSTRAINT fk_measurement_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
-	CONSTRAINT fk_measurement_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_measurement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 CREATE TABLE "micrograph" (
@@ -228,10 +228,10 @@ CREATE TABLE "micrograph" (
 	area_mm2 FLOAT, 
 	CONSTRAINT pk_micrograph PRIMARY KEY (id), 
 	CONSTRAINT fk_micrograph_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT fk_micrograph_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
 	CONSTRAINT fk_micrograph_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
-	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
+	CONSTRAINT fk_micrograph_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
 	CONSTRAINT fk_micrograph_preparation_id_preparation FOREIGN KEY(preparation_id) REFERENCES preparation (id), 
+	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
 	CONSTRAINT uq_micrograph_sha256_page_site_id UNIQUE (sha256, page, site_id), 
 	CONSTRAINT uq_micrograph_public_id_site_id UNIQUE (public_id, site_id)
 );
@@ -296,8 +296,8 @@ CREATE TABLE "path" (
 	replaced_at DATETIME, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_path PRIMARY KEY (id), 
-	CONSTRAINT fk_path_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
 	CONSTRAINT fk_path_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
+	CONSTRAINT fk_path_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
 	CONSTRAINT fk_path_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "path" VALUES(1,1,1,'a.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,'2026-11-24 21:00:00.000000',1);
@@ -326,8 +326,8 @@ CREATE TABLE "preparation" (
 	facts JSON NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_preparation PRIMARY KEY (id), 
-	CONSTRAINT fk_preparation_replaces_preparation FOREIGN KEY(replaces) REFERENCES preparation (id), 
 	CONSTRAINT uq_preparation_specimen_id_name UNIQUE (specimen_id, name), 
+	CONSTRAINT fk_preparation_replaces_preparation FOREIGN KEY(replaces) REFERENCES preparation (id), 
 	CONSTRAINT fk_preparation_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
 	CONSTRAINT fk_preparation_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
@@ -358,8 +358,8 @@ CREATE TABLE "rating" (
 	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_rating PRIMARY KEY (id), 
 	CONSTRAINT uq_rating_rater_id_image_id_revision UNIQUE (rater_id, image_id, revision), 
-	CONSTRAINT fk_rating_image_id_campaign_image FOREIGN KEY(image_id) REFERENCES campaign_image (id), 
 	CONSTRAINT fk_rating_rater_id_campaign_rater FOREIGN KEY(rater_id) REFERENCES campaign_rater (id), 
+	CONSTRAINT fk_rating_image_id_campaign_image FOREIGN KEY(image_id) REFERENCES campaign_image (id), 
 	CONSTRAINT fk_rating_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "rating" VALUES(1,1,1,1,'G','8','mean','',NULL,'2026-11-24 21:00:00.000000',1);
@@ -500,9 +500,9 @@ CREATE TABLE "statement" (
 	at DATETIME NOT NULL, 
 	document TEXT NOT NULL, 
 	CONSTRAINT pk_statement PRIMARY KEY (id), 
-	CONSTRAINT fk_statement_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id), 
-	CONSTRAINT uq_statement_order_id_number UNIQUE (order_id, number), 
 	CONSTRAINT fk_statement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT uq_statement_order_id_number UNIQUE (order_id, number), 
+	CONSTRAINT fk_statement_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id), 
 	CONSTRAINT uq_statement_sha256_site_id UNIQUE (sha256, site_id)
 );
 INSERT INTO "statement" VALUES(1,1,1,1,'bf8d70ff28db24783d06fe29b4931873508daf31ff70ec3c295be82fb2e4935e','','conforms','a.b',1,'2026-11-24 21:00:00.000000','{"at":"2026-11-24T21:00:00+00:00","conformity":"conforms","number":1,"order":"4711"}');
@@ -533,8 +533,8 @@ CREATE TABLE "trail" (
 	facts TEXT NOT NULL, 
 	previous_sha256 VARCHAR NOT NULL, 
 	sha256 VARCHAR NOT NULL, 
-	CONSTRAINT uq_trail_sha256 UNIQUE (sha256), 
 	CONSTRAINT fk_trail_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT uq_trail_sha256 UNIQUE (sha256), 
 	CONSTRAINT uq_trail_previous_sha256_site_id UNIQUE (previous_sha256, site_id)
 );
 INSERT INTO "trail" VALUES(1,1,'2026-11-24 21:00:00.000000','agent','order.seen','4711','{"order": 1, "specification_record": -1}','0000000000000000000000000000000000000000000000000000000000000000','3bc8c399f479c0a99cf2d1e07cf8344db338ce6ea33d14c9c09082e4a155e5a1');
@@ -549,16 +549,19 @@ INSERT INTO "trail" VALUES(9,1,'2026-11-24 21:00:00.000000','Ada','account.added
 INSERT INTO "trail" VALUES(10,1,'2026-11-24 21:00:00.000000','Ada','login.began','web','{}','d9b71d65725d31ee370d72a020300fe3e516b7dbb86aae00231ce6001a72bb18','b105f91d23102c1ca226039bd0a475459c76efb4166a5b683a3c1703c554bbe7');
 INSERT INTO "trail" VALUES(11,1,'2026-11-24 21:00:00.000000','Ada','campaign.planned','spring','{"images": 1, "raters": 1, "seed": 1}','b105f91d23102c1ca226039bd0a475459c76efb4166a5b683a3c1703c554bbe7','d21840a5109efa9e65b2b7960d48b0fd2904b45543d91a8b2c0849d36e0112c8');
 INSERT INTO "trail" VALUES(12,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','d21840a5109efa9e65b2b7960d48b0fd2904b45543d91a8b2c0849d36e0112c8','865165a129d5857abb4afbbe680d3c45cace29beaabee6eb6337ec92e2d41373');
-CREATE TABLE "trail_coverage" (
+CREATE TABLE trail_coverage (
 	id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
 	newest_id INTEGER NOT NULL, 
 	since DATETIME NOT NULL, 
-	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
-	CONSTRAINT fk_trail_coverage_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_trail_coverage_name_site_id UNIQUE (name, site_id)
+	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-27 19:39:49.545890');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-27 19:39:49.545890');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-27 19:39:49.545890');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-27 19:39:49.545890');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-27 19:39:49.545890');
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
 CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
@@ -578,15 +581,15 @@ CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
 CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
 CREATE INDEX ix_path_content_id ON path (content_id);
 CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
-CREATE INDEX ix_label_micrograph_id ON label (micrograph_id);
 CREATE INDEX ix_label_decided_at ON label (decided_at);
+CREATE INDEX ix_label_micrograph_id ON label (micrograph_id);
 CREATE INDEX ix_measurement_micrograph_id ON measurement (micrograph_id);
 CREATE INDEX ix_campaign_image_micrograph_id ON campaign_image (micrograph_id);
 CREATE INDEX ix_rating_image_id ON rating (image_id);
 CREATE INDEX ix_login_account_id ON login (account_id);
+CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
 CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
 CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
-CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
 CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
 CREATE INDEX ix_statement_site_id ON statement (site_id);
 CREATE INDEX ix_trail_at ON trail (at);
@@ -594,7 +597,7 @@ CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id)
 CREATE TRIGGER "guard_trail_update" BEFORE UPDATE ON "trail" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."at" IS NOT NEW."at" OR OLD."actor" IS NOT NEW."actor" OR OLD."act" IS NOT NEW."act" OR OLD."subject" IS NOT NEW."subject" OR OLD."facts" IS NOT NEW."facts" OR OLD."previous_sha256" IS NOT NEW."previous_sha256" OR OLD."sha256" IS NOT NEW."sha256" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_delete" BEFORE DELETE ON "trail" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_insert" BEFORE INSERT ON "trail" WHEN EXISTS (SELECT 1 FROM "trail" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_trail_coverage_update" BEFORE UPDATE ON "trail_coverage" WHEN OLD."id" IS NOT NEW."id" OR OLD."name" IS NOT NEW."name" OR OLD."newest_id" IS NOT NEW."newest_id" OR OLD."since" IS NOT NEW."since" OR OLD."site_id" IS NOT NEW."site_id" BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_trail_coverage_update" BEFORE UPDATE ON "trail_coverage" WHEN OLD."id" IS NOT NEW."id" OR OLD."name" IS NOT NEW."name" OR OLD."newest_id" IS NOT NEW."newest_id" OR OLD."since" IS NOT NEW."since" BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_coverage_delete" BEFORE DELETE ON "trail_coverage" BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_coverage_insert" BEFORE INSERT ON "trail_coverage" WHEN EXISTS (SELECT 1 FROM "trail_coverage" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_label_update" BEFORE UPDATE ON "label" WHEN OLD."id" IS NOT NEW."id" OR OLD."micrograph_id" IS NOT NEW."micrograph_id" OR OLD."result_id" IS NOT NEW."result_id" OR OLD."kind" IS NOT NEW."kind" OR OLD."code" IS NOT NEW."code" OR OLD."strange_kind" IS NOT NEW."strange_kind" OR OLD."why" IS NOT NEW."why" OR OLD."criterion" IS NOT NEW."criterion" OR OLD."comment" IS NOT NEW."comment" OR OLD."by" IS NOT NEW."by" OR OLD."decided_at" IS NOT NEW."decided_at" OR OLD."viewing_s" IS NOT NEW."viewing_s" OR OLD."blind" IS NOT NEW."blind" OR OLD."bulk" IS NOT NEW."bulk" OR OLD."origin" IS NOT NEW."origin" OR OLD."supersedes" IS NOT NEW."supersedes" OR OLD."unsure" IS NOT NEW."unsure" OR OLD."after_record" IS NOT NEW."after_record" OR OLD."site_id" IS NOT NEW."site_id" BEGIN SELECT RAISE(ABORT, 'label is evidence: it is neither changed nor deleted'); END;
@@ -657,6 +660,40 @@ CREATE TRIGGER "guard_campaign_image_insert" BEFORE INSERT ON "campaign_image" W
 CREATE TRIGGER "guard_campaign_rater_update" BEFORE UPDATE ON "campaign_rater" WHEN OLD."campaign_id" IS NOT NEW."campaign_id" OR OLD."pseudonym" IS NOT NEW."pseudonym" OR OLD."name" IS NOT NEW."name" BEGIN SELECT RAISE(ABORT, 'campaign_rater is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_campaign_rater_delete" BEFORE DELETE ON "campaign_rater" BEGIN SELECT RAISE(ABORT, 'campaign_rater is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_campaign_rater_insert" BEFORE INSERT ON "campaign_rater" WHEN EXISTS (SELECT 1 FROM "campaign_rater" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'campaign_rater is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "same_site_campaign_rater_insert" BEFORE INSERT ON "campaign_rater" BEGIN SELECT RAISE(ABORT, 'campaign_rater.campaign_id names a row of another site') WHERE NEW."campaign_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign" WHERE "id" = NEW."campaign_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_campaign_rater_update" BEFORE UPDATE OF "site_id", "campaign_id" ON "campaign_rater" BEGIN SELECT RAISE(ABORT, 'campaign_rater.campaign_id names a row of another site') WHERE NEW."campaign_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign" WHERE "id" = NEW."campaign_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_content_insert" BEFORE INSERT ON "content" BEGIN SELECT RAISE(ABORT, 'content.agent_id names a row of another site') WHERE NEW."agent_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "agent" WHERE "id" = NEW."agent_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'content.duplicate_of names a row of another site') WHERE NEW."duplicate_of" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "content" WHERE "id" = NEW."duplicate_of" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'content.previous_id names a row of another site') WHERE NEW."previous_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "content" WHERE "id" = NEW."previous_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'content.source_id names a row of another site') WHERE NEW."source_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "source" WHERE "id" = NEW."source_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_content_update" BEFORE UPDATE OF "site_id", "agent_id", "duplicate_of", "previous_id", "source_id" ON "content" BEGIN SELECT RAISE(ABORT, 'content.agent_id names a row of another site') WHERE NEW."agent_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "agent" WHERE "id" = NEW."agent_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'content.duplicate_of names a row of another site') WHERE NEW."duplicate_of" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "content" WHERE "id" = NEW."duplicate_of" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'content.previous_id names a row of another site') WHERE NEW."previous_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "content" WHERE "id" = NEW."previous_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'content.source_id names a row of another site') WHERE NEW."source_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "source" WHERE "id" = NEW."source_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_job_insert" BEFORE INSERT ON "job" BEGIN SELECT RAISE(ABORT, 'job.agent_id names a row of another site') WHERE NEW."agent_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "agent" WHERE "id" = NEW."agent_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_job_update" BEFORE UPDATE OF "site_id", "agent_id" ON "job" BEGIN SELECT RAISE(ABORT, 'job.agent_id names a row of another site') WHERE NEW."agent_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "agent" WHERE "id" = NEW."agent_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_specimen_insert" BEFORE INSERT ON "specimen" BEGIN SELECT RAISE(ABORT, 'specimen.order_id names a row of another site') WHERE NEW."order_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "order" WHERE "id" = NEW."order_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_specimen_update" BEFORE UPDATE OF "site_id", "order_id" ON "specimen" BEGIN SELECT RAISE(ABORT, 'specimen.order_id names a row of another site') WHERE NEW."order_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "order" WHERE "id" = NEW."order_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_statement_insert" BEFORE INSERT ON "statement" BEGIN SELECT RAISE(ABORT, 'statement.order_id names a row of another site') WHERE NEW."order_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "order" WHERE "id" = NEW."order_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_statement_update" BEFORE UPDATE OF "site_id", "order_id" ON "statement" BEGIN SELECT RAISE(ABORT, 'statement.order_id names a row of another site') WHERE NEW."order_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "order" WHERE "id" = NEW."order_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_path_insert" BEFORE INSERT ON "path" BEGIN SELECT RAISE(ABORT, 'path.content_id names a row of another site') WHERE NEW."content_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "content" WHERE "id" = NEW."content_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'path.source_id names a row of another site') WHERE NEW."source_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "source" WHERE "id" = NEW."source_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_path_update" BEFORE UPDATE OF "site_id", "content_id", "source_id" ON "path" BEGIN SELECT RAISE(ABORT, 'path.content_id names a row of another site') WHERE NEW."content_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "content" WHERE "id" = NEW."content_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'path.source_id names a row of another site') WHERE NEW."source_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "source" WHERE "id" = NEW."source_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_preparation_insert" BEFORE INSERT ON "preparation" BEGIN SELECT RAISE(ABORT, 'preparation.replaces names a row of another site') WHERE NEW."replaces" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "preparation" WHERE "id" = NEW."replaces" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'preparation.specimen_id names a row of another site') WHERE NEW."specimen_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "specimen" WHERE "id" = NEW."specimen_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_preparation_update" BEFORE UPDATE OF "site_id", "replaces", "specimen_id" ON "preparation" BEGIN SELECT RAISE(ABORT, 'preparation.replaces names a row of another site') WHERE NEW."replaces" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "preparation" WHERE "id" = NEW."replaces" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'preparation.specimen_id names a row of another site') WHERE NEW."specimen_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "specimen" WHERE "id" = NEW."specimen_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_statement_file_insert" BEFORE INSERT ON "statement_file" BEGIN SELECT RAISE(ABORT, 'statement_file.statement_id names a row of another site') WHERE NEW."statement_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "statement" WHERE "id" = NEW."statement_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_statement_file_update" BEFORE UPDATE OF "site_id", "statement_id" ON "statement_file" BEGIN SELECT RAISE(ABORT, 'statement_file.statement_id names a row of another site') WHERE NEW."statement_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "statement" WHERE "id" = NEW."statement_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_micrograph_insert" BEFORE INSERT ON "micrograph" BEGIN SELECT RAISE(ABORT, 'micrograph.content_id names a row of another site') WHERE NEW."content_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "content" WHERE "id" = NEW."content_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'micrograph.preparation_id names a row of another site') WHERE NEW."preparation_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "preparation" WHERE "id" = NEW."preparation_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'micrograph.source_id names a row of another site') WHERE NEW."source_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "source" WHERE "id" = NEW."source_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'micrograph.specimen_id names a row of another site') WHERE NEW."specimen_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "specimen" WHERE "id" = NEW."specimen_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_micrograph_update" BEFORE UPDATE OF "site_id", "content_id", "preparation_id", "source_id", "specimen_id" ON "micrograph" BEGIN SELECT RAISE(ABORT, 'micrograph.content_id names a row of another site') WHERE NEW."content_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "content" WHERE "id" = NEW."content_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'micrograph.preparation_id names a row of another site') WHERE NEW."preparation_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "preparation" WHERE "id" = NEW."preparation_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'micrograph.source_id names a row of another site') WHERE NEW."source_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "source" WHERE "id" = NEW."source_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'micrograph.specimen_id names a row of another site') WHERE NEW."specimen_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "specimen" WHERE "id" = NEW."specimen_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_campaign_image_insert" BEFORE INSERT ON "campaign_image" BEGIN SELECT RAISE(ABORT, 'campaign_image.campaign_id names a row of another site') WHERE NEW."campaign_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign" WHERE "id" = NEW."campaign_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'campaign_image.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_campaign_image_update" BEFORE UPDATE OF "site_id", "campaign_id", "micrograph_id" ON "campaign_image" BEGIN SELECT RAISE(ABORT, 'campaign_image.campaign_id names a row of another site') WHERE NEW."campaign_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign" WHERE "id" = NEW."campaign_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'campaign_image.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_order_claim_insert" BEFORE INSERT ON "order_claim" BEGIN SELECT RAISE(ABORT, 'order_claim.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'order_claim.order_id names a row of another site') WHERE NEW."order_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "order" WHERE "id" = NEW."order_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_order_claim_update" BEFORE UPDATE OF "site_id", "micrograph_id", "order_id" ON "order_claim" BEGIN SELECT RAISE(ABORT, 'order_claim.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'order_claim.order_id names a row of another site') WHERE NEW."order_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "order" WHERE "id" = NEW."order_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_place_insert" BEFORE INSERT ON "place" BEGIN SELECT RAISE(ABORT, 'place.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_place_update" BEFORE UPDATE OF "site_id", "micrograph_id" ON "place" BEGIN SELECT RAISE(ABORT, 'place.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_result_insert" BEFORE INSERT ON "result" BEGIN SELECT RAISE(ABORT, 'result.agent_id names a row of another site') WHERE NEW."agent_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "agent" WHERE "id" = NEW."agent_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'result.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_result_update" BEFORE UPDATE OF "site_id", "agent_id", "micrograph_id" ON "result" BEGIN SELECT RAISE(ABORT, 'result.agent_id names a row of another site') WHERE NEW."agent_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "agent" WHERE "id" = NEW."agent_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'result.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_same_place_insert" BEFORE INSERT ON "same_place" BEGIN SELECT RAISE(ABORT, 'same_place.belongs_id names a row of another site') WHERE NEW."belongs_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."belongs_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'same_place.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'same_place.other_id names a row of another site') WHERE NEW."other_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."other_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_same_place_update" BEFORE UPDATE OF "site_id", "belongs_id", "micrograph_id", "other_id" ON "same_place" BEGIN SELECT RAISE(ABORT, 'same_place.belongs_id names a row of another site') WHERE NEW."belongs_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."belongs_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'same_place.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'same_place.other_id names a row of another site') WHERE NEW."other_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."other_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_label_insert" BEFORE INSERT ON "label" BEGIN SELECT RAISE(ABORT, 'label.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'label.result_id names a row of another site') WHERE NEW."result_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "result" WHERE "id" = NEW."result_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'label.supersedes names a row of another site') WHERE NEW."supersedes" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "label" WHERE "id" = NEW."supersedes" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_label_update" BEFORE UPDATE OF "site_id", "micrograph_id", "result_id", "supersedes" ON "label" BEGIN SELECT RAISE(ABORT, 'label.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'label.result_id names a row of another site') WHERE NEW."result_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "result" WHERE "id" = NEW."result_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'label.supersedes names a row of another site') WHERE NEW."supersedes" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "label" WHERE "id" = NEW."supersedes" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_measurement_insert" BEFORE INSERT ON "measurement" BEGIN SELECT RAISE(ABORT, 'measurement.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'measurement.result_id names a row of another site') WHERE NEW."result_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "result" WHERE "id" = NEW."result_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_measurement_update" BEFORE UPDATE OF "site_id", "micrograph_id", "result_id" ON "measurement" BEGIN SELECT RAISE(ABORT, 'measurement.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'measurement.result_id names a row of another site') WHERE NEW."result_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "result" WHERE "id" = NEW."result_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_rating_insert" BEFORE INSERT ON "rating" BEGIN SELECT RAISE(ABORT, 'rating.image_id names a row of another site') WHERE NEW."image_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_image" WHERE "id" = NEW."image_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'rating.rater_id names a row of another site') WHERE NEW."rater_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_rater" WHERE "id" = NEW."rater_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_rating_update" BEFORE UPDATE OF "site_id", "image_id", "rater_id" ON "rating" BEGIN SELECT RAISE(ABORT, 'rating.image_id names a row of another site') WHERE NEW."image_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_image" WHERE "id" = NEW."image_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'rating.rater_id names a row of another site') WHERE NEW."rater_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_rater" WHERE "id" = NEW."rater_id" AND site_id = NEW.site_id); END;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('trail',12);
 INSERT INTO "sqlite_sequence" VALUES('content',5);

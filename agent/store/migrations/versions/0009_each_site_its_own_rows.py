@@ -13,7 +13,7 @@ down_revision = '0008'
 branch_labels = None
 depends_on = None
 
-BEGINNING = '0' * 64
+AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
 PARENTS = {
     'path': ('content', 'content_id'),
     'preparation': ('specimen', 'specimen_id'),
@@ -24,11 +24,10 @@ PARENTS = {
     'campaign_rater': ('campaign', 'campaign_id'),
     'rating': ('campaign_rater', 'rater_id'),
 }
-LOOSE = ('specification', 'trail_coverage', 'account', 'login')
+LOOSE = ('specification', 'account', 'login')
 """Tables without a parent of a site."""
 UNIQUE = {
     'account': (('uq_account_name', ['name', 'site_id']),),
-    'trail_coverage': (('uq_trail_coverage_name', ['name', 'site_id']),),
     'specification': (('uq_specification_name_version', ['name', 'version', 'site_id']),),
     'micrograph': (
         ('uq_micrograph_sha256_page', ['sha256', 'page', 'site_id']),
@@ -55,8 +54,6 @@ def upgrade() -> None:
     for table in LOOSE:
         if sites:
             connection.execute(sa.text(f'UPDATE "{table}" SET site_id = {sites[0]}'))
-        else:
-            connection.execute(sa.text(f'DELETE FROM "{table}"'))  # of 0007: it covers no row
     last = _last_number(connection)
     for table in (*PARENTS, *LOOSE, 'micrograph', 'statement', 'trail'):
         _constrain(table)
@@ -103,10 +100,6 @@ _names = ('id', 'site_id', 'actor', 'act', 'subject', 'facts', 'previous_sha256'
 TRAIL = sa.table('trail', *map(sa.column, _names), sa.column('at', sa.DateTime(timezone=True)))
 ACCOUNT = sa.table('account', *map(sa.column, ('id', 'site_id', 'name', 'kind', 'role', 'disabled_at')))
 LOGIN = sa.table('login', *map(sa.column, ('site_id', 'account_id')))
-COVERAGE = sa.table(
-    'trail_coverage', *map(sa.column, ('site_id', 'name', 'newest_id')),
-    sa.column('since', sa.DateTime(timezone=True)),
-)
 SPECIFICATION = sa.table(
     'specification', *map(sa.column, ('site_id', 'name', 'version', 'approved_by', 'sha256')),
     sa.column('valid_from', sa.Date()), sa.column('entry', sa.JSON()),
@@ -121,17 +114,17 @@ PROMOTION = sa.table(
 def _part(connection: sa.Connection, sites: list[int]) -> None:
     """Part what several sites shared: each goes on with what held for it until now.
 
-    Accounts stay with the site that added them. Specifications and what the trail covers hold at
-    each site, and so does the bundle in use. Each site's chain goes on from where the common one
+    Accounts stay with the site that added them. Specifications hold at each site, and so does the
+    bundle in use. What was a duplicate of another site's file is read as one of its own. Each site's chain goes on from where the common one
     ends, with an act that says what the site got without an act of its own.
     """
     now = datetime.now(UTC)
     head = connection.execute(
         sa.select(TRAIL.c.id, TRAIL.c.sha256).order_by(TRAIL.c.id.desc()).limit(1)
     ).first()
+    _read_duplicates(connection)
     _part_accounts(connection, sites)
-    covered = _copy(connection, COVERAGE, sites, 'newest_id')
-    specified = _copy(connection, SPECIFICATION, sites, 'sha256')
+    specified = _copy_specifications(connection, sites)
     bundle = connection.execute(
         sa.select(PROMOTION.c.bundle).order_by(PROMOTION.c.id.desc()).limit(1)
     ).scalar()
@@ -140,8 +133,7 @@ def _part(connection: sa.Connection, sites: list[int]) -> None:
             return
         facts: dict[str, Any] = {
             'until': head.id,
-            'covered': dict(covered),
-            'specifications': sorted(sha256 for _, sha256 in specified),
+            'specifications': specified,
             'accounts': {
                 row.name: {'kind': row.kind, 'role': row.role, 'disabled': row.disabled_at is not None}
                 for row in connection.execute(sa.select(ACCOUNT).where(ACCOUNT.c.site_id == site))
@@ -150,6 +142,17 @@ def _part(connection: sa.Connection, sites: list[int]) -> None:
         last = _append(connection, site, head.sha256, now, 'trail.separated', '', facts)
         if bundle and bundle != _newest_bundle(connection, site):
             _promote(connection, site, bundle, last, now)
+
+
+def _read_duplicates(connection: sa.Connection) -> None:
+    """Queue what was called a duplicate of another site's file: its order lacks the field."""
+    connection.execute(
+        sa.text(
+            "UPDATE content SET state = 'queued', duplicate_of = NULL, sha256 = NULL, "
+            'attempts = 0, done_at = NULL, due_at = :at_once WHERE duplicate_of IS NOT NULL AND '
+            '(SELECT o.site_id FROM content o WHERE o.id = content.duplicate_of) <> site_id'
+        ).bindparams(sa.bindparam('at_once', AT_ONCE, sa.DateTime(timezone=True)))
+    )
 
 
 def _part_accounts(connection: sa.Connection, sites: list[int]) -> None:
@@ -164,15 +167,13 @@ def _part_accounts(connection: sa.Connection, sites: list[int]) -> None:
         connection.execute(sa.text('UPDATE site SET needs_accounts = true'))
 
 
-def _copy(
-    connection: sa.Connection, table: sa.TableClause, sites: list[int], value: str
-) -> list[tuple[str, Any]]:
-    """Let the rows of the first site hold at each; return their names and a value of each."""
-    rows = [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+def _copy_specifications(connection: sa.Connection, sites: list[int]) -> list[str]:
+    """Let what was specified hold at each site; return the hashes."""
+    rows = [dict(row) for row in connection.execute(sa.select(SPECIFICATION)).mappings()]
     for site in sites[1:]:
         for row in rows:
-            connection.execute(table.insert().values({**row, 'site_id': site}))
-    return [(row['name'], row[value]) for row in rows]
+            connection.execute(SPECIFICATION.insert().values({**row, 'site_id': site}))
+    return sorted(row['sha256'] for row in rows)
 
 
 def _newest_bundle(connection: sa.Connection, site: int) -> str | None:
