@@ -21,15 +21,11 @@ from two_sites import (
     HERE,
     NIGHT,
     NUMBER,
-    SECRET,
-    THERE,
+    HIDDEN,
     Known,
-    fill_here,
-    fill_there,
+    World,
     later,
     nowhere,
-    open_lab,
-    rows_of,
 )
 
 from agent.errors import AgentError
@@ -76,42 +72,6 @@ LEFT_OUT = {
 }
 
 
-class World:
-    """Two sites in one database, and what the other's keys are."""
-
-    def __init__(self, folder: Path, address: str) -> None:
-        self.folder, self.address = folder, address
-        here, there = open_lab(folder, address, HERE), open_lab(folder, address, THERE)
-        fill_here(here)
-        self.known = fill_there(there)
-        here.store.close()
-        there.store.close()
-        self.before = rows_of(address, 2)
-
-    def must_be_as_before(self, what: str) -> None:
-        now = rows_of(self.address, 2)
-        changed = [table for table in now if now[table] != self.before[table]]
-        assert changed == [], f"{what} changed the other site's {changed}"
-
-
-@pytest.fixture(scope="module")
-def sqlite_world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    folder = tmp_path_factory.mktemp("two") / "data"
-    folder.mkdir()
-    return World(folder, f"sqlite:///{folder / 'martensight.db'}")
-
-
-@pytest.fixture
-def world(sqlite_world: World, tmp_path: Path) -> World:
-    """A copy of the two sites that a test may change."""
-    copied = World.__new__(World)
-    copied.folder = tmp_path / "data"
-    shutil.copytree(sqlite_world.folder, copied.folder)
-    copied.address = f"sqlite:///{copied.folder / 'martensight.db'}"
-    copied.known, copied.before = sqlite_world.known, sqlite_world.before
-    return copied
-
-
 def list_methods() -> list[str]:
     """Return every public method of the store and its doors."""
     found = [name for name, _ in inspect.getmembers(Store, inspect.isfunction)]
@@ -119,7 +79,9 @@ def list_methods() -> list[str]:
         kind = getattr(Store, door).fget.__annotations__["return"]
         module = inspect.getmodule(Store)
         assert module is not None
-        found += [f"{door}.{n}" for n, _ in inspect.getmembers(vars(module)[kind], inspect.isfunction)]
+        found += [
+            f"{door}.{n}" for n, _ in inspect.getmembers(vars(module)[kind], inspect.isfunction)
+        ]
     return [name for name in found if not name.rpartition(".")[2].startswith("_")]
 
 
@@ -240,7 +202,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "acting_as.origin": Origin("shell"),
         "other": second,
         "outcome": "done",
-        "path": f"{SECRET}1.tif",
+        "path": f"{HIDDEN}1.tif",
         "picture": "",
         "process_data": {},
         "promoters": 1,
@@ -252,7 +214,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "reason": "because",
         "queue.reason": None,
         "ask_again.reason": Reason.DISAGREEMENT,
-        "relatives": [f"{SECRET}1.tif"],
+        "relatives": [f"{HIDDEN}1.tif"],
         "retry_at": later(2),
         "revision": 2,
         "role": "viewer",
@@ -278,7 +240,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "until": later(9),
         "urgent": True,
         "value": known.heat,
-        "which": [known.sha256, str(known.ints["content"]), f"{SECRET}1.tif"],
+        "which": [known.sha256, str(known.ints["content"]), f"{HIDDEN}1.tif"],
         "without": (),
     }
 
@@ -333,7 +295,7 @@ def test_a_method_answers_to_another_sites_key_as_to_one_of_nothing(world, tmp_p
     with Store.open(world.address, site=HERE, agent="PC") as store:
         answer = call(store, name, world.known)
 
-    assert SECRET not in answer.replace(f"{SECRET}1.tif", "")
+    assert HIDDEN not in answer.replace(f"{HIDDEN}1.tif", "")
     assert "ForeignSite" not in answer
     if "trail" not in name and "newest" not in name and "head" not in name:
         assert plain(answer, world.known) == plain(expected, unknown)
@@ -352,8 +314,6 @@ def test_no_method_answers_or_changes_anything_on_postgresql(postgres_world: Wor
         for name in METHODS:
             answer = call(store, name, postgres_world.known)
 
-            assert SECRET not in answer.replace(f"{SECRET}1.tif", ""), name
+            assert HIDDEN not in answer.replace(f"{HIDDEN}1.tif", ""), name
             assert "ForeignSite" not in answer, name
             postgres_world.must_be_as_before(name)
-
-

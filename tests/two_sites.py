@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from lab import DAY, Lab
 from sqlalchemy import MetaData, create_engine, select
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from agent.store import FrozenStatement
 
 HERE, THERE = "Plant 1", "Plant 2"
-SECRET = "zzhidden"
+HIDDEN = "zzhidden"
 """Part of every value of the other site that nobody asks for."""
 NIGHT = date(2026, 11, 24)
 TOKEN = "u" * 43
@@ -101,38 +103,38 @@ def fill_here(lab: Lab) -> None:
 def fill_there(lab: Lab) -> Known:
     """Leave a row in every table of a site, each with a value that is a secret."""
     lab.source, store = "LOM-2", lab.store
-    told = {"order": "B-4711", "specimen": "S-77", "heat": "H-4711", "batch": f"{SECRET}-batch"}
-    said = {"customer": f"{SECRET}-customer", "product": f"{SECRET}-product"}
+    told = {"order": "B-4711", "specimen": "S-77", "heat": "H-4711", "batch": f"{HIDDEN}-batch"}
+    said = {"customer": f"{HIDDEN}-customer", "product": f"{HIDDEN}-product"}
     store.orders.take_list([Entry("B-4711", **said)], "list.csv", by="Eve", at=DAY)
     pixels = np.random.default_rng(7).integers(60, 200, (80, 100, 3), dtype=np.uint8)
     fields = tuple(
         lab.take(
-            "G7", name=f"{SECRET}{n}.tif", pixels=pixels, reasons=("uncertain",),
+            "G7", name=f"{HIDDEN}{n}.tif", pixels=pixels, reasons=("uncertain",),
             field=str(n), **told,
         )
         for n in (1, 2)
     )  # fmt: skip
-    store.decide(fields[0], Decision("code", "Bea", code="G7", comment=f"{SECRET}-why"), at=DAY)
-    lab.set_aside(f"{SECRET}3.tif", "unreadable", f"{SECRET}-sentence")
-    lab.duplicate(f"{SECRET}4.tif", fields[0])
-    metrics = {"note": f"{SECRET}-metrics"}
-    store.promote("20261102-bbbbbbbb", by="Bea", reason=f"{SECRET}-reason", at=DAY, metrics=metrics)
-    store.records.add("control-2", "LOM-2", by="Bea", at=DAY, facts={"note": f"{SECRET}-record"})
+    store.decide(fields[0], Decision("code", "Bea", code="G7", comment=f"{HIDDEN}-why"), at=DAY)
+    lab.set_aside(f"{HIDDEN}3.tif", "unreadable", f"{HIDDEN}-sentence")
+    lab.duplicate(f"{HIDDEN}4.tif", fields[0])
+    metrics = {"note": f"{HIDDEN}-metrics"}
+    store.promote("20261102-bbbbbbbb", by="Bea", reason=f"{HIDDEN}-reason", at=DAY, metrics=metrics)
+    store.records.add("control-2", "LOM-2", by="Bea", at=DAY, facts={"note": f"{HIDDEN}-record"})
     store.orders.note_specifications(
-        [("B-spec", NIGHT, "Bea", "5" * 64, {"note": f"{SECRET}-entry"})], at=DAY
+        [("B-spec", NIGHT, "Bea", "5" * 64, {"note": f"{HIDDEN}-entry"})], at=DAY
     )
-    new = NewStatement("B-4711", 1, "", "conforms", "s", True, {"note": f"{SECRET}-document"})  # noqa: FBT003
+    new = NewStatement("B-4711", 1, "", "conforms", "s", True, {"note": f"{HIDDEN}-document"})  # noqa: FBT003
     statement = store.statements.add(new, at=DAY)
     (frozen,) = store.statements.all("B-4711")
-    store.statements.add_files(frozen, [StatementFile("pdf", "en", f"{SECRET}-hash", 3, DAY)])
-    store.freeze_night(NIGHT, f'{{"note": "{SECRET}-night"}}', at=DAY)
+    store.statements.add_files(frozen, [StatementFile("pdf", "en", f"{HIDDEN}-hash", 3, DAY)])
+    store.freeze_night(NIGHT, f'{{"note": "{HIDDEN}-night"}}', at=DAY)
     _let_in(store)
     _rate(store, fields)
-    store.sources_seen([SourceHealth("LOM-2", f"/{SECRET}")])
-    store.heartbeat({"note": f"{SECRET}-facts"}, at=DAY)
-    job = store.begin_job("job-2", at=DAY, facts={"note": f"{SECRET}-job"})
-    lab.arrive(f"{SECRET}5.tif", at=DAY)
-    store.arrive([Arrival("LOM-2", lab.folder / "export", f"{SECRET}6.tif", 1, 1)], at=DAY)
+    store.sources_seen([SourceHealth("LOM-2", f"/{HIDDEN}")])
+    store.heartbeat({"note": f"{HIDDEN}-facts"}, at=DAY)
+    job = store.begin_job("job-2", at=DAY, facts={"note": f"{HIDDEN}-job"})
+    lab.arrive(f"{HIDDEN}5.tif", at=DAY)
+    store.arrive([Arrival("LOM-2", lab.folder / "export", f"{HIDDEN}6.tif", 1, 1)], at=DAY)
     (claim,) = store.claim(1, at=DAY, lease_s=3600)
     seat = store.campaigns.seat(name="B-spring", account="bea")
     assert seat is not None
@@ -179,20 +181,22 @@ def _let_in(store: Store) -> None:
 
 def _rate(store: Store, fields: tuple[str, ...]) -> None:
     hashed = hashlib.sha256(TOKEN.encode()).hexdigest()
-    raters = [NewRater("R7", f"{SECRET}-rater", account="bea")]
-    images = [NewImage(one, "G7", f"{SECRET}-stratum") for one in fields]
+    raters = [NewRater("R7", f"{HIDDEN}-rater", account="bea")]
+    images = [NewImage(one, "G7", f"{HIDDEN}-stratum") for one in fields]
     store.campaigns.add("B-spring", images, raters, taxonomy={}, seed=1, by="Bea", at=DAY)
     store.campaigns.give_link("B-spring", "R7", hashed, by="Bea", at=DAY)
     store.campaigns.open("B-spring", by="Bea", at=DAY)
     seat = store.campaigns.seat(name="B-spring", account="bea")
     assert seat is not None
-    store.campaigns.rate(seat, 1, Opinion("G", "7", comment=f"{SECRET}-opinion"), at=DAY)
+    store.campaigns.rate(seat, 1, Opinion("G", "7", comment=f"{HIDDEN}-opinion"), at=DAY)
 
 
 def nowhere(known: Known) -> Known:
     """Return keys like those of a site that belong to nothing."""
     sha256 = hashlib.sha256(b"nothing").hexdigest()
-    images = tuple(replace(one, id=NUMBER, micrograph="0" * 16) for one in known.seat.campaign.images)
+    images = tuple(
+        replace(one, id=NUMBER, micrograph="0" * 16) for one in known.seat.campaign.images
+    )
     campaign = replace(known.seat.campaign, id=NUMBER, name="C-spring", images=images)
     return replace(
         known,
@@ -239,3 +243,39 @@ def rows_of(address: str, site: int) -> dict[str, list[tuple[Any, ...]]]:
 def later(hours: float) -> Any:
     """Return a time after `DAY`."""
     return DAY + timedelta(hours=hours)
+
+
+class World:
+    """Two sites in one database, and what the other's keys are."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.folder, self.address = folder, address
+        here, there = open_lab(folder, address, HERE), open_lab(folder, address, THERE)
+        fill_here(here)
+        self.known = fill_there(there)
+        here.store.close()
+        there.store.close()
+        self.before = rows_of(address, 2)
+
+    def must_be_as_before(self, what: str) -> None:
+        now = rows_of(self.address, 2)
+        changed = [table for table in now if now[table] != self.before[table]]
+        assert changed == [], f"{what} changed the other site's {changed}"
+
+
+@pytest.fixture(scope="module")
+def sqlite_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("two") / "data"
+    folder.mkdir()
+    return World(folder, f"sqlite:///{folder / 'martensight.db'}")
+
+
+@pytest.fixture
+def world(sqlite_world: World, tmp_path: Path) -> World:
+    """A copy of the two sites that a test may change."""
+    copied = World.__new__(World)
+    copied.folder = tmp_path / "data"
+    shutil.copytree(sqlite_world.folder, copied.folder)
+    copied.address = f"sqlite:///{copied.folder / 'martensight.db'}"
+    copied.known, copied.before = sqlite_world.known, sqlite_world.before
+    return copied
