@@ -19,9 +19,9 @@ from databases import migrated
 from lab import DAY
 from two_sites import (
     HERE,
+    HIDDEN,
     NIGHT,
     NUMBER,
-    HIDDEN,
     Known,
     World,
     later,

@@ -107,6 +107,31 @@ def _kept(session: Session, asked: Any, *, after: int = 0) -> Iterator[Kept]:
         session.expunge_all()
 
 
+def has_content(session: Session, sha256: str) -> bool:
+    """Return whether the site has a micrograph of a content."""
+    asked = select(MicrographRow.id).where(MicrographRow.sha256 == sha256).limit(1)
+    return session.exec(asked).first() is not None
+
+
+def find_elsewhere(every: Session, whose: Whose, found: Sequence[Kept]) -> set[str]:
+    """Return which of some contents other sites have archived too.
+
+    Args:
+        every: Reads all sites.
+        whose: The site that asks.
+        found: What it would prune.
+    """
+    elsewhere: set[str] = set()
+    for some in chunks(sorted({one.sha256 for one in found})):
+        asked = select(MicrographRow.sha256).where(
+            col(MicrographRow.sha256).in_(some),
+            MicrographRow.site_id != whose.site_id,
+            col(MicrographRow.pruned_at).is_(None),
+        )
+        elsewhere |= set(every.exec(asked))
+    return elsewhere
+
+
 def pruned(
     session: Session, whose: Whose, public_ids: Sequence[str], kind: str, *, at: datetime
 ) -> None:

@@ -830,6 +830,16 @@ class Store:
         """What a copy of this kind of database is called inside a backup."""
         return backup.copy_name(self._engine)
 
+    def may_show(self, sha256: str) -> bool:
+        """Return whether pixels of the archive, which sites may share, are of this site.
+
+        With a shared bundle come the reference images of the site that taught it.
+        """
+        with reading(self._engine) as session:
+            if "bundles" in sources.shared(session, self._whose):
+                return True
+            return retention.has_content(session, sha256)
+
     def kept(self, *, after: int = 0) -> Iterator[Kept]:
         """Say what is archived of every micrograph of this site, oldest first.
 
@@ -845,10 +855,15 @@ class Store:
         Args:
             kind: "crops" or "originals".
             before: Only micrographs taken before this.
+
+        What another site has too stays: the two may have one archive, and it is named by content.
         """
         ask = retention.prunable if kind == "crops" else retention.prunable_originals
-        with reading(self._engine) as session:
-            return list(ask(session, self._whose, before=before))
+        every = site_scope.bind(self._engine, site_scope.EVERY_SITE)
+        with reading(self._engine) as session, reading(every) as of_all:
+            found = list(ask(session, self._whose, before=before))
+            elsewhere = retention.find_elsewhere(of_all, self._whose, found)
+        return [one for one in found if one.sha256 not in elsewhere]
 
     def pruned(self, public_ids: Sequence[str], kind: str, *, at: datetime) -> None:
         """Write down that "crops" or "originals" of these micrographs were deleted."""
