@@ -45,7 +45,7 @@ def stores(address: str) -> Iterator[tuple[Store, Store]]:
 def take(store: Store, sha256: str, name: str, **told: str) -> str:
     store.arrive([file(name)], at=AT)
     (claim,) = store.claim(1, at=AT, lease_s=60)
-    store.finish(claim, [finding(sha256, process=told)], at=AT)
+    store.finish(claim, [finding(sha256, process=told, reasons=())], at=AT)
     return sha256[:16]
 
 
@@ -531,7 +531,7 @@ def test_status_says_which_sites_share_the_database_and_what(world, capsys) -> N
 def test_doctor_says_how_the_sites_are_held_apart(world, capsys) -> None:
     _, shown = play(world, capsys, "doctor", "--json", shares='shares = ["accounts"]')
 
-    found = {(one["check"], one["level"]): one["sentence"] for one in json.loads(shown)["findings"]}
+    found = {(one["check"], one["level"]): one["sentence"] for one in json.loads(shown)}
     assert "2 share the database" in found["sites", "right"]
     assert "Plant 1 shares accounts" in found["shared", "right"]
     assert "no other site" in found["shared", "doubtful"]
