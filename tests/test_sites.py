@@ -1,4 +1,4 @@
-"""Sites that share a database are held apart by one mechanism, and share what both want to share."""
+"""Sites that share a database are held apart by one mechanism, and share what both want to."""
 
 from __future__ import annotations
 
@@ -112,9 +112,7 @@ def test_a_row_of_another_site_is_neither_added_nor_changed_nor_moved(stores, ad
     with pytest.raises(ForeignSite), engine.writing(bound) as session:
         session.add(RecordRow(site_id=2, kind="x", at=AT))
     with pytest.raises(ForeignSite), engine.writing(bound) as session:
-        row = session.exec(select(MicrographRow)).scalars().one()
-        row.site_id = 2
-        session.add(row)
+        session.exec(select(MicrographRow)).scalars().one().site_id = 2
     with engine.writing(bind(engine.make_engine(address), 2)) as session:
         (foreign,) = session.exec(select(MicrographRow)).scalars()
         session.expunge(foreign)
@@ -130,12 +128,15 @@ def test_a_row_that_names_a_row_of_another_site_is_refused_by_the_database(store
     there.decide(OTHER[:16], Decision("code", "Bea", code="G8"), at=AT)
     unguarded = engine.make_engine(address)
 
-    for statement in (
+    added = (
         "INSERT INTO measurement (site_id, micrograph_id, name, value, unit) "
-        "VALUES (1, (SELECT id FROM micrograph WHERE site_id = 2), 'x', 1, '')",
+        "VALUES (1, (SELECT id FROM micrograph WHERE site_id = 2), 'x', 1, '')"
+    )
+    moved = (
         "UPDATE micrograph SET content_id = (SELECT id FROM content WHERE site_id = 2) "
-        "WHERE site_id = 1",
-    ):
+        "WHERE site_id = 1"
+    )
+    for statement in (added, moved):
         with unguarded.connect() as connection, pytest.raises(IntegrityError, match="another site"):
             connection.execute(text(statement))
 
@@ -356,12 +357,14 @@ def test_postgresql_itself_holds_the_sites_apart(owned) -> None:
         connection.execute(text("SET LOCAL martensight.site = '0'"))
         assert connection.execute(text(count)).scalar() == 2
         assert connection.execute(text("UPDATE content SET lane = 0")).rowcount == 0
-    with unguarded.begin() as connection, pytest.raises(DBAPIError, match="row-level security"):
+    foreign = text(
+        "INSERT INTO source (site_id, name, folder, mode, online, found_by_scan, found_by_event, "
+        "facts) VALUES (2, 'x', 'y', '', true, 0, 0, '{}')"
+    )
+    with unguarded.connect() as connection:
         connection.execute(text("SET LOCAL martensight.site = '1'"))
-        connection.execute(
-            text("INSERT INTO source (site_id, name, folder, mode, online, found_by_scan, "
-                 "found_by_event, facts) VALUES (2, 'x', 'y', '', true, 0, 0, '{}')")
-        )  # fmt: skip
+        with pytest.raises(DBAPIError, match="row-level security"):
+            connection.execute(foreign)
 
 
 def test_a_site_is_not_kept_from_one_transaction_to_another_sites(owned) -> None:
@@ -441,7 +444,8 @@ def shared_before(tmp_path: Path) -> Path:
         connection.execute(
             "INSERT INTO content (id, site_id, source_id, sha256, size_bytes, state, lane, origin, "
             "attempts, claims, interrupted, first_seen_at, duplicate_of, process_data) VALUES "
-            f"(99, 2, 9, 'x', 1, 'duplicate', 1, 'watch', 1, 1, 0, '2026-11-24', {original}, '{{}}')"
+            "(99, 2, 9, 'x', 1, 'duplicate', 1, 'watch', 1, 1, 0, '2026-11-24', ?, '{}')",
+            (original,),
         )
         connection.execute(
             "INSERT INTO path (content_id, source_id, relative, size_bytes, mtime_ns, ctime_ns, "
@@ -550,7 +554,7 @@ def test_a_restore_over_several_sites_is_refused_until_it_is_said(world, capsys)
 
 
 def test_a_column_of_the_other_site_that_cannot_be_read_is_not_named_here(world) -> None:
-    tamper(world.address, f"UPDATE job SET ended_at = '{HIDDEN}' WHERE site_id = 2")
+    tamper(world.address, f"UPDATE job SET ended_at = '{HIDDEN}' WHERE site_id = 2")  # noqa: S608
 
     with Store.open(world.address, site=HERE, agent="PC") as here:
         assert here.unreadable_values() == []

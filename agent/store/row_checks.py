@@ -91,15 +91,15 @@ class _Acts:
     inherited: frozenset[str] = frozenset()
 
 
-def examine(session: Session, every: Session) -> RowChecks:
+def examine(session: Session, covered: dict[str, int]) -> RowChecks:
     """Compare every row of evidence of a site with the audit log.
 
     Args:
         session: Of the site.
-        every: Reads all sites: which rows of whole tables came before the audit log held them.
+        covered: As `find_covered` has it.
     """
     acts = _gather(session)
-    acts.covered = _find_covered(every)
+    acts.covered = covered
     coverage = {row.name: row for row in session.exec(select(CoverageRow))}
     faults = [
         *_coverage(acts, coverage.values()),
@@ -166,7 +166,8 @@ def _sort_in_change(acts: _Acts, entry: TrailEntry) -> None:
         acts.places[frozenset((entry.subject, str(facts.get("other"))))] = entry
 
 
-def _find_covered(every: Session) -> dict[str, int]:
+def find_covered(every: Session) -> dict[str, int]:
+    """Return table → its newest row before the audit log held values; of a session of all sites."""
     first = next(trail.entries(every, act=COVERED_FROM), None)
     facts = first.facts if first else {}
     return {key: facts[key] for key in facts if key != trail.SIGNED}

@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sqlalchemy import Integer, and_, event, exists, inspect, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import with_loader_criteria
+from sqlalchemy.orm.interfaces import CompileStateOption
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.visitors import InternalTraversal
 from sqlmodel import Session, col
 
 from agent.errors import AgentError
@@ -114,7 +116,30 @@ def get_site(session: AnySession) -> int | None:
 def _add_site(state: ORMExecuteState) -> None:
     site = get_site(state.session)
     if site is not None and site > 0 and state.is_orm_statement and not state.is_insert:
-        state.statement = state.statement.options(*_criteria(site))
+        options = (_option(site),) if state.is_select else _criteria(site)
+        state.statement = state.statement.options(*options)
+
+
+class _SiteOption(CompileStateOption):
+    """The criteria of a site as one option of a statement, known to its cache by the site alone.
+
+    SQLAlchemy compares the options of each statement with those it has compiled: as themselves,
+    the criteria would double what a small statement costs.
+    """
+
+    _cache_key_traversal: ClassVar = [("site", InternalTraversal.dp_plain_obj)]
+    propagate_to_loaders = False
+
+    def __init__(self, site: int) -> None:
+        self.site = site
+
+    def process_compile_state(self, compile_state: Any) -> None:
+        """Add the site to each table; called once for each statement that is compiled."""
+        for option in _criteria(self.site):
+            option.process_compile_state(compile_state)
+
+
+_option = cache(_SiteOption)
 
 
 @cache
@@ -215,7 +240,8 @@ def _guard(
     _many: object,
 ) -> None:
     """Refuse a statement that does not keep to the site of its connection."""
-    reached, left_open = find_tables(statement)
+    compiled = context.compiled if context is not None else None
+    reached, left_open = find_tables(compiled.string if compiled is not None else statement)
     if not reached:
         return
     site = connection.get_execution_options().get(SITE)
@@ -230,7 +256,7 @@ def _guard(
         raise ForeignSite(f"a connection that is bound to no site: {statement}")
     if left_open and not (_flushing.get() and verb.startswith(("UPDATE", "DELETE"))):
         raise ForeignSite(f"no site is named of {', '.join(sorted(left_open))}: {statement}")
-    if context is not None and context.compiled is not None:
+    if compiled is not None:
         _check_values(context.compiled_parameters, site)
 
 

@@ -859,9 +859,9 @@ class Store:
         What another site has too stays: the two may have one archive, and it is named by content.
         """
         ask = retention.prunable if kind == "crops" else retention.prunable_originals
-        every = site_scope.bind(self._engine, site_scope.EVERY_SITE)
-        with reading(self._engine) as session, reading(every) as of_all:
+        with reading(self._engine) as session:
             found = list(ask(session, self._whose, before=before))
+        with reading(self._every) as of_all:
             elsewhere = retention.find_elsewhere(of_all, self._whose, found)
         return [one for one in found if one.sha256 not in elsewhere]
 
@@ -909,6 +909,10 @@ class Store:
         """Write; as often as another agent wrote the same row just now, look again and write."""
         return _again(self._engine, act)
 
+    @property
+    def _every(self) -> Engine:
+        return site_scope.bind(self._engine, site_scope.EVERY_SITE)
+
     def _remember(self, session: Session, **said: Any) -> None:
         trail.append(session, self._whose.site_id, **said)
 
@@ -919,9 +923,12 @@ class Store:
 
     def trail_problems(self) -> list[str]:
         """Walk the trail of this site; say where it was changed or cut."""
-        every = site_scope.bind(self._engine, site_scope.EVERY_SITE)
-        with reading(self._engine) as session, reading(every) as of_all:
-            return trail.problems(session, of_all)
+        with reading(self._engine) as session:
+            until, last = trail.find_ends(session)
+        with reading(self._every) as of_all:
+            common = trail.load_common(of_all, until)
+        with reading(self._engine) as session:
+            return trail.problems(session, common, last=last)
 
     def trail_head(self) -> TrailHead:
         """Return where the trail ends, to be kept outside the database."""
@@ -940,9 +947,10 @@ class Store:
 
     def examine_rows(self) -> RowChecks:
         """Compare every row of evidence with what the trail holds of it."""
-        every = site_scope.bind(self._engine, site_scope.EVERY_SITE)
-        with reading(self._engine) as session, reading(every) as of_all:
-            return row_checks.examine(session, of_all)
+        with reading(self._every) as of_all:
+            covered = row_checks.find_covered(of_all)
+        with reading(self._engine) as session:
+            return row_checks.examine(session, covered)
 
     def acting_as(self, origin: Origin) -> Store:
         """Return the same store, each of whose acts keeps through what and by whom it came."""

@@ -229,52 +229,67 @@ def hashes(session: Session, numbers: Sequence[int]) -> dict[int, str]:
     return found
 
 
-def problems(session: Session, every: Session) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What all sites of a database know of each other's trails: hashes and numbers.
+
+    Args:
+        until: Last number of the chain that several sites once had together, 0 where none was.
+        before: Number → hash of the act before it, of that chain.
+        head: Hash of its last act; a site's own chain begins behind it.
+        newest: Number of the newest act of any site.
+    """
+
+    until: int
+    before: Mapping[int, str]
+    head: str
+    newest: int
+
+
+def find_ends(session: Session) -> tuple[int, int]:
+    """Return where a site's part in a common chain ends, and the newest number ever given.
+
+    0 where there was no common chain; 0 on PostgreSQL, which also skips some numbers.
+    """
+    asked = select(TrailRow.facts).where(TrailRow.act == SEPARATED).order_by(col(TrailRow.id))
+    facts = session.exec(asked.limit(1)).first()
+    return int(json.loads(facts)["until"]) if facts else 0, _last_number(session)
+
+
+def load_common(every: Session, until: int) -> Common:
+    """Return what is common, in a session that reads all sites."""
+    last, before = BEGINNING, {}
+    asked = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id) <= until)
+    for number, sha256 in every.exec(asked.order_by(col(TrailRow.id))) if until else ():
+        before[number or 0] = last
+        last = sha256
+    newest = every.exec(select(func.max(TrailRow.id))).one() or 0
+    return Common(until, before, last, newest)
+
+
+def problems(session: Session, common: Common, *, last: int) -> list[str]:
     """Walk the whole chain of a site; return a sentence for each place where it does not hold.
 
     Args:
         session: Of the site.
-        every: Reads all sites: their hashes alone, where they once had one chain.
+        common: What all sites have.
+        last: The newest number ever given, read before `common`.
     """
-    until = _find_common_end(session)
-    common, before = _load_common(every, until)
-    found = []
+    found, before = [], common.head
     asked = select(TrailRow).order_by(col(TrailRow.id)).execution_options(yield_per=500)
     for row in session.exec(asked):
-        if row.previous_sha256 != common.get(row.id or 0, before):
+        if row.previous_sha256 != common.before.get(row.id or 0, before):
             found.append(f"trail: a row is missing before number {row.id} ({row.act})")
         if row.sha256 != _hash(row):
             found.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
-        if (row.id or 0) > until:
+        if (row.id or 0) > common.until:
             before = row.sha256
-    last, newest = _last_number(session), _newest_number(every)
-    if last > newest:
+    if last > common.newest:
         found.append(
-            f"trail: it ended with number {last}, and ends with number {newest} now: the acts "
-            "after it were deleted"
+            f"trail: it ended with number {last}, and ends with number {common.newest} now: the "
+            "acts after it were deleted"
         )
     return found
-
-
-def _find_common_end(session: Session) -> int:
-    """Return the last number of the chain that several sites had together, 0 where none was."""
-    asked = select(TrailRow.facts).where(TrailRow.act == SEPARATED).order_by(col(TrailRow.id))
-    facts = session.exec(asked.limit(1)).first()
-    return int(json.loads(facts)["until"]) if facts else 0
-
-
-def _load_common(every: Session, until: int) -> tuple[dict[int, str], str]:
-    """Return number → hash of the act before it in the common chain, and the hash of its last."""
-    before, common = BEGINNING, {}
-    asked = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id) <= until)
-    for number, sha256 in every.exec(asked.order_by(col(TrailRow.id))) if until else ():
-        common[number or 0] = before
-        before = sha256
-    return common, before
-
-
-def _newest_number(every: Session) -> int:
-    return every.exec(select(func.max(TrailRow.id))).one() or 0
 
 
 def _last_number(session: Session) -> int:
