@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Integer, and_, event, exists, inspect, or_, select
 from sqlalchemy.ext.compiler import compiles
@@ -127,7 +127,7 @@ class _SiteOption(CompileStateOption):
     the criteria would double what a small statement costs.
     """
 
-    _cache_key_traversal: ClassVar = [("site", InternalTraversal.dp_plain_obj)]
+    _cache_key_traversal = [("site", InternalTraversal.dp_plain_obj)]  # noqa: RUF012 - read by them
     propagate_to_loaders = False
 
     def __init__(self, site: int) -> None:
@@ -199,7 +199,7 @@ def _require_own(row: Any, site: int | None) -> None:
 
 _COLUMNS = re.compile(r"(INSERT (?:OR \w+ )?INTO \S+ )\(([^)]*)\)")
 _TABLE = re.compile(
-    r"""(?:\b(FROM|JOIN|UPDATE|INTO)|,)\s+\(?"?(\w+)"?(?:\s+AS\s+"?(\w+)"?)?(?![\w."])"""
+    r"""(?:\b(FROM|JOIN|UPDATE|INTO|USING)|,)\s+\(?"?(\w+)"?(?:\s+AS\s+"?(\w+)"?)?(?![\w."])"""
 )
 _BOUND = r"site_id = (?:\?|:|%|\$)"
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
