@@ -49,17 +49,13 @@ def find_missing(connection: Connection) -> list[str]:
     if connection.dialect.name != "postgresql":
         return []
     asked = text(
-        "SELECT relname FROM pg_class WHERE oid = to_regclass(:quoted) AND relrowsecurity AND "
-        "relforcerowsecurity AND (SELECT count(*) FROM pg_policy WHERE polrelid = pg_class.oid "
-        "AND polname IN (:own, :every)) = 2"
+        "SELECT relname FROM pg_class WHERE relname = ANY(:tables) AND relkind = 'r' "
+        "AND pg_table_is_visible(oid) AND NOT (relrowsecurity AND relforcerowsecurity AND "
+        "(SELECT count(*) FROM pg_policy WHERE polrelid = pg_class.oid "
+        "AND polname IN (:own, :every)) = 2) ORDER BY relname"
     )
-    return [
-        table
-        for table in _tables(connection)
-        if not connection.execute(
-            asked, {"quoted": f'"{table}"', "own": OWN, "every": EVERY}
-        ).scalar()
-    ]
+    told = {"tables": sorted(PER_SITE), "own": OWN, "every": EVERY}
+    return [str(name) for (name,) in connection.execute(asked, told)]
 
 
 def is_exempt(connection: Connection) -> bool:

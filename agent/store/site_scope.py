@@ -49,6 +49,8 @@ COUNTED = frozenset({"failures", "locked_until"})
 POSTGRESQL_SETTING: Final = "martensight.site"
 """Setting of a session of PostgreSQL that its policies compare rows with."""
 
+_GUARDED: Final = "site_guarded"
+"""Execution option of an engine whose connections are guarded already, as its base is."""
 _flushing: ContextVar[bool] = ContextVar("flushing", default=False)
 
 
@@ -84,11 +86,12 @@ def bind(engine: Engine, site_id: int) -> Engine:
         engine: Its connections are guarded from now on.
         site_id: Number of the site; `EVERY_SITE` reads the rows of all.
     """
-    if not event.contains(engine, "before_cursor_execute", _guard):
+    is_guarded = engine.get_execution_options().get(_GUARDED, False)
+    if not is_guarded and not event.contains(engine, "before_cursor_execute", _guard):
         event.listen(engine, "before_cursor_execute", _guard)
         if engine.dialect.name == "postgresql":
             event.listen(engine, "begin", _tell_postgresql)
-    return engine.execution_options(**{SITE: site_id})
+    return engine.execution_options(**{SITE: site_id, _GUARDED: True})
 
 
 # --- the session ----------------------------------------------------------------------------------
