@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import or_
 from sqlmodel import col, func, select
 
 from agent.store import nights, results, sources
 from agent.store.engine import reading
 from agent.store.site_scope import EVERY_SITE, bind
 from agent.store.sources import Whose
-from agent.store.tables import AgentRow, NightRow_, SiteRow, SourceRow
+from agent.store.tables import AgentRow, NightRow_, SiteRow, SourceRow, TrailRow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,9 +68,12 @@ class AllSites:
             return sources.agents(session)
 
     def names(self) -> list[str]:
-        """Return the names of all sites."""
+        """Return the names of the sites that have a source or an act; a mistyped name has none."""
+        acted = select(TrailRow.id).where(TrailRow.site_id == SiteRow.id).exists()
+        watched = select(SourceRow.id).where(SourceRow.site_id == SiteRow.id).exists()
+        asked = select(SiteRow.name).where(or_(acted, watched)).order_by(col(SiteRow.name))
         with reading(self._engine) as session:
-            return list(session.exec(select(SiteRow.name).order_by(col(SiteRow.name))))
+            return list(session.exec(asked))
 
     def sharing(self, what: str) -> list[str]:
         """Return the names of the sites that share "accounts" or "bundles"."""
