@@ -309,7 +309,7 @@ def test_a_label_names_a_result_of_its_own_micrograph_alone(stores) -> None:
 
 
 def test_all_sites_are_read_by_one_named_way(stores) -> None:
-    here, there = stores
+    here, _ = stores
     for store in stores:
         assert here.over_all_sites().names() == ([] if store is here else [HERE])  # none acted yet
         store.remember(at=AT, actor="Ada", act="x.done")
