@@ -112,6 +112,11 @@ class Site(_Section):
     time_zone: Annotated[str, AfterValidator(_zone)] = Field(
         "Europe/Berlin", description="Time zone of the night and of every time on a page."
     )
+    shares: tuple[Literal["accounts", "bundles"], ...] = Field(
+        (),
+        description='What it shares with sites of the same database that share it too: "accounts" '
+        'log in at each, of "bundles" the one promoted last at any of them is in use at all.',
+    )
 
 
 class StoreSection(_Section):

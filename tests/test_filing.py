@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 FORGED_PREPARATION = (
-    "INSERT INTO preparation (specimen_id, name, etchant, first_seen_at, facts) "
-    "VALUES (1, '2', '', '2026-11-24 09:00:00', '{}')"
+    "INSERT INTO preparation (site_id, specimen_id, name, etchant, first_seen_at, facts) "
+    "VALUES (1, 1, '2', '', '2026-11-24 09:00:00', '{}')"
 )
 
 

@@ -172,6 +172,7 @@ def store_of(settings: Settings, *, anew: bool = False) -> Store:
         folder=settings.store.folder,
         anew=anew,
         on_upgrade=_say_upgrade,
+        shares=settings.site.shares,
     )
     store = opened.acting_as(shell_origin())
     _freeze_after_acts(settings, store)

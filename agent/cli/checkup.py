@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from agent.cli.app import store_of
 from agent.cli.checkup_folders import examine_folders
+from agent.cli.checkup_sites import examine_sites
 from agent.cli.finding import Finding, Level
 from agent.errors import AgentError
 
@@ -46,6 +47,7 @@ def examine(settings: Settings, file: Path | None) -> list[Finding]:
         *([] if settings.sources else [_no_sources()]),
         _database(settings),
         *_evidence(settings),
+        *examine_sites(settings),
         *_copies(settings),
         *_backup(settings),
         *_taxonomy(settings),

@@ -130,6 +130,9 @@ def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -
 def restore(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="What `agent backup` wrote.")],
+    all_sites: Annotated[
+        bool, typer.Option("--all-sites", help="Also the other sites of a shared database.")
+    ] = False,
 ) -> None:
     """Put a backup in the place of what is there, which is kept beside. Stop the agent first."""
     from agent import safekeeping  # noqa: PLC0415
@@ -141,7 +144,7 @@ def restore(
     settings, at = settings_of(context), datetime.now(UTC)
     if not file.is_file():
         raise WrongUse(f"{file}: there is no such file.")
-    _refuse_while_running(settings, at)
+    _refuse_while_running(settings, at, all_sites=all_sites)
     # Held meanwhile: neither `agent run --once`, which has no heartbeat, nor a service that comes
     # back by itself may write into a database that is being replaced.
     with RunLock(settings.store.folder, agent_name()), progress("restore", 100) as advance:
@@ -213,14 +216,15 @@ def begin_anew(
     say_resumed(*resumed)
 
 
-def _refuse_while_running(settings: Settings, at: datetime) -> None:
+def _refuse_while_running(settings: Settings, at: datetime, *, all_sites: bool) -> None:
     from agent.errors import BadStore  # noqa: PLC0415
 
     try:
         with store_of(settings) as store:
+            sites = store.over_all_sites().names()
             alive = [
                 agent.name
-                for agent in store.agents()
+                for agent in store.over_all_sites().agents()
                 if agent.seen_at
                 and not agent.facts.get("stopped")
                 and (at - agent.seen_at).total_seconds() < ALIVE_S
@@ -230,6 +234,11 @@ def _refuse_while_running(settings: Settings, at: datetime) -> None:
     if alive:
         raise WrongUse(
             f"an agent is running ({', '.join(alive)}); stop it, wait a minute, and restore then."
+        )
+    if len(sites) > 1 and not all_sites:
+        raise WrongUse(
+            f"The database holds {len(sites)} sites ({', '.join(sites)}). A restore puts all of "
+            "them back to the time of the back-up. If that is meant: agent restore --all-sites FILE"
         )
 
 

@@ -41,7 +41,7 @@ def write_sites(
     store: Store, folder: Path, settings: NightSettings, *, now: datetime
 ) -> Path | None:
     """Write the page of all sites; None where this site is the only one."""
-    seen = store.sites()
+    seen = store.over_all_sites().sites()
     if len(seen) < 2:  # noqa: PLR2004 - one alone stands beside nothing
         return None
     path = folder / PAGE

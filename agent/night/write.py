@@ -206,9 +206,7 @@ def missing_nights(
     were frozen, is written as soon as it can be.
     """
     starts = [
-        agent.first_started_at
-        for agent in store.agents()
-        if agent.first_started_at is not None and agent.site == settings.site
+        agent.first_started_at for agent in store.agents() if agent.first_started_at is not None
     ]
     heads = store.nights()
     frozen = {row.date for row in heads}

@@ -80,7 +80,7 @@ def status_in(
     """
     if affected is None:
         affected = affected_orders(store, holds_of(settings, store), now=now)
-    own = [agent for agent in store.agents() if agent.site == settings.site.name]
+    own = store.agents()
     here = running
     running = running or any(_is_alive(agent, now) for agent in own)
     said = {health.name: health for health in store.sources()}
@@ -107,6 +107,11 @@ def status_in(
         "sources": sources,
         "states": counts,
         "bundle": bundle,
+        "site": settings.site.name,
+        "other_sites": [
+            name for name in store.over_all_sites().names() if name != settings.site.name
+        ],
+        "shares": list(settings.site.shares),
         "database": f"{store.kind}: {store.place}",
         "next_report_at": next_report_at(settings, now).isoformat(),
         "jobs": [_job(job) for job in store.jobs_going_on(at=now)],

@@ -78,6 +78,7 @@ def open_store(
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
         on_upgrade=listen,
+        shares=settings.site.shares,
     )
     StatementKeeper(settings, store).listen()
     return store

@@ -15,6 +15,7 @@ import subprocess
 from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect
@@ -22,12 +23,13 @@ from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import guards, schema
+from agent.store import guards, schema, site_references
 from agent.store.row_counts import count_rows
+from agent.store.site_scope import EVERY_SITE, PER_SITE, POSTGRESQL_SETTING, bind
 from agent.store.tables import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import URL, Engine
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 SQLITE_COPY = "martensight.db"
 POSTGRESQL_COPY = "martensight.pgdump"
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 PAGES_AT_ONCE = 2000  # between two of them a writer gets its turn
 
 
@@ -59,14 +62,25 @@ def copy(engine: Engine, target: Path, *, progress: Callable[[int, int], None]) 
     """
     if engines.is_sqlite(engine):
         return _copy_sqlite(engine, target, progress)
-    with engines.opening(engine), engine.connect() as connection:
+    with engines.opening(engine), bind(engine, EVERY_SITE).connect() as connection:
         # What is dumped is what is counted, whatever others write in between.
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar()
         counts = count_rows(connection)
-        options = ("--format=custom", f"--snapshot={snapshot}", f"--file={target}")
-        _run("pg_dump", engine.url, *options)
+        _dump(engine.url, target, snapshot=str(snapshot))
     return counts
+
+
+def _dump(url: URL, target: Path, *, snapshot: str = "") -> None:
+    """Dump the rows of all sites: PostgreSQL's policies show them to a session that says so."""
+    options = (
+        "--format=custom",
+        "--enable-row-security",
+        *([f"--snapshot={snapshot}"] if snapshot else []),
+        f"--file={target}",
+    )
+    every = {"PGOPTIONS": f"-c {POSTGRESQL_SETTING}={EVERY_SITE}"}
+    _run("pg_dump", url, *options, environment=every)
 
 
 def _copy_sqlite(
@@ -139,12 +153,15 @@ def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | Non
     with engines.opening(engine):
         ours = _our_tables(inspect(engine))
     if ours:
-        _run("pg_dump", engine.url, "--format=custom", f"--file={aside}")
+        _dump(engine.url, aside)
     script = copied.with_suffix(".sql")
     _run("pg_restore", None, "--no-owner", "--exit-on-error", f"--file={script}", str(copied))
     quote = engine.dialect.identifier_preparer.quote
     tables = f"DROP TABLE IF EXISTS {', '.join(map(quote, ours))} CASCADE; " if ours else ""
-    drop = f"{tables}DROP FUNCTION IF EXISTS {guards.FUNCTION}() CASCADE"
+    functions = [guards.FUNCTION, *(f"{site_references.PREFIX}{name}" for name in PER_SITE)]
+    drop = tables + " ".join(
+        f"DROP FUNCTION IF EXISTS {quote(name)}() CASCADE;" for name in functions
+    )
     options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction")
     _run("psql", engine.url, *options, f"--command={drop}", f"--file={script}")
     return aside if ours else None
@@ -374,7 +391,12 @@ def _fold_in(file: Path) -> None:
         return  # it is broken: that may be why somebody restores
 
 
-def _run(program: str, url: URL | None, *arguments: str) -> None:
+def _run(
+    program: str,
+    url: URL | None,
+    *arguments: str,
+    environment: Mapping[str, str] = NO_VARIABLES,
+) -> None:
     found = shutil.which(program)
     if found is None:
         raise BadStore(
@@ -383,9 +405,13 @@ def _run(program: str, url: URL | None, *arguments: str) -> None:
         )
     command = [found, *arguments, *([f"--dbname={_address(url)}"] if url else ())]
     password = (url.password or url.query.get("password")) if url else None
-    environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
+    password_of = {"PGPASSWORD": str(password)} if password else {}
     ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, no shell
-        command, env=environment, capture_output=True, text=True, check=False
+        command,
+        env={**os.environ, **environment, **password_of},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if ended.returncode:
         lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]

@@ -27,15 +27,16 @@ from sqlalchemy.exc import (
     TimeoutError as PoolTimeoutError,
 )
 from sqlalchemy.pool import StaticPool
-from sqlmodel import Session
 
 from agent.errors import AgentError, BadStore, without_passwords
+from agent.store.site_scope import SiteSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.pool import PoolProxiedConnection
+    from sqlmodel import Session
 
 DATABASE_FILE = "martensight.db"
 BUSY_TIMEOUT_MS = 15_000  # then it is a fault, said and waited for, and a stop need not wait
@@ -206,7 +207,7 @@ def insert_for(session: Session) -> Any:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
     """Open a transaction that only asks; nobody has to wait for it."""
-    with _faults(engine), Session(engine, expire_on_commit=False) as session:
+    with _faults(engine), SiteSession(engine, expire_on_commit=False) as session:
         yield session
 
 
@@ -216,7 +217,7 @@ def writing(engine: Engine) -> Iterator[Session]:
 
     Where it wrote an act into the audit log, `AFTER_ACT` of the engine is called afterwards.
     """
-    with _faults(engine), Session(engine, expire_on_commit=False) as session, session.begin():
+    with _faults(engine), SiteSession(engine, expire_on_commit=False) as session, session.begin():
         # An option of this one connection: an engine of its own would look up all events anew.
         session.connection(execution_options=WRITES)
         yield session

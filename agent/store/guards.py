@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from sqlalchemy import Connection
 
@@ -183,8 +183,13 @@ def find_missing(connection: Connection) -> list[str]:
     return [name for name in wanted if name.startswith("guard_") and name not in enabled]
 
 
-def find_foreign(connection: Connection) -> list[str]:
-    """Return the triggers that are not this program's: one can change what is being written."""
+def find_foreign(connection: Connection, known: Collection[str]) -> list[str]:
+    """Return the triggers that are not this program's: one can change what is being written.
+
+    Args:
+        connection: Open.
+        known: Names of further triggers of this program.
+    """
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql(
             "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
@@ -197,7 +202,7 @@ def find_foreign(connection: Connection) -> list[str]:
                 "WHERE NOT tgisinternal AND nspname = current_schema() ORDER BY tgname"
             )
         )
-    wanted = _statements(connection)
+    wanted = {*_statements(connection), *known}
     return [f"{name} on {table}" for name, table in rows if name not in wanted]
 
 

@@ -20,6 +20,7 @@ from sqlmodel import Session
 from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store import trail
+from agent.store.site_scope import EVERY_SITE, bind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +101,7 @@ def keep_mark(engine: Engine, folder: Path) -> None:
 
 def renew_mark(engine: Engine, folder: Path) -> None:
     """Write the hash of the first act over the one that the data folder holds, if there is one."""
-    with engines.reading(engine) as session:
+    with engines.reading(bind(engine, EVERY_SITE)) as session:
         first = trail.first_sha256(session)
     if first:
         _write(folder, first)
@@ -166,7 +167,7 @@ def _find_first(engine: Engine) -> str | None:
     file = engines.sqlite_file(engine.url) if engines.is_sqlite(engine) else None
     if file and (not file.exists() or not file.stat().st_size):
         return None
-    with engine.connect() as connection:
+    with bind(engine, EVERY_SITE).connect() as connection:
         if not inspect(connection).has_table("trail"):
             return None
         with Session(connection) as session:
@@ -191,7 +192,7 @@ def _is_strange(engine: Engine, folder: Path) -> bool:
     archived = {path.name[:64] for path in (folder / ARCHIVED[0]).glob("??/*") if path.is_file()}
     if not archived:
         return False
-    with engine.connect() as connection:
+    with bind(engine, EVERY_SITE).connect() as connection:
         if not inspect(connection).has_table("micrograph"):
             return False
         known = connection.execute(text("SELECT sha256 FROM micrograph"))

@@ -80,6 +80,7 @@ class KeptFor(StrEnum):
     RECORD = "named by a check, a validation or a study"
     FLAGGED = "flagged for review"
     BROUGHT = "imported or sent by a program"
+    OTHER_SITE = "also archived by another site"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def plan_retention(
                 may_go.append(one)
         return RetentionPlan(tuple(may_go), _in_order(counts))
     young = select(MicrographRow.sha256).where(col(MicrographRow.taken_at) >= before)
-    needed = set(session.exec(young))  # of any site: they share the file
+    needed = set(session.exec(young))
     originals: list[Kept] = []
     for one, reason in _reasons(session, whose, evidence, before):
         if reason:
@@ -235,6 +236,34 @@ def _kept(session: Session, asked: Any, *, after: int = 0) -> Iterator[Kept]:
         for row in rows:
             yield _to_kept(row)
         session.expunge_all()
+
+
+def has_content(session: Session, sha256: str) -> bool:
+    """Return whether the site has a micrograph of a content."""
+    asked = select(MicrographRow.id).where(MicrographRow.sha256 == sha256).limit(1)
+    return session.exec(asked).first() is not None
+
+
+def leave_elsewhere(every: Session, whose: Whose, plan: RetentionPlan) -> RetentionPlan:
+    """Return a plan without what other sites have archived too.
+
+    Args:
+        every: Reads all sites.
+        whose: The site that asks.
+        plan: What it would prune.
+    """
+    elsewhere: set[str] = set()
+    for some in chunks(sorted({one.sha256 for one in plan.prunable})):
+        asked = select(MicrographRow.sha256).where(
+            col(MicrographRow.sha256).in_(some),
+            MicrographRow.site_id != whose.site_id,
+            col(MicrographRow.pruned_at).is_(None),
+        )
+        elsewhere |= set(every.exec(asked))
+    prunable = tuple(one for one in plan.prunable if one.sha256 not in elsewhere)
+    counts = Counter(plan.kept)
+    counts[KeptFor.OTHER_SITE] = len(plan.prunable) - len(prunable)
+    return RetentionPlan(prunable, _in_order(counts))
 
 
 def pruned(

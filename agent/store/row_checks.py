@@ -25,6 +25,7 @@ from agent.store import (
 )
 from agent.store.odd_shapes import ODD, name_odd
 from agent.store.records import FACTS_SHA256
+from agent.store.site_scope import get_site
 from agent.store.specimens import RELEASED_AFTER
 from agent.store.tables import (
     AccountRow,
@@ -97,11 +98,18 @@ class _Acts:
     superseded: dict[str, TrailEntry] = field(default_factory=dict)
     places: dict[frozenset[str], TrailEntry] = field(default_factory=dict)
     covered: dict[str, int] = field(default_factory=dict)
+    inherited: frozenset[str] = frozenset()
 
 
-def examine(session: Session) -> RowChecks:
-    """Compare every row of evidence with the audit log."""
+def examine(session: Session, covered: dict[str, int]) -> RowChecks:
+    """Compare every row of evidence of a site with the audit log.
+
+    Args:
+        session: Of the site.
+        covered: As `find_covered` has it.
+    """
     acts, odd = _gather(session)
+    acts.covered = covered
     coverage = {row.name: row for row in session.exec(select(CoverageRow))}
     compared = {
         "trail_coverage": _coverage(acts, coverage.values()),
@@ -163,8 +171,9 @@ def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
         acts.promotions.setdefault((entry.subject, entry.actor, entry.at), entry)
     elif act == "specification.seen":
         acts.specifications.setdefault(facts["sha256"], entry)
-    elif act == COVERED_FROM:  # a later migration covers further tables; the first act counts
-        acts.covered = {key: facts[key] for key in facts if key != trail.SIGNED} | acts.covered
+    elif act == trail.SEPARATED:
+        acts.inherited = frozenset(facts["specifications"])
+        acts.accounts = defaultdict(dict, facts["accounts"])
     else:
         _sort_in_change(acts, entry)
 
@@ -182,6 +191,16 @@ def _sort_in_change(acts: _Acts, entry: TrailEntry) -> None:
         acts.superseded[entry.subject] = entry
     elif act == "place.decided":
         acts.places[frozenset((entry.subject, str(facts.get("other"))))] = entry
+
+
+def find_covered(every: Session) -> dict[str, int]:
+    """Return table → its newest row before the audit log held values; of a session of all sites."""
+    covered: dict[str, int] = {}
+    for entry in trail.entries(every, act=COVERED_FROM):
+        # A later migration covers further tables; of one table the first act counts.
+        facts = entry.facts
+        covered = {key: facts[key] for key in facts if key != trail.SIGNED} | covered
+    return covered
 
 
 def _coverage(acts: _Acts, coverage: Iterable[CoverageRow]) -> Iterator[str]:
@@ -293,7 +312,8 @@ def _promotions(session: Session, acts: _Acts) -> Iterator[str]:
         if "promotion" in entry.facts
     }
     left = {id(entry): entry for entry in acts.promotions.values()}
-    for row in session.exec(select(PromotionRow).order_by(col(PromotionRow.id))):
+    own = col(PromotionRow.site_id) == get_site(session)
+    for row in session.exec(select(PromotionRow).where(own).order_by(col(PromotionRow.id))):
         key = (row.bundle, row.by, row.promoted_at)
         entry = by_number.get(row.id or 0) or acts.promotions.get(key)
         what = f"promotion {row.id} of {row.bundle}"
@@ -363,7 +383,8 @@ def _specifications(session: Session, acts: _Acts) -> Iterator[str]:
         entry = left.pop(row.sha256, None)
         what = f"specification {row.name}, version {row.version}"
         if entry is None:
-            yield f"{what}: approved by {row.approved_by} is not in the trail"
+            if row.sha256 not in acts.inherited:
+                yield f"{what}: approved by {row.approved_by} is not in the trail"
             continue
         was = {"name": entry.subject, "approved_by": entry.actor, "seen_at": entry.at}
         was |= {"version": entry.facts.get("version"), "entry": entry.facts.get("entry")}
@@ -376,7 +397,8 @@ def _specifications(session: Session, acts: _Acts) -> Iterator[str]:
 
 def _accounts(session: Session, acts: _Acts) -> Iterator[str]:
     left = dict(acts.accounts)
-    for row in session.exec(select(AccountRow).order_by(col(AccountRow.id))):
+    own = col(AccountRow.site_id) == get_site(session)
+    for row in session.exec(select(AccountRow).where(own).order_by(col(AccountRow.id))):
         was = left.pop(row.name, None)
         if was is None:
             yield f"account {row.name}: {row.role} is not in the trail"

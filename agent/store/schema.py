@@ -15,8 +15,10 @@ from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import guards
+from agent.store import guards, site_policies, site_references
 from agent.store.row_counts import count_rows
+from agent.store.site_scope import SCHEMA
+from agent.store.tables import SITE
 from agent.store.upgrade import Progress, Upgrade, estimate_s, keep_before
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-HEAD = "0011"
+HEAD = "0010"
 """The newest revision in `migrations/versions`; a test holds the two together."""
 
 MIGRATING = 0x6D617274  # a number of ours for PostgreSQL's advisory lock: "mart"
@@ -63,14 +65,22 @@ def lay_missing_guards(engine: Engine) -> bool:
     """
     with engines.opening(engine):
         with engine.connect() as connection:
-            if guards.are_laid(connection):
+            if (
+                guards.are_laid(connection)
+                and site_references.are_laid(connection)
+                and not site_policies.find_missing(connection)
+            ):
                 return False
         try:
             with (
-                engine.connect().execution_options(**engines.WRITES) as connection,
+                engine.connect().execution_options(
+                    **engines.WRITES, **{SITE: SCHEMA}
+                ) as connection,
                 connection.begin(),
             ):
                 guards.lay(connection)
+                site_policies.lay(connection)
+                site_references.lay(connection)
         except ProgrammingError:
             return False
     return True
@@ -155,7 +165,8 @@ def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) ->
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = configuration()
-    with engine.connect().execution_options(**engines.WRITES) as connection:
+    writes = {**engines.WRITES, SITE: SCHEMA}
+    with engine.connect().execution_options(**writes) as connection:
         if engines.is_sqlite(engine):
             connection.exec_driver_sql("COMMIT")  # foreign keys can only be put aside outside
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
@@ -173,8 +184,12 @@ def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) ->
         config.attributes["applied"] = applied
         logging.getLogger("alembic").setLevel(logging.WARNING)
         guards.remove(connection)
+        site_policies.remove(connection)
+        site_references.remove(connection)
         command.upgrade(config, "head")
         guards.lay(connection)
+        site_policies.lay(connection)
+        site_references.lay(connection)
         connection.commit()
         if engines.is_sqlite(engine):
             connection.exec_driver_sql("COMMIT")

@@ -41,41 +41,46 @@ SHOWN = 60
 """Letters of a value that a sentence shows."""
 
 
-def find_unreadable(connection: Connection) -> Iterator[str]:
-    """Yield a sentence for each value that is not of its column's kind.
+def find_unreadable(connection: Connection, site_id: int) -> Iterator[str]:
+    """Yield a sentence for each value of a site that is not of its column's kind.
 
     PostgreSQL sees to the kinds by itself; only JSON that is kept as text is read there.
     """
     if connection.dialect.name == "sqlite":
-        yield from _of_another_kind(connection)
+        yield from _of_another_kind(connection, site_id)
     read = "CAST({} AS BLOB)" if connection.dialect.name == "sqlite" else "{}"
     for name, column in DOCUMENTS.items():
         wanted = read.format(f'"{column}"')
-        asked = text(f'SELECT id, {wanted} FROM "{name}" ORDER BY id')  # noqa: S608 - our names
-        for number, value in connection.execute(asked.execution_options(yield_per=500)):
+        asked = text(
+            f'SELECT id, {wanted} FROM "{name}" WHERE site_id = :site_id ORDER BY id'  # noqa: S608 - our names
+        ).execution_options(yield_per=500)
+        for number, value in connection.execute(asked, {"site_id": site_id}):
             shown = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
             if not _is_object(shown):
                 yield _sentence(name, number, column, shown)
 
 
-def _of_another_kind(connection: Connection) -> Iterator[str]:
+def _of_another_kind(connection: Connection, site_id: int) -> Iterator[str]:
     there = set(inspect(connection).get_table_names())
     for table in Row.metadata.sorted_tables:
         if table.name in there:
-            yield from _in_table(connection, table)
+            yield from _in_table(connection, table, site_id)
 
 
-def _in_table(connection: Connection, table: Table) -> Iterator[str]:
+def _in_table(connection: Connection, table: Table, site_id: int) -> Iterator[str]:
     suspects = {
         column.name: f'"{column.name}" IS NOT NULL AND ({_suspect(column)})'
         for column in table.columns
     }
     any_of_them = " OR ".join(f"({suspect})" for suspect in suspects.values())
-    if not connection.execute(_ask("1", table, f"{any_of_them} LIMIT 1")).first():
+    own = {"site_id": site_id} if "site_id" in table.columns else {}
+    if not connection.execute(_ask("1", table, f"({any_of_them}) LIMIT 1"), own).first():
         return  # one walk through a table where nothing is wrong
     for column in table.columns:
         wanted = f'rowid, typeof("{column.name}"), CAST("{column.name}" AS BLOB)'
-        for number, stored, raw in connection.execute(_ask(wanted, table, suspects[column.name])):
+        for number, stored, raw in connection.execute(
+            _ask(wanted, table, f"({suspects[column.name]})"), own
+        ):
             if not _is_read(column, stored, bytes(raw)):
                 value = bytes(raw).decode(errors="replace")
                 yield _sentence(table.name, number, column.name, value)
@@ -95,8 +100,13 @@ def _is_object(value: str) -> bool:
 
 
 def _ask(wanted: str, table: Table, where: str) -> TextClause:
-    asked = f'SELECT {wanted} FROM "{table.name}" WHERE {where}'  # noqa: S608 - our own names
-    return text(asked.replace(":", "\\:"))
+    asked = f'SELECT {wanted} FROM "{table.name}" WHERE {where}'.replace(":", "\\:")  # noqa: S608 - our own names
+    # Unindexed: a value of another kind in `site_id` itself is nobody's, so each site names it.
+    if "site_id" in table.columns:
+        asked = asked.replace(
+            " WHERE ", " WHERE (+site_id = :site_id OR typeof(site_id) <> 'integer') AND ", 1
+        )
+    return text(asked)
 
 
 def _plain(kind: TypeEngine[object]) -> TypeEngine[object]:

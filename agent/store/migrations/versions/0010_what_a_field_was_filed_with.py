@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0011'
-down_revision = '0008'
+revision = '0010'
+down_revision = '0009'
 branch_labels = None
 depends_on = None
 
@@ -47,7 +47,10 @@ def _remember(
 ) -> None:
     """Append what was not covered until now to the trail, hashed as at this revision."""
     last = connection.execute(
-        sa.select(TRAIL.c.sha256).order_by(TRAIL.c.id.desc()).limit(1)
+        sa.select(TRAIL.c.sha256)
+        .where(TRAIL.c.site_id == site)  # each site has a chain of its own
+        .order_by(TRAIL.c.id.desc())
+        .limit(1)
     ).scalar() or '0' * 64
     facts = json.dumps(newest, sort_keys=True)
     hashed = [last, site, round(now.timestamp() * 1_000_000), 'agent', 'trail.covered', '', facts]
