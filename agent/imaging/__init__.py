@@ -1,4 +1,4 @@
-"""Read a micrograph, find its scale and its specimen, and cut it down to steel."""
+"""Micrograph reading, scale and specimen detection, and cropping to steel."""
 
 from __future__ import annotations
 

@@ -1,12 +1,10 @@
 # ruff: noqa: PLR2004 - shares and cells, measured on drawn and real borders
-"""Say which cells lie beyond the specimen, by what they are.
+"""Segment the cells that lie outside the specimen.
 
-In:  `Cells`. Out: the outside, or None. Next: `specimen_area`, which draws the edge exactly.
-Every way of cutting the cells in two is tried. A region is a candidate if it touches the frame
-and its edge is hardly longer than that contact; it is believed by how smooth and how even it is,
-how well its look can be told from the rest, how that steps at the edge, its size and its shape. A
-dark phase fails that by its shape, by its kin or by its own structure, so it stays in. How much
-each of these counts is fitted, not guessed: see `belief`.
+Every two-way split of the cells is tried. A region is a candidate if it touches the frame and its
+edge is hardly longer than that contact. Smoothness, evenness, separability from the rest, the
+step at the edge, size and shape give its log odds (fitted, see `belief`). A dark phase fails by
+its shape, by similar patches inside, or by its own structure, so it stays in.
 """
 
 from __future__ import annotations
@@ -29,44 +27,45 @@ if TYPE_CHECKING:
     from agent.imaging.cells import Cells, Mask, Plane
 
 BELIEVED = 0.6
-"""Logarithm of the odds from which a region is believed to be outside."""
+"""Log odds from which a region counts as outside."""
 SECOND_MATERIAL = 2.0
-"""Logarithm of the odds from which a field without an outside is said to show two materials."""
+"""Log odds from which a field without outside counts as two materials."""
 
 KNOWN_KIND = 2.0
-"""What a region gains by being of the kind of an outside that was found already."""
+"""Log odds added for similarity to an outside already found."""
 AS_LIKELY = 2.0
-"""A larger region takes a smaller one's place if its odds are no lower than by that."""
+"""A larger region replaces a smaller one unless its log odds are lower by more than this."""
 GATHERED = 0.9
-"""How unevenly pores, particles and cracks have to lie for a large region to be material. Set by
-hand, for real layers, where it is 1.0 to 1.5: drawn ones are too few and too regular to teach it.
-In a drawn filler it is mostly 0.6 to 0.85."""
+"""Unevenness of pores, particles and cracks from which a large region is material. Set by hand for
+real layers (1.0 to 1.5): drawn ones are too few and too regular to fit it. A drawn filler mostly
+has 0.6 to 0.85."""
 STREWN = 2.0
-"""What a region with other spots comes behind by: of two sides that could be the outside, the one
-without any is it."""
+"""Log odds subtracted for evenly distributed spots: of two possible outsides, the one without wins."""
 ROUGH_SPOT, HARD_SPOT = (OCTAVE * float(np.log2(grey + 0.5)) for grey in (7.0, 18.0))
-"""Roughness of pores, particles and cracks in grey values: scratches have less than the first,
-and the grains of a filler, which lie below the focus, less than the second."""
+"""Log roughness of pores, particles and cracks: scratches are below the first, the grains of a
+filler, which are out of focus, below the second."""
 
 
 def belief_in(cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEVED) -> float | None:
-    """Say the logarithm of the odds that a region is outside.
+    """Return the log odds that a region is outside.
 
     Args:
-        cells: What they look like.
+        cells: Features of the cells.
         region: (gh, gw) bool.
-        rivals: Cells that may be outside too: they say nothing of the steel.
-        least: Lower odds than that are of no use.
+        rivals: (gh, gw) bool, other possible outside; excluded from the rest.
+        least: Lower log odds return None.
 
     Returns:
-        None where the region or the rest is too small to be judged, or the odds are too low.
+        Log odds; None where they are too low, or the region or the rest is too small.
     """
     sides = Sides.of(cells, region, rivals)
-    return None if sides is None else _odds(cells, sides, at_a_glance(cells, sides), least)
+    return None if sides is None else _compute_odds(cells, sides, at_a_glance(cells, sides), least)
 
 
-def _odds(cells: Cells, sides: Sides, seen: NDArray[np.float64], least: float) -> float | None:
-    """Look closer as long as what was seen, first at a glance, leaves it open."""
+def _compute_odds(
+    cells: Cells, sides: Sides, seen: NDArray[np.float64], least: float
+) -> float | None:
+    """Return the log odds, computing costlier features only while the result is open."""
     odds = belief.OUTSIDE_CONSTANT + belief.said(belief.OUTSIDE, belief.AT_A_GLANCE, seen)
     if odds + belief.at_most(belief.AT_SECOND_SIGHT + belief.CLOSELY) <= least:
         return None
@@ -78,13 +77,13 @@ def _odds(cells: Cells, sides: Sides, seen: NDArray[np.float64], least: float) -
 
 
 def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
-    """Find the regions that lie beyond the specimen.
+    """Segment the regions outside the specimen.
 
-    Half as many cells each way are enough to know what is outside, and four times as fast.
+    Half the grid resolution is sufficient for this step, and four times as fast.
 
     Returns:
-        The outside, or None where the field is specimen throughout; and whether that then shows
-        a second material.
+        The outside, or None where the field is all specimen; and whether such a field shows a second
+        material.
     """
     shape = cells.usable.shape
     cells = cells.halved()
@@ -96,25 +95,25 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
             continue
         seen = at_a_glance(cells, sides)
         second = second or belief.of_two_materials(seen) > SECOND_MATERIAL
-        odds = _odds(cells, sides, seen, BELIEVED)
+        odds = _compute_odds(cells, sides, seen, BELIEVED)
         if odds is None:
             continue
-        spots = _spots_lie(cells, sides)
+        spots = _classify_spots(cells, sides)
         if spots == "gathered":
-            second = True  # it is material, however much it looks like a mount otherwise
+            second = True  # it is material, whatever its other features
         else:
             judged.append((odds - (STREWN if spots else 0.0), region))
     judged.sort(key=lambda pair: -pair[0])
-    outside = _joined(cells, judged)
+    outside = _join_regions(cells, judged)
     if not outside.any() or count_of(outside) > 0.95 * count_of(cells.usable):
         return None, second or bool(judged)
-    outside = _with_its_kind(cells, outside)
+    outside = _add_same_kind(cells, outside)
     large = cv2.resize(outside.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
     return large > 0, False
 
 
-def _joined(cells: Cells, judged: list[tuple[float, Mask]]) -> Mask:
-    """Join regions, each after its odds, the most believed first, to one outside."""
+def _join_regions(cells: Cells, judged: list[tuple[float, Mask]]) -> Mask:
+    """Join regions in order of their log odds to one outside."""
     outside = np.zeros(cells.usable.shape, bool)
     for odds, region in judged:
         shared, area = count_of(region & outside), count_of(outside)
@@ -123,46 +122,46 @@ def _joined(cells: Cells, judged: list[tuple[float, Mask]]) -> Mask:
             outside = region  # the same outside, with its darker or smoother half
         elif shared < 0.1 * count_of(region):
             own = region & ~outside
-            if belief_in(cells, own, outside) is not None and _alike(cells, own, outside):
+            if belief_in(cells, own, outside) is not None and _is_alike(cells, own, outside):
                 outside = outside | own
     return outside
 
 
-def _with_its_kind(cells: Cells, outside: Mask) -> Mask:
-    """Look again for what is of the same kind: at another side, in a corner, as a sliver."""
+def _add_same_kind(cells: Cells, outside: Mask) -> Mask:
+    """Add what is of the same kind: at another side, in a corner, as a sliver."""
     inside = cells.usable & ~outside
     deep_out, deep_in = shrunk(outside, 2), shrunk(inside, 2)
     if min(count_of(deep_out), count_of(deep_in)) < 12:
         return outside
     alike = told_apart(cells.looks, deep_out, deep_in) > 0
-    found = outside.copy()
-    for part in _parts(alike & inside, cells, least=0.06):
+    extended = outside.copy()
+    for part in _iter_parts(alike & inside, cells, least=0.06):
         if belief_in(cells, part, outside, least=BELIEVED - KNOWN_KIND) is not None:
-            found |= part
-    return found if count_of(found) <= 0.95 * count_of(cells.usable) else outside
+            extended |= part
+    return extended if count_of(extended) <= 0.95 * count_of(cells.usable) else outside
 
 
 # --------------------------------------------------------------------------------- candidates
 
 
 def candidates(cells: Cells) -> Iterator[tuple[Mask, Mask]]:
-    """Yield regions that could be the outside, each with what may be outside beside it."""
-    seen: list[tuple[int, Mask]] = []
-    for plane in _planes(cells):
-        for mask in _cuts(plane, cells.usable):
-            parts = list(_parts(mask, cells))
+    """Yield possible outside regions, each with its rivals."""
+    known: list[tuple[int, Mask]] = []
+    for plane in _iter_planes(cells):
+        for mask in _iter_cuts(plane, cells.usable):
+            parts = list(_iter_parts(mask, cells))
             if not parts:
                 continue
             together = np.logical_or.reduce(parts)
             for part in [*parts, together] if len(parts) > 1 else parts:
                 area = count_of(part)
-                if not any(_same(part, area, *one) for one in seen):
-                    seen.append((area, part))
+                if not any(_is_same(part, area, *previous) for previous in known):
+                    known.append((area, part))
                     yield part, together & ~part
 
 
-def _planes(cells: Cells) -> Iterator[Plane]:
-    """Yield what cells are told apart by: each look, focus, and what the looks say together."""
+def _iter_planes(cells: Cells) -> Iterator[Plane]:
+    """Yield planes that separate cells: each feature, focus, and two principal components."""
     yield from np.moveaxis(cells.looks, -1, 0)
     yield cells.coarse - cells.fine
     values = cells.looks[cells.usable]
@@ -174,7 +173,7 @@ def _planes(cells: Cells) -> Iterator[Plane]:
         yield 20 * (scaled @ axes[:, axis].astype(np.float32))
 
 
-def _cuts(plane: Plane, usable: Mask) -> Iterator[Mask]:
+def _iter_cuts(plane: Plane, usable: Mask) -> Iterator[Mask]:
     """Yield both sides of the cuts that split the values of a plane best."""
     values = plane[usable]
     if not values.size:
@@ -184,31 +183,31 @@ def _cuts(plane: Plane, usable: Mask) -> Iterator[Mask]:
         return
     scaled = np.clip((plane - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
     flat = scaled[usable].reshape(1, -1)
-    first = _otsu(flat)
+    first = _compute_otsu(flat)
     cuts = {first}
     for part in (flat[flat <= first], flat[flat > first]):
         if part.size > 0.05 * flat.size:
-            cuts.add(_otsu(part.reshape(1, -1)))
+            cuts.add(_compute_otsu(part.reshape(1, -1)))
     for cut in sorted(cuts):
         yield (scaled <= cut) & usable
         yield (scaled > cut) & usable
 
 
-def _otsu(values: Plane) -> int:
+def _compute_otsu(values: Plane) -> int:
     cut, _ = cv2.threshold(values, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     return int(cut)
 
 
 _MOST = 0.88
-"""Larger, and what is left is rather the paper around a micron bar than a specimen."""
+"""Largest share: beyond it the rest is rather the plate of a micron bar than a specimen."""
 
 
-def _parts(mask: Mask, cells: Cells, least: float = 0.12) -> Iterator[Mask]:
-    """Yield the parts of a mask that touch the frame and have an edge no longer than that.
+def _iter_parts(mask: Mask, cells: Cells, least: float = 0.12) -> Iterator[Mask]:
+    """Yield the parts of a mask that touch the frame and have an edge no longer than that contact.
 
     Args:
         mask: (gh, gw) bool.
-        cells: For what is usable, and where the frame is.
+        cells: Usable cells and frame.
         least: Shortest contact with the frame, as a share of the shorter side.
     """
     usable = cells.usable
@@ -220,19 +219,19 @@ def _parts(mask: Mask, cells: Cells, least: float = 0.12) -> Iterator[Mask]:
     likely = (contacts >= least * min(mask.shape)) & (shares >= 0.004) & (shares <= _MOST)
     for mark in np.flatnonzero(likely[1:]) + 1:
         part = filled(marks == mark, below=0.04 * usable.size) & usable
-        if _edge_length(part, cells) <= 1.35 * contacts[mark]:
+        if _measure_edge(part, cells) <= 1.35 * contacts[mark]:
             yield part
 
 
-def _edge_length(part: Mask, cells: Cells) -> float:
-    """Say how long (cells) the edge between a part and the rest is, smoothed over 3 cells."""
+def _measure_edge(part: Mask, cells: Cells) -> float:
+    """Return the length in cells of the edge between a part and the rest, smoothed over 3 cells."""
     soft = cv2.GaussianBlur(part.astype(np.float32), (0, 0), 1.0)
     across, down = (cv2.Sobel(soft, cv2.CV_32F, dx, 1 - dx, ksize=1, scale=0.5) for dx in (1, 0))
     return float(cv2.magnitude(across, down)[cells.amid].sum())
 
 
-def _same(one: Mask, area: int, other_area: int, other: Mask) -> bool:
-    return abs(area - other_area) < 0.03 * area and count_of(one ^ other) < 0.03 * area
+def _is_same(mask: Mask, area: int, other_area: int, other_mask: Mask) -> bool:
+    return abs(area - other_area) < 0.03 * area and count_of(mask ^ other_mask) < 0.03 * area
 
 
 # ------------------------------------------------------------------------------------ evidence
@@ -243,7 +242,7 @@ _LOW, _MIDDLE, _HIGH = 0.1, 0.5, 0.9
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """A region and the rest, each (gh, gw) bool, and what surely is of either."""
+    """A region and the rest, and the inner cells of either, each (gh, gw) bool."""
 
     region: Mask
     rest: Mask
@@ -252,7 +251,7 @@ class Sides:
 
     @classmethod
     def of(cls, cells: Cells, region: Mask, rivals: Mask) -> Sides | None:
-        """Tell the sides, as for `belief_in`; None where one is too small to be judged."""
+        """Build the sides as for `belief_in`; None where one is too small."""
         rest = cells.usable & ~region & ~rivals
         if count_of(rest) < 0.04 * count_of(cells.usable):
             return None
@@ -263,22 +262,24 @@ class Sides:
 
 
 def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] | None:
-    """Say what speaks for a region being outside: a number for each of `belief.WITNESSES`.
+    """Return the features of a region in the order of `belief.WITNESSES`.
 
-    None where the region or the rest is too small to be judged.
+    None where the region or the rest is too small.
     """
     sides = Sides.of(cells, region, rivals)
     if sides is None:
         return None
-    return np.concatenate([look(cells, sides) for look in (at_a_glance, at_second_sight, closely)])
+    return np.concatenate(
+        [compute(cells, sides) for compute in (at_a_glance, at_second_sight, closely)]
+    )
 
 
 def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Say what is quickly seen, as `belief.AT_A_GLANCE` names it: looks, size and shape."""
+    """Return the quick features (`belief.AT_A_GLANCE`): looks, size and shape."""
     out, into = (Look.of(cells.looks[thinned(deep)]) for deep in (sides.deep_out, sides.deep_in))
     gap = max(out.low[2] - into.high[2], into.low[2] - out.high[2])
     usable = count_of(cells.usable)
-    edge = _edge_length(sides.region, cells)
+    edge = _measure_edge(sides.region, cells)
     return np.array(
         [
             (into.high[2] - out.high[2]) / OCTAVE,
@@ -296,15 +297,15 @@ def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
 
 
 def at_second_sight(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Say what is seen soon, as `belief.AT_SECOND_SIGHT` names it: steps, and what stands out."""
-    brighter, rougher = _steps(cells, sides.region, sides.rest)
-    spots, fineness = _spots(cells, sides.deep_out)
-    spots_beside, _ = _spots(cells, sides.deep_in)
+    """Return the features of the edge and of spots (`belief.AT_SECOND_SIGHT`)."""
+    brighter, rougher = _measure_steps(cells, sides.region, sides.rest)
+    spots, fineness = _measure_spots(cells, sides.deep_out)
+    spots_beside, _ = _measure_spots(cells, sides.deep_in)
     return np.array([brighter, rougher / OCTAVE, spots, spots_beside, fineness])
 
 
 def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Say what costs most, as `belief.CLOSELY` names it: which cell looks like which side."""
+    """Return the costly features (`belief.CLOSELY`): which cell resembles which side."""
     odds = told_apart(cells.looks, sides.deep_out, sides.deep_in)
     mistaken = (sides.deep_in & (odds > 0)).astype(np.uint8)
     kin = cv2.morphologyEx(mistaken, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
@@ -313,7 +314,7 @@ def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
     return np.array(
         [
             (own > 0).mean(),
-            _at(np.sort(own), 0.05),
+            _get_quantile(np.sort(own), 0.05),
             (np.abs(odds[cells.usable]) < 1.5).mean(),
             np.sqrt(cv2.countNonZero(kin) / count_of(sides.deep_in)),
             (odds[rim] < 0).mean() if rim.any() else 0.0,
@@ -321,50 +322,56 @@ def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
     )
 
 
-def _spots_lie(cells: Cells, sides: Sides) -> Literal["", "strewn", "gathered"]:
-    """Say how pores, particles or cracks lie in a large region; "" where nothing stands out.
+def _classify_spots(cells: Cells, sides: Sides) -> Literal["", "strewn", "gathered"]:
+    """Return how pores, particles or cracks are distributed in a large region; "" without any.
 
-    Scratches and the grains of a filler come near to that. But scratches are faint, and the
-    grains are soft and, as a filler is mixed, lie as densely everywhere; pores and cracks gather.
+    Scratches and the grains of a filler are similar. But scratches are faint, and the grains are
+    soft and, as a filler is mixed, evenly dense; pores and cracks cluster.
     """
     if count_of(sides.region) <= 0.35 * count_of(cells.usable):
         return ""
     deep = sides.deep_out
     own = np.sort(cells.sharp_coarse[thinned(deep)])
-    rough = _at(own, 0.95)
-    if rough <= _at(own, _MIDDLE) + 1.8 * OCTAVE:
+    rough = _get_quantile(own, 0.95)
+    if rough <= _get_quantile(own, _MIDDLE) + 1.8 * OCTAVE:
         return ""
-    gather = _unevenness(deep & (cells.sharp_coarse >= rough), deep) > GATHERED
+    gather = _compute_unevenness(deep & (cells.sharp_coarse >= rough), deep) > GATHERED
     return "gathered" if rough > (ROUGH_SPOT if gather else HARD_SPOT) else "strewn"
 
 
-def _unevenness(spots: Mask, among: Mask, block: int = 8) -> float:
-    """Say how much the density of spots differs from block to block: deviation over mean."""
+def _compute_unevenness(spots: Mask, among: Mask, block: int = 8) -> float:
+    """Return the coefficient of variation of the density of spots between blocks.
+
+    Args:
+        spots: (gh, gw) bool.
+        among: (gh, gw) bool, the region.
+        block: Side of a block, cells.
+    """
     size = tuple(max(1, round(cells / block)) for cells in among.shape[::-1])
-    held, of_spots = (
+    region_share, spot_share = (
         cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         for mask in (among, spots)
     )
-    density = of_spots[held > 0.5] / held[held > 0.5]
+    density = spot_share[region_share > 0.5] / region_share[region_share > 0.5]
     return float(density.std() / max(1e-6, float(density.mean()))) if density.size else 0.0
 
 
-def _spots(cells: Cells, deep: Mask) -> tuple[float, float]:
-    """Say how much rougher the roughest cells of a side are than most, and how fine they are.
+def _measure_spots(cells: Cells, deep: Mask) -> tuple[float, float]:
+    """Return the excess roughness of the roughest cells of a side, and their fineness, in octaves.
 
-    Pores, particles and lines are such cells; where the side is out of focus they are not fine.
+    Pores, particles and lines are such cells; out of focus they are not fine.
     """
-    some = thinned(deep)
-    fine, coarse = cells.sharp_fine[some], cells.sharp_coarse[some]
+    sample = thinned(deep)
+    fine, coarse = cells.sharp_fine[sample], cells.sharp_coarse[sample]
     ordered = np.sort(coarse)
-    fineness = np.sort((fine - coarse)[coarse >= _at(ordered, _HIGH)])
-    stand_out = _at(ordered, 0.95) - _at(ordered, _MIDDLE)
-    return float(stand_out) / OCTAVE, float(_at(fineness, _MIDDLE)) / OCTAVE
+    fineness = np.sort((fine - coarse)[coarse >= _get_quantile(ordered, _HIGH)])
+    stand_out = _get_quantile(ordered, 0.95) - _get_quantile(ordered, _MIDDLE)
+    return float(stand_out) / OCTAVE, float(_get_quantile(fineness, _MIDDLE)) / OCTAVE
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How the cells of a region look: middle and both tenths of each plane of `looks`."""
+    """Median and outer tenths of each plane of `Cells.looks` over a region, (5,) each."""
 
     low: NDArray[Any]
     middle: NDArray[Any]
@@ -372,49 +379,49 @@ class Look:
 
     @classmethod
     def of(cls, values: Plane) -> Look:
-        """Sum up looks, (n, 5)."""
+        """Compute the quantiles of looks, (n, 5)."""
         ordered = np.sort(values, axis=0)
-        return cls(*(_at(ordered, share) for share in (_LOW, _MIDDLE, _HIGH)))
+        return cls(*(_get_quantile(ordered, share) for share in (_LOW, _MIDDLE, _HIGH)))
 
 
-def _at(ordered: Plane, share: float) -> Plane:
+def _get_quantile(ordered: Plane, share: float) -> Plane:
     value: Plane = ordered[int(share * (len(ordered) - 1))]
     return value
 
 
 NOISE = np.array([2.0, 3.0, 3.0, 1.0, 1.0])
-"""Differences in light, roughness and colour that are not trusted."""
+"""Noise of light, roughness and colour: smaller differences do not count."""
 GAPS = np.array([8.0, 12.0, 12.0, 2.0, 2.0])
-"""What a gap between two regions' looks is counted in."""
+"""Units of a gap between two regions' features."""
 
 
 def told_apart(looks: Plane, out: Mask, into: Mask, limit: float = 12.0) -> Plane:
-    """Say of every cell whether it looks like one region or like another.
+    """Return per cell the log odds of the first of two kinds.
 
     Args:
         looks: (gh, gw, 5) float32, as `Cells.looks`.
-        out: (gh, gw) bool, cells that surely are of the first kind.
-        into: Cells that surely are of the other.
-        limit: No cell says more than that, either way.
+        out: (gh, gw) bool, cells certainly of the first kind.
+        into: (gh, gw) bool, cells certainly of the second kind.
+        limit: Largest absolute log odds of a cell.
 
     Returns:
-        (gh, gw): logarithm of the odds that a cell is of the first kind.
+        (gh, gw): log odds of the first kind.
 
     Source:
-        Quadratic discriminant. Ours is trimmed, since either region may hold a little of the
-        other, and follows slow shading of the first kind's light.
+        Quadratic discriminant. Ours is trimmed, since either region may hold a little of the other,
+        and corrects slow shading of the first kind's light.
     """
     looks = looks.copy()
     looks[:, :, 0] -= shading(looks[:, :, 0], out)
-    each = [_strange(looks, mask) for mask in (into, out)]
+    each = [_compute_distance(looks, mask) for mask in (into, out)]
     return np.clip(0.5 * (each[0] - each[1]), -limit, limit)
 
 
-def _strange(looks: Plane, kind: Mask) -> Plane:
-    """Say how unlike a kind every cell is: squared distance, and how wide the kind is."""
-    values = np.ascontiguousarray(looks[thinned(kind)].T)  # (5, n), twice as quick as (n, 5)
-    apart = np.abs(values - _middle(values))
-    width = np.maximum(NOISE[:, None], 1.5 * _middle(apart))
+def _compute_distance(looks: Plane, kind: Mask) -> Plane:
+    """Return the squared Mahalanobis distance of every cell from a kind, plus its log determinant."""
+    values = np.ascontiguousarray(looks[thinned(kind)].T)  # (5, n), twice as fast as (n, 5)
+    apart = np.abs(values - _compute_medians(values))
+    width = np.maximum(NOISE[:, None], 1.5 * _compute_medians(apart))
     ordinary = values[:, (apart <= 3.5 * width).all(axis=0)]
     if ordinary.shape[1] < max(16, 0.5 * values.shape[1]):
         ordinary = values
@@ -427,14 +434,14 @@ def _strange(looks: Plane, kind: Mask) -> Plane:
 
 
 def thinned(mask: Mask, to: int = 1500) -> Mask:
-    """Leave about so many cells of a mask, enough for a median: the same ones in a turned field."""
+    """Return about `to` cells of a mask, enough for a median; the same ones in a turned field."""
     share = count_of(mask) // to
-    return mask & _scattered(*mask.shape, share) if share > 1 else mask
+    return mask & _scatter(*mask.shape, share) if share > 1 else mask
 
 
 @cache
-def _scattered(rows: int, columns: int, share: int) -> Mask:
-    """Choose one cell in so many as if by chance, the same when the field is turned or mirrored."""
+def _scatter(rows: int, columns: int, share: int) -> Mask:
+    """Return a pseudo-random mask of one cell in `share`, invariant to rotation and mirroring."""
     y, x = np.minimum(np.arange(rows), np.arange(rows)[::-1])[:, None], np.arange(columns)
     x = np.minimum(x, x[::-1])
     numbers = ((x + y) * 73856093 ^ (x * y) * 19349663) >> 4
@@ -442,46 +449,46 @@ def _scattered(rows: int, columns: int, share: int) -> Mask:
     return chosen
 
 
-def _middle(values: Plane) -> Plane:
-    """Say the median of each row, (rows, 1)."""
+def _compute_medians(values: Plane) -> Plane:
+    """Return the median of each row, (rows, 1)."""
     middle: Plane = np.sort(values)[:, values.shape[1] // 2, None]
     return middle
 
 
 @cache
-def _terms(rows: int, columns: int) -> Plane:
-    """Say the terms of a surface of second order at every cell, (rows, columns, 6)."""
+def _compute_terms(rows: int, columns: int) -> Plane:
+    """Return the terms of a second-order surface at every cell, (rows, columns, 6)."""
     y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j].astype(np.float32)
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
 
 
 def shading(light: Plane, kind: Mask) -> Plane:
-    """Follow how the light of a kind changes across it: a surface of second order, over all."""
-    terms = _terms(*light.shape)
-    some = thinned(kind)
-    known, values = terms[some], light[some]
-    off = np.abs(known @ _fitted(known, values) - values)
+    """Fit a second-order surface to the light of a kind; return it for all cells."""
+    terms = _compute_terms(*light.shape)
+    sample = thinned(kind)
+    known, values = terms[sample], light[sample]
+    off = np.abs(known @ _fit_surface(known, values) - values)
     near = off <= max(3.0, 3 * float(np.median(off)))
-    surface = terms @ _fitted(known[near], values[near]).astype(np.float32)
+    surface = terms @ _fit_surface(known[near], values[near]).astype(np.float32)
     of_kind = surface[kind]
-    held: Plane = np.clip(surface, of_kind.min(), of_kind.max())
-    return held
+    bounded: Plane = np.clip(surface, of_kind.min(), of_kind.max())
+    return bounded
 
 
-def _fitted(terms: Plane, values: Plane) -> Plane:
-    """Fit a surface to the values, (n,), of cells with such terms, (n, 6), hardly bent by noise."""
+def _fit_surface(terms: Plane, values: Plane) -> Plane:
+    """Fit a surface to values (n,) with terms (n, 6), regularised against noise."""
     bend = terms.T @ terms + np.diag([1e-3, 1, 1, 1, 1, 1]) * 0.002 * len(terms)
     return np.linalg.solve(bend, terms.T @ values)
 
 
 def off_the_usual(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
-    """Say how far each patch of steel is off the tone of a kind, slow shading left out.
+    """Return the deviation of each patch of steel from the tone of a kind, shading removed.
 
     Args:
         plane: (gh, gw), a tone.
-        steel: (gh, gw) bool, what is averaged over.
-        kind: (gh, gw) bool, whose tone is the usual one.
-        patch: Cells, standard deviation of the blur.
+        steel: (gh, gw) bool, cells that are averaged.
+        kind: (gh, gw) bool, cells of the reference tone.
+        patch: Sigma of the blur, cells.
     """
     weight = steel.astype(np.float32)
     share = np.maximum(cv2.GaussianBlur(weight, (0, 0), patch), 1e-3)
@@ -490,8 +497,8 @@ def off_the_usual(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
     return smooth - float(np.median(smooth[kind]))
 
 
-def _steps(cells: Cells, outside: Mask, inside: Mask) -> tuple[float, float]:
-    """Say how light and coarse roughness step at the edge itself: a shaded mount has no tone."""
+def _measure_steps(cells: Cells, outside: Mask, inside: Mask) -> tuple[float, float]:
+    """Return the steps of light and coarse roughness at the edge; a shaded mount has no single tone."""
     weights = [cv2.blur(mask.astype(np.float32), (5, 5)) for mask in (outside, inside)]
     edge = (weights[0] > 0.25) & (weights[1] > 0.25)
     if count_of(edge) < 10:
@@ -511,29 +518,32 @@ def _steps(cells: Cells, outside: Mask, inside: Mask) -> tuple[float, float]:
 
 
 def spread_of(values: Plane) -> float:
-    """Say half the width of the middle two thirds: a standard deviation that outliers spare."""
+    """Return half the width of the middle two thirds: a standard deviation robust to outliers."""
     ordered = np.sort(values)
     last = len(ordered) - 1
     return float(ordered[int(0.84 * last)] - ordered[int(0.16 * last)]) / 2
 
 
-def _alike(cells: Cells, part: Mask, outside: Mask) -> bool:
-    """Say whether a second region is a mount of the same kind as the first, if shaded."""
-    one, other = (Look.of(cells.looks[thinned(mask)]) for mask in (part, outside))
-    room = np.maximum([25.0, 24.0, 24.0, 8.0, 8.0], one.high - one.low + other.high - other.low)
-    return bool((np.abs(one.middle - other.middle) <= room).all())
+def _is_alike(cells: Cells, part: Mask, outside: Mask) -> bool:
+    """Return whether a second region is a mount of the same kind as the first, if shaded."""
+    part_look, outside_look = (Look.of(cells.looks[thinned(mask)]) for mask in (part, outside))
+    room = np.maximum(
+        [25.0, 24.0, 24.0, 8.0, 8.0],
+        part_look.high - part_look.low + outside_look.high - outside_look.low,
+    )
+    return bool((np.abs(part_look.middle - outside_look.middle) <= room).all())
 
 
 # ---------------------------------------------------------------------------- shapes of regions
 
 
 def count_of(mask: Mask) -> int:
-    """Say how many cells are in a mask."""
+    """Return the number of cells in a mask."""
     return int(np.count_nonzero(mask))
 
 
 def convexity(mask: Mask) -> float:
-    """Say which share of its convex hull a mask fills, holes counted as filled."""
+    """Return the share of its convex hull that a mask fills; holes count as filled."""
     outlines, _ = cv2.findContours(
         mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
@@ -543,20 +553,20 @@ def convexity(mask: Mask) -> float:
 
 
 def shrunk(mask: Mask, by: int = 3) -> Mask:
-    """Leave what lies so many cells inside a mask; the image's edge takes nothing away."""
+    """Return a mask eroded by a number of cells; the image's edge does not erode."""
     kernel = np.ones((2 * by + 1, 2 * by + 1), np.uint8)
     eroded = cv2.erode(mask.astype(np.uint8), kernel, borderValue=1)
     return eroded > 0
 
 
 def parted(mask: Plane, connectivity: int = 4) -> tuple[Plane, NDArray[np.intp]]:
-    """Number the connected parts of a mask from 1; say of which each cell is, and their areas."""
+    """Return the labels of the connected parts of a mask, from 1, and areas by label."""
     _, marks = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
     return marks, np.bincount(marks.ravel())
 
 
 def filled(mask: Mask, below: float = np.inf) -> Mask:
-    """Fill the holes of a mask, of fewer cells than that: what is enclosed belongs to it."""
+    """Return a mask with enclosed holes of fewer than `below` cells filled."""
     marks, areas = parted(~mask)
     closed = areas < below
     closed[0] = False
@@ -566,7 +576,7 @@ def filled(mask: Mask, below: float = np.inf) -> Mask:
 
 
 def largest(mask: Mask) -> Mask:
-    """Leave the largest connected part of a mask."""
+    """Return the largest connected part of a mask."""
     marks, areas = parted(mask)
     if len(areas) <= 2:
         return mask

@@ -1,11 +1,10 @@
 # ruff: noqa: PLR2004 - shares and cells, measured on real borders and said where they stand
-"""Say where in a micrograph the specimen ends and the mount begins.
+"""Segment a micrograph into specimen and mount.
 
-In:  the pixels, and what graphics cover. Out: `Border`: which cells are steel. Next: `crop`.
-The outside is known by what it is: a region in contact with the frame, parted from the rest by
-one edge no longer than that contact, even in itself, smoother than the rest or of another
-tone, and with none of its kind inside. A dark phase fails that by its shape, by its kin or by
-its own structure, so it stays in.
+The outside is a region in contact with the frame, separated from the rest by one edge no longer
+than that contact, even, smoother than the rest or of another tone, without similar patches
+inside. A dark phase fails by its shape, by similar patches inside, or by its own structure, so it
+stays in.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ if TYPE_CHECKING:
 
 
 SURELY_STEEL = 7.0
-"""Logarithm of the odds from which a cell well within the outside is given back to the steel: a
-bubble, a coating or a scratch there may look a little like it."""
+"""Log odds from which a cell well inside the outside returns to the steel: a bubble, a coating or
+a scratch there may slightly resemble steel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Border:
-    """Where the steel is, cell by cell.
+    """The segmentation of the cells.
 
     Args:
-        steel: (gh, gw) bool: cells of clean steel; outside, bleeding and safety are False.
-        outside: (gh, gw) bool: cells beyond the specimen's edge, bleeding not included.
-        bleeding: (gh, gw) bool: cells inside the edge that are discoloured by the gap.
-        stain: (gh, gw) bool: cells of steel that are discoloured away from the edge; they stay.
+        steel: (gh, gw) bool: clean steel; False for outside, bleeding and safety margin.
+        outside: (gh, gw) bool: outside the specimen's edge, bleeding not included.
+        bleeding: (gh, gw) bool: inside the edge, discoloured by the gap.
+        stain: (gh, gw) bool: steel discoloured away from the edge; it stays.
         warnings: Stable words: "bleeding", "second_material", "stain".
-        blank: Nothing is seen at all: one tone, and no structure.
+        blank: The field has one tone and no structure.
     """
 
     steel: Mask
@@ -56,17 +55,17 @@ class Border:
 
 
 def find_border(pixels: NDArray[np.uint8], covered: Mask | None = None) -> Border:
-    """Tell steel from what is beyond the specimen's edge.
+    """Segment steel and the outside of the specimen.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
-        covered: (gh, gw) bool, the cells of `grid_shape` that graphics cover; None: none are.
+        covered: (gh, gw) bool, the cells of `grid_shape` that graphics cover; None: no graphics.
 
     Returns:
         The border on a grid of `grid_shape(h, w)` cells.
     """
     shape = grid_shape(pixels.shape[0], pixels.shape[1])
-    # What an info band cuts off from the field, as a sliver beyond it, is no field.
+    # A sliver that an info band cuts off from the field does not count.
     usable = np.ones(shape, bool) if covered is None else largest(~covered)
     cells = look(pixels, usable)
     nothing = np.zeros(shape, bool)
@@ -75,9 +74,9 @@ def find_border(pixels: NDArray[np.uint8], covered: Mask | None = None) -> Borde
     outside, second = outside_of(cells)
     if outside is None:
         stain = stained(cells, usable)
-        said = _warnings(bleeding=nothing, stain=stain, second=second)
-        return Border(usable.copy(), nothing, nothing, stain, tuple(said))
-    outside = _refined(cells, outside)
+        warnings = _iter_warnings(bleeding=nothing, stain=stain, second=second)
+        return Border(usable.copy(), nothing, nothing, stain, tuple(warnings))
+    outside = _refine_edge(cells, outside)
     steel_side = largest(filled(usable & ~outside) & usable)
     outside = usable & ~steel_side
     along = along_edge(cells, outside, steel_side)
@@ -93,12 +92,12 @@ def find_border(pixels: NDArray[np.uint8], covered: Mask | None = None) -> Borde
         bleeding=along.bleeding,
         stain=stain,
         warnings=tuple(
-            _warnings(bleeding=along.bleeding, stain=stain, second=second or along.coated)
+            _iter_warnings(bleeding=along.bleeding, stain=stain, second=second or along.coated)
         ),
     )
 
 
-def _warnings(*, bleeding: Mask, stain: Mask, second: bool) -> Iterator[str]:
+def _iter_warnings(*, bleeding: Mask, stain: Mask, second: bool) -> Iterator[str]:
     if bleeding.any():
         yield "bleeding"
     if stain.any():
@@ -110,8 +109,8 @@ def _warnings(*, bleeding: Mask, stain: Mask, second: bool) -> Iterator[str]:
 # ------------------------------------------------------------------------------- the exact edge
 
 
-def _refined(cells: Cells, outside: Mask) -> Mask:
-    """Draw the edge anew, cell by cell, from what both sides look like further in."""
+def _refine_edge(cells: Cells, outside: Mask) -> Mask:
+    """Refine the edge cell by cell from the inner cells of both sides."""
     usable = cells.usable
     deep_out, deep_in = shrunk(outside), shrunk(usable & ~outside)
     if min(deep_out.sum(), deep_in.sum()) < 25:
@@ -129,10 +128,10 @@ def _refined(cells: Cells, outside: Mask) -> Mask:
             np.ones((3, 3), np.uint8),
         )
         steel = largest(filled(usable & (redrawn == 0)) & usable)
-        anew = usable & ~steel
-        if not 0.3 * outside.sum() < anew.sum() < 3 * outside.sum():
+        updated = usable & ~steel
+        if not 0.3 * outside.sum() < updated.sum() < 3 * outside.sum():
             return outside
-        outside = anew
+        outside = updated
         deep_out, deep_in = shrunk(outside), shrunk(steel)
         if min(deep_out.sum(), deep_in.sum()) < 25:
             break
