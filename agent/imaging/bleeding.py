@@ -29,7 +29,7 @@ NOT_DOUBTED = 97.0
 APART = 1e4  # larger than any difference of two tones
 _PATCH = 1.5  # cells, sigma of the blur before single cells are compared
 _TONES = (("light", 2.0, 4.0), ("red", 0.8, 3.0), ("blue", 0.8, 3.0))
-"""Plane, smallest credible spread, and limit in spreads: higher for light, in which grains differ."""
+"""Plane, smallest credible spread, limit in spreads: higher for light, in which grains differ."""
 
 
 @dataclass(frozen=True, slots=True)

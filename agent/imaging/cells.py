@@ -156,7 +156,7 @@ def _compute_means(pixels: Plane, size: tuple[int, int]) -> tuple[Plane, Plane, 
 
 
 def _scale_up(plane: Plane) -> Plane:
-    """Return a plane in 1/16 grey values, since the roughness of resin is only one or two of them."""
+    """Return a plane in 1/16 grey values, since the roughness of resin is only 1 or 2 of them."""
     return np.multiply(plane, np.uint16(_PARTS), dtype=np.uint16)
 
 

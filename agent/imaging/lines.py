@@ -130,7 +130,7 @@ def find_lines(
 
 
 def _iter_masks(runs: Plane, thick: int) -> Iterator[Plane]:
-    """Yield masks of thin contrasting parts: all, those of high contrast, those that are also full."""
+    """Yield masks of thin contrasting parts: all, those of high contrast, those also full."""
     upright = np.ones((thick, 1), np.uint8)
     thin = cv2.subtract(runs, cv2.morphologyEx(runs, cv2.MORPH_OPEN, upright))
     stands_out = cv2.inRange(thin, _CONTRAST, 255)
@@ -170,8 +170,8 @@ def _keep_long_runs(plane: Plane, shortest: int) -> Plane:
 def parts_of(mask: Plane) -> NDArray[Any]:
     """Return x, y, width, height and area of every part of a mask, (n, 5), from top to bottom.
 
-    OpenCV's statistics visit every pixel, which takes four times as long as labelling; here only the
-    ends of runs are visited. Empty rows cost nothing.
+    OpenCV's statistics visit every pixel, which takes four times as long as labelling; here only
+    the ends of runs are visited. Empty rows cost nothing.
     """
     is_used = cv2.reduce(mask, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0] > 0
     is_used[1:] |= is_used[:-1]  # and the row below, so that the next part does not touch
@@ -313,7 +313,7 @@ def _find_chequered_cells(plane: Plane, box: Box, least: float) -> Box | None:
 
 
 def are_cells(full: NDArray[np.bool_]) -> bool:
-    """Return whether a row alternates between full and empty in at least three cells of one width."""
+    """Return whether a row alternates between full and empty in 3 or more cells of one width."""
     cells = sorted(stretches(full) + stretches(~full))
     widths = np.array([end - start for start, end in cells if end - start > 2])
     usual = float(np.median(widths)) if widths.size else 0.0
@@ -388,7 +388,11 @@ def _is_closed(rows: Plane, level: float) -> bool:
 def _find_upright(
     plane: Plane, columns: range, y0: int, y1: int, least: float
 ) -> tuple[int, int, int, int] | None:
-    """Return the outermost columns that extend above or below: (outer, inner, top, bottom), or None."""
+    """Return the outermost columns that extend above or below, or None.
+
+    Returns:
+        (outer, inner, top, bottom).
+    """
     height, width = plane.shape
     thick = y1 - y0
     first, middle = max(0, y0 - height // 5), (y0 + y1) // 2

@@ -54,7 +54,7 @@ def square(x: float | None, y: float | None) -> tuple[float, ...]:
 
 
 def dots_as_um_per_px(x_per_m: float, y_per_m: float) -> tuple[float, ...]:
-    """Convert a resolution in dots per metre to µm per pixel, unless it is that of paper or a screen."""
+    """Convert dots per metre to µm per pixel; nothing for a resolution of paper or a screen."""
     if not (x_per_m > 0 and y_per_m > 0 and math.isfinite(x_per_m) and math.isfinite(y_per_m)):
         return ()
     dpi = x_per_m * 0.0254
@@ -150,8 +150,9 @@ def _read_zeiss(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple
 def _compute_reduction(page: tuple[int, int], grid: tuple[float, float]) -> float:
     """Return the number of grid pixels of the microscope per pixel of the picture.
 
-    A picture of the grid's width is not rescaled, whatever was cropped above or below. Another width
-    is the rescaled grid with or without an info band; otherwise it is a crop whose scale is unknown.
+    A picture of the grid's width is not rescaled, whatever was cropped above or below. Another
+    width is the rescaled grid with or without an info band; otherwise it is a crop whose scale is
+    unknown.
 
     Raises:
         _UnclearError: It is such a crop.
@@ -359,7 +360,8 @@ def sidecar_scales(path: Path, size: tuple[int, int]) -> tuple[float, ...]:
 
     Args:
         path: The picture.
-        size: Its (width, height) in pixels; a sidecar of another width describes a rescaled picture.
+        size: Its (width, height) in pixels; a sidecar of another width describes a rescaled
+            picture.
 
     Returns:
         µm per pixel, in the order of `SIDECARS`; several only where the files disagree.

@@ -332,8 +332,8 @@ def _read_candidates(
 ) -> tuple[list[FoundBar], list[tuple[labels.Length, Box]]]:
     """Read around the best candidates; return bars, and lengths without a bar.
 
-    Letters in the line's ink are tried first; text detection, which costs as much as everything else
-    together, runs only where the line alone is convincing.
+    Letters in the line's ink are tried first; text detection, which costs as much as everything
+    else together, runs only where the line alone is convincing.
     """
     bars: list[FoundBar] = []
     lengths_read: list[tuple[labels.Length, Box]] = []

@@ -40,7 +40,7 @@ GATHERED = 0.9
 real layers (1.0 to 1.5): drawn ones are too few and too regular to fit it. A drawn filler mostly
 has 0.6 to 0.85."""
 STREWN = 2.0
-"""Log odds subtracted for evenly distributed spots: of two possible outsides, the one without wins."""
+"""Log odds subtracted for evenly distributed spots: of two outsides, the one without wins."""
 ROUGH_SPOT, HARD_SPOT = (OCTAVE * float(np.log2(grey + 0.5)) for grey in (7.0, 18.0))
 """Log roughness of pores, particles and cracks: scratches are below the first, the grains of a
 filler, which are out of focus, below the second."""
@@ -82,8 +82,8 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
     Half the grid resolution is sufficient for this step, and four times as fast.
 
     Returns:
-        The outside, or None where the field is all specimen; and whether such a field shows a second
-        material.
+        The outside, or None where the field is all specimen; and whether such a field shows a
+        second material.
     """
     shape = cells.usable.shape
     cells = cells.halved()
@@ -418,7 +418,7 @@ def told_apart(looks: Plane, out: Mask, into: Mask, limit: float = 12.0) -> Plan
 
 
 def _compute_distance(looks: Plane, kind: Mask) -> Plane:
-    """Return the squared Mahalanobis distance of every cell from a kind, plus its log determinant."""
+    """Return the squared Mahalanobis distance of every cell from a kind, plus log determinant."""
     values = np.ascontiguousarray(looks[thinned(kind)].T)  # (5, n), twice as fast as (n, 5)
     apart = np.abs(values - _compute_medians(values))
     width = np.maximum(NOISE[:, None], 1.5 * _compute_medians(apart))
@@ -498,7 +498,7 @@ def off_the_usual(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
 
 
 def _measure_steps(cells: Cells, outside: Mask, inside: Mask) -> tuple[float, float]:
-    """Return the steps of light and coarse roughness at the edge; a shaded mount has no single tone."""
+    """Return the steps of light and coarse roughness at the edge; a shaded mount has no tone."""
     weights = [cv2.blur(mask.astype(np.float32), (5, 5)) for mask in (outside, inside)]
     edge = (weights[0] > 0.25) & (weights[1] > 0.25)
     if count_of(edge) < 10:

@@ -94,8 +94,8 @@ def check_pages(count: int, limits: Limits) -> None:
 def decoding(what: str) -> Iterator[None]:
     """Convert any exception raised while foreign bytes are decoded to a `FileError`.
 
-    Decoders raise anything from `struct.error` to `RecursionError` on damaged bytes, some only when a
-    tag is read, so this is the one place besides the pipeline's edge that catches `Exception`. An
+    Decoders raise anything from `struct.error` to `RecursionError` on damaged bytes, some only when
+    a tag is read, so this is the one place besides the pipeline's edge that catches `Exception`. An
     `OSError` with an error number comes from share or disk and is raised unchanged.
     """
     try:

@@ -70,8 +70,8 @@ def paired(
         lengths: Lengths with the boxes of their words.
 
     Returns:
-        The likeliest bar, or None. It states a length only where its ends are reliable and its scale
-        is plausible.
+        The likeliest bar, or None. It states a length only where its ends are reliable and its
+        scale is plausible.
     """
     best: tuple[float, FoundBar] | None = None
     for length, place in lengths:
@@ -212,7 +212,7 @@ def _is_written_in(
     way = colour - paper
     widest = float(np.abs(way).max())
 
-    def written(colours: NDArray[np.int16]) -> float:
+    def compute_share(colours: NDArray[np.int16]) -> float:
         """Return the share of colours (n, 3) that lie near the line from plate to ink."""
         progress = (colours - paper) @ way / float(way @ way)
         aside = np.abs(colours - paper - progress[:, None] * way).max(axis=1)

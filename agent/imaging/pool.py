@@ -61,8 +61,8 @@ class _Job:
     def after(self, outcome: Outcome) -> _Job | None:
         """Return the job to try again, or None where this outcome is final.
 
-        Deaths and breaks are counted separately: a file whose worker was killed from outside and whose
-        pool then stalled is not proven to be poison.
+        Deaths and breaks are counted separately: a file whose worker was killed from outside and
+        whose pool then stalled is not proven to be poison.
         """
         if isinstance(outcome, ProcessExpired) and self.deaths + 1 < TRIES:
             return replace(self, deaths=self.deaths + 1)
@@ -122,8 +122,9 @@ class CropPool:
             jobs: Paths, each with the µm per pixel of the source's objectives, or None.
 
         Yields:
-            Path and outcome in order of completion: the crops, one per micrograph; a `FileError` if the
-            file cannot be used; an `OSError` if share or disk failed; else an error of our own code.
+            Path and outcome in order of completion: the crops, one per micrograph; a `FileError` if
+            the file cannot be used; an `OSError` if share or disk failed; else an error of our own
+            code.
         """
         waiting = [_Job(path, scale) for path, scale in reversed(jobs)]
         running: dict[_Future, _Job] = {}
@@ -150,8 +151,8 @@ class CropPool:
     def _ended(self, running: Collection[_Future]) -> list[tuple[_Future, Outcome]]:
         """Wait for files to end; where no worker starts any, all end broken, in a new pool.
 
-        A worker killed while idle may hold the lock behind which all workers read their files: the pool
-        seems alive, and no worker runs.
+        A worker killed while idle may hold the lock behind which all workers read their files: the
+        pool seems alive, and no worker runs.
         """
         done, _ = wait(running, timeout=self._stalled_s, return_when=FIRST_COMPLETED)
         if done or any(future.running() for future in running):

@@ -29,7 +29,7 @@ _OPEN = np.ones((5, 5), np.uint8)
 
 
 def stained(cells: Cells, steel: Mask) -> Mask:
-    """Return the patches of steel that are discoloured, or much darker or brighter than the rest."""
+    """Return the patches of steel that are discoloured, or much darker or brighter than usual."""
     stains = np.zeros(steel.shape, bool)
     total = int(steel.sum())
     if total < 400:  # noqa: PLR2004 - cells, too few for a reference tone

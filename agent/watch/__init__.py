@@ -1,11 +1,6 @@
-"""Watch the microscope folders and say which files have come to rest.
+"""Watching of microscope folders: which files are complete.
 
-names      one predicate: which names are micrographs, which are junk
-listing    the truth: what a folder holds now
-bell       events, for speed alone
-writer     has whoever writes it let go
-settling   what has been left alone for the quiet time
-watched    one source: all of these together, and its health
+Events only make it faster; the listing of a folder decides.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Watch one source: listing, settling and bell together, and how well they do.
+"""Watch one source by listing, quiet time and events, and report its health.
 
-In:  a folder, what the journal knows of it, and the time. Out: a `Look`. Next: `service` writes
-it to the journal, then calls `taken`. Until then a file is offered again and again, so a journal
-that cannot be written costs time, never a micrograph.
+A file is offered until the caller confirms it with `taken`, so a database that cannot be written
+costs time, never a micrograph.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ log = structlog.get_logger()
 
 Completion = Literal["quiet", "rename", "sidecar"]
 
-RENAMED_QUIET_S = 0.5  # a name that only a rename gives is whole at once; two looks, to be sure
-EMPTY_AFTER = 5  # quiet times after which a placeholder that stays empty is named as `empty`
-TEND_EVERY_S = 5.0  # the root and the bell are looked after this often
-POLL_EVERY_S = 2.0  # where no events come; never more than a twentieth of the time
+RENAMED_QUIET_S = 0.5  # a renamed file is complete at once; two checks, to be sure
+EMPTY_AFTER = 5  # quiet times after which a placeholder that stays empty is recorded as `empty`
+TEND_EVERY_S = 5.0  # interval of checks of root folder and event listener
+POLL_EVERY_S = 2.0  # without events; listing takes at most 1/20 of the time
 REST_SHARE = 20
 BACK_OFF_S = (1.0, 5.0, 30.0, 120.0, 600.0)
 WAITS_S = {
@@ -42,25 +41,28 @@ WAITS_S = {
     Hold.OPEN: (1.0, 2.0, 5.0, 15.0, 15.0, 15.0, 15.0, 15.0),
     Hold.HOLES: (1.0, 2.0, 5.0, 15.0, 60.0, 300.0),
 }
-"""When a quiet file is asked again; after the last time the journal has it all the same. That is
-after 23 s where it will not open, 83 s where somebody has it open and writes nothing, six minutes
-where it has holes: some programs never close a file, and a file system that squeezes zeros out
-makes holes too."""
-UNHEARD = 3  # files found without an event, and hardly one with: events do not come here
+"""Intervals of the checks of a quiet file; after the last it is recorded anyway: after 23 s if it
+does not open, 83 s if a program has it open without writing, 6 min if it has holes. Some programs
+never close a file, and a file system that compresses zeros makes holes too."""
+UNHEARD = 3  # files found without an event, and hardly any with: events do not arrive here
 
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """How one source does, for `agent status`.
+    """State of one source, for `agent status`.
 
     Args:
-        name: Its name. folder: its folder. mode: "native" or "poll", as chosen. why: why so.
-        online: Whether its folder could be listed the last time.
-        problem: What a person should know, "" if nothing.
-        found_by_scan: Files that the listing found before any event spoke of them.
-        found_by_event: Files that an event spoke of first.
-        pending: Files seen and not yet at rest.
-        listed: How often it was listed. took_s: how long (s) the last listing took.
+        name: Its name.
+        folder: Its folder.
+        mode: "native" or "poll", as chosen.
+        why: Reason of the choice.
+        online: Whether the last listing of its folder succeeded.
+        problem: What the operator should know, "" if nothing.
+        found_by_scan: Files that the listing found before any event.
+        found_by_event: Files first named by an event.
+        pending: Files not yet complete.
+        listed: Number of listings.
+        took_s: Duration of the last listing, seconds.
     """
 
     name: str
@@ -78,14 +80,13 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look at a source shows.
+    """Result of one check of a source.
 
     Args:
-        at_rest: Files to be written into the journal, oldest first, offered until `taken`.
-        settling: Files seen for the first time, still being written.
-        ignored: Files that are no pictures, by their names; offered until `taken`.
-        gone: Names the journal knows that a whole listing no longer shows; offered until
-            `let_go`.
+        at_rest: Complete files, oldest first, offered until `taken`.
+        settling: New files that are still being written.
+        ignored: Files that are not pictures, by name; offered until `taken`.
+        gone: Recorded names missing from a whole listing; offered until `let_go`.
         listed: Whether the whole folder was listed.
     """
 
@@ -100,16 +101,18 @@ class Watched:
     """One source. Used from one thread; `state` may be read from any.
 
     Args:
-        name: The source's name. folder: absolute. wish: how news should be heard.
-        quiet_s: How long (s) a file must stay unchanged.
-        completion: How the microscope says that a file is done.
-        scan_every_s: How often (s) the folder is listed whatever the events say.
-        known: Relative path → facts of what the journal has already.
-        settling: Relative paths that the journal has as still being written.
-        ring: Called from another thread when there is something to look at.
-        clock: A monotonic clock, in seconds, to time the listing with.
-        hear: False: never listen to events (`agent run --once`).
-        listen: Listens to the folder's events, given the folder and what to call.
+        name: The source's name.
+        folder: Its folder, absolute.
+        wish: Requested mode of watching.
+        quiet_s: Time without a change, in seconds, after which a file is complete.
+        completion: How the microscope marks a file as complete.
+        scan_every_s: Interval of listings in seconds, whatever the events.
+        known: Relative path → facts of recorded files.
+        settling: Relative paths recorded as still being written.
+        ring: Called from another thread when something changed.
+        clock: A monotonic clock, in seconds, to time the listing.
+        hear: False: never use events (`agent run --once`).
+        listen: Builds the event listener from the folder and the callback.
     """
 
     def __init__(
@@ -151,23 +154,23 @@ class Watched:
         self.state = SourceState(name, folder, "poll" if wish == "poll" else "native")
 
     def look(self, now_s: float) -> Look:
-        """Look at the folder; the whole of it when that is due, else at what is pending."""
+        """Check the folder: all of it when a listing is due, else only pending files."""
         began_s = self._clock()
         self._tend(now_s)
         hints = self._bell.take_hints() if self._bell else Hints(frozenset(), list_all=False)
         if hints.list_all or now_s >= self._list_at_s:
-            found = self._list(now_s)
+            listing = self._list(now_s)
             self._looked_s = self._clock() - began_s
-            if found is None:
+            if listing is None:
                 return Look()
-            look = self._sort(found.pictures, found.others, hints, now_s, listed=True)
-            look = replace(look, gone=self._gone(found))
+            look = self._sort(listing.pictures, listing.others, hints, now_s, listed=True)
+            look = replace(look, gone=self._gone(listing))
         else:
-            told = {n for n in hints.paths if kind_of(n) is Kind.PICTURE}
+            named = {n for n in hints.paths if kind_of(n) is Kind.PICTURE}
             others = {n: (0, 0, 0) for n in hints.paths if kind_of(n) is Kind.OTHER}
-            pictures = self._look_up(told | self._pending.keys())
-            if told - pictures.keys() - self._known.keys() - self._pending.keys():
-                # Gone already, or under another name: a folder renamed twice confuses watchdog.
+            pictures = self._look_up(named | self._pending.keys())
+            if named - pictures.keys() - self._known.keys() - self._pending.keys():
+                # Deleted already, or renamed: a folder renamed twice confuses watchdog.
                 self._list_at_s = min(self._list_at_s, now_s + REST_SHARE * self.state.took_s)
             look = self._sort(pictures, self._there(others), hints, now_s, listed=False)
         self._looked_s = self._clock() - began_s
@@ -175,7 +178,7 @@ class Watched:
         return look
 
     def next_look_at_s(self, now_s: float) -> float:
-        """Say when to look again if no bell rings before."""
+        """Return when the next check is due without an event."""
         due_s = [self._list_at_s, self._tend_at_s]
         if self._pending:
             step_s = max(min(self._quiet_s / 4, 1.0), 0.05, 10 * self._looked_s)
@@ -186,7 +189,7 @@ class Watched:
         return max(min(due_s), now_s + min(self._looked_s, 1.0))
 
     def taken(self, files: Iterable[Arrival]) -> None:
-        """Learn that the journal has these; they are offered no more while they stay the same."""
+        """Confirm that files are recorded; they are not offered again while unchanged."""
         for file in files:
             self._known[file.relative] = file.facts
             self._told.discard(file.relative)
@@ -195,18 +198,18 @@ class Watched:
                 self._count(file.relative)
 
     def refuse(self, file: Arrival, sentence: str) -> None:
-        """Learn that the journal cannot hold this one; it is not offered until it changes."""
+        """Report that a file cannot be recorded; it is not offered until it changes."""
         self._refused[file] = sentence
         self._say(problem=self._trouble())
 
     def let_go(self, relatives: Iterable[str]) -> None:
-        """Learn that the journal knows these are gone; if they come back they are offered again."""
+        """Confirm that files are recorded as gone; if they reappear they are offered again."""
         for relative in relatives:
             self._known.pop(relative, None)
             self._told.discard(relative)
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop receiving events."""
         if self._bell:
             self._bell.stop()
         self._bell = None
@@ -214,12 +217,12 @@ class Watched:
     # --- the listing ---------------------------------------------------------------------------
 
     def _list(self, now_s: float) -> Listing | None:
-        """List the folder, or find that it is offline: then nothing is forgotten, only awaited."""
+        """Return the listing, or None if the folder is offline; then nothing is forgotten."""
         began_s = self._clock()
         try:
             listing = list_folder(self._folder)
             if not listing.entries and self._known:
-                raise OSError(  # noqa: TRY301 - one place says "offline"
+                raise OSError(  # noqa: TRY301 - one place reports "offline"
                     errno.ENODEV,
                     f"it is empty, although {len(self._known)} files came from it before; "
                     "is the share mounted?",
@@ -247,7 +250,7 @@ class Watched:
 
     def _gone(self, listing: Listing) -> tuple[str, ...]:
         if listing.troubles:
-            return ()  # a part could not be seen: what is missing may be there
+            return ()  # a part was unreadable: what is missing may be there
         named = self._known.keys() | self._told
         return tuple(named - listing.pictures.keys() - listing.others.keys())
 
@@ -271,17 +274,17 @@ class Watched:
         self._say(online=False, problem=f"{self._folder}: {sentence}", pending=0)
 
     def _look_up(self, names: Iterable[str]) -> dict[str, Facts | None]:
-        """Look at single files; None for one that is there and cannot be looked at now."""
-        found: dict[str, Facts | None] = {}
+        """Return the facts of single files; None for one that is there but unreadable now."""
+        facts_by_name: dict[str, Facts | None] = {}
         for name in names:
             try:
                 facts = look_up(self._folder, name)
             except OSError:
-                found[name] = None
+                facts_by_name[name] = None
                 continue
             if facts is not None:
-                found[name] = facts
-        return found
+                facts_by_name[name] = facts
+        return facts_by_name
 
     def _there(self, others: Mapping[str, Facts]) -> dict[str, Facts]:
         unknown = (name for name in others if name not in self._known)
@@ -337,15 +340,15 @@ class Watched:
         patience_s = max(EMPTY_AFTER * self._quiet_s, 1.0)
         return not file.size_bytes and self._settling.unchanged_s(file, now_s) >= patience_s
 
-    def _is_free(self, file: Arrival, now_s: float, rung: Collection[str]) -> bool:
-        """Say whether its writer has let go of a quiet file; else ask again later and later.
+    def _is_free(self, file: Arrival, now_s: float, named: Collection[str]) -> bool:
+        """Return whether the writer has released a quiet file; else postpone the next check.
 
-        What an event speaks of is asked at once: it may be that the file was closed.
+        A file named by an event is checked at once: it may have been closed.
         """
         if self._completion == "sidecar" and not is_announced(file.path):
             return False
         tries, not_before_s = self._postponed.get(file, (0, now_s))
-        if now_s < not_before_s and file.relative not in rung:
+        if now_s < not_before_s and file.relative not in named:
             return False
         hold = hold_on(file, is_local=self._is_local)
         if hold is None or tries >= len(WAITS_S[hold]):
@@ -354,10 +357,10 @@ class Watched:
             self._postponed[file] = (tries + 1, now_s + WAITS_S[hold][tries])
         return False
 
-    # --- hearing -------------------------------------------------------------------------------
+    # --- events --------------------------------------------------------------------------------
 
     def _tend(self, now_s: float) -> None:
-        """Look after the root and the bell: a bell first, then a listing, so no gap is between."""
+        """Check root folder and event listener: first the listener, then a listing, to leave no gap."""
         if now_s < self._tend_at_s:
             return
         self._tend_at_s = now_s + TEND_EVERY_S
@@ -381,23 +384,23 @@ class Watched:
 
     def _root(self) -> tuple[int, int] | None:
         try:
-            found = Path(long_path(self._folder)).stat()
+            status = Path(long_path(self._folder)).stat()
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
     def _hang_bell(self, root: tuple[int, int], now_s: float) -> None:
         bell = self._listen(self._folder, self._ring)
         try:
             bell.start()
-        except Deaf as deaf:
+        except Deaf as error:
             pause_s = BACK_OFF_S[min(self._deaf, len(BACK_OFF_S) - 1)]
             self._deaf += 1
             self._bell_at_s = now_s + pause_s
-            if self.state.why != str(deaf):
-                log.warning("folder.deaf", source=self._name, reason=str(deaf))
-            self._limit = str(deaf) if isinstance(deaf, LimitReached) else ""
-            self._say(mode="poll", why=str(deaf))
+            if self.state.why != str(error):
+                log.warning("folder.deaf", source=self._name, reason=str(error))
+            self._limit = str(error) if isinstance(error, LimitReached) else ""
+            self._say(mode="poll", why=str(error))
             return
         self._bell, self._bell_root, self._deaf, self._limit = bell, root, 0, ""
         self._heard_count = self._unheard_count = 0
@@ -411,7 +414,7 @@ class Watched:
         self._bell = None
 
     def _tell_apart(self, first: Iterable[str], hints: Hints, *, listed: bool) -> None:
-        """Keep count of what events spoke of, and of what only the listing found."""
+        """Count files named by events and files found only by the listing."""
         self._unheard -= hints.paths
         by_event = by_scan = 0
         for name in first:
@@ -427,7 +430,7 @@ class Watched:
         )
 
     def _count(self, name: str) -> None:
-        """A file is taken: had an event spoken of it by now? If hardly ever, poll."""
+        """Count a recorded file by whether an event named it; poll if events hardly arrive."""
         if not self._bell:
             return
         if name not in self._unheard:
@@ -448,9 +451,9 @@ class Watched:
         self.state = replace(self.state, **facts)  # type: ignore[arg-type]  # keys are its fields
 
 
-def _trouble(said: Mapping[str, str]) -> str:
-    if not said:
+def _trouble(sentences: Mapping[str, str]) -> str:
+    if not sentences:
         return ""
-    name, sentence = next(iter(said.items()))
-    more = len(said) - 1
+    name, sentence = next(iter(sentences.items()))
+    more = len(sentences) - 1
     return f"{name}: {sentence}" + (f" (and {more} more)" if more else "")

@@ -32,7 +32,7 @@ from drawn_steel import soft_noise
 
 from agent.imaging.belief import AT_A_GLANCE, WITNESSES
 from agent.imaging.cells import Cells, grid_shape, look
-from agent.imaging.crop import _covered
+from agent.imaging.crop import _mask_graphics
 from agent.imaging.micron_bar import find_graphics
 from agent.imaging.outside import candidates, largest, witnesses
 
@@ -136,7 +136,7 @@ def drawn(seed) -> Field:
 
 def _as_it_comes(field) -> Field:
     height, width = field.pixels.shape[:2]
-    usable = largest(~_covered(find_graphics(field.pixels), height, width))
+    usable = largest(~_mask_graphics(find_graphics(field.pixels), height, width))
     size = usable.shape[::-1]
     beyond = cv2.resize(field.outside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     return Field(look(field.pixels, usable), beyond * usable, "layered" in field.words)
