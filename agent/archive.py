@@ -129,7 +129,7 @@ class Archive:
         encoded = {
             "crop": pictures.encode_png(crop.pixels),
             "valid": pictures.encode_png(crop.valid),
-            "preview": pictures.encode_jpeg(pictures.fitted(crop.preview, pictures.PREVIEW_PX)),
+            "preview": pictures.encode_jpeg(pictures.fit_within(crop.preview, pictures.PREVIEW_PX)),
             "thumb": pictures.encode_jpeg(pictures.thumbnail(crop.pixels)),
         }
         write_whole({self._path(crop.sha256, crop.page, KINDS[k]): v for k, v in encoded.items()})
@@ -292,7 +292,7 @@ def write_whole(files: Mapping[Path, bytes]) -> None:
         for part in parts.values():
             part.unlink(missing_ok=True)
     for folder in {path.parent for path in files}:
-        folder_to_disk(folder)
+        flush_folder(folder)
 
 
 def _write(path: Path, fill: Callable[[BinaryIO], bool]) -> bool:
@@ -305,7 +305,7 @@ def _write(path: Path, fill: Callable[[BinaryIO], bool]) -> bool:
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    folder_to_disk(path.parent)
+    flush_folder(path.parent)
     return good
 
 
@@ -321,7 +321,7 @@ def _make_folder(folder: Path) -> None:
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for made in reversed(missing):
-        folder_to_disk(made.parent)
+        flush_folder(made.parent)
 
 
 def _flush(file: BinaryIO) -> None:
@@ -329,7 +329,7 @@ def _flush(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def folder_to_disk(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Flush the names in a folder to disk.
 
     Args:

@@ -107,7 +107,7 @@ def _decode(encoded: bytes, how: int) -> Pixels:
     return cast("Pixels", decoded)
 
 
-def fitted(pixels: Pixels, longest_px: int) -> Pixels:
+def fit_within(pixels: Pixels, longest_px: int) -> Pixels:
     """Return the picture reduced to at most `longest_px` on its longer side; never enlarged."""
     height, width = pixels.shape[:2]
     share = longest_px / max(height, width)
@@ -121,7 +121,9 @@ SMALLEST_SCALE = 1 / 8
 """A picture displayed at a smaller scale is first reduced to about its size."""
 
 
-def window(pixels: Pixels, centre: tuple[float, float], side_px: float, shown_px: int) -> Pixels:
+def cut_window(
+    pixels: Pixels, centre: tuple[float, float], side_px: float, shown_px: int
+) -> Pixels:
     """Cut out a square and scale it to a size, so that pictures of one scale can be compared.
 
     Args:
@@ -150,7 +152,7 @@ def window(pixels: Pixels, centre: tuple[float, float], side_px: float, shown_px
     return cast("Pixels", shown)
 
 
-def aligned(pixels: Pixels, transform: Floats, shape: tuple[int, int]) -> Pixels:
+def warp_to(pixels: Pixels, transform: Floats, shape: tuple[int, int]) -> Pixels:
     """Draw one picture in the frame of another; what lies outside is grey.
 
     Args:
@@ -176,10 +178,10 @@ def aligned(pixels: Pixels, transform: Floats, shape: tuple[int, int]) -> Pixels
 
 def thumbnail(pixels: Pixels) -> Pixels:
     """Return the picture reduced to at most `THUMBNAIL_PX`."""
-    return fitted(pixels, THUMBNAIL_PX)
+    return fit_within(pixels, THUMBNAIL_PX)
 
 
-def outline(
+def draw_outline(
     pixels: Pixels,
     box: Box,
     *,
@@ -207,7 +209,7 @@ def outline(
     return drawn
 
 
-def place(pixels: Pixels, box: Box, *, field_width: int) -> Pixels:
+def draw_box(pixels: Pixels, box: Box, *, field_width: int) -> Pixels:
     """Draw one box of a field on its picture: the most unusual place."""
     drawn = pixels.copy()
     _draw_rectangle(drawn, _scale_box(box, pixels.shape[1] / field_width), PLACE_RGB)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from model import Prediction
 
 
-NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
+NO_PROCESS_DATA: Mapping[str, str] = MappingProxyType({})
 
 
 class Handling(StrEnum):
@@ -130,7 +130,7 @@ def triage(
     warnings: Sequence[str],
     material: str,
     policy: Policy,
-    told: Mapping[str, str] = NOTHING_TOLD,
+    told: Mapping[str, str] = NO_PROCESS_DATA,
     expected: Sequence[str] = (),
 ) -> Verdict:
     """Decide whether a micrograph needs review. Without a bundle every one is `untrained`.

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.demo.optics import Look, draw_mount, photographed
+from agent.demo.optics import Appearance, draw_mount, render
 from agent.demo.overlay import STYLES, burn_in
 from agent.demo.steel import Canvas, draw_steel
-from agent.demo.strange import KINDS, box_of, photograph, spoil
+from agent.demo.strange import KINDS, draw_anomaly, draw_photograph, find_box
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -56,7 +56,7 @@ class Drawn:
     seed: int
 
 
-def draw(
+def draw_micrograph(
     code: str,
     *,
     seed: int,
@@ -83,12 +83,12 @@ def draw(
     if strange and strange not in KINDS:
         raise ValueError(f"no strange kind is called {strange!r}; there are {', '.join(KINDS)}")
     rng = np.random.default_rng([seed, 1])
-    look = Look.of(np.random.default_rng([seed if specimen is None else specimen, 2]))
+    look = Appearance.of(np.random.default_rng([seed if specimen is None else specimen, 2]))
     width, height = size
     canvas = Canvas(np.zeros((height, width), np.uint8), um_per_px)
     subtype, number = code[0], code[1:]
     draw_steel(subtype, number, rng, canvas)
-    where = spoil(strange, rng, canvas) if strange else None
+    where = draw_anomaly(strange, rng, canvas) if strange else None
     edge = rng.random() < 1 / 6
     mount = (
         draw_mount(rng, canvas) if (edge and not strange if border is None else border) else None
@@ -115,15 +115,15 @@ def draw(
 
 
 def _photograph(
-    canvas: Canvas, look: Look, rng: Generator, mount: Mount | None, strange: str
+    canvas: Canvas, look: Appearance, rng: Generator, mount: Mount | None, strange: str
 ) -> NDArray[np.uint8]:
     if strange == "photograph":
-        return photograph(rng, *canvas.grey.shape)
+        return draw_photograph(rng, *canvas.grey.shape)
     if strange == "over_etched":
         grey = canvas.grey.astype(np.float32)
         canvas.grey[:] = np.clip((grey - 128) * 1.7 + 70, 0, 255).astype(np.uint8)
     defocus_um = rng.uniform(1.0, 1.8) if strange == "defocus" else 0.0
-    return photographed(canvas, look, rng, mount=mount, defocus_um=defocus_um)
+    return render(canvas, look, rng, mount=mount, defocus_um=defocus_um)
 
 
 def _add_stain(
@@ -137,7 +137,7 @@ def _add_stain(
     cover = (1 / (1 + np.exp((distance - 1) * 9)))[..., None]
     stain = np.array([(0.45, 0.55, 0.95), (0.9, 0.6, 0.3)][int(rng.integers(2))])
     drawn = np.clip(pixels * (1 - cover * (1 - stain)), 0, 255).astype(np.uint8)
-    return drawn, box_of(cover[..., 0] > 0.5)
+    return drawn, find_box(cover[..., 0] > 0.5)
 
 
 def _choose_style(bar: str | None, rng: Generator) -> str:

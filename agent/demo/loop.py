@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agent.demo.drawing import TRAINED
-from agent.demo.microscope import encoded, planned
+from agent.demo.microscope import encode, plan_ordinary
 from agent.errors import WrongUse
 from agent.store import State
 from agent.triage import Reason
@@ -111,7 +111,7 @@ class Places:
         return self.folder / "export"
 
 
-def settle_in(folder: Path, *, now: datetime) -> tuple[Places, bool]:
+def prepare_folder(folder: Path, *, now: datetime) -> tuple[Places, bool]:
     """Prepare a folder for the demonstration, or resume an earlier one in it.
 
     Args:
@@ -138,7 +138,7 @@ def settle_in(folder: Path, *, now: datetime) -> tuple[Places, bool]:
         if not before:
             late = (now + timedelta(hours=1, minutes=30)).date() > now.date()
             at = "12:00" if late else "23:30"
-            text = SETTINGS.format(mark=MARK, port=free_port(8787), at=at)
+            text = SETTINGS.format(mark=MARK, port=find_free_port(8787), at=at)
             places.settings.write_text(text, encoding="utf-8")
     except NotADirectoryError as error:
         raise WrongUse(f"{places.folder}: is no folder.") from error
@@ -147,7 +147,7 @@ def settle_in(folder: Path, *, now: datetime) -> tuple[Places, bool]:
     return places, before
 
 
-def free_port(requested: int) -> int:
+def find_free_port(requested: int) -> int:
     """Return a free port of this PC: the requested one or the next free one."""
     for port in range(requested, requested + 50):
         with socket.socket() as probe:
@@ -159,14 +159,14 @@ def free_port(requested: int) -> int:
     return requested
 
 
-def past(size: Size) -> list[Picture]:
+def plan_history(size: Size) -> list[Picture]:
     """Plan the labelled history of the laboratory."""
-    return planned(size.codes, size.specimens, first_order=41_000, seed=1, fields=size.fields)
+    return plan_ordinary(size.codes, size.specimens, first_order=41_000, seed=1, fields=size.fields)
 
 
-def exams(size: Size) -> list[Picture]:
+def plan_test_set(size: Size) -> list[Picture]:
     """Plan the held-out micrographs: other orders, specimens and seeds."""
-    return planned(size.codes, size.exams, first_order=46_000, seed=2, fields=size.fields)
+    return plan_ordinary(size.codes, size.exams, first_order=46_000, seed=2, fields=size.fields)
 
 
 def write_labelled(pictures: Sequence[Picture], folder: Path, size: Size) -> Iterator[int]:
@@ -199,7 +199,7 @@ def write_labelled(pictures: Sequence[Picture], folder: Path, size: Size) -> Ite
             path.parent.mkdir(exist_ok=True)
             temporary = path.with_name(f"~{path.name}.tmp")
             extension = picture.name.rpartition(".")[2]
-            temporary.write_bytes(encoded(picture.drawn(size.pixels), extension))
+            temporary.write_bytes(encode(picture.drawn(size.pixels), extension))
             temporary.replace(path)
         yield done
 
@@ -281,7 +281,7 @@ def await_fates(
     """
     until_s = time.monotonic() + limit_s
     while True:
-        fates = fates_of(store, folder, wanted)
+        fates = list_fates(store, folder, wanted)
         yield fates
         if len(fates) == len(wanted) or time.monotonic() > until_s:
             return
@@ -289,7 +289,7 @@ def await_fates(
         time.sleep(look_every_s)
 
 
-def fates_of(store: Store, folder: Path, wanted: Sequence[str]) -> dict[str, FileFate]:
+def list_fates(store: Store, folder: Path, wanted: Sequence[str]) -> dict[str, FileFate]:
     """Return the final states of files in the watched folder, by name."""
     names = {str(folder / name): name for name in wanted}
     return {
@@ -302,7 +302,7 @@ def fates_of(store: Store, folder: Path, wanted: Sequence[str]) -> dict[str, Fil
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class DemoResult:
     """Result of the night for planted anomalies and ordinary micrographs.
 
     Args:
@@ -324,7 +324,9 @@ class Tally:
     false_alarms: int
 
 
-def tally(store: Store, exported: Sequence[Exported], fates: dict[str, FileFate]) -> Tally:
+def count_results(
+    store: Store, exported: Sequence[Exported], fates: dict[str, FileFate]
+) -> DemoResult:
     """Count the results of the night."""
     flagged = defects = set_aside = false_alarms = 0
     missed: dict[str, int] = {}
@@ -343,7 +345,9 @@ def tally(store: Store, exported: Sequence[Exported], fates: dict[str, FileFate]
     for export in ordinary:
         fate = fates.get(export.name)
         false_alarms += bool(fate and _has(store, fate, Reason.STRANGE))
-    return Tally(len(strange), flagged, defects, set_aside, missed, len(ordinary), false_alarms)
+    return DemoResult(
+        len(strange), flagged, defects, set_aside, missed, len(ordinary), false_alarms
+    )
 
 
 def _has(store: Store, fate: FileFate, reason: Reason) -> bool:

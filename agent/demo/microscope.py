@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import tifffile
 
-from agent.demo.drawing import TRAINED, draw
+from agent.demo.drawing import TRAINED, draw_micrograph
 from agent.demo.overlay import STYLES
 from agent.demo.strange import KINDS
 
@@ -67,7 +67,7 @@ class Picture:
             size: Width and height in pixels.
             border: Whether the specimen's edge is in the field; None: random.
         """
-        return draw(
+        return draw_micrograph(
             self.code,
             seed=self.seed,
             um_per_px=SCALES[self.magnification],
@@ -87,7 +87,7 @@ class Exported(NamedTuple):
     fault: str
 
 
-def encoded(drawn: Drawn, extension: str) -> bytes:
+def encode(drawn: Drawn, extension: str) -> bytes:
     """Encode a drawn micrograph as a file's bytes.
 
     Args:
@@ -114,7 +114,7 @@ def encoded(drawn: Drawn, extension: str) -> bytes:
     return bytes(data.tobytes())
 
 
-def planned(
+def plan_ordinary(
     codes: Sequence[str], specimens: int, *, first_order: int, seed: int, fields: int = FIELDS
 ) -> list[Picture]:
     """Plan ordinary micrographs: every code on several specimens with several fields each.
@@ -153,7 +153,7 @@ def _choose_magnification(code: str, rng: Generator) -> str:
     return "1000x" if rng.random() < (0.3 if code.endswith("9-10") else 0.08) else "500x"
 
 
-def planted(kinds: Sequence[str], each: int, *, order: int, seed: int) -> list[Picture]:
+def plan_anomalies(kinds: Sequence[str], each: int, *, order: int, seed: int) -> list[Picture]:
     """Plan anomalies: several of each kind, on otherwise ordinary fields."""
     rng = np.random.default_rng(seed)
     return [
@@ -172,11 +172,11 @@ def planted(kinds: Sequence[str], each: int, *, order: int, seed: int) -> list[P
     ]
 
 
-def a_night(seed: int, *, specimens: int = 2, strange_each: int = 2) -> list[Picture]:
+def plan_night(seed: int, *, specimens: int = 2, strange_each: int = 2) -> list[Picture]:
     """Plan the micrographs of one night: ordinary specimens with anomalies at random positions."""
     base = 50_000 + 100 * (seed % 400)
-    ordinary = planned(TRAINED, specimens, first_order=base, seed=seed)
-    strange = planted(KINDS, strange_each, order=base + 50, seed=seed + 1)
+    ordinary = plan_ordinary(TRAINED, specimens, first_order=base, seed=seed)
+    strange = plan_anomalies(KINDS, strange_each, order=base + 50, seed=seed + 1)
     every = np.random.default_rng(seed).permutation(len(ordinary) + len(strange))
     both = [*ordinary, *strange]
     return [both[index] for index in every]
@@ -203,7 +203,7 @@ def export(
         Each file as soon as it is written.
     """
     for number, picture in enumerate(pictures):
-        content = encoded(picture.drawn(size), picture.name.rpartition(".")[2])
+        content = encode(picture.drawn(size), picture.name.rpartition(".")[2])
         _write(folder / picture.name, content, MANNERS[number % len(MANNERS)], pause_s, sleep)
         yield Exported(picture.name, picture.strange, "")
     stem, _, extension = pictures[0].name.rpartition(".")
@@ -217,7 +217,7 @@ def _export_faulty(
     folder: Path, pictures: Sequence[Picture], size: tuple[int, int]
 ) -> Iterator[Exported]:
     order = pictures[0].order
-    whole = encoded(pictures[0].drawn(size), "png")
+    whole = encode(pictures[0].drawn(size), "png")
     accidents = {
         f"{order}_90_01_500x.png": (whole[: len(whole) // 2], "never finished"),
         f"{order}_91_01_500x.tif": (b"Dear colleague,\n" * 40, "a letter, no picture"),

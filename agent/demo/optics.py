@@ -1,7 +1,7 @@
 """Render a drawn relief as a microscope's picture: etch, light, lens, sensor, mount.
 
-A `Look` belongs to a specimen (its etch) and a microscope (its light), so fields of one specimen
-are similar, as in a laboratory.
+An `Appearance` belongs to a specimen (its etch) and a microscope (its light), so fields of one
+specimen are similar, as in a laboratory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.demo.steel import Canvas, soft_field
+from agent.demo.steel import Canvas, draw_soft_field
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -22,7 +22,7 @@ GREY = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Appearance:
     """Appearance of one specimen under one microscope.
 
     Args:
@@ -44,7 +44,7 @@ class Look:
     noise: float
 
     @classmethod
-    def of(cls, rng: Generator) -> Look:
+    def of(cls, rng: Generator) -> Appearance:
         """Draw a random look."""
         warm = rng.uniform(0, 1)
         return cls(
@@ -110,8 +110,13 @@ def _trace_outline(inside: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]
     return tuple((float(x), float(y)) for x, y in largest[:, 0])
 
 
-def photographed(
-    canvas: Canvas, look: Look, rng: Generator, *, mount: Mount | None, defocus_um: float = 0.0
+def render(
+    canvas: Canvas,
+    look: Appearance,
+    rng: Generator,
+    *,
+    mount: Mount | None,
+    defocus_um: float = 0.0,
 ) -> NDArray[np.uint8]:
     """Render the picture.
 
@@ -129,7 +134,7 @@ def photographed(
     sigma_px = max(look.blur_um / canvas.um_per_px, 0.45)
     grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), sigma_px), np.float32)
     grey = 0.5 + (grey - 0.5) * look.contrast + look.exposure
-    grey += 0.018 * soft_field(rng, canvas, wave_um=60, stretch=2)
+    grey += 0.018 * draw_soft_field(rng, canvas, wave_um=60, stretch=2)
     colour: NDArray[np.float32] = np.dstack([grey * np.float32(gain) for gain in look.tint])
     # Nital colours the dark phases warm and leaves the bright ones neutral.
     colour += (0.55 - grey)[..., None] * np.array([0.05, 0.0, -0.05], np.float32)
@@ -157,7 +162,7 @@ def _add_mount(
 ) -> NDArray[np.float32]:
     beyond = mount.beyond
     if mount.bleed_um:
-        front = mount.bleed_um * (1 + 0.35 * soft_field(rng, canvas, wave_um=12, stretch=1))
+        front = mount.bleed_um * (1 + 0.35 * draw_soft_field(rng, canvas, wave_um=12, stretch=1))
         depth = np.clip(1 + beyond / np.maximum(front, 2.0), 0, 1)[..., None]
         stain = np.array([(0.62, 0.42, 0.22), (0.32, 0.40, 0.62)][rng.integers(2)], np.float32)
         colour = (colour * (1 - depth**0.6 * (1 - stain))).astype(np.float32)
@@ -172,7 +177,7 @@ def _add_mount(
 def _draw_resin(kind: str, rng: Generator, canvas: Canvas) -> NDArray[np.float32]:
     tone = {"dark": (0.05, 0.16), "grey": (0.32, 0.5), "bright": (0.8, 0.9)}[kind]
     resin = np.full(canvas.grey.shape, rng.uniform(*tone), np.float32)
-    resin += 0.02 * soft_field(rng, canvas, wave_um=25, stretch=1)
+    resin += 0.02 * draw_soft_field(rng, canvas, wave_um=25, stretch=1)
     width, height = canvas.size_um
     for _ in range(rng.integers(0, 7) if kind == "grey" else 0):  # bubbles
         place = (rng.uniform(0, 1, 2) * (width, height) / canvas.um_per_px).astype(int)

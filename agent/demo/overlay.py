@@ -114,17 +114,17 @@ GLYPHS: dict[str, tuple[float, list[list[tuple[float, float]]]]] = {
 """Character → its advance and its strokes, in capital heights above the base line."""
 
 
-def text_width(text: str, height_px: float) -> float:
-    """Return the width of a text drawn by `write`, in pixels."""
+def measure_text(text: str, height_px: float) -> float:
+    """Return the width of a text drawn by `draw_text`, in pixels."""
     return height_px * sum(GLYPHS[character][0] for character in text)
 
 
-def stroke_px(height_px: float) -> int:
+def compute_stroke_px(height_px: float) -> int:
     """Return the stroke thickness of a label of this height, both in pixels."""
     return max(1, round(height_px * 0.11))
 
 
-def write(
+def draw_text(
     pixels: NDArray[np.uint8],
     text: str,
     at: tuple[float, float],
@@ -191,7 +191,7 @@ def _draw_stacked(
     height, width = drawn.shape[:2]
     capital = rng.uniform(0.024, 0.034) * height
     thick = int(rng.integers(3, 7))
-    wide = round(max(line_px, text_width(label, capital))) + 24
+    wide = round(max(line_px, measure_text(label, capital))) + 24
     tall = round(capital * 1.5) + thick + 36
     right = rng.random() < 0.75
     x0 = width - wide - int(rng.integers(4, 22)) if right else int(rng.integers(4, 22))
@@ -201,9 +201,9 @@ def _draw_stacked(
     if boxed:
         cv2.rectangle(drawn, (x0, y0), (x0 + wide - 1, y0 + tall - 1), paper, -1)
     ink = (BLACK if paper == WHITE else WHITE) if boxed else _choose_ink(drawn, rng)
-    text_x = x0 + (wide - text_width(label, capital)) / 2
-    stroke = stroke_px(capital)
-    write(drawn, label, (text_x, y0 + 8 + capital), capital, ink, stroke)
+    text_x = x0 + (wide - measure_text(label, capital)) / 2
+    stroke = compute_stroke_px(capital)
+    draw_text(drawn, label, (text_x, y0 + 8 + capital), capital, ink, stroke)
     line_x, line_y = x0 + (wide - line_px) // 2, y0 + tall - 12 - thick
     _draw_line(drawn, line_x, line_y, line_px, thick, ink, ticks=style == "ticks")
     return x0, y0, x0 + wide, y0 + tall
@@ -252,8 +252,8 @@ def _draw_strip(
     capital = 0.38 * tall
     x = width - line_px - int(rng.integers(12, 40))
     _draw_line(drawn, x, height - 10, line_px, 4, ink, ticks=False)
-    start = x + (line_px - text_width(label, capital)) / 2
-    write(drawn, label, (start, height - 17), capital, ink, stroke_px(capital))
+    start = x + (line_px - measure_text(label, capital)) / 2
+    draw_text(drawn, label, (start, height - 17), capital, ink, compute_stroke_px(capital))
     cv2.putText(
         drawn,
         note,
@@ -278,12 +278,12 @@ def _draw_side(
     del style, note
     height, width = drawn.shape[:2]
     capital = rng.uniform(0.026, 0.034) * height
-    wide = round(line_px + text_width(label, capital)) + 44
+    wide = round(line_px + measure_text(label, capital)) + 44
     tall = round(capital * 1.9) + 8
     x0, y0 = width - wide - 6, height - tall - 6
     cv2.rectangle(drawn, (x0, y0), (x0 + wide - 1, y0 + tall - 1), WHITE, -1)
     middle = y0 + tall // 2
     _draw_line(drawn, x0 + 12, middle - 2, line_px, 4, BLACK, ticks=rng.random() < 0.5)
     at = (x0 + 26 + line_px, middle + capital / 2)
-    write(drawn, label, at, capital, BLACK, stroke_px(capital))
+    draw_text(drawn, label, at, capital, BLACK, compute_stroke_px(capital))
     return x0, y0, x0 + wide, y0 + tall

@@ -119,7 +119,7 @@ def _draw_martensite(length_um: float, rng: Generator, canvas: Canvas, *, coarse
 
 def _draw_bainite(length_um: float, rng: Generator, canvas: Canvas) -> None:
     canvas.grey[:] = 135
-    bands = soft_field(rng, canvas, wave_um=max(30, 1.6 * length_um), stretch=3.0)
+    bands = draw_soft_field(rng, canvas, wave_um=max(30, 1.6 * length_um), stretch=3.0)
     fine = Needles(0.5 * length_um, 0.35, ASPECT["B"] - 1, 1.9, 0.52, 0.08, 0.10, 0.1)
     _scatter(fine, rng, canvas, grain_um=max(1.2 * length_um, 6))
     dark = bands > np.quantile(bands, rng.uniform(0.45, 0.7))
@@ -134,7 +134,7 @@ def _draw_packets(length_um: float, rng: Generator, canvas: Canvas) -> None:
     _scatter(laths, rng, canvas, grain_um=max(1.5 * length_um, 6))
 
 
-def soft_field(
+def draw_soft_field(
     rng: Generator, canvas: Canvas, *, wave_um: float, stretch: float
 ) -> NDArray[np.float32]:
     """Draw a random field that varies slowly, stretched in a random direction.
@@ -264,10 +264,10 @@ def _build_lenses(
         + along * (ALONG - 0.5)[None, :, None] * lengths[:, None, None]
         + across * ACROSS[None, :, None] * widths[:, None, None]
     )
-    return in_pixels(corners_um, canvas)
+    return to_pixels(corners_um, canvas)
 
 
-def in_pixels(points_um: NDArray[np.float64], canvas: Canvas) -> NDArray[np.int32]:
+def to_pixels(points_um: NDArray[np.float64], canvas: Canvas) -> NDArray[np.int32]:
     """Convert points in µm to OpenCV's fixed-point pixels."""
     return np.round((points_um / canvas.um_per_px - 0.5) * (1 << SHIFT)).astype(np.int32)
 
@@ -292,7 +292,7 @@ def _draw_austenite(share: float, rng: Generator, canvas: Canvas) -> None:
     centres = rng.uniform(0, 1, (count, 1, 2)) * canvas.size_um
     shapes = centres + radii[..., None] * np.stack([np.cos(turn), np.sin(turn)], axis=-1)
     for shape, tone in zip(
-        in_pixels(shapes, canvas), rng.integers(214, 244, count).tolist(), strict=True
+        to_pixels(shapes, canvas), rng.integers(214, 244, count).tolist(), strict=True
     ):
         cv2.fillPoly(canvas.grey, [shape], tone, cv2.LINE_AA, SHIFT)
 
@@ -307,7 +307,7 @@ def _draw_carbides(
         height, width = field.shape
         column, row = (centres / canvas.um_per_px).astype(int).T
         local = field[np.minimum(row, height - 1), np.minimum(column, width - 1)]
-        clusters = soft_field(rng, canvas, wave_um=9, stretch=1.5)
+        clusters = draw_soft_field(rng, canvas, wave_um=9, stretch=1.5)
         local = local + clusters[np.minimum(row, height - 1), np.minimum(column, width - 1)]
         centres = centres[local > np.quantile(local, 0.75)]
         count = len(centres)
@@ -319,7 +319,7 @@ def _draw_carbides(
         [x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=-1
     )
     for shape, tone in zip(
-        in_pixels(shapes, canvas), rng.integers(215, 246, count).tolist(), strict=True
+        to_pixels(shapes, canvas), rng.integers(215, 246, count).tolist(), strict=True
     ):
         cv2.fillConvexPoly(canvas.grey, shape, tone, cv2.LINE_AA, SHIFT)
         cv2.polylines(canvas.grey, [shape], True, 62, 1, cv2.LINE_AA, SHIFT)

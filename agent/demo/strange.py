@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.demo.steel import SHIFT, Canvas, in_pixels, soft_field
+from agent.demo.steel import SHIFT, Canvas, draw_soft_field, to_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ WHOLE = ("cast_iron", "pearlite", "photograph", "empty", "defocus", "over_etched
 KINDS = (*LOCAL, *WHOLE)
 
 
-def spoil(kind: str, rng: Generator, canvas: Canvas) -> Box | None:
+def draw_anomaly(kind: str, rng: Generator, canvas: Canvas) -> Box | None:
     """Draw an anomaly over the canvas.
 
     Args:
@@ -48,10 +48,10 @@ def spoil(kind: str, rng: Generator, canvas: Canvas) -> Box | None:
         "empty": _draw_empty,
     }
     touched = painters[kind](rng, canvas) if kind in painters else None
-    return None if touched is None else box_of(touched)
+    return None if touched is None else find_box(touched)
 
 
-def box_of(touched: NDArray[np.bool_]) -> Box:
+def find_box(touched: NDArray[np.bool_]) -> Box:
     """Return the smallest box around True, x1/y1 exclusive."""
     rows, columns = np.flatnonzero(touched.any(1)), np.flatnonzero(touched.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
@@ -66,7 +66,7 @@ def _draw_blob(
         radii += radius_um * rng.normal(0, rough / k) * np.cos(k * turn + rng.uniform(0, 6))
     shape = centre_um + radii[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1)
     mask = np.zeros(canvas.grey.shape, np.uint8)
-    cv2.fillPoly(mask, [in_pixels(shape, canvas)], 1, cv2.LINE_8, SHIFT)
+    cv2.fillPoly(mask, [to_pixels(shape, canvas)], 1, cv2.LINE_8, SHIFT)
     return mask.astype(bool)
 
 
@@ -106,7 +106,7 @@ def _draw_lamellae(rng: Generator, canvas: Canvas, colony_um: float = 14) -> NDA
     angle = rng.uniform(0, np.pi, count + 1)[colony].astype(np.float32)
     wave_px = (rng.uniform(0.7, 1.4, count + 1) / canvas.um_per_px)[colony].astype(np.float32)
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    wobble = 1.2 * soft_field(rng, canvas, wave_um=12, stretch=1)
+    wobble = 1.2 * draw_soft_field(rng, canvas, wave_um=12, stretch=1)
     phase = 2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / np.maximum(wave_px, 3.2) + wobble
     drawn = np.where(np.sin(phase) > 0.25, 78, 188)
     return drawn.astype(np.uint8)
@@ -120,7 +120,7 @@ def _draw_pearlite_patch(rng: Generator, canvas: Canvas) -> NDArray[np.bool_]:
 
 def _draw_pearlite(rng: Generator, canvas: Canvas) -> None:
     canvas.grey[:] = _draw_lamellae(rng, canvas)
-    ferrite = soft_field(rng, canvas, wave_um=26, stretch=1) > rng.uniform(0.5, 1.3)
+    ferrite = draw_soft_field(rng, canvas, wave_um=26, stretch=1) > rng.uniform(0.5, 1.3)
     canvas.grey[ferrite] = 222
 
 
@@ -156,7 +156,7 @@ def _draw_crack(rng: Generator, canvas: Canvas) -> NDArray[np.bool_]:
         heading += rng.normal(0, 0.35)
         following = place + rng.uniform(2.0, 4.0) * np.array([np.cos(heading), np.sin(heading)])
         thick = max(1, round(width_um * (1 - 0.7 * step / steps) / canvas.um_per_px))
-        line = in_pixels(np.stack([place, following]), canvas)
+        line = to_pixels(np.stack([place, following]), canvas)
         cv2.line(mask, line[0].tolist(), line[1].tolist(), 255, thick, cv2.LINE_AA, SHIFT)
         place = following
     cover = mask.astype(np.float32) / 255
@@ -166,7 +166,7 @@ def _draw_crack(rng: Generator, canvas: Canvas) -> NDArray[np.bool_]:
 
 def _draw_cast_iron(rng: Generator, canvas: Canvas) -> None:
     matrix = _draw_polygons(rng, canvas, 30)
-    pearlitic = soft_field(rng, canvas, wave_um=40, stretch=1) > rng.uniform(-0.5, 0.8)
+    pearlitic = draw_soft_field(rng, canvas, wave_um=40, stretch=1) > rng.uniform(-0.5, 0.8)
     matrix[pearlitic] = _draw_lamellae(rng, canvas)[pearlitic]
     canvas.grey[:] = matrix
     nodular = rng.random() < 0.5
@@ -187,7 +187,7 @@ def _draw_flake(rng: Generator, canvas: Canvas, centre_um: NDArray[np.float64]) 
     normal = np.stack([-np.sin(bend), np.cos(bend)], axis=1)
     half = 1.1 * np.sin(np.linspace(0.1, np.pi - 0.1, count))[:, None] * rng.uniform(0.6, 1.4)
     outline = np.concatenate([spine + half * normal, (spine - half * normal)[::-1]])
-    cv2.fillPoly(canvas.grey, [in_pixels(outline, canvas)], 52, cv2.LINE_AA, SHIFT)
+    cv2.fillPoly(canvas.grey, [to_pixels(outline, canvas)], 52, cv2.LINE_AA, SHIFT)
 
 
 def _draw_empty(rng: Generator, canvas: Canvas) -> None:
@@ -198,7 +198,7 @@ def _draw_empty(rng: Generator, canvas: Canvas) -> None:
     canvas.grey[:] = cv2.GaussianBlur(canvas.grey, (0, 0), 4)
 
 
-def photograph(rng: Generator, height: int, width: int) -> NDArray[np.uint8]:
+def draw_photograph(rng: Generator, height: int, width: int) -> NDArray[np.uint8]:
     """Draw a picture without steel: a table top with objects, in colour.
 
     Returns:

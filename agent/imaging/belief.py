@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-AT_A_GLANCE = (
+QUICK_FEATURES = (
     "smoother",  # than the rest, between the rough tenths of both, in octaves
     "brighter",  # than the rest
     "gap_coarse",  # coarse roughness between the tenths that come nearest; below 0 they overlap
@@ -30,22 +30,22 @@ AT_A_GLANCE = (
     "long_edge",  # for its contact with the frame
     "rest_convex",
 )
-AT_SECOND_SIGHT = (
+EDGE_FEATURES = (
     "brighter_there",  # at the edge
     "rougher_there",
     "spots",  # its roughest cells (pores, particles) against the median
     "spots_beside",  # those of the rest
     "spots_fine",  # fineness of its own: low when out of focus
 )
-CLOSELY = (
+FINE_FEATURES = (
     "own",  # cells that look like its own
     "doubted",  # how surely its least likely cells are its own
     "between",  # cells that look like neither
     "kin",  # patches of the rest that look like it
     "frayed",  # cells along its rim that look like the rest
 )
-WITNESSES = AT_A_GLANCE + AT_SECOND_SIGHT + CLOSELY
-"""Features of a region, in the order of `outside.witnesses`."""
+FEATURES = QUICK_FEATURES + EDGE_FEATURES + FINE_FEATURES
+"""Features of a region, in the order of `outside.region_features`."""
 
 Tables = dict[str, tuple[tuple[float, ...], tuple[float, ...]]]
 """Per feature: nodes, and the log odds at each node."""
@@ -145,7 +145,7 @@ SECOND: Tables = {
 SECOND_CONSTANT = 0.15
 
 
-def said(tables: Tables, names: Sequence[str], values: NDArray[np.float64]) -> float:
+def sum_log_odds(tables: Tables, names: Sequence[str], values: NDArray[np.float64]) -> float:
     """Return the sum of the table values of some features.
 
     Args:
@@ -158,15 +158,15 @@ def said(tables: Tables, names: Sequence[str], values: NDArray[np.float64]) -> f
     )
 
 
-def at_most(names: Sequence[str]) -> float:
+def compute_max_log_odds(names: Sequence[str]) -> float:
     """Return the largest sum that these features can contribute to a region being outside."""
     return sum(max(OUTSIDE[name][1]) for name in names)
 
 
-def of_two_materials(values: NDArray[np.float64]) -> float:
+def compute_two_materials_odds(values: NDArray[np.float64]) -> float:
     """Return the log odds that a field with this region shows two materials.
 
     Args:
-        values: (n,) float64, features of the region in the order of `AT_A_GLANCE`.
+        values: (n,) float64, features of the region in the order of `QUICK_FEATURES`.
     """
-    return SECOND_CONSTANT + said(SECOND, AT_A_GLANCE, values)
+    return SECOND_CONSTANT + sum_log_odds(SECOND, QUICK_FEATURES, values)

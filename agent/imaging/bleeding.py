@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.imaging.outside import count_of, off_the_usual, shading, spread_of
+from agent.imaging.outside import compute_deviation, compute_spread, count_cells, fit_shading
 
 if TYPE_CHECKING:
     from agent.imaging.cells import Cells, Mask, Plane
@@ -33,7 +33,7 @@ _TONES = (("light", 2.0, 4.0), ("red", 0.8, 3.0), ("blue", 0.8, 3.0))
 
 
 @dataclass(frozen=True, slots=True)
-class Along:
+class EdgeZones:
     """Bleeding and layers along the edge.
 
     Args:
@@ -70,7 +70,7 @@ class _Zone:
     sharp: bool
 
 
-def along_edge(cells: Cells, outside: Mask, steel: Mask) -> Along:
+def detect_along_edge(cells: Cells, outside: Mask, steel: Mask) -> EdgeZones:
     """Detect bleeding and layers along an edge.
 
     Args:
@@ -81,7 +81,7 @@ def along_edge(cells: Cells, outside: Mask, steel: Mask) -> Along:
     nothing = np.zeros(steel.shape, bool)
     strip = _build_strip(outside, steel)
     if strip.reach < 8:
-        return Along(nothing, nothing, coated=False)
+        return EdgeZones(nothing, nothing, coated=False)
     zones, whole = _follow_pieces(cells, steel, strip)
     thick = _compute_thickness(zones, whole)
     layer = steel & (strip.step <= thick + (thick > RIM))
@@ -93,7 +93,7 @@ def along_edge(cells: Cells, outside: Mask, steel: Mask) -> Along:
         least = max(least, 0.8 * whole.depth)
     depths = np.maximum(depths, least)[strip.piece]
     bleeding = steel & (depths > 3) & (strip.step <= 1.3 * depths + 2)
-    return Along(bleeding & ~layer, layer, coated=thick > RIM)
+    return EdgeZones(bleeding & ~layer, layer, coated=thick > RIM)
 
 
 def _compute_thickness(zones: list[_Zone], whole: _Zone) -> float:
@@ -127,7 +127,7 @@ def _follow_pieces(cells: Cells, steel: Mask, strip: _Strip) -> tuple[list[_Zone
     zones = [whole] * (int(strip.piece.max()) + 1)
     for name, least, spreads in _TONES:
         plane = _get_tone(cells, name)
-        plane = plane - shading(plane, deep)
+        plane = plane - fit_shading(plane, deep)
         means, medians = (
             profile_of(plane, steel, strip) for profile_of in (_compute_means, _compute_medians)
         )
@@ -150,7 +150,7 @@ def _follow_pieces(cells: Cells, steel: Mask, strip: _Strip) -> tuple[list[_Zone
 def _compute_clean_spread(profiles: Plane, strip: _Strip, least: float) -> float:
     """Return the spread between pieces of clean steel in the interior, at least `least`."""
     clean = profiles[:, strip.reach :]
-    return max(least, spread_of(clean[np.isfinite(clean)]))
+    return max(least, compute_spread(clean[np.isfinite(clean)]))
 
 
 def _max_depth(first: _Zone, second: _Zone) -> _Zone:
@@ -236,11 +236,11 @@ def _ends_sharply(profile: Plane, depth: int) -> bool:
     return float(np.nanmax(around) - np.nanmin(around)) > 0.6 * height
 
 
-def doubtful(cells: Cells, beyond: Mask, steel: Mask) -> Mask:
+def find_deviating(cells: Cells, beyond: Mask, steel: Mask) -> Mask:
     """Return steel against the edge that deviates from the interior.
 
     It may be a gap, or bleeding too faint or patchy to follow; a little steel is lost with it.
-    Single cells are compared here, pieces of the edge in `along_edge`.
+    Single cells are compared here, pieces of the edge in `detect_along_edge`.
 
     Args:
         cells: Features of the cells.
@@ -249,12 +249,12 @@ def doubtful(cells: Cells, beyond: Mask, steel: Mask) -> Mask:
     """
     distance = cv2.distanceTransform((~beyond).astype(np.uint8), cv2.DIST_L2, 5)
     deep = steel & (distance > min(DOUBTED, 0.5 * float(distance[steel].max(initial=0))))
-    if count_of(deep) < 100:
+    if count_cells(deep) < 100:
         return np.zeros(steel.shape, bool)
     off = np.zeros(steel.shape, np.float32)
     for name, least, _ in _TONES:
-        own = off_the_usual(_get_tone(cells, name), steel, deep, _PATCH)
-        off = np.maximum(off, np.abs(own) / max(least, spread_of(own[deep])))
+        own = compute_deviation(_get_tone(cells, name), steel, deep, _PATCH)
+        off = np.maximum(off, np.abs(own) / max(least, compute_spread(own[deep])))
     odd = steel & (off > np.percentile(off[deep], NOT_DOUBTED)) & (distance <= DOUBTED)
     _, marks = cv2.connectedComponents((odd | beyond).astype(np.uint8), connectivity=4)
     return odd & np.isin(marks, np.unique(marks[beyond]))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from agent.imaging import label as labels
-from agent.imaging.lines import parts_of
+from agent.imaging.lines import find_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ def _iter_straight_tops(plane: NDArray[np.uint8], tallest: int) -> Iterator[tupl
         return
     straight, along = np.zeros_like(begins), np.ones((1, _STRAIGHT), np.uint8)
     straight[rows] = cv2.morphologyEx(begins[rows], cv2.MORPH_OPEN, along)
-    for x, y, wide, _, _ in parts_of(straight).tolist():
+    for x, y, wide, _, _ in find_parts(straight).tolist():
         left, top = max(0, x - 2 * _STEP) // _STEP * _STEP, y + 1
         below = full[top : top + tallest // _STEP + 2, left : x + wide + 2 * _STEP : _STEP]
         _, marks, stats, _ = cv2.connectedComponentsWithStats(below, connectivity=4)

@@ -41,7 +41,7 @@ def overlap(box: Box, other: Box) -> float:
     return w * h / max(1, (box[2] - box[0]) * (box[3] - box[1]))
 
 
-def stretches(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def find_runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return (first, one past the last) of every run of set flags."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

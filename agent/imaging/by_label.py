@@ -18,17 +18,17 @@ from agent.imaging import label as labels
 from agent.imaging.boxes import overlap, within
 from agent.imaging.channels import largest
 from agent.imaging.combs import find_combs
-from agent.imaging.letters import rows_of_letters
+from agent.imaging.letters import iter_letter_rows
 from agent.imaging.lines import (
     Line,
-    colour_of,
-    distance,
-    distinct,
+    compute_distance,
+    compute_max_thickness,
+    drop_duplicates,
     find_lines,
-    moved,
-    thickest,
-    true_length,
-    with_broken,
+    join_broken,
+    measure_colour,
+    measure_length,
+    translate,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledLine:
     """A line with a label.
 
     Args:
@@ -98,7 +98,7 @@ class _Candidate:
 
 def find_labels(pixels: NDArray[np.uint8], planes: list[Plane]) -> Iterator[Label]:
     """Yield the lengths written in full ink near the top or the bottom."""
-    rows = sorted(rows_of_letters(planes), key=lambda row: -row.belief)
+    rows = sorted(iter_letter_rows(planes), key=lambda row: -row.belief)
     boxes: list[Box] = []
     for row in rows:
         if len(boxes) >= _MOST_READ or row.belief < _LEAST_BELIEF:
@@ -113,7 +113,7 @@ def find_labels(pixels: NDArray[np.uint8], planes: list[Plane]) -> Iterator[Labe
 
 def _read_label(pixels: NDArray[np.uint8], row: Row) -> Label | None:
     x0, y0, x1, y1 = row.box
-    place = labels.with_lost_digits(pixels, row.box)
+    place = labels.extend_to_lost_digits(pixels, row.box)
     lengths = labels.read_lengths([pixels], place)
     if len(lengths) != 1 or lengths[0].um is None:
         return None
@@ -128,7 +128,7 @@ def _read_label(pixels: NDArray[np.uint8], row: Row) -> Label | None:
     return Label((left, place[1], right, place[3]), lengths[0], ink, paper)
 
 
-def label_at(
+def build_label(
     pixels: NDArray[np.uint8],
     box: Box,
     length: labels.Length,
@@ -159,7 +159,7 @@ def label_at(
     return Label(box, length, np.median(inside[code == most], axis=0), paper)
 
 
-def bar_of(pixels: NDArray[np.uint8], label: Label) -> Labelled | None:
+def find_bar(pixels: NDArray[np.uint8], label: Label) -> LabelledLine | None:
     """Return the line in a label's ink that is its bar.
 
     Args:
@@ -194,10 +194,10 @@ def bar_of(pixels: NDArray[np.uint8], label: Label) -> Labelled | None:
         and not _runs_into(line, label.box)
         and not _has_digit_before(pixels, label, line)
     )
-    return Labelled(line, _measure_length(pixels, line), sure)
+    return LabelledLine(line, _measure_length(pixels, line), sure)
 
 
-def _trace_line(pixels: NDArray[np.uint8], label: Label) -> Labelled | None:
+def _trace_line(pixels: NDArray[np.uint8], label: Label) -> LabelledLine | None:
     """Trace a thin line row by row: the run of columns with the largest sum of ink.
 
     Ink counts where a pixel is nearer to the label's ink than three rows above and below; a grain
@@ -223,11 +223,11 @@ def _trace_line(pixels: NDArray[np.uint8], label: Label) -> Labelled | None:
     first, last = _find_half_ink(progress[row + 3], start, end)
     box = (left + round(first), top + row, left + round(last), top + row + 1)
     line = Line(box, float(last - first), exact=False, contrast=float(_SHOWS), core=box)
-    if distance(line, label.box) is None or last - first < 0.5 * (x1 - x0):
+    if compute_distance(line, label.box) is None or last - first < 0.5 * (x1 - x0):
         return None
     long = last - first >= _LONG_PX
     sure = long and _is_centred(box, label.box) and not _has_digit_before(pixels, label, line)
-    return Labelled(line, float(last - first), sure, traced=True)
+    return LabelledLine(line, float(last - first), sure, traced=True)
 
 
 def _is_centred(line: Box, words: Box) -> bool:
@@ -270,7 +270,7 @@ def _iter_candidates(pixels: NDArray[np.uint8], label: Label) -> Iterator[_Candi
     """Yield lines where a label's bar would lie, with their costs."""
     wide = label.box[2] - label.box[0]
     for line, just_ink in _iter_lines_in_ink(pixels, label):
-        away = distance(line, _clip_to_gap(label.box, line))
+        away = compute_distance(line, _clip_to_gap(label.box, line))
         centred = abs(line.box[0] + line.box[2] - label.box[0] - label.box[2]) < 0.2 * wide
         long = line.width >= (0.15 if centred else 0.32) * wide
         stroke = line.gap is None and overlap(line.box, label.box) > 0.5
@@ -288,11 +288,13 @@ def _iter_lines_in_ink(pixels: NDArray[np.uint8], label: Label) -> Iterator[tupl
         plane = (
             _compute_ink_plane(picture, label) if just_ink else _compute_paled_plane(picture, label)
         )
-        combs = distinct([*find_combs(plane, near=1.0)])
+        combs = drop_duplicates([*find_combs(plane, near=1.0)])
         _blank_letters(plane[y0 - top : y1 - top, x0 - left : x1 - left])
-        lines = find_lines([plane], 0, thick_px=thickest(len(pixels)), least_px=_LEAST_PX)
-        for line in [*combs, *with_broken(distinct([*lines]), picture)]:
-            yield moved(line, left, top), just_ink
+        lines = find_lines(
+            [plane], 0, thick_px=compute_max_thickness(len(pixels)), least_px=_LEAST_PX
+        )
+        for line in [*combs, *join_broken(drop_duplicates([*lines]), picture)]:
+            yield translate(line, left, top), just_ink
 
 
 def _cut_region(pixels: NDArray[np.uint8], words: Box) -> tuple[NDArray[np.uint8], int, int]:
@@ -410,7 +412,7 @@ def _has_digit_before(pixels: NDArray[np.uint8], label: Label, line: Line) -> bo
 
 def _is_paled(pixels: NDArray[np.uint8], line: Line, label: Label) -> bool:
     """Return whether a line's colour lies between paper and ink, as JPEG leaves it."""
-    way, offset = label.ink - label.paper, colour_of(pixels, line) - label.paper
+    way, offset = label.ink - label.paper, measure_colour(pixels, line) - label.paper
     return float(way @ offset) > 0.96 * float(np.linalg.norm(way) * np.linalg.norm(offset))
 
 
@@ -421,5 +423,5 @@ def _have_same_ends(line: Line, other: Line) -> bool:
 
 def _measure_length(pixels: NDArray[np.uint8], line: Line) -> float:
     """Return the length of a line; the refined one only if it is near that of its ink."""
-    length = true_length(pixels, line)
+    length = measure_length(pixels, line)
     return length if abs(length - line.line_px) <= 1.2 else line.line_px

@@ -102,7 +102,7 @@ def grid_shape(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height / cell)), max(1, round(width / cell))
 
 
-def look(pixels: NDArray[np.uint8], usable: Mask) -> Cells:
+def compute_cells(pixels: NDArray[np.uint8], usable: Mask) -> Cells:
     """Compute the features of every cell.
 
     Args:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.lines import Line, moved, parts_of
+from agent.imaging.lines import Line, find_parts, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def find_combs(plane: Plane, *, near: float = _NEAR) -> Iterator[Line]:
             for y in rows:
                 comb = _build_from_row(part, ticks[np.abs(ends - y) <= 1])
                 if comb is not None:
-                    yield moved(comb, 0, top)
+                    yield translate(comb, 0, top)
 
 
 def _build_from_row(plane: Plane, ticks: Ticks) -> Line | None:
@@ -104,7 +104,7 @@ def _detect_ticks(mask: Plane, tops: NDArray[np.intp], feet: NDArray[np.intp]) -
     for y in feet:
         near[max(0, y - _TALLEST - 3) : y] = True
     mask[~near] = 0
-    stats = parts_of(mask)
+    stats = find_parts(mask)
     w, h, area = stats[:, 2], stats[:, 3], stats[:, 4]
     return _join_parts(stats[(w <= 5) & (h >= 5) & (h <= _TALLEST) & (area >= 0.6 * w * h)])
 

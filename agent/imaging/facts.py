@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agent.imaging.crop import Crop
 
 
-def facts_of(crop: Crop) -> dict[str, object]:
+def crop_to_json(crop: Crop) -> dict[str, object]:
     """Return a crop as JSON; boxes and points in pixels of the file."""
     bar = crop.micron_bar
     area = crop.specimen_area
@@ -41,6 +41,6 @@ def facts_of(crop: Crop) -> dict[str, object]:
     }
 
 
-def fault_of(error: FileError) -> dict[str, dict[str, str]]:
+def error_to_json(error: FileError) -> dict[str, dict[str, str]]:
     """Return the JSON of a file that cannot be used."""
     return {"error": {"code": error.code.value, "message": error.message}}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.boxes import stretches
+from agent.imaging.boxes import find_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ def find_band(pixels: NDArray[np.uint8]) -> Box | None:
     for level, room in product(levels, (12, 3)):
         low, high = max(0, level - room), min(255, level + room)
         paper = cv2.inRange(grey, low, high).mean(axis=1) / 255.0
-        for top, bottom in stretches(paper > 0.35):
+        for top, bottom in find_runs(paper > 0.35):
             if not 0.02 * height <= bottom - top <= 0.4 * height:
                 continue
             inner = paper[top:bottom]

@@ -94,7 +94,7 @@ def parse_length(words: str) -> Length | None:
     return _build_length(match, 0.0, 1.0) if match else None
 
 
-def lengths_in(words: str) -> list[Length]:
+def parse_lengths(words: str) -> list[Length]:
     """Parse every separate length in a line: "15.0kV 8.0mm x1.00k 50.0um".
 
     Args:
@@ -146,7 +146,7 @@ def _parse_half_read(words: str) -> Length | None:
     return Length(None, "", 0.0, 1.0, value) if _is_nice(value) else None
 
 
-def texts(picture: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
+def detect_texts(picture: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
     """Detect text.
 
     Args:
@@ -177,8 +177,8 @@ def texts(picture: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
     return _join([box for box in boxes if box[2] - box[0] > 3 and box[3] - box[1] > 3])
 
 
-def rows_of_ink(ink: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
-    """Detect rows of letters in a mask; faster than `texts` on a clean mask.
+def detect_rows(ink: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
+    """Detect rows of letters in a mask; faster than `detect_texts` on a clean mask.
 
     Args:
         ink: (h, w) bool, True where there is ink.
@@ -226,7 +226,7 @@ def _frames(boxes: NDArray[np.int32]) -> NDArray[np.bool_]:
     return np.asarray(contains.sum(axis=1) >= 2)
 
 
-def with_lost_digits(
+def extend_to_lost_digits(
     picture: NDArray[np.uint8], box: tuple[int, int, int, int]
 ) -> tuple[int, int, int, int]:
     """Return the box widened to the left while ink continues there: "150" is not "50".
@@ -346,7 +346,7 @@ def _read_once(
     if words is None:
         return []
     half = _parse_half_read(words.words)
-    return lengths_in(words.words) or ([half] if half else [])
+    return parse_lengths(words.words) or ([half] if half else [])
 
 
 def read_words(

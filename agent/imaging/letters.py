@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.lines import COLOUR_PLANE, parts_of
+from agent.imaging.lines import COLOUR_PLANE, find_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ class Row:
     belief: float
 
 
-def rows_of_letters(planes: list[Plane]) -> Iterator[Row]:
+def iter_letter_rows(planes: list[Plane]) -> Iterator[Row]:
     """Yield possible rows of letters near the top or the bottom."""
     height = len(planes[0])
     for number, plane in enumerate(planes):
@@ -73,7 +73,7 @@ def rows_of_letters(planes: list[Plane]) -> Iterator[Row]:
                 mask = cv2.inRange(part, least, 255)
                 share = cv2.countNonZero(mask) / mask.size
                 if share < _MOST_INK:
-                    for letters in _group_rows(parts_of(mask)):
+                    for letters in _group_rows(find_parts(mask)):
                         yield _build_row(letters, mask, part, share, (top, height))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.boxes import Box, overlap, stretches
+from agent.imaging.boxes import Box, find_runs, overlap
 from agent.imaging.channels import largest
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Line:
         ticks: (outer x, inner x, top, bottom) of the upright at its left and right end.
         plane: Index of the plane in which it was found.
         rank: Similarity to a bar; larger is better.
-        even: Share of its columns with the most frequent edges; see `evenness`.
+        even: Share of its columns with the most frequent edges; see `compute_evenness`.
     """
 
     box: Box
@@ -79,7 +79,7 @@ class Line:
         return self.box[3] - self.box[1]
 
 
-def planes_of(pixels: NDArray[np.uint8]) -> list[Plane]:
+def compute_planes(pixels: NDArray[np.uint8]) -> list[Plane]:
     """Return the planes in which drawn lines are bright: light ones, dark ones, coloured ones.
 
     Red on grey is as bright as grey, but its largest channel is bright and its smallest dark.
@@ -119,11 +119,11 @@ def find_lines(
     """
     plane = planes[number]
     height, width = plane.shape
-    thick = thickest(height) if thick_px is None else thick_px
+    thick = compute_max_thickness(height) if thick_px is None else thick_px
     least = max(13, round(0.017 * width)) if least_px is None else least_px
     runs = _keep_long_runs(plane, least | 1)  # odd: an even one shifts a pixel
     for mask in _iter_masks(runs, thick):
-        for x, y, wide, high in _select_likely(parts_of(mask), thick, plane.shape):
+        for x, y, wide, high in _select_likely(find_parts(mask), thick, plane.shape):
             line = _measure(plane, (x, y, min(width, x + wide - _STEP + 1), y + high), number)
             if line is not None:
                 yield line
@@ -139,7 +139,7 @@ def _iter_masks(runs: Plane, thick: int) -> Iterator[Plane]:
     yield cv2.bitwise_and(stands_out, cv2.inRange(runs, _FULL, 255))
 
 
-def thickest(height: int) -> int:
+def compute_max_thickness(height: int) -> int:
     """Return the largest line thickness in an image of this height, both in pixels; odd."""
     return int(np.clip(0.04 * height, 12, 60)) | 1
 
@@ -167,7 +167,7 @@ def _keep_long_runs(plane: Plane, shortest: int) -> Plane:
     return runs
 
 
-def parts_of(mask: Plane) -> NDArray[Any]:
+def find_parts(mask: Plane) -> NDArray[Any]:
     """Return x, y, width, height and area of every part of a mask, (n, 5), from top to bottom.
 
     OpenCV's statistics visit every pixel, which takes four times as long as labelling; here only
@@ -314,7 +314,7 @@ def _find_chequered_cells(plane: Plane, box: Box, least: float) -> Box | None:
 
 def are_cells(full: NDArray[np.bool_]) -> bool:
     """Return whether a row alternates between full and empty in 3 or more cells of one width."""
-    cells = sorted(stretches(full) + stretches(~full))
+    cells = sorted(find_runs(full) + find_runs(~full))
     widths = np.array([end - start for start, end in cells if end - start > 2])
     usual = float(np.median(widths)) if widths.size else 0.0
     even = np.abs(widths - usual) <= 0.15 * usual + 2
@@ -369,8 +369,8 @@ def _add_ticks(plane: Plane, line: Line, level: float) -> Line:
     (la, lb, ltop, lbottom), (rb, ra, rtop, rbottom) = left, right
     tall = max(lbottom, rbottom) - min(ltop, rtop)
     line = replace(line, line_px=(ra + rb) / 2 - (la + lb) / 2)
-    alike = abs(ltop - rtop) <= 4 and abs(lbottom - rbottom) <= 4
-    if not alike or tall > min(0.12 * plane.shape[0] + 20, 1.1 * line.width):
+    is_alike = abs(ltop - rtop) <= 4 and abs(lbottom - rbottom) <= 4
+    if not is_alike or tall > min(0.12 * plane.shape[0] + 20, 1.1 * line.width):
         return replace(line, framed=True)
     one_sided = ltop >= y0 - 1 or lbottom <= y1 + 1
     far = slice(lbottom - 4, lbottom) if ltop >= y0 - 1 else slice(ltop, ltop + 4)
@@ -418,7 +418,7 @@ def _find_upright(
     return uprights[0][0], uprights[-1][0], top, bottom
 
 
-def distinct(lines: list[Line]) -> list[Line]:
+def drop_duplicates(lines: list[Line]) -> list[Line]:
     """Return the best of the candidates that several planes and levels produced."""
     kept: list[Line] = []
     order = sorted(
@@ -460,7 +460,7 @@ def _have_one_colour(pixels: NDArray[np.uint8], line: Line, other_line: Line) ->
     return bool(np.abs(inks[0] - inks[1]).max() < 50)
 
 
-def colour_of(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
+def measure_colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
     """Return the most frequent colour of a line, (3,)."""
     x0, y0, x1, y1 = line.core
     rows = pixels[y0:y1, x0:x1]
@@ -472,7 +472,7 @@ def colour_of(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
     return colour
 
 
-def alike(colour: NDArray[Any], other_colour: NDArray[Any], within: float) -> bool:
+def are_alike(colour: NDArray[Any], other_colour: NDArray[Any], within: float) -> bool:
     """Return whether two colours (3,) differ by less than `within` grey values in every channel."""
     return bool(np.abs(colour - other_colour).max() < within)
 
@@ -489,7 +489,7 @@ def _measure_tick_colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
     return colour
 
 
-def evenness(pixels: NDArray[np.uint8], line: Line) -> float:
+def compute_evenness(pixels: NDArray[np.uint8], line: Line) -> float:
     """Return the share of a line's columns with the most frequent upper and lower edge.
 
     A drawn line keeps both edges to the pixel from end to end, also where a needle crosses it; a
@@ -497,7 +497,7 @@ def evenness(pixels: NDArray[np.uint8], line: Line) -> float:
     """
     x0, y0, x1, y1 = line.core
     top = max(0, y0 - 4)
-    ink = colour_of(pixels, line)
+    ink = measure_colour(pixels, line)
     rows = pixels[top : y1 + 4, x0:x1]
     if line.gap is not None:
         rows = np.hstack([rows[:, : line.gap[0] - x0], rows[:, line.gap[2] - x0 :]])
@@ -514,7 +514,7 @@ def _count_from_top(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
     return np.where(flags[0] & (ends == 0), len(flags), ends)
 
 
-def with_broken(lines: list[Line], pixels: NDArray[np.uint8]) -> list[Line]:
+def join_broken(lines: list[Line], pixels: NDArray[np.uint8]) -> list[Line]:
     """Return the lines and those that a label breaks in two."""
     joined = []
     drawn = (line for line in lines if line.crisp > 0.6 and not line.framed)
@@ -525,10 +525,10 @@ def with_broken(lines: list[Line], pixels: NDArray[np.uint8]) -> list[Line]:
             if not 8 < gap < 4 * (left_half.width + right_half.width):
                 continue
             (_, a0, _, a1), (_, b0, _, b1) = left_half.core, right_half.core
-            alike = abs(left_half.width - right_half.width) <= max(6, 0.25 * left_half.width)
+            is_alike = abs(left_half.width - right_half.width) <= max(6, 0.25 * left_half.width)
             level = abs((a0 + a1) - (b0 + b1)) <= 4 and abs((a1 - a0) - (b1 - b0)) <= 4
             long = min(left_half.width, right_half.width) >= max(18, 5 * (a1 - a0))
-            if alike and level and long and _have_one_colour(pixels, left_half, right_half):
+            if is_alike and level and long and _have_one_colour(pixels, left_half, right_half):
                 box = (left_half.box[0], min(a0, b0), right_half.box[2], max(a1, b1))
                 length = float(box[2] - box[0])
                 left, right = left_half.ticks[0], right_half.ticks[1]
@@ -552,7 +552,7 @@ def with_broken(lines: list[Line], pixels: NDArray[np.uint8]) -> list[Line]:
     return lines + joined
 
 
-def true_length(pixels: NDArray[np.uint8], line: Line) -> float:
+def measure_length(pixels: NDArray[np.uint8], line: Line) -> float:
     """Return the length of a line without ticks to subpixels, at half of its ink.
 
     Args:
@@ -598,7 +598,7 @@ def _measure_between_ticks(pixels: NDArray[np.uint8], line: Line) -> float | Non
         paper = np.median(rows.reshape(-1, 3), axis=0)
         way = ink - paper
         share = ((rows - paper) @ way / max(1.0, float(way @ way))).min(axis=0)
-        ticks = stretches(share > 0.25)
+        ticks = find_runs(share > 0.25)
         centres = np.array(
             [a + np.average(np.arange(b - a), weights=share[a:b]) for a, b in ticks if b - a <= 6]
         )
@@ -710,7 +710,7 @@ def _find_half_ink(rows: NDArray[np.float32], ink: NDArray[Any], *, mean: bool) 
     return max(positions) if positions and abs(max(positions) - 8) <= 3 else None
 
 
-def moved(line: Line, right: int, down: int) -> Line:
+def translate(line: Line, right: int, down: int) -> Line:
     """Return a line found in a part of an image in coordinates of the whole image."""
     first, last = line.ticks
     return replace(
@@ -730,7 +730,7 @@ def _translate_tick(tick: Box | None, right: int, down: int) -> Box | None:
     return tick and (tick[0] + right, tick[1] + right, tick[2] + down, tick[3] + down)
 
 
-def distance(line: Line, place: Box) -> float | None:
+def compute_distance(line: Line, place: Box) -> float | None:
     """Return how far a label is from the usual place of this line's label, or None.
 
     Args:

@@ -36,7 +36,7 @@ UM_PER = {
 }  # fmt: skip
 
 
-def square(x: float | None, y: float | None) -> tuple[float, ...]:
+def get_square_scale(x: float | None, y: float | None) -> tuple[float, ...]:
     """Return the common µm per pixel of both directions.
 
     Args:
@@ -53,17 +53,17 @@ def square(x: float | None, y: float | None) -> tuple[float, ...]:
     return (x,)
 
 
-def dots_as_um_per_px(x_per_m: float, y_per_m: float) -> tuple[float, ...]:
+def dots_to_um_per_px(x_per_m: float, y_per_m: float) -> tuple[float, ...]:
     """Convert dots per metre to µm per pixel; nothing for a resolution of paper or a screen."""
     if not (x_per_m > 0 and y_per_m > 0 and math.isfinite(x_per_m) and math.isfinite(y_per_m)):
         return ()
     dpi = x_per_m * 0.0254
     if 1e6 / x_per_m > COARSEST_UM or any(abs(dpi - printer) < 1 for printer in PRINTER_DPI):
         return ()
-    return square(1e6 / x_per_m, 1e6 / y_per_m)
+    return get_square_scale(1e6 / x_per_m, 1e6 / y_per_m)
 
 
-def text_tags(exif: bytes) -> tuple[dict[str, str], int]:
+def read_exif(exif: bytes) -> tuple[dict[str, str], int]:
     """Read EXIF: maker, microscope, time and operator, and the orientation (1 if absent)."""
     if not exif:
         return {}, 1
@@ -89,7 +89,7 @@ def _read_who_and_when(tags: tifffile.TiffTags) -> dict[str, str]:
     }
 
 
-def tiff_scales(
+def read_tiff_scales(
     tif: tifffile.TiffFile, page: tifffile.TiffPage, image: int
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Read the scale from every source that a TIFF has.
@@ -140,11 +140,15 @@ def _read_zeiss(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple
         return ()
     pixel = _parse_length(tag.get("ap_image_pixel_size") or tag.get("ap_pixel_size"))
     width, height = _parse_length(tag.get("ap_width")), _parse_length(tag.get("ap_height"))
-    if width and height and (across := square(width / page.imagewidth, height / page.imagelength)):
+    if (
+        width
+        and height
+        and (across := get_square_scale(width / page.imagewidth, height / page.imagelength))
+    ):
         return across
     if pixel and width and not _is_same_field(pixel * page.imagewidth, width):
         raise _UnclearError
-    return square(pixel, None)
+    return get_square_scale(pixel, None)
 
 
 def _compute_reduction(page: tuple[int, int], grid: tuple[float, float]) -> float:
@@ -177,7 +181,7 @@ def _read_fei(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[
     grid_size = (float(grid.get("ResolutionX") or size[0]), float(grid.get("ResolutionY") or 0))
     x, y = float(scan["PixelWidth"]), float(scan["PixelHeight"])
     factor = _compute_reduction(size, grid_size) if grid_size[1] else grid_size[0] / size[0]
-    return square(x * 1e6 * factor, y * 1e6 * factor)
+    return get_square_scale(x * 1e6 * factor, y * 1e6 * factor)
 
 
 def _read_olympus(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tuple[float, ...]:
@@ -185,13 +189,13 @@ def _read_olympus(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tu
     for other in tif.pages:
         tag = other.aspage().tags.valueof(33560)
         if tag and other.shape[:2] == page.shape[:2]:
-            return square(tag["pixelsizex"] * 1e6, tag["pixelsizey"] * 1e6)
+            return get_square_scale(tag["pixelsizex"] * 1e6, tag["pixelsizey"] * 1e6)
     return ()
 
 
 def _read_tvips(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
     tag = page.tags.valueof(37706)
-    return square(tag["PixelSizeX"] * 1e-3, tag["PixelSizeY"] * 1e-3) if tag else ()
+    return get_square_scale(tag["PixelSizeX"] * 1e-3, tag["PixelSizeY"] * 1e-3) if tag else ()
 
 
 def _read_gatan(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
@@ -200,7 +204,7 @@ def _read_gatan(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple
     if not unit_x:
         return ()
     x, y = page.tags.valueof(65009), page.tags.valueof(65010)
-    return square(float(x) * UM_PER[unit_x.lower()], float(y) * UM_PER[unit_y.lower()])
+    return get_square_scale(float(x) * UM_PER[unit_x.lower()], float(y) * UM_PER[unit_y.lower()])
 
 
 def _read_tescan(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
@@ -210,7 +214,7 @@ def _read_tescan(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tupl
 
 def _parse_tescan(text: str) -> tuple[float, ...]:
     x, y = (re.search(rf"PixelSize{axis}\s*=\s*([-+.\deE]+)", text) for axis in "XY")
-    return square(float(x[1]) * 1e6, float(y[1]) * 1e6 if y else None) if x else ()
+    return get_square_scale(float(x[1]) * 1e6, float(y[1]) * 1e6 if y else None) if x else ()
 
 
 def _read_ome(tif: tifffile.TiffFile, page: tifffile.TiffPage, image: int) -> tuple[float, ...]:
@@ -220,7 +224,7 @@ def _read_ome(tif: tifffile.TiffFile, page: tifffile.TiffPage, image: int) -> tu
     x, y = (_read_ome_length(pixels, f"PhysicalSize{axis}") for axis in "XY")
     factor_x = int(pixels["SizeX"]) / page.imagewidth
     factor_y = int(pixels["SizeY"]) / page.imagelength
-    return square(x * factor_x if x else None, y * factor_y if y else None)
+    return get_square_scale(x * factor_x if x else None, y * factor_y if y else None)
 
 
 def _read_ome_length(pixels: Mapping[str, str], name: str) -> float | None:
@@ -233,18 +237,18 @@ def _read_ome_length(pixels: Mapping[str, str], name: str) -> float | None:
 
 def _read_ome_pixels(xml: str, image: int) -> Mapping[str, str] | None:
     """Return the attributes of one image's Pixels element, or None."""
-    root = parsed(xml)
-    elements = [element.attrib for element in named(root, "Pixels")]
+    root = parse_xml(xml)
+    elements = [element.attrib for element in iter_elements(root, "Pixels")]
     return elements[image] if image < len(elements) else None
 
 
-def ome_bits(tif: tifffile.TiffFile, image: int) -> int | None:
+def read_ome_bits(tif: tifffile.TiffFile, image: int) -> int | None:
     """Return the significant bits that OME-XML states, or None."""
     bits = (_read_ome_pixels(tif.ome_metadata or "", image) or {}).get("SignificantBits", "")
     return int(bits) if bits.isdigit() else None
 
 
-def most_bits(page: tifffile.TiffPage) -> int | None:
+def read_tiff_bits(page: tifffile.TiffPage) -> int | None:
     """Return the significant bits that a TIFF's tags state, or None."""
     if page.bitspersample not in (8, 16):
         return int(page.bitspersample)
@@ -260,8 +264,8 @@ def _read_imagej(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) -> tup
         return ()
     x, y = _read_dots_per_unit(page)
     if unit == UM_PER_INCH:
-        return dots_as_um_per_px(x / 0.0254, y / 0.0254)
-    return square(unit / x, unit / y)
+        return dots_to_um_per_px(x / 0.0254, y / 0.0254)
+    return get_square_scale(unit / x, unit / y)
 
 
 def _read_description(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) -> tuple[float, ...]:
@@ -272,7 +276,7 @@ def _read_description(_: tifffile.TiffFile, page: tifffile.TiffPage, __: int) ->
     )
     if x and y and unit:  # MetaMorph
         um = UM_PER[unit[1].lower()]
-        return square(float(x[1]) * um, float(y[1]) * um)
+        return get_square_scale(float(x[1]) * um, float(y[1]) * um)
     return _parse_any(text, (page.imagewidth, page.imagelength))
 
 
@@ -281,7 +285,7 @@ def _read_resolution(tif: tifffile.TiffFile, page: tifffile.TiffPage, _: int) ->
     if per_m is None or tif.imagej_metadata:
         return ()
     x, y = _read_dots_per_unit(page)
-    return dots_as_um_per_px(x * per_m, y * per_m)
+    return dots_to_um_per_px(x * per_m, y * per_m)
 
 
 def _read_dots_per_unit(page: tifffile.TiffPage) -> tuple[float, float]:
@@ -296,7 +300,7 @@ def _parse_length(entry: Any) -> float | None:
     return float(entry[1]) * UM_PER[str(entry[2]).lower()]
 
 
-def parsed(xml: str) -> ET.Element:
+def parse_xml(xml: str) -> ET.Element:
     """Parse foreign XML; documents with entities are refused, since entities can explode."""
     if "<!DOCTYPE" in xml or "<!ENTITY" in xml or not xml:
         return ET.Element("nothing")
@@ -306,25 +310,27 @@ def parsed(xml: str) -> ET.Element:
         return ET.Element("nothing")
 
 
-def named(root: ET.Element, name: str) -> Iterator[ET.Element]:
+def iter_elements(root: ET.Element, name: str) -> Iterator[ET.Element]:
     """Yield every element of a name in any namespace."""
     return (element for element in root.iter() if element.tag.rpartition("}")[2] == name)
 
 
-def tiff_text(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, str]:
+def read_tiff_text(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, str]:
     """Return microscope, maker, objective, magnification and time of a TIFF where known."""
     texts = _read_who_and_when(page.tags) | _read_sem_text(tif)
-    root = parsed(tif.ome_metadata or "")
+    root = parse_xml(tif.ome_metadata or "")
     for name, element, attribute in (
         ("microscope", "Microscope", "Model"),
         ("maker", "Microscope", "Manufacturer"),
         ("objective", "Objective", "Model"),
         ("magnification", "Objective", "NominalMagnification"),
     ):
-        value = next((e.get(attribute) for e in named(root, element) if e.get(attribute)), None)
+        value = next(
+            (e.get(attribute) for e in iter_elements(root, element) if e.get(attribute)), None
+        )
         if value:
             texts[name] = value
-    date = next((e.text for e in named(root, "AcquisitionDate") if e.text), None)
+    date = next((e.text for e in iter_elements(root, "AcquisitionDate") if e.text), None)
     return texts | ({"acquired_at": date} if date else {})
 
 
@@ -355,7 +361,7 @@ SIDECAR_BYTES = 4_000_000
 LONGEST_NAME = 255  # bytes, of every common file system
 
 
-def sidecar_scales(path: Path, size: tuple[int, int]) -> tuple[float, ...]:
+def read_sidecar_scales(path: Path, size: tuple[int, int]) -> tuple[float, ...]:
     """Read the scale from text and XML files of the same name next to a picture.
 
     Args:
@@ -416,16 +422,16 @@ def _parse_ome(text: str, size: tuple[int, int]) -> tuple[float, ...]:
     grid = int(pixels["SizeX"])
     factor = _compute_reduction(size, (grid, int(pixels.get("SizeY", grid * size[1] / size[0]))))
     x, y = (_read_ome_length(pixels, f"PhysicalSize{axis}") for axis in "XY")
-    return square(x * factor if x else None, y * factor if y else None)
+    return get_square_scale(x * factor if x else None, y * factor if y else None)
 
 
 def _parse_zen(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     metres = {
-        element.get("Id"): float(next(named(element, "Value")).text or 0)
-        for element in named(parsed(text), "Distance")
+        element.get("Id"): float(next(iter_elements(element, "Value")).text or 0)
+        for element in iter_elements(parse_xml(text), "Distance")
         if element.get("Id") in ("X", "Y")
     }
-    return square(metres["X"] * 1e6, metres["Y"] * 1e6) if metres else ()
+    return get_square_scale(metres["X"] * 1e6, metres["Y"] * 1e6) if metres else ()
 
 
 AXIOVISION_UM = "76"
@@ -439,13 +445,13 @@ def _parse_axiovision(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     if not tags.get("769"):
         return ()
     x, y = (float((tags[tag] or "").replace(",", ".")) for tag in ("769", "772"))
-    return square(x, y) if tags["770"] == AXIOVISION_UM else ()
+    return get_square_scale(x, y) if tags["770"] == AXIOVISION_UM else ()
 
 
 def _parse_leica(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     matches = [re.search(rf"{axis}Met(?:re|er)sPerPixel\W+([\d.eE+-]+)", text) for axis in "XY"]
     metres = [float(match[1]) * 1e6 for match in matches if match]
-    return square(metres[0], metres[-1]) if metres else ()
+    return get_square_scale(metres[0], metres[-1]) if metres else ()
 
 
 def _parse_hitachi(text: str, size: tuple[int, int]) -> tuple[float, ...]:
@@ -454,14 +460,16 @@ def _parse_hitachi(text: str, size: tuple[int, int]) -> tuple[float, ...]:
     if not nm or not grid:
         return ()
     factor = _compute_reduction(size, (int(grid[1]), int(grid[2])))
-    return square(float(nm[1]) * 1e-3 * factor, None)
+    return get_square_scale(float(nm[1]) * 1e-3 * factor, None)
 
 
 def _parse_jeol(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     px = re.search(r"^\$\$SM_MICRON_BAR\s+([\d.]+)", text, re.MULTILINE)
     marker = re.search(r"^\$\$SM_MICRON_MARKER\s+([\d.]+)\s*(\w+)", text, re.MULTILINE)
     return (
-        square(float(marker[1]) * UM_PER[marker[2]] / float(px[1]), None) if px and marker else ()
+        get_square_scale(float(marker[1]) * UM_PER[marker[2]] / float(px[1]), None)
+        if px and marker
+        else ()
     )
 
 
@@ -481,5 +489,5 @@ def _parse_any(text: str, _: tuple[int, int]) -> tuple[float, ...]:
     scales: list[float] = []
     for number, unit in matches:
         um = float(number.replace(",", ".")) * UM_PER[unit.lower()]
-        scales += _select_new(square(um, None), scales)
+        scales += _select_new(get_square_scale(um, None), scales)
     return tuple(scales)

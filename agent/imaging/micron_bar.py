@@ -17,7 +17,7 @@ import numpy as np
 from agent.imaging import label as labels
 from agent.imaging.blocks import find_blocks
 from agent.imaging.boxes import Box, overlap, within
-from agent.imaging.by_label import Label, Labelled, bar_of, find_labels, label_at
+from agent.imaging.by_label import Label, LabelledLine, build_label, find_bar, find_labels
 from agent.imaging.channels import largest, smallest
 from agent.imaging.combs import find_combs
 from agent.imaging.info_band import find_band
@@ -25,20 +25,20 @@ from agent.imaging.lines import (
     COLOUR_PLANE,
     EVEN,
     Line,
-    alike,
+    are_alike,
     are_cells,
-    colour_of,
-    distance,
-    distinct,
-    evenness,
+    compute_distance,
+    compute_evenness,
+    compute_planes,
+    drop_duplicates,
     find_lines,
     is_arrow,
-    planes_of,
-    true_length,
-    with_broken,
+    join_broken,
+    measure_colour,
+    measure_length,
 )
-from agent.imaging.pairing import SAME, FoundBar, is_believable, is_stroke, paired
-from agent.imaging.paper import with_paper
+from agent.imaging.pairing import SAME, FoundBar, is_believable, is_stroke, pair_lengths
+from agent.imaging.paper import extend_to_plate
 from agent.imaging.unlabelled import is_bar_without_label
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     """
     if min(pixels.shape[:2]) < _SMALLEST_PX:
         return Graphics((), None, ())
-    planes = planes_of(pixels)
+    planes = compute_planes(pixels)
     band = find_band(pixels)
     lines = _find_candidates(pixels, planes, band)
     bars, unpaired = _read_candidates(pixels, _rank_lines(pixels, lines, band), band)
@@ -93,12 +93,12 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
         bars = _list_blocks(pixels, planes, lines) or bars
     read: list[Label] = []
     if not _has_length(bars):
-        read = [label_at(pixels, place, length) for length, place in unpaired]
+        read = [build_label(pixels, place, length) for length, place in unpaired]
         read += find_labels(pixels, planes)
         bars = _find_by_labels(pixels, read) or bars
     if not _has_length(bars):
         bars = _find_by_ticks(pixels, planes, band) or bars
-    boxes = [with_paper(pixels, bar.bbox) for bar in bars]
+    boxes = [extend_to_plate(pixels, bar.bbox) for bar in bars]
     if not _has_length(bars):
         boxes += [_expand_to_bar(label.box, pixels.shape) for label in read]
     return Graphics(bars=tuple(bars), band=band, boxes=tuple(boxes))
@@ -112,18 +112,20 @@ def _find_candidates(
     pixels: NDArray[np.uint8], planes: list[NDArray[np.uint8]], band: Box | None
 ) -> list[Line]:
     """Return the candidate lines of bars."""
-    lines = distinct([line for number in range(len(planes)) for line in find_lines(planes, number)])
+    lines = drop_duplicates(
+        [line for number in range(len(planes)) for line in find_lines(planes, number)]
+    )
     lines = [line for line in lines if not _is_paper(pixels, line, band)]
     lines = [line for line in lines if not any(_is_outline(pixels, line, o) for o in lines)]
     lines = _drop_cells([_mark_chequered(pixels, line) for line in lines])
-    return with_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
+    return join_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
 
 
 def _find_by_ticks(
     pixels: NDArray[np.uint8], planes: list[NDArray[np.uint8]], band: Box | None
 ) -> list[FoundBar]:
     """Return bars that have ticks and no line."""
-    combs = distinct([comb for plane in planes for comb in find_combs(plane)])
+    combs = drop_duplicates([comb for plane in planes for comb in find_combs(plane)])
     bars, _ = _read_candidates(pixels, _rank_lines(pixels, _drop_parts(combs), band), band)
     return [_remeasure(pixels, bar) for bar in bars]
 
@@ -138,7 +140,7 @@ def _expand_to_bar(words: Box, shape: Sequence[int]) -> Box:
 
 def _find_by_labels(pixels: NDArray[np.uint8], read: list[Label]) -> list[FoundBar]:
     """Return the bar of one of the labels; first one that states a length."""
-    pairs = [(label, bar_of(pixels, label)) for label in _select_agreeing(read)]
+    pairs = [(label, find_bar(pixels, label)) for label in _select_agreeing(read)]
     bars = [_build_bar(label, labelled) for label, labelled in pairs if labelled is not None]
     return sorted(bars, key=lambda bar: bar.um is None)[:1]
 
@@ -154,7 +156,7 @@ def _select_agreeing(read: list[Label]) -> list[Label]:
     return kept
 
 
-def _build_bar(label: Label, labelled: Labelled) -> FoundBar:
+def _build_bar(label: Label, labelled: LabelledLine) -> FoundBar:
     """Build the bar of a label and its line; it states a length only if both are reliable."""
     states = labelled.sure and is_believable(label.length, labelled.line)
     return FoundBar(
@@ -176,11 +178,11 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     if bar.label_box is None or bar.um is None:
         return bar
     length, ink = labels.Length(bar.um, bar.label, 0.0, 1.0), np.array(bar.ink)
-    label = label_at(pixels, bar.label_box, length, ink)
+    label = build_label(pixels, bar.label_box, length, ink)
     of_line = replace(label, ink=ink)
     if bar.line[3] - bar.line[1] >= _TELLS_INK:
         label = of_line
-    labelled = bar_of(pixels, label) or bar_of(pixels, of_line)
+    labelled = find_bar(pixels, label) or find_bar(pixels, of_line)
     if labelled is None or not _is_better(labelled, bar):
         return bar
     if abs(labelled.length_px / bar.line_px - 1) < SAME:  # two ways have found one bar
@@ -188,7 +190,7 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     return _build_bar(label, labelled)
 
 
-def _is_better(labelled: Labelled, bar: FoundBar) -> bool:
+def _is_better(labelled: LabelledLine, bar: FoundBar) -> bool:
     """Return whether a line in the label's ink is measured better than the detected bar.
 
     Ticks define the ends of a bar. Without ticks the longer line counts: a detected line can end
@@ -232,7 +234,7 @@ def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
     if band is None or line.box[3] <= band[1] - 2 or line.box[1] >= band[3] + 2:
         return False
     rows = pixels[band[1] : band[3], ::8].reshape(-1, 3)
-    return alike(colour_of(pixels, line), np.median(rows, axis=0), 40)
+    return are_alike(measure_colour(pixels, line), np.median(rows, axis=0), 40)
 
 
 def _is_outline(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
@@ -248,9 +250,9 @@ def _is_outline(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
     far, beyond = (b0 - 1, b0 - 4) if y0 >= b1 - 1 else (b1, b1 + 3)
     if not (beyond >= 0 and far < len(pixels) and beyond < len(pixels)):
         return False
-    ink, columns = colour_of(pixels, line), slice(max(x0, a0), min(x1, a1))
+    ink, columns = measure_colour(pixels, line), slice(max(x0, a0), min(x1, a1))
     there, paper = (np.median(pixels[y, columns], axis=0) for y in (far, beyond))
-    return alike(there, ink, 60) and not alike(paper, ink, 60)
+    return are_alike(there, ink, 60) and not are_alike(paper, ink, 60)
 
 
 def _mark_chequered(pixels: NDArray[np.uint8], line: Line) -> Line:
@@ -305,7 +307,9 @@ def _rank_lines(pixels: NDArray[np.uint8], lines: list[Line], band: Box | None) 
     for line in lines:
         rank = _compute_rank(line, band, pixels.shape)
         even = (
-            evenness(pixels, line) if rank > _LOOKED_AT and line.kind in _OF_ONE_RUN else _MIDDLING
+            compute_evenness(pixels, line)
+            if rank > _LOOKED_AT and line.kind in _OF_ONE_RUN
+            else _MIDDLING
         )
         ranked.append(replace(line, even=even, rank=rank + 1.5 * (even - _MIDDLING)))
     return sorted(ranked, key=lambda line: line.rank, reverse=True)
@@ -342,8 +346,8 @@ def _read_candidates(
     for line in ranked:
         if len(regions) >= _MOST_READ:
             break
-        colour = colour_of(pixels, line)
-        done = (within(line.box, place) and alike(colour, ink, 70) for place, ink in regions)
+        colour = measure_colour(pixels, line)
+        done = (within(line.box, place) and are_alike(colour, ink, 70) for place, ink in regions)
         if not _is_worth_reading(line) or any(done):
             continue
         if any(bar.um is not None for bar in bars) and not _is_convincing(line):
@@ -371,7 +375,7 @@ def _read_candidates(
     if not bars:
         alone = (line for line in ranked[:_MOST_READ] if is_bar_without_label(pixels, line, band))
         bars = [
-            FoundBar(line.box, None, true_length(pixels, line), "", None)
+            FoundBar(line.box, None, measure_length(pixels, line), "", None)
             for line in itertools.islice(alone, 1)
         ]
     return bars, lengths_read
@@ -500,14 +504,16 @@ def _find_best_pair(
     """
     x0, y0, x1, _ = region
     views = _render_views(pixels, lines[0], region)
-    picture, ink = views[0], colour_of(pixels, lines[0])
-    boxes = labels.texts(picture) if detect else _find_letters(picture, lines[0], pixels, x0)
-    boxes = [labels.with_lost_digits(picture, box) for box in boxes]
+    picture, ink = views[0], measure_colour(pixels, lines[0])
+    boxes = labels.detect_texts(picture) if detect else _find_letters(picture, lines[0], pixels, x0)
+    boxes = [labels.extend_to_lost_digits(picture, box) for box in boxes]
     places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in boxes]
     lines = [line for line in lines if not any(is_stroke(line, place) for place in places)]
     if not detect:
         near = [
-            min((c for c in (distance(ln, p) for ln in lines) if c is not None), default=9.0)
+            min(
+                (c for c in (compute_distance(ln, p) for ln in lines) if c is not None), default=9.0
+            )
             for p in places
         ]
         order = np.argsort(near, kind="stable")[:2]
@@ -515,7 +521,7 @@ def _find_best_pair(
     cut: Box | None = None
     lengths: list[tuple[labels.Length, Box]] = []
     for box, around in zip(boxes, places, strict=True):
-        if all(distance(line, around) is None for line in lines):
+        if all(compute_distance(line, around) is None for line in lines):
             continue
         near_edge = 0.4 * (box[3] - box[1])
         goes_on = (x0 and box[0] <= near_edge, x1 < pixels.shape[1] and around[2] >= x1 - near_edge)
@@ -526,8 +532,8 @@ def _find_best_pair(
             left, right = (round(at * (box[2] - box[0])) for at in (length.start, length.end))
             lengths.append((length, (around[0] + left, around[1], around[0] + right, around[3])))
     if not detect:  # letters were looked for in the first line's ink
-        lines = [line for line in lines if alike(colour_of(pixels, line), ink, 90)]
-    return paired(pixels, lines, lengths), cut, lengths
+        lines = [line for line in lines if are_alike(measure_colour(pixels, line), ink, 90)]
+    return pair_lengths(pixels, lines, lengths), cut, lengths
 
 
 def _render_views(pixels: NDArray[np.uint8], line: Line, region: Box) -> list[NDArray[np.uint8]]:
@@ -586,7 +592,7 @@ def _find_letters(
     if line.gap is not None:
         ink[:, : max(0, line.gap[0] - left)] = False
         ink[:, max(0, line.gap[2] - left) :] = False
-    return labels.rows_of_ink(ink)
+    return labels.detect_rows(ink)
 
 
 def _is_half(bar: FoundBar, other: Line) -> bool:

@@ -46,7 +46,9 @@ ROUGH_SPOT, HARD_SPOT = (OCTAVE * float(np.log2(grey + 0.5)) for grey in (7.0, 1
 filler, which are out of focus, below the second."""
 
 
-def belief_in(cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEVED) -> float | None:
+def compute_log_odds(
+    cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEVED
+) -> float | None:
     """Return the log odds that a region is outside.
 
     Args:
@@ -59,24 +61,28 @@ def belief_in(cells: Cells, region: Mask, rivals: Mask, *, least: float = BELIEV
         Log odds; None where they are too low, or the region or the rest is too small.
     """
     sides = Sides.of(cells, region, rivals)
-    return None if sides is None else _compute_odds(cells, sides, at_a_glance(cells, sides), least)
+    return (
+        None if sides is None else _compute_odds(cells, sides, quick_features(cells, sides), least)
+    )
 
 
 def _compute_odds(
     cells: Cells, sides: Sides, seen: NDArray[np.float64], least: float
 ) -> float | None:
     """Return the log odds, computing costlier features only while the result is open."""
-    odds = belief.OUTSIDE_CONSTANT + belief.said(belief.OUTSIDE, belief.AT_A_GLANCE, seen)
-    if odds + belief.at_most(belief.AT_SECOND_SIGHT + belief.CLOSELY) <= least:
+    odds = belief.OUTSIDE_CONSTANT + belief.sum_log_odds(
+        belief.OUTSIDE, belief.QUICK_FEATURES, seen
+    )
+    if odds + belief.compute_max_log_odds(belief.EDGE_FEATURES + belief.FINE_FEATURES) <= least:
         return None
-    odds += belief.said(belief.OUTSIDE, belief.AT_SECOND_SIGHT, at_second_sight(cells, sides))
-    if odds + belief.at_most(belief.CLOSELY) <= least:
+    odds += belief.sum_log_odds(belief.OUTSIDE, belief.EDGE_FEATURES, edge_features(cells, sides))
+    if odds + belief.compute_max_log_odds(belief.FINE_FEATURES) <= least:
         return None
-    odds += belief.said(belief.OUTSIDE, belief.CLOSELY, closely(cells, sides))
+    odds += belief.sum_log_odds(belief.OUTSIDE, belief.FINE_FEATURES, fine_features(cells, sides))
     return odds if odds > least else None
 
 
-def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
+def find_outside(cells: Cells) -> tuple[Mask | None, bool]:
     """Segment the regions outside the specimen.
 
     Half the grid resolution is sufficient for this step, and four times as fast.
@@ -89,12 +95,12 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
     cells = cells.halved()
     judged: list[tuple[float, Mask]] = []
     second = False
-    for region, rivals in candidates(cells):
+    for region, rivals in iter_candidates(cells):
         sides = Sides.of(cells, region, rivals)
         if sides is None:
             continue
-        seen = at_a_glance(cells, sides)
-        second = second or belief.of_two_materials(seen) > SECOND_MATERIAL
+        seen = quick_features(cells, sides)
+        second = second or belief.compute_two_materials_odds(seen) > SECOND_MATERIAL
         odds = _compute_odds(cells, sides, seen, BELIEVED)
         if odds is None:
             continue
@@ -105,7 +111,7 @@ def outside_of(cells: Cells) -> tuple[Mask | None, bool]:
             judged.append((odds - (STREWN if spots else 0.0), region))
     judged.sort(key=lambda pair: -pair[0])
     outside = _join_regions(cells, judged)
-    if not outside.any() or count_of(outside) > 0.95 * count_of(cells.usable):
+    if not outside.any() or count_cells(outside) > 0.95 * count_cells(cells.usable):
         return None, second or bool(judged)
     outside = _add_same_kind(cells, outside)
     large = cv2.resize(outside.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
@@ -116,13 +122,13 @@ def _join_regions(cells: Cells, judged: list[tuple[float, Mask]]) -> Mask:
     """Join regions in order of their log odds to one outside."""
     outside = np.zeros(cells.usable.shape, bool)
     for odds, region in judged:
-        shared, area = count_of(region & outside), count_of(outside)
+        shared, area = count_cells(region & outside), count_cells(outside)
         as_likely = odds > judged[0][0] - AS_LIKELY
-        if not area or (as_likely and shared > 0.8 * area and count_of(region) > area):
+        if not area or (as_likely and shared > 0.8 * area and count_cells(region) > area):
             outside = region  # the same outside, with its darker or smoother half
-        elif shared < 0.1 * count_of(region):
+        elif shared < 0.1 * count_cells(region):
             own = region & ~outside
-            if belief_in(cells, own, outside) is not None and _is_alike(cells, own, outside):
+            if compute_log_odds(cells, own, outside) is not None and _is_alike(cells, own, outside):
                 outside = outside | own
     return outside
 
@@ -130,21 +136,21 @@ def _join_regions(cells: Cells, judged: list[tuple[float, Mask]]) -> Mask:
 def _add_same_kind(cells: Cells, outside: Mask) -> Mask:
     """Add what is of the same kind: at another side, in a corner, as a sliver."""
     inside = cells.usable & ~outside
-    deep_out, deep_in = shrunk(outside, 2), shrunk(inside, 2)
-    if min(count_of(deep_out), count_of(deep_in)) < 12:
+    deep_out, deep_in = erode(outside, 2), erode(inside, 2)
+    if min(count_cells(deep_out), count_cells(deep_in)) < 12:
         return outside
-    alike = told_apart(cells.looks, deep_out, deep_in) > 0
+    alike = compute_cell_odds(cells.looks, deep_out, deep_in) > 0
     extended = outside.copy()
     for part in _iter_parts(alike & inside, cells, least=0.06):
-        if belief_in(cells, part, outside, least=BELIEVED - KNOWN_KIND) is not None:
+        if compute_log_odds(cells, part, outside, least=BELIEVED - KNOWN_KIND) is not None:
             extended |= part
-    return extended if count_of(extended) <= 0.95 * count_of(cells.usable) else outside
+    return extended if count_cells(extended) <= 0.95 * count_cells(cells.usable) else outside
 
 
 # --------------------------------------------------------------------------------- candidates
 
 
-def candidates(cells: Cells) -> Iterator[tuple[Mask, Mask]]:
+def iter_candidates(cells: Cells) -> Iterator[tuple[Mask, Mask]]:
     """Yield possible outside regions, each with its rivals."""
     known: list[tuple[int, Mask]] = []
     for plane in _iter_planes(cells):
@@ -154,7 +160,7 @@ def candidates(cells: Cells) -> Iterator[tuple[Mask, Mask]]:
                 continue
             together = np.logical_or.reduce(parts)
             for part in [*parts, together] if len(parts) > 1 else parts:
-                area = count_of(part)
+                area = count_cells(part)
                 if not any(_is_same(part, area, *previous) for previous in known):
                     known.append((area, part))
                     yield part, together & ~part
@@ -213,12 +219,12 @@ def _iter_parts(mask: Mask, cells: Cells, least: float = 0.12) -> Iterator[Mask]
     usable = cells.usable
     cleaned = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     cleaned = cv2.morphologyEx(cleaned, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    marks, areas = parted(cleaned)
+    marks, areas = label_parts(cleaned)
     contacts = np.bincount(marks[cells.frame], minlength=len(areas))
-    shares = areas / max(1, count_of(usable))
+    shares = areas / max(1, count_cells(usable))
     likely = (contacts >= least * min(mask.shape)) & (shares >= 0.004) & (shares <= _MOST)
     for mark in np.flatnonzero(likely[1:]) + 1:
-        part = filled(marks == mark, below=0.04 * usable.size) & usable
+        part = fill_holes(marks == mark, below=0.04 * usable.size) & usable
         if _measure_edge(part, cells) <= 1.35 * contacts[mark]:
             yield part
 
@@ -231,7 +237,7 @@ def _measure_edge(part: Mask, cells: Cells) -> float:
 
 
 def _is_same(mask: Mask, area: int, other_area: int, other_mask: Mask) -> bool:
-    return abs(area - other_area) < 0.03 * area and count_of(mask ^ other_mask) < 0.03 * area
+    return abs(area - other_area) < 0.03 * area and count_cells(mask ^ other_mask) < 0.03 * area
 
 
 # ------------------------------------------------------------------------------------ evidence
@@ -251,18 +257,18 @@ class Sides:
 
     @classmethod
     def of(cls, cells: Cells, region: Mask, rivals: Mask) -> Sides | None:
-        """Build the sides as for `belief_in`; None where one is too small."""
+        """Build the sides as for `compute_log_odds`; None where one is too small."""
         rest = cells.usable & ~region & ~rivals
-        if count_of(rest) < 0.04 * count_of(cells.usable):
+        if count_cells(rest) < 0.04 * count_cells(cells.usable):
             return None
-        deep_out, deep_in = shrunk(region, 2), shrunk(rest, 2)
-        if min(count_of(deep_out), count_of(deep_in)) < 12:
+        deep_out, deep_in = erode(region, 2), erode(rest, 2)
+        if min(count_cells(deep_out), count_cells(deep_in)) < 12:
             return None
         return cls(region, rest, deep_out, deep_in)
 
 
-def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] | None:
-    """Return the features of a region in the order of `belief.WITNESSES`.
+def region_features(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] | None:
+    """Return the features of a region in the order of `belief.FEATURES`.
 
     None where the region or the rest is too small.
     """
@@ -270,15 +276,17 @@ def witnesses(cells: Cells, region: Mask, rivals: Mask) -> NDArray[np.float64] |
     if sides is None:
         return None
     return np.concatenate(
-        [compute(cells, sides) for compute in (at_a_glance, at_second_sight, closely)]
+        [compute(cells, sides) for compute in (quick_features, edge_features, fine_features)]
     )
 
 
-def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Return the quick features (`belief.AT_A_GLANCE`): looks, size and shape."""
-    out, into = (Look.of(cells.looks[thinned(deep)]) for deep in (sides.deep_out, sides.deep_in))
+def quick_features(cells: Cells, sides: Sides) -> NDArray[np.float64]:
+    """Return the quick features (`belief.QUICK_FEATURES`): looks, size and shape."""
+    out, into = (
+        LookQuantiles.of(cells.looks[subsample(deep)]) for deep in (sides.deep_out, sides.deep_in)
+    )
     gap = max(out.low[2] - into.high[2], into.low[2] - out.high[2])
-    usable = count_of(cells.usable)
+    usable = count_cells(cells.usable)
     edge = _measure_edge(sides.region, cells)
     return np.array(
         [
@@ -288,35 +296,35 @@ def at_a_glance(cells: Cells, sides: Sides) -> NDArray[np.float64]:
             out.middle[1] / OCTAVE,
             out.high[0] - out.low[0],
             (out.high[1] - out.low[1]) / OCTAVE,
-            np.log(count_of(sides.region) / usable),
-            np.log(count_of(sides.deep_in) / usable),
-            edge / max(1, count_of(sides.region & cells.frame)),
-            convexity(largest(sides.rest)),
+            np.log(count_cells(sides.region) / usable),
+            np.log(count_cells(sides.deep_in) / usable),
+            edge / max(1, count_cells(sides.region & cells.frame)),
+            compute_convexity(find_largest_part(sides.rest)),
         ]
     )
 
 
-def at_second_sight(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Return the features of the edge and of spots (`belief.AT_SECOND_SIGHT`)."""
+def edge_features(cells: Cells, sides: Sides) -> NDArray[np.float64]:
+    """Return the features of the edge and of spots (`belief.EDGE_FEATURES`)."""
     brighter, rougher = _measure_steps(cells, sides.region, sides.rest)
     spots, fineness = _measure_spots(cells, sides.deep_out)
     spots_beside, _ = _measure_spots(cells, sides.deep_in)
     return np.array([brighter, rougher / OCTAVE, spots, spots_beside, fineness])
 
 
-def closely(cells: Cells, sides: Sides) -> NDArray[np.float64]:
-    """Return the costly features (`belief.CLOSELY`): which cell resembles which side."""
-    odds = told_apart(cells.looks, sides.deep_out, sides.deep_in)
+def fine_features(cells: Cells, sides: Sides) -> NDArray[np.float64]:
+    """Return the costly features (`belief.FINE_FEATURES`): which cell resembles which side."""
+    odds = compute_cell_odds(cells.looks, sides.deep_out, sides.deep_in)
     mistaken = (sides.deep_in & (odds > 0)).astype(np.uint8)
     kin = cv2.morphologyEx(mistaken, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     own = odds[sides.deep_out]
-    rim = shrunk(sides.region, 1) & ~shrunk(sides.region)
+    rim = erode(sides.region, 1) & ~erode(sides.region)
     return np.array(
         [
             (own > 0).mean(),
             _get_quantile(np.sort(own), 0.05),
             (np.abs(odds[cells.usable]) < 1.5).mean(),
-            np.sqrt(cv2.countNonZero(kin) / count_of(sides.deep_in)),
+            np.sqrt(cv2.countNonZero(kin) / count_cells(sides.deep_in)),
             (odds[rim] < 0).mean() if rim.any() else 0.0,
         ]
     )
@@ -328,10 +336,10 @@ def _classify_spots(cells: Cells, sides: Sides) -> Literal["", "strewn", "gather
     Scratches and the grains of a filler are similar. But scratches are faint, and the grains are
     soft and, as a filler is mixed, evenly dense; pores and cracks cluster.
     """
-    if count_of(sides.region) <= 0.35 * count_of(cells.usable):
+    if count_cells(sides.region) <= 0.35 * count_cells(cells.usable):
         return ""
     deep = sides.deep_out
-    own = np.sort(cells.sharp_coarse[thinned(deep)])
+    own = np.sort(cells.sharp_coarse[subsample(deep)])
     rough = _get_quantile(own, 0.95)
     if rough <= _get_quantile(own, _MIDDLE) + 1.8 * OCTAVE:
         return ""
@@ -361,7 +369,7 @@ def _measure_spots(cells: Cells, deep: Mask) -> tuple[float, float]:
 
     Pores, particles and lines are such cells; out of focus they are not fine.
     """
-    sample = thinned(deep)
+    sample = subsample(deep)
     fine, coarse = cells.sharp_fine[sample], cells.sharp_coarse[sample]
     ordered = np.sort(coarse)
     fineness = np.sort((fine - coarse)[coarse >= _get_quantile(ordered, _HIGH)])
@@ -370,7 +378,7 @@ def _measure_spots(cells: Cells, deep: Mask) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LookQuantiles:
     """Median and outer tenths of each plane of `Cells.looks` over a region, (5,) each."""
 
     low: NDArray[Any]
@@ -378,7 +386,7 @@ class Look:
     high: NDArray[Any]
 
     @classmethod
-    def of(cls, values: Plane) -> Look:
+    def of(cls, values: Plane) -> LookQuantiles:
         """Compute the quantiles of looks, (n, 5)."""
         ordered = np.sort(values, axis=0)
         return cls(*(_get_quantile(ordered, share) for share in (_LOW, _MIDDLE, _HIGH)))
@@ -395,7 +403,7 @@ GAPS = np.array([8.0, 12.0, 12.0, 2.0, 2.0])
 """Units of a gap between two regions' features."""
 
 
-def told_apart(looks: Plane, out: Mask, into: Mask, limit: float = 12.0) -> Plane:
+def compute_cell_odds(looks: Plane, out: Mask, into: Mask, limit: float = 12.0) -> Plane:
     """Return per cell the log odds of the first of two kinds.
 
     Args:
@@ -412,14 +420,14 @@ def told_apart(looks: Plane, out: Mask, into: Mask, limit: float = 12.0) -> Plan
         and corrects slow shading of the first kind's light.
     """
     looks = looks.copy()
-    looks[:, :, 0] -= shading(looks[:, :, 0], out)
+    looks[:, :, 0] -= fit_shading(looks[:, :, 0], out)
     each = [_compute_distance(looks, mask) for mask in (into, out)]
     return np.clip(0.5 * (each[0] - each[1]), -limit, limit)
 
 
 def _compute_distance(looks: Plane, kind: Mask) -> Plane:
     """Return the squared Mahalanobis distance of every cell from a kind, plus log determinant."""
-    values = np.ascontiguousarray(looks[thinned(kind)].T)  # (5, n), twice as fast as (n, 5)
+    values = np.ascontiguousarray(looks[subsample(kind)].T)  # (5, n), twice as fast as (n, 5)
     apart = np.abs(values - _compute_medians(values))
     width = np.maximum(NOISE[:, None], 1.5 * _compute_medians(apart))
     ordinary = values[:, (apart <= 3.5 * width).all(axis=0)]
@@ -433,9 +441,9 @@ def _compute_distance(looks: Plane, kind: Mask) -> Plane:
     return distance
 
 
-def thinned(mask: Mask, to: int = 1500) -> Mask:
+def subsample(mask: Mask, to: int = 1500) -> Mask:
     """Return about `to` cells of a mask, enough for a median; the same ones in a turned field."""
-    share = count_of(mask) // to
+    share = count_cells(mask) // to
     return mask & _scatter(*mask.shape, share) if share > 1 else mask
 
 
@@ -462,10 +470,10 @@ def _compute_terms(rows: int, columns: int) -> Plane:
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
 
 
-def shading(light: Plane, kind: Mask) -> Plane:
+def fit_shading(light: Plane, kind: Mask) -> Plane:
     """Fit a second-order surface to the light of a kind; return it for all cells."""
     terms = _compute_terms(*light.shape)
-    sample = thinned(kind)
+    sample = subsample(kind)
     known, values = terms[sample], light[sample]
     off = np.abs(known @ _fit_surface(known, values) - values)
     near = off <= max(3.0, 3 * float(np.median(off)))
@@ -481,7 +489,7 @@ def _fit_surface(terms: Plane, values: Plane) -> Plane:
     return np.linalg.solve(bend, terms.T @ values)
 
 
-def off_the_usual(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
+def compute_deviation(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
     """Return the deviation of each patch of steel from the tone of a kind, shading removed.
 
     Args:
@@ -492,7 +500,7 @@ def off_the_usual(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
     """
     weight = steel.astype(np.float32)
     share = np.maximum(cv2.GaussianBlur(weight, (0, 0), patch), 1e-3)
-    level = plane - shading(plane, kind)
+    level = plane - fit_shading(plane, kind)
     smooth: Plane = cv2.GaussianBlur(level * weight, (0, 0), patch) / share
     return smooth - float(np.median(smooth[kind]))
 
@@ -501,7 +509,7 @@ def _measure_steps(cells: Cells, outside: Mask, inside: Mask) -> tuple[float, fl
     """Return the steps of light and coarse roughness at the edge; a shaded mount has no tone."""
     weights = [cv2.blur(mask.astype(np.float32), (5, 5)) for mask in (outside, inside)]
     edge = (weights[0] > 0.25) & (weights[1] > 0.25)
-    if count_of(edge) < 10:
+    if count_cells(edge) < 10:
         return 0.0, 0.0
     light, coarse = (
         float(
@@ -517,7 +525,7 @@ def _measure_steps(cells: Cells, outside: Mask, inside: Mask) -> tuple[float, fl
     return light, coarse
 
 
-def spread_of(values: Plane) -> float:
+def compute_spread(values: Plane) -> float:
     """Return half the width of the middle two thirds: a standard deviation robust to outliers."""
     ordered = np.sort(values)
     last = len(ordered) - 1
@@ -526,7 +534,9 @@ def spread_of(values: Plane) -> float:
 
 def _is_alike(cells: Cells, part: Mask, outside: Mask) -> bool:
     """Return whether a second region is a mount of the same kind as the first, if shaded."""
-    part_look, outside_look = (Look.of(cells.looks[thinned(mask)]) for mask in (part, outside))
+    part_look, outside_look = (
+        LookQuantiles.of(cells.looks[subsample(mask)]) for mask in (part, outside)
+    )
     room = np.maximum(
         [25.0, 24.0, 24.0, 8.0, 8.0],
         part_look.high - part_look.low + outside_look.high - outside_look.low,
@@ -537,12 +547,12 @@ def _is_alike(cells: Cells, part: Mask, outside: Mask) -> bool:
 # ---------------------------------------------------------------------------- shapes of regions
 
 
-def count_of(mask: Mask) -> int:
+def count_cells(mask: Mask) -> int:
     """Return the number of cells in a mask."""
     return int(np.count_nonzero(mask))
 
 
-def convexity(mask: Mask) -> float:
+def compute_convexity(mask: Mask) -> float:
     """Return the share of its convex hull that a mask fills; holes count as filled."""
     outlines, _ = cv2.findContours(
         mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
@@ -552,22 +562,22 @@ def convexity(mask: Mask) -> float:
     return float((area + 1) / (hull + 1))
 
 
-def shrunk(mask: Mask, by: int = 3) -> Mask:
+def erode(mask: Mask, by: int = 3) -> Mask:
     """Return a mask eroded by a number of cells; the image's edge does not erode."""
     kernel = np.ones((2 * by + 1, 2 * by + 1), np.uint8)
     eroded = cv2.erode(mask.astype(np.uint8), kernel, borderValue=1)
     return eroded > 0
 
 
-def parted(mask: Plane, connectivity: int = 4) -> tuple[Plane, NDArray[np.intp]]:
+def label_parts(mask: Plane, connectivity: int = 4) -> tuple[Plane, NDArray[np.intp]]:
     """Return the labels of the connected parts of a mask, from 1, and areas by label."""
     _, marks = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
     return marks, np.bincount(marks.ravel())
 
 
-def filled(mask: Mask, below: float = np.inf) -> Mask:
+def fill_holes(mask: Mask, below: float = np.inf) -> Mask:
     """Return a mask with enclosed holes of fewer than `below` cells filled."""
-    marks, areas = parted(~mask)
+    marks, areas = label_parts(~mask)
     closed = areas < below
     closed[0] = False
     for rim in (marks[0], marks[-1], marks[:, 0], marks[:, -1]):
@@ -575,9 +585,9 @@ def filled(mask: Mask, below: float = np.inf) -> Mask:
     return mask | closed.take(marks) if closed.any() else mask
 
 
-def largest(mask: Mask) -> Mask:
+def find_largest_part(mask: Mask) -> Mask:
     """Return the largest connected part of a mask."""
-    marks, areas = parted(mask)
+    marks, areas = label_parts(mask)
     if len(areas) <= 2:
         return mask
     best: Mask = marks == 1 + int(np.argmax(areas[1:]))

@@ -48,7 +48,7 @@ class _Line:
     value: str
 
 
-def overlay(crop: Crop, title: str) -> NDArray[np.uint8]:
+def render_overlay(crop: Crop, title: str) -> NDArray[np.uint8]:
     """Draw bar, band, border, bleeding and the kept rectangle over the field, with a legend.
 
     Args:
@@ -151,7 +151,7 @@ def _render_legend(crop: Crop, title: str, width: int) -> NDArray[np.uint8]:
 
 
 def _iter_legend(crop: Crop) -> Iterable[_Line]:
-    yield _Line(None, "scale", scale_in_words(crop))
+    yield _Line(None, "scale", format_scale(crop))
     x0, y0, x1, y1 = crop.box
     share = (x1 - x0) * (y1 - y0) / (crop.width * crop.height)
     yield _Line(
@@ -175,7 +175,7 @@ def _iter_legend(crop: Crop) -> Iterable[_Line]:
         yield _Line(None, "warnings", ", ".join(crop.warnings).replace("_", " "))
 
 
-def scale_in_words(crop: Crop) -> str:
+def format_scale(crop: Crop) -> str:
     """Return the scale with its sources, or why it is unknown."""
     sources = ", ".join(
         f"{scale.source.replace('_', ' ')} {scale.um_per_px:.4g}" for scale in crop.scales

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.imaging.boxes import Box, overlap, stretches, union
-from agent.imaging.lines import alike, colour_of, distance, true_length
-from agent.imaging.paper import rim
+from agent.imaging.boxes import Box, find_runs, overlap, union
+from agent.imaging.lines import are_alike, compute_distance, measure_colour, measure_length
+from agent.imaging.paper import get_rim
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,7 @@ class FoundBar:
         return self.line if self.label_box is None else union(self.line, self.label_box)
 
 
-def paired(
+def pair_lengths(
     pixels: NDArray[np.uint8], lines: list[Line], lengths: list[tuple[Length, Box]]
 ) -> FoundBar | None:
     """Pair a length with the line it labels: near it, in its colour, not in its plate's.
@@ -76,10 +76,14 @@ def paired(
     best: tuple[float, FoundBar] | None = None
     for length, place in lengths:
         x0, y0, x1, y1 = place
-        if lines and _is_too_short(lines[0], place) and distance(lines[0], place) is not None:
+        if (
+            lines
+            and _is_too_short(lines[0], place)
+            and compute_distance(lines[0], place) is not None
+        ):
             continue  # texture was boxed with the words: which line is theirs cannot be said
         # Bold words cover more than half of their box; a box may reach beyond their paper.
-        samples = (rim(pixels, place, 0), pixels[y0:y1, x0:x1].reshape(-1, 3))
+        samples = (get_rim(pixels, place, 0), pixels[y0:y1, x0:x1].reshape(-1, 3))
         papers = [np.median(colours, axis=0) for colours in samples]
         for line in lines:
             for colour in _list_inks(pixels, line):
@@ -92,7 +96,7 @@ def paired(
                 states = not _runs_on(pixels, line, colour) and is_believable(length, line)
                 cost += 0.0 if states else _UNREAD
                 if best is None or cost < best[0]:
-                    line_px = true_length(pixels, line)
+                    line_px = measure_length(pixels, line)
                     states = states and _has_sure_ends(line, line_px)
                     bar = FoundBar(
                         line=line.box,
@@ -128,10 +132,10 @@ def _compute_cost(
     pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box, paper: NDArray[Any]
 ) -> float | None:
     """Return the cost of pairing a line with a label, smaller is better; None: impossible."""
-    cost = distance(line, place)
+    cost = compute_distance(line, place)
     if cost is None or _is_too_short(line, place):
         return None
-    if line.framed or alike(colour, paper, 40):
+    if line.framed or are_alike(colour, paper, 40):
         return None
     if (
         _is_rim(pixels, line, place, paper)
@@ -174,7 +178,7 @@ def _is_half(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place:
     if rows is None or not rows.size:
         return False
     ink = np.abs(rows.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
-    runs = stretches(ink.mean(axis=0) >= 0.5)
+    runs = find_runs(ink.mean(axis=0) >= 0.5)
     return any(end - start > 0.8 * high for start, end in runs)  # longer than a letter's stroke
 
 
@@ -221,14 +225,14 @@ def _is_written_in(
 
     x0, y0, x1, y1 = place
     within = compute_share(pixels[y0:y1, x0:x1].reshape(-1, 3).astype(np.int16))
-    around = min(compute_share(rim(pixels, place, by)) for by in (-3, 0, 2))
+    around = min(compute_share(get_rim(pixels, place, by)) for by in (-3, 0, 2))
     return within > max(0.06, 1.4 * around)
 
 
 def _list_inks(pixels: NDArray[np.uint8], line: Line) -> list[NDArray[Any]]:
     """Return the colour of a line, or the two colours of a chequered one."""
     if line.kind != "checker":
-        return [colour_of(pixels, line)]
+        return [measure_colour(pixels, line)]
     x0, y0, x1, y1 = line.core
     row = pixels[(y0 + y1) // 2, x0:x1]
     tone = row.sum(axis=1, dtype=np.int32)

@@ -20,7 +20,7 @@ _OF_PAPER = 14  # grey values: spread of one colour after JPEG
 _FULL = 0.85  # share of a row that must be plate
 
 
-def with_paper(pixels: NDArray[np.uint8], box: Box) -> Box:
+def extend_to_plate(pixels: NDArray[np.uint8], box: Box) -> Box:
     """Return the box widened to its plate: one colour around it that ends on every side.
 
     Args:
@@ -35,7 +35,7 @@ def with_paper(pixels: NDArray[np.uint8], box: Box) -> Box:
     left, top = max(0, x0 - reach), max(0, y0 - reach)
     part = pixels[top : y1 + reach, left : x1 + reach].astype(np.float32)
     inside = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-    paper = np.median(rim(pixels, box, _BLUR_PX), axis=0)
+    paper = np.median(get_rim(pixels, box, _BLUR_PX), axis=0)
     like = largest(np.abs(part - paper.astype(np.float32))) <= _OF_PAPER
     rows, columns = like[:, inside[1]].mean(axis=1) > _FULL, like[inside[0]].mean(axis=0) > _FULL
     sides = [rows[: inside[0].start][::-1], columns[: inside[1].start][::-1]]
@@ -56,7 +56,7 @@ def _count_plate_rows(side: NDArray[np.bool_]) -> int:
     return max(ends, default=0)
 
 
-def rim(pixels: NDArray[np.uint8], box: Box, by: int) -> NDArray[np.int16]:
+def get_rim(pixels: NDArray[np.uint8], box: Box, by: int) -> NDArray[np.int16]:
     """Return the colours along the rim of a box.
 
     Args:

@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 
 from agent.errors import FileCode, FileError
-from agent.imaging.metadata import dots_as_um_per_px, text_tags
+from agent.imaging.metadata import dots_to_um_per_px, read_exif
 from agent.imaging.page import Limits, Loader, Page, check_size
-from agent.imaging.tones import RGBA, to_rgb, torn_at, upright
+from agent.imaging.tones import RGBA, apply_orientation, find_tear, to_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ class _Header:
     upside_down: bool = False
 
 
-def png(content: bytes, limits: Limits) -> list[Loader]:
+def list_png_loaders(content: bytes, limits: Limits) -> list[Loader]:
     """Return the loader of a PNG.
 
     Raises:
@@ -62,7 +62,7 @@ def png(content: bytes, limits: Limits) -> list[Loader]:
     return [lambda: _decode_page(content, header, "PNG")]
 
 
-def jpeg(content: bytes, limits: Limits) -> list[Loader]:
+def list_jpeg_loaders(content: bytes, limits: Limits) -> list[Loader]:
     """Return the loader of a JPEG, which yields it upright.
 
     Raises:
@@ -72,7 +72,7 @@ def jpeg(content: bytes, limits: Limits) -> list[Loader]:
     return [lambda: _decode_page(content, header, "JPEG")]
 
 
-def bmp(content: bytes, limits: Limits) -> list[Loader]:
+def list_bmp_loaders(content: bytes, limits: Limits) -> list[Loader]:
     """Return the loader of a Windows bitmap.
 
     Raises:
@@ -91,24 +91,24 @@ def _decode_page(content: bytes, header: _Header, what: str) -> Page:
             f"it decodes to {width} × {height} px, its header says {header.width} × "
             f"{header.height} px.",
         )
-    if what == "BMP" and torn_at(stored[::-1] if header.upside_down else stored) is not None:
+    if what == "BMP" and find_tear(stored[::-1] if header.upside_down else stored) is not None:
         raise FileError(FileCode.TRUNCATED, "its picture breaks off into zeros in mid-row.")
     pixels, warnings = to_rgb(
         stored,
         bits=header.bits,
         alpha=stored.ndim == 3 and stored.shape[2] == RGBA,  # noqa: PLR2004
     )
-    metadata, orientation = text_tags(header.exif)
+    metadata, orientation = read_exif(header.exif)
     return Page(
-        pixels=upright(pixels, orientation) if orientation != 1 else pixels,
-        um_per_px=dots_as_um_per_px(*header.dots_per_m) if header.dots_per_m else (),
+        pixels=apply_orientation(pixels, orientation) if orientation != 1 else pixels,
+        um_per_px=dots_to_um_per_px(*header.dots_per_m) if header.dots_per_m else (),
         metadata=metadata,
         warnings=warnings,
     )
 
 
 def _decode(content: bytes, what: str) -> Stored:
-    with complaints() as lines:
+    with capture_stderr() as lines:
         stored = cv2.imdecode(
             np.frombuffer(content, np.uint8),
             cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION,
@@ -128,7 +128,7 @@ def _decode(content: bytes, what: str) -> Stored:
 
 
 @contextmanager
-def complaints() -> Iterator[list[str]]:
+def capture_stderr() -> Iterator[list[str]]:
     """Capture lines that C libraries write to stderr inside the context.
 
     libjpeg continues after damaged data and reports it only there; what it invents would be

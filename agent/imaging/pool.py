@@ -22,7 +22,7 @@ from pebble import ProcessExpired, ProcessPool
 from agent.errors import FileCode, FileError
 from agent.imaging.crop import Crop, crop
 from agent.imaging.page import Limits
-from agent.imaging.read import micrographs
+from agent.imaging.read import iter_micrographs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -255,7 +255,7 @@ def _read_and_crop(
 ) -> list[Crop]:
     crops: list[Crop] = []
     empty: list[FileError] = []
-    for micrograph in micrographs(path, limits=limits):
+    for micrograph in iter_micrographs(path, limits=limits):
         try:
             crops.append(
                 crop(micrograph, um_per_px_range=um_per_px_range, settings_scale=settings_scale)

@@ -14,11 +14,25 @@ from typing import TYPE_CHECKING
 
 from agent.errors import FileCode, FileError
 from agent.imaging.crop import Scale
-from agent.imaging.metadata import sidecar_scales
+from agent.imaging.metadata import read_sidecar_scales
 from agent.imaging.page import Limits, Loader, Page, decoding
-from agent.imaging.plain import BMP_START, JPEG_START, PNG_START, bmp, jpeg, png
-from agent.imaging.tiff import TIFF_STARTS, tiff
-from agent.imaging.vendor import CZI_START, LIF_START, ND2_STARTS, czi, lif, nd2
+from agent.imaging.plain import (
+    BMP_START,
+    JPEG_START,
+    PNG_START,
+    list_bmp_loaders,
+    list_jpeg_loaders,
+    list_png_loaders,
+)
+from agent.imaging.tiff import TIFF_STARTS, list_tiff_loaders
+from agent.imaging.vendor import (
+    CZI_START,
+    LIF_START,
+    ND2_STARTS,
+    list_czi_loaders,
+    list_lif_loaders,
+    list_nd2_loaders,
+)
 from agent.regular_file import open_regular
 
 if TYPE_CHECKING:
@@ -30,7 +44,7 @@ if TYPE_CHECKING:
 
     Opener = Callable[[bytes, Path, Limits], list[Loader]]
 
-__all__ = ["Limits", "Micrograph", "micrographs", "read"]
+__all__ = ["Limits", "Micrograph", "iter_micrographs", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +89,10 @@ def read(path: Path, *, limits: Limits | None = None) -> list[Micrograph]:
         FileError: The content cannot be used.
         OSError: Share or disk failed, or the file changed during reading: try again later.
     """
-    return list(micrographs(path, limits=limits or Limits()))
+    return list(iter_micrographs(path, limits=limits or Limits()))
 
 
-def micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
+def iter_micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
     """Yield a file's micrographs one by one, so that only one page's pixels are in memory."""
     content = _read_bytes(path, limits)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -107,7 +121,7 @@ def micrographs(path: Path, *, limits: Limits) -> Iterator[Micrograph]:
 
 
 def _collect_scales(page: Page, path: Path, limits: Limits) -> tuple[Scale, ...]:
-    beside = sidecar_scales(path, page.pixels.shape[1::-1]) if limits.sidecars else ()
+    beside = read_sidecar_scales(path, page.pixels.shape[1::-1]) if limits.sidecars else ()
     return tuple(Scale("metadata", um) for um in page.um_per_px) + tuple(
         Scale("sidecar", um) for um in beside
     )
@@ -147,13 +161,13 @@ def _find_reader(content: bytes) -> tuple[str, Opener]:
 
 
 READERS: tuple[tuple[str, tuple[bytes, ...], Opener], ...] = (
-    ("TIFF", TIFF_STARTS, lambda content, _, limits: tiff(content, limits)),
-    ("PNG", (PNG_START,), lambda content, _, limits: png(content, limits)),
-    ("JPEG", (JPEG_START,), lambda content, _, limits: jpeg(content, limits)),
-    ("BMP", (BMP_START,), lambda content, _, limits: bmp(content, limits)),
-    ("CZI", (CZI_START,), czi),
-    ("LIF", (LIF_START,), lif),
-    ("ND2", ND2_STARTS, nd2),
+    ("TIFF", TIFF_STARTS, lambda content, _, limits: list_tiff_loaders(content, limits)),
+    ("PNG", (PNG_START,), lambda content, _, limits: list_png_loaders(content, limits)),
+    ("JPEG", (JPEG_START,), lambda content, _, limits: list_jpeg_loaders(content, limits)),
+    ("BMP", (BMP_START,), lambda content, _, limits: list_bmp_loaders(content, limits)),
+    ("CZI", (CZI_START,), list_czi_loaders),
+    ("LIF", (LIF_START,), list_lif_loaders),
+    ("ND2", ND2_STARTS, list_nd2_loaders),
 )
 """Format, first bytes, reader."""
 

@@ -15,10 +15,16 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.imaging.bleeding import along_edge, doubtful
-from agent.imaging.cells import grid_shape, look
-from agent.imaging.outside import filled, largest, outside_of, shrunk, told_apart
-from agent.imaging.stain import stained, structureless
+from agent.imaging.bleeding import detect_along_edge, find_deviating
+from agent.imaging.cells import compute_cells, grid_shape
+from agent.imaging.outside import (
+    compute_cell_odds,
+    erode,
+    fill_holes,
+    find_largest_part,
+    find_outside,
+)
+from agent.imaging.stain import find_stains, is_structureless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,26 +72,26 @@ def find_border(pixels: NDArray[np.uint8], covered: Mask | None = None) -> Borde
     """
     shape = grid_shape(pixels.shape[0], pixels.shape[1])
     # A sliver that an info band cuts off from the field does not count.
-    usable = np.ones(shape, bool) if covered is None else largest(~covered)
-    cells = look(pixels, usable)
+    usable = np.ones(shape, bool) if covered is None else find_largest_part(~covered)
+    cells = compute_cells(pixels, usable)
     nothing = np.zeros(shape, bool)
-    if structureless(cells):
+    if is_structureless(cells):
         return Border(nothing, nothing, nothing, nothing, blank=True)
-    outside, second = outside_of(cells)
+    outside, second = find_outside(cells)
     if outside is None:
-        stain = stained(cells, usable)
+        stain = find_stains(cells, usable)
         warnings = _iter_warnings(bleeding=nothing, stain=stain, second=second)
         return Border(usable.copy(), nothing, nothing, stain, tuple(warnings))
     outside = _refine_edge(cells, outside)
-    steel_side = largest(filled(usable & ~outside) & usable)
+    steel_side = find_largest_part(fill_holes(usable & ~outside) & usable)
     outside = usable & ~steel_side
-    along = along_edge(cells, outside, steel_side)
+    along = detect_along_edge(cells, outside, steel_side)
     outside |= along.layer
     unclean = outside | along.bleeding
-    unclean |= doubtful(cells, unclean, steel_side & ~unclean)
+    unclean |= find_deviating(cells, unclean, steel_side & ~unclean)
     margin = cv2.dilate(unclean.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     steel = steel_side & ~margin
-    stain = stained(cells, steel)
+    stain = find_stains(cells, steel)
     return Border(
         steel=steel,
         outside=outside,
@@ -112,14 +118,14 @@ def _iter_warnings(*, bleeding: Mask, stain: Mask, second: bool) -> Iterator[str
 def _refine_edge(cells: Cells, outside: Mask) -> Mask:
     """Refine the edge cell by cell from the inner cells of both sides."""
     usable = cells.usable
-    deep_out, deep_in = shrunk(outside), shrunk(usable & ~outside)
+    deep_out, deep_in = erode(outside), erode(usable & ~outside)
     if min(deep_out.sum(), deep_in.sum()) < 25:
         return outside
     sharp = [cv2.blur(plane, (3, 3)) for plane in (cells.sharp_fine, cells.sharp_coarse)]
     looks = np.stack([cells.light, *sharp, cells.red, cells.blue], axis=-1)
-    within = shrunk(outside, 4)
+    within = erode(outside, 4)
     for _ in range(2):
-        odds = told_apart(looks, deep_out, deep_in)
+        odds = compute_cell_odds(looks, deep_out, deep_in)
         smooth = cv2.GaussianBlur(np.where(usable, odds, 0).astype(np.float32), (0, 0), 1.5)
         near = cv2.dilate(outside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
         redrawn = cv2.morphologyEx(
@@ -127,12 +133,12 @@ def _refine_edge(cells: Cells, outside: Mask) -> Mask:
             cv2.MORPH_OPEN,
             np.ones((3, 3), np.uint8),
         )
-        steel = largest(filled(usable & (redrawn == 0)) & usable)
+        steel = find_largest_part(fill_holes(usable & (redrawn == 0)) & usable)
         updated = usable & ~steel
         if not 0.3 * outside.sum() < updated.sum() < 3 * outside.sum():
             return outside
         outside = updated
-        deep_out, deep_in = shrunk(outside), shrunk(steel)
+        deep_out, deep_in = erode(outside), erode(steel)
         if min(deep_out.sum(), deep_in.sum()) < 25:
             break
     return outside

@@ -28,7 +28,7 @@ PLANES_DIFFER = "planes_differ"
 COLOURS = 3
 
 
-def fields(sizes: Mapping[str, int]) -> list[Position]:
+def list_fields(sizes: Mapping[str, int]) -> list[Position]:
     """Return the positions of a stack's fields, in the stack's order.
 
     Args:
@@ -40,7 +40,7 @@ def fields(sizes: Mapping[str, int]) -> list[Position]:
     ]
 
 
-def picture(
+def assemble_field(
     at: Position,
     sizes: Mapping[str, int],
     plane: Callable[[Position], Stored],
@@ -50,8 +50,8 @@ def picture(
     """Assemble one field's picture.
 
     Args:
-        at: The field's position, from `fields`.
-        sizes: As for `fields`.
+        at: The field's position, from `list_fields`.
+        sizes: As for `list_fields`.
         plane: Decodes the plane at a position.
         three_are_rgb: Whether three grey channels are red, green and blue, or dyes of which the
             first is used.
@@ -94,13 +94,13 @@ def _choose_plane(
     reduced: list[ReducedPlane] = []
     for z in range(depth):  # one at a time: a plane may have 200 megapixels
         decoded = plane({**at, DEPTH: z})
-        sharpnesses.append(sharpness(decoded))
+        sharpnesses.append(compute_sharpness(decoded))
         reduced.append(ReducedPlane.of(decoded))
     sharpest = int(np.argmax(sharpnesses))
     return sharpest, find_other_places(reduced, sharpest)
 
 
-def sharpness(plane: Stored) -> float:
+def compute_sharpness(plane: Stored) -> float:
     """Return the sharpness of a plane, to compare planes of one field; larger is sharper.
 
     Args:

@@ -52,7 +52,7 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class StageMeasurement:
     """A measured stage micrometer.
 
     Args:
@@ -97,7 +97,7 @@ class Measured:
         }
 
 
-def measure(pixels: NDArray[np.uint8], *, division_um: float) -> Measured | None:
+def measure(pixels: NDArray[np.uint8], *, division_um: float) -> StageMeasurement | None:
     """Measure a ruling of equal divisions, straight or slightly turned.
 
     Args:
@@ -121,7 +121,7 @@ def measure(pixels: NDArray[np.uint8], *, division_um: float) -> Measured | None
         for name, part in _iter_corners(grey)
         if (values := list(_iter_values(part, division_um, along)))
     }
-    return Measured(width, height, along, corners)
+    return StageMeasurement(width, height, along, corners)
 
 
 def _iter_corners(grey: Plane) -> Iterator[tuple[str, Plane]]:

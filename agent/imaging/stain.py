@@ -11,7 +11,13 @@ import cv2
 import numpy as np
 
 from agent.imaging.cells import OCTAVE
-from agent.imaging.outside import count_of, off_the_usual, parted, spread_of, thinned
+from agent.imaging.outside import (
+    compute_deviation,
+    compute_spread,
+    count_cells,
+    label_parts,
+    subsample,
+)
 
 if TYPE_CHECKING:
     from agent.imaging.cells import Cells, Mask
@@ -28,27 +34,27 @@ _ONE_TONE = 8.0  # range of L, 0 to 255, below which a field has one tone
 _OPEN = np.ones((5, 5), np.uint8)
 
 
-def stained(cells: Cells, steel: Mask) -> Mask:
+def find_stains(cells: Cells, steel: Mask) -> Mask:
     """Return the patches of steel that are discoloured, or much darker or brighter than usual."""
     stains = np.zeros(steel.shape, bool)
     total = int(steel.sum())
     if total < 400:  # noqa: PLR2004 - cells, too few for a reference tone
         return stains
     for name, least in _LEAST.items():
-        off = off_the_usual(getattr(cells, name), steel, steel, _PATCH)
-        limit = max(least, _SPREADS * spread_of(off[thinned(steel)]))
+        off = compute_deviation(getattr(cells, name), steel, steel, _PATCH)
+        limit = max(least, _SPREADS * compute_spread(off[subsample(steel)]))
         for deviates in (off > limit, off < -limit):
-            if count_of(deviates) < _SMALLEST * total:
+            if count_cells(deviates) < _SMALLEST * total:
                 continue
             patch = cv2.morphologyEx((deviates & steel).astype(np.uint8), cv2.MORPH_OPEN, _OPEN)
-            marks, areas = parted(patch, connectivity=8)
+            marks, areas = label_parts(patch, connectivity=8)
             large = areas >= _SMALLEST * total
             large[0] = False
             stains |= large[marks]
     return stains if stains.sum() <= _LARGEST * total else np.zeros(steel.shape, bool)
 
 
-def structureless(cells: Cells) -> bool:
+def is_structureless(cells: Cells) -> bool:
     """Return whether a field shows one tone and no structure beyond the camera's noise."""
     usable = cells.usable
     if not usable.any():

@@ -19,10 +19,10 @@ import numpy as np
 import tifffile
 
 from agent.errors import FileCode, FileError
-from agent.imaging.metadata import most_bits, ome_bits, tiff_scales, tiff_text
+from agent.imaging.metadata import read_ome_bits, read_tiff_bits, read_tiff_scales, read_tiff_text
 from agent.imaging.page import Limits, Loader, Page, check_pages, check_size
-from agent.imaging.stack import COLOURS, fields, picture
-from agent.imaging.tones import GREY_ALPHA, to_rgb, torn_at, upright
+from agent.imaging.stack import COLOURS, assemble_field, list_fields
+from agent.imaging.tones import GREY_ALPHA, apply_orientation, find_tear, to_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ REDUCED, MASK = 1, 4
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # damage is detected here
 
 
-def tiff(content: bytes, limits: Limits) -> list[Loader]:
+def list_tiff_loaders(content: bytes, limits: Limits) -> list[Loader]:
     """Return the loaders of a TIFF.
 
     Returns:
@@ -70,7 +70,7 @@ def tiff(content: bytes, limits: Limits) -> list[Loader]:
     file = _File(content, tif)
     largest = max(stacks, key=_rank)  # a preview may precede its picture
     whole = [stack for stack in stacks if not file.is_copy(stack, largest)] or [largest]
-    each = [(stack, at) for stack in whole for at in fields(stack.sizes)]
+    each = [(stack, at) for stack in whole for at in list_fields(stack.sizes)]
     check_pages(len(each), limits)
     left_out = len(whole) < len(stacks)
     return [partial(file.load, stack, at, left_out=left_out) for stack, at in each]
@@ -155,16 +155,16 @@ class _File:
             alphas.add(alpha)
             return stored
 
-        stored, noted, chosen = picture(at, stack.sizes, plane, three_are_rgb=True)
+        stored, noted, chosen = assemble_field(at, stack.sizes, plane, three_are_rgb=True)
         page = stack.described(stack.plane(at))
-        bits = ome_bits(self.tif, stack.image) or most_bits(page)
+        bits = read_ome_bits(self.tif, stack.image) or read_tiff_bits(page)
         pixels, toned = to_rgb(stored, bits=bits, alpha=True in alphas)
-        um, unclear = tiff_scales(self.tif, page, stack.image)
+        um, unclear = read_tiff_scales(self.tif, page, stack.image)
         orientation = page.tags.valueof(274, 1)
         return Page(
-            pixels=pixels if orientation == 1 else upright(pixels, orientation),
+            pixels=pixels if orientation == 1 else apply_orientation(pixels, orientation),
             um_per_px=um,
-            metadata=tiff_text(self.tif, page) | noted,
+            metadata=read_tiff_text(self.tif, page) | noted,
             warnings=(
                 *chosen,
                 *(("first_channel_only",) if _has_more_channels(page) else ()),
@@ -177,13 +177,13 @@ class _File:
     def _plane(self, stack: _Stack, at: Position) -> tuple[Stored, bool]:
         """Return one decoded plane, and whether its last channel is transparency."""
         number = stack.plane(at)
-        refuse_colours(stack.page)
+        check_colours(stack.page)
         if len(stack.pages) == math.prod(stack.leading):
             stored = self._decoded(stack.page, stack.pages[number])
         else:
             stored = self._of_one_page(stack, number)
         stored = _rows_first(stored, stack.page.axes)
-        if not stack.page.is_tiled and torn_at(stored) is not None:
+        if not stack.page.is_tiled and find_tear(stored) is not None:
             raise FileError(FileCode.TRUNCATED, "its picture breaks off into zeros in mid-row.")
         return _to_colours(stack.described(number), stored)
 
@@ -263,7 +263,7 @@ class _File:
             return False
         last = in_file[max(full[-1] - 1, 0) : full[-1] + 1]
         buffer = b"".join(self.content[at : at + whole] for at in last) + bytes(across * pixel)
-        return torn_at(np.frombuffer(buffer, np.uint8).reshape(-1, across, pixel)) is not None
+        return find_tear(np.frombuffer(buffer, np.uint8).reshape(-1, across, pixel)) is not None
 
 
 def _rank(stack: _Stack) -> tuple[bool, int]:
@@ -285,7 +285,7 @@ def _to_grey(stored: Stored) -> NDArray[np.float32]:
     return plane.astype(np.float32)
 
 
-def refuse_colours(page: tifffile.TiffPage) -> None:
+def check_colours(page: tifffile.TiffPage) -> None:
     """Check before decoding that a page is a picture in grey or RGB.
 
     Raises:

@@ -104,7 +104,7 @@ def _is_opaque(alpha: Stored) -> bool:
     return bool(alpha.min() == np.iinfo(alpha.dtype).max)
 
 
-def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def apply_orientation(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Return a picture turned upright by its EXIF or TIFF orientation (1 to 8); others count as 1.
 
     Source:
@@ -119,7 +119,7 @@ def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels)
 
 
-def torn_at(rows: Stored) -> int | None:
+def find_tear(rows: Stored) -> int | None:
     """Return the row at which an image breaks off into zeros, as in a half-copied file.
 
     A copy allocated at full length but not filled breaks off within a row: before the break is an

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from agent.imaging.boxes import within
-from agent.imaging.lines import EVEN, colour_of, is_arrow
+from agent.imaging.lines import EVEN, is_arrow, measure_colour
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +62,7 @@ def _is_isolated(pixels: NDArray[np.uint8], line: Line) -> bool:
     left, top, right, foot = x0 - _ALONE, y0 - _ALONE, x1 + _ALONE, y1 + _ALONE
     left, top = max(0, left), max(0, top)
     picture = pixels[top:foot, left:right]
-    off = cv2.absdiff(picture, np.full_like(picture, np.rint(colour_of(pixels, line))))
+    off = cv2.absdiff(picture, np.full_like(picture, np.rint(measure_colour(pixels, line))))
     ink = cv2.inRange(off.max(axis=2), 0, 0.5 * line.contrast)
     _, marks, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
     core = marks[line.core[1] - top : line.core[3] - top, line.core[0] - left : line.core[2] - left]

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.errors import FileCode, FileError
-from agent.imaging.metadata import UM_PER, named, parsed, square
+from agent.imaging.metadata import UM_PER, get_square_scale, iter_elements, parse_xml
 from agent.imaging.page import Limits, Loader, Page, check_pages, check_size
-from agent.imaging.stack import fields, picture
+from agent.imaging.stack import assemble_field, list_fields
 from agent.imaging.tones import to_rgb
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ OLD_ND2_END = b"LABORATORY IMAGING ND BOX MAP"
 PICTURE_AXES = "YXS"
 
 
-def czi(content: bytes, path: Path, limits: Limits) -> list[Loader]:
+def list_czi_loaders(content: bytes, path: Path, limits: Limits) -> list[Loader]:
     """Return the loaders of a Zeiss CZI: one per scene, time and tile position.
 
     Raises:
@@ -52,14 +52,14 @@ def czi(content: bytes, path: Path, limits: Limits) -> list[Loader]:
             None: file.total_bounding_rectangle_no_pyramid
         }
         box = file.total_bounding_box_no_pyramid
-        xml = parsed(file.raw_metadata)
+        xml = parse_xml(file.raw_metadata)
     sizes = {
         axis: end - start for axis, (start, end) in box.items() if axis in "TZC" and end - start > 1
     }
     check_pages(math.prod(sizes.values()), limits)
     for scene in scenes.values():
         check_size(scene.w, scene.h, limits)
-    each = [(scene, at) for scene in scenes for at in fields(sizes)]
+    each = [(scene, at) for scene in scenes for at in list_fields(sizes)]
     check_pages(len(each), limits)
     return [partial(_load_czi_page, path, scene, at, sizes, xml) for scene, at in each]
 
@@ -75,13 +75,13 @@ def _load_czi_page(
         return np.asarray(stored[..., 0] if stored.shape[2] == 1 else stored[..., ::-1])
 
     with library.open_czi(str(path)) as file:
-        stored, facts, warnings = picture(at, sizes, plane, three_are_rgb=False)
-    bits = next((e.text for e in named(xml, "ComponentBitCount") if e.text), "")
+        stored, facts, warnings = assemble_field(at, sizes, plane, three_are_rgb=False)
+    bits = next((e.text for e in iter_elements(xml, "ComponentBitCount") if e.text), "")
     pixels, tone_warnings = to_rgb(stored, bits=int(bits) if bits.isdigit() else None)
-    metres = {e.get("Id"): _read_value(e) for e in named(xml, "Distance")}
+    metres = {e.get("Id"): _read_value(e) for e in iter_elements(xml, "Distance")}
     return Page(
         pixels=pixels,
-        um_per_px=square(*(value and value * 1e6 for value in map(metres.get, "XY"))),
+        um_per_px=get_square_scale(*(value and value * 1e6 for value in map(metres.get, "XY"))),
         metadata=_read_czi_text(xml) | facts,
         warnings=(*warnings, *tone_warnings),
     )
@@ -89,18 +89,18 @@ def _load_czi_page(
 
 def _read_value(element: ET.Element) -> float | None:
     try:
-        return float(next(named(element, "Value")).text or "")
+        return float(next(iter_elements(element, "Value")).text or "")
     except (ValueError, StopIteration):
         return None
 
 
 def _read_czi_text(xml: ET.Element) -> dict[str, str]:
-    nothing = parsed("")
-    used = next((e.get("Id") for e in named(xml, "ObjectiveRef")), None)
-    objectives = [e for e in named(xml, "Objective") if used is None or e.get("Id") == used]
+    nothing = parse_xml("")
+    used = next((e.get("Id") for e in iter_elements(xml, "ObjectiveRef")), None)
+    objectives = [e for e in iter_elements(xml, "Objective") if used is None or e.get("Id") == used]
     objective = objectives[0] if objectives else nothing
     texts = {
-        "microscope": next(named(xml, "Microscope"), nothing).get("Name"),
+        "microscope": next(iter_elements(xml, "Microscope"), nothing).get("Name"),
         "objective": objective.get("Name"),
         "magnification": _read_text(objective, "NominalMagnification"),
         "acquired_at": _read_text(xml, "AcquisitionDateAndTime"),
@@ -109,7 +109,7 @@ def _read_czi_text(xml: ET.Element) -> dict[str, str]:
 
 
 def _read_text(xml: ET.Element, name: str) -> str:
-    return next((e.text.strip() for e in named(xml, name) if e.text), "")
+    return next((e.text.strip() for e in iter_elements(xml, name) if e.text), "")
 
 
 def _check_czi_complete(content: bytes) -> None:
@@ -132,7 +132,7 @@ def _check_czi_complete(content: bytes) -> None:
         at += 32 + allocated
 
 
-def lif(content: bytes, _: Path, limits: Limits) -> list[Loader]:
+def list_lif_loaders(content: bytes, _: Path, limits: Limits) -> list[Loader]:
     """Return the loaders of a Leica LIF: one per image, time and tile.
 
     Raises:
@@ -152,7 +152,7 @@ def lif(content: bytes, _: Path, limits: Limits) -> list[Loader]:
         check_size(sizes["X"], sizes["Y"], limits)
         stack = {axis: n for axis, n in sizes.items() if axis not in PICTURE_AXES}
         check_pages(math.prod(stack.values()), limits)
-        loaders += [partial(_load_lif_page, image, sizes, at) for at in fields(stack)]
+        loaders += [partial(_load_lif_page, image, sizes, at) for at in list_fields(stack)]
     if not loaders:
         raise FileError(FileCode.UNSUPPORTED, "the LIF holds no image.")
     check_pages(len(loaders), limits)
@@ -171,12 +171,12 @@ def _load_lif_page(image: Any, sizes: Mapping[str, int], at: Position) -> Page:
         order = [left.index(axis) for axis in PICTURE_AXES if axis in left]
         return np.transpose(everything[chosen], order)
 
-    stored, facts, warnings = picture(at, stack, plane, three_are_rgb=False)
+    stored, facts, warnings = assemble_field(at, stack, plane, three_are_rgb=False)
     bits = {int(a["Resolution"]) for a in attributes if a.get("Resolution", "").isdigit()}
     pixels, tone_warnings = to_rgb(stored, bits=max(bits, default=None))
     return Page(
         pixels=pixels,
-        um_per_px=square(*(_read_lif_scale(attributes, axis) for axis in ("1", "2"))),
+        um_per_px=get_square_scale(*(_read_lif_scale(attributes, axis) for axis in ("1", "2"))),
         metadata=dict(_iter_lif_texts(attributes)) | facts,
         warnings=(*warnings, *tone_warnings),
     )
@@ -202,7 +202,7 @@ def _iter_lif_texts(attributes: list[dict[str, str]]) -> Iterator[tuple[str, str
             yield name, text
 
 
-def nd2(content: bytes, path: Path, limits: Limits) -> list[Loader]:
+def list_nd2_loaders(content: bytes, path: Path, limits: Limits) -> list[Loader]:
     """Return the loaders of a Nikon ND2: one per position and time.
 
     Raises:
@@ -225,7 +225,7 @@ def nd2(content: bytes, path: Path, limits: Limits) -> list[Loader]:
     check_size(sizes.get("X", 1), sizes.get("Y", 1), limits)
     stack = {axis: n for axis, n in sizes.items() if axis not in PICTURE_AXES}
     check_pages(math.prod(stack.values()), limits)
-    return [partial(_load_nd2_page, path, stack, at) for at in fields(stack)]
+    return [partial(_load_nd2_page, path, stack, at) for at in list_fields(stack)]
 
 
 def _load_nd2_page(path: Path, stack: Mapping[str, int], at: Position) -> Page:
@@ -244,7 +244,7 @@ def _load_nd2_page(path: Path, stack: Mapping[str, int], at: Position) -> Page:
                 frame = frame[position.get("C", 0)]
             return frame[..., ::-1] if rgb else frame  # NIS stores blue, green, red
 
-        stored, facts, warnings = picture(at, stack, plane, three_are_rgb=False)
+        stored, facts, warnings = assemble_field(at, stack, plane, three_are_rgb=False)
         bits = file.attributes.bitsPerComponentSignificant
         channels = file.metadata.channels
         text = dict(file.text_info)
@@ -261,7 +261,7 @@ def _load_nd2_page(path: Path, stack: Mapping[str, int], at: Position) -> Page:
         calibrated = volume.axesCalibration[:2] if volume.axesCalibrated[0] else ()
     return Page(
         pixels=pixels,
-        um_per_px=square(*calibrated) if calibrated else (),
+        um_per_px=get_square_scale(*calibrated) if calibrated else (),
         metadata={name: value for name, value in texts.items() if value} | facts,
         warnings=(*warnings, *tone_warnings),
     )

@@ -15,7 +15,7 @@ Facts = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class ListedFile:
     """One file of one source; equal facts mean equal content until it is read.
 
     Args:

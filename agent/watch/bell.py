@@ -33,7 +33,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from agent.watch.names import Kind, kind_of, to_text
+from agent.watch.names import Kind, classify_name, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,11 +58,11 @@ warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWa
 GATHER_S = 0.05  # watchdog's wait; on Windows its default of 1 s delays a busy folder's events
 
 
-class Deaf(Exception):  # noqa: N818 - a state, stated in the message
+class EventsUnavailable(Exception):  # noqa: N818 - a state, stated in the message
     """This folder yields no events; the message contains the reason and what to do."""
 
 
-class LimitReached(Deaf):
+class LimitReached(EventsUnavailable):
     """No events, because a limit of this PC is reached, which an administrator can raise."""
 
 
@@ -79,7 +79,7 @@ class Hints:
     list_all: bool
 
 
-class Bell(FileSystemEventHandler):
+class EventListener(FileSystemEventHandler):
     """Receives the events of one folder.
 
     Args:
@@ -103,18 +103,18 @@ class Bell(FileSystemEventHandler):
         """
         observer = Observer(timeout=GATHER_S)
         if not os.path.isdir(self._folder):  # noqa: PTH112 - on Windows only a thread would notice
-            raise deaf_by(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+            raise build_unavailable(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
         try:
             observer.schedule(self, self._folder, recursive=True, event_filter=HEARD)
             observer.start()
         except OSError as error:
             _stop(observer)
-            raise deaf_by(error) from error
+            raise build_unavailable(error) from error
         except RuntimeError as error:  # no thread left
-            raise Deaf(str(error)) from error
-        if (shortage := no_watch_left(self._folder)) is not None:
+            raise EventsUnavailable(str(error)) from error
+        if (shortage := find_watch_shortage(self._folder)) is not None:
             _stop(observer)
-            raise deaf_by(shortage)
+            raise build_unavailable(shortage)
         self._observer = observer
         _OVERFLOW.listen_for(self)
 
@@ -126,7 +126,7 @@ class Bell(FileSystemEventHandler):
             and observer.is_alive()
             and bool(observer.emitters)
             and all(emitter.is_alive() for emitter in observer.emitters)
-            and no_watch_left(self._folder) is None
+            and find_watch_shortage(self._folder) is None
         )
 
     def stop(self) -> None:
@@ -159,7 +159,7 @@ class Bell(FileSystemEventHandler):
             return False if isinstance(event, DirModifiedEvent) else self._note_all()
         relative = os.path.relpath(os.fsdecode(path), self._folder).replace(os.sep, "/")
         relative = to_text(relative)
-        if relative.startswith("../") or kind_of(relative) is Kind.JUNK:
+        if relative.startswith("../") or classify_name(relative) is Kind.JUNK:
             return False
         with self._lock:
             if len(self._paths) < BURST:
@@ -184,28 +184,28 @@ class _Overflow(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._bells: WeakSet[Bell] = WeakSet()
+        self._listeners: WeakSet[EventListener] = WeakSet()
 
-    def listen_for(self, bell: Bell) -> None:
+    def listen_for(self, listener: EventListener) -> None:
         """Notify this listener of overflows."""
         self.acquire()
         try:
-            self._bells.add(bell)
+            self._listeners.add(listener)
         finally:
             self.release()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Notify every listener: the record does not name the one. Called with the lock held."""
         if "overflow" in str(record.msg):
-            for bell in tuple(self._bells):
-                bell.overflowed()
+            for listener in tuple(self._listeners):
+                listener.overflowed()
 
 
 _OVERFLOW = _Overflow()
 logging.getLogger("watchdog.observers.inotify_c").addHandler(_OVERFLOW)
 
 
-def no_watch_left(folder: str) -> OSError | None:
+def find_watch_shortage(folder: str) -> OSError | None:
     """Return the error if Linux has no inotify watch left, else None.
 
     watchdog silently skips subfolders for which it gets no watch.
@@ -226,7 +226,7 @@ def no_watch_left(folder: str) -> OSError | None:
         os.close(descriptor)
 
 
-def deaf_by(error: OSError) -> Deaf:
+def build_unavailable(error: OSError) -> EventsUnavailable:
     """Build the exception that explains why no events arrive: inotify's own message misleads."""
     if error.errno == errno.ENOSPC:
         return LimitReached(
@@ -238,7 +238,9 @@ def deaf_by(error: OSError) -> Deaf:
             "this PC's limit of watchers is used up "
             "(raise fs.inotify.max_user_instances); polling instead"
         )
-    return Deaf(f"no events can be had here ({error.strerror or error}); polling instead")
+    return EventsUnavailable(
+        f"no events can be had here ({error.strerror or error}); polling instead"
+    )
 
 
 def _stop(observer: BaseObserver) -> None:

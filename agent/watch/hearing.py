@@ -25,23 +25,23 @@ SILENT = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
+class WatchMode:
     """Mode of watching, and the reason."""
 
     mode: Mode
     why: str
 
 
-def choose(wish: Literal["native", "poll", "auto"], folder: Path) -> Hearing:
+def choose_mode(wish: Literal["native", "poll", "auto"], folder: Path) -> WatchMode:
     """Return the mode of one folder."""
     if wish != "auto":
-        return Hearing(wish, "set so")
-    kind = file_system(folder)
+        return WatchMode(wish, "set so")
+    kind = find_file_system(folder)
     if kind is None:
-        return Hearing("native", "a local file system, as far as can be told")
+        return WatchMode("native", "a local file system, as far as can be told")
     if is_silent(kind):
-        return Hearing("poll", f"{kind} tells nobody here what other machines write")
-    return Hearing("native", f"{kind} is a local file system")
+        return WatchMode("poll", f"{kind} tells nobody here what other machines write")
+    return WatchMode("native", f"{kind} is a local file system")
 
 
 def is_silent(kind: str) -> bool:
@@ -52,11 +52,11 @@ def is_silent(kind: str) -> bool:
 
 def is_local(folder: Path) -> bool:
     """Return whether a folder is certainly on a disk of this PC."""
-    kind = file_system(folder)
+    kind = find_file_system(folder)
     return kind is not None and not is_silent(kind)
 
 
-def file_system(folder: Path) -> str | None:
+def find_file_system(folder: Path) -> str | None:
     """Return the type of a folder's file system, or None where unknown."""
     if sys.platform == "win32":
         return _get_windows_type(folder)

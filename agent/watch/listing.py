@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent.watch.names import Kind, is_junk_folder, kind_of, locate, to_text
+from agent.watch.names import Kind, classify_name, is_junk_folder, locate, to_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ def _add_entry(entry: os.DirEntry[str], parent: str, listing: Listing) -> tuple[
             return None
         if entry.is_dir(follow_symlinks=False):
             return None if is_junk_folder(entry.name) else (entry.path, relative + "/")
-        kind = kind_of(relative)
+        kind = classify_name(relative)
         if kind is Kind.JUNK:
             return None
         # On Windows an entry's size may be stale while a writer has the file open.
@@ -94,7 +94,7 @@ def _add_file(listing: Listing, relative: str, kind: Kind, status: os.stat_resul
     if getattr(status, "st_file_attributes", 0) & ELSEWHERE:
         _note(listing, relative, "it is only a placeholder; its bytes are in a cloud store")
         return
-    (listing.pictures if kind is Kind.PICTURE else listing.others)[relative] = facts_of(status)
+    (listing.pictures if kind is Kind.PICTURE else listing.others)[relative] = stat_to_facts(status)
 
 
 def _note(listing: Listing, relative: str, error: OSError | str) -> None:
@@ -103,7 +103,7 @@ def _note(listing: Listing, relative: str, error: OSError | str) -> None:
         listing.troubles[relative] = sentence
 
 
-def facts_of(found: os.stat_result) -> Facts:
+def stat_to_facts(found: os.stat_result) -> Facts:
     """Return the facts in a `stat` result; the change time counts on POSIX only."""
     ctime_ns = 0 if sys.platform == "win32" else found.st_ctime_ns
     return found.st_size, _to_64_bits(found.st_mtime_ns), _to_64_bits(ctime_ns)
@@ -114,7 +114,7 @@ def _to_64_bits(ns: int) -> int:
     return (ns + 2**63) % 2**64 - 2**63
 
 
-def look_up(folder: Path, relative: str) -> Facts | None:
+def find_facts(folder: Path, relative: str) -> Facts | None:
     """Return the current facts of one file, by the rules of the listing; None if missing.
 
     Raises:
@@ -124,7 +124,7 @@ def look_up(folder: Path, relative: str) -> Facts | None:
         status = os.lstat(long_path(locate(folder, relative)))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return facts_of(status) if stat.S_ISREG(status.st_mode) else None
+    return stat_to_facts(status) if stat.S_ISREG(status.st_mode) else None
 
 
 def long_path(path: Path) -> str:

@@ -61,7 +61,7 @@ _TEMPORARY = re.compile(
 )
 
 
-def kind_of(relative: str) -> Kind:
+def classify_name(relative: str) -> Kind:
     """Return the kind of a file by its path below the source's folder (forward slashes).
 
     Everything below a junk folder is junk.
@@ -71,7 +71,7 @@ def kind_of(relative: str) -> Kind:
         return Kind.JUNK
     if name.lower() in JUNK_NAMES or _TEMPORARY.search(name):
         return Kind.JUNK
-    return Kind.PICTURE if extension(name) in EXTENSIONS else Kind.OTHER
+    return Kind.PICTURE if get_extension(name) in EXTENSIONS else Kind.OTHER
 
 
 def is_junk_folder(name: str) -> bool:
@@ -79,7 +79,7 @@ def is_junk_folder(name: str) -> bool:
     return name.startswith(".") or name.lower() in JUNK_FOLDERS
 
 
-def extension(name: str) -> str:
+def get_extension(name: str) -> str:
     """Return a name's last extension, lower case, without its dot; "" if there is none.
 
     Trailing dots and blanks are typing errors and not part of the extension.

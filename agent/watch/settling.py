@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from agent.watch.arrival import Arrival
+    from agent.watch.arrival import ListedFile
 
 
-class Settling:
+class StabilityTracker:
     """Detects files unchanged for the quiet time.
 
     Args:
@@ -23,9 +23,9 @@ class Settling:
 
     def __init__(self, quiet_s: float) -> None:
         self._quiet_s = quiet_s
-        self._unchanged_since: dict[Arrival, float] = {}
+        self._unchanged_since: dict[ListedFile, float] = {}
 
-    def at_rest(self, listing: Iterable[Arrival], now_s: float) -> list[Arrival]:
+    def find_stable(self, listing: Iterable[ListedFile], now_s: float) -> list[ListedFile]:
         """Return the files unchanged for `quiet_s`.
 
         Args:
@@ -41,7 +41,7 @@ class Settling:
         quiet = [f for f, s in since_s.items() if f.size_bytes and now_s - s >= self._quiet_s]
         return sorted(quiet, key=lambda file: (file.mtime_ns, file.relative))
 
-    def unchanged_s(self, file: Arrival, now_s: float) -> float:
+    def unchanged_s(self, file: ListedFile, now_s: float) -> float:
         """Return for how long a file has been unchanged, in seconds; 0 for an unknown file."""
         return now_s - self._unchanged_since.get(file, now_s)
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 if sys.platform == "linux":
     import fcntl
 
-from agent.watch.listing import facts_of, long_path, look_up
+from agent.watch.listing import find_facts, long_path, stat_to_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.watch.arrival import Arrival
+    from agent.watch.arrival import ListedFile
 
 SIDECARS = (".done", ".ok", ".ready", ".complete", ".xml", ".txt", ".json", ".cal", ".md5")
 """Suffixes of a file next to the picture, with its name or its stem, that marks it as complete."""
@@ -44,7 +44,7 @@ def is_announced(path: Path) -> bool:
     )
 
 
-def hold_on(file: Arrival, *, is_local: bool) -> Hold | None:
+def find_hold(file: ListedFile, *, is_local: bool) -> Hold | None:
     """Return why a file should not be read now, or None.
 
     Opening makes a network file system fetch size and times again, where a listing may be a minute
@@ -58,13 +58,13 @@ def hold_on(file: Arrival, *, is_local: bool) -> Hold | None:
     path = long_path(file.path)
     try:
         if sys.platform == "win32":
-            free = _opens_alone(path) and look_up(file.folder, file.relative) == file.facts
+            free = _opens_alone(path) and find_facts(file.folder, file.relative) == file.facts
             return None if free else Hold.REFUSED
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return Hold.REFUSED
     try:
-        if facts_of(os.fstat(descriptor)) != file.facts:
+        if stat_to_facts(os.fstat(descriptor)) != file.facts:
             return Hold.REFUSED
         if is_local and _is_open_for_writing(descriptor):
             return Hold.OPEN
