@@ -92,7 +92,7 @@ def _refine(plane: NDArray[np.uint8], box: Box) -> Box | None:
     y0, y1 = (
         _find_last(plane[:, x0 + 3 : x1 - 3].T, y, by) for y, by in ((y0 + 2, -1), (y1 - 3, 1))
     )
-    block = plane[y0 + 3 : y1 - 2, x0 + 3 : x1 - 2] >= _FULL  # JPEG blurs what lies further out
+    block = plane[y0 + 3 : y1 - 2, x0 + 3 : x1 - 2] >= _FULL  # JPEG blurs the outer pixels
     rim = (block[0], block[-1], block[:, 0], block[:, -1])
     if min(block.shape) < 10 or min(float(side.mean()) for side in rim) < 0.9:
         return None

@@ -1,4 +1,4 @@
-# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on drawn bars and said where they stand
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on drawn bars, explained in place
 """Detect the bar that belongs to a label: near it, in the same ink.
 
 Letters are detectable where a line is not (thin, pale or on texture), and they define its colour

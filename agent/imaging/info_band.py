@@ -1,4 +1,4 @@
-# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars and said where they stand
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
 """Detect the info band that a program laid across a micrograph."""
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def _build_length(match: re.Match[str], start: float, end: float) -> Length | No
     unit = _parse_unit(match["unit"])
     value = float(match["number"].replace(",", "."))
     lost_point = re.match(r"0\d", match["number"]) is not None  # "02 mm" was "0,2 mm"
-    other_unit = unit == "µm" and value > 1000  # "5000 nm" or "5 mm": nobody writes "5000 µm"
+    other_unit = unit == "µm" and value > 1000  # "5000 nm" or "5 mm": "5000 µm" is never written
     if lost_point or other_unit or not _is_nice(value):
         return None
     return Length(value * _UM[unit], f"{value:g} {unit}", start, end, value)

@@ -1,7 +1,7 @@
-# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars and said where they stand
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
 """Detect straight lines drawn by a program: of one colour, sharp, much thinner than long.
 
-A bright needle is none of this to the pixel; a drawn line falls off within two pixels above and
+A bright needle has none of this to the pixel; a drawn line falls off within two pixels above and
 below along nearly all of its length.
 """
 
@@ -151,7 +151,7 @@ def _select_likely(parts: NDArray[Any], thick: int, shape: tuple[int, ...]) -> l
     y, w, h, area = parts[:, 1], parts[:, 2], parts[:, 3], parts[:, 4] * _STEP
     least = np.where(h >= 4, 0.55, 0.75)  # of a bar of full and outlined cells, half is drawn
     likely = (area >= least * w * h) & (w >= 1.8 * h) & (h < thick) & (w < 0.95 * width)
-    likely &= (y > 0) & (y + h < height)  # what lies at the image's edge goes on beyond it
+    likely &= (y > 0) & (y + h < height)  # what touches the image's edge continues beyond it
     best = np.argsort(-(w * likely))[:_MOST]
     chosen: list[list[int]] = parts[best[likely[best]], :4].tolist()
     return chosen

@@ -1,4 +1,4 @@
-# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars and said where they stand
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
 """Detect burned-in graphics of a micrograph: micron bar, label, info band.
 
 A bar is a straight run of one colour with sharp ends, much thinner than long; a bright needle is

@@ -67,11 +67,11 @@ def compute_log_odds(
 
 
 def _compute_odds(
-    cells: Cells, sides: Sides, seen: NDArray[np.float64], least: float
+    cells: Cells, sides: Sides, quick: NDArray[np.float64], least: float
 ) -> float | None:
     """Return the log odds, computing costlier features only while the result is open."""
     odds = belief.OUTSIDE_CONSTANT + belief.sum_log_odds(
-        belief.OUTSIDE, belief.QUICK_FEATURES, seen
+        belief.OUTSIDE, belief.QUICK_FEATURES, quick
     )
     if odds + belief.compute_max_log_odds(belief.EDGE_FEATURES + belief.FINE_FEATURES) <= least:
         return None
@@ -99,9 +99,9 @@ def find_outside(cells: Cells) -> tuple[Mask | None, bool]:
         sides = Sides.of(cells, region, rivals)
         if sides is None:
             continue
-        seen = quick_features(cells, sides)
-        second = second or belief.compute_two_materials_odds(seen) > SECOND_MATERIAL
-        odds = _compute_odds(cells, sides, seen, BELIEVED)
+        quick = quick_features(cells, sides)
+        second = second or belief.compute_two_materials_odds(quick) > SECOND_MATERIAL
+        odds = _compute_odds(cells, sides, quick, BELIEVED)
         if odds is None:
             continue
         spots = _classify_spots(cells, sides)

@@ -1,4 +1,4 @@
-# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars and said where they stand
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
 """Pair a length with the line it labels.
 
 A label belongs to the line that is near, has its ink, and is neither a stroke of it, nor a strip
@@ -81,7 +81,7 @@ def pair_lengths(
             and _is_too_short(lines[0], place)
             and compute_distance(lines[0], place) is not None
         ):
-            continue  # texture was boxed with the words: which line is theirs cannot be said
+            continue  # texture is in the box of the words: which line is theirs is unknown
         # Bold words cover more than half of their box; a box may reach beyond their paper.
         samples = (get_rim(pixels, place, 0), pixels[y0:y1, x0:x1].reshape(-1, 3))
         papers = [np.median(colours, axis=0) for colours in samples]

@@ -1,4 +1,4 @@
-# ruff: noqa: PLR2004 - shares and cells, measured on real borders and said where they stand
+# ruff: noqa: PLR2004 - shares and cells, measured on real borders, explained in place
 """Segment a micrograph into specimen and mount.
 
 The outside is a region in contact with the frame, separated from the rest by one edge no longer

@@ -1,4 +1,4 @@
-# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars and said where they stand
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
 """Accept a micron bar without a label only if nothing else can resemble it."""
 
 from __future__ import annotations

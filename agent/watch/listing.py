@@ -103,10 +103,10 @@ def _note(listing: Listing, relative: str, error: OSError | str) -> None:
         listing.troubles[relative] = sentence
 
 
-def stat_to_facts(found: os.stat_result) -> Facts:
+def stat_to_facts(status: os.stat_result) -> Facts:
     """Return the facts in a `stat` result; the change time counts on POSIX only."""
-    ctime_ns = 0 if sys.platform == "win32" else found.st_ctime_ns
-    return found.st_size, _to_64_bits(found.st_mtime_ns), _to_64_bits(ctime_ns)
+    ctime_ns = 0 if sys.platform == "win32" else status.st_ctime_ns
+    return status.st_size, _to_64_bits(status.st_mtime_ns), _to_64_bits(ctime_ns)
 
 
 def _to_64_bits(ns: int) -> int:

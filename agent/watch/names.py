@@ -98,12 +98,12 @@ _UNSAFE = re.compile(f"[\ud800-\udfff{chr(_FIRST)}-{chr(_LAST)}]")
 
 def to_text(name: str) -> str:
     """Convert any file name to text that a database, JSON and a page can hold."""
-    return _UNSAFE.sub(lambda found: _escape(found.group()), name)
+    return _UNSAFE.sub(lambda match: _escape(match.group()), name)
 
 
 def from_text(text: str) -> str:
     """Convert text of `to_text` back to the file name."""
-    return _ESCAPED.sub(lambda found: os.fsdecode(_unescape(found.group())), text)
+    return _ESCAPED.sub(lambda match: os.fsdecode(_unescape(match.group())), text)
 
 
 def locate(folder: Path, relative: str) -> Path:

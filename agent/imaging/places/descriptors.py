@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Codes = NDArray[np.int8]
 
 LEVELS = 8
-"""A coordinate is kept as a whole number c in [-LEVELS, LEVELS), four bits, which stands for
+"""A coordinate is stored as an integer c in [-LEVELS, LEVELS), four bits, which means
 c + 0.5: so every number has a sign."""
 
 _PER_SPREAD = 2.5  # levels for one standard deviation; beyond 2.8 of them a number is cut

@@ -223,7 +223,7 @@ class _Queries:
     Args:
         words: (k,) words.
         landmarks: (k,) a landmark; after the n of the picture come those of its mirror image and,
-            if asked, those of both inverted.
+            if requested, those of both inverted.
         traits: (2 n or 4 n,) of the landmarks.
         count: n.
     """

@@ -54,7 +54,7 @@ _LARGEST_SIDE = 1_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Landmarks:
-    """What is kept of a micrograph to recognise its place.
+    """Landmarks of a micrograph, stored to recognise its place.
 
     Args:
         positions: (n, 2) float32, x and y in pixels of the crop, 0 to its size.

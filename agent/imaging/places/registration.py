@@ -49,7 +49,7 @@ _PLACE = 8  # side of a place in working pixels of the finer micrograph
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overlap:
-    """What two micrographs have in common.
+    """The common area of two micrographs.
 
     Args:
         share_of_smaller: Overlap as a share of the micrograph that shows less, in (0, 1]. Corners
@@ -138,9 +138,11 @@ class _View:
         points: (n,) positions.
         frames: (n,) vectors of a landmark's orientation, as long as its diameter.
         sizes: (n,) diameters.
-        width, height: Of the working picture.
+        width: Of the working picture, pixels.
+        height: Of the working picture, pixels.
         factor: Working pixels for one pixel of the crop.
-        mirrored, inverted: How the micrograph is seen here.
+        mirrored: Whether the micrograph is mirrored here.
+        inverted: Whether black and white are exchanged here.
     """
 
     points: Points
