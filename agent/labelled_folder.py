@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.csv_export import plain
 from agent.errors import BadStore, FileError, WrongUse
 from agent.store import Decision, State
-from agent.watch import Arrival, Kind, Provenance, kind_of, locate, look_up
+from agent.watch import Kind, ListedFile, Provenance, classify_name, find_facts, locate
 from agent.watch.listing import list_folder
 from model import Example, TaxonomyError
 
@@ -313,12 +313,12 @@ def _row(
 
 def _facts_of(folder: Path, relative: str) -> Facts:
     try:
-        facts = look_up(folder, relative)
+        facts = find_facts(folder, relative)
     except OSError as error:
         raise _LeftOutError(f"cannot be looked at ({error.strerror or error}).") from error
     if facts is None:
         raise _LeftOutError("the manifest names it, but there is no such file.")
-    if kind_of(relative) is not Kind.PICTURE:
+    if classify_name(relative) is not Kind.PICTURE:
         raise _LeftOutError("its name is no picture's.")
     return facts
 
@@ -375,7 +375,7 @@ def take_in(
     files = {one.relative: one for one in listing.files}
     store.arrive(
         [
-            Arrival(listing.source, listing.folder, one.relative, *one.facts)
+            ListedFile(listing.source, listing.folder, one.relative, *one.facts)
             for one in listing.files
         ],
         at=now(),

@@ -31,7 +31,7 @@ from agent.store import Decision, Store, examine_copy, schema
 from agent.store.backup import _swap, copy
 from agent.store.engine import make_engine
 from agent.triage import Reason
-from agent.watch import Arrival
+from agent.watch import ListedFile
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -58,7 +58,7 @@ class Lab:
 
     def arrive(self, store: Store, *names: str) -> None:
         export = self.folder / "export"
-        store.arrive([Arrival("LOM-07", export, name, 10, 1, 1) for name in names], at=AT)
+        store.arrive([ListedFile("LOM-07", export, name, 10, 1, 1) for name in names], at=AT)
 
     def take(self, name: str, sha256: str, *, at: datetime = AT, **found) -> None:
         with self.store() as store:
@@ -367,10 +367,10 @@ def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, 
         pytest.skip("no pg_dump on the path")
     url = postgres.empty("ours")
     with Store.open(url, site="Plant 1", agent="PC") as store:
-        store.arrive([Arrival("LOM-07", tmp_path, "a.tif", 10, 1)], at=AT)
+        store.arrive([ListedFile("LOM-07", tmp_path, "a.tif", 10, 1)], at=AT)
         safekeeping.back_up(store, tmp_path, tmp_path / "safe.zip", settings_files=[],
                             pixels=False, at=AT, progress=lambda *_: None)  # fmt: skip
-        store.arrive([Arrival("LOM-07", tmp_path, "b.tif", 10, 1)], at=AT)
+        store.arrive([ListedFile("LOM-07", tmp_path, "b.tif", 10, 1)], at=AT)
 
     safekeeping.restore(tmp_path / "safe.zip", url=url, folder=tmp_path / "data", at=AT,
                         progress=lambda *_: None)  # fmt: skip

@@ -7,7 +7,7 @@ import cv2
 import pytest
 
 from agent.archive import Archive
-from agent.demo.drawing import draw
+from agent.demo.drawing import draw_micrograph
 from agent.errors import BadStore, WrongUse
 from agent.imaging.pool import CropPool
 from agent.labelled_folder import Imported, ManifestProvenance, look, take_in
@@ -57,7 +57,7 @@ def take(tmp_path, store, pool):
 
 def picture(path, code="G8", seed=0, **how):
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawn = draw(code, seed=seed, size=(320, 240), border=False, **{"bar": None, **how})
+    drawn = draw_micrograph(code, seed=seed, size=(320, 240), border=False, **{"bar": None, **how})
     path.write_bytes(cv2.imencode(".png", drawn.pixels[..., ::-1])[1].tobytes())
     return path
 

@@ -13,7 +13,7 @@ from test_service import until
 
 from agent import settings as settings_of
 from agent.archive import Archive
-from agent.demo.microscope import encoded
+from agent.demo.microscope import encode
 from agent.night import night_settings, write_report
 from agent.night.period import night_of
 from agent.retrain import at_work_before, bundle_named
@@ -80,7 +80,7 @@ def shoot(lab, seed):
     pictures = past(1, first_order=5000 + seed, seed=seed, codes=("G7",))
     for one in pictures:
         drawn = one.drawn((280, 210), border=False)
-        (lab.folder / "export" / one.name).write_bytes(encoded(drawn, one.name.rpartition(".")[2]))
+        (lab.folder / "export" / one.name).write_bytes(encode(drawn, one.name.rpartition(".")[2]))
     return pictures
 
 

@@ -16,7 +16,7 @@ from agent.pipeline import Pipeline
 from agent.settings import Settings
 from agent.store import Decision, Entry, OtherBundle, Store
 from agent.triage import Policy, Scope
-from agent.watch import Arrival, Provenance
+from agent.watch import ListedFile, Provenance
 
 SOURCE = Provenance(
     fixed={"material": "100Cr6"},
@@ -248,7 +248,7 @@ def test_two_agents_with_two_bundles_never_split_a_specimen(address, tmp_path, f
         facts = path.stat()
         bench.store.arrive(
             [
-                Arrival(
+                ListedFile(
                     "LOM", folder, path.name, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
                 )
             ],

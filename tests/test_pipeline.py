@@ -21,7 +21,7 @@ from agent.orders.assessment import assess
 from agent.pipeline import Pipeline, Stalled
 from agent.store import Store, StoreFault
 from agent.triage import Policy
-from agent.watch import Arrival, Calibration, Provenance
+from agent.watch import Calibration, ListedFile, Provenance
 from agent.watch.listing import list_folder
 from agent.web import Inbox
 from model import default_taxonomy
@@ -130,7 +130,7 @@ class Bench:
 
     def arrive(self):
         found = list_folder(self.source).pictures
-        files = [Arrival("LOM", self.source, name, *facts) for name, facts in found.items()]
+        files = [ListedFile("LOM", self.source, name, *facts) for name, facts in found.items()]
         return self.store.arrive(sorted(files, key=lambda f: f.relative), at=self.clock())
 
     def take(self, n=16, **given):

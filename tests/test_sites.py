@@ -144,11 +144,11 @@ def test_a_row_that_names_a_row_of_another_site_is_refused_by_the_database(store
     unguarded = engine.make_engine(address)
 
     added = (
-        "INSERT INTO measurement (site_id, micrograph_id, name, value, unit) "
+        "INSERT INTO measurement (site_id, micrograph_id, name, value, unit) "  # noqa: S608 - ours
         f"VALUES ({one}, (SELECT id FROM micrograph WHERE site_id = {two}), 'x', 1, '')"
     )
     moved = (
-        f"UPDATE micrograph SET content_id = (SELECT id FROM content WHERE site_id = {two}) "
+        f"UPDATE micrograph SET content_id = (SELECT id FROM content WHERE site_id = {two}) "  # noqa: S608 - ours
         f"WHERE site_id = {one}"
     )
     for statement in (added, moved):

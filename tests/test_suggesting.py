@@ -9,7 +9,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from lab import Lab
-from small_lab import PIXELS, encoded, past
+from small_lab import PIXELS, encode, past
 
 from agent.retrain.suggesting import POOL, pool_of
 from model import default_taxonomy, fit_learning_curve, select_diverse
@@ -121,7 +121,7 @@ def test_the_shell_suggests_what_waits_without_saying_what_the_model_thinks(own_
     for one in past(2, first_order=4000, seed=9):
         drawn = one.drawn(PIXELS, border=False)
         name = one.name.rpartition(".")[0]
-        (own_lab.folder / "export" / f"{name}.png").write_bytes(encoded(drawn, "png"))
+        (own_lab.folder / "export" / f"{name}.png").write_bytes(encode(drawn, "png"))
     with (own_lab.folder / "agent.toml").open("a", encoding="utf-8") as settings:
         settings.write("\n[triage]\nmin_probability = 1.0\n")
     assert own_lab.agent("run", "--once") == 0

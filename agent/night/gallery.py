@@ -94,11 +94,11 @@ class Embedded:
         """The whole field, what was cut away dark."""
         path = self._archive.preview_path(seen.sha256, seen.page)
         try:
-            preview = pictures.fitted(pictures.decode(path.read_bytes()), CARD_PX)
+            preview = pictures.fit_within(pictures.decode(path.read_bytes()), CARD_PX)
         except (OSError, ValueError):
             return None
         if seen.crop is not None:
-            preview = pictures.outline(
+            preview = pictures.draw_outline(
                 preview,
                 seen.crop,
                 field_width=seen.width,
@@ -126,7 +126,7 @@ class Embedded:
     def _thumbnail(self, sha256: str, page: int, alt: str, longest_px: int) -> Picture | None:
         try:
             held = self._archive.thumbnail_path(sha256, page).read_bytes()
-            return jpeg(pictures.fitted(pictures.decode(held), longest_px), alt, ROW_QUALITY)
+            return jpeg(pictures.fit_within(pictures.decode(held), longest_px), alt, ROW_QUALITY)
         except (OSError, ValueError):
             return None
 
@@ -141,8 +141,10 @@ class Embedded:
             full = pictures.decode(held)
         except (OSError, ValueError):
             return {"crop": (None, "")}
-        crop = pictures.fitted(full, CARD_PX)
-        shown = pictures.place(crop, seen.where, field_width=full.shape[1]) if seen.where else crop
+        crop = pictures.fit_within(full, CARD_PX)
+        shown = (
+            pictures.draw_box(crop, seen.where, field_width=full.shape[1]) if seen.where else crop
+        )
         drawn: Drawn = {"crop": (jpeg(shown, _("Crop of {name}").format(name=seen.name)), "")}
         maps = self._archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
         for which in DRAWN & maps.keys():

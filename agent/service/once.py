@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from agent.pipeline import Pipeline
     from agent.settings import Settings
     from agent.store import Store
-    from agent.watch import SourceState, Watched
+    from agent.watch import SourceState, SourceWatcher
 
 log = structlog.get_logger()
 
@@ -159,7 +159,7 @@ class _Run:
         except StoreFault as fault:
             self._wait_for_store(fault)
 
-    def _look(self, watches: Sequence[Watched], looks_at_s: dict[str, float]) -> None:
+    def _look(self, watches: Sequence[SourceWatcher], looks_at_s: dict[str, float]) -> None:
         """Look at every source that is due."""
         for watched in watches:
             name, now_s = watched.state.name, time.monotonic()
@@ -216,7 +216,7 @@ class _Run:
         self._done += 1
         self._on_progress(self._done, max(self._total, self._done))
 
-    def _ended(self, watches: Sequence[Watched]) -> Outcome:
+    def _ended(self, watches: Sequence[SourceWatcher]) -> Outcome:
         outcome = self._outcome
         for watched in watches:
             state = watched.state

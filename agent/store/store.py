@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from agent.store.trail import Origin, TrailEntry, TrailHead
     from agent.store.upgrade import Upgrade
     from agent.triage import Reason
-    from agent.watch import Arrival
+    from agent.watch import ListedFile
 
 T = TypeVar("T")
 TIMES = 5  # so many agents may write the same row at once, each before the next
@@ -247,7 +247,7 @@ class Store:
 
     def arrive(
         self,
-        arrivals: Iterable[Arrival],
+        arrivals: Iterable[ListedFile],
         *,
         at: datetime,
         lane: str = "fresh",
@@ -270,18 +270,20 @@ class Store:
             arrivals, Intake(State.QUEUED, Lane[lane.upper()], origin, at, process_data)
         )
 
-    def settle(self, arrivals: Iterable[Arrival], *, at: datetime) -> int:
+    def settle(self, arrivals: Iterable[ListedFile], *, at: datetime) -> int:
         """Write down files that are still being written, so that they show and are remembered."""
         return self._take_in(
             arrivals, Intake(State.SETTLING, Lane.FRESH, "watch", at, NOTHING_GIVEN)
         )
 
-    def ignore(self, arrivals: Iterable[Arrival], code: str, sentence: str, *, at: datetime) -> int:
+    def ignore(
+        self, arrivals: Iterable[ListedFile], code: str, sentence: str, *, at: datetime
+    ) -> int:
         """Write down files that are left alone on purpose, and why."""
         how = Intake(State.IGNORED, Lane.FRESH, "watch", at, NOTHING_GIVEN, code, sentence)
         return self._take_in(arrivals, how)
 
-    def _take_in(self, arrivals: Iterable[Arrival], how: Intake) -> int:
+    def _take_in(self, arrivals: Iterable[ListedFile], how: Intake) -> int:
         files = list(arrivals)
         return self._again(lambda session: intake.take_in(session, self._whose, files, how))
 

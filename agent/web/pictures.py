@@ -41,9 +41,9 @@ def router(desk: Desk) -> APIRouter:
     def crop(public_id: str) -> Response:
         seen = seen_of(find(desk, public_id))
         full = crop_of(desk, seen)
-        shown = pictures.fitted(full, CROP_PX)
+        shown = pictures.fit_within(full, CROP_PX)
         if seen.where:
-            shown = pictures.place(shown, seen.where, field_width=full.shape[1])
+            shown = pictures.draw_box(shown, seen.where, field_width=full.shape[1])
         return jpeg(pictures.encode_jpeg(shown, quality=90))
 
     @routes.get("/pictures/{public_id}/field.jpg")
@@ -53,7 +53,7 @@ def router(desk: Desk) -> APIRouter:
             held_of(desk.archive.preview_path(seen.sha256, seen.page).read_bytes)
         )
         if seen.crop:
-            preview = pictures.outline(
+            preview = pictures.draw_outline(
                 preview, seen.crop, field_width=seen.width, polygon=seen.polygon, marks=seen.marks
             )
         return jpeg(pictures.encode_jpeg(preview, quality=85))
@@ -86,7 +86,7 @@ def _give_compared(routes: APIRouter, desk: Desk) -> None:
             raise Unknown(public_id)
         pixels = crop_of(desk, seen)
         x0, y0, x1, y1 = seen.where or (0, 0, pixels.shape[1], pixels.shape[0])
-        shown = pictures.window(
+        shown = pictures.cut_window(
             pixels, ((x0 + x1) / 2, (y0 + y1) / 2), um / seen.um_per_px, WINDOW_PX
         )
         return jpeg(pictures.encode_jpeg(shown, quality=88))

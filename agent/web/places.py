@@ -57,8 +57,8 @@ def router(desk: Desk) -> APIRouter:
         if pair.transform is None:
             raise Unknown(one)
         transform = np.array(pair.transform, np.float32)
-        drawn = pictures.aligned(theirs, transform, own.shape[:2])
-        return jpeg(pictures.encode_jpeg(pictures.fitted(drawn, SHOWN_PX), quality=88))
+        drawn = pictures.warp_to(theirs, transform, own.shape[:2])
+        return jpeg(pictures.encode_jpeg(pictures.fit_within(drawn, SHOWN_PX), quality=88))
 
     return routes
 

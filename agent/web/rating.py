@@ -93,7 +93,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/rate/{key}/{place}/picture.jpg")
     def picture(request: Request, key: str, place: int) -> Response:
         view = _view(desk, _seat(desk, request, key), place)
-        fitted = pictures.fitted(crop_of(desk, view), CROP_PX)
+        fitted = pictures.fit_within(crop_of(desk, view), CROP_PX)
         return jpeg(pictures.encode_jpeg(fitted, quality=90))
 
     return routes
