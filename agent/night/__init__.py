@@ -1,8 +1,4 @@
-"""Report a night: its rows become frozen facts, the facts one page, whole or not at all.
-
-In:  the store and the archive. Out: `reports/2026-11-24.html`, data beside it, an index. Next: a
-person in the morning, who follows a link into the review.
-"""
+"""Report a night: its rows become frozen facts, and the facts one page, whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The share of bad specimens that a lab is used to, and how far its nights differ.
+"""Estimate the usual share of bad specimens of a lab, and how far its nights differ.
 
-A night has a share of its own: the logarithm of its rate is normal around the lab's. Share and
-spread are estimated together from the baseline's nights, and neither is taken as known, so that a
-lab whose nights differ gets wider limits, and so does one with a short baseline.
+A night has a separate share: the logarithm of its rate is normal around the lab's. Share and spread
+are estimated together from the baseline's nights, and neither is taken as known, so that a lab
+whose nights differ gets wider limits, and so does one with a short baseline.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NEGLIGIBLE = 1e-8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """What the baseline's nights allow: values of share and spread, each with its weight.
+    """Values of share and spread that fit the baseline's nights, each with its weight.
 
     Args:
         night_share: (values, nodes) share of a night under each value, at each node.
@@ -45,10 +45,13 @@ class Baseline:
     spread: float
 
     def chances(self, n: int) -> NDArray[np.float64]:
-        """Compute how likely 0, 1, … n bad specimens of n are on a night without change, (n + 1,).
+        """Compute how likely 0, 1, … n bad specimens of n are on a night without change.
 
         Args:
             n: Specimens of the night.
+
+        Returns:
+            (n + 1,) probabilities; they sum to 1.
         """
         from scipy.special import binom  # noqa: PLC0415 - takes a fifth of a second
 
@@ -58,11 +61,11 @@ class Baseline:
         return chances
 
     def chance_of_run(self, nights: Sequence[tuple[int, int]]) -> float:
-        """Compute the chance that each of some nights has more than so many bad specimens.
+        """Compute the chance that each night of a run has more bad specimens than a given number.
 
         They share the lab's unknown share and spread, so their chances are multiplied for each
-        value that the baseline allows, and only then averaged: else an unlucky baseline would
-        alarm every week.
+        value that the baseline allows, and only then averaged: else an unlucky baseline would alarm
+        every week.
 
         Args:
             nights: (at most, specimens) of each.

@@ -1,7 +1,6 @@
-"""Say in a person's words what is known of one micrograph, and why it needs a person.
+"""Describe one micrograph in words, and why it needs a reviewer.
 
-In:  `Seen` facts, and something that has its pictures. Out: a `reports.Card`. Next: `page`, `web`.
-The report and the review page say the same of a micrograph because both say it from here.
+Report and review page both use this module, so they agree on a micrograph.
 """
 
 from __future__ import annotations
@@ -50,16 +49,16 @@ NEAREST_PER_CODE = 2
 
 
 class Gallery(Protocol):
-    """Has the pictures of micrographs: inside the page, or as links."""
+    """Pictures of micrographs: inside the page, or as links."""
 
     def crop(self, seen: Seen) -> Picture | None:
-        """What the model saw, the strangest place marked."""
+        """Return the crop that the model received, its most unusual place marked."""
 
     def field(self, seen: Seen) -> Picture | None:
-        """The whole field, what was cut away dark."""
+        """Return the whole field, what was cut away dark."""
 
     def heat(self, seen: Seen, which: str) -> tuple[Picture | None, str]:
-        """One map over the crop, and what has to be said of it ("" for nothing).
+        """Return one map over the crop, and a note on it ("" for none).
 
         Args:
             seen: The micrograph.
@@ -67,13 +66,13 @@ class Gallery(Protocol):
         """
 
     def known(self, key: str, code: str) -> Picture | None:
-        """A known micrograph's thumbnail, by its training key."""
+        """Return the thumbnail of a reference image, by its training key."""
 
 
 def card_of(
     seen: Seen, gallery: Gallery, *, zone: str, words: Mapping[str, str], review: Link | None
 ) -> Card:
-    """Say everything about one micrograph.
+    """Build the card of one micrograph.
 
     Args:
         seen: The facts.
@@ -104,7 +103,7 @@ def card_of(
 def row_of(
     seen: Seen, *, zone: str, thumbnail: Picture | None, words: Mapping[str, str], href: str = ""
 ) -> Row:
-    """Say one micrograph in one line."""
+    """Build the one-line summary of a micrograph."""
     why = ", ".join(reports.reason(word)[0].lower() for word in seen.reasons)
     return Row(
         id=seen.id,
@@ -121,17 +120,17 @@ def row_of(
 
 
 def handled(word: str) -> str:
-    """Say who spoke last on a micrograph."""
+    """Return a handling in words; an unknown one is returned as it is."""
     return {"automatic": _("automatic"), "review": _("review")}.get(word, word)
 
 
 def scale_source(word: str) -> str:
-    """Say who witnessed a scale; an unknown one speaks for itself."""
+    """Return the source of a scale in words; an unknown one is returned as it is."""
     return _(SOURCES_OF_SCALE.get(word, word)) if word else ""
 
 
 def percent(share: float) -> str:
-    """Say a share as a person reads it; never 100 % or 0 % unless it is."""
+    """Format a share; never as 100 % or 0 % unless it is exactly that."""
     if 0 < share < 0.005:  # noqa: PLR2004 - rounds to 0
         return "< 1 %"
     if 0.995 <= share < 1:  # noqa: PLR2004 - rounds to 100
@@ -140,7 +139,7 @@ def percent(share: float) -> str:
 
 
 def causes_of(seen: Seen) -> Iterator[Cause]:
-    """Say why it is here, the weightiest first, and what to do."""
+    """Yield why a micrograph is flagged, the weightiest reason first, and what to do."""
     for word in seen.reasons:
         title, action = reports.reason(word)
         yield Cause(word, title, _found(word, seen), action)
@@ -219,7 +218,7 @@ _FINDINGS: dict[str, Callable[[Seen], str]] = {
 
 
 def answer_of(seen: Seen, words: Mapping[str, str]) -> Answer:
-    """Say what the model says, or that there was none."""
+    """Return the model's answer in words; its code is "" where there was none."""
     scale_missing = {"scale_unknown", "scale_conflict"} & set(seen.reasons)
     others = [code for code in seen.prediction_set if code != seen.structure_code]
     code = seen.structure_code or ""
@@ -294,7 +293,7 @@ def _maps(seen: Seen, gallery: Gallery) -> Iterator[Figure]:
 
 
 def maps_said(seen: Seen) -> tuple[tuple[str, str, str], ...]:
-    """Say which maps a judged micrograph has: which, title, what to look for."""
+    """Return the maps of an answered micrograph: which, title, what to check."""
     size = seen.size or ""
     one_size = not size
     return (
@@ -336,7 +335,7 @@ def _nearest(seen: Seen, gallery: Gallery) -> Iterator[Figure]:
 
 
 def _candidates(seen: Seen) -> list[str]:
-    """Say which codes a person would weigh: the answer, what cannot be told from it, the next."""
+    """Return the codes a reviewer would weigh: the answer, its prediction set, the next probable."""
     ranked = sorted(seen.probabilities, key=lambda code: -seen.probabilities[code])
     ordered = dict.fromkeys(
         (*([seen.structure_code] if seen.structure_code else ()), *seen.prediction_set, *ranked)
@@ -345,7 +344,7 @@ def _candidates(seen: Seen) -> list[str]:
 
 
 def facts_of(seen: Seen) -> Iterator[Fact]:
-    """Say scale, size, crop, process data and what computed the answer."""
+    """Yield scale, size, crop, process data and what computed the answer."""
     if seen.um_per_px is None:
         yield Fact(_("Scale"), _("unknown"))
     else:
@@ -381,14 +380,14 @@ def _page(seen: Seen) -> str:
 
 
 def warnings_of(seen: Seen) -> Iterator[str]:
-    """Say the crop's warnings in words; an unknown one speaks for itself."""
+    """Yield the crop's warnings in words; an unknown one is returned as it is."""
     for word in seen.warnings:
         if not word.startswith("input_defect"):
             yield _(WARNINGS.get(word) or _sentence(word.replace("_", " ")))
 
 
 def said_of(said: Said) -> str:
-    """Say a decision in a few words."""
+    """Return a decision in a few words."""
     if said.kind == "code":
         return said.code or ""
     if said.kind == "strange":
@@ -399,7 +398,7 @@ def said_of(said: Said) -> str:
 
 
 def decision_of(said: Said, zone: str) -> Decision:
-    """Say a decision with who and when."""
+    """Return a decision with reviewer and time."""
     return Decision(
         text=said_of(said),
         by=said.by,

@@ -1,8 +1,8 @@
-"""Choose what a person should look at because nothing like it has been labelled.
+"""Choose micrographs for labelling that are unlike all labelled ones.
 
-In:  a night's micrographs with what was said of them. Out: public ids. Next: `service`, which asks.
-Doubt and strangeness find what a model knows to be hard; it learns as much from ordinary fields far
-from every taught one. One of each specimen, since its fields are alike, the farthest first.
+Uncertainty and OOD scores find what is hard for a model; ordinary fields far from every training
+image improve it as much. One of each specimen is chosen, since its fields are alike, the farthest
+first.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ DISTANCE = "knn"
 
 
 def farthest(views: Iterable[MicrographView], most: int) -> list[str]:
-    """Say which micrographs lie farthest from what has been taught.
+    """Return the public ids of the micrographs farthest from the training images.
 
     Args:
-        views: Of a night; those that go to review anyway, or that somebody labelled, are no pick.
+        views: Of a night; those that are flagged or labelled are left out.
         most: How many at most.
     """
     best: dict[tuple[str, ...], tuple[float, str]] = {}

@@ -1,8 +1,7 @@
-"""Gather what a night brought, once, and freeze it.
+"""Gather the facts of a night once, and freeze them.
 
-In:  the store's answers. Out: `NightFacts`, and their text. Next: `page`, which draws them.
 A report that is written again shows the night as it was first reported, whatever was decided,
-promoted or renamed since: so everything a page says that could change is in here.
+promoted or renamed since. So everything on a page that could change is stored here.
 """
 
 from __future__ import annotations
@@ -65,18 +64,21 @@ class NightSettings:
     """What a report needs to know of the lab.
 
     Args:
-        site: Its name. zone: its time zone. at: when a night ends, wall clock.
-        alpha: Share of good images that may be flagged as strange.
+        site: Its name.
+        zone: Its time zone.
+        at: When a night ends, wall clock.
+        alpha: False-alarm rate: share of good images that may be flagged as unusual.
         min_probability: Below it a code is uncertain.
-        review_url: Where the review page answers, such as "http://127.0.0.1:8787"; "" for none.
+        review_url: Address of the review page, such as "http://127.0.0.1:8787"; "" for none.
         software: Name and version of this program.
         words: Structure code → what it means, in the taxonomy's order.
         config: Fingerprint of the settings, "" if unknown.
-        free_days: Days on which nothing is to be expected: weekdays by name, or ISO dates.
+        free_days: Days on which no files are expected: weekdays by name, or ISO dates.
         language: Of the report.
-        lab: What is laid down for orders, or None: then the report says nothing of them.
-        lab_fault: Why nothing can be said of them, "" where something can.
-        control: Numbers of the control orders. control_every: how often one is due; zero: never.
+        lab: What is laid down for orders; None leaves the orders out.
+        lab_fault: Why the orders are left out, "" where they are not.
+        control: Numbers of the control orders.
+        control_every: How often one is due; zero: never.
         host: Name of the PC that writes.
     """
 
@@ -100,7 +102,7 @@ class NightSettings:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A person's decision, as it stood when the facts were frozen."""
+    """A reviewer's decision, as it was when the facts were frozen."""
 
     kind: str
     code: str | None
@@ -168,12 +170,12 @@ class Seen:
 
     @property
     def needs_a_person(self) -> bool:
-        """It was flagged; somebody may have decided since."""
+        """Whether it was flagged; it may be decided since."""
         return self.handling == "review"
 
     @property
     def waits(self) -> bool:
-        """It was flagged and nobody has decided yet."""
+        """Whether it was flagged and is not decided yet."""
         return self.needs_a_person and self.decision is None
 
 
@@ -194,7 +196,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """A file whose content was known already."""
+    """A file whose content was already stored."""
 
     path: str
     source: str
@@ -204,7 +206,7 @@ class Twin:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A source as it was last seen."""
+    """A source in its last known state."""
 
     name: str
     folder: str
@@ -221,8 +223,15 @@ class Summary:
     """A night in one line; the index reads nothing else.
 
     Args:
-        planned: It was empty, as planned; then the line in the index is all there is of it.
-        broken: Orders that do not conform. undecided: orders of which that is not known yet.
+        night: Its date.
+        tone: "problem", "attention" or "calm".
+        headline: One sentence.
+        taken: Micrographs of the night.
+        review: Of those, flagged.
+        unusable: Files that could not be used.
+        planned: It was empty, as planned; then it has no page.
+        broken: Orders that do not conform.
+        undecided: Orders that are undecided.
     """
 
     night: date
@@ -238,12 +247,14 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The last reported night before this one, as far as what changed since is told from it.
+    """The last reported night before this one, for the list of changes.
 
     Args:
-        night: Its date. taken, review, unusable: of it. bundle, software: at work then.
-        broken: Orders that did not conform then, or since: those that do not conform now and did
-            not stand so in its report. settled: open in its report, and no longer.
+        night: Its date.
+        taken, review, unusable: Its numbers.
+        bundle, software: In use then.
+        broken: Orders that do not conform now, and conformed or were undecided in its report.
+        settled: Open in its report, and no longer.
     """
 
     night: date
@@ -261,7 +272,9 @@ class TrailEnd:
     """Where the audit log ended when the facts were gathered.
 
     Args:
-        number: Of the newest act. count: how many acts there were. sha256: of the newest act.
+        number: Of the newest act.
+        count: How many acts there were.
+        sha256: Of the newest act.
     """
 
     number: int
@@ -271,7 +284,7 @@ class TrailEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightFacts:
-    """Everything one report says; what a list of nights reads stands at the top."""
+    """Everything in one report; what a list of nights reads comes first in the text."""
 
     version: int
     newest_result: int | None = None
@@ -321,7 +334,7 @@ class NightFacts:
 
     @property
     def running(self) -> bool:
-        """The night was not over when these were gathered."""
+        """Whether the night was not over when these were gathered."""
         return self.gathered_at < self.until
 
 
@@ -331,11 +344,11 @@ _TALLIES = TypeAdapter(tuple[Tally, ...])
 
 
 def gather(store: Store, night: date, settings: NightSettings, *, now: datetime) -> NightFacts:
-    """Ask the store for one night.
+    """Gather the facts of one night from the store.
 
     Args:
         store: Open.
-        night: Which.
+        night: Its date.
         settings: Of the lab.
         now: An aware instant; if the night is not over, its facts are those until now.
     """
@@ -452,7 +465,7 @@ def _limits(lab: Lab, night: date) -> dict[str, Callable[[str], bool]]:
 def _results(
     store: Store, night: date, after: datetime, until: datetime
 ) -> tuple[int, list[MicrographView]]:
-    """Return what this report is about, and the newest result that it can know.
+    """Return the newest result that this report can include, and its micrographs.
 
     A result that was written after the last report, with a time that this one already covered, is
     reported now: a file whose end fell together with the night's, or a clock that was set back.
@@ -475,7 +488,7 @@ def _newest_result_of(head: str) -> int | None:
 
 
 def to_text(facts: NightFacts) -> str:
-    """Write facts as JSON text: one line per micrograph or file, so that two can be compared."""
+    """Return facts as JSON text: one line per micrograph or file, so that two can be compared."""
     document = _ADAPTER.dump_python(facts, mode="json")
     parts = [f" {json.dumps(key)}: {_lines(value)}" for key, value in document.items()]
     return "{\n" + ",\n".join(parts) + "\n}\n"
@@ -488,17 +501,17 @@ def _lines(value: object) -> str:
 
 
 def from_text(text: str) -> NightFacts:
-    """Read facts back; the inverse of `to_text`."""
+    """Parse facts; the inverse of `to_text`."""
     return _ADAPTER.validate_json(text)
 
 
 def summary_of(text: str) -> Summary:
-    """Read the summary alone: it stands at the top, so a year of nights is quickly listed."""
+    """Parse the summary alone: it comes first in the text, so a year of nights is listed fast."""
     return _SUMMARY.validate_python(_part(text, "summary"))
 
 
 def tallies_of(text: str) -> tuple[Tally, ...]:
-    """Read the tallies alone; none where they do not stand in this much of the text."""
+    """Parse the tallies alone; () where they are not in this much of the text."""
     try:
         return _TALLIES.validate_python(_part(text, "tallies"))
     except ValueError:  # of a version before there were any
@@ -546,7 +559,7 @@ def _units(seen: Iterable[Seen]) -> Iterator[Unit]:
 
 
 def seen_of(view: MicrographView) -> Seen:
-    """Take what a page says of a micrograph out of the store's view of it."""
+    """Return the reported facts of a micrograph, from the store's view of it."""
     facts, strange = view.crop_facts, view.strangeness
     area = facts.get("specimen_area") or {}
     bar, where = facts.get("micron_bar"), strange.get("where")
@@ -682,7 +695,7 @@ def _folder(health: SourceHealth, last: Mapping[str, datetime]) -> Folder:
 
 
 def _last_files(store: Store, until: datetime, seen: Iterable[Seen]) -> dict[str, datetime]:
-    """Say when each source's newest micrograph was done, up to the night's end."""
+    """Return when each source's newest micrograph was done, up to the night's end."""
     last: dict[str, datetime] = {}
     for one in seen:
         last[one.source] = max(one.done_at, last.get(one.source, one.done_at))
@@ -807,5 +820,5 @@ def _why_pressing(orders: Sequence[OpenOrder]) -> str:
 
 
 def micrographs(n: int) -> str:
-    """Say "1 micrograph", "2 micrographs"."""
+    """Format a number of micrographs: "1 micrograph", "2 micrographs"."""
     return ngettext("{n} micrograph", "{n} micrographs", n).format(n=n)

@@ -1,6 +1,5 @@
-"""Put pictures into a page: small JPEGs as data URIs, so that one file is the whole report.
+"""Embed pictures in a page: small JPEGs as data URIs, so that one file is the whole report.
 
-In:  the archive. Out: `reports.Picture`s. Next: `cards`.
 Every map is drawn on its bundle's fixed scale; the same micrograph gives the same bytes again.
 """
 
@@ -39,7 +38,7 @@ Drawn = dict[str, tuple[Picture | None, str]]
 
 
 def limit_of(seen: Seen, which: str) -> float:
-    """Say the value that gets the full colour on one map: the bundle's own, else ours."""
+    """Return the value that gets the full colour on one map: the bundle's own, or the default."""
     if which == "strangeness":
         return ALARM_LIMIT
     stage = "subtype" if which == "subtype" else "size"
@@ -48,12 +47,12 @@ def limit_of(seen: Seen, which: str) -> float:
 
 
 def palette_of(which: str) -> Palette:
-    """Say how a map is coloured."""
+    """Return the palette of a map."""
     return Palette.ALARM if which == "strangeness" else Palette.EVIDENCE
 
 
 def note_of(heat: NDArray[np.floating], which: str, limit: float) -> str:
-    """Say what a map shows where colour alone would leave doubt."""
+    """Return a note where the colours of a map alone could mislead, "" for none."""
     if which == "strangeness":
         reached = bool((heat >= 1).any())
         return "" if reached else _("nothing reaches the alarm level")
@@ -61,12 +60,12 @@ def note_of(heat: NDArray[np.floating], which: str, limit: float) -> str:
 
 
 def outlined(seen: Seen) -> str:
-    """Say what the picture of the whole field shows, for who cannot see it."""
+    """Return the alt text of the picture of the whole field."""
     return _("Whole field of {name}, the kept rectangle outlined").format(name=seen.name)
 
 
 def map_over(which: str) -> str:
-    """Say which map lies over the crop, for who cannot see it."""
+    """Return the alt text of a map over the crop."""
     return {
         "subtype": _("Map of the subtype over the crop"),
         "size": _("Map of the size over the crop"),
@@ -75,7 +74,10 @@ def map_over(which: str) -> str:
 
 
 class Embedded:
-    """Pictures inside the page. One micrograph's are drawn together and only the last kept.
+    """Pictures inside the page.
+
+    One micrograph's pictures are drawn together, and only the last micrograph's are kept: those of
+    a night would not fit into memory.
 
     Args:
         archive: Where the pixels are.
@@ -87,11 +89,11 @@ class Embedded:
         self._last: tuple[str, Drawn] = ("", {})
 
     def crop(self, seen: Seen) -> Picture | None:
-        """What the model saw, the strangest place marked."""
+        """Return the crop that the model received, its most unusual place marked."""
         return self._drawn(seen)["crop"][0]
 
     def field(self, seen: Seen) -> Picture | None:
-        """The whole field, what was cut away dark."""
+        """Return the whole field, what was cut away dark."""
         path = self._archive.preview_path(seen.sha256, seen.page)
         try:
             preview = pictures.fitted(pictures.decode(path.read_bytes()), CARD_PX)
@@ -108,11 +110,11 @@ class Embedded:
         return jpeg(preview, outlined(seen))
 
     def heat(self, seen: Seen, which: str) -> tuple[Picture | None, str]:
-        """One map over the crop, and what has to be said of it."""
+        """Return one map over the crop, and a note on it."""
         return self._drawn(seen).get(which, (None, _("no map was kept")))
 
     def known(self, key: str, code: str) -> Picture | None:
-        """A known micrograph's thumbnail, by its training key."""
+        """Return the thumbnail of a reference image, by its training key."""
         if key not in self._known:
             self._known[key] = self._thumbnail(
                 *place_of(key), _("Known {code}").format(code=code), NEAR_PX
@@ -120,7 +122,7 @@ class Embedded:
         return self._known[key]
 
     def thumbnail(self, seen: Seen) -> Picture | None:
-        """A thumbnail for a row."""
+        """Return the thumbnail for a row."""
         return self._thumbnail(seen.sha256, seen.page, seen.name, ROW_PX)
 
     def _thumbnail(self, sha256: str, page: int, alt: str, longest_px: int) -> Picture | None:
@@ -158,22 +160,28 @@ class Embedded:
 
 
 def place_of(key: str) -> tuple[str, int]:
-    """Say which pixels a training key names: a content hash, then the page if it is not the first.
+    """Parse a training key: a content hash, and the page if it is not the first.
 
     Returns:
-        The sha256 and the index of the page.
+        The sha256 and the index of the page, from 0.
     """
     sha256, _, page = key.partition("-p")
     return sha256, int(page) if page.isdecimal() else 0
 
 
 def jpeg(pixels: NDArray[np.uint8], alt: str, quality: int = CARD_QUALITY) -> Picture:
-    """Put pixels into a page as a data URI."""
+    """Encode pixels as JPEG in a data URI.
+
+    Args:
+        pixels: (h, w, 3) uint8.
+        alt: Alt text.
+        quality: Of the JPEG, 1 to 100.
+    """
     held = base64.b64encode(pictures.encode_jpeg(pixels, quality=quality)).decode("ascii")
     return Picture(f"data:image/jpeg;base64,{held}", alt, pixels.shape[1], pixels.shape[0])
 
 
 def scale_picture(palette: Palette, alt: str) -> Picture:
-    """Put a palette's scale into a page."""
+    """Encode a palette's colour scale as PNG in a data URI."""
     held = base64.b64encode(pictures.encode_png(pictures.colour_bar(palette), level=9))
     return Picture(f"data:image/png;base64,{held.decode('ascii')}", alt, 256, 12)

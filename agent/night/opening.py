@@ -1,7 +1,4 @@
-"""Say what a lab lead reads first: orders, instruments, and what changed since the night before.
-
-In:  `NightFacts`. Out: lines of the verdict, and the rows below it. Next: `page`.
-"""
+"""Build what a lab lead reads first: orders, instruments, and changes since the night before."""
 
 from __future__ import annotations
 
@@ -107,7 +104,7 @@ def open_orders(facts: NightFacts) -> tuple[OpenOrder, ...]:
 
 
 def orders_note(facts: NightFacts) -> str:
-    """Return what holds for so many open orders that it is said once, "" for nothing."""
+    """Return what applies to so many open orders that it is stated once, "" for nothing."""
     return " ".join(
         ngettext(
             "{n} order rests on the model alone in part, and {why}.",
@@ -124,7 +121,7 @@ def _common_refusals(facts: NightFacts) -> dict[str, int]:
 
 
 def orders_left_out(facts: NightFacts) -> str:
-    """Say how many more there are; "" for none."""
+    """Return how many orders are not shown, in words; "" for none."""
     more = len(facts.orders) - ORDERS_SHOWN
     said = ngettext(
         "{n} more order is named in the JSON file beside this page.",
@@ -173,7 +170,7 @@ def _age(since: datetime | None, facts: NightFacts) -> str:
 
 
 def waiting_lines(facts: NightFacts) -> Iterator[Line]:
-    """Say what waits from earlier nights, and which fields belong to no specimen."""
+    """Yield what waits from earlier nights, and how many fields belong to no specimen."""
     queue = f"{facts.review_url}/review" if facts.review_url else ""
     loose = f"{facts.review_url}/orders#loose" if facts.review_url else ""
     if facts.waits_before and facts.waits_since:
@@ -193,7 +190,7 @@ def waiting_lines(facts: NightFacts) -> Iterator[Line]:
 
 
 def instrument_lines(facts: NightFacts) -> Iterator[Line]:
-    """Say which instruments failed a check, or are due for one."""
+    """Yield the instruments that failed a check, or are due for one."""
     for one in facts.instruments:
         row = _instrument(one, facts)
         said = [cell.text for cell in (row.check, row.control) if cell.tone is not Tone.CALM]
@@ -208,7 +205,7 @@ def instrument_lines(facts: NightFacts) -> Iterator[Line]:
 
 
 def instruments(facts: NightFacts) -> tuple[InstrumentRow, ...]:
-    """Say how the checks of each source stand."""
+    """Return the state of each source's checks."""
     return tuple(_instrument(one, facts) for one in facts.instruments)
 
 
@@ -264,7 +261,7 @@ def _scale(one: Instrument) -> Said:
 
 
 def changes(facts: NightFacts) -> Iterator[str]:
-    """Say what is another thing than in the last report; nothing where there was none."""
+    """Yield what differs from the last report; nothing where there was none."""
     then, now = facts.before, facts.summary
     if then is None:
         return
@@ -305,7 +302,7 @@ def _few(numbers: Sequence[str]) -> str:
 
 
 def groups(facts: NightFacts) -> Iterator[tuple[str, tuple[GroupCount, ...]]]:
-    """Say how many micrographs each microscope and each order brought."""
+    """Yield how many micrographs each microscope and each order brought."""
     for title, column in ((_("By microscope"), "microscope"), (_("By order"), "order")):
         taken = Counter(one.process_data.get(column, "") for one in facts.micrographs)
         review = Counter(
@@ -331,7 +328,7 @@ def _href(column: str, name: str, facts: NightFacts) -> str:
 
 
 def control_trends(facts: NightFacts) -> Iterator[ControlTrend]:
-    """Say how bright and how sharp the control specimens were over the nights."""
+    """Yield brightness and focus of the control specimens over the nights."""
     for one in facts.control_charts:
         title = _("{measure} of the control specimen, {source}").format(
             measure=_(MEASURES[one.measure]), source=one.source
@@ -367,7 +364,7 @@ def _control_alarm(one: Individuals) -> str:
 
 
 def drifts(facts: NightFacts) -> Iterator[Fact]:
-    """Say whether the mix of structure codes is that of the baseline."""
+    """Yield a test of the mix of structure codes against the baseline."""
     for one in facts.drifts:
         said = _("p = {p} for the newest {n} specimens ({nights} nights) beside the {usual} of the "
                  "baseline")  # fmt: skip

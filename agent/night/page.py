@@ -1,8 +1,7 @@
-"""Lay a night's facts out on pages: the verdict first, and nothing left out in silence.
+"""Lay a night's facts out on pages: the verdict first, and every omission stated.
 
-In:  `NightFacts` and a gallery. Out: one `reports.Night` and its overflow pages. Next: `write`.
-The first page stays small enough for any mail box and old PC; what does not fit stands on pages
-in a folder beside it, and the first page says so.
+The first page stays small enough for any mail box and old PC; the rest is on pages in a folder next
+to it, and the first page names them.
 """
 
 from __future__ import annotations
@@ -80,10 +79,12 @@ REASON_LINES = (
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """A night on its pages: the first, and those that overflow, in order.
+    """A night on its pages.
 
     Args:
-        flagged: What needs a person, the weightiest first.
+        night: The first page.
+        more: Overflow pages, in order.
+        flagged: Micrographs that wait for a reviewer, the weightiest first.
     """
 
     night: Night
@@ -92,7 +93,7 @@ class Laid:
 
 
 def _unheard(_done: int, _of: int) -> None:
-    """Nobody asked how far it is."""
+    """Ignore the progress: the default of `on_drawn`."""
 
 
 def lay_out(
@@ -103,14 +104,14 @@ def lay_out(
     generated: datetime,
     on_drawn: Callable[[int, int], None] = _unheard,
 ) -> Laid:
-    """Lay a night out.
+    """Lay a night out on pages.
 
     Args:
         facts: Frozen, or those of a night that is still running.
         archive: Has the pictures.
-        revision: Which writing of the facts this is, from 1.
+        revision: Number of the facts' revision, from 1.
         generated: Now, aware.
-        on_drawn: Called with how many micrographs are drawn, of how many.
+        on_drawn: Called with the number of micrographs drawn, and the number of all.
     """
     gallery = Embedded(archive)
     inside = carried(facts)
@@ -238,7 +239,7 @@ def _more(
 
 
 def page_name(number: int) -> str:
-    """Say the name of an overflow page in its folder; the first of them is page 2."""
+    """Return the file name of an overflow page; the first of them is page 2."""
     return f"page-{number + 1}.html"
 
 
@@ -368,7 +369,7 @@ def _source_line(name: str, how: str) -> str:
 
 
 def _within(title: str) -> str:
-    """Say a title within a sentence: German keeps the capitals of its nouns."""
+    """Return a title as it is written within a sentence: German keeps the capitals of its nouns."""
     return title.lower() if reports.language() == "en" else title
 
 
@@ -399,7 +400,7 @@ def _expected(facts: NightFacts) -> str:
 
 
 def _per_specimen(facts: NightFacts) -> str:
-    """Say what the alarm rate of fields means for specimens of the usual number of fields."""
+    """Return what the false-alarm rate of fields means for specimens of the usual size."""
     fields = Counter(
         (data.get("order", ""), data["specimen"])
         for data in (one.process_data for one in facts.micrographs)
@@ -483,7 +484,7 @@ def _trend(one: Trend) -> reports.Trend:
 
 
 def _limits_in_words(one: Trend) -> str:
-    """Return how the limits were computed; nothing for a report of before it was stated."""
+    """Return how the limits were computed; "" for a report from before this was stored."""
     if one.spread is None:
         return ""
     said = _(
@@ -494,7 +495,7 @@ def _limits_in_words(one: Trend) -> str:
 
 
 def _agreement(facts: NightFacts) -> Iterator[Fact]:
-    """Say how often people said what the model said; nothing as long as nobody decided."""
+    """Yield how often reviewers and model agreed; nothing before the first decision."""
     found = facts.agreement
     if found is None:
         return

@@ -1,9 +1,7 @@
-"""Say micrographs as rows for other programs: the night's CSV, `agent export`, and in the page.
+"""Build rows of micrographs for other programs: the night's CSV, `agent export` and the page's JSON.
 
-In:  `Seen` facts. Out: rows, CSV text that a spreadsheet neither runs nor misreads, and what a
-page of the night carries inside for whoever has only the page.
-Sizes stand as the integers `size_min` and `size_max` beside the code, since a spreadsheet takes
-"9-10" for a date.
+The integers `size_min` and `size_max` are next to the code, since a spreadsheet reads "9-10" as a
+date.
 """
 
 from __future__ import annotations
@@ -59,11 +57,11 @@ MOST_IN_THE_PAGE = 10_000
 
 
 def record_of(seen: Seen, zone: str) -> dict[str, object]:
-    """Say one micrograph as a row: column → value, None where there is none.
+    """Return one micrograph as a row: column → value, None where there is none.
 
     Args:
-        seen: What is known of it.
-        zone: Time zone of the site, for the one column that a person reads.
+        seen: The micrograph.
+        zone: Time zone of the site, for the column `done_local`.
     """
     said = seen.decision
     return {
@@ -99,12 +97,12 @@ def record_of(seen: Seen, zone: str) -> dict[str, object]:
 
 
 def csv_of(records: Iterable[Mapping[str, object]]) -> str:
-    """Write rows of `record_of` as CSV."""
+    """Return rows of `record_of` as CSV that a spreadsheet neither runs nor misreads."""
     return csv_text(COLUMNS, records)
 
 
 def carried(facts: NightFacts) -> dict[str, object]:
-    """Say a night as its page carries it inside, for programs: JSON, in English, in few bytes."""
+    """Return a night as its page carries it for programs: JSON, in English, in few bytes."""
     shown = facts.micrographs[:MOST_IN_THE_PAGE]
     with reports.speaking("en"):
         records = [record_of(seen, facts.zone) for seen in shown]
@@ -122,11 +120,11 @@ def carried(facts: NightFacts) -> dict[str, object]:
 
 
 def table_of(records: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """Say rows of `record_of` in few bytes.
+    """Return rows of `record_of` in few bytes.
 
     Returns:
-        `same`: column → the value that all rows have, where they have one; `columns` and `rows`:
-        the columns that differ, and their values.
+        `same`: column → the value that all rows have, where they have one.
+        `columns` and `rows`: the columns that differ, and their values.
     """
     columns = {name: [record.get(name) for record in records] for name in IN_THE_PAGE}
     differing = [name for name, held in columns.items() if any(one != held[0] for one in held)]

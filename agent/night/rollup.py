@@ -1,7 +1,6 @@
-"""Lay all sites that share a database side by side: what needs a person at each of them.
+"""Summarise all sites that share a database on one page, `sites.html`: what needs action at each.
 
-In:  the store. Out: one page, `sites.html`, beside the index. Next: who is in charge of several.
-Each site's own pages stay; where only one site is in the database there is no such page.
+There is no such page where only one site is in the database.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ TONES = (Tone.PROBLEM, Tone.ATTENTION, Tone.CALM)
 
 
 def reports_folder(data: Path, store: Store) -> Path:
-    """Say where a site's reports lie: sites that share a data folder must not share pages.
+    """Return the folder of a site's reports: sites that share a data folder must not share pages.
 
-    The first site of a database has `reports/`, every later one a folder of its own below it.
+    The first site of a database has `reports/`, every later one a separate folder below it.
     """
     folder = data / "reports"
     return folder if store.site_id == 1 else folder / f"site-{store.site_id}"
@@ -40,7 +39,11 @@ def reports_folder(data: Path, store: Store) -> Path:
 def write_sites(
     store: Store, folder: Path, settings: NightSettings, *, now: datetime
 ) -> Path | None:
-    """Write the page of all sites; None where this site is the only one."""
+    """Write the page of all sites.
+
+    Returns:
+        Its path; None where this site is the only one.
+    """
     seen = store.sites()
     if len(seen) < 2:  # noqa: PLR2004 - one alone stands beside nothing
         return None
@@ -52,7 +55,7 @@ def write_sites(
 
 
 def sites_page(seen: list[SiteSeen], settings: NightSettings, *, now: datetime) -> SitesPage:
-    """Say what needs a person, site by site, the ones that need it most first."""
+    """Build the page of all sites, the ones that need action most first."""
     lines = sorted(
         (_line(one, settings.zone, now=now) for one in seen),
         key=lambda line: (TONES.index(line.tone), line.name),

@@ -1,8 +1,4 @@
-"""Say what a candidate would have answered otherwise in the last days, for the night's report.
-
-In:  answers that stand beside those that count. Out: `Shadowed`, frozen with the night. Next:
-`page`, which draws the gallery; then a person, who signs for the candidate or does not.
-"""
+"""Collect which answers a candidate gives differently, for the night's report."""
 
 from __future__ import annotations
 
@@ -27,11 +23,14 @@ KEPT, SHOWN = 300, 60
 
 @dataclass(frozen=True, slots=True)
 class Shadowed:
-    """What a candidate answered beside the bundle at work.
+    """Answers of a candidate next to those of the active bundle.
 
     Args:
-        bundle: The candidate. current: at work. days: how far back it was asked.
-        judged: Micrographs that both answered. flipped: of those, answered otherwise.
+        bundle: The candidate.
+        current: The active bundle.
+        days: How far back the candidate was evaluated.
+        judged: Micrographs that both answered.
+        flipped: Of those, answered differently.
         flips: The newest of these.
     """
 
@@ -44,11 +43,14 @@ class Shadowed:
 
 
 def shadowed(store: Store, until: datetime) -> Shadowed | None:
-    """Say what the last candidate answered; None where none was asked since the last promotion.
+    """Return the answers of the last candidate.
 
     Args:
         store: Open.
         until: End of the night, aware UTC.
+
+    Returns:
+        None where no candidate was evaluated since the last promotion.
     """
     asked = [job for job in store.ended_jobs(JOB) if job.facts.get("bundle")]
     promotions = store.promotions()
@@ -68,7 +70,7 @@ def shadowed(store: Store, until: datetime) -> Shadowed | None:
 
 
 def shadow_of(told: Shadowed | None, archive: Archive) -> Shadow | None:
-    """Say it as the page does, with pictures."""
+    """Build the page's section on a candidate, with pictures; None where nothing was compared."""
     if told is None or not told.judged:
         return None
     days = ngettext("the last day", "the last {n} days", told.days).format(n=told.days)

@@ -1,8 +1,6 @@
-"""Say how the lab's orders and instruments stand at the end of a night.
+"""Collect the state of the lab's orders and instruments at the end of a night.
 
-In:  the store, what the lab has laid down. Out: `Orders` that are not settled, `Instrument`s. Next:
-`facts` freezes them, `page` shows them before everything else.
-What an order's page says is said here too, by the same rules; nothing is decided here.
+The rules are those of an order's page; nothing is decided here.
 """
 
 from __future__ import annotations
@@ -32,12 +30,15 @@ OPEN = (Conformity.DOES_NOT_CONFORM, Conformity.UNDECIDED)
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
-    """An order that does not conform, or of which that is not known yet.
+    """An order that does not conform, or is undecided.
 
     Args:
-        number: Of the order. conformity: the stable word. said: why, a sentence each.
-        heard_at: When it was first heard of. waits_since: since when its oldest field waits for a
-            person, None where none does. urgent: it goes first.
+        number: Of the order.
+        conformity: The stable word.
+        said: Why, a sentence each.
+        heard_at: When its number first appeared.
+        waits_since: Since when its oldest field waits for a reviewer; None where no field waits.
+        urgent: It goes first.
         next_step: What an undecided order needs next, "" in nights of earlier versions.
         model_alone: Why answers of the model alone do not prove it; not among `said`.
     """
@@ -61,13 +62,16 @@ class OpenOrder:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """How the checks of one source stand.
+    """State of the checks of one source.
 
     Args:
-        source: Its name. checked_at: of the last check with reference images, None for never.
-        failed: What failed in it, "" where nothing did. overdue: it is too long ago.
-        control_at: Of the newest control specimen, None for none. control_faults: what is off.
-        control_overdue: One is asked for, and none came in time.
+        source: Its name.
+        checked_at: Of the last check with reference images, None for never.
+        failed: What failed in it, "" where nothing did.
+        overdue: It is too long ago.
+        control_at: Of the newest control specimen, None for none.
+        control_faults: What is out of limits.
+        control_overdue: One is required, and none came in time.
         scale_doubts: Micrographs of the night whose scale is unknown or contradicted.
         affected: Numbers of the orders with results that a failed check holds.
     """
@@ -85,7 +89,7 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True)
 class ControlValue:
-    """One control specimen's micrograph: how bright and how sharp it was."""
+    """Brightness and focus of one control specimen's micrograph; None where not measured."""
 
     source: str
     at: datetime
@@ -95,7 +99,7 @@ class ControlValue:
 
 @dataclass(frozen=True, slots=True)
 class OrderStatus:
-    """The orders heard of lately.
+    """The orders of recent days.
 
     Attributes:
         orders: Those that are open: urgent ones first, then by what presses most, then the oldest.
@@ -173,12 +177,12 @@ def instruments(
     every: timedelta,
     now: datetime,
 ) -> tuple[Instrument, ...]:
-    """Say how the checks of each source stand.
+    """Return the state of each source's checks.
 
     Args:
         store: Open.
         sources: Names of the watched ones.
-        scale_doubts: Source → micrographs of the night whose scale is in doubt.
+        scale_doubts: Source → micrographs of the night whose scale is unknown or contradicted.
         control: Numbers of control orders.
         every: How often a control specimen is due; zero: never.
         now: Aware UTC.
@@ -239,7 +243,7 @@ def _failed(check: Record) -> str:
 
 
 def control_values(store: Store, control: Sequence[str]) -> Iterator[ControlValue]:
-    """Say how bright and how sharp every control specimen's micrograph was, oldest first."""
+    """Yield brightness and focus of every control specimen's micrograph, oldest first."""
     for source, points in (chart(store, control) if control else {}).items():
         for one in points:
             yield ControlValue(source, one.at, one.brightness, one.focus)

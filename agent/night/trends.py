@@ -1,12 +1,9 @@
-"""Watch the shares of strange and of doubtful specimens over the nights, without crying wolf.
-
-In:  tonight's and earlier nights' tallies. Out: `Trend`s, one a material and share, each with what
-it says of tonight. Next: `facts` freezes them, `page` draws them.
+"""Monitor the shares of unusual and of doubtful specimens over the nights, with few false alarms.
 
 The unit is the specimen: its fields are no independent draws. The first `BASELINE_NIGHTS` nights
 of a material under one bundle are its baseline, which then stays; a new bundle begins a new one.
-A night is judged by what the baseline predicts (`baseline`: how far its nights differ counts, and
-few specimens alarm less readily), by two rules: tonight alone, and the run of nights above the
+A night is compared with what the baseline predicts (`baseline`: how far its nights differ counts,
+and few specimens alarm less readily), by two rules: tonight alone, and the run of nights above the
 usual share that ends tonight. All charts and rules together alarm in at most `FALSE_ALARMS` of the
 nights on which nothing changed.
 
@@ -50,10 +47,12 @@ class Tally:
     """One night of one material under one bundle, counted in specimens.
 
     Args:
-        material: As the process data says, "" where it does not. bundle: that judged them.
-        specimens: How many. strange: of those with a strange field.
-        doubtful: Of those with a field that went to review for another reason.
-        codes: Structure code → specimens of which it is the commonest, by the code.
+        material: From the process data, "" where it is not known.
+        bundle: Whose answers they are.
+        specimens: How many.
+        strange: Of those, with an unusual field.
+        doubtful: Of those, with a field that was flagged for another reason.
+        codes: Structure code → specimens of which it is the most frequent, by the code.
     """
 
     material: str
@@ -79,14 +78,16 @@ class Trend:
     """One share of one material.
 
     Args:
-        material: Which. measure: "strange" or "doubtful". bundle: that judged.
-        nights: Nights with specimens so far, tonight's too.
+        material: From the process data.
+        measure: "strange" or "doubtful".
+        bundle: Whose answers they are.
+        nights: Nights with specimens so far, tonight included.
         usual_bad, usual_n: The baseline's specimens; both 0 while it is gathered.
         points: The nights after the baseline, the newest last; empty while it is gathered.
         alarm: "night", "run", or "" for none.
         run: How many nights in a row, tonight's the last, were above the usual share.
         spread: How far the baseline's nights differ: standard deviation of the log rate, None while
-            it is gathered, and in reports of before it was stated.
+            it is gathered, and in reports from before it was stored.
     """
 
     material: str
@@ -105,8 +106,11 @@ class Unit(NamedTuple):
     """What a tally counts of one micrograph.
 
     Args:
-        specimen: Anything that tells one from another. material, bundle: of the micrograph.
-        strange: Whether it is. doubtful: whether it is for another reason. code: the model's.
+        specimen: Anything that is equal for fields of one specimen alone.
+        material, bundle: Of the micrograph.
+        strange: Whether it is unusual.
+        doubtful: Whether it was flagged for another reason.
+        code: The model's.
     """
 
     specimen: str
@@ -118,7 +122,7 @@ class Unit(NamedTuple):
 
 
 def tally(units: Iterable[Unit]) -> tuple[Tally, ...]:
-    """Count a night in specimens."""
+    """Count a night's micrographs in specimens, per material and bundle."""
     seen: dict[tuple[str, str], dict[str, list[Unit]]] = defaultdict(lambda: defaultdict(list))
     for one in units:
         if one.bundle:
@@ -142,10 +146,10 @@ def _commonest(fields: Sequence[Unit]) -> str:
 
 
 def level_of(series: int) -> float:
-    """Say the chance of a false alarm that each rule of each chart may have tonight.
+    """Return the chance of a false alarm that each rule of each chart may have tonight.
 
     Args:
-        series: How many charts are held against their baselines tonight.
+        series: How many charts are compared with their baselines tonight.
     """
     return FALSE_ALARMS / max(1, series * RULES)
 
@@ -153,7 +157,7 @@ def level_of(series: int) -> float:
 def ready(
     earlier: Sequence[tuple[date, Sequence[Tally]]], night: date, tonight: Sequence[Tally]
 ) -> int:
-    """Say how many charts of shares tonight is held against."""
+    """Return how many charts of shares have a complete baseline tonight."""
     nights = _until(earlier, night, tonight)
     series = [_series(nights, one.material, one.bundle) for one in tonight]
     return len(MEASURES) * sum(_baseline(one) is not None for one in series)
@@ -172,7 +176,7 @@ def trends(
     tonight: Sequence[Tally],
     level: float | None = None,
 ) -> tuple[Trend, ...]:
-    """Say how tonight's shares stand beside the nights before it.
+    """Compare tonight's shares with the nights before it.
 
     Args:
         earlier: Nights before tonight with their tallies, in any order.
@@ -202,7 +206,7 @@ def _series(
 
 
 def _baseline(series: Sequence[tuple[date, Tally]]) -> int | None:
-    """Say how many of the nights are the baseline, None as long as it is not whole."""
+    """Return how many of the nights are the baseline, None while it is gathered."""
     specimens = 0
     for number, (_, found) in enumerate(series[:-1], start=1):
         specimens += found.specimens
@@ -247,11 +251,13 @@ def _trend(
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Whether the mix of structure codes of the newest specimens is that of the baseline.
+    """A test whether the mix of structure codes of the newest specimens is that of the baseline.
 
     Args:
-        material: Which. bundle: that judged.
-        n: Newest specimens, pooled over as many nights as it takes. nights: how many that are.
+        material: From the process data.
+        bundle: Whose answers they are.
+        n: Newest specimens, pooled over as many nights as it takes.
+        nights: How many nights that are.
         usual_n: Specimens of the baseline.
         p_value: Chance of a mix at least as different where nothing changed, by permutation.
     """
@@ -267,9 +273,9 @@ class Drift:
 def drifts(
     earlier: Sequence[tuple[date, Sequence[Tally]]], night: date, tonight: Sequence[Tally]
 ) -> tuple[Drift, ...]:
-    """Hold the newest specimens' codes against the baseline's; small nights are pooled.
+    """Test the newest specimens' codes against the baseline's; small nights are pooled.
 
-    It alarms of nothing: what is ordered changes the mix as well as what goes wrong.
+    There is no alarm: what is ordered changes the mix as well as what goes wrong.
     """
     nights = _until(earlier, night, tonight)
     found = (_drift(_series(nights, one.material, one.bundle), night) for one in tonight)
@@ -298,12 +304,15 @@ def _drift(series: Sequence[tuple[date, Tally]], night: date) -> Drift | None:
 
 
 def permuted(usual: Counter[str], newest: Counter[str], *, seed: int) -> float:
-    """Say how often a random split of all specimens differs as much as theirs does.
+    """Return how often a random split of all specimens differs at least as much as theirs.
 
     Args:
         usual: Code → specimens of the baseline.
         newest: Code → the newest specimens.
-        seed: Of the permutations, so that a night says the same again.
+        seed: Of the permutations, so that a night gives the same value again.
+
+    Returns:
+        A p-value in (0, 1].
 
     Source:
         The permutation test of homogeneity with Pearson's statistic; (b + 1) / (m + 1) as in
@@ -341,7 +350,7 @@ def limit(baseline: Baseline, n: int, level: float) -> int:
     Args:
         baseline: What is usual.
         n: Specimens of the night.
-        level: Chance of more than the limit where nothing changed, at most.
+        level: Largest chance of more than the limit where nothing changed, in (0, 1).
     """
     beyond = np.cumsum(baseline.chances(n)[::-1])[::-1]  # of so many or more
     return int(np.flatnonzero(beyond >= level).max(initial=0))

@@ -1,6 +1,5 @@
-"""Write a night's report: one page, its data beside it, and the index, whole or not at all.
+"""Write a night's report: one page, its data files and the index, each whole or not at all.
 
-In:  a date. Out: files in the reports folder. Next: a person in the morning.
 The first writing of a night that is over freezes its facts; later ones draw the same facts again.
 """
 
@@ -41,10 +40,12 @@ class Written:
     """A report that was written.
 
     Args:
-        path: The page. summary: its one line. revision: which writing of the facts.
+        path: The page.
+        summary: Its one line.
+        revision: Number of the facts' revision, from 1.
         running: The night was not over, so its facts were not frozen.
-        lines: What needs a person, in words: the verdict of the page.
-        flagged: Content hash and page of what needs a person, the weightiest first.
+        lines: The verdict of the page, one line each.
+        flagged: Content hash and page of each micrograph that waits, the weightiest first.
     """
 
     path: Path
@@ -73,12 +74,12 @@ def write_report(
     Args:
         store: Open.
         archive: Has the pictures.
-        folder: The reports folder; it is made.
-        night: Which night.
+        folder: The reports folder; created if missing.
+        night: Its date.
         settings: Of the lab.
         now: An aware instant.
-        refresh: Gather the facts anew, as a recorded revision.
-        on_drawn: Called with how many micrographs are drawn, of how many.
+        refresh: Gather the facts again, as a recorded revision.
+        on_drawn: Called with the number of micrographs drawn, and the number of all.
 
     Raises:
         OSError: The folder cannot be written.
@@ -153,7 +154,7 @@ def write_index(
     now: datetime,
     running: NightFacts | None = None,
 ) -> Path:
-    """Write the list of all nights; it says by itself when the newest is old."""
+    """Write the list of all nights; its script marks it as old when the newest night is."""
     rows = store.nights()
     newest = max([row.frozen_at for row in rows] + ([now] if running else []), default=now)
     path = folder / "index.html"
@@ -199,11 +200,11 @@ def _night_line(summary: Summary, note: str) -> NightLine:
 def missing_nights(
     store: Store, folder: Path, settings: NightSettings, *, now: datetime
 ) -> list[date]:
-    """Say which nights are over and have no page, oldest first.
+    """Return the nights that are over and have no page, oldest first.
 
-    From the night this site's agent first started on, at most `LONGEST_CATCH_UP` of them: a PC
-    that slept writes them when it wakes, and a page that could not be written, though its facts
-    were frozen, is written as soon as it can be.
+    They begin with the night in which this site's agent first started, at most `LONGEST_CATCH_UP`
+    of them: a PC that slept writes them when it wakes, and a page that could not be written, though
+    its facts were frozen, is written as soon as it can be.
     """
     starts = [
         agent.first_started_at

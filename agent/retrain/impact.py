@@ -30,7 +30,9 @@ class Changed:
     """One order whose conformity would change.
 
     Args:
-        number: Of the order. before, after: conformity. why: of the one after, sentences.
+        number: Of the order.
+        before, after: Conformity.
+        why: Of the one after, sentences.
         flips: The fields that are answered otherwise.
     """
 
@@ -46,10 +48,13 @@ class Impact:
     """What would change, were another bundle at work.
 
     Args:
-        bundle: Which. current: the one at work, or "". since: from when on orders were looked at.
-        orders: How many those are. fields: of them, that count and both have answered.
-        unasked: Fields that the other bundle has not answered, and could. lost: that nobody can
-            be asked about any more, as their crops were pruned.
+        bundle: Which.
+        current: The one at work, or "".
+        since: From when on orders were looked at.
+        orders: How many those are.
+        fields: Of them, that count and both have answered.
+        unasked: Fields that the other bundle has not answered, and could.
+        lost: That nobody can be asked about any more, as their crops were pruned.
         changed: Orders whose conformity would change.
         flips: Fields answered otherwise in orders whose conformity stays.
         notes: What else would change, a sentence each.

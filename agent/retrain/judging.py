@@ -76,7 +76,8 @@ class Outcome:
     """How a retraining ended.
 
     Args:
-        gate: What the numbers say. finding: the same, telling better from not worse.
+        gate: What the numbers say.
+        finding: The same, telling better from not worse.
         sentence: Why, for a person.
         candidate: The candidate's name, or "" where none was trained.
         current: The bundle at work, or "".

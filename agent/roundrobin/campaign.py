@@ -39,7 +39,9 @@ class Invited:
     """Somebody to be invited.
 
     Args:
-        name: Who. account: by which they come in, "" for a link. team: "" for none.
+        name: Who.
+        account: By which they come in, "" for a link.
+        team: "" for none.
     """
 
     name: str
@@ -282,7 +284,8 @@ class ModelAnswers:
     """What the model's stored results say of a campaign's images.
 
     Args:
-        codes: Image → code. bundles: which gave them.
+        codes: Image → code.
+        bundles: Which gave them.
         learned: Images that the bundle had learned from, and that are left out of `codes`.
         unknown: Bundles of which it is not known what they learned from.
     """

@@ -37,7 +37,9 @@ class Measured:
     """What was said in one run.
 
     Args:
-        run: Which. true: the code its specimen has. said: the code that was said, or None.
+        run: Which.
+        true: The code its specimen has.
+        said: The code that was said, or None.
     """
 
     run: Run
@@ -174,8 +176,9 @@ class Source:
     """One source of scatter on the size scale.
 
     Args:
-        name: Of it. variance: in squared steps of `Scatter.by_rank`. low, high: its 95 % interval,
-            or None.
+        name: Of it.
+        variance: In squared steps of `Scatter.by_rank`.
+        low, high: Its 95 % interval, or None.
     """
 
     name: str
@@ -189,8 +192,10 @@ class Scatter:
     """What the scatter of the sizes comes from.
 
     Args:
-        n: Runs that count. left_out: runs without a size, or with another subtype.
-        sources: The specimens first, the rest last. inseparable: what could not be told, and why.
+        n: Runs that count.
+        left_out: Runs without a size, or with another subtype.
+        sources: The specimens first, the rest last.
+        inseparable: What could not be told, and why.
         share_low, share_high: 95 % interval of `study_share`, or None.
         by_rank: A step is a place in the listed order, as some size has no number; else a number.
     """

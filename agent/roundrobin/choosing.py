@@ -32,7 +32,8 @@ class Candidate:
     """A micrograph that could be rated.
 
     Args:
-        id: Public id. code: the one it is held to have.
+        id: Public id.
+        code: The one it is held to have.
         near: Its size stands beside a limit, on either side.
         hard: The model says another code, or is unsure of it.
     """

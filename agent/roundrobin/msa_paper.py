@@ -26,7 +26,8 @@ class Thresholds:
     """What the lab asks of its measuring system; shares in [0, 1].
 
     Args:
-        effectiveness: At least. miss_rate, false_alarm_rate, study_share: at most.
+        effectiveness: At least.
+        miss_rate, false_alarm_rate, study_share: At most.
         source: Where they come from, as it stands in the report.
     """
 

@@ -79,7 +79,8 @@ class Panel:
 
     Args:
         taxonomy: What there was to tell apart.
-        raters: Pseudonyms. teams: pseudonym → team, where they have one.
+        raters: Pseudonyms.
+        teams: Pseudonym → team, where they have one.
         images: Their numbers.
         answers: (rater, image) → what was said; a pair that is missing was not rated.
         reference: Image → code, where one is held to be true.
@@ -252,7 +253,8 @@ class Agreement:
     Args:
         raters, images: How many; images that two or more of them rated.
         raw: Share of pairs of ratings that are the same.
-        kappa: Fleiss'. ac: Gwet's AC1, or AC2 where the classes are ordered.
+        kappa: Fleiss'.
+        ac: Gwet's AC1, or AC2 where the classes are ordered.
     """
 
     raters: int
@@ -321,14 +323,16 @@ class Individual:
     """How one rater, or the model, did.
 
     Args:
-        name: Pseudonym, or `MODEL`. team: "" for none.
-        n: Images they said something of. untold: of those, where they could not tell the code.
-        right: Against the reference, per level. near: the right subtype and at most a neighbouring
-            size.
+        name: Pseudonym, or `MODEL`.
+        team: "" for none.
+        n: Images they said something of.
+        untold: Of those, where they could not tell the code.
+        right: Against the reference, per level.
+        near: The right subtype and at most a neighbouring size.
         consensus: How often their code is what most of the others said.
-        kappa: Cohen's with the reference, over the subtype. size_kappa: likewise over the size,
-            quadratic weights. fellows: mean of Cohen's kappa with each rater, over the code. Their
-            intervals count images.
+        kappa: Cohen's with the reference, over the subtype.
+        size_kappa: Likewise over the size, quadratic weights.
+        fellows: Mean of Cohen's kappa with each rater, over the code. Their intervals count images.
     """
 
     name: str
@@ -466,8 +470,10 @@ class ImageResult:
     """What was said of one image.
 
     Args:
-        number: Of it. reference, model, majority: codes, or None.
-        votes: Code → how many said it, the most frequent first. untold: how many could not tell.
+        number: Of it.
+        reference, model, majority: Codes, or None.
+        votes: Code → how many said it, the most frequent first.
+        untold: How many could not tell.
         criteria: "mean" and "max" → how many decided by it.
     """
 
@@ -538,7 +544,8 @@ class Study:
         sizes_right: Of the ratings with the right subtype.
         agreement: Who → what → how far. Who: `EVERYBODY`, "team …", `AND_MODEL`; what: the levels,
             and `SIZE` with neighbouring sizes counting in part.
-        raters: One by one. model: on the same images, or None.
+        raters: One by one.
+        model: On the same images, or None.
         images: One by one.
     """
 

@@ -21,7 +21,8 @@ class Run:
     """One image to be taken.
 
     Args:
-        number: From 1, in the order of the runs. preparation, image: from 1.
+        number: From 1, in the order of the runs.
+        preparation, image: From 1.
         specimen, operator, microscope: Which.
     """
 

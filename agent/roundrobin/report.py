@@ -56,8 +56,10 @@ class Wanted:
     """What a report is to say.
 
     Args:
-        raters: Only these pseudonyms; () for all. names: raters by name.
-        site: The lab's name. generated: when, as it is read.
+        raters: Only these pseudonyms; () for all.
+        names: Raters by name.
+        site: The lab's name.
+        generated: When, as it is read.
     """
 
     site: str

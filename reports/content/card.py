@@ -15,7 +15,9 @@ class Cause:
 
     Args:
         word: The stable word, such as "strange".
-        title: What a person reads. sentence: what was found. action: what to do.
+        title: What a person reads.
+        sentence: What was found.
+        action: What to do.
     """
 
     word: str
@@ -29,9 +31,12 @@ class Share:
     """One bar of a list of probabilities.
 
     Args:
-        label: A subtype, size or structure code. words: what it means, "" where known.
-        percent: 0 to 100, for the bar's length. text: as it is read, such as "91 %".
-        chosen: The model's answer. possible: in the prediction set.
+        label: A subtype, size or structure code.
+        words: What it means, "" where known.
+        percent: 0 to 100, for the bar's length.
+        text: As it is read, such as "91 %".
+        chosen: The model's answer.
+        possible: In the prediction set.
     """
 
     label: str
@@ -47,11 +52,16 @@ class Answer:
     """What the model says of a micrograph.
 
     Args:
-        code: The structure code, "" without a bundle. words: it in words.
-        probability: Such as "91 %". provisional: said instead of a footnote, "" where it is firm.
+        code: The structure code, "" without a bundle.
+        words: It in words.
+        probability: Such as "91 %".
+        provisional: Said instead of a footnote, "" where it is firm.
         possible: The prediction set, such as "G8 or G9-10"; "" if it is the code alone.
-        subtypes: Bars of the first stage. sizes: bars of the second. size_title: "Size in G".
-        strangeness: One sentence; strange: whether it is flagged.
+        subtypes: Bars of the first stage.
+        sizes: Bars of the second.
+        size_title: "Size in G".
+        strangeness: One sentence.
+        strange: Whether it is flagged.
     """
 
     code: str
@@ -84,15 +94,21 @@ class Card:
     """One micrograph that needs a person.
 
     Args:
-        id: The public id. name: the file's name. path: its path below the source.
-        source: Where it came from. at: when it was done, local time.
+        id: The public id.
+        name: The file's name.
+        path: Its path below the source.
+        source: Where it came from.
+        at: When it was done, local time.
         causes: Why it is here, the weightiest first.
         answer: What the model says.
-        field: The whole field, with what was cut away. crop: what the model saw.
+        field: The whole field, with what was cut away.
+        crop: What the model saw.
         maps: Saliency of both stages and the strangeness map.
         nearest: Known micrographs it resembles most, per candidate code.
         facts: Scale, process data and the like.
-        warnings: Sentences. decision: the newest one in force, or None. review: link or None.
+        warnings: Sentences.
+        decision: The newest one in force, or None.
+        review: Link or None.
     """
 
     id: str

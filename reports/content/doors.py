@@ -14,8 +14,10 @@ class NamePage:
     """The one question before a first decision: who are you?
 
     Args:
-        then: Where to go on. fields: what was about to be sent, so that nothing is lost.
-        action: Where the form goes. wrong: what was wrong with the name, "" for nothing.
+        then: Where to go on.
+        fields: What was about to be sent, so that nothing is lost.
+        action: Where the form goes.
+        wrong: What was wrong with the name, "" for nothing.
     """
 
     site: str
@@ -31,8 +33,10 @@ class LoginPage:
     """The door: a name and a password; who is in already may leave it to somebody else.
 
     Args:
-        reviewer: Who is logged in, or "". name: what to offer as the name.
-        then: Where to go on. wrong: why it was refused, "" for not at all.
+        reviewer: Who is logged in, or "".
+        name: What to offer as the name.
+        then: Where to go on.
+        wrong: Why it was refused, "" for not at all.
     """
 
     site: str

@@ -14,7 +14,9 @@ class FlipCard:
     """One micrograph that two bundles answer differently.
 
     Args:
-        id: The public id. name: the file's name. place: order and specimen, "" where unknown.
+        id: The public id.
+        name: The file's name.
+        place: Order and specimen, "" where unknown.
         picture: A thumbnail, or None where there is none any more.
         before, after: What the bundle at work says, and the other one: "G8".
         before_more, after_more: What goes with each where they differ, such as "could be G7".
@@ -50,11 +52,14 @@ class ImpactPage:
     """What would change, were another bundle at work.
 
     Args:
-        site: The lab's name. title: of the page.
-        headline: The finding in one sentence. tone: how much it wants a person.
+        site: The lab's name.
+        title: Of the page.
+        headline: The finding in one sentence.
+        tone: How much it wants a person.
         sentences: What it rests on, and what is not known.
         orders: Whose conformity would change.
-        flips: Fields of other orders. left_out: of these that are not shown, in words, or "".
+        flips: Fields of other orders.
+        left_out: Of these that are not shown, in words, or "".
         mark: The hash a signature keeps of what is shown here.
         generated: When it was written, as it is read.
     """
@@ -86,7 +91,9 @@ class ModelCard:
     """What a bundle is, what it is good for, and what it is not.
 
     Args:
-        site: The lab's name. title: of the page. state: whether it is at work, in words.
+        site: The lab's name.
+        title: Of the page.
+        state: Whether it is at work, in words.
         tone: Calm where it is or was at work by somebody's signature.
         sections: In their order.
         generated: When it was written, as it is read.
@@ -131,8 +138,10 @@ class ModelsPage:
     """Every bundle, the newest first, and what is being done with them.
 
     Args:
-        site: The lab's name. reviewer: who looks, "" where unknown.
-        jobs: What goes on. may_cancel: whoever looks may end it.
+        site: The lab's name.
+        reviewer: Who looks, "" where unknown.
+        jobs: What goes on.
+        may_cancel: Whoever looks may end it.
         last: How the last teaching ended, "" where there was none.
         bundles: Of the lab.
     """

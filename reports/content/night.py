@@ -48,7 +48,10 @@ class Unusable:
     """A file that could not be used.
 
     Args:
-        code: The stable word. title: it in words. sentence: what was found. action: what to do.
+        code: The stable word.
+        title: It in words.
+        sentence: What was found.
+        action: What to do.
         next: "" if it was set aside, else when it is tried again.
     """
 
@@ -77,7 +80,9 @@ class Line:
     """One line of a verdict.
 
     Args:
-        count: Such as "7"; text: what of. href: where on the page it is shown, "" for nowhere.
+        count: Such as "7".
+        text: What of.
+        href: Where on the page it is shown, "" for nowhere.
     """
 
     tone: Tone
@@ -119,7 +124,9 @@ class Trend:
     """A share over the nights.
 
     Args:
-        title: Of what. text: what it says of tonight, and what is usual. tone: of that.
+        title: Of what.
+        text: What it says of tonight, and what is usual.
+        tone: Of that.
         points: The newest last; empty as long as nobody knows what is usual.
         usual: The usual share.
     """
@@ -144,8 +151,11 @@ class OpenOrder:
     """An order that does not conform, or is undecided.
 
     Args:
-        word: Such as "to confirm". said: why, the first few sentences; more: "and 2 more", or "".
-        age: How long it has been known. waits: how long a field of it waits, "" for none.
+        word: Such as "to confirm".
+        said: Why, the first few sentences.
+        more: "and 2 more", or "".
+        age: How long it has been known.
+        waits: How long a field of it waits, "" for none.
     """
 
     number: str
@@ -194,7 +204,8 @@ class ControlTrend:
     Args:
         text: What it says of tonight, and what is usual.
         points: The newest last; empty as long as nobody knows what is usual.
-        usual: The mean. low, high: the limits.
+        usual: The mean.
+        low, high: The limits.
     """
 
     title: str
@@ -211,7 +222,8 @@ class Night:
     """One night's report.
 
     Args:
-        date: ISO, the night's name. title: such as "Tuesday 24 November 2026".
+        date: ISO, the night's name.
+        title: Such as "Tuesday 24 November 2026".
         period: From when to when, local time, with the zone.
         running: The night is not over; its facts are not frozen.
         revision: 1 for the first writing; more were asked for with `--refresh`.
@@ -223,16 +235,19 @@ class Night:
         rows: The micrographs nobody needs to look at, in order of arrival.
         trends: Shares over the nights, one a material and kind.
         agreement: How often people said what the model said; empty as long as nobody decided.
-        p_values: Of every judged micrograph, in [0, 1]. alpha: the alarm rate.
+        p_values: Of every judged micrograph, in [0, 1].
+        alpha: The alarm rate.
         provenance: What wrote this, from what.
         generated: When this page was written, local time. It alone differs between two writings.
-        beside: Files beside the page. older: link to the index.
+        beside: Files beside the page.
+        older: Link to the index.
         shadow: What a candidate would have answered otherwise, or None where none was asked.
         orders: Those that are not settled; orders_left_out says what is not shown.
         instruments: How the checks of each source stand.
         changes: What is another thing than in the report before, a sentence each.
         groups: Title → how many micrographs each microscope, each order brought.
-        control: The control specimens over the nights. drifts: of the mix of codes, a line each.
+        control: The control specimens over the nights.
+        drifts: Of the mix of codes, a line each.
         inside: The same night for programs; the page carries it as JSON, unseen.
     """
 
@@ -334,10 +349,15 @@ class SiteLine:
     """One of several sites that share a database.
 
     Args:
-        tone: How much it wants a person. headline: of its newest report, or why there is none.
-        night: Such as "24 Nov", "" for none. href: its report, "" where no page answers.
-        waiting: Such as "7, the oldest since 21 Nov". review: its review page, "" for none.
-        orders: Such as "1 does not conform". sources: Those not reachable. agent: when last heard.
+        tone: How much it wants a person.
+        headline: Of its newest report, or why there is none.
+        night: Such as "24 Nov", "" for none.
+        href: Its report, "" where no page answers.
+        waiting: Such as "7, the oldest since 21 Nov".
+        review: Its review page, "" for none.
+        orders: Such as "1 does not conform".
+        sources: Those not reachable.
+        agent: When last heard.
     """
 
     name: str

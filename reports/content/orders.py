@@ -14,8 +14,10 @@ class OrderField:
     """One field of a specimen.
 
     Args:
-        name: Such as "field 4". code: what holds of it, "" for nothing.
-        state: Who said it, or what it waits for. gone: it no longer counts.
+        name: Such as "field 4".
+        code: What holds of it, "" for nothing.
+        state: Who said it, or what it waits for.
+        gone: It no longer counts.
     """
 
     name: str
@@ -90,10 +92,13 @@ class OrderPage:
     """One order, as it stands at this moment.
 
     Args:
-        word: Such as "undecided". demand: what is demanded, in words.
+        word: Such as "undecided".
+        demand: What is demanded, in words.
         sentences: What is said of the order itself; a specimen's own stand with it.
-        unusable: Files that could not be used. loose: fields that belong to no specimen.
-        queue_href: Where its waiting fields are decided, "" if none waits. waiting: how many do.
+        unusable: Files that could not be used.
+        loose: Fields that belong to no specimen.
+        queue_href: Where its waiting fields are decided, "" if none waits.
+        waiting: How many do.
         generated: When this page was written, local time.
         notes: What holds of its fields and a reader should know.
         statement: To the newest frozen statement, or None before the first.
@@ -150,7 +155,8 @@ class OrdersPage:
     """Every order, urgent ones first, and the fields that belong to none.
 
     Args:
-        more: How many orders are not shown. may_assign: the reader may give a field its place.
+        more: How many orders are not shown.
+        may_assign: The reader may give a field its place.
     """
 
     site: str
@@ -174,9 +180,13 @@ class TraceField:
     """One field and what stands behind its result.
 
     Args:
-        id: Public id. name: such as "field 4". place: specimen and preparation, in words.
-        code: What holds of it, and who said so. gone: why it no longer counts, "" where it does.
-        again: What judging its archived crop once more gave. picture: of the crop, or None.
+        id: Public id.
+        name: Such as "field 4".
+        place: Specimen and preparation, in words.
+        code: What holds of it, and who said so.
+        gone: Why it no longer counts, "" where it does.
+        again: What judging its archived crop once more gave.
+        picture: Of the crop, or None.
     """
 
     id: str
@@ -196,9 +206,13 @@ class TraceStatement:
     """One statement as it was made.
 
     Args:
-        title: "First statement" or "Amendment 2". word: such as "conforms". said: when and by whom.
-        reason: Why it was amended. changed: what it says otherwise than the one before it.
-        sentences: What it said beside the word. file: where all of it stands.
+        title: "First statement" or "Amendment 2".
+        word: Such as "conforms".
+        said: When and by whom.
+        reason: Why it was amended.
+        changed: What it says otherwise than the one before it.
+        sentences: What it said beside the word.
+        file: Where all of it stands.
     """
 
     title: str
@@ -216,7 +230,9 @@ class TraceOrder:
     """One order as it stands, every statement made of it, and its fields.
 
     Args:
-        word: Such as "conforms". demand: what is demanded, in words. sentences: what is said of it.
+        word: Such as "conforms".
+        demand: What is demanded, in words.
+        sentences: What is said of it.
         acts: What people did to it, a line each.
     """
 
@@ -236,8 +252,10 @@ class TracePage:
     """Everything that stands behind what was said of an order, a heat or one micrograph.
 
     Args:
-        title: What was asked about. zone: of every time on it.
-        loose: Fields that belong to no order. generated: when and by whom it was written.
+        title: What was asked about.
+        zone: Of every time on it.
+        loose: Fields that belong to no order.
+        generated: When and by whom it was written.
     """
 
     site: str

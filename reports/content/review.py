@@ -15,8 +15,12 @@ class Choice:
     """Something a reviewer can say with one press.
 
     Args:
-        value: What is sent, such as "code:G8". text: on the button. words: what it means.
-        key: The digit that presses it. taught: the bundle knows it. suggested: its answer.
+        value: What is sent, such as "code:G8".
+        text: On the button.
+        words: What it means.
+        key: The digit that presses it.
+        taught: The bundle knows it.
+        suggested: Its answer.
     """
 
     value: str
@@ -43,7 +47,8 @@ class QueueItem:
 
     Args:
         code: The model's answer, "" where it is hidden or there is none.
-        why: The weightiest reason in words. href: where it is decided.
+        why: The weightiest reason in words.
+        href: Where it is decided.
         held_by: Who else has it open just now, "" for nobody.
     """
 
@@ -80,7 +85,8 @@ class Notice:
     """What just happened, and the one thing that may follow from it.
 
     Args:
-        undo_id: What can be taken back; "" for nothing. about: link to what it was, or None.
+        undo_id: What can be taken back; "" for nothing.
+        about: Link to what it was, or None.
     """
 
     tone: Tone
@@ -94,9 +100,12 @@ class Layer:
     """A picture that lies over the crop when asked for.
 
     Args:
-        word: "subtype", "size" or "strangeness". title: such as "Why size 8".
-        caption: What to look for. note: said beside it, "" for nothing.
-        picture: As large as the crop, see-through. scale: what its colours mean, in words.
+        word: "subtype", "size" or "strangeness".
+        title: Such as "Why size 8".
+        caption: What to look for.
+        note: Said beside it, "" for nothing.
+        picture: As large as the crop, see-through.
+        scale: What its colours mean, in words.
     """
 
     word: str
@@ -112,7 +121,9 @@ class Ruler:
     """A scale bar over the crop.
 
     Args:
-        label: Such as "20 µm". length: in pixels of the crop. width, height: of the crop.
+        label: Such as "20 µm".
+        length: In pixels of the crop.
+        width, height: Of the crop.
     """
 
     label: str
@@ -126,7 +137,8 @@ class Sibling:
     """One field of the specimen before the reviewer.
 
     Args:
-        code: What holds of it, "" for nothing or where it is hidden. state: who said it.
+        code: What holds of it, "" for nothing or where it is hidden.
+        state: Who said it.
         scaled: Its scale is known, so its picture is as large as it should be beside the others.
     """
 
@@ -144,7 +156,9 @@ class Conflict:
     """Somebody else decided meanwhile; nothing was overwritten.
 
     Args:
-        theirs: What holds now. yours: what was about to be said, in words; value: as sent.
+        theirs: What holds now.
+        yours: What was about to be said, in words.
+        value: As sent.
     """
 
     theirs: Decision
@@ -160,16 +174,20 @@ class ReviewPage:
         may_decide: Whether who looks may also decide.
         card: As in the report, its pictures as links.
         blind: The model's answer is hidden until the decision.
-        layers: What can be laid over the crop. ruler: None where the scale is unknown.
-        confirm: The model's answer as a choice, or None. subtypes: the taxonomy.
+        layers: What can be laid over the crop.
+        ruler: None where the scale is unknown.
+        confirm: The model's answer as a choice, or None.
+        subtypes: The taxonomy.
         strange_kinds, unusable_whys: The lists behind S and U.
         criteria: The needle-length criteria, the reviewer's last one suggested.
         comment: What was typed already.
-        result_id: The result on show; it travels with the decision. label_id: likewise.
+        result_id: The result on show; it travels with the decision.
+        label_id: Likewise.
         siblings: The fields of its specimen, itself included; () where it stands alone.
         together: How many others of them wait, so that one decision can hold for all.
         history: Every decision ever made on it, the newest first.
-        queue: The queue around it. previous, next: hrefs or "".
+        queue: The queue around it.
+        previous, next: Hrefs or "".
         prefetch: Pictures of the next micrograph.
         filters: What narrows the queue; it travels with the decision.
         all_href: The whole queue.

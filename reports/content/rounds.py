@@ -19,16 +19,22 @@ class RatingPage:
     """One micrograph before a rater.
 
     Args:
-        site: The lab's name. campaign: which. rater: pseudonym.
-        place: Counted from 1 in the rater's own order. done, total: images rated, and all.
-        picture: The micrograph, or None where its pixels are gone. ruler: None: scale unknown.
+        site: The lab's name.
+        campaign: Which.
+        rater: Pseudonym.
+        place: Counted from 1 in the rater's own order.
+        done, total: Images rated, and all.
+        picture: The micrograph, or None where its pixels are gone.
+        ruler: None: scale unknown.
         subtypes: Each with its sizes; what was chosen before is `suggested`.
         chosen: The subtype that was chosen before, "" for none.
         criteria: By which a size was decided.
         comment: As it was typed before.
-        action: Where the form goes. revision: of the rating that it gives.
+        action: Where the form goes.
+        revision: Of the rating that it gives.
         previous: The one before, "" where there is no way back.
-        notice: What just happened, or None. wrong: what is missing, "" for nothing.
+        notice: What just happened, or None.
+        wrong: What is missing, "" for nothing.
         may_go_back: Whether a rating can be changed later.
         prefetch: The next picture, "" for none.
     """
@@ -64,7 +70,9 @@ class RatingEnd:
     """What a rater reads who has nothing to rate.
 
     Args:
-        site, campaign: As above. title, sentence: what it says. back: the last rating, or None.
+        site, campaign: As above.
+        title, sentence: What it says.
+        back: The last rating, or None.
     """
 
     site: str
@@ -79,9 +87,13 @@ class CampaignLine:
     """One campaign in the list.
 
     Args:
-        name: Of it. state: "planned", "open" or "closed", in words. is_open: ratings are taken.
-        images: How many. raters: pseudonym, rated and percent of each.
-        given, expected: Ratings. rate_href: where the reader rates, "" for nowhere.
+        name: Of it.
+        state: "planned", "open" or "closed", in words.
+        is_open: Ratings are taken.
+        images: How many.
+        raters: Pseudonym, rated and percent of each.
+        given, expected: Ratings.
+        rate_href: Where the reader rates, "" for nowhere.
         report: Its report, or None.
     """
 
@@ -111,12 +123,16 @@ class RatedImage:
     """What was said of one micrograph, for Figure 5 and the table of all.
 
     Args:
-        label: Its number. name: its public id. stratum: why it was chosen, "" for named.
+        label: Its number.
+        name: Its public id.
+        stratum: Why it was chosen, "" for named.
         reference, model, majority: codes, "" where there is none.
         votes: Code and how many said it, the most frequent first.
-        untold: How many could not tell, in words, "" for nobody. criteria: likewise by what.
+        untold: How many could not tell, in words, "" for nobody.
+        criteria: Likewise by what.
         note: What a person should look at, "" for nothing.
-        comments: Who said what. thumbnail: of it, or None.
+        comments: Who said what.
+        thumbnail: Of it, or None.
     """
 
     label: str
@@ -138,11 +154,15 @@ class StudyReport:
     """What a round robin, or a study of the measuring system, found.
 
     Args:
-        site: The lab's name. title: of the page. sentences: what has to be known first.
+        site: The lab's name.
+        title: Of the page.
+        sentences: What has to be known first.
         headline: The figures that are asked for first.
-        images: In the order of the figure's columns; () in a study. codes: of its rows, from
-            the bottom. raters: how many.
-        tables: Everything else, in its order. method: how it was computed, sentence by sentence.
+        images: In the order of the figure's columns; () in a study.
+        codes: Of its rows, from the bottom.
+        raters: How many.
+        tables: Everything else, in its order.
+        method: How it was computed, sentence by sentence.
         generated: When it was written, as it is read.
     """
 
@@ -174,7 +194,8 @@ class PlanSheet:
     """A plan of runs, to be printed and ticked off.
 
     Args:
-        site: The lab's name. name: of the plan, which is the order number of its images.
+        site: The lab's name.
+        name: Of the plan, which is the order number of its images.
         blocks: Runs per preparation, in the order in which they are done.
         generated: When it was written, as it is read.
     """
