@@ -1,10 +1,8 @@
-"""Take a labelled folder in: the pipeline's own crops, and a label beside each.
+"""Import a labelled folder: micrographs cropped by the pipeline, and a label for each.
 
-In:  a folder per structure code, or a CSV that names files and codes. Out: label rows on archived
-micrographs. Next: `retrain`, which learns from them.
-Labelled micrographs go the way of every other (`origin = import`: in no night, in no queue), so
-what is learnt from is cut by the recipe that cuts what is judged. What cannot be used is named,
-file by file, and never stops the rest.
+Labelled micrographs go through the pipeline like every other (`origin = import`: in no night, in
+no queue), so training images have the crop recipe of classified ones. An unusable file is named and
+never stops the rest.
 """
 
 from __future__ import annotations
@@ -39,14 +37,14 @@ if TYPE_CHECKING:
 
 CRITERIA = ("mean", "max", "unrecorded")
 OWN_COLUMNS = frozenset({"file", "code", "subtype", "size", "um_per_px", "criterion", "rater"})
-"""Columns that this room reads itself; the others travel with the micrograph."""
+"""Columns that this module reads; the others become process data of the micrograph."""
 SCALE = "um_per_px"
 SLICES = ("plant", "microscope", "magnification", "material")
 FILES_AT_ONCE = 16
 
 
 class Unusable(NamedTuple):
-    """A file, or a row, that could not be used, and why."""
+    """A file, or a row, that could not be used, and the reason."""
 
     file: str
     sentence: str
@@ -54,14 +52,14 @@ class Unusable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One file and what a person called it.
+    """One file and its label.
 
     Args:
         relative: Path below the folder, with forward slashes.
         code: The structure code.
         facts: Size and times, as listed.
         criterion: "mean", "max" or "unrecorded".
-        rater: Who, "" where the manifest does not say.
+        rater: Who gave the label, "" where the manifest does not name anyone.
         process_data: Every other column of the manifest that is not empty.
     """
 
@@ -75,11 +73,11 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A labelled folder as it was found.
+    """Contents of a labelled folder.
 
     Args:
         folder: The folder, absolute.
-        files: What can be taken in.
+        files: What can be imported.
         unusable: What cannot, and why.
     """
 
@@ -89,12 +87,12 @@ class Listing:
 
     @property
     def source(self) -> str:
-        """The name under which its files are kept."""
+        """The name under which its files are stored."""
         return f"import {self.folder}"
 
 
 class Step(NamedTuple):
-    """How far an import has come."""
+    """Progress of an import."""
 
     done: int
     total: int
@@ -103,7 +101,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """How an import ended.
+    """Result of an import.
 
     Args:
         labelled: Micrographs that were given a label now.
@@ -119,7 +117,7 @@ class Imported:
 
 
 class ManifestProvenance(Provenance):
-    """A source whose scale, where given, stands in the manifest beside each file."""
+    """A source whose scale, where given, is in the manifest, per file."""
 
     def um_per_px(
         self,
@@ -128,27 +126,27 @@ class ManifestProvenance(Provenance):
         on: date,
         size: tuple[int, int] | None = None,
     ) -> float | None:
-        """Say the scale that the manifest gives, µm per pixel, or None."""
+        """Return the scale in the manifest, µm per pixel, or None."""
         del on, size
         said = process_data.get(SCALE)
         return float(said) if said else None
 
 
 def key_of(sha256: str, page: int) -> str:
-    """Say a micrograph's key among examples: its content's hash, and the page from the second on.
+    """Return a micrograph's key among examples: its content hash, and the page from the second on.
 
-    Bundles remember what they learned from by it, so it never changes.
+    Bundles identify their training images by it, so it never changes.
     """
     return sha256 if page == 0 else f"{sha256}-p{page + 1}"
 
 
 def group_of(sha256: str, process_data: Mapping[str, str], by: str = "") -> str:
-    """Say what must stay on one side of a split: order and specimen where known, else a content.
+    """Return what must stay on one side of a split: order and specimen if known, else the content.
 
     Args:
         sha256: The content.
-        process_data: What is known of it.
-        by: A column that decides instead, where the micrograph has it.
+        process_data: Of the micrograph.
+        by: A column that decides instead, where the micrograph has it; "" for none.
     """
     if by and process_data.get(by):
         return process_data[by]
@@ -157,7 +155,7 @@ def group_of(sha256: str, process_data: Mapping[str, str], by: str = "") -> str:
 
 
 def slices_of(process_data: Mapping[str, str]) -> dict[str, str]:
-    """Say by what an evaluation is told apart, where it is known."""
+    """Return the columns by which an evaluation is split, where they are known."""
     return {name: process_data[name] for name in SLICES if process_data.get(name)}
 
 
@@ -165,11 +163,11 @@ def slices_of(process_data: Mapping[str, str]) -> dict[str, str]:
 
 
 def look(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None) -> Listing:
-    """Say which labelled files a folder holds, without opening one.
+    """Return the labelled files of a folder, without opening one.
 
     Args:
         folder: The labelled folder.
-        taxonomy: Which codes there are.
+        taxonomy: The valid codes.
         manifest: A CSV with `file` and `code` (or `subtype` and `size`), else a folder per code.
 
     Raises:
@@ -238,11 +236,11 @@ def _by_manifest(folder: Path, manifest: Path, taxonomy: Taxonomy) -> list[Label
 def rows_of(
     manifest: Path, refuse: Callable[[Path, Sequence[str]], None]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Read a CSV as people write it: comma, semicolon or tab; UTF-8 or Windows-1252.
+    """Yield the rows of a CSV from any spreadsheet: comma, semicolon or tab; UTF-8 or Windows-1252.
 
     Args:
         manifest: The file.
-        refuse: Raises where its columns do not do.
+        refuse: Raises where its columns are not usable.
 
     Yields:
         The line's number, and column → cell, both stripped, columns in small letters.
@@ -294,7 +292,7 @@ def _refuse_columns(manifest: Path, columns: Sequence[str]) -> None:
 
 
 class _LeftOutError(Exception):
-    """A row of the manifest that cannot be used; the message says why."""
+    """A row of the manifest that cannot be used; the message states why."""
 
 
 def _row(
@@ -341,7 +339,7 @@ def _relative(written: str) -> str | None:
 
 
 def _scale(written: str) -> str | None:
-    """Say a scale as text that is a positive number, "" for none given, None for nonsense."""
+    """Return a scale as text of a positive number, "" for none given, None for nonsense."""
     if not written:
         return ""
     try:
@@ -351,19 +349,19 @@ def _scale(written: str) -> str | None:
     return str(value) if 0 < value < float("inf") else None
 
 
-# --- taking it in -------------------------------------------------------------------------------
+# --- importing ----------------------------------------------------------------------------------
 
 
 def take_in(
     listing: Listing, *, store: Store, pipeline: Pipeline, now: Callable[[], datetime], by: str
 ) -> Iterator[Step | Imported]:
-    """Take a labelled folder through the pipeline, then write the labels down.
+    """Import a labelled folder: crop its files by the pipeline, then store the labels.
 
     Args:
-        listing: What `look` found.
-        store: The books.
+        listing: From `look`.
+        store: Open.
         pipeline: Its `sources` have a `ManifestProvenance` under `listing.source`.
-        now: Says the time, aware UTC.
+        now: Returns the time, aware UTC.
         by: Who is named where the manifest names no rater.
 
     Yields:
@@ -444,7 +442,7 @@ def _why_not(fate: FileFate | None) -> str:
 
 
 def _conflicts(listing: Listing, fates: Mapping[str, FileFate]) -> dict[str, str]:
-    """Find one content under two codes: neither label can be believed."""
+    """Return the files whose content has two codes: neither label can be trusted."""
     met: dict[str, list[Labelled]] = {}
     for one in listing.files:
         fate = fates.get(one.relative)
@@ -492,11 +490,11 @@ def _decision(one: Labelled, by: str) -> Decision:
     )
 
 
-# --- looking at it without keeping anything ------------------------------------------------------
+# --- cropping without storing a result -----------------------------------------------------------
 
 
 def strange_kinds(folder: Path) -> dict[str, tuple[Labelled, ...]]:
-    """Say which pictures a folder of strange ones holds: kind → files, a sub-folder per kind.
+    """Return the pictures of a folder of unusual ones: kind → files, a sub-folder per kind.
 
     Raises:
         WrongUse: No such folder, or no picture in a sub-folder of it.
@@ -517,7 +515,7 @@ def strange_kinds(folder: Path) -> dict[str, tuple[Labelled, ...]]:
 
 
 class Cropped(NamedTuple):
-    """One file after reading and cropping, kept in a passing archive."""
+    """One file after reading and cropping, stored in a temporary archive."""
 
     file: Labelled
     examples: tuple[Example, ...]
@@ -533,14 +531,14 @@ def cropped(
     learned: frozenset[str] = frozenset(),
     group_by: str = "",
 ) -> Iterator[Cropped]:
-    """Read and crop labelled files as the pipeline does, without writing anything down.
+    """Read and crop labelled files as the pipeline does, without storing any result.
 
     Args:
         folder: The labelled folder.
         files: Which of its files.
         pool: Worker processes.
-        archive: Where the crops are kept until they have been looked at.
-        learned: Keys that the bundle learned from; those files are counted, not cropped.
+        archive: Where the crops are stored until they are evaluated.
+        learned: Keys of the bundle's training images; those files are counted, not cropped.
         group_by: As in `group_of`.
 
     Yields:
@@ -573,7 +571,7 @@ def _hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
-        return ""  # the pool will say what is wrong with it
+        return ""  # the pool reports what is wrong with it
 
 
 def _never_loaded() -> Field:
@@ -607,7 +605,7 @@ def _example(one: Labelled, crop: Crop, archive: Archive, group_by: str) -> Exam
 def loader(
     archive: Archive, sha256: str, page: int, um_per_px: float | None, microscope: str = ""
 ) -> Callable[[], Field]:
-    """Say how an archived crop becomes a field when it is asked for; then it may be `BadStore`."""
+    """Return a function that loads an archived crop as a field, and may raise `BadStore`."""
 
     def load() -> Field:
         from model import Field  # noqa: PLC0415 - PyTorch takes seconds

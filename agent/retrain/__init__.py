@@ -1,13 +1,7 @@
-"""Learn from what people said: labelled crops become a candidate, and a gate says why or why not.
+"""Train on reviewers' labels: labelled crops become a candidate, and a gate states the result.
 
-`cases` gathers what there is to learn from, `hygiene` doubts it, `teaching` teaches a candidate,
-`judging` holds it against the bundle at work, `again` judges old micrographs with another bundle,
-`bundles` finds them by name, `record` writes down how one was taught, `suggesting` says what to
-label next, `pseudo` takes the model's own answers where that was asked for and audited.
-Nothing here promotes: teaching and judging a candidate change nothing that is at work.
-
-The front door. Its names are fetched when first used: whoever only asks which bundles there are,
-and an agent without one, does not wait for PyTorch.
+Nothing here promotes. The names are imported on first use: `agent models list`, and an agent
+without a bundle, must not wait for PyTorch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Judge what is archived with another bundle; its answers stand beside the old ones.
-
-In:  archived crops, a bundle. Out: result rows of the role `reprocess` or `shadow`, and the `Again`
-that counts the flips.
-"""
+"""Classify archived micrographs with another bundle and store its answers next to the old ones."""
 
 from __future__ import annotations
 
@@ -27,19 +23,19 @@ if TYPE_CHECKING:
 
 TOGETHER = 8
 Role = Literal["reprocess", "shadow"]
-"""Of a result beside the one that counts: asked for by a person, or before a promotion."""
+"""Of a result next to the one that counts: requested by a lead, or before a promotion."""
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """How judging again with another bundle went.
+    """Result of classifying archived micrographs with another bundle.
 
     Args:
-        judged: Micrographs that have a new answer beside the old ones.
+        judged: Micrographs that have a new answer next to the old ones.
         known: Micrographs this bundle had answered before.
         lost: Micrographs whose crop is no longer in the archive.
         flips: Old code → new code → how many.
-        flagged: How many are strange to this bundle.
+        flagged: How many are unusual to this bundle.
     """
 
     judged: int
@@ -60,17 +56,17 @@ def reprocess(
     role: Role = "reprocess",
     since: datetime | None = None,
 ) -> Iterator[Step | Again]:
-    """Judge archived micrographs with another bundle; its answers stand beside the old ones.
+    """Classify archived micrographs with another bundle and store its answers next to the old ones.
 
     Args:
-        store: The books.
+        store: Open.
         archive: The pixels.
-        classifier: The bundle that is asked.
+        classifier: The other bundle.
         policy: The lab's triage policy.
-        thresholds: Written beside each result.
-        now: Says the time, aware UTC.
+        thresholds: Stored with each result.
+        now: Returns the time, aware UTC.
         role: Of the results.
-        since: Only what the watch brought since, the newest first; None: everything.
+        since: Only watched micrographs since then, the newest first; None: everything.
 
     Yields:
         `Step`s, last an `Again`.

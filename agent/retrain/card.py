@@ -1,8 +1,7 @@
-"""Write a bundle's model card: what it learned from, how good it is, what it is not for.
+"""Write a bundle's model card: what it was trained on, how good it is, what it is not for.
 
-In:  a bundle's manifest, its gate, its promotions. Out: `record/card.html` and `card.json`. Next:
-who signs for it, and whoever audits. It is written when the bundle is taught, and again when
-somebody signs; nothing in it is remembered elsewhere, so it can always be written anew.
+It is written after training, and again after each signature. Every value comes from the bundle and
+its promotions, so it can always be written again.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 APART = "No specimen is both learned from and tested on."
 FEW = 20
-"""Fewer test images of a code than this say little of it."""
+"""With fewer test images a code's figures are too uncertain."""
 SHARE, NUMBER = ".1%", ".2f"
 MEASURES = (
     ("structure code right", "accuracy", SHARE),
@@ -54,7 +53,7 @@ NOT_FOR = (NO_VERDICT, NO_RATING, NO_INCLUSIONS)
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """All that a card is made of."""
+    """Sources of a card."""
 
     manifest: Manifest
     outcome: Outcome | None
@@ -65,13 +64,16 @@ class _Facts:
 def keep_card(
     bundle: Path, promotions: Sequence[Promotion], *, site: str, at: str
 ) -> tuple[Path, Path]:
-    """Write a bundle's card into its record; where page and JSON are.
+    """Write a bundle's card into its record.
 
     Args:
         bundle: Its folder.
         promotions: Of every bundle, the newest first.
         site: Name of the site.
-        at: When, and by which program, as it is read.
+        at: When, and by which program, in words.
+
+    Returns:
+        The paths of the page and of the JSON.
     """
     manifest = read_manifest(bundle)
     own = tuple(one for one in promotions if one.bundle == manifest.name)
@@ -85,7 +87,7 @@ def keep_card(
 
 
 def document_of(facts: _Facts) -> dict[str, Any]:
-    """Say a card for programs."""
+    """Return a card as JSON values."""
     manifest, gate = facts.manifest, facts.outcome
     told = manifest.facts
     return {
@@ -177,7 +179,7 @@ def _what(manifest: Manifest) -> Iterator[Fact]:
 
 
 def _codes(manifest: Manifest) -> list[str]:
-    """Every code that was asked of it, also those that had too few images."""
+    """Return every code of its taxonomy, also those that had too few images."""
     wanted = manifest.facts.get("taxonomy", {}).get("subtype", ())
     return [f"{one['name']}{size}" for one in wanted for size in one.get("sizes", ())]
 
@@ -235,7 +237,7 @@ def _how_good(manifest: Manifest) -> CardSection:
 
 
 def estimate(metrics: Mapping[str, Any], key: str) -> Mapping[str, float | None]:
-    """Give a number with its interval, also where both stand apart, as NLL and ECE do."""
+    """Return a number with its interval, also where both are separate keys, as for NLL and ECE."""
     found = metrics[key]
     if isinstance(found, dict):
         return found

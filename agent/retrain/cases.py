@@ -1,8 +1,7 @@
-"""Gather what people said: labelled crops of the archive, as a network learns from them.
+"""Collect labelled crops of the archive for training.
 
-In:  label rows, archived crops. Out: `Collected`. Next: `hygiene`, `teaching`.
-Who sees an answer leans to it. So a label counts if it was given without the model's answer in
-view, came with an import, or is what two people say; the lab may settle on more or less.
+A reviewer who sees an answer leans to it. So a label counts if it was given without the model's
+answer in view, was imported, or was given by two reviewers; the lab may settle on more or less.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from model import Manifest, Taxonomy
 
 LEARNS_FROM = ("blind", "imported", "confirmed")
-"""How a label may have come about to be learned from; "seen" is the fourth."""
+"""Labels that are trained on by default; "seen" is the fourth kind."""
 
 _NOT_LEARNED = {
     "blind": "said without the answer in view",
@@ -36,18 +35,19 @@ _NOT_LEARNED = {
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What there is to learn from.
+    """Labelled micrographs for training.
 
     Args:
         examples: Labelled micrographs whose crops are in the archive.
         codes: Structure code → how many.
-        left_out: Why → how many labelled micrographs are not among them.
-        corrected: Keys of those where a person said another code than the model before.
-        vouched: Keys of those where two people said the same, or one again after a doubt.
-        control: Keys of control samples: tested on, never learned from. Imported micrographs are
-            none: nobody drew them, and one alone would pull its whole group to the test.
-        contested: Keys of those whose import says otherwise than somebody had said.
-        strange: Kind → micrographs that people called strange.
+        left_out: Reason → how many labelled micrographs are not among them.
+        corrected: Keys of those where a reviewer gave another code than the model before.
+        vouched: Keys of those that two reviewers gave the same code, or one again after a
+            suspicion.
+        control: Keys of control samples: tested on, never trained on. Imported micrographs are not
+            among them: they were not drawn, and one alone would pull its whole group to the test.
+        contested: Keys of those whose import contradicts an earlier decision.
+        strange: Kind → micrographs that reviewers called unusual.
         labels: Key → public id and number of the label.
         columns: Process data → how many of the examples have it.
     """
@@ -64,20 +64,21 @@ class Collected:
     columns: Mapping[str, int] = field(default_factory=dict)
 
     def new_since(self, manifest: Manifest) -> tuple[Example, ...]:
-        """Say which of them the bundle has never seen, not even in its test.
+        """Return the examples that are in no part of a bundle's split, not even its test.
 
-        What it learned from by its predecessor's answer alone is new with a person's label.
+        An example it was trained on with its predecessor's answer alone is new with a reviewer's
+        label.
         """
         seen = {key for keys in manifest.split.values() for key in keys}
         seen -= set(manifest.facts.get("data_set", {}).get("counting_less", ()))
         return tuple(example for example in self.examples if example.key not in seen)
 
     def news_to(self, manifest: Manifest, taught: Mapping[str, str]) -> tuple[Example, ...]:
-        """Say which labels a bundle has not learned: of images it never saw, or changed since.
+        """Return the labels a bundle was not trained on: of images new to it, or changed since.
 
         Args:
             manifest: Of the bundle.
-            taught: Key → structure code by which it learned.
+            taught: Key → structure code it was trained with.
         """
         unseen = {example.key for example in self.new_since(manifest)}
         return tuple(
@@ -87,19 +88,19 @@ class Collected:
         )
 
     def sides(self, manifest: Manifest | None) -> dict[str, tuple[str, ...]]:
-        """Say which side of the split they have already, side → keys.
+        """Return the split sides that are fixed already, side → keys.
 
-        What a bundle was tested on stays a test, and control samples become one. A specimen that
-        is learned from already is not: `for_training` leaves its control samples out.
+        A bundle's test images stay test images, and control samples become such. A specimen that is
+        trained on already does not: `for_training` leaves its control samples out.
 
         Args:
-            manifest: Of the bundle at work, or None.
+            manifest: Of the active bundle, or None.
         """
         kept = dict(manifest.split) if manifest else {}
         return kept | {"test": (*kept.get("test", ()), *sorted(self.control))}
 
     def for_training(self, manifest: Manifest | None) -> tuple[Example, ...]:
-        """Give the examples without control samples of specimens that are learned from."""
+        """Return the examples without control samples of specimens that are trained on."""
         learned = manifest.learned_from if manifest else frozenset()
         groups = {e.group for e in self.examples if e.key in learned}
         return tuple(e for e in self.examples if e.key not in self.control or e.group not in groups)
@@ -113,15 +114,15 @@ def collect(
     group_by: str = "",
     learns_from: Collection[str] = LEARNS_FROM,
 ) -> Collected:
-    """Gather every micrograph that somebody gave a structure code, with its archived crop.
+    """Collect every micrograph that has a structure code as its label, with its archived crop.
 
     Args:
-        store: Who said what.
+        store: Has the labels.
         archive: The pixels.
-        taxonomy: Codes outside it are counted, not learned.
+        taxonomy: Codes outside it are counted, not trained on.
         group_by: A column of the process data that must not be on two sides of a split, instead of
-            the specimen.
-        learns_from: Which labels count: some of "blind", "imported", "confirmed" and "seen".
+            the specimen; "" for the specimen.
+        learns_from: Which labels count: a subset of "blind", "imported", "confirmed" and "seen".
     """
     taken: list[LabelledMicrograph] = []
     left_out: Counter[str] = Counter()
@@ -188,7 +189,7 @@ def _why_not(
 
 
 def _ways(one: LabelledMicrograph) -> set[str]:
-    """Say how a label came about."""
+    """Return the ways in which a label came about."""
     if one.label_origin == "import":
         way = "imported"
     else:

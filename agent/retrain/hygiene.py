@@ -1,7 +1,6 @@
-"""Doubt labels before they are learned from, and send the doubted ones back to review.
+"""Find suspect labels before training, and send them back to review.
 
-In:  `Collected` cases, the bundle at work. Out: a `Cleaned`, what may be learned from. Next:
-`teaching`; a person decides again on what is doubted, without seeing what was said before.
+A reviewer decides again on a suspect label without seeing the earlier decision.
 """
 
 from __future__ import annotations
@@ -40,19 +39,19 @@ _TOLD = {
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What may be learned from.
+    """Labelled micrographs for training, and the suspect labels.
 
     Args:
-        collected: Without the doubted, if the lab leaves them out; micrographs that show the same
-            place are one specimen in it.
-        doubts: Which labels are doubted, and why.
+        collected: Without the suspect ones, if the lab leaves them out; micrographs that show the
+            same place are one specimen in it.
+        doubts: The suspect labels, each with the reason.
     """
 
     collected: Collected
     doubts: tuple[LabelIssue, ...]
 
     def sentence(self) -> str:
-        """Say in a few words what is doubted, "" where nothing is."""
+        """Return the suspect labels in a few words, "" for none."""
         strange = Counter(one.code for one in self.doubts if one.kind == "stranger")
         counted = Counter(one.kind for one in self.doubts)
         return "; ".join(
@@ -70,14 +69,14 @@ class Cleaned:
 def cleaned(
     collected: Collected, current: Path, *, leave_out: bool = True, alpha: float = 0.02
 ) -> Iterator[Step | Cleaned]:
-    """Look at every labelled image once, and say which labels are in doubt.
+    """Inspect every labelled image once, and find suspect labels.
 
     Args:
-        collected: What was said.
-        current: Folder of the bundle at work.
-        leave_out: Whether the doubted are left out of what is learned from and tested on; what is
-            of another subtype than its specimen, and cannot be taught, is left out either way.
-        alpha: The alarm rate that is set.
+        collected: Labelled micrographs.
+        current: Folder of the active bundle.
+        leave_out: Whether suspect labels are left out of training and test; one of another subtype
+            than its specimen, which cannot be trained on, is left out either way.
+        alpha: False-alarm rate from the settings, in (0, 1).
 
     Yields:
         `Step`s, last a `Cleaned`.
@@ -132,17 +131,17 @@ def _without(collected: Collected, examples: Sequence[Example], out: set[str]) -
 def send_back(
     store: Store, collected: Collected, found: Sequence[LabelIssue], *, by: str, at: datetime
 ) -> int:
-    """Put the doubted into the review queue; their labels hold until somebody decides again.
+    """Send suspect labels back to review; they hold until a reviewer decides again.
 
     Args:
         store: Open.
-        collected: Which label each of them has.
-        found: The doubted.
-        by: Who doubts them.
+        collected: Has the label of each.
+        found: The suspect ones.
+        by: Who reports them.
         at: Now.
 
     Returns:
-        How many went; the others were decided again meanwhile, or wait already.
+        How many went; the others were decided again during this time, or wait already.
     """
     sent = 0
     for one in found:

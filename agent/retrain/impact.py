@@ -1,9 +1,7 @@
-"""Say which orders would be judged otherwise, were another bundle at work: dry, nothing is written.
+"""Compute which orders would be assessed differently under another bundle; nothing is written.
 
-In:  a bundle's answers beside those that count, the lab's specification limits. Out: an `Impact`.
-Next: whoever signs for the bundle has to have seen it.
-What a person decided stands, whoever is at work. How widely the other bundle is validated is said
-apart.
+Reviewers' decisions hold under any bundle. How widely the other bundle is validated is stated
+separately.
 """
 
 from __future__ import annotations
@@ -31,9 +29,9 @@ class Changed:
 
     Args:
         number: Of the order.
-        before, after: Conformity.
-        why: Of the one after, sentences.
-        flips: The fields that are answered otherwise.
+        before, after: Conformity in words.
+        why: Reasons of the one after, a sentence each.
+        flips: The fields with another answer.
     """
 
     number: str
@@ -45,18 +43,18 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """What would change, were another bundle at work.
+    """What would change under another bundle.
 
     Args:
-        bundle: Which.
-        current: The one at work, or "".
-        since: From when on orders were looked at.
+        bundle: Its name.
+        current: The active one, or "".
+        since: Orders that appeared since then are compared.
         orders: How many those are.
-        fields: Of them, that count and both have answered.
+        fields: Their fields that count and that both bundles have answered.
         unasked: Fields that the other bundle has not answered, and could.
-        lost: That nobody can be asked about any more, as their crops were pruned.
+        lost: Fields that no bundle can answer any more, as their crops were pruned.
         changed: Orders whose conformity would change.
-        flips: Fields answered otherwise in orders whose conformity stays.
+        flips: Fields with another answer in orders whose conformity stays.
         notes: What else would change, a sentence each.
     """
 
@@ -72,16 +70,16 @@ class Impact:
     notes: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """Say it as JSON has it."""
+        """Return the impact as JSON values."""
         return asdict(self) | {"since": self.since.isoformat()}
 
     def sha256(self) -> str:
-        """Say the hash by which what was shown is known again."""
+        """Return the hash that identifies what a lead was shown."""
         said = json.dumps(self.document(), ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
 
     def in_short(self) -> dict[str, Any]:
-        """Say what a signature keeps of it."""
+        """Return what a signature keeps of the impact."""
         return {
             "orders": self.orders,
             "fields": self.fields,
@@ -102,14 +100,14 @@ def impact_of(
     since: datetime,
     has_crop: Callable[[MicrographView], bool],
 ) -> Impact:
-    """Say which orders first heard of since then would be judged otherwise.
+    """Compute which orders that appeared since an instant would be assessed differently.
 
     Args:
-        store: Open; the other bundle's answers stand in it.
+        store: Open; has the other bundle's answers.
         lab: What the lab has laid down.
         bundle: Name of the other bundle.
         since: Aware UTC.
-        has_crop: Says whether the other bundle could be asked about a field at all.
+        has_crop: Returns whether the other bundle could answer a field at all.
     """
     said = {view.id: view for view in store.answers_of(bundle, since=since)}
     numbers = [
@@ -157,7 +155,7 @@ def _counted(view: OrderView) -> Iterator[MicrographView]:
 
 
 def _instead(view: OrderView, said: Mapping[str, MicrographView]) -> OrderView:
-    """Put another bundle's answers in the place of those that count; decisions stay."""
+    """Replace the answers that count by another bundle's; decisions stay."""
 
     def field(one: FieldView) -> FieldView:
         after = said.get(one.view.id)
@@ -165,7 +163,7 @@ def _instead(view: OrderView, said: Mapping[str, MicrographView]) -> OrderView:
             return one
         told = as_validated(one.view, after)
         awaits = told.handling == Handling.REVIEW and one.view.label is None
-        # Under the name of the bundle at work: what the lab allows, it allows by name.
+        # Keeps the active bundle's name, since the lab's permissions are per bundle name.
         return replace(one, view=replace(told, bundle=one.view.bundle, awaits=awaits))
 
     return replace(

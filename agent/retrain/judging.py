@@ -1,8 +1,4 @@
-"""Hold a candidate against the bundle at work; a gate says why or why not, in words and numbers.
-
-In:  two bundles, `Collected` cases, what the lab asks. Out: an `Outcome`, kept in the candidate's
-record. Next: a person, who promotes or does not.
-"""
+"""Compare a candidate with the active bundle; a gate states the result in words and numbers."""
 
 from __future__ import annotations
 
@@ -35,11 +31,11 @@ if TYPE_CHECKING:
     from model import Example, Taxonomy
 
 KEPT = "gate.json"
-"""A bundle's outcome, in its record."""
+"""File of a bundle's outcome, in its record."""
 
 
 class Gate(StrEnum):
-    """What the numbers say; a person decides."""
+    """Recommendation of the numbers; a lead decides."""
 
     RECOMMENDED = "recommended"
     NOT_RECOMMENDED = "not_recommended"
@@ -56,12 +52,12 @@ _GATES = {
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What the lab asks of a candidate.
+    """What the lab requires of a candidate.
 
     Args:
         rules: Floors, margins and allowances.
         limits: Limit in use → whether a structure code keeps it.
-        alpha: The alarm rate that is set.
+        alpha: False-alarm rate from the settings, in (0, 1).
     """
 
     rules: GateThresholds = field(default_factory=GateThresholds)
@@ -73,14 +69,14 @@ class Demands:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a retraining ended.
+    """Result of a retraining.
 
     Args:
-        gate: What the numbers say.
-        finding: The same, telling better from not worse.
-        sentence: Why, for a person.
+        gate: Recommendation of the numbers.
+        finding: The same, distinguishing better from not worse.
+        sentence: Why, for a reader.
         candidate: The candidate's name, or "" where none was trained.
-        current: The bundle at work, or "".
+        current: The active bundle, or "".
         numbers: Everything the sentence rests on; every check under "checks".
     """
 
@@ -95,23 +91,24 @@ class Outcome:
 def outcome_of(
     finding: Finding, sentence: str, *, candidate: str, current: str, numbers: dict[str, Any]
 ) -> Outcome:
-    """Say what a finding means for the gate."""
+    """Build an outcome, with the gate that follows from a finding."""
     return Outcome(_GATES[finding], finding, sentence, candidate, current, numbers)
 
 
 def held_against(
     current: Path, candidate: Path, collected: Collected, demands: Demands | None = None
 ) -> Iterator[Step | Comparison]:
-    """Judge two bundles on the candidate's test images that neither learned from.
+    """Compare two bundles on the candidate's test images that neither was trained on.
 
-    Images of codes that neither was taught, and those that people called strange, are looked at
-    too: both must flag them. So are those that people once corrected, learned from or not.
+    Images of codes that neither was trained on, and those that reviewers called unusual, are
+    evaluated too: both must flag them. So are those that reviewers once corrected, trained on or
+    not.
 
     Args:
-        current: Folder of the bundle at work.
+        current: Folder of the active bundle.
         candidate: Folder of the other one.
-        collected: Where the images are.
-        demands: What the lab asks.
+        collected: Has the images.
+        demands: What the lab requires.
 
     Yields:
         `Step`s, last a `Comparison`.
@@ -149,17 +146,20 @@ def _must_be_flagged(
 
 
 def keep(bundle: Path, outcome: Outcome) -> None:
-    """Write an outcome into the candidate's record."""
+    """Save an outcome in the candidate's record."""
     said = json.dumps(asdict(outcome), indent=1, ensure_ascii=False)
     record_of(bundle).mkdir(exist_ok=True)
     write_whole({record_of(bundle) / KEPT: said.encode()})
 
 
 def kept(bundle: Path) -> Outcome | None:
-    """Give the outcome in a bundle's record; None where it was never held against another.
+    """Load the outcome in a bundle's record.
+
+    Returns:
+        None where the bundle was never compared with another.
 
     Raises:
-        BadBundle: The record is broken; what the bundle answers does not rest on it.
+        BadBundle: The record is broken; the bundle's answers do not depend on it.
     """
     path = record_of(bundle) / KEPT
     try:

@@ -1,8 +1,4 @@
-"""Lay out what would change under another bundle: a page with pictures, nothing beside it needed.
-
-In:  an `Impact`, the archive. Out: `reports` nouns, and files in the bundle's folder `record`.
-Next: whoever signs for the bundle, and whoever audits what was shown.
-"""
+"""Build the page of what would change under another bundle: whole, with its pictures inside."""
 
 from __future__ import annotations
 
@@ -26,18 +22,21 @@ if TYPE_CHECKING:
     from agent.retrain.impact import Changed, Impact
 
 MOST = 240
-"""Flips that are shown where an order's conformity stays; those of the others are shown all."""
+"""Flips shown of orders whose conformity stays; those of the others are all shown."""
 
 
 def keep_impact(found: Impact, folder: Path, archive: Archive, *, site: str, at: str) -> Path:
-    """Write what would change as page and JSON, named by its hash; where the page is.
+    """Write an impact as page and JSON, named by its hash.
 
     Args:
-        found: What was found.
+        found: The impact.
         folder: The bundle's folder `record`.
-        archive: Where the pictures come from.
+        archive: Has the pictures.
         site: Name of the site.
-        at: When, and by which program, as it is read.
+        at: When, and by which program, in words.
+
+    Returns:
+        The path of the page.
     """
     stem = f"impact-{found.sha256()[:12]}"
     page = folder / f"{stem}.html"
@@ -48,13 +47,13 @@ def keep_impact(found: Impact, folder: Path, archive: Archive, *, site: str, at:
 
 
 def newest_impact(bundle: Path) -> Path | None:
-    """Say where the newest page of what a bundle would change is; None where none was written."""
+    """Return the newest page of a bundle's impact; None where none was written."""
     found = record_of(bundle).glob("impact-*.html")
     return max(found, key=lambda one: one.stat().st_mtime, default=None)
 
 
 def impact_page(found: Impact, archive: Archive, *, site: str, at: str) -> ImpactPage:
-    """Say what would change as its page does."""
+    """Build the page of an impact."""
     return ImpactPage(
         site=site,
         title=f"What would change under {found.bundle}",
@@ -70,7 +69,7 @@ def impact_page(found: Impact, archive: Archive, *, site: str, at: str) -> Impac
 
 
 def headline_of(found: Impact) -> str:
-    """Say the finding in one sentence."""
+    """Return the result in one sentence."""
     n, of = len(found.changed), f"of {_counted(found.orders, 'order')}"
     if not n:
         return f"The conformity of none {of} would change"
@@ -78,7 +77,7 @@ def headline_of(found: Impact) -> str:
 
 
 def sentences_of(found: Impact) -> tuple[str, ...]:
-    """Say what it rests on, and what is not known."""
+    """Return what the result rests on, and what is not known."""
     flips = len(found.flips) + sum(len(one.flips) for one in found.changed)
     compared = (
         f"Orders first heard of since {found.since:%Y-%m-%d}: of {_counted(found.fields, 'field')} "

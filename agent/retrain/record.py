@@ -1,7 +1,6 @@
-"""Write down how a bundle was taught and how it did: CSV and SVG, in the bundle's folder `record`.
+"""Write how a bundle was trained and tested: CSV and SVG, in the bundle's folder `record`.
 
-In:  a bundle's manifest, or an evaluation's JSON. Out: files. Next: people, and auditors.
-The record lies beside what the bundle is: nothing in it changes an answer.
+The record is no part of the bundle: nothing in it changes an answer.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def keep_record(bundle: Path) -> Path:
-    """Write how a bundle was taught and tested, in its folder `record`; say where.
+    """Write how a bundle was trained and tested, into its folder `record`.
 
     Returns:
-        The folder: `epochs.csv` and `curves-NETWORK.svg` where networks were taught whole,
+        The folder: `epochs.csv` and `curves-NETWORK.svg` where whole networks were trained,
         `confusion.svg`, and one per stage, where there were test images.
     """
     manifest = read_manifest(bundle)
@@ -41,9 +40,9 @@ def write_figures(
     """Write an evaluation's confusion matrices, and the losses of training per epoch.
 
     Args:
-        folder: Made if missing.
+        folder: Created if missing.
         metrics: `Evaluation.as_json()`; nothing is drawn where nothing was tested.
-        title: Said above each matrix.
+        title: Above each matrix.
         epochs: Of every network, each naming it as "eye".
 
     Returns:

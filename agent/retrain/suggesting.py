@@ -1,7 +1,6 @@
-"""Say what to label next, and how many more labels until that pays.
+"""Suggest which micrographs to label next, and estimate how many more labels pay.
 
-In:  what waits for a person, what is labelled, the bundle at work. Out: a `Suggestion`. Next: a
-person labels, without the model's answer in view.
+The reviewer labels them without the model's answer in view.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
     from model import Classifier, InspectedImage, LearningCurve
 
 POOL = 300
-"""No more of what waits are looked at, the newest."""
+"""At most so many waiting micrographs are inspected, the newest."""
 _LEAST_DOUBT = 0.05
-"""An image that the model is sure of is still worth a little: it may be sure and wrong."""
+"""Least weight of an image that the model is sure of: it may be sure and wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Suggestion:
 
     Args:
         views: The micrographs, the most useful first.
-        recalls: Structure code → share that is right, by heads taught without the specimen.
+        recalls: Structure code → share that is right, by heads fitted without the specimen.
         labelled: Structure code → labelled micrographs.
         curve: How the errors fall with more labels, or None with too few specimens.
     """
@@ -61,15 +60,15 @@ def suggest(
     *,
     n: int,
 ) -> Iterator[Step | Suggestion]:
-    """Choose what is doubted, and unlike what is labelled and unlike each other.
+    """Choose micrographs that are uncertain, unlike the labelled ones and unlike each other.
 
-    What is strange is left out: it is first in the queue anyway, and may be no steel at all. So are
-    control samples: they test the next model, and teach it nothing.
+    Unusual ones are left out: they come first in the queue anyway, and may be no steel at all. So
+    are control samples: they test the next model and are not trained on.
 
     Args:
         waiting: The review queue, in any order.
         collected: What is labelled.
-        classifier: The bundle at work.
+        classifier: The active bundle.
         archive: The pixels.
         n: How many to suggest.
 
@@ -95,7 +94,7 @@ def suggest(
 def pool_of(
     waiting: Sequence[MicrographView], has_crop: Callable[[MicrographView], bool]
 ) -> list[MicrographView]:
-    """Take the newest of what waits and would be learned from; a control sample only tests."""
+    """Return the newest waiting micrographs that may be trained on; control samples may not."""
     wanted = [
         view
         for view in waiting

@@ -1,7 +1,6 @@
-"""Teach a candidate and have it held against the bundle at work.
+"""Train a candidate and compare it with the active bundle.
 
-In:  `Collected` cases, the bundle at work. Out: an `Outcome` with its numbers. Next: a person, who
-promotes or does not. Nothing here promotes.
+Nothing here promotes: a lead does, or does not.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ T = TypeVar("T")
 
 
 def plan_of(manifest: Manifest, *, epochs: int = 0) -> TrainingConfig:
-    """Say how a bundle was taught, to teach the next one the same way.
+    """Return the training configuration of a bundle, to train the next one in the same way.
 
     Args:
         manifest: Of the bundle.
@@ -61,18 +60,18 @@ def retrain(
     leave_out_doubted: bool = True,
     pseudo: PseudoLabelled | None = None,
 ) -> Iterator[Step | Outcome]:
-    """Teach a candidate and hold it against the bundle at work, on images neither learned from.
+    """Train a candidate and compare it with the active bundle, on images neither was trained on.
 
     Args:
-        collected: What there is to learn from.
-        current: The folder of the bundle at work.
-        plan: How to teach.
-        bundles: Where the candidate is put.
-        min_new: With fewer new or changed labels than this nothing is taught.
+        collected: Labelled micrographs.
+        current: The folder of the active bundle.
+        plan: Training configuration.
+        bundles: Folder in which the candidate is written.
+        min_new: With fewer new or changed labels than this nothing is trained.
         now: Aware UTC.
-        demands: What the lab asks of a candidate.
-        leave_out_doubted: Whether labels in doubt are left out.
-        pseudo: The model's own answers that are learned from too, never tested on.
+        demands: What the lab requires of a candidate.
+        leave_out_doubted: Whether suspect labels are left out.
+        pseudo: The model's own answers, trained on too, never tested on.
 
     Yields:
         `Step`s, last an `Outcome`.
@@ -126,7 +125,7 @@ def retrain(
 
 
 def _until(steps: Iterator[Step | T]) -> Generator[Step, None, T]:
-    """Pass steps on, and give what they end with."""
+    """Pass steps on, and return the result that follows them."""
     for told in steps:
         if not isinstance(told, Step):
             return told
@@ -141,7 +140,7 @@ def _step(progress: Progress) -> Step:
 def _kept(
     collected: Collected, manifest: Manifest, pseudo: PseudoLabelled | None
 ) -> dict[str, tuple[str, ...]]:
-    """Say which side of the split images have already; the model's own answers only teach."""
+    """Return the split side that images already have; pseudo-labelled ones are only trained on."""
     kept = collected.sides(manifest)
     own = tuple(one.key for one in pseudo.examples) if pseudo else ()
     return kept | {"train": (*kept.get("train", ()), *own)}
