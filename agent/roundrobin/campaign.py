@@ -1,8 +1,7 @@
-"""Run a round robin: set it up, hand out links, gather what was said.
+"""Run a round robin: set it up, create links, collect the ratings.
 
-In:  the store, and what somebody wants rated by whom. Out: a campaign in the store, links, a
-`Panel`. Next: `paper` writes its report. Raters are numbered in a shuffled order, so that a
-pseudonym gives nobody away; only whoever may read the database knows who is who.
+Raters are numbered in a shuffled order, so that a pseudonym does not identify anyone; only a reader
+of the database knows who is who.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-"""What a campaign may be called: it is part of an address and of file names."""
+"""A campaign's name: it is part of an address and of file names."""
 DOUBT = "raters"
-"""Why a label is in doubt, as `reports` has it in words."""
+"""Why a label is suspect: a key of the sentences in `reports`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """Somebody to be invited.
+    """A rater to be invited.
 
     Args:
-        name: Who.
-        account: By which they come in, "" for a link.
+        name: Of the rater.
+        account: With which they log in, "" for a link.
         team: "" for none.
     """
 
@@ -50,7 +49,11 @@ class Invited:
 
 
 def checked_name(name: str) -> str:
-    """Give a campaign's name back. Raises `WrongUse` where it cannot be one."""
+    """Return a campaign's name if it is valid.
+
+    Raises:
+        WrongUse: It is not.
+    """
     if not NAME.fullmatch(name):
         raise WrongUse(
             f"a name here has up to 40 letters, digits, dots and dashes; found {name!r}."
@@ -74,7 +77,7 @@ def set_up(
     """Set a campaign up.
 
     Raises:
-        WrongUse: A name, a micrograph, a code or a rater cannot be; nothing was written.
+        WrongUse: A name, a micrograph, a code or a rater is not valid; nothing was written.
     """
     if not images:
         raise WrongUse("a campaign needs at least one micrograph.")
@@ -109,7 +112,11 @@ def set_up(
 
 
 def campaign_named(store: Store, name: str) -> Campaign:
-    """Find a campaign by its name. Raises `WrongUse`."""
+    """Return a campaign.
+
+    Raises:
+        WrongUse: There is none of that name.
+    """
     campaign = store.campaigns.find(name)
     if campaign is None:
         raise WrongUse(f"there is no campaign {name!r}; agent roundrobin list shows all.")
@@ -117,7 +124,14 @@ def campaign_named(store: Store, name: str) -> Campaign:
 
 
 def invite(store: Store, campaign: Campaign, one: Invited, *, by: str, at: datetime) -> str:
-    """Invite one more rater; the pseudonym comes back. Raises `WrongUse`."""
+    """Invite one more rater.
+
+    Returns:
+        The pseudonym.
+
+    Raises:
+        WrongUse: The account is unknown, or invited already.
+    """
     if one.account and any(other.account == one.account for other in campaign.raters):
         raise WrongUse(f"account {one.account} is invited already.")
     _refuse_strangers(store, [one])
@@ -128,10 +142,10 @@ def invite(store: Store, campaign: Campaign, one: Invited, *, by: str, at: datet
 
 
 def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
-    """Close a campaign, and have the micrographs that raters disagree on looked at again.
+    """Close a campaign, and send the micrographs on which raters disagree back to review.
 
-    A label that one of them holds is in doubt from then on: nothing is learned from it before
-    somebody has decided again.
+    The label of such a micrograph is suspect from then on: it is not trained on before a reviewer
+    has decided again.
 
     Returns:
         Public ids of those; they are in the review queue now.
@@ -156,7 +170,11 @@ def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
 def links(
     store: Store, campaign: Campaign, raters: Iterable[CampaignRater], *, by: str, at: datetime
 ) -> dict[str, str]:
-    """Make a link for each rater; pseudonym → its last part. One made before ends."""
+    """Create a link for each rater; an earlier one ends.
+
+    Returns:
+        Pseudonym → the last part of the link.
+    """
     made = {}
     for rater in raters:
         token = accounts.new_token()
@@ -195,14 +213,15 @@ def candidates(
     least_sure: float,
     learned: frozenset[str],
 ) -> list[Candidate]:
-    """Say which labelled micrographs could be rated.
+    """Return the labelled micrographs that could be rated.
 
     Args:
         store: Open.
-        taxonomy: What there is to tell apart; a code outside it cannot be rated.
-        limits: Each with the subtype it is asked of.
+        taxonomy: A code outside it cannot be rated.
+        limits: Each with its subtype.
         least_sure: Below this probability the model is unsure, and the micrograph hard.
-        learned: Keys of what the current bundle learned from: the model would only remember them.
+        learned: Keys of the current bundle's training images, which are left out: the model would
+            only remember them.
     """
     found = []
     for one in store.labelled():
@@ -225,26 +244,26 @@ def candidates(
 
 
 def order_of(campaign: Campaign, pseudonym: str) -> list[int]:
-    """Give the numbers of a campaign's images in the order in which a rater sees them."""
+    """Return the numbers of a campaign's images in the order in which a rater sees them."""
     numbers = [image.number for image in campaign.images]
     random.Random(f"{campaign.seed} {pseudonym}").shuffle(numbers)
     return numbers
 
 
 def image_at(seat: Seat, place: int) -> int | None:
-    """Say the number of the image at a rater's place, from 1; None where there is none."""
+    """Return the number of the image at a rater's place, from 1; None where there is none."""
     order = order_of(seat.campaign, seat.rater.pseudonym)
     return order[place - 1] if 1 <= place <= len(order) else None
 
 
 def next_place(seat: Seat) -> int | None:
-    """Say a rater's first place, from 1, that has no rating; None where all are rated."""
+    """Return a rater's first place, from 1, that has no rating; None where all are rated."""
     order = order_of(seat.campaign, seat.rater.pseudonym)
     return next((at for at, one in enumerate(order, start=1) if one not in seat.ratings), None)
 
 
 def may_show(seat: Seat, place: int) -> bool:
-    """Say whether a place may be shown: the next one, and those before where one may go back."""
+    """Return whether a place may be shown: the next one, and earlier ones where that is allowed."""
     image = image_at(seat, place)
     if not seat.campaign.is_open or image is None:
         return False
@@ -257,7 +276,7 @@ def may_show(seat: Seat, place: int) -> bool:
 def panel_of(
     campaign: Campaign, ratings: Iterable[Rating], model: Mapping[int, str] | None = None
 ) -> Panel:
-    """Gather what was said; of two ratings of one image by one rater the newer counts."""
+    """Build the panel of a campaign; of two ratings of one image by one rater the newer counts."""
     answers = {
         (one.rater, one.image): Answer(
             one.said.subtype,
@@ -281,13 +300,13 @@ def panel_of(
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswers:
-    """What the model's stored results say of a campaign's images.
+    """The model's stored answers on a campaign's images.
 
     Args:
         codes: Image → code.
-        bundles: Which gave them.
-        learned: Images that the bundle had learned from, and that are left out of `codes`.
-        unknown: Bundles of which it is not known what they learned from.
+        bundles: Whose answers they are.
+        learned: Images that the bundle was trained on; they are left out of `codes`.
+        unknown: Bundles whose training images are not known.
     """
 
     codes: Mapping[int, str]
@@ -299,12 +318,12 @@ class ModelAnswers:
 def model_answers(
     campaign: Campaign, views: Mapping[int, MicrographView], learned: Mapping[str, frozenset[str]]
 ) -> ModelAnswers:
-    """Say what the model's live results say of the images it had not learned from.
+    """Return the model's live answers on the images it was not trained on.
 
     Args:
-        campaign: Of which.
+        campaign: Of the images.
         views: Image → the micrograph with its current result.
-        learned: Bundle → keys of what it learned from.
+        learned: Bundle → keys of its training images.
     """
     taxonomy = taxonomy_from(campaign.taxonomy)
     codes, remembered = {}, []

@@ -1,8 +1,7 @@
-"""Say how far a measuring system can be trusted at a limit, and what its scatter comes from.
+"""Compute how reliable a measuring system is at a limit, and the sources of its scatter.
 
-In:  what was said in each run, and what each specimen truly is. Out: effectiveness, miss rate and
-false-alarm rate with exact bounds, variances per source. Next: `msa` writes them. The runs of one
-specimen are no independent trials: a claim rests on the number of non-conforming specimens.
+The runs of one specimen are no independent trials: a claim rests on the number of non-conforming
+specimens.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was said in one run.
+    """Result of one run.
 
     Args:
-        run: Which.
-        true: The code its specimen has.
-        said: The code that was said, or None.
+        run: The run.
+        true: The code of its specimen.
+        said: The code that was given, or None.
     """
 
     run: Run
@@ -49,7 +48,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many of so many, with the exact one-sided 95 % bound on the bad side.
+    """A count of runs or specimens, with the exact one-sided 95 % bound on the bad side.
 
     Args:
         count, n: Of runs or of specimens.
@@ -70,10 +69,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class AtLimit:
-    """How well one limit of one subtype was kept apart.
+    """How well one limit of one subtype was decided.
 
     Args:
-        subtype, limit: Which.
+        subtype, limit: Their names.
         effectiveness: Specimens that every run judged right; bound: at least so many.
         miss: Runs of non-conforming specimens that were called conforming; bound: at most, over
             specimens.
@@ -95,9 +94,10 @@ class AtLimit:
 def at_limit(
     measured: Sequence[Measured], subtype: str, limit: Limit, taxonomy: Taxonomy
 ) -> AtLimit:
-    """Say how well a limit was kept apart on the specimens of a subtype.
+    """Compute how well a limit was decided on the specimens of a subtype.
 
-    Another subtype, or no answer, is not "conforms"; nothing is where the limit names no size.
+    Another subtype, or no answer, is not "conforms"; no specimen conforms where the limit names no
+    size.
     """
     bound = find_bound(limit, taxonomy.subtype(subtype))
     own = [one for one in measured if taxonomy.parse(one.true)[0] == subtype]
@@ -121,7 +121,10 @@ def at_limit(
 
 
 def still_needed(most: float) -> int:
-    """Say how many specimens, none of them missed, show that at most this share is missed.
+    """Return how many specimens, all recognised, prove that at most this share is missed.
+
+    Args:
+        most: The share, in (0, 1).
 
     Source:
         Clopper and Pearson 1934: the bound of none of n is 1 - 0.05 ** (1 / n).
@@ -145,7 +148,7 @@ def _size(code: str, taxonomy: Taxonomy) -> Size:
 
 
 def _of_runs(wrong: Sequence[Measured], some: Sequence[Measured]) -> Rate:
-    """Count wrong runs, and bound their rate by what they add up to in whole specimens.
+    """Count wrong runs, and bound their rate by their sum in whole specimens.
 
     Source:
         Clopper and Pearson 1934 at the specimens' shares of wrong runs, added up and rounded up. A
@@ -189,13 +192,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """What the scatter of the sizes comes from.
+    """The scatter of the sizes, by source.
 
     Args:
         n: Runs that count.
         left_out: Runs without a size, or with another subtype.
         sources: The specimens first, the rest last.
-        inseparable: What could not be told, and why.
+        inseparable: Sources that could not be separated, each with the reason.
         share_low, share_high: 95 % interval of `study_share`, or None.
         by_rank: A step is a place in the listed order, as some size has no number; else a number.
     """
@@ -225,16 +228,16 @@ class Scatter:
 
     @property
     def categories(self) -> int | None:
-        """Number of specimen groups that it can tell apart (ndc); None for no end of them."""
+        """Number of specimen groups that it can distinguish (ndc); None for infinitely many."""
         own = self.total - self.measuring
         return int(1.41 * np.sqrt(own / self.measuring)) if self.measuring else None
 
 
 def scatter(measured: Sequence[Measured], taxonomy: Taxonomy) -> Scatter:
-    """Split the scatter of the size numbers by its sources; None of it where a run has no size.
+    """Split the scatter of the size numbers by its sources.
 
-    The number of a size that stands for two is their mean. Where a size has no number, all count
-    by their place in the listed order. Intervals: specimens drawn again.
+    The number of a size for two numbers is their mean. Where a size has no number, all count
+    by their place in the listed order. Intervals: bootstrap over specimens.
     """
     told = [one for one in measured if _same_subtype(one, taxonomy)]
     by_rank = not _have_numbers(told, taxonomy)
@@ -265,7 +268,7 @@ def _split(
     *,
     by_rank: bool,
 ) -> Components:
-    """Split; `names` stand for the specimens where one was drawn twice."""
+    """Split the variance; `names` replace the specimens where one was drawn twice."""
     specimens = [one.run.specimen for one in told] if names is None else names
     runs = list(zip(specimens, (one.run for one in told), strict=True))
     numbers = _numbers(told, taxonomy, by_rank=by_rank)
@@ -325,5 +328,5 @@ def _interval(
 
 
 def called(name: str) -> str:
-    """Say a source as it is read."""
+    """Return a source's name on the page."""
     return "re-imaging, and the rest" if name == REST else name

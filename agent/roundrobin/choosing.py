@@ -1,9 +1,7 @@
-"""Choose which labelled micrographs are worth the raters' time: all codes, and those that matter.
+"""Sample labelled micrographs for a round robin: all codes, and those near a limit.
 
-In:  what could be rated, and the limits that the lab's orders ask for. Out: the chosen ones, each
-with why. Next: `campaign`. A random draw is mostly easy and far from every limit, and would flatter
-people and model alike: at least a third lies beside a limit, and hard ones come first as often as
-easy ones.
+A random sample is mostly easy and far from every limit, and would flatter raters and model alike:
+at least a third is near a limit, and hard ones are as frequent as easy ones.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 NEAR_SHARE = 1 / 3
-"""Of the chosen ones at least so many lie beside a limit, where there are so many."""
+"""Least share of the chosen ones that is next to a limit, where there are so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +31,9 @@ class Candidate:
 
     Args:
         id: Public id.
-        code: The one it is held to have.
-        near: Its size stands beside a limit, on either side.
-        hard: The model says another code, or is unsure of it.
+        code: Its label.
+        near: Its size is next to a limit, on either side.
+        hard: The model gives another code, or is unsure of it.
     """
 
     id: str
@@ -45,7 +43,7 @@ class Candidate:
 
     @property
     def stratum(self) -> str:
-        """Say why it was chosen."""
+        """Why it was chosen, in words."""
         beside = ["near a limit"] * self.near
         return ", ".join([self.code, *beside, "hard" if self.hard else "easy"])
 
@@ -54,9 +52,9 @@ def choose(candidates: Sequence[Candidate], n: int, *, seed: int) -> list[Candid
     """Choose n micrographs: all codes alike, a third near a limit, hard and easy in turn.
 
     Args:
-        candidates: Whatever could be rated.
+        candidates: All that could be rated.
         n: How many are wanted; fewer come back where there are fewer.
-        seed: Of the draw; the same seed, the same choice.
+        seed: Of the sample; the same seed, the same choice.
     """
     drawn = random.Random(seed).sample(list(candidates), len(candidates))
     chosen: list[Candidate] = []
@@ -73,7 +71,7 @@ def choose(candidates: Sequence[Candidate], n: int, *, seed: int) -> list[Candid
 
 
 def _code_by_code(left: Sequence[Candidate], chosen: Sequence[Candidate]) -> Iterator[Candidate]:
-    """Give candidates, always of the code that was chosen least so far."""
+    """Yield candidates, always of the code that was chosen least so far."""
     queues = {code: _in_turn([one for one in left if one.code == code]) for code in _codes(left)}
     counts = {code: sum(one.code == code for one in chosen) for code in queues}
     while queues:
@@ -101,12 +99,12 @@ def _in_turn(some: Sequence[Candidate]) -> list[Candidate]:
 
 
 def is_near(code: str, limits: Sequence[tuple[str, Limit]], taxonomy: Taxonomy) -> bool:
-    """Say whether a code's size stands beside a limit: the last that keeps it, or the first not.
+    """Return whether a code's size is next to a limit: the last that keeps it, or the first not.
 
     Args:
         code: Of the taxonomy.
-        limits: Each with the subtype it is asked of.
-        taxonomy: What there is to tell apart.
+        limits: Each with its subtype.
+        taxonomy: The codes and their order.
     """
     name, size = taxonomy.parse(code)
     subtype = taxonomy.subtype(name)
@@ -122,5 +120,5 @@ def is_near(code: str, limits: Sequence[tuple[str, Limit]], taxonomy: Taxonomy) 
 
 
 def count_strata(chosen: Sequence[Candidate]) -> Mapping[str, int]:
-    """Say stratum → how many were chosen."""
+    """Count the chosen micrographs per stratum."""
     return Counter(sorted(one.stratum for one in chosen))

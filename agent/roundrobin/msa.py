@@ -1,7 +1,5 @@
-"""Run a measurement-system analysis: print its plan, gather what was measured, write its report.
+"""Run a measurement-system analysis: print its plan, collect the results, write its report.
 
-In:  specimens with their true codes; later the lab's own results, or codes that people filled in.
-Out: a sheet and a CSV, and a report; a record of both. Next: a person who signs for the system.
 The name of a plan is the order number of its images, and a run's number is their field, so that
 they come in through the microscopes' folders like any others.
 """
@@ -62,22 +60,25 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
     by: str,
     at: datetime,
 ) -> int:
-    """Lay a plan out and write its sheet and CSV; how many runs it has comes back.
+    """Plan the runs, and write their sheet and CSV.
 
     Args:
-        store: Open; keeps the plan and what each specimen truly is.
+        store: Open; stores the plan and the true code of each specimen.
         name: Of the plan, and order number of its images.
-        codes: Specimen → its true code. It stands neither on the sheet nor in the CSV.
+        codes: Specimen → its true code. It is neither on the sheet nor in the CSV.
         operators: Who takes the images.
         microscopes: On which.
-        path: Of the sheet; the CSV lies beside it.
-        images: How often each is imaged anew.
+        path: Of the sheet; the CSV is next to it.
+        images: How often each is imaged again.
         preparations: How often each specimen is prepared.
         seed: Of the order of the runs.
         site: The lab's name.
-        generated: When, as it is read.
+        generated: When it is written, in words.
         by: Who plans it.
         at: Now.
+
+    Returns:
+        The number of runs.
 
     Raises:
         WrongUse: There is a plan of that name.
@@ -112,7 +113,11 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
 
 
 def plan_of(store: Store, name: str) -> tuple[list[Run], dict[str, str]]:
-    """Say a plan's runs and the true code of each specimen. Raises `WrongUse`."""
+    """Return a plan's runs and the true code of each specimen.
+
+    Raises:
+        WrongUse: There is no plan of that name.
+    """
     record = store.records.latest(PLAN, name)
     if record is None:
         raise WrongUse(f"there is no plan {name!r}; agent msa plan makes one.")
@@ -120,7 +125,11 @@ def plan_of(store: Store, name: str) -> tuple[list[Run], dict[str, str]]:
 
 
 def gather_results(store: Store, name: str) -> Gathered:
-    """Gather what the model's live results say of a plan's images. Raises `WrongUse`."""
+    """Collect the model's live results of a plan's images.
+
+    Raises:
+        WrongUse: There is no plan of that name.
+    """
     runs, codes = plan_of(store, name)
     known = {one.number: one for one in runs}
     found: dict[int, list[MicrographView]] = {}
@@ -164,12 +173,15 @@ def _fault(view: MicrographView, runs: Mapping[int, Run]) -> str:
 
 
 def gather_codes(store: Store, name: str, said: Mapping[str, str | None]) -> Gathered:
-    """Gather codes that people filled in. Raises `WrongUse`.
+    """Collect codes that raters filled in.
 
     Args:
         store: Open.
         name: Of the plan.
         said: Number of a run → its code, None for one that could not be told.
+
+    Raises:
+        WrongUse: There is no such plan or run.
     """
     runs, codes = plan_of(store, name)
     known = {str(one.number): one for one in runs}
@@ -191,7 +203,7 @@ def gather_codes(store: Store, name: str, said: Mapping[str, str | None]) -> Gat
 
 
 def limits_in(measured: Sequence[Measured], taxonomy: Taxonomy) -> list[tuple[str, Limit]]:
-    """Say every limit that the true codes stand on both sides of, "or finer", per subtype."""
+    """Return every limit with true codes on both sides of it, "or finer", per subtype."""
     found = []
     for subtype in taxonomy.subtypes:
         own = {
@@ -218,23 +230,26 @@ def write_report(
     by: str,
     at: datetime,
 ) -> dict[str, Any]:
-    """Write what a plan found as a page, CSV and JSON; the last comes back.
+    """Write the results of a plan as page, CSV and JSON.
 
     Args:
-        store: Open; keeps a record.
+        store: Open; stores a record.
         name: Of the plan.
-        gathered: What was measured.
+        gathered: The runs' codes.
         limits: Each with its subtype.
-        path: Of the page; `.csv` and `.json` lie beside it.
-        taxonomy: What there is to tell apart.
-        thresholds: What the lab asks for.
+        path: Of the page; `.csv` and `.json` are next to it.
+        taxonomy: The codes and their order.
+        thresholds: What the lab requires.
         site: The lab's name.
-        generated: When, as it is read.
-        by: Who asks for it.
+        generated: When it is written, in words.
+        by: Who requests it.
         at: Now.
 
+    Returns:
+        The values of the JSON file.
+
     Raises:
-        WrongUse: Nothing was measured yet.
+        WrongUse: There is no result yet.
     """
     if not gathered.measured:
         raise WrongUse(

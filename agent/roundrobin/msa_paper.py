@@ -1,8 +1,6 @@
-"""Say what a measurement-system analysis found, as a page and as a document.
+"""Build the report of a measurement-system analysis, as a page and as JSON.
 
-In:  what was `Gathered`, judged at each limit and split by source. Out: `reports.StudyReport`, and
-the same as JSON has it. Next: `msa` writes them. "Met" is said of what was counted, "shown" only
-where the exact bound of so few specimens holds it too.
+"Met" is about what was counted; "shown" only where the exact bound of so few specimens holds too.
 """
 
 from __future__ import annotations
@@ -23,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What the lab asks of its measuring system; shares in [0, 1].
+    """What the lab requires of its measuring system; shares in [0, 1].
 
     Args:
         effectiveness: At least.
         miss_rate, false_alarm_rate, study_share: At most.
-        source: Where they come from, as it stands in the report.
+        source: Where they come from, printed in the report.
     """
 
     effectiveness: float
@@ -40,13 +38,13 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What was measured of a plan.
+    """The runs' codes of a plan.
 
     Args:
         measured: One per run that has an image or a code.
         missing: Numbers of the runs that have none.
         faults: One sentence per image that belongs to no run, or to another specimen's.
-        bundles: Whose answers they are; () where people filled codes in.
+        bundles: Whose answers they are; () where raters filled codes in.
     """
 
     measured: tuple[Measured, ...]
@@ -62,7 +60,7 @@ def document_of(
     split: Scatter,
     thresholds: Thresholds,
 ) -> dict[str, Any]:
-    """Say everything that was found as JSON has it."""
+    """Return every result as JSON values."""
     return {
         "plan": name,
         "runs": len(gathered.measured),
@@ -115,7 +113,7 @@ def report_of(
     site: str,
     generated: str,
 ) -> StudyReport:
-    """Write the page of an analysis; `document_of` says what the values mean."""
+    """Build the page of an analysis; `document_of` has the same values."""
     return StudyReport(
         site=site,
         title=f"Measurement-system analysis {name}",
@@ -222,7 +220,7 @@ def _claims(kept: Sequence[AtLimit], split: Scatter, thresholds: Thresholds) -> 
 
 
 def _claim(one: AtLimit, thresholds: Thresholds) -> dict[str, str]:
-    """Say whether each threshold is met, and whether so few specimens show it."""
+    """Return whether each threshold is met, and whether so few specimens prove it."""
     return {
         "effectiveness": _shown_least(one.effectiveness, thresholds.effectiveness),
         "miss_rate": _shown_most(
@@ -243,7 +241,7 @@ def _shown_least(rate: Rate, least: float) -> str:
 
 
 def _shown_most(rate: Rate, specimens: Rate, most: float, kind: str, fault: str) -> str:
-    """Judge a rate of runs; whether it is shown rests on the specimens that ever had the fault."""
+    """Compare a rate of runs with its limit; specimens that ever had the fault are the proof."""
     if rate.value is None:
         return "cannot be said: there is no such specimen"
     if rate.value > most:
@@ -302,7 +300,7 @@ def _specimens(measured: Sequence[Measured]) -> Table:
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:
-    """Order S2 before S10."""
+    """Return a sort key that orders S2 before S10."""
     parts = re.split(r"(\d+)", name)
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 

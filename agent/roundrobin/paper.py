@@ -1,7 +1,6 @@
-"""Say what a round robin found, as a page and as a document: every figure with n and interval.
+"""Build the report of a round robin, as a page and as JSON: every figure with n and interval.
 
-In:  a `Study`. Out: `reports.StudyReport`, and the same as JSON has it. Next: `report`.
-Raters stand under their pseudonyms unless names are asked for.
+Raters have their pseudonyms unless names are requested.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ METHOD = (
 
 
 def document_of(study: Study) -> dict[str, Any]:
-    """Say everything that was found as JSON has it."""
+    """Return every result as JSON values."""
     panel = study.panel
     return {
         "raters": list(panel.raters),
@@ -147,17 +146,17 @@ def report_of(
     called: Mapping[str, str],
     generated: str,
 ) -> StudyReport:
-    """Write the page of a round robin.
+    """Build the page of a round robin.
 
     Args:
-        study: What was found.
+        study: The results.
         site: The lab's name.
         title: Of the page.
-        sentences: What has to be known first.
+        sentences: At the top of the page.
         names: Image → public id and stratum.
-        thumbnails: Image → its picture, where its pixels are kept.
-        called: Pseudonym → how the rater is called on the page.
-        generated: When, as it is read.
+        thumbnails: Image → its picture, where its pixels are stored.
+        called: Pseudonym → the rater's name on the page.
+        generated: When it is written, in words.
     """
     panel = study.panel
     ordered = sorted(study.images, key=lambda one: _place(panel, one))
@@ -380,7 +379,7 @@ def _image(
 
 
 def _in_words(share: Share) -> str:
-    """Say "63.9 % (179 of 280; 52.1 to 75.0)"."""
+    """Format a share, such as "63.9 % (179 of 280; 52.1 to 75.0)"."""
     if share.estimate.value is None:
         return "–"
     if share.estimate.low is None:
@@ -392,7 +391,7 @@ def _in_words(share: Share) -> str:
 
 
 def _number_in_words(found: Estimate, digits: int = 3) -> str:
-    """Say "0.330 (0.198 to 0.452)"."""
+    """Format an estimate, such as "0.330 (0.198 to 0.452)"."""
     if found.value is None:
         return "–"
     if found.low is None or found.high is None:
@@ -401,7 +400,7 @@ def _number_in_words(found: Estimate, digits: int = 3) -> str:
 
 
 def _percent_in_words(found: Estimate) -> str:
-    """Say "45.2 % (38.0 to 53.1)"."""
+    """Format an estimate in percent, such as "45.2 % (38.0 to 53.1)"."""
     if found.value is None:
         return "–"
     if found.low is None or found.high is None:
@@ -410,7 +409,7 @@ def _percent_in_words(found: Estimate) -> str:
 
 
 def _counted(share: Share) -> str:
-    """Say "12 of 20 (39 to 78 %)"."""
+    """Format a share, such as "12 of 20 (39 to 78 %)"."""
     low, high = share.estimate.low, share.estimate.high
     if low is None or high is None:
         return "–"
@@ -418,7 +417,7 @@ def _counted(share: Share) -> str:
 
 
 def _short(found: Estimate) -> str:
-    """Say "0.33 (0.20 to 0.45)"."""
+    """Format an estimate, such as "0.33 (0.20 to 0.45)"."""
     return _number_in_words(found, digits=2)
 
 

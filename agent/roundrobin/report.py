@@ -1,8 +1,4 @@
-"""Write a round robin's report: one page, its ratings as CSV, its figures as JSON; all or none.
-
-In:  the store, the archive, a closed campaign. Out: three files, and a record of what was found.
-Next: a person, the nightly report, and `agent roundrobin report`.
-"""
+"""Write a round robin's report: one page, its ratings as CSV, its figures as JSON; all or none."""
 
 from __future__ import annotations
 
@@ -53,13 +49,13 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a report is to say.
+    """Options of a report.
 
     Args:
+        site: The lab's name.
+        generated: When it is written, in words.
         raters: Only these pseudonyms; () for all.
         names: Raters by name.
-        site: The lab's name.
-        generated: When, as it is read.
     """
 
     site: str
@@ -79,22 +75,25 @@ def write(
     by: str,
     at: datetime,
 ) -> dict[str, Any]:
-    """Write a closed campaign's report; what was found comes back, as its JSON has it.
+    """Write a closed campaign's report.
 
     Args:
         store: Open.
         archive: The pixels.
         name: Of the campaign.
-        path: Of the page; `.csv` and `.json` are written beside it.
-        wanted: What it is to say.
-        learned: Says what each of some bundles learned from, by its keys; a bundle that is not
-            there any more is left out.
-        by: Who asks for it.
+        path: Of the page; `.csv` and `.json` are written next to it.
+        wanted: Options.
+        learned: Returns the training keys of each of some bundles; a bundle that does not exist any
+            more is left out.
+        by: Who requests it.
         at: Now.
 
+    Returns:
+        The values of the JSON file.
+
     Raises:
-        WrongUse: No such campaign or rater, or it is not closed: raters must not see what others
-            said.
+        WrongUse: No such campaign or rater, or it is not closed: raters must not see the answers of
+            others.
     """
     campaign = campaign_named(store, name)
     if campaign.closed_at is None:
