@@ -1,7 +1,6 @@
 """Draw a night's figures as inline SVG that fits into the page around it.
 
-In:  counts and p-values. Out: `Markup` of one `<svg>`. Next: `render`.
-Text stays text in the page's own type, ink and lines take the page's colours (so a figure is
+Text stays text in the page's own type, ink and lines have the page's colours (so a figure is
 right in the dark and on paper), and nothing depends on the clock: the same facts, the same bytes.
 """
 
@@ -36,7 +35,7 @@ PAGE_COLOURS = {
 }
 LONGEST_NAME = 14
 LEAST_P_VALUES = 20
-"""Fewer p-values make no profile worth looking at."""
+"""Fewer p-values make no readable profile."""
 
 
 def codes_chart(codes: Sequence[CodeCount]) -> Markup:
@@ -64,7 +63,7 @@ def codes_chart(codes: Sequence[CodeCount]) -> Markup:
 
 
 def hours_chart(hours: Sequence[Hour]) -> Markup:
-    """Draw when they came, hour by hour."""
+    """Draw how many micrographs came per hour, review hatched."""
     if not any(hour.automatic + hour.review for hour in hours):
         return Markup()
     figure, axes = _canvas(7.2, 2.1)
@@ -81,7 +80,7 @@ def hours_chart(hours: Sequence[Hour]) -> Markup:
 
 
 def strangeness_chart(p_values: Sequence[float], alpha: float) -> Markup:
-    """Draw the profile of p-values: flat for known ones, a heap at the left for strange ones."""
+    """Draw the profile of p-values: flat for ordinary ones, a heap at the left for unusual ones."""
     if len(p_values) < LEAST_P_VALUES:
         return Markup()
     figure, axes = _canvas(7.2, 2.1)
@@ -155,20 +154,20 @@ def control_chart(trend: ControlTrend) -> Markup:
 
 
 MOST_OF_A_CELL = 0.86
-"""Of a cell's side, how wide the circle is that all ratings of an image would make."""
+"""Diameter of the circle of all ratings of an image, as a share of a cell's side."""
 CELL_PT = 24.0
 
 
 def ratings_chart(images: Sequence[RatedImage], codes: Sequence[str], raters: int) -> Markup:
-    """Draw what was said of each image, as in the paper's Figure 5.
+    """Draw the ratings of each image, as in the paper's Figure 5.
+
+    Right answers are circles, wrong ones squares of another colour, with an area in the ratio of
+    their number; a frame marks the reference, a ring the majority's code, a cross the model's.
 
     Args:
         images: In the order of the columns.
         codes: In the order of the rows, from the bottom.
         raters: So many ratings make the largest circle.
-
-    Right answers are circles, wrong ones squares of another colour, with an area in the ratio of
-    their number; a frame marks the reference, a ring the majority's code, a cross the model's.
     """
     if not images or not codes:
         return Markup()
@@ -221,7 +220,7 @@ def _canvas(width_in: float, height_in: float) -> tuple[Figure, Axes]:
 
 
 def _drawable(name: str) -> str:
-    # matplotlib measures with a font of its own; the table beside the figure has the whole name.
+    # matplotlib measures with another font; the table next to the figure has the whole name.
     shown = "".join(
         letter if letter.isprintable() and letter < "\u0250" else "?" for letter in name
     )

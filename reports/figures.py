@@ -1,8 +1,7 @@
-"""Draw how a bundle was taught and how it did, as SVG that stands alone or inside a page.
+"""Draw how a bundle was trained and tested, as SVG that works alone or inside a page.
 
-In:  counts per code, losses per epoch. Out: one `<svg>` as text. Next: `experiments`, or a file.
-Confusion matrices stand as the paper has them: rows predicted, columns true, each cell with its
-count and its share of the column. Nothing depends on the clock: the same facts, the same bytes.
+Confusion matrices are as in the paper: rows predicted, columns true, each cell with its count and
+its share of the column. Nothing depends on the clock: the same facts, the same bytes.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ def confusion_svg(
 
     Args:
         classes: Structure codes, subtypes or sizes, in their order.
-        rows_predicted: Counts, one row per predicted class, one column per true class.
-        title: Said above it.
+        rows_predicted: (k, k) counts, one row per predicted class, one column per true class.
+        title: Above the matrix.
         what: What the classes are.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - heavy, and no other page needs it
@@ -72,7 +71,7 @@ def curves_svg(epochs: Sequence[Mapping[str, float]], title: str) -> str:
 
     Args:
         epochs: Each with "number", "loss", "validation_loss", "validation_accuracy" and "best".
-        title: Said above it.
+        title: Above the curves.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - as above
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
@@ -102,7 +101,7 @@ def curves_svg(epochs: Sequence[Mapping[str, float]], title: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Keep matplotlib from reading a person's text as a formula."""
+    """Escape a text so that matplotlib does not read it as a formula."""
     return text.replace("$", r"\$")
 
 

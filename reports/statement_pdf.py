@@ -87,7 +87,7 @@ def _metadata(page: StatementPage, at: datetime) -> str:
     """Return the XMP packet that PDF/A asks for; its times are the statement's, never now.
 
     Source:
-        ISO 16684-1 (XMP), ISO 19005-3, 6.6: what the document's own dictionary says, said again.
+        ISO 16684-1 (XMP), ISO 19005-3, 6.6: it repeats the document's own dictionary.
     """
     when = at.astimezone(UTC).isoformat(timespec="seconds")
     title = escape(f"{page.title}, {page.number}")

@@ -1,4 +1,4 @@
-"""The user guide: Markdown pages in the package, rendered to HTML and searched without a server.
+"""Render and search the user guide: Markdown pages in the package, served without a network.
 
 Raw HTML in a page is not passed on, and no link of a script scheme is.
 """
@@ -54,6 +54,8 @@ class GuidePage:
 
 @dataclass(frozen=True, slots=True)
 class _Section:
+    """A part of a page below one heading, as plain text."""
+
     page: str
     title: str
     heading: str

@@ -55,7 +55,7 @@ class Gallery(Protocol):
         """Return the crop that the model received, its most unusual place marked."""
 
     def field(self, seen: Seen) -> Picture | None:
-        """Return the whole field, what was cut away dark."""
+        """Return the whole field, the removed part dark."""
 
     def heat(self, seen: Seen, which: str) -> tuple[Picture | None, str]:
         """Return one map over the crop, and a note on it ("" for none).
@@ -183,7 +183,7 @@ def _out_of_scope(seen: Seen) -> str:
 
 def _doubt(seen: Seen) -> str:
     ranked = sorted(seen.probabilities.items(), key=lambda item: -item[1])[:2]
-    # A two-stage answer has codes of one subtype alone: the doubt may be about that.
+    # A two-stage answer has codes of one subtype alone: the subtype may be what is uncertain.
     others = {s: share for s, share in seen.subtype_probabilities.items() if s != seen.subtype}
     rival = max(others, key=others.__getitem__, default="")
     if rival and ranked and others[rival] > ranked[-1][1]:
@@ -197,7 +197,7 @@ def _sentence(words: str) -> str:
 
 
 def _why_strange(seen: Seen) -> str:
-    # The title says it already; the sentence stands alone elsewhere.
+    # The card's title has the same words; elsewhere the sentence has no title.
     lead, colon, rest = seen.strangeness.partition(": ")
     told = colon and lead.casefold() == reports.REASONS["strange"][0].casefold()
     said = reports.retold(rest if told else seen.strangeness)
@@ -335,7 +335,7 @@ def _nearest(seen: Seen, gallery: Gallery) -> Iterator[Figure]:
 
 
 def _candidates(seen: Seen) -> list[str]:
-    """Return the codes a reviewer would weigh: the answer, its prediction set, the next probable."""
+    """Return the codes to weigh: the answer, the rest of its prediction set, the next probable."""
     ranked = sorted(seen.probabilities, key=lambda code: -seen.probabilities[code])
     ordered = dict.fromkeys(
         (*([seen.structure_code] if seen.structure_code else ()), *seen.prediction_set, *ranked)

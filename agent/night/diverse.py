@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.store import MicrographView
 
 DISTANCE = "knn"
-"""The companion score that is the cosine distance to the nearest taught field."""
+"""The companion score that is the cosine distance to the nearest reference image."""
 
 
 def farthest(views: Iterable[MicrographView], most: int) -> list[str]:

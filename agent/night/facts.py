@@ -296,7 +296,7 @@ class NightFacts:
     drifts: tuple[Drift, ...] = ()
     orders: tuple[OpenOrder, ...] = ()
     conforming: int = 0
-    """Orders heard of lately that conform; 0 in nights of earlier versions."""
+    """Orders of recent days that conform; 0 in nights of earlier versions."""
     site: str
     zone: str
     night: date
@@ -320,7 +320,7 @@ class NightFacts:
     outages: tuple[Outage, ...] = ()
     language: Language = "en"
     refused: tuple[str, ...] = ()
-    """What was said of promoted bundles that could not be loaded."""
+    """Sentences about promoted bundles that could not be loaded."""
     shadow: Shadowed | None = None
     instruments: tuple[Instrument, ...] = ()
     unassigned: int = 0
@@ -701,7 +701,7 @@ def _last_files(store: Store, until: datetime, seen: Iterable[Seen]) -> dict[str
         last[one.source] = max(one.done_at, last.get(one.source, one.done_at))
     if last:
         return last
-    # An empty night says when the last file came, and only then is the whole store asked.
+    # The report of an empty night names the last file: only then is the whole store read.
     for fate in store.files("done"):
         at = fate.done_at
         if at is not None and at <= until:
@@ -742,7 +742,7 @@ def _summary(
         or unusable
         or away
         or any(source.problem for source in sources)
-        # Where the lab says which days are free, nothing on another day is worth a look.
+        # With a calendar of free days, an empty night on any other day needs attention.
         or (empty and has_calendar and not free)
         else "calm"
     )

@@ -27,12 +27,12 @@ CARD_QUALITY = 64
 ROW_QUALITY = 60
 
 EVIDENCE_LIMIT = 24.0
-"""Evidence (in logits) that gets the full colour, where a bundle does not say its own."""
+"""Evidence (in logits) that gets the full colour, where a bundle has no value of its own."""
 ALARM_LIMIT = 2.0
-"""Twice the alarm level: the level itself stands in the middle of the scale."""
+"""Twice the alarm level, so that the level itself is in the middle of the scale."""
 
 DRAWN = frozenset({"subtype", "size", "strangeness"})
-"""Maps that have a place in the report; the others are kept for the review and the shell."""
+"""Maps that are drawn in the report; the others are stored for the review and the shell."""
 
 Drawn = dict[str, tuple[Picture | None, str]]
 
@@ -76,8 +76,7 @@ def map_over(which: str) -> str:
 class Embedded:
     """Pictures inside the page.
 
-    One micrograph's pictures are drawn together, and only the last micrograph's are kept: those of
-    a night would not fit into memory.
+    One micrograph's pictures are drawn together, and only the last micrograph's are cached.
 
     Args:
         archive: Where the pixels are.
@@ -93,7 +92,7 @@ class Embedded:
         return self._drawn(seen)["crop"][0]
 
     def field(self, seen: Seen) -> Picture | None:
-        """Return the whole field, what was cut away dark."""
+        """Return the whole field, the removed part dark."""
         path = self._archive.preview_path(seen.sha256, seen.page)
         try:
             preview = pictures.fitted(pictures.decode(path.read_bytes()), CARD_PX)

@@ -138,7 +138,7 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
 
 
 def words_of(taxonomy: Taxonomy) -> dict[str, str]:
-    """Return what each structure code means, in the taxonomy's order; a lab's title is unchanged."""
+    """Return the meaning of each structure code, in the taxonomy's order; a lab's title is kept."""
     return {
         subtype.name + size.name: ", ".join(
             _(title) for title in (subtype.title, size.title) if title

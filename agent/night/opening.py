@@ -43,7 +43,7 @@ ORDERS_SHOWN = 100
 SENTENCES_SHOWN = 3
 GROUPS_SHOWN = 300
 COMMON_FROM = 3
-"""Orders from which on a shared reason is said once above the list."""
+"""From so many orders on, a shared reason is stated once above the list."""
 MOST_NUMBERS = 12
 DAY_S = 86_400.0
 MEASURES = {"brightness": marked("Brightness"), "focus": marked("Focus")}
@@ -298,7 +298,7 @@ def _few(numbers: Sequence[str]) -> str:
     return f"{shown}, {_('and {n} more').format(n=more)}" if more > 0 else shown
 
 
-# --- counted otherwise --------------------------------------------------------------------------
+# --- groups -------------------------------------------------------------------------------------
 
 
 def groups(facts: NightFacts) -> Iterator[tuple[str, tuple[GroupCount, ...]]]:

@@ -1,4 +1,4 @@
-"""Build rows of micrographs for other programs: the night's CSV, `agent export` and the page's JSON.
+"""Build rows of micrographs for other programs: the night's CSV, `agent export`, the page's JSON.
 
 The integers `size_min` and `size_max` are next to the code, since a spreadsheet reads "9-10" as a
 date.
@@ -52,7 +52,7 @@ COLUMNS = (
 )
 
 IN_THE_PAGE = tuple(name for name in COLUMNS if name not in ("sha256", "page", "done_local"))
-"""The public id says the first two, `done_at` the third."""
+"""The first two follow from the public id, the third from `done_at`."""
 MOST_IN_THE_PAGE = 10_000
 
 

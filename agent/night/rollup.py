@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PAGE = "sites.html"
 OLD_DAYS = 2
-"""A report that is older than so many days is worth a question."""
+"""A report that is older than so many days is a problem."""
 TONES = (Tone.PROBLEM, Tone.ATTENTION, Tone.CALM)
 
 
@@ -45,7 +45,7 @@ def write_sites(
         Its path; None where this site is the only one.
     """
     seen = store.sites()
-    if len(seen) < 2:  # noqa: PLR2004 - one alone stands beside nothing
+    if len(seen) < 2:  # noqa: PLR2004 - a single site needs no overview
         return None
     path = folder / PAGE
     with reports.speaking(settings.language):

@@ -1,4 +1,4 @@
-"""What is said of one micrograph: its card, or its row where nobody needs to look."""
+"""Content of one micrograph: its card, or its row where it needs no reviewer."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a person should look, and what to do about it.
+    """Why a reviewer should inspect it, and what to do.
 
     Args:
         word: The stable word, such as "strange".
-        title: What a person reads.
-        sentence: What was found.
+        title: The same in words.
+        sentence: What was detected.
         action: What to do.
     """
 
@@ -34,9 +34,9 @@ class Share:
         label: A subtype, size or structure code.
         words: What it means, "" where known.
         percent: 0 to 100, for the bar's length.
-        text: As it is read, such as "91 %".
-        chosen: The model's answer.
-        possible: In the prediction set.
+        text: The same in words, such as "91 %".
+        chosen: It is the model's answer.
+        possible: It is in the prediction set.
     """
 
     label: str
@@ -49,19 +49,19 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model says of a micrograph.
+    """The model's answer on a micrograph.
 
     Args:
         code: The structure code, "" without a bundle.
-        words: It in words.
+        words: The same in words.
         probability: Such as "91 %".
-        provisional: Said instead of a footnote, "" where it is firm.
+        provisional: Why the answer is provisional, "" where it is not.
         possible: The prediction set, such as "G8 or G9-10"; "" if it is the code alone.
         subtypes: Bars of the first stage.
         sizes: Bars of the second.
-        size_title: "Size in G".
+        size_title: Such as "Size in G".
         strangeness: One sentence.
-        strange: Whether it is flagged.
+        strange: Whether it is unusual.
     """
 
     code: str
@@ -78,7 +78,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person said: "G8" or "strange: possible inclusion", by whom and when."""
+    """A reviewer's decision: "G8" or "strange: possible inclusion", by whom and when."""
 
     text: str
     by: str
@@ -91,24 +91,24 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One micrograph that needs a person.
+    """One micrograph that needs a reviewer.
 
     Args:
         id: The public id.
         name: The file's name.
         path: Its path below the source.
-        source: Where it came from.
+        source: Its source.
         at: When it was done, local time.
         causes: Why it is here, the weightiest first.
-        answer: What the model says.
-        field: The whole field, with what was cut away.
-        crop: What the model saw.
-        maps: Saliency of both stages and the strangeness map.
-        nearest: Known micrographs it resembles most, per candidate code.
+        answer: The model's.
+        field: The whole field, with the removed part.
+        crop: The model's input.
+        maps: Saliency of both stages and the OOD map.
+        nearest: The most similar reference images, per candidate code.
         facts: Scale, process data and the like.
         warnings: Sentences.
-        decision: The newest one in force, or None.
-        review: Link or None.
+        decision: The one that counts, or None.
+        review: Where it is decided, or None.
     """
 
     id: str
@@ -133,6 +133,15 @@ class Row:
     """One micrograph in one line.
 
     Args:
+        id: The public id.
+        name: The file's name.
+        source: Its source.
+        at: When it was done, local time.
+        code: The model's, "" for none.
+        probability: Such as "91 %", "" for none.
+        handling: "automatic" or "review", in words.
+        why: Why it is flagged, or what the code means.
+        thumbnail: Of it, or None.
         href: Where its card is, "" if it has none.
     """
 
