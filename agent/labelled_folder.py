@@ -128,8 +128,8 @@ class ManifestProvenance(Provenance):
     ) -> float | None:
         """Return the scale in the manifest, µm per pixel, or None."""
         del on, size
-        said = process_data.get(SCALE)
-        return float(said) if said else None
+        scale = process_data.get(SCALE)
+        return float(scale) if scale else None
 
 
 def key_of(sha256: str, page: int) -> str:
@@ -176,9 +176,9 @@ def look(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None) -> List
     folder = folder.absolute()
     if not folder.is_dir():
         raise WrongUse(f"{folder}: there is no such folder.")
-    found = _by_manifest(folder, manifest, taxonomy) if manifest else _by_folder(folder, taxonomy)
-    files = [one for one in found if isinstance(one, Labelled)]
-    unusable = [one for one in found if isinstance(one, Unusable)]
+    entries = _by_manifest(folder, manifest, taxonomy) if manifest else _by_folder(folder, taxonomy)
+    files = [entry for entry in entries if isinstance(entry, Labelled)]
+    unusable = [entry for entry in entries if isinstance(entry, Unusable)]
     if not files and not unusable:
         raise WrongUse(
             f"{folder}: no labelled micrograph in it; make a folder per structure code, such as "
@@ -192,18 +192,18 @@ def _by_folder(folder: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
         listed = list_folder(folder)
     except OSError as error:
         raise WrongUse(f"{folder}: cannot be listed ({error.strerror or error}).") from error
-    found: list[Labelled | Unusable] = []
-    strangers: dict[str, list[str]] = {}
+    entries: list[Labelled | Unusable] = []
+    unknown: dict[str, list[str]] = {}
     for relative, facts in sorted(listed.pictures.items()):
         first = relative.split("/")[0] if "/" in relative else ""
         try:
-            found.append(Labelled(relative, _code(taxonomy, first), facts))
+            entries.append(Labelled(relative, _code(taxonomy, first), facts))
         except TaxonomyError as error:
-            strangers.setdefault(first, []).append(str(error))
-    for name, sentences in strangers.items():
-        found.append(_stranger(name, sentences))
-    found += [Unusable(name, sentence) for name, sentence in listed.troubles.items()]
-    return found
+            unknown.setdefault(first, []).append(str(error))
+    for name, sentences in unknown.items():
+        entries.append(_stranger(name, sentences))
+    entries += [Unusable(name, sentence) for name, sentence in listed.troubles.items()]
+    return entries
 
 
 def _stranger(name: str, sentences: Sequence[str]) -> Unusable:
@@ -218,19 +218,19 @@ def _code(taxonomy: Taxonomy, written: str) -> str:
 
 
 def _by_manifest(folder: Path, manifest: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
-    found: dict[str, Labelled | Unusable] = {}
+    entries: dict[str, Labelled | Unusable] = {}
     for number, row in rows_of(manifest, _refuse_columns):
-        one = _row(folder, row, f"line {number}", taxonomy)
-        if isinstance(one, Unusable):
-            found[f"{number} {one.file}"] = one
+        entry = _row(folder, row, f"line {number}", taxonomy)
+        if isinstance(entry, Unusable):
+            entries[f"{number} {entry.file}"] = entry
             continue
-        before = found.get(one.relative)
-        if isinstance(before, Labelled) and before.code != one.code:
-            sentence = f"is {before.code} in one line and {one.code} in line {number}."
-            found[one.relative] = Unusable(one.relative, sentence)
+        before = entries.get(entry.relative)
+        if isinstance(before, Labelled) and before.code != entry.code:
+            sentence = f"is {before.code} in one line and {entry.code} in line {number}."
+            entries[entry.relative] = Unusable(entry.relative, sentence)
         else:
-            found.setdefault(one.relative, one)
-    return list(found.values())
+            entries.setdefault(entry.relative, entry)
+    return list(entries.values())
 
 
 def rows_of(
@@ -284,10 +284,10 @@ def _refuse_columns(manifest: Path, columns: Sequence[str]) -> None:
         raise WrongUse(f"{manifest}: the column {min(twice)!r} is there twice.")
     coded = "code" in columns or {"subtype", "size"} <= set(columns)
     if "file" not in columns or not coded:
-        found = ", ".join(name for name in columns if name) or "none"
+        named = ", ".join(name for name in columns if name) or "none"
         raise WrongUse(
             f"{manifest}: the first line has to name the columns 'file' and 'code' (or 'subtype' "
-            f"and 'size'); found {found}."
+            f"and 'size'); found {named}."
         )
 
 
@@ -370,20 +370,20 @@ def take_in(
     Raises:
         Stalled: Disk or database is at fault; call it again, it goes on where it stopped.
     """
-    files = {one.relative: one for one in listing.files}
+    files = {file.relative: file for file in listing.files}
     store.arrive(
         [
-            Arrival(listing.source, listing.folder, one.relative, *one.facts)
-            for one in listing.files
+            Arrival(listing.source, listing.folder, file.relative, *file.facts)
+            for file in listing.files
         ],
         at=now(),
         lane="backlog",
         origin="import",
-        process_data={one.relative: one.process_data for one in listing.files},
+        process_data={file.relative: file.process_data for file in listing.files},
     )
     done = 0
-    while taken := pipeline.take(FILES_AT_ONCE, only=[listing.source]).files:
-        done = min(done + taken, len(files))
+    while count := pipeline.take(FILES_AT_ONCE, only=[listing.source]).files:
+        done = min(done + count, len(files))
         yield Step(done, len(files), "read and cropped")
     yield from _label(listing, store, now, by)
 
@@ -396,18 +396,18 @@ def _label(
     codes: dict[str, int] = {}
     labelled = unchanged = 0
     conflicts = _conflicts(listing, fates)
-    for number, one in enumerate(listing.files, 1):
-        fate = fates.get(one.relative)
-        sentence = _why_not(fate) or conflicts.get(one.relative, "")
+    for number, file in enumerate(listing.files, 1):
+        fate = fates.get(file.relative)
+        sentence = _why_not(fate) or conflicts.get(file.relative, "")
         if sentence or fate is None or fate.sha256 is None:
-            unusable.append(Unusable(one.relative, sentence))
+            unusable.append(Unusable(file.relative, sentence))
             continue
         for view in _micrographs(store, fate.sha256):
-            codes[one.code] = codes.get(one.code, 0) + 1
-            if _says_the_same(view.label, one):
+            codes[file.code] = codes.get(file.code, 0) + 1
+            if _says_the_same(view.label, file):
                 unchanged += 1
                 continue
-            store.decide(view.id, _decision(one, by), at=now())
+            store.decide(view.id, _decision(file, by), at=now())
             labelled += 1
         if number % FILES_AT_ONCE == 0:
             yield Step(number, len(listing.files), "labelled")
@@ -417,16 +417,16 @@ def _label(
 
 def _fates(listing: Listing, store: Store) -> dict[str, FileFate]:
     prefix = f"{listing.folder}{os.sep}"
-    wanted = {one.relative for one in listing.files}
+    wanted = {file.relative for file in listing.files}
 
     def gathered(fates: Iterator[FileFate]) -> dict[str, FileFate]:
-        found: dict[str, FileFate] = {}
+        fates_by_path: dict[str, FileFate] = {}
         for fate in fates:
             for path in fate.paths:
                 relative = path.removeprefix(prefix).replace(os.sep, "/")
                 if relative in wanted:
-                    found[relative] = fate
-        return found
+                    fates_by_path[relative] = fate
+        return fates_by_path
 
     own = gathered(store.files(source=listing.source))
     # A file that was moved here from a watched folder is kept under that folder's name.
@@ -443,17 +443,17 @@ def _why_not(fate: FileFate | None) -> str:
 
 def _conflicts(listing: Listing, fates: Mapping[str, FileFate]) -> dict[str, str]:
     """Return the files whose content has two codes: neither label can be trusted."""
-    met: dict[str, list[Labelled]] = {}
-    for one in listing.files:
-        fate = fates.get(one.relative)
+    by_content: dict[str, list[Labelled]] = {}
+    for file in listing.files:
+        fate = fates.get(file.relative)
         if fate and fate.sha256:
-            met.setdefault(fate.sha256, []).append(one)
+            by_content.setdefault(fate.sha256, []).append(file)
     return {
-        one.relative: f"is labelled {one.code}, but the same picture is {other.code} in "
+        file.relative: f"is labelled {file.code}, but the same picture is {other.code} in "
         f"{other.relative}; neither label was taken."
-        for same in met.values()
-        for one in same
-        for other in [next((o for o in same if o.code != one.code), None)]
+        for same in by_content.values()
+        for file in same
+        for other in [next((o for o in same if o.code != file.code), None)]
         if other
     }
 
@@ -469,22 +469,22 @@ def _micrographs(store: Store, sha256: str) -> Iterator[MicrographView]:
             yield further
 
 
-def _says_the_same(label: LabelView | None, one: Labelled) -> bool:
+def _says_the_same(label: LabelView | None, file: Labelled) -> bool:
     return (
         label is not None
         and label.kind == "code"
-        and label.code == one.code
-        and label.criterion == one.criterion
-        and one.rater in ("", label.by)
+        and label.code == file.code
+        and label.criterion == file.criterion
+        and file.rater in ("", label.by)
     )
 
 
-def _decision(one: Labelled, by: str) -> Decision:
+def _decision(file: Labelled, by: str) -> Decision:
     return Decision(
         kind="code",
-        by=one.rater or by,
-        code=one.code,
-        criterion=one.criterion,
+        by=file.rater or by,
+        code=file.code,
+        criterion=file.criterion,
         bulk=True,
         origin="import",
     )
@@ -545,24 +545,24 @@ def cropped(
         One per file, in order of completion.
     """
     by_path: dict[Path, Labelled] = {}
-    for one in files:
-        path = locate(folder, one.relative)
+    for file in files:
+        path = locate(folder, file.relative)
         key = _hash(path) if learned else ""
         if key in learned:
-            yield Cropped(one, (Example(key, one.code, key, _never_loaded),), None)
+            yield Cropped(file, (Example(key, file.code, key, _never_loaded),), None)
         else:
-            by_path[path] = one
-    jobs = [(path, _settings_scale(one)) for path, one in by_path.items()]
+            by_path[path] = file
+    jobs = [(path, _settings_scale(file)) for path, file in by_path.items()]
     for path, outcome in pool.crop_all(jobs):
-        one = by_path[path]
+        file = by_path[path]
         if isinstance(outcome, Exception):
             sentence = (
                 f"{outcome.code}: {outcome}" if isinstance(outcome, FileError) else f"{outcome}"
             )
-            yield Cropped(one, (), Unusable(one.relative, sentence))
+            yield Cropped(file, (), Unusable(file.relative, sentence))
         else:
             yield Cropped(
-                one, tuple(_example(one, crop, archive, group_by) for crop in outcome), None
+                file, tuple(_example(file, crop, archive, group_by) for crop in outcome), None
             )
 
 
@@ -578,27 +578,27 @@ def _never_loaded() -> Field:
     raise LookupError("what a bundle learned from is left out of its evaluation")
 
 
-def _settings_scale(one: Labelled) -> float | None:
-    said = one.process_data.get(SCALE)
-    return float(said) if said else None
+def _settings_scale(file: Labelled) -> float | None:
+    scale = file.process_data.get(SCALE)
+    return float(scale) if scale else None
 
 
-def _example(one: Labelled, crop: Crop, archive: Archive, group_by: str) -> Example:
+def _example(file: Labelled, crop: Crop, archive: Archive, group_by: str) -> Example:
     archive.keep(crop)
     key = key_of(crop.sha256, crop.page)
     return Example(
         key=key,
-        code=one.code,
-        group=group_of(crop.sha256, one.process_data, group_by),
+        code=file.code,
+        group=group_of(crop.sha256, file.process_data, group_by),
         load=loader(
             archive,
             crop.sha256,
             crop.page,
             crop.um_per_px,
-            one.process_data.get("microscope", ""),
+            file.process_data.get("microscope", ""),
         ),
-        criterion=one.criterion,
-        slices=slices_of(one.process_data),
+        criterion=file.criterion,
+        slices=slices_of(file.process_data),
     )
 
 

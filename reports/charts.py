@@ -137,7 +137,7 @@ def control_chart(trend: ControlTrend) -> Markup:
         return Markup()
     figure, axes = _canvas(7.2, 1.9)
     at = list(range(len(trend.points)))
-    values = [one.value for one in trend.points]
+    values = [point.value for point in trend.points]
     beyond = [x for x in at if not trend.low <= values[x] <= trend.high]
     axes.axhline(trend.usual, color=INK, linestyle=(0, (4, 3)), linewidth=1)
     axes.axhline(trend.low, color=ALARM, linewidth=1.2)
@@ -145,12 +145,12 @@ def control_chart(trend: ControlTrend) -> Markup:
     axes.plot(at, values, color=AUTOMATIC, marker="o", markersize=3, linewidth=1.2, clip_on=False)
     axes.plot(beyond, [values[x] for x in beyond], "x", color=ALARM, markersize=8)
     step = max(1, len(at) // 8)
-    axes.set_xticks(at[::step], [_drawable(one.label) for one in trend.points][::step])
+    axes.set_xticks(at[::step], [_drawable(point.label) for point in trend.points][::step])
     axes.yaxis.set_major_formatter(lambda value, _at: decimal(value, ".3g"))
     axes.grid(axis="y", color=LINE)
     name = "control-" + re.sub(r"[^a-z0-9]+", "-", trend.title.lower())
-    said = _("{title}, a value a night; dashed: usual; lines: limits.")
-    return _svg(figure, name, said.format(title=trend.title))
+    text = _("{title}, a value a night; dashed: usual; lines: limits.")
+    return _svg(figure, name, text.format(title=trend.title))
 
 
 MOST_OF_A_CELL = 0.86
@@ -190,7 +190,7 @@ def ratings_chart(images: Sequence[RatedImage], codes: Sequence[str], raters: in
             )  # fmt: skip
         if image.model in rows:
             axes.scatter(x, rows[image.model], s=36, marker="x", color=ALARM, linewidth=1.6)
-    axes.set_xticks(range(len(images)), [_drawable(one.label) for one in images])
+    axes.set_xticks(range(len(images)), [_drawable(image.label) for image in images])
     axes.set_yticks(range(len(codes)), [_drawable(code) for code in codes])
     axes.set_xlim(-0.6, len(images) - 0.4)
     axes.set_ylim(-0.6, len(codes) - 0.4)
@@ -240,7 +240,7 @@ def _whole_numbers(axes: Axes, which: str, largest: int) -> None:
 def _svg(figure: Figure, name: str, description: str) -> Markup:
     import matplotlib as mpl  # noqa: PLC0415
 
-    held = io.BytesIO()
+    buffer = io.BytesIO()
     with mpl.rc_context(
         {
             "svg.fonttype": "none",
@@ -248,8 +248,8 @@ def _svg(figure: Figure, name: str, description: str) -> Markup:
             "hatch.linewidth": 0.8,
         }
     ):
-        figure.savefig(held, format="svg", transparent=True, metadata={"Date": None})
-    return Markup(_at_home(held.getvalue().decode("utf-8"), name, description))  # noqa: S704 - all text in it was escaped by matplotlib or below
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return Markup(_at_home(buffer.getvalue().decode("utf-8"), name, description))  # noqa: S704 - all text in it was escaped by matplotlib or below
 
 
 def _at_home(svg: str, name: str, description: str) -> str:

@@ -50,8 +50,8 @@ def confusion_svg(
         for x, count in enumerate(row):
             if count:
                 ink = _INK if shares[y][x] <= _PALE_UP_TO else "white"
-                told = f"{count}\n{100 * shares[y][x]:.0f} %"
-                axes.text(x, y, told, ha="center", va="center", color=ink, fontsize=9)
+                text = f"{count}\n{100 * shares[y][x]:.0f} %"
+                axes.text(x, y, text, ha="center", va="center", color=ink, fontsize=9)
     classes, title = [_plain(name) for name in classes], _plain(title)
     names = [f"{name}\nn = {total}" for name, total in zip(classes, totals, strict=True)]
     axes.set_xticks(range(len(classes)), names, fontsize=9)
@@ -80,8 +80,8 @@ def curves_svg(epochs: Sequence[Mapping[str, float]], title: str) -> str:
     losses, right = figure.subplots(1, 2)
     numbers = [epoch["number"] for epoch in epochs]
     losses.plot(numbers, [e["loss"] for e in epochs], color=_BLUE, label="training")
-    held = [e["validation_loss"] for e in epochs]
-    losses.plot(numbers, held, color=_ORANGE, linestyle="--", label="validation")
+    validation = [e["validation_loss"] for e in epochs]
+    losses.plot(numbers, validation, color=_ORANGE, linestyle="--", label="validation")
     losses.set_ylabel("loss")
     losses.set_ylim(bottom=0)
     losses.legend(frameon=False)
@@ -108,11 +108,11 @@ def _plain(text: str) -> str:
 def _svg(figure: Figure, salt: str, description: str) -> str:
     import matplotlib as mpl  # noqa: PLC0415
 
-    held = io.BytesIO()
+    buffer = io.BytesIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that matplotlib's font lacks stays a letter
-        figure.savefig(held, format="svg", metadata={"Date": None, "Title": description})
-    text = held.getvalue().decode("utf-8")
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": description})
+    text = buffer.getvalue().decode("utf-8")
     body = text[text.index("<svg") :]
     # Its style sheet would reach the whole page around it.
     return re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL).strip() + "\n"

@@ -113,8 +113,8 @@ def whole_date(day: date) -> str:
 def _catalogue(wanted: Language) -> NullTranslations:
     if wanted == "en":
         return NullTranslations()
-    held = files("reports").joinpath("languages", f"{wanted}.po").read_bytes()
+    content = files("reports").joinpath("languages", f"{wanted}.po").read_bytes()
     compiled = io.BytesIO()
-    write_mo(compiled, read_po(io.BytesIO(held), locale=wanted))
+    write_mo(compiled, read_po(io.BytesIO(content), locale=wanted))
     compiled.seek(0)
     return Translations(compiled)

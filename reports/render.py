@@ -55,8 +55,8 @@ def render_night(night: Night) -> str:
     drawn = {
         "codes_chart": charts.codes_chart(night.codes),
         "hours_chart": charts.hours_chart(night.hours),
-        "trend_charts": {one.title: charts.trend_chart(one) for one in night.trends},
-        "control_charts": {one.title: charts.control_chart(one) for one in night.control},
+        "trend_charts": {trend.title: charts.trend_chart(trend) for trend in night.trends},
+        "control_charts": {trend.title: charts.control_chart(trend) for trend in night.control},
         "strangeness_chart": charts.strangeness_chart(night.p_values, night.alpha),
     }
     return _render("night.html", page=night, policy=report_policy(), **_inside(), **drawn)

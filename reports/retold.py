@@ -78,8 +78,8 @@ def retold(sentence: str) -> str:
     if re.fullmatch(r"\d+\.\d+", sentence):
         return decimal(float(sentence), "g")
     for form, pattern in _patterns():
-        if found := pattern.fullmatch(sentence):
-            return gettext(form).format(**{k: retold(v) for k, v in found.groupdict().items()})
+        if match := pattern.fullmatch(sentence):
+            return gettext(form).format(**{k: retold(v) for k, v in match.groupdict().items()})
     return sentence
 
 

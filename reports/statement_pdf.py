@@ -176,8 +176,8 @@ class _Paper(FPDF):
         self.multi_cell(0, 8, page.title, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.set_font(SANS, "", BODY_PT)
         self.set_text_color(*SOFT)
-        said = f"{page.number} · {page.generated}"
-        self.multi_cell(0, 5, said, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        text = f"{page.number} · {page.generated}"
+        self.multi_cell(0, 5, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.ln(2)
         self._verdict()
         self._facts(page.facts)

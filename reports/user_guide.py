@@ -175,9 +175,9 @@ def _point_links(tokens: Sequence[Token]) -> None:
     """Convert links to other Markdown pages into addresses below `/help`."""
     for token in tokens:
         for child in token.children or ():
-            found = LINK.fullmatch(str(child.attrGet("href") or ""))
-            if child.type == "link_open" and found:
-                child.attrSet("href", f"/help/{found[1]}{found[2] or ''}")
+            match = LINK.fullmatch(str(child.attrGet("href") or ""))
+            if child.type == "link_open" and match:
+                child.attrSet("href", f"/help/{match[1]}{match[2] or ''}")
 
 
 @cache

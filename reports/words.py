@@ -249,8 +249,8 @@ def act_name(act: str) -> str:
     return _(ACTS.get(act, _plain(act.replace(".", " "))))
 
 
-def _both(said: tuple[str, str]) -> tuple[str, str]:
-    return _(said[0]), _(said[1])
+def _both(texts: tuple[str, str]) -> tuple[str, str]:
+    return _(texts[0]), _(texts[1])
 
 
 def _plain(word: str) -> str:

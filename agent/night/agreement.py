@@ -110,24 +110,24 @@ def agreement(
         limits: Limit in use → whether a code keeps it.
         max_false_conform: Largest bound of labels on two sides of a limit, a share.
     """
-    two = [(one, other) for one, other, at in pairs if until - WINDOW < at <= until]
+    two = [(code, other) for code, other, at in pairs if until - WINDOW < at <= until]
     counted = [
-        one
-        for one in labelled
-        if one.origin == "watch"
-        and one.kind == "code"
-        and one.model_code is not None
-        and until - WINDOW < one.labelled_at <= until
+        label
+        for label in labelled
+        if label.origin == "watch"
+        and label.kind == "code"
+        and label.model_code is not None
+        and until - WINDOW < label.labelled_at <= until
     ]
-    blind = [one for one in counted if one.blind]
+    blind = [label for label in counted if label.blind]
     return Agreement(
         n=len(counted),
-        same=sum(one.code == one.model_code for one in counted),
+        same=sum(label.code == label.model_code for label in counted),
         blind_n=len(blind),
-        blind_same=sum(one.code == one.model_code for one in blind),
+        blind_same=sum(label.code == label.model_code for label in blind),
         two_n=len(two),
-        two_same=sum(one == other for one, other in two),
-        raters=_raters([one for one in rounds if one.at <= until]),
+        two_same=sum(code == other for code, other in two),
+        raters=_raters([record for record in rounds if record.at <= until]),
         two_kappa=_two_kappa(two, taxonomy) if taxonomy else None,
         second_look=recommend_second_look(two, limits or {}, most=max_false_conform),
     )
@@ -139,22 +139,26 @@ def _two_kappa(
     from model import TaxonomyError, size_kappa  # noqa: PLC0415 - brings PyTorch
 
     try:
-        found = size_kappa(two, taxonomy)
+        kappa = size_kappa(two, taxonomy)
     except TaxonomyError:  # of another taxonomy than today's
         return None
-    if found.value is None or found.low is None or found.high is None:
+    if kappa.value is None or kappa.low is None or kappa.high is None:
         return None
-    return found.value, found.low, found.high
+    return kappa.value, kappa.low, kappa.high
 
 
 def _raters(rounds: Sequence[Record]) -> Raters | None:
     if not rounds:
         return None
-    name, said = rounds[-1].subject, rounds[-1].facts["agreement"]
+    name, facts = rounds[-1].subject, rounds[-1].facts["agreement"]
 
     def kappa(level: str) -> tuple[float, float, float] | None:
-        found = said[level]["kappa"]
-        return None if found["low"] is None else (found["value"], found["low"], found["high"])
+        estimate = facts[level]["kappa"]
+        return (
+            None
+            if estimate["low"] is None
+            else (estimate["value"], estimate["low"], estimate["high"])
+        )
 
-    code = said["code"]
+    code = facts["code"]
     return Raters(name, code["raters"], code["images"], kappa("code"), kappa("subtype"))

@@ -74,10 +74,11 @@ class Baseline:
 
         together = np.ones_like(self.weight)
         above = {
-            one: bdtrc(one[0], one[1], self.night_share) @ self.night_weight for one in set(nights)
+            night: bdtrc(night[0], night[1], self.night_share) @ self.night_weight
+            for night in set(nights)
         }
-        for one in nights:
-            together = together * above[one]
+        for night in nights:
+            together = together * above[night]
         return float((together * self.weight).sum())
 
 
@@ -107,8 +108,8 @@ def fit_baseline(
     night_share = -np.expm1(-rate)  # (shares, spreads, nodes)
     log = np.broadcast_to(-(spread**2) / 2, (_SHARES, len(spreads)))
     kinds: dict[tuple[int, int], int] = {}
-    for one in nights:
-        kinds[one] = kinds.get(one, 0) + 1
+    for night in nights:
+        kinds[night] = kinds.get(night, 0) + 1
     for (bad, n), times in kinds.items():
         chance = (night_share**bad * (1 - night_share) ** (n - bad)) @ node_weight
         log = log + times * np.log(np.maximum(chance, 1e-300))

@@ -151,16 +151,16 @@ def _found(word: str, seen: Seen) -> str:
 
 
 def _scales(seen: Seen) -> str:
-    said = [
+    scales = [
         _("{witness} says {um} µm per pixel").format(witness=scale_source(s), um=decimal(v, ".4g"))
         for s, v in seen.scales
     ]
-    return _sentence(", ".join(said))
+    return _sentence(", ".join(scales))
 
 
 def _defects(seen: Seen) -> str:
-    found = [w.partition(":")[2] or w for w in seen.warnings if w.startswith("input_defect")]
-    return _sentence(", ".join(reports.retold(f.replace("_", " ").strip()) for f in found))
+    defects = [w.partition(":")[2] or w for w in seen.warnings if w.startswith("input_defect")]
+    return _sentence(", ".join(reports.retold(f.replace("_", " ").strip()) for f in defects))
 
 
 def _unexpected(seen: Seen) -> str:
@@ -188,8 +188,8 @@ def _doubt(seen: Seen) -> str:
     rival = max(others, key=others.__getitem__, default="")
     if rival and ranked and others[rival] > ranked[-1][1]:
         ranked[1:] = [(_("subtype {subtype}").format(subtype=rival), others[rival])]
-    said = _(" against ").join(f"{code} {percent(share)}" for code, share in ranked)
-    return _sentence(said)
+    text = _(" against ").join(f"{code} {percent(share)}" for code, share in ranked)
+    return _sentence(text)
 
 
 def _sentence(words: str) -> str:
@@ -199,9 +199,9 @@ def _sentence(words: str) -> str:
 def _why_strange(seen: Seen) -> str:
     # The card's title has the same words; elsewhere the sentence has no title.
     lead, colon, rest = seen.strangeness.partition(": ")
-    told = colon and lead.casefold() == reports.REASONS["strange"][0].casefold()
-    said = reports.retold(rest if told else seen.strangeness)
-    return f"{said[:1].upper()}{said[1:]}"
+    is_repeated = colon and lead.casefold() == reports.REASONS["strange"][0].casefold()
+    sentence = reports.retold(rest if is_repeated else seen.strangeness)
+    return f"{sentence[:1].upper()}{sentence[1:]}"
 
 
 _FINDINGS: dict[str, Callable[[Seen], str]] = {
@@ -259,16 +259,16 @@ def _bars(
 def _strangeness(seen: Seen) -> str:
     if seen.p_value is None:
         return ""
-    rare, said = f"p = {decimal(seen.p_value, '.2g')}", reports.retold(seen.strangeness)
-    return said if rare in said else f"{said} ({rare})".strip()
+    rare, sentence = f"p = {decimal(seen.p_value, '.2g')}", reports.retold(seen.strangeness)
+    return sentence if rare in sentence else f"{sentence} ({rare})".strip()
 
 
 def _crop(seen: Seen, gallery: Gallery) -> Figure:
     picture = gallery.crop(seen)
-    said = _("The kept rectangle. The box marks the strangest place.")
+    caption = _("The kept rectangle. The box marks the strangest place.")
     return Figure(
         _("What the model saw") if seen.bundle else _("Crop"),
-        said if seen.where else _("The kept rectangle."),
+        caption if seen.where else _("The kept rectangle."),
         picture,
         "" if picture else _("not in the archive any more"),
     )
@@ -348,15 +348,15 @@ def facts_of(seen: Seen) -> Iterator[Fact]:
     if seen.um_per_px is None:
         yield Fact(_("Scale"), _("unknown"))
     else:
-        said = _("{um} µm per pixel, from {witness}")
+        text = _("{um} µm per pixel, from {witness}")
         um, by = decimal(seen.um_per_px, ".4g"), scale_source(seen.um_per_px_source or "")
-        yield Fact(_("Scale"), said.format(um=um, witness=by))
+        yield Fact(_("Scale"), text.format(um=um, witness=by))
     yield Fact(_("Image"), f"{seen.width} × {seen.height} px{_page(seen)}")
     if seen.crop is not None:
         x0, y0, x1, y1 = seen.crop
         kept = (x1 - x0) * (y1 - y0) / (seen.width * seen.height)
-        said = _("{width} × {height} px, {share} of the field")
-        yield Fact(_("Kept"), said.format(width=x1 - x0, height=y1 - y0, share=percent(kept)))
+        text = _("{width} × {height} px, {share} of the field")
+        yield Fact(_("Kept"), text.format(width=x1 - x0, height=y1 - y0, share=percent(kept)))
     for column, name in PROCESS_NAMES.items():
         if value := seen.process_data.get(column):
             yield Fact(_(name), value)
@@ -386,25 +386,25 @@ def warnings_of(seen: Seen) -> Iterator[str]:
             yield _(WARNINGS.get(word) or _sentence(word.replace("_", " ")))
 
 
-def said_of(said: Said) -> str:
+def said_of(decision: Said) -> str:
     """Return a decision in a few words."""
-    if said.kind == "code":
-        return said.code or ""
-    if said.kind == "strange":
-        return _("strange: {kind}").format(kind=reports.strange_kind(said.strange_kind or ""))
-    if said.kind == "unusable":
-        return _("unusable: {why}").format(why=reports.unusable_why(said.why or ""))
+    if decision.kind == "code":
+        return decision.code or ""
+    if decision.kind == "strange":
+        return _("strange: {kind}").format(kind=reports.strange_kind(decision.strange_kind or ""))
+    if decision.kind == "unusable":
+        return _("unusable: {why}").format(why=reports.unusable_why(decision.why or ""))
     return _("cannot tell")
 
 
-def decision_of(said: Said, zone: str) -> Decision:
+def decision_of(decision: Said, zone: str) -> Decision:
     """Return a decision with reviewer and time."""
     return Decision(
-        text=said_of(said),
-        by=said.by,
-        at=local(said.at, zone),
-        comment=said.comment,
-        criterion=said.criterion if said.criterion != "unrecorded" else "",
-        undone=said.undone,
-        unsure=said.unsure,
+        text=said_of(decision),
+        by=decision.by,
+        at=local(decision.at, zone),
+        comment=decision.comment,
+        criterion=decision.criterion if decision.criterion != "unrecorded" else "",
+        undone=decision.undone,
+        unsure=decision.unsure,
     )

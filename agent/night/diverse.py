@@ -29,12 +29,12 @@ def farthest(views: Iterable[MicrographView], most: int) -> list[str]:
     """
     best: dict[tuple[str, ...], tuple[float, str]] = {}
     for view in views:
-        away = (view.strangeness.get("companions") or {}).get(DISTANCE)
-        if away is None or view.label is not None or view.handling != Handling.AUTOMATIC:
+        distance = (view.strangeness.get("companions") or {}).get(DISTANCE)
+        if distance is None or view.label is not None or view.handling != Handling.AUTOMATIC:
             continue
-        told = view.process_data
-        specimen = told.get("specimen")
-        key = (told.get("order", ""), specimen) if specimen else (view.id,)
-        best[key] = max(best.get(key, (float("-inf"), "")), (float(away), view.id))
-    ranked = sorted(best.values(), key=lambda one: (-one[0], one[1]))
-    return [public_id for _away, public_id in ranked[:most]]
+        process_data = view.process_data
+        specimen = process_data.get("specimen")
+        key = (process_data.get("order", ""), specimen) if specimen else (view.id,)
+        best[key] = max(best.get(key, (float("-inf"), "")), (float(distance), view.id))
+    ranked = sorted(best.values(), key=lambda scored: (-scored[0], scored[1]))
+    return [public_id for _distance, public_id in ranked[:most]]

@@ -354,20 +354,24 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
     """
     after, until = period_of(night, settings.at, settings.zone)
     newest_result, views = _results(store, night, after, until)
-    seen = tuple(seen_of(view) for view in views)
+    reported = tuple(seen_of(view) for view in views)
     fates = tuple(store.files((*UNUSABLE_STATES, "duplicate")))
     unusable = tuple(_failed(fate, until) for fate in fates if _counts(fate, after, until))
     twins = tuple(_twin(fate) for fate in fates if _is_twin(fate, after, until))
-    last = _last_files(store, until, seen)
-    named = {o.source for o in seen} | {o.source for o in unusable} | {o.source for o in twins}
-    watched = [one for one in store.sources() if one.name in named or _is_watched(one)]
+    last = _last_files(store, until, reported)
+    named = (
+        {entry.source for entry in reported}
+        | {entry.source for entry in unusable}
+        | {entry.source for entry in twins}
+    )
+    watched = [health for health in store.sources() if health.name in named or _is_watched(health)]
     sources = tuple(_folder(health, last) for health in watched)
     away = outages(store.records.all(OUTAGE), watched, after, until)
     newest = max(last.values(), default=None)
     refused = tuple(
-        str(one.facts.get("said", ""))
-        for one in store.records.all(REFUSED)
-        if _within(one.at, after, until)
+        str(record.facts.get("said", ""))
+        for record in store.records.all(REFUSED)
+        if _within(record.at, after, until)
     )
     status = order_status(store, settings.lab, now=now) if settings.lab else OrderStatus()
     orders = status.orders
@@ -378,7 +382,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         settings.zone,
         orders=orders,
         waits_before=waits_before,
-        seen=seen,
+        seen=reported,
         unusable=unusable,
         sources=sources,
         newest=newest,
@@ -388,27 +392,33 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         has_calendar=bool(settings.free_days),
         refused=refused,
     )
-    tallies, earlier = tally(_units(seen)), _earlier(store, night)
+    tallies, earlier = tally(_units(reported)), _earlier(store, night)
     charts = series_of(
         control_values(store, settings.control),
         lambda at: night_of(at, settings.at, settings.zone),
         night,
     )
-    level = level_of(ready(earlier, night, tallies) + sum(is_ready(one) for one in charts.values()))
+    level = level_of(
+        ready(earlier, night, tallies) + sum(is_ready(series) for series in charts.values())
+    )
     return NightFacts(
         version=FACTS_VERSION,
         newest_result=newest_result,
         summary=summary,
         tallies=tallies,
         trends=trends(earlier, night, tallies, level),
-        control_charts=tuple(chart(*key, one, night, level) for key, one in charts.items()),
+        control_charts=tuple(chart(*key, series, night, level) for key, series in charts.items()),
         drifts=drifts(earlier, night, tallies),
         orders=orders,
         conforming=status.conforming,
         instruments=instruments(
             store,
-            [one.name for one in watched],
-            Counter(one.source for one in seen if SCALE_DOUBTS & set(one.reasons)),
+            [health.name for health in watched],
+            Counter(
+                micrograph.source
+                for micrograph in reported
+                if SCALE_DOUBTS & set(micrograph.reasons)
+            ),
             control=settings.control,
             every=settings.control_every,
             now=min(now, until),
@@ -437,7 +447,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         bundle=store.current_bundle() or "",
         words=dict(settings.words),
         last_file_at=newest,
-        micrographs=seen,
+        micrographs=reported,
         unusable=unusable,
         duplicates=twins,
         sources=sources,
@@ -530,8 +540,8 @@ def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | 
     if row is None:
         return None
     facts = from_text(row.facts_json)
-    then = {one.number: one.conformity for one in facts.orders}
-    now = {one.number: one.conformity for one in orders}
+    then = {order.number: order.conformity for order in facts.orders}
+    now = {order.number: order.conformity for order in orders}
     broken = Conformity.DOES_NOT_CONFORM.value
     return Before(
         night=facts.night,
@@ -549,13 +559,24 @@ def _earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
     return [(row.date, tallies_of(row.head)) for row in store.nights() if row.date < night]
 
 
-def _units(seen: Iterable[Seen]) -> Iterator[Unit]:
-    for one in seen:
-        told, by_lot = one.process_data, one.reasons == CONTROL
-        doubtful = one.needs_a_person and not one.strange and not by_lot
-        named = f"{told.get('order', '')}\n{told['specimen']}" if told.get("specimen") else one.id
-        code = one.structure_code or ""
-        yield Unit(named, told.get("material", ""), one.bundle, one.strange, doubtful, code)
+def _units(reported: Iterable[Seen]) -> Iterator[Unit]:
+    for micrograph in reported:
+        process_data, by_lot = micrograph.process_data, micrograph.reasons == CONTROL
+        doubtful = micrograph.needs_a_person and not micrograph.strange and not by_lot
+        specimen = (
+            f"{process_data.get('order', '')}\n{process_data['specimen']}"
+            if process_data.get("specimen")
+            else micrograph.id
+        )
+        code = micrograph.structure_code or ""
+        yield Unit(
+            specimen,
+            process_data.get("material", ""),
+            micrograph.bundle,
+            micrograph.strange,
+            doubtful,
+            code,
+        )
 
 
 def seen_of(view: MicrographView) -> Seen:
@@ -694,11 +715,13 @@ def _folder(health: SourceHealth, last: Mapping[str, datetime]) -> Folder:
     )
 
 
-def _last_files(store: Store, until: datetime, seen: Iterable[Seen]) -> dict[str, datetime]:
+def _last_files(store: Store, until: datetime, reported: Iterable[Seen]) -> dict[str, datetime]:
     """Return when each source's newest micrograph was done, up to the night's end."""
     last: dict[str, datetime] = {}
-    for one in seen:
-        last[one.source] = max(one.done_at, last.get(one.source, one.done_at))
+    for micrograph in reported:
+        last[micrograph.source] = max(
+            micrograph.done_at, last.get(micrograph.source, micrograph.done_at)
+        )
     if last:
         return last
     # The report of an empty night names the last file: only then is the whole store read.
@@ -715,7 +738,7 @@ def _summary(
     *,
     orders: tuple[OpenOrder, ...],
     waits_before: int,
-    seen: tuple[Seen, ...],
+    reported: tuple[Seen, ...],
     unusable: tuple[Failed, ...],
     sources: tuple[Folder, ...],
     newest: datetime | None,
@@ -724,17 +747,17 @@ def _summary(
     has_calendar: bool,
     refused: tuple[str, ...],
 ) -> Summary:
-    empty = not seen and not unusable
-    waiting = [one for one in seen if one.waits]
+    empty = not reported and not unusable
+    waiting = [micrograph for micrograph in reported if micrograph.waits]
     offline = [source for source in sources if not source.online]
-    needing = [one for one in orders if one.needs_a_person]
+    needing = [order for order in orders if order.needs_a_person]
     broken = Conformity.DOES_NOT_CONFORM
     tone = (
         "problem"
         if offline
         or refused
-        or any("strange" in one.reasons for one in waiting)
-        or any(one.conformity == broken for one in needing)
+        or any("strange" in micrograph.reasons for micrograph in waiting)
+        or any(order.conformity == broken for order in needing)
         else "attention"
         if waiting
         or waits_before
@@ -751,22 +774,23 @@ def _summary(
         tone=tone,
         headline=_empty(zone, newest, away, free=free)
         if empty and not needing
-        else _headline(seen, waiting, unusable, needing, waits_before),
-        taken=len(seen),
-        review=sum(one.needs_a_person for one in seen),
+        else _headline(reported, waiting, unusable, needing, waits_before),
+        taken=len(reported),
+        review=sum(micrograph.needs_a_person for micrograph in reported),
         unusable=len(unusable),
         planned=empty and free and not (away or refused or needing or waits_before),
-        broken=sum(one.conformity == broken for one in orders),
-        undecided=sum(one.conformity != broken for one in orders),
+        broken=sum(order.conformity == broken for order in orders),
+        undecided=sum(order.conformity != broken for order in orders),
     )
 
 
 def _empty(zone: str, newest: datetime | None, away: tuple[Outage, ...], *, free: bool) -> str:
     if away:
-        said = "; ".join(
-            _("{source} was {how}").format(source=one.source, how=one.said(zone)) for one in away
+        causes = "; ".join(
+            _("{source} was {how}").format(source=outage.source, how=outage.said(zone))
+            for outage in away
         )
-        return _("Nothing came in this night: {why}").format(why=said)
+        return _("Nothing came in this night: {why}").format(why=causes)
     if free:
         return _("Nothing came, as planned")
     if newest is None:
@@ -777,7 +801,7 @@ def _empty(zone: str, newest: datetime | None, away: tuple[Outage, ...], *, free
 
 
 def _headline(
-    seen: tuple[Seen, ...],
+    reported: tuple[Seen, ...],
     waiting: list[Seen],
     unusable: tuple[Failed, ...],
     orders: Sequence[OpenOrder],
@@ -802,7 +826,7 @@ def _headline(
             waits_before,
         ).format(n=waits_before)
     return _("Nothing to review: {micrographs}, all settled").format(
-        micrographs=micrographs(len(seen))
+        micrographs=micrographs(len(reported))
     )
 
 

@@ -42,8 +42,8 @@ def limit_of(seen: Seen, which: str) -> float:
     if which == "strangeness":
         return ALARM_LIMIT
     stage = "subtype" if which == "subtype" else "size"
-    said = seen.thresholds.get(f"{stage}_evidence_limit")
-    return float(said) if isinstance(said, int | float) and said > 0 else EVIDENCE_LIMIT
+    limit = seen.thresholds.get(f"{stage}_evidence_limit")
+    return float(limit) if isinstance(limit, int | float) and limit > 0 else EVIDENCE_LIMIT
 
 
 def palette_of(which: str) -> Palette:
@@ -126,8 +126,8 @@ class Embedded:
 
     def _thumbnail(self, sha256: str, page: int, alt: str, longest_px: int) -> Picture | None:
         try:
-            held = self._archive.thumbnail_path(sha256, page).read_bytes()
-            return jpeg(pictures.fitted(pictures.decode(held), longest_px), alt, ROW_QUALITY)
+            encoded = self._archive.thumbnail_path(sha256, page).read_bytes()
+            return jpeg(pictures.fitted(pictures.decode(encoded), longest_px), alt, ROW_QUALITY)
         except (OSError, ValueError):
             return None
 
@@ -138,8 +138,8 @@ class Embedded:
 
     def _draw(self, seen: Seen) -> Drawn:
         try:
-            held = self._archive.crop_path(seen.sha256, seen.page).read_bytes()
-            full = pictures.decode(held)
+            encoded = self._archive.crop_path(seen.sha256, seen.page).read_bytes()
+            full = pictures.decode(encoded)
         except (OSError, ValueError):
             return {"crop": (None, "")}
         crop = pictures.fitted(full, CARD_PX)
@@ -176,11 +176,11 @@ def jpeg(pixels: NDArray[np.uint8], alt: str, quality: int = CARD_QUALITY) -> Pi
         alt: Alt text.
         quality: Of the JPEG, 1 to 100.
     """
-    held = base64.b64encode(pictures.encode_jpeg(pixels, quality=quality)).decode("ascii")
-    return Picture(f"data:image/jpeg;base64,{held}", alt, pixels.shape[1], pixels.shape[0])
+    encoded = base64.b64encode(pictures.encode_jpeg(pixels, quality=quality)).decode("ascii")
+    return Picture(f"data:image/jpeg;base64,{encoded}", alt, pixels.shape[1], pixels.shape[0])
 
 
 def scale_picture(palette: Palette, alt: str) -> Picture:
     """Encode a palette's colour scale as PNG in a data URI."""
-    held = base64.b64encode(pictures.encode_png(pictures.colour_bar(palette), level=9))
-    return Picture(f"data:image/png;base64,{held.decode('ascii')}", alt, 256, 12)
+    encoded = base64.b64encode(pictures.encode_png(pictures.colour_bar(palette), level=9))
+    return Picture(f"data:image/png;base64,{encoded.decode('ascii')}", alt, 256, 12)

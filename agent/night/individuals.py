@@ -72,15 +72,17 @@ def series_of(
     Returns:
         (source, measure) → (night, mean), oldest first.
     """
-    found: dict[tuple[str, str], dict[date, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for one in values:
-        when = night_at(one.at)
-        for measure, value in (("brightness", one.brightness), ("focus", one.focus)):
-            if value is not None and when <= night:
-                found[one.source, measure][when].append(value)
+    by_night: dict[tuple[str, str], dict[date, list[float]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for value in values:
+        when = night_at(value.at)
+        for measure, number in (("brightness", value.brightness), ("focus", value.focus)):
+            if number is not None and when <= night:
+                by_night[value.source, measure][when].append(number)
     return {
-        key: [(when, fmean(some)) for when, some in sorted(nights.items())]
-        for key, nights in sorted(found.items())
+        key: [(when, fmean(numbers)) for when, numbers in sorted(nights.items())]
+        for key, nights in sorted(by_night.items())
     }
 
 

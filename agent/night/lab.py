@@ -72,9 +72,9 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
 def _lab(
     settings: Settings, store: Store, taxonomy: Taxonomy, now: datetime
 ) -> tuple[Lab | None, str]:
-    held = holds_of(settings, store)
+    holds = holds_of(settings, store)
     try:
-        return lab_of(settings, store, taxonomy, now=now, held=held), ""
+        return lab_of(settings, store, taxonomy, now=now, held=holds), ""
     except BadSpecification as error:
         return None, str(error)
 
@@ -128,7 +128,7 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
     try:
         return read_bundle_taxonomy(bundles, name)
     except UNREADABLE as error:
-        for earlier in dict.fromkeys(one.bundle for one in store.promotions()):
+        for earlier in dict.fromkeys(promotion.bundle for promotion in store.promotions()):
             with suppress(*UNREADABLE):  # the one that serves instead knows what its codes mean
                 return read_bundle_taxonomy(bundles, earlier)
         raise BadBundle(
@@ -150,5 +150,5 @@ def words_of(taxonomy: Taxonomy) -> dict[str, str]:
 
 def _fingerprint(settings: Settings) -> str:
     # Addresses may hold passwords, and even a hash of one does not belong into a report.
-    said = settings.model_dump_json(exclude={"notify": True, "store": {"url"}})
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
+    document = settings.model_dump_json(exclude={"notify": True, "store": {"url"}})
+    return hashlib.sha256(document.encode()).hexdigest()[:12]

@@ -54,21 +54,23 @@ def outages(
         after: Begin, not included, aware.
         until: End, included, aware.
     """
-    found = [
+    known = [
         Outage(
-            one.subject,
-            datetime.fromisoformat(one.facts["since"]),
-            datetime.fromisoformat(one.facts["until"]),
+            record.subject,
+            datetime.fromisoformat(record.facts["since"]),
+            datetime.fromisoformat(record.facts["until"]),
         )
-        for one in past
+        for record in past
     ]
-    found += [
-        Outage(one.name, one.offline_since, None)
-        for one in sources
-        if not one.online and one.offline_since is not None
+    known += [
+        Outage(source.name, source.offline_since, None)
+        for source in sources
+        if not source.online and source.offline_since is not None
     ]
-    inside = [one for one in found if one.since <= until and (one.until or until) > after]
-    return tuple(sorted(inside, key=lambda one: (one.since, one.source)))
+    inside = [
+        outage for outage in known if outage.since <= until and (outage.until or until) > after
+    ]
+    return tuple(sorted(inside, key=lambda outage: (outage.since, outage.source)))
 
 
 def is_free(night: date, free_days: Iterable[str]) -> bool:

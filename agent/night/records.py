@@ -63,7 +63,7 @@ def record_of(seen: Seen, zone: str) -> dict[str, object]:
         seen: The micrograph.
         zone: Time zone of the site, for the column `done_local`.
     """
-    said = seen.decision
+    decision = seen.decision
     return {
         "id": seen.id,
         "sha256": seen.sha256,
@@ -89,9 +89,11 @@ def record_of(seen: Seen, zone: str) -> dict[str, object]:
         "bundle": seen.bundle,
         "engine": seen.engine,
         "precision": seen.precision,
-        "decision": said_of(said) if said else None,
-        "decided_by": said.by if said else None,
-        "decided_at": said.at.astimezone(UTC).isoformat(timespec="seconds") if said else None,
+        "decision": said_of(decision) if decision else None,
+        "decided_by": decision.by if decision else None,
+        "decided_at": decision.at.astimezone(UTC).isoformat(timespec="seconds")
+        if decision
+        else None,
         **seen.process_data,
     }
 
@@ -105,7 +107,7 @@ def carried(facts: NightFacts) -> dict[str, object]:
     """Return a night as its page carries it for programs: JSON, in English, in few bytes."""
     shown = facts.micrographs[:MOST_IN_THE_PAGE]
     with reports.speaking("en"):
-        records = [record_of(seen, facts.zone) for seen in shown]
+        records = [record_of(micrograph, facts.zone) for micrograph in shown]
     return {
         "site": facts.site,
         "night": facts.night.isoformat(),
@@ -113,7 +115,7 @@ def carried(facts: NightFacts) -> dict[str, object]:
         "until": facts.until.astimezone(UTC).isoformat(),
         "taken": facts.summary.taken,
         "review": facts.summary.review,
-        "unusable": [[one.path, one.source, one.state, one.code] for one in facts.unusable],
+        "unusable": [[file.path, file.source, file.state, file.code] for file in facts.unusable],
         "micrographs": table_of(records),
         "left_out": len(facts.micrographs) - len(shown),
     }
@@ -127,8 +129,10 @@ def table_of(records: Sequence[Mapping[str, object]]) -> dict[str, object]:
         `columns` and `rows`: the columns that differ, and their values.
     """
     columns = {name: [record.get(name) for record in records] for name in IN_THE_PAGE}
-    differing = [name for name, held in columns.items() if any(one != held[0] for one in held)]
-    same = {name: held[0] for name, held in columns.items() if held and name not in differing}
+    differing = [
+        name for name, values in columns.items() if any(value != values[0] for value in values)
+    ]
+    same = {name: values[0] for name, values in columns.items() if values and name not in differing}
     return {
         "same": {name: value for name, value in same.items() if value is not None},
         "columns": differing,

@@ -44,60 +44,60 @@ def write_sites(
     Returns:
         Its path; None where this site is the only one.
     """
-    seen = store.sites()
-    if len(seen) < 2:  # noqa: PLR2004 - a single site needs no overview
+    sites = store.sites()
+    if len(sites) < 2:  # noqa: PLR2004 - a single site needs no overview
         return None
     path = folder / PAGE
     with reports.speaking(settings.language):
-        page = reports.render_sites(sites_page(seen, settings, now=now))
+        page = reports.render_sites(sites_page(sites, settings, now=now))
     write_whole({path: page.encode()})
     return path
 
 
-def sites_page(seen: list[SiteSeen], settings: NightSettings, *, now: datetime) -> SitesPage:
+def sites_page(sites: list[SiteSeen], settings: NightSettings, *, now: datetime) -> SitesPage:
     """Build the page of all sites, the ones that need action most first."""
     lines = sorted(
-        (_line(one, settings.zone, now=now) for one in seen),
+        (_line(site, settings.zone, now=now) for site in sites),
         key=lambda line: (TONES.index(line.tone), line.name),
     )
     back = Link(_("All nights"), "index.html")
     return SitesPage(settings.site, tuple(lines), local_full(now, settings.zone), back)
 
 
-def _line(one: SiteSeen, zone: str, *, now: datetime) -> SiteLine:
-    waiting = str(one.waiting)
-    if one.waits_since is not None:
+def _line(site: SiteSeen, zone: str, *, now: datetime) -> SiteLine:
+    waiting = str(site.waiting)
+    if site.waits_since is not None:
         waiting = _("{n}, the oldest since {at}").format(
-            n=one.waiting, at=local(one.waits_since, zone)
+            n=site.waiting, at=local(site.waits_since, zone)
         )
-    facts = from_text(one.newest.facts_json) if one.newest else None
+    facts = from_text(site.newest.facts_json) if site.newest else None
     if facts is None:
         headline, tone = _("No night has been reported yet."), Tone.ATTENTION
     else:
         headline, tone = facts.summary.headline, Tone(facts.summary.tone)
-    days = (now - one.newest.frozen_at).days if one.newest else 0
+    days = (now - site.newest.frozen_at).days if site.newest else 0
     if days >= OLD_DAYS:
         old = ngettext("the report is {n} day old", "the report is {n} days old", days)
         headline, tone = f"{headline}; {old.format(n=days)}", Tone.PROBLEM
-    if one.waiting and tone is Tone.CALM:
+    if site.waiting and tone is Tone.CALM:
         tone = Tone.ATTENTION
     url = facts.review_url if facts else ""
     return SiteLine(
-        name=one.name,
-        tone=Tone.PROBLEM if one.offline else tone,
+        name=site.name,
+        tone=Tone.PROBLEM if site.offline else tone,
         headline=headline,
         night=reports.short_day(facts.night) if facts else "",
         href=f"{url}/reports/{facts.night}.html" if facts and url else "",
         waiting=waiting,
         review=f"{url}/review" if url else "",
         orders=_orders(facts.summary.broken, facts.summary.undecided) if facts else "–",
-        sources=", ".join(one.offline) or "–",
-        agent=local(one.seen_at, zone) if one.seen_at else _("never"),
+        sources=", ".join(site.offline) or "–",
+        agent=local(site.seen_at, zone) if site.seen_at else _("never"),
     )
 
 
 def _orders(broken: int, undecided: int) -> str:
-    said = [
+    counts = [
         ngettext("{n} does not conform", "{n} do not conform", broken).format(n=broken)
         if broken
         else "",
@@ -105,4 +105,4 @@ def _orders(broken: int, undecided: int) -> str:
         if undecided
         else "",
     ]
-    return ", ".join(filter(None, said)) or "–"
+    return ", ".join(filter(None, counts)) or "–"

@@ -63,32 +63,32 @@ def shadowed(store: Store, until: datetime) -> Shadowed | None:
     if last.started_at is None or last.started_at < current.promoted_at:
         return None
     since = until - timedelta(days=days)
-    said = {view.id: view for view in store.answers_of(bundle, since=since)}
-    both = [view for view in store.between(since, until) if view.id in said]
-    flips = [flip for view in reversed(both) if (flip := flip_of(view, said[view.id]))]
+    answers = {view.id: view for view in store.answers_of(bundle, since=since)}
+    both = [view for view in store.between(since, until) if view.id in answers]
+    flips = [flip for view in reversed(both) if (flip := flip_of(view, answers[view.id]))]
     return Shadowed(bundle, current.bundle, days, len(both), len(flips), tuple(flips[:KEPT]))
 
 
-def shadow_of(told: Shadowed | None, archive: Archive) -> Shadow | None:
+def shadow_of(shadow: Shadowed | None, archive: Archive) -> Shadow | None:
     """Build the page's section on a candidate, with pictures; None where nothing was compared."""
-    if told is None or not told.judged:
+    if shadow is None or not shadow.judged:
         return None
-    days = ngettext("the last day", "the last {n} days", told.days).format(n=told.days)
+    days = ngettext("the last day", "the last {n} days", shadow.days).format(n=shadow.days)
     text = _(
         "{bundle} is not at work. Of {judged} micrographs of {days} it answers {flipped} otherwise "
         "than {current}. Nothing here counts for an order; whoever signs for it sees first which "
         "orders it would change (agent models impact {bundle})."
     ).format(
-        bundle=told.bundle,
-        judged=told.judged,
+        bundle=shadow.bundle,
+        judged=shadow.judged,
         days=days,
-        flipped=told.flipped,
-        current=told.current,
+        flipped=shadow.flipped,
+        current=shadow.current,
     )
-    over = told.flipped - SHOWN
+    over = shadow.flipped - SHOWN
     more = ngettext("{n} more is not shown.", "{n} more are not shown.", over)
     return Shadow(
         text=text,
-        flips=tuple(flip_card(one, archive) for one in told.flips[:SHOWN]),
+        flips=tuple(flip_card(flip, archive) for flip in shadow.flips[:SHOWN]),
         left_out=more.format(n=over) if over > 0 else "",
     )

@@ -134,8 +134,8 @@ def status_of(order: OpenOrder) -> str:
     return order.next_step or waits.value
 
 
-def _weight(one: OpenOrder) -> tuple[bool, int]:
-    return not one.urgent, PRESSING.index(status_of(one))
+def _weight(order: OpenOrder) -> tuple[bool, int]:
+    return not order.urgent, PRESSING.index(status_of(order))
 
 
 def _open(assessed: Assessed, lab: Lab, *, exact_numbers: bool) -> OpenOrder:
@@ -147,8 +147,8 @@ def _open(assessed: Assessed, lab: Lab, *, exact_numbers: bool) -> OpenOrder:
     }
     waiting = [
         views[field.id].done_at
-        for one in assessed.specimens
-        for field in one.facts.fields
+        for assessment in assessed.specimens
+        for field in assessment.facts.fields
         if field.awaits and not field.superseded
     ]
     statement = assessed.statement
@@ -190,11 +190,11 @@ def instruments(
     checks = store.records.all(CONTROL)
     points = chart(store, control) if control else {}
     holds = Holds(
-        [one for one in checks if one.at <= now], points, releases_of(store), control=control
+        [check for check in checks if check.at <= now], points, releases_of(store), control=control
     )
     affected: dict[str, set[str]] = {}
-    for one in affected_orders(store, holds, now=now):
-        affected.setdefault(one.failure.source, set()).update(one.orders)
+    for affected_order in affected_orders(store, holds, now=now):
+        affected.setdefault(affected_order.failure.source, set()).update(affected_order.orders)
     return tuple(
         _instrument(
             name,
@@ -219,7 +219,7 @@ def _instrument(
     every: timedelta,
     now: datetime,
 ) -> Instrument:
-    mine = [one for one in checks if name in one.facts.get("sources", ()) and one.at <= now]
+    mine = [check for check in checks if name in check.facts.get("sources", ()) and check.at <= now]
     last = mine[-1] if mine else None
     point = points[-1] if points else None
     return Instrument(
@@ -238,12 +238,16 @@ def _instrument(
 def _failed(check: Record) -> str:
     if check.facts.get("passed"):
         return ""
-    bad = [f"{name}: {said}" for name, said, good in check.facts.get("findings", ()) if not good]
+    bad = [
+        f"{name}: {sentence}"
+        for name, sentence, good in check.facts.get("findings", ())
+        if not good
+    ]
     return "; ".join(bad[:3]) or check.subject
 
 
 def control_values(store: Store, control: Sequence[str]) -> Iterator[ControlValue]:
     """Yield brightness and focus of every control specimen's micrograph, oldest first."""
     for source, points in (chart(store, control) if control else {}).items():
-        for one in points:
-            yield ControlValue(source, one.at, one.brightness, one.focus)
+        for point in points:
+            yield ControlValue(source, point.at, point.brightness, point.focus)

@@ -123,25 +123,27 @@ class Unit(NamedTuple):
 
 def tally(units: Iterable[Unit]) -> tuple[Tally, ...]:
     """Count a night's micrographs in specimens, per material and bundle."""
-    seen: dict[tuple[str, str], dict[str, list[Unit]]] = defaultdict(lambda: defaultdict(list))
-    for one in units:
-        if one.bundle:
-            seen[one.material, one.bundle][one.specimen].append(one)
+    units_by_specimen: dict[tuple[str, str], dict[str, list[Unit]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for unit in units:
+        if unit.bundle:
+            units_by_specimen[unit.material, unit.bundle][unit.specimen].append(unit)
     return tuple(
         Tally(
             material,
             bundle,
-            specimens=len(found),
-            strange=sum(any(one.strange for one in some) for some in found.values()),
-            doubtful=sum(any(one.doubtful for one in some) for some in found.values()),
-            codes=tuple(sorted(Counter(map(_commonest, found.values())).items())),
+            specimens=len(specimens),
+            strange=sum(any(field.strange for field in fields) for fields in specimens.values()),
+            doubtful=sum(any(field.doubtful for field in fields) for fields in specimens.values()),
+            codes=tuple(sorted(Counter(map(_commonest, specimens.values())).items())),
         )
-        for (material, bundle), found in sorted(seen.items())
+        for (material, bundle), specimens in sorted(units_by_specimen.items())
     )
 
 
 def _commonest(fields: Sequence[Unit]) -> str:
-    counts = Counter(one.code for one in fields)
+    counts = Counter(field.code for field in fields)
     return min(counts, key=lambda code: (-counts[code], code))
 
 
@@ -159,14 +161,17 @@ def ready(
 ) -> int:
     """Return how many charts of shares have a complete baseline tonight."""
     nights = _until(earlier, night, tonight)
-    series = [_series(nights, one.material, one.bundle) for one in tonight]
-    return len(MEASURES) * sum(_baseline(one) is not None for one in series)
+    series = [_series(nights, entry.material, entry.bundle) for entry in tonight]
+    return len(MEASURES) * sum(_baseline(chart_nights) is not None for chart_nights in series)
 
 
 def _until(
     earlier: Sequence[tuple[date, Sequence[Tally]]], night: date, tonight: Sequence[Tally]
 ) -> list[tuple[date, Sequence[Tally]]]:
-    before = sorted((one for one in earlier if one[0] < night), key=lambda one: one[0])
+    before = sorted(
+        (night_tallies for night_tallies in earlier if night_tallies[0] < night),
+        key=lambda night_tallies: night_tallies[0],
+    )
     return [*before, (night, tonight)]
 
 
@@ -188,8 +193,8 @@ def trends(
     series = {(t.material, t.bundle): _series(nights, t.material, t.bundle) for t in tonight}
     level = level_of(ready(earlier, night, tonight)) if level is None else level
     return tuple(
-        _trend(material, bundle, measure, held, level)
-        for (material, bundle), held in series.items()
+        _trend(material, bundle, measure, chart_nights, level)
+        for (material, bundle), chart_nights in series.items()
         for measure in MEASURES
     )
 
@@ -198,18 +203,18 @@ def _series(
     nights: Sequence[tuple[date, Sequence[Tally]]], material: str, bundle: str
 ) -> list[tuple[date, Tally]]:
     return [
-        (night, found)
+        (night, entry)
         for night, tallies in nights
-        for found in tallies
-        if (found.material, found.bundle) == (material, bundle)
+        for entry in tallies
+        if (entry.material, entry.bundle) == (material, bundle)
     ]
 
 
 def _baseline(series: Sequence[tuple[date, Tally]]) -> int | None:
     """Return how many of the nights are the baseline, None while it is gathered."""
     specimens = 0
-    for number, (_, found) in enumerate(series[:-1], start=1):
-        specimens += found.specimens
+    for number, (_, entry) in enumerate(series[:-1], start=1):
+        specimens += entry.specimens
         if number >= BASELINE_NIGHTS and specimens >= BASELINE_SPECIMENS:
             return number
     return None
@@ -221,8 +226,8 @@ def _trend(
     length = _baseline(series)
     if length is None:
         return Trend(material, measure, bundle, len(series), 0, 0, (), "", 0)
-    usual_n = sum(found.specimens for _, found in series[:length])
-    usual_bad = sum(_bad(found, measure) for _, found in series[:length])
+    usual_n = sum(entry.specimens for _, entry in series[:length])
+    usual_bad = sum(_bad(entry, measure) for _, entry in series[:length])
     usual = usual_bad / usual_n
     baseline = fit_baseline(tuple((_bad(t, measure), t.specimens) for _, t in series[:length]))
     points = [
@@ -278,26 +283,26 @@ def drifts(
     There is no alarm: what is ordered changes the mix as well as what goes wrong.
     """
     nights = _until(earlier, night, tonight)
-    found = (_drift(_series(nights, one.material, one.bundle), night) for one in tonight)
-    return tuple(one for one in found if one is not None)
+    drifts = (_drift(_series(nights, entry.material, entry.bundle), night) for entry in tonight)
+    return tuple(drift for drift in drifts if drift is not None)
 
 
 def _drift(series: Sequence[tuple[date, Tally]], night: date) -> Drift | None:
     length = _baseline(series)
-    if length is None or any(not found.codes for _night, found in series):
+    if length is None or any(not entry.codes for _night, entry in series):
         return None
     newest: Counter[str] = Counter()
     nights = 0
-    for _night, found in reversed(series[length:]):
-        newest.update(dict(found.codes))
+    for _night, entry in reversed(series[length:]):
+        newest.update(dict(entry.codes))
         nights += 1
         if newest.total() >= LEAST_POOLED:
             break
     if newest.total() < LEAST_POOLED:
         return None
     usual: Counter[str] = Counter()
-    for _night, found in series[:length]:
-        usual.update(dict(found.codes))
+    for _night, entry in series[:length]:
+        usual.update(dict(entry.codes))
     p_value = permuted(usual, newest, seed=night.toordinal())
     last = series[-1][1]
     return Drift(last.material, last.bundle, newest.total(), nights, usual.total(), p_value)
@@ -325,13 +330,13 @@ def permuted(usual: Counter[str], newest: Counter[str], *, seed: int) -> float:
     drawn = rng.multivariate_hypergeometric(both, n, size=PERMUTATIONS)
     expected = both * n / both.sum()
     # With fixed margins Pearson's statistic over both rows is this one times a constant.
-    away = ((drawn - expected) ** 2 / expected).sum(axis=1)
-    seen = ((np.array([newest[code] for code in codes]) - expected) ** 2 / expected).sum()
-    return float((1 + (away >= seen - 1e-9).sum()) / (1 + PERMUTATIONS))
+    distances = ((drawn - expected) ** 2 / expected).sum(axis=1)
+    observed = ((np.array([newest[code] for code in codes]) - expected) ** 2 / expected).sum()
+    return float((1 + (distances >= observed - 1e-9).sum()) / (1 + PERMUTATIONS))
 
 
-def _bad(found: Tally, measure: str) -> int:
-    return found.strange if measure == "strange" else found.doubtful
+def _bad(entry: Tally, measure: str) -> int:
+    return entry.strange if measure == "strange" else entry.doubtful
 
 
 def _run(points: Sequence[Point], usual: float) -> int:

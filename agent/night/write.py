@@ -94,13 +94,15 @@ def write_report(
     with reports.speaking(facts.language):  # as it was first reported, whatever is set by now
         laid = lay_out(facts, archive, revision=revision, generated=now, on_drawn=on_drawn)
         page = reports.render_night(laid.night)
-        for number, one in enumerate(laid.more, start=1):  # one at a time: a night may have 200 MB
-            write_whole({beside / page_name(number): reports.render_more(one).encode()})
+        for number, overflow in enumerate(
+            laid.more, start=1
+        ):  # one at a time: a night may have 200 MB
+            write_whole({beside / page_name(number): reports.render_more(overflow).encode()})
     write_whole(
         {
             folder / f"{night}.json": text.encode(),
             folder / f"{night}.csv": csv_of(
-                record_of(seen, facts.zone) for seen in facts.micrographs
+                record_of(micrograph, facts.zone) for micrograph in facts.micrographs
             ).encode(),
             path: page.encode(),
         }
@@ -116,8 +118,8 @@ def write_report(
         unusable=facts.summary.unusable,
         running=facts.running,
     )
-    lines = tuple(f"{one.count} {one.text}" for one in laid.night.verdict.lines)
-    flagged = tuple((one.sha256, one.page) for one in laid.flagged)
+    lines = tuple(f"{line.count} {line.text}" for line in laid.night.verdict.lines)
+    flagged = tuple((micrograph.sha256, micrograph.page) for micrograph in laid.flagged)
     return Written(path, facts.summary, revision, facts.running, lines, flagged)
 
 

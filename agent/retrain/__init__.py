@@ -114,6 +114,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'agent.retrain' has no attribute {name!r}")
-    found = getattr(import_module(f"agent.retrain.{_WHERE[name]}"), name)
-    globals()[name] = found
-    return found
+    value = getattr(import_module(f"agent.retrain.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value

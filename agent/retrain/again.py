@@ -74,16 +74,16 @@ def reprocess(
     views = [view for view in _asked(store, now(), since) if view.bundle != classifier.name]
     answered = {view.id for view in store.answers_of(classifier.name, since=since)}
     unknown = [view for view in views if view.id not in answered]
-    found = [view for view in unknown if archive.crop_path(view.sha256, view.page).is_file()]
+    archived = [view for view in unknown if archive.crop_path(view.sha256, view.page).is_file()]
     flips: Counter[tuple[str, str]] = Counter()
     judged = flagged = 0
-    for start in range(0, len(found), TOGETHER):
-        some = found[start : start + TOGETHER]
+    for start in range(0, len(archived), TOGETHER):
+        batch = archived[start : start + TOGETHER]
         fields = [
             loader(archive, v.sha256, v.page, v.um_per_px, v.process_data.get("microscope", ""))()
-            for v in some
+            for v in batch
         ]
-        for view, prediction in zip(some, classifier.classify(fields), strict=True):
+        for view, prediction in zip(batch, classifier.classify(fields), strict=True):
             archive.keep_maps(view.sha256, view.page, prediction.bundle, maps_of(prediction))
             finding = _finding(view, prediction, policy, thresholds)
             if store.add_result(view.id, finding, role=role, at=now()):
@@ -91,9 +91,9 @@ def reprocess(
                 flagged += prediction.strangeness.flagged
                 if view.structure_code and view.structure_code != prediction.structure_code:
                     flips[view.structure_code, prediction.structure_code] += 1
-        yield Step("reprocess", min(start + TOGETHER, len(found)), len(found))
+        yield Step("reprocess", min(start + TOGETHER, len(archived)), len(archived))
     known = len(views) - len(unknown)
-    yield Again(judged, known, len(unknown) - len(found), dict(flips), flagged)
+    yield Again(judged, known, len(unknown) - len(archived), dict(flips), flagged)
 
 
 def _asked(store: Store, at: datetime, since: datetime | None) -> list[MicrographView]:

@@ -70,12 +70,12 @@ def at_work_before(promotions: Sequence[Promotion]) -> list[str]:
         promotions: Every one, newest first.
     """
     past: list[str] = []
-    for one in reversed(promotions):
-        if one.metrics.get(BACK_FROM):
-            while past and past[-1] != one.bundle:
+    for promotion in reversed(promotions):
+        if promotion.metrics.get(BACK_FROM):
+            while past and past[-1] != promotion.bundle:
                 past.pop()
-        if past[-1:] != [one.bundle]:
-            past.append(one.bundle)
+        if past[-1:] != [promotion.bundle]:
+            past.append(promotion.bundle)
     return [name for name in dict.fromkeys(reversed(past)) if name != past[-1]]
 
 

@@ -69,9 +69,9 @@ class Collected:
         An example it was trained on with its predecessor's answer alone is new with a reviewer's
         label.
         """
-        seen = {key for keys in manifest.split.values() for key in keys}
-        seen -= set(manifest.facts.get("data_set", {}).get("counting_less", ()))
-        return tuple(example for example in self.examples if example.key not in seen)
+        known = {key for keys in manifest.split.values() for key in keys}
+        known -= set(manifest.facts.get("data_set", {}).get("counting_less", ()))
+        return tuple(example for example in self.examples if example.key not in known)
 
     def news_to(self, manifest: Manifest, taught: Mapping[str, str]) -> tuple[Example, ...]:
         """Return the labels a bundle was not trained on: of images new to it, or changed since.
@@ -124,74 +124,78 @@ def collect(
             the specimen; "" for the specimen.
         learns_from: Which labels count: a subset of "blind", "imported", "confirmed" and "seen".
     """
-    taken: list[LabelledMicrograph] = []
+    kept: list[LabelledMicrograph] = []
     left_out: Counter[str] = Counter()
-    for one in store.labelled():
-        reason = _why_not(one, archive.crop_path(one.sha256, one.page), taxonomy, learns_from)
+    for label in store.labelled():
+        reason = _why_not(label, archive.crop_path(label.sha256, label.page), taxonomy, learns_from)
         if reason:
             left_out[reason] += 1
         else:
-            taken.append(one)
+            kept.append(label)
     strange: dict[str, list[Example]] = defaultdict(list)
-    for one in store.labelled(kinds=("strange",)):
-        if one.recipe == RECIPE and archive.crop_path(one.sha256, one.page).is_file():
-            strange[one.strange_kind or "other"].append(_example(one, archive, group_by))
+    for label in store.labelled(kinds=("strange",)):
+        if label.recipe == RECIPE and archive.crop_path(label.sha256, label.page).is_file():
+            strange[label.strange_kind or "other"].append(_example(label, archive, group_by))
     return Collected(
-        examples=tuple(_example(one, archive, group_by) for one in taken),
-        codes=dict(Counter(one.code or "" for one in taken)),
+        examples=tuple(_example(label, archive, group_by) for label in kept),
+        codes=dict(Counter(label.code or "" for label in kept)),
         left_out=dict(left_out),
-        corrected=_keys(one for one in taken if one.seen_code not in (None, one.code)),
-        vouched=_keys(one for one in taken if one.is_confirmed or one.was_checked),
-        control=_keys(one for one in taken if one.is_control and one.origin != "import"),
-        contested=_keys(one for one in taken if one.is_contested),
-        strange={kind: tuple(some) for kind, some in strange.items()},
-        labels={key_of(one.sha256, one.page): (one.id, one.label_id) for one in taken},
-        columns=Counter(name for one in taken for name, value in _told(one).items() if value),
+        corrected=_keys(label for label in kept if label.seen_code not in (None, label.code)),
+        vouched=_keys(label for label in kept if label.is_confirmed or label.was_checked),
+        control=_keys(label for label in kept if label.is_control and label.origin != "import"),
+        contested=_keys(label for label in kept if label.is_contested),
+        strange={kind: tuple(examples) for kind, examples in strange.items()},
+        labels={key_of(label.sha256, label.page): (label.id, label.label_id) for label in kept},
+        columns=Counter(name for label in kept for name, value in _told(label).items() if value),
     )
 
 
-def _keys(some: Iterable[LabelledMicrograph]) -> frozenset[str]:
-    return frozenset(key_of(one.sha256, one.page) for one in some)
+def _keys(labels: Iterable[LabelledMicrograph]) -> frozenset[str]:
+    return frozenset(key_of(label.sha256, label.page) for label in labels)
 
 
-def _told(one: LabelledMicrograph) -> dict[str, object]:
-    return {**one.process_extra, **one.process_data}
+def _told(label: LabelledMicrograph) -> dict[str, object]:
+    return {**label.process_extra, **label.process_data}
 
 
-def _example(one: LabelledMicrograph, archive: Archive, group_by: str) -> Example:
+def _example(label: LabelledMicrograph, archive: Archive, group_by: str) -> Example:
     return Example(
-        key=key_of(one.sha256, one.page),
-        code=one.code or "",
-        group=str(_told(one).get(group_by) or one.group),
+        key=key_of(label.sha256, label.page),
+        code=label.code or "",
+        group=str(_told(label).get(group_by) or label.group),
         load=loader(
-            archive, one.sha256, one.page, one.um_per_px, one.process_data.get("microscope", "")
+            archive,
+            label.sha256,
+            label.page,
+            label.um_per_px,
+            label.process_data.get("microscope", ""),
         ),
-        criterion=one.criterion,
-        slices=slices_of(one.process_data),
+        criterion=label.criterion,
+        slices=slices_of(label.process_data),
     )
 
 
 def _why_not(
-    one: LabelledMicrograph, crop: Path, taxonomy: Taxonomy, learns_from: Collection[str]
+    label: LabelledMicrograph, crop: Path, taxonomy: Taxonomy, learns_from: Collection[str]
 ) -> str:
     try:
-        taxonomy.parse(one.code or "")
+        taxonomy.parse(label.code or "")
     except TaxonomyError:
-        return f"{one.code} is not in the taxonomy"
-    if one.recipe != RECIPE:
-        return f"cut by recipe {one.recipe}, not {RECIPE}: import it again"
+        return f"{label.code} is not in the taxonomy"
+    if label.recipe != RECIPE:
+        return f"cut by recipe {label.recipe}, not {RECIPE}: import it again"
     if not crop.is_file():
         return "its crop is no longer in the archive"
-    if one.is_doubted:
+    if label.is_doubted:
         return "doubted, and nobody has looked again (agent review list --reason doubted_label)"
-    ways = _ways(one)
+    ways = _ways(label)
     return "" if ways & set(learns_from) else f"{_NOT_LEARNED[min(ways)]} (retrain.learns_from)"
 
 
-def _ways(one: LabelledMicrograph) -> set[str]:
+def _ways(label: LabelledMicrograph) -> set[str]:
     """Return the ways in which a label came about."""
-    if one.label_origin == "import":
+    if label.label_origin == "import":
         way = "imported"
     else:
-        way = "blind" if one.blind or one.seen_code is None else "seen"
-    return {way, "confirmed"} if one.is_confirmed else {way}
+        way = "blind" if label.blind or label.seen_code is None else "seen"
+    return {way, "confirmed"} if label.is_confirmed else {way}

@@ -52,8 +52,8 @@ class Cleaned:
 
     def sentence(self) -> str:
         """Return the suspect labels in a few words, "" for none."""
-        strange = Counter(one.code for one in self.doubts if one.kind == "stranger")
-        counted = Counter(one.kind for one in self.doubts)
+        strange = Counter(issue.code for issue in self.doubts if issue.kind == "stranger")
+        counted = Counter(issue.kind for issue in self.doubts)
         return "; ".join(
             (
                 *(
@@ -61,7 +61,7 @@ class Cleaned:
                     "material, or another preparation?)"
                     for code, n in sorted(strange.items())
                 ),
-                *(f"{counted[kind]} {told}" for kind, told in _TOLD.items() if counted[kind]),
+                *(f"{counted[kind]} {text}" for kind, text in _TOLD.items() if counted[kind]),
             )
         )
 
@@ -97,46 +97,48 @@ def _judged(
     *,
     leave_out: bool,
 ) -> Cleaned:
-    same_place = list(find_near_duplicates([one.signature for one in inspected]))
-    found = find_label_issues(
+    same_place = list(find_near_duplicates([image.signature for image in inspected]))
+    issues = find_label_issues(
         inspected,
         classifier.taxonomy,
         same_place=same_place,
         new=new,
         vouched=collected.vouched,
     )
-    known = {one.key for one in found}
-    found += [
+    known = {issue.key for issue in issues}
+    issues += [
         LabelIssue(example.key, "contested", example.code)
         for example in collected.examples
         if example.key in collected.contested - known
     ]
     alike = [(a, b) for a, b in same_place if inspected[a].code == inspected[b].code]
-    examples = merge_groups([one.example for one in inspected], alike)
-    out = {one.key for one in found} if leave_out else set()
+    examples = merge_groups([image.example for image in inspected], alike)
+    dropped = {issue.key for issue in issues} if leave_out else set()
     if not classifier.manifest.facts["plan"].get("mixed_groups"):
-        left = [example for example in examples if example.key not in out]
-        torn = list(two_subtypes(left, classifier.taxonomy, new=new, vouched=collected.vouched))
-        found += torn
-        out |= {one.key for one in torn}
-    unique = {one.key: one for one in reversed(found)}
-    return Cleaned(_without(collected, examples, out), tuple(unique.values()))
+        left = [example for example in examples if example.key not in dropped]
+        two_subtype_issues = list(
+            two_subtypes(left, classifier.taxonomy, new=new, vouched=collected.vouched)
+        )
+        issues += two_subtype_issues
+        dropped |= {issue.key for issue in two_subtype_issues}
+    unique = {issue.key: issue for issue in reversed(issues)}
+    return Cleaned(_without(collected, examples, dropped), tuple(unique.values()))
 
 
-def _without(collected: Collected, examples: Sequence[Example], out: set[str]) -> Collected:
-    kept = tuple(example for example in examples if example.key not in out)
-    return replace(collected, examples=kept, codes=dict(Counter(one.code for one in kept)))
+def _without(collected: Collected, examples: Sequence[Example], dropped: set[str]) -> Collected:
+    kept = tuple(example for example in examples if example.key not in dropped)
+    return replace(collected, examples=kept, codes=dict(Counter(example.code for example in kept)))
 
 
 def send_back(
-    store: Store, collected: Collected, found: Sequence[LabelIssue], *, by: str, at: datetime
+    store: Store, collected: Collected, issues: Sequence[LabelIssue], *, by: str, at: datetime
 ) -> int:
     """Send suspect labels back to review; they hold until a reviewer decides again.
 
     Args:
         store: Open.
         collected: Has the label of each.
-        found: The suspect ones.
+        issues: The suspect ones.
         by: Who reports them.
         at: Now.
 
@@ -144,7 +146,7 @@ def send_back(
         How many went; the others were decided again during this time, or wait already.
     """
     sent = 0
-    for one in found:
-        public_id, label_id = collected.labels[one.key]
-        sent += store.doubt(public_id, label_id=label_id, sentence=one.kind, by=by, at=at)
+    for issue in issues:
+        public_id, label_id = collected.labels[issue.key]
+        sent += store.doubt(public_id, label_id=label_id, sentence=issue.kind, by=by, at=at)
     return sent

@@ -75,8 +75,8 @@ class Impact:
 
     def sha256(self) -> str:
         """Return the hash that identifies what a lead was shown."""
-        said = json.dumps(self.document(), ensure_ascii=False, sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()
+        content = json.dumps(self.document(), ensure_ascii=False, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def in_short(self) -> dict[str, Any]:
         """Return what a signature keeps of the impact."""
@@ -86,8 +86,10 @@ class Impact:
             "unasked": self.unasked,
             "lost": self.lost,
             "since": self.since.isoformat(),
-            "changed": [f"{one.number}: {one.before} → {one.after}" for one in self.changed],
-            "flips": len(self.flips) + sum(len(one.flips) for one in self.changed),
+            "changed": [
+                f"{order.number}: {order.before} → {order.after}" for order in self.changed
+            ],
+            "flips": len(self.flips) + sum(len(order.flips) for order in self.changed),
             "sha256": self.sha256(),
         }
 
@@ -109,9 +111,11 @@ def impact_of(
         since: Aware UTC.
         has_crop: Returns whether the other bundle could answer a field at all.
     """
-    said = {view.id: view for view in store.answers_of(bundle, since=since)}
+    answers = {view.id: view for view in store.answers_of(bundle, since=since)}
     numbers = [
-        one.number for one in store.orders.all() if one.first_seen_at and one.first_seen_at >= since
+        order.number
+        for order in store.orders.all()
+        if order.first_seen_at and order.first_seen_at >= since
     ]
     changed: list[Changed] = []
     rest: list[Flip] = []
@@ -121,15 +125,15 @@ def impact_of(
         if view is None:
             continue
         counted = list(_counted(view))
-        answered = [one for one in counted if one.id in said]
+        answered = [field for field in counted if field.id in answers]
         fields += len(answered)
-        unknown = [one for one in counted if one.id not in said]
-        unasked += sum(has_crop(one) for one in unknown)
-        lost += sum(not has_crop(one) for one in unknown)
-        flips = tuple(flip for one in answered if (flip := flip_of(one, said[one.id])))
+        unknown = [field for field in counted if field.id not in answers]
+        unasked += sum(has_crop(field) for field in unknown)
+        lost += sum(not has_crop(field) for field in unknown)
+        flips = tuple(flip for field in answered if (flip := flip_of(field, answers[field.id])))
         if not flips:
             continue
-        before, after = assess(store, number, lab), assess_view(store, _instead(view, said), lab)
+        before, after = assess(store, number, lab), assess_view(store, _instead(view, answers), lab)
         if before and before.statement.conformity is not after.statement.conformity:
             changed.append(_changed(before, after, flips))
         else:
@@ -151,20 +155,20 @@ def impact_of(
 def _counted(view: OrderView) -> Iterator[MicrographView]:
     for specimen in view.specimens:
         for prepared in specimen.preparations[-1:]:
-            yield from (one.view for one in prepared.fields if not one.superseded)
+            yield from (field.view for field in prepared.fields if not field.superseded)
 
 
-def _instead(view: OrderView, said: Mapping[str, MicrographView]) -> OrderView:
+def _instead(view: OrderView, answers: Mapping[str, MicrographView]) -> OrderView:
     """Replace the answers that count by another bundle's; decisions stay."""
 
-    def field(one: FieldView) -> FieldView:
-        after = said.get(one.view.id)
-        if after is None or one.superseded:
-            return one
-        told = as_validated(one.view, after)
-        awaits = told.handling == Handling.REVIEW and one.view.label is None
+    def field(current: FieldView) -> FieldView:
+        after = answers.get(current.view.id)
+        if after is None or current.superseded:
+            return current
+        validated = as_validated(current.view, after)
+        awaits = validated.handling == Handling.REVIEW and current.view.label is None
         # Keeps the active bundle's name, since the lab's permissions are per bundle name.
-        return replace(one, view=replace(told, bundle=one.view.bundle, awaits=awaits))
+        return replace(current, view=replace(validated, bundle=current.view.bundle, awaits=awaits))
 
     return replace(
         view,
@@ -172,7 +176,7 @@ def _instead(view: OrderView, said: Mapping[str, MicrographView]) -> OrderView:
             replace(
                 specimen,
                 preparations=tuple(
-                    replace(prepared, fields=tuple(field(one) for one in prepared.fields))
+                    replace(prepared, fields=tuple(field(item) for item in prepared.fields))
                     for prepared in specimen.preparations
                 ),
             )
@@ -193,8 +197,10 @@ def _changed(before: Assessed, after: Assessed, flips: tuple[Flip, ...]) -> Chan
 
 
 def _notes(lab: Lab, bundle: str) -> Iterator[str]:
-    on = {one.material for one in lab.allowances if one.on}
-    for material in sorted(on - {one.material for one in lab.allowances if one.bundle == bundle}):
+    on = {allowance.material for allowance in lab.allowances if allowance.on}
+    for material in sorted(
+        on - {allowance.material for allowance in lab.allowances if allowance.bundle == bundle}
+    ):
         yield (
             f"No validation record of {material} names {bundle}: orders that rest on the model "
             f"alone stay undecided under it until agent validate {material} and a lead's word "

@@ -116,16 +116,18 @@ def held_against(
     from model import Classifier  # noqa: PLC0415 - PyTorch takes seconds
 
     demands = demands or Demands()
-    one, other = (Classifier.load(folder, alpha=demands.alpha) for folder in (current, candidate))
-    tested = set(other.manifest.split["test"]) - one.learned_from
+    first, second = (
+        Classifier.load(folder, alpha=demands.alpha) for folder in (current, candidate)
+    )
+    tested = set(second.manifest.split["test"]) - first.learned_from
     matter = Matter(
         examples=tuple(e for e in collected.examples if e.key in tested),
-        strange=_must_be_flagged(collected, one.taxonomy, other.taxonomy),
+        strange=_must_be_flagged(collected, first.taxonomy, second.taxonomy),
         corrected=tuple(e for e in collected.examples if e.key in collected.corrected),
         vouched=collected.vouched,
         limits=demands.limits,
     )
-    for step in evaluate_pair(one, other, matter):
+    for step in evaluate_pair(first, second, matter):
         yield Step(step.stage, step.done, step.total, candidate.name)
         if step.found is not None:
             yield compare_bundles(step.found, demands.rules)
@@ -135,8 +137,8 @@ def _must_be_flagged(
     collected: Collected, current: Taxonomy, candidate: Taxonomy
 ) -> dict[str, tuple[Example, ...]]:
     untaught = {
-        kind: tuple(some)
-        for kind, some in not_taught(collected.examples, candidate).items()
+        kind: tuple(examples)
+        for kind, examples in not_taught(collected.examples, candidate).items()
         if kind.removeprefix(NOT_TAUGHT) not in current.trained_codes
     }
     return untaught | dict(collected.strange)
@@ -147,9 +149,9 @@ def _must_be_flagged(
 
 def keep(bundle: Path, outcome: Outcome) -> None:
     """Save an outcome in the candidate's record."""
-    said = json.dumps(asdict(outcome), indent=1, ensure_ascii=False)
+    content = json.dumps(asdict(outcome), indent=1, ensure_ascii=False)
     record_of(bundle).mkdir(exist_ok=True)
-    write_whole({record_of(bundle) / KEPT: said.encode()})
+    write_whole({record_of(bundle) / KEPT: content.encode()})
 
 
 def kept(bundle: Path) -> Outcome | None:
@@ -163,9 +165,9 @@ def kept(bundle: Path) -> Outcome | None:
     """
     path = record_of(bundle) / KEPT
     try:
-        said = json.loads(path.read_bytes())
-        gate, finding = Gate(said.pop("gate")), Finding(said.pop("finding"))
-        return Outcome(gate=gate, finding=finding, **said)
+        facts = json.loads(path.read_bytes())
+        gate, finding = Gate(facts.pop("gate")), Finding(facts.pop("finding"))
+        return Outcome(gate=gate, finding=finding, **facts)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

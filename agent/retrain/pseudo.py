@@ -91,10 +91,10 @@ class PseudoLabelled:
         """Return the JSON values for the record."""
         return {
             "used": len(self.examples),
-            "codes": dict(Counter(one.code for one in self.examples)),
+            "codes": dict(Counter(example.code for example in self.examples)),
             "pool": self.pool,
             "audit": {**asdict(self.audit), "least": self.audit.least},
-            "keys": sorted(one.key for one in self.examples),
+            "keys": sorted(example.key for example in self.examples),
         }
 
 
@@ -140,13 +140,13 @@ def within_quotas(
         labelled: Reviewers' labels.
         group_by: As in `collect`.
     """
-    counts = Counter(one.code for one in labelled)
-    known = {one.group for one in labelled}
+    counts = Counter(example.code for example in labelled)
+    known = {example.group for example in labelled}
     most = int(len(labelled) * MOST_OF_ALL / (1 - MOST_OF_ALL))
     taken: list[MicrographView] = []
     per_code: Counter[str] = Counter()
     per_specimen: Counter[str] = Counter()
-    for view in sorted(pool, key=lambda one: (one.sha256, one.page)):
+    for view in sorted(pool, key=lambda view: (view.sha256, view.page)):
         code, specimen = view.structure_code or "", group_of(view.sha256, view.process_data)
         full = per_code[code] >= counts[code] or per_specimen[specimen] >= PER_SPECIMEN
         if full or _group_of(view, group_by) in known or len(taken) >= most:
@@ -179,7 +179,7 @@ def pseudo_labelled(
     """
     pool, audit = pool_of(views, classifier.name)
     chosen = within_quotas(pool, labelled, group_by=group_by) if audit.passed else []
-    chosen = [one for one in chosen if archive.crop_path(one.sha256, one.page).is_file()]
+    chosen = [view for view in chosen if archive.crop_path(view.sha256, view.page).is_file()]
     examples = []
     for done, view in enumerate(chosen, 1):
         example = _example(view, archive, group_by)
@@ -190,7 +190,7 @@ def pseudo_labelled(
 
 
 def stays(
-    shown: Field,
+    field: Field,
     code: str,
     answers: Callable[[Sequence[Field]], Sequence[Answer]],
     code_of: Callable[[str, str], str],
@@ -198,14 +198,14 @@ def stays(
     """Return whether an answer is the same in all eight rotations and reflections of the field."""
     views = [
         replace(
-            shown,
-            pixels=np.ascontiguousarray(_turned(shown.pixels, quarter, mirrored=mirrored)),
-            valid=np.ascontiguousarray(_turned(shown.valid, quarter, mirrored=mirrored)),
+            field,
+            pixels=np.ascontiguousarray(_turned(field.pixels, quarter, mirrored=mirrored)),
+            valid=np.ascontiguousarray(_turned(field.valid, quarter, mirrored=mirrored)),
         )
         for quarter in range(4)
         for mirrored in (False, True)
     ]
-    return all(code_of(*one.best) == code for one in answers(views))
+    return all(code_of(*answer.best) == code for answer in answers(views))
 
 
 def _turned(array: np.ndarray[Any, Any], quarter: int, *, mirrored: bool) -> np.ndarray[Any, Any]:
@@ -214,17 +214,19 @@ def _turned(array: np.ndarray[Any, Any], quarter: int, *, mirrored: bool) -> np.
 
 
 def _group_of(view: MicrographView, group_by: str) -> str:
-    told = {**view.process_extra, **view.process_data}
-    return str(told.get(group_by) or group_of(view.sha256, view.process_data))
+    process_data = {**view.process_extra, **view.process_data}
+    return str(process_data.get(group_by) or group_of(view.sha256, view.process_data))
 
 
 def _example(view: MicrographView, archive: Archive, group_by: str) -> Example:
-    told: Mapping[str, str] = view.process_data
+    process_data: Mapping[str, str] = view.process_data
     return Example(
         key=key_of(view.sha256, view.page),
         code=view.structure_code or "",
         group=_group_of(view, group_by),
-        load=loader(archive, view.sha256, view.page, view.um_per_px, told.get("microscope", "")),
+        load=loader(
+            archive, view.sha256, view.page, view.um_per_px, process_data.get("microscope", "")
+        ),
         weight=WEIGHT,
-        slices=slices_of(told),
+        slices=slices_of(process_data),
     )

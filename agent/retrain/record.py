@@ -55,10 +55,12 @@ def write_figures(
         confusion = metrics["confusion"]
         drawn = confusion_svg(confusion["codes"], confusion["rows_predicted"], title)
         files[folder / "confusion.svg"] = drawn.encode()
-        for stage, found in metrics.get("stage_confusions", {}).items():
+        for stage, stage_confusion in metrics.get("stage_confusions", {}).items():
             what = "subtype" if stage == "subtype" else "size"
-            told = f"{title}: {stage.replace('size:', 'sizes of ')}"
-            drawn = confusion_svg(found["classes"], found["rows_predicted"], told, what)
+            heading = f"{title}: {stage.replace('size:', 'sizes of ')}"
+            drawn = confusion_svg(
+                stage_confusion["classes"], stage_confusion["rows_predicted"], heading, what
+            )
             files[folder / f"confusion-{stage.replace(':', '-')}.svg"] = drawn.encode()
     if epochs:
         files[folder / "epochs.csv"] = csv_text(list(epochs[0]), epochs).encode()

@@ -76,18 +76,20 @@ def suggest(
         `Step`s, last a `Suggestion`.
     """
     pool = pool_of(waiting, lambda view: archive.crop_path(view.sha256, view.page).is_file())
-    seen: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
+    scores: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
     for view in pool:
-        told = view.process_data.get("microscope", "")
-        field = loader(archive, view.sha256, view.page, view.um_per_px, told)()
-        seen.append(classifier.score_ood(field)[0])
-        yield Step("pool", len(seen), len(pool))
+        microscope = view.process_data.get("microscope", "")
+        field = loader(archive, view.sha256, view.page, view.um_per_px, microscope)()
+        scores.append(classifier.score_ood(field)[0])
+        yield Step("pool", len(scores), len(pool))
     inspected: tuple[InspectedImage, ...] = ()
     for step in inspect_labels(classifier, collected.examples):
         inspected = step.found or inspected
         yield Step(step.stage, step.done, step.total)
-    known = np.stack([one.embedding for one in inspected]) if inspected else None
-    chosen = select_diverse(np.stack(seen), n, known=known, weights=_doubt_of(pool)) if pool else []
+    known = np.stack([image.embedding for image in inspected]) if inspected else None
+    chosen = (
+        select_diverse(np.stack(scores), n, known=known, weights=_doubt_of(pool)) if pool else []
+    )
     yield _suggestion([pool[place] for place in chosen], inspected, classifier)
 
 
@@ -111,18 +113,24 @@ def _suggestion(
     views: Sequence[MicrographView], inspected: Sequence[InspectedImage], classifier: Classifier
 ) -> Suggestion:
     taught = classifier.taxonomy.trained_codes
-    known = [one for one in inspected if one.code in taught]
-    codes = [one.code for one in known]
+    known = [image for image in inspected if image.code in taught]
+    codes = [image.code for image in known]
     labelled = {code: codes.count(code) for code in taught}
-    told = classifier.taxonomy.restricted_to(frozenset(codes))
+    taxonomy = classifier.taxonomy.restricted_to(frozenset(codes))
     recalls: dict[str, Estimate] = {}
     curve: LearningCurve | None = None
     if len(set(codes)) > 1:
-        shares, names = predict_out_of_sample(known, told)
-        said = np.where(np.isnan(shares).any(axis=1), -1, np.nan_to_num(shares).argmax(axis=1))
+        shares, names = predict_out_of_sample(known, taxonomy)
+        predicted = np.where(np.isnan(shares).any(axis=1), -1, np.nan_to_num(shares).argmax(axis=1))
         for code in sorted(set(codes)):
-            own = [place for place, given in enumerate(codes) if given == code and said[place] >= 0]
-            recalls[code] = wilson(sum(names[said[place]] == code for place in own), len(own))
-        embeddings = np.stack([one.embedding for one in known])
-        curve = fit_learning_curve(embeddings, codes, [one.example.group for one in known], told)
+            own = [
+                place
+                for place, given in enumerate(codes)
+                if given == code and predicted[place] >= 0
+            ]
+            recalls[code] = wilson(sum(names[predicted[place]] == code for place in own), len(own))
+        embeddings = np.stack([image.embedding for image in known])
+        curve = fit_learning_curve(
+            embeddings, codes, [image.example.group for image in known], taxonomy
+        )
     return Suggestion(tuple(views), recalls, labelled, curve)

@@ -40,12 +40,12 @@ def plan_of(manifest: Manifest, *, epochs: int = 0) -> TrainingConfig:
         epochs: Another number of epochs, 0 for the bundle's own.
     """
     known = set(TrainingConfig.__dataclass_fields__) - {"taxonomy", "weights"}
-    said = {name: value for name, value in manifest.facts["plan"].items() if name in known}
-    lists = {name: tuple(value) for name, value in said.items() if isinstance(value, list)}
-    asked = {"epochs": epochs} if epochs else {}
-    wanted = manifest.facts.get("taxonomy")  # with the codes that had no image then
-    taxonomy = taxonomy_from(wanted) if wanted else manifest.taxonomy
-    return TrainingConfig(taxonomy=taxonomy, **{**said, **lists, **asked})
+    values = {name: value for name, value in manifest.facts["plan"].items() if name in known}
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    overrides = {"epochs": epochs} if epochs else {}
+    document = manifest.facts.get("taxonomy")  # with the codes that had no image then
+    taxonomy = taxonomy_from(document) if document else manifest.taxonomy
+    return TrainingConfig(taxonomy=taxonomy, **{**values, **lists, **overrides})
 
 
 def retrain(
@@ -126,10 +126,10 @@ def retrain(
 
 def _until(steps: Iterator[Step | T]) -> Generator[Step, None, T]:
     """Pass steps on, and return the result that follows them."""
-    for told in steps:
-        if not isinstance(told, Step):
-            return told
-        yield told
+    for step in steps:
+        if not isinstance(step, Step):
+            return step
+        yield step
     raise RuntimeError("a long job ended without saying how")
 
 
@@ -142,7 +142,7 @@ def _kept(
 ) -> dict[str, tuple[str, ...]]:
     """Return the split side that images already have; pseudo-labelled ones are only trained on."""
     kept = collected.sides(manifest)
-    own = tuple(one.key for one in pseudo.examples) if pseudo else ()
+    own = tuple(example.key for example in pseudo.examples) if pseudo else ()
     return kept | {"train": (*kept.get("train", ()), *own)}
 
 
@@ -172,9 +172,9 @@ def _too_few(new: int, min_new: int, manifest: Manifest, clean: Cleaned | None =
 
 
 def _with_doubts(sentence: str, clean: Cleaned | None) -> str:
-    said = clean.sentence() if clean else ""
-    return f"{sentence} In doubt, to be looked at again: {said}." if said else sentence
+    suspects = clean.sentence() if clean else ""
+    return f"{sentence} In doubt, to be looked at again: {suspects}." if suspects else sentence
 
 
 def _doubted(clean: Cleaned | None) -> dict[str, Any]:
-    return {"doubted": [asdict(one) for one in clean.doubts]} if clean else {}
+    return {"doubted": [asdict(issue) for issue in clean.doubts]} if clean else {}

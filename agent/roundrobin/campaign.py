@@ -81,19 +81,19 @@ def set_up(
     """
     if not images:
         raise WrongUse("a campaign needs at least one micrograph.")
-    if twice := _doubled([one.micrograph for one in images]):
+    if twice := _doubled([image.micrograph for image in images]):
         raise WrongUse(f"micrograph {twice} is named twice.")
-    if twice := _doubled([one.account for one in raters if one.account]):
+    if twice := _doubled([rater.account for rater in raters if rater.account]):
         raise WrongUse(f"account {twice} is invited twice.")
     _refuse_strangers(store, raters)
     known = taxonomy.code
     checked = [
         NewImage(
-            one.micrograph,
-            known(*taxonomy.parse(one.reference)) if one.reference else None,
-            one.stratum,
+            image.micrograph,
+            known(*taxonomy.parse(image.reference)) if image.reference else None,
+            image.stratum,
         )
-        for one in images
+        for image in images
     ]
     store.campaigns.add(
         checked_name(name),
@@ -101,8 +101,8 @@ def set_up(
         _numbered(raters, seed),
         taxonomy=taxonomy.as_json(),
         merged={
-            known(*taxonomy.parse(one)): known(*taxonomy.parse(other))
-            for one, other in (merged or {}).items()
+            known(*taxonomy.parse(code)): known(*taxonomy.parse(counts_as))
+            for code, counts_as in (merged or {}).items()
         },
         seed=seed,
         may_go_back=may_go_back,
@@ -123,7 +123,7 @@ def campaign_named(store: Store, name: str) -> Campaign:
     return campaign
 
 
-def invite(store: Store, campaign: Campaign, one: Invited, *, by: str, at: datetime) -> str:
+def invite(store: Store, campaign: Campaign, invited: Invited, *, by: str, at: datetime) -> str:
     """Invite one more rater.
 
     Returns:
@@ -132,11 +132,11 @@ def invite(store: Store, campaign: Campaign, one: Invited, *, by: str, at: datet
     Raises:
         WrongUse: The account is unknown, or invited already.
     """
-    if one.account and any(other.account == one.account for other in campaign.raters):
-        raise WrongUse(f"account {one.account} is invited already.")
-    _refuse_strangers(store, [one])
+    if invited.account and any(other.account == invited.account for other in campaign.raters):
+        raise WrongUse(f"account {invited.account} is invited already.")
+    _refuse_strangers(store, [invited])
     number = max((int(other.pseudonym[1:]) for other in campaign.raters), default=0) + 1
-    rater = NewRater(f"R{number:02d}", one.name, one.team, one.account)
+    rater = NewRater(f"R{number:02d}", invited.name, invited.team, invited.account)
     store.campaigns.invite(campaign.name, rater, by=by, at=at)
     return rater.pseudonym
 
@@ -155,9 +155,9 @@ def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
     """
     store.campaigns.close(name, by=by, at=at)
     campaign = campaign_named(store, name)
-    found = image_results(panel_of(campaign, store.campaigns.ratings(name)))
+    results = image_results(panel_of(campaign, store.campaigns.ratings(name)))
     ids = {image.number: image.micrograph for image in campaign.images}
-    disputed = [ids[one.number] for one in found if one.is_disputed]
+    disputed = [ids[result.number] for result in results if result.is_disputed]
     if disputed:
         store.campaigns.ask_again(name, disputed, by=by, at=at)
     for public_id in disputed:
@@ -185,21 +185,23 @@ def links(
 
 
 def _refuse_strangers(store: Store, raters: Sequence[Invited]) -> None:
-    known = {one.name for one in store.accounts.every() if one.kind == "person"}
-    if missing := [one.account for one in raters if one.account and one.account not in known]:
+    known = {account.name for account in store.accounts.every() if account.kind == "person"}
+    if missing := [
+        rater.account for rater in raters if rater.account and rater.account not in known
+    ]:
         raise WrongUse(f"there is no account {missing[0]!r}; agent users list shows all.")
 
 
 def _numbered(raters: Sequence[Invited], seed: int) -> list[NewRater]:
     shuffled = random.Random(seed).sample(list(raters), len(raters))
     return [
-        NewRater(f"R{number:02d}", one.name, one.team, one.account)
-        for number, one in enumerate(shuffled, start=1)
+        NewRater(f"R{number:02d}", rater.name, rater.team, rater.account)
+        for number, rater in enumerate(shuffled, start=1)
     ]
 
 
 def _doubled(words: Sequence[str]) -> str:
-    return next((one for at, one in enumerate(words) if one in words[:at]), "")
+    return next((word for at, word in enumerate(words) if word in words[:at]), "")
 
 
 # --- choosing -----------------------------------------------------------------------------------
@@ -223,21 +225,21 @@ def candidates(
         learned: Keys of the current bundle's training images, which are left out: the model would
             only remember them.
     """
-    found = []
-    for one in store.labelled():
-        view = store.micrograph(one.id)
-        if view is None or view.pruned_at is not None or one.code is None:
+    rateable = []
+    for label in store.labelled():
+        view = store.micrograph(label.id)
+        if view is None or view.pruned_at is not None or label.code is None:
             continue
         if key_of(view.sha256, view.page) in learned:
             continue
         try:
-            code = taxonomy.code(*taxonomy.parse(one.code))
+            code = taxonomy.code(*taxonomy.parse(label.code))
         except TaxonomyError:
             continue
         sure = view.structure_code == code and (view.probability or 0.0) >= least_sure
         hard = bool(view.structure_code) and not sure
-        found.append(Candidate(one.id, code, is_near(code, limits, taxonomy), hard))
-    return found
+        rateable.append(Candidate(label.id, code, is_near(code, limits, taxonomy), hard))
+    return rateable
 
 
 # --- rating -------------------------------------------------------------------------------------
@@ -259,7 +261,9 @@ def image_at(seat: Seat, place: int) -> int | None:
 def next_place(seat: Seat) -> int | None:
     """Return a rater's first place, from 1, that has no rating; None where all are rated."""
     order = order_of(seat.campaign, seat.rater.pseudonym)
-    return next((at for at, one in enumerate(order, start=1) if one not in seat.ratings), None)
+    return next(
+        (at for at, number in enumerate(order, start=1) if number not in seat.ratings), None
+    )
 
 
 def may_show(seat: Seat, place: int) -> bool:
@@ -278,23 +282,23 @@ def panel_of(
 ) -> Panel:
     """Build the panel of a campaign; of two ratings of one image by one rater the newer counts."""
     answers = {
-        (one.rater, one.image): Answer(
-            one.said.subtype,
-            one.said.size,
-            one.said.criterion,
-            one.said.comment,
+        (rating.rater, rating.image): Answer(
+            rating.said.subtype,
+            rating.said.size,
+            rating.said.criterion,
+            rating.said.comment,
         )
-        for one in ratings
+        for rating in ratings
     }
     return Panel(
         taxonomy=taxonomy_from(campaign.taxonomy),
-        raters=tuple(one.pseudonym for one in campaign.raters),
-        images=tuple(one.number for one in campaign.images),
+        raters=tuple(rater.pseudonym for rater in campaign.raters),
+        images=tuple(image.number for image in campaign.images),
         answers=answers,
-        reference={one.number: one.reference for one in campaign.images if one.reference},
+        reference={image.number: image.reference for image in campaign.images if image.reference},
         model=model or {},
         merged=campaign.merged,
-        teams={one.pseudonym: one.team for one in campaign.raters if one.team},
+        teams={rater.pseudonym: rater.team for rater in campaign.raters if rater.team},
     )
 
 
@@ -335,5 +339,5 @@ def model_answers(
         else:
             codes[number] = view.structure_code
     bundles = sorted({views[number].bundle for number in codes})
-    unknown = tuple(one for one in bundles if one not in learned)
+    unknown = tuple(bundle for bundle in bundles if bundle not in learned)
     return ModelAnswers(codes, tuple(bundles), tuple(remembered), unknown)

@@ -100,15 +100,15 @@ def at_limit(
     size.
     """
     bound = find_bound(limit, taxonomy.subtype(subtype))
-    own = [one for one in measured if taxonomy.parse(one.true)[0] == subtype]
-    conforms = {one.run.number: _conforms(one.true, bound, taxonomy) for one in own}
-    said = {one.run.number: _conforms(one.said, bound, taxonomy) for one in own}
-    bad = [one for one in own if not conforms[one.run.number]]
-    good = [one for one in own if conforms[one.run.number]]
-    misses = [one for one in bad if said[one.run.number]]
-    alarms = [one for one in good if not said[one.run.number]]
-    specimens = {one.run.specimen for one in own}
-    wrong = {one.run.specimen for one in (*misses, *alarms)}
+    own = [run for run in measured if taxonomy.parse(run.true)[0] == subtype]
+    conforms = {run.run.number: _conforms(run.true, bound, taxonomy) for run in own}
+    answers = {run.run.number: _conforms(run.said, bound, taxonomy) for run in own}
+    bad = [run for run in own if not conforms[run.run.number]]
+    good = [run for run in own if conforms[run.run.number]]
+    misses = [run for run in bad if answers[run.run.number]]
+    alarms = [run for run in good if not answers[run.run.number]]
+    specimens = {run.run.specimen for run in own}
+    wrong = {run.run.specimen for run in (*misses, *alarms)}
     return AtLimit(
         subtype=subtype,
         limit=limit,
@@ -132,8 +132,8 @@ def still_needed(most: float) -> int:
     return math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - most))
 
 
-def _specimens(some: Sequence[Measured]) -> int:
-    return len({one.run.specimen for one in some})
+def _specimens(measured: Sequence[Measured]) -> int:
+    return len({run.run.specimen for run in measured})
 
 
 def _conforms(code: str | None, bound: Bound | None, taxonomy: Taxonomy) -> bool:
@@ -147,7 +147,7 @@ def _size(code: str, taxonomy: Taxonomy) -> Size:
     return next(size for size in taxonomy.subtype(subtype).sizes if size.name == name)
 
 
-def _of_runs(wrong: Sequence[Measured], some: Sequence[Measured]) -> Rate:
+def _of_runs(wrong: Sequence[Measured], counted: Sequence[Measured]) -> Rate:
     """Count wrong runs, and bound their rate by their sum in whole specimens.
 
     Source:
@@ -156,10 +156,10 @@ def _of_runs(wrong: Sequence[Measured], some: Sequence[Measured]) -> Rate:
         alike, specimens are what was tried. MEASURED (`tests/bench/msa.py`): holds in
         at least 95 % of the draws, however alike the runs of a specimen are.
     """
-    runs = Counter(one.run.specimen for one in some)
-    bad = Counter(one.run.specimen for one in wrong)
+    runs = Counter(run.run.specimen for run in counted)
+    bad = Counter(run.run.specimen for run in wrong)
     whole = math.ceil(sum(Fraction(bad[name], n) for name, n in runs.items()))
-    return Rate(len(wrong), len(some), upper_bound(whole, len(runs)), len(runs))
+    return Rate(len(wrong), len(counted), upper_bound(whole, len(runs)), len(runs))
 
 
 def _at_most(count: int, n: int) -> Rate:
@@ -214,12 +214,12 @@ class Scatter:
     @property
     def total(self) -> float:
         """Variance of everything together."""
-        return sum(one.variance for one in self.sources)
+        return sum(source.variance for source in self.sources)
 
     @property
     def measuring(self) -> float:
         """Variance of the measuring system: everything but the specimens."""
-        return sum(one.variance for one in self.sources if one.name != SPECIMEN)
+        return sum(source.variance for source in self.sources if source.name != SPECIMEN)
 
     @property
     def study_share(self) -> float | None:
@@ -239,39 +239,42 @@ def scatter(measured: Sequence[Measured], taxonomy: Taxonomy) -> Scatter:
     The number of a size for two numbers is their mean. Where a size has no number, all count
     by their place in the listed order. Intervals: bootstrap over specimens.
     """
-    told = [one for one in measured if _same_subtype(one, taxonomy)]
-    by_rank = not _have_numbers(told, taxonomy)
-    found = _split(told, taxonomy, by_rank=by_rank)
-    low, high = _interval(told, taxonomy, list(found.variance), by_rank=by_rank)
+    usable = [run for run in measured if _same_subtype(run, taxonomy)]
+    by_rank = not _have_numbers(usable, taxonomy)
+    split = _split(usable, taxonomy, by_rank=by_rank)
+    low, high = _interval(usable, taxonomy, list(split.variance), by_rank=by_rank)
     return Scatter(
-        n=len(told),
-        left_out=len(measured) - len(told),
+        n=len(usable),
+        left_out=len(measured) - len(usable),
         sources=tuple(
             Source(name, value, low.get(name), high.get(name))
-            for name, value in found.variance.items()
+            for name, value in split.variance.items()
         ),
-        inseparable=found.inseparable,
+        inseparable=split.inseparable,
         share_low=low.get(SHARE),
         share_high=high.get(SHARE),
         by_rank=by_rank,
     )
 
 
-def _same_subtype(one: Measured, taxonomy: Taxonomy) -> bool:
-    return one.said is not None and taxonomy.parse(one.said)[0] == taxonomy.parse(one.true)[0]
+def _same_subtype(measured: Measured, taxonomy: Taxonomy) -> bool:
+    return (
+        measured.said is not None
+        and taxonomy.parse(measured.said)[0] == taxonomy.parse(measured.true)[0]
+    )
 
 
 def _split(
-    told: Sequence[Measured],
+    measured: Sequence[Measured],
     taxonomy: Taxonomy,
     names: Sequence[object] | None = None,
     *,
     by_rank: bool,
 ) -> Components:
     """Split the variance; `names` replace the specimens where one was drawn twice."""
-    specimens = [one.run.specimen for one in told] if names is None else names
-    runs = list(zip(specimens, (one.run for one in told), strict=True))
-    numbers = _numbers(told, taxonomy, by_rank=by_rank)
+    specimens = [result.run.specimen for result in measured] if names is None else names
+    runs = list(zip(specimens, (result.run for result in measured), strict=True))
+    numbers = _numbers(measured, taxonomy, by_rank=by_rank)
     if not numbers:
         return components([0.0], {})
     return components(
@@ -287,40 +290,43 @@ def _split(
     )
 
 
-def _numbers(told: Sequence[Measured], taxonomy: Taxonomy, *, by_rank: bool) -> list[float]:
+def _numbers(measured: Sequence[Measured], taxonomy: Taxonomy, *, by_rank: bool) -> list[float]:
     """Return a number per run: the place of its size in the order, or its size number."""
-    sizes = [_size(one.said or "", taxonomy) for one in told]
+    sizes = [_size(result.said or "", taxonomy) for result in measured]
     if by_rank:
         order = taxonomy.sizes
         return [float(order.index(size)) for size in sizes]
     return [(size.numbers.lower + size.numbers.upper) / 2 for size in sizes if size.numbers]
 
 
-def _have_numbers(told: Sequence[Measured], taxonomy: Taxonomy) -> bool:
+def _have_numbers(measured: Sequence[Measured], taxonomy: Taxonomy) -> bool:
     """Return whether each size of the subtypes that were measured has a number."""
-    names = {taxonomy.parse(one.true)[0] for one in told}
+    names = {taxonomy.parse(result.true)[0] for result in measured}
     return all(size.numbers for name in names for size in taxonomy.subtype(name).sizes)
 
 
 def _interval(
-    told: Sequence[Measured], taxonomy: Taxonomy, sources: Sequence[str], *, by_rank: bool
+    measured: Sequence[Measured], taxonomy: Taxonomy, sources: Sequence[str], *, by_rank: bool
 ) -> tuple[dict[str, float], dict[str, float]]:
-    specimens = sorted({one.run.specimen for one in told})
+    specimens = sorted({result.run.specimen for result in measured})
     if len(specimens) < 2:  # noqa: PLR2004 - one alone cannot be drawn otherwise
         return {}, {}
-    own = {name: [one for one in told if one.run.specimen == name] for name in specimens}
-    rng, found, shares = np.random.default_rng(0), [], []
+    own = {
+        name: [result for result in measured if result.run.specimen == name] for name in specimens
+    }
+    rng, variances, shares = np.random.default_rng(0), [], []
     for _ in range(RESAMPLES):
         drawn = rng.choice(specimens, len(specimens))
-        some = [(at, one) for at, name in enumerate(drawn) for one in own[name]]
-        names = [at for at, _ in some]
-        split = _split([one for _, one in some], taxonomy, names, by_rank=by_rank)
-        found.append([split.variance.get(name, 0.0) for name in sources])
+        sample = [(at, result) for at, name in enumerate(drawn) for result in own[name]]
+        names = [at for at, _ in sample]
+        split = _split([result for _, result in sample], taxonomy, names, by_rank=by_rank)
+        variances.append([split.variance.get(name, 0.0) for name in sources])
         if total := sum(split.variance.values()):
             shares.append(math.sqrt(1 - split.variance.get(SPECIMEN, 0.0) / total))
     ends = [0.025, 0.975]
     low, high = (
-        dict(zip(sources, map(float, end), strict=True)) for end in np.quantile(found, ends, axis=0)
+        dict(zip(sources, map(float, end), strict=True))
+        for end in np.quantile(variances, ends, axis=0)
     )
     if shares:
         low[SHARE], high[SHARE] = map(float, np.quantile(shares, ends))

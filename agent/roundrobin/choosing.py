@@ -58,22 +58,25 @@ def choose(candidates: Sequence[Candidate], n: int, *, seed: int) -> list[Candid
     """
     drawn = random.Random(seed).sample(list(candidates), len(candidates))
     chosen: list[Candidate] = []
-    for some, wanted in (
-        ([one for one in drawn if one.near], math.ceil(n * NEAR_SHARE)),
+    for pool, wanted in (
+        ([candidate for candidate in drawn if candidate.near], math.ceil(n * NEAR_SHARE)),
         (drawn, n),
     ):
-        left = [one for one in some if one not in chosen]
-        for one in _code_by_code(left, chosen):
+        left = [candidate for candidate in pool if candidate not in chosen]
+        for candidate in _code_by_code(left, chosen):
             if len(chosen) >= wanted:
                 break
-            chosen.append(one)
+            chosen.append(candidate)
     return chosen
 
 
 def _code_by_code(left: Sequence[Candidate], chosen: Sequence[Candidate]) -> Iterator[Candidate]:
     """Yield candidates, always of the code that was chosen least so far."""
-    queues = {code: _in_turn([one for one in left if one.code == code]) for code in _codes(left)}
-    counts = {code: sum(one.code == code for one in chosen) for code in queues}
+    queues = {
+        code: _in_turn([candidate for candidate in left if candidate.code == code])
+        for code in _codes(left)
+    }
+    counts = {code: sum(candidate.code == code for candidate in chosen) for code in queues}
     while queues:
         code = min(queues, key=lambda name: (counts[name], name))
         yield queues[code].pop(0)
@@ -82,13 +85,15 @@ def _code_by_code(left: Sequence[Candidate], chosen: Sequence[Candidate]) -> Ite
             del queues[code]
 
 
-def _codes(some: Sequence[Candidate]) -> set[str]:
-    return {one.code for one in some}
+def _codes(candidates: Sequence[Candidate]) -> set[str]:
+    return {candidate.code for candidate in candidates}
 
 
-def _in_turn(some: Sequence[Candidate]) -> list[Candidate]:
+def _in_turn(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Order hard and easy ones in turn, a hard one first."""
-    halves = [[one for one in some if one.hard is hard] for hard in (True, False)]
+    halves = [
+        [candidate for candidate in candidates if candidate.hard is hard] for hard in (True, False)
+    ]
     ordered: list[Candidate] = []
     for half in cycle(halves):
         if not any(halves):
@@ -121,4 +126,4 @@ def is_near(code: str, limits: Sequence[tuple[str, Limit]], taxonomy: Taxonomy) 
 
 def count_strata(chosen: Sequence[Candidate]) -> Mapping[str, int]:
     """Count the chosen micrographs per stratum."""
-    return Counter(sorted(one.stratum for one in chosen))
+    return Counter(sorted(candidate.stratum for candidate in chosen))

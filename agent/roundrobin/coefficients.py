@@ -152,16 +152,16 @@ def cohen_chance(
 
 
 def _agreed_and_chance(
-    one: NDArray[np.intp], other: NDArray[np.intp], k: int, weights: Weights | None
+    first: NDArray[np.intp], second: NDArray[np.intp], k: int, weights: Weights | None
 ) -> tuple[float, float]:
-    both = (one >= 0) & (other >= 0)
+    both = (first >= 0) & (second >= 0)
     if not both.any():
         return float("nan"), float("nan")
     w = identity(k) if weights is None else weights
-    pairs = np.bincount(one[both] * k + other[both], minlength=k * k)
-    seen = pairs.reshape(k, k) / pairs.sum()
-    chance = float((w * np.outer(seen.sum(axis=1), seen.sum(axis=0))).sum())
-    return float((w * seen).sum()), chance
+    pairs = np.bincount(first[both] * k + second[both], minlength=k * k)
+    joint = pairs.reshape(k, k) / pairs.sum()
+    chance = float((w * np.outer(joint.sum(axis=1), joint.sum(axis=0))).sum())
+    return float((w * joint).sum()), chance
 
 
 def over_images(
@@ -189,9 +189,9 @@ def over_images(
     )
 
 
-def indices(classes: Sequence[str], said: Sequence[str | None]) -> NDArray[np.intp]:
+def indices(classes: Sequence[str], given: Sequence[str | None]) -> NDArray[np.intp]:
     """Return the index of each given class; -1 for no rating."""
-    return np.array([-1 if one is None else classes.index(one) for one in said], np.intp)
+    return np.array([-1 if name is None else classes.index(name) for name in given], np.intp)
 
 
 def _coefficient(
@@ -206,9 +206,9 @@ def _agreed(counts: Counts, weights: Weights) -> float:
     several = raters >= PAIR
     if not several.any():
         return float("nan")
-    some, r = counts[several].astype(float), raters[several]
-    like = some @ weights  # (n, k) ratings that agree with each class, by weight
-    return float(((some * (like - 1)).sum(axis=1) / (r * (r - 1))).mean())
+    rated, r = counts[several].astype(float), raters[several]
+    like = rated @ weights  # (n, k) ratings that agree with each class, by weight
+    return float(((rated * (like - 1)).sum(axis=1) / (r * (r - 1))).mean())
 
 
 def _shares(counts: Counts) -> NDArray[np.float64]:

@@ -56,8 +56,8 @@ def components(numbers: Sequence[float], sources: Mapping[str, Sequence[object]]
     with_rest = [(design**2).sum() for design in designs]
     expected = np.array(
         [
-            [((one.T @ other) ** 2).sum() for other in designs] + [rest]
-            for one, rest in zip(designs, with_rest, strict=True)
+            [((design.T @ second) ** 2).sum() for second in designs] + [rest]
+            for design, rest in zip(designs, with_rest, strict=True)
         ]
         + [[*with_rest, len(y) - 1.0]]
     )
@@ -73,15 +73,15 @@ def _separable(
 ) -> tuple[dict[str, Sequence[object]], dict[str, str]]:
     kept: dict[str, Sequence[object]] = {}
     left_out: dict[str, str] = {}
-    seen: dict[tuple[int, ...], str] = {tuple(range(n)): REST}
+    groupings: dict[tuple[int, ...], str] = {tuple(range(n)): REST}
     for name, levels in sources.items():
         grouping = _grouping(levels)
         if len(set(grouping)) == 1:
             left_out[name] = "there is only one"
-        elif grouping in seen:
-            left_out[name] = f"cannot be told apart from {seen[grouping]} in this plan"
+        elif grouping in groupings:
+            left_out[name] = f"cannot be told apart from {groupings[grouping]} in this plan"
         else:
-            kept[name], seen[grouping] = levels, name
+            kept[name], groupings[grouping] = levels, name
     return kept, left_out
 
 

@@ -90,21 +90,21 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
     )
     blocks = [
         tuple(
-            PlanRun(one.number, one.specimen, one.operator, one.microscope, one.image)
-            for one in runs
-            if one.preparation == preparation
+            PlanRun(run.number, run.specimen, run.operator, run.microscope, run.image)
+            for run in runs
+            if run.preparation == preparation
         )
         for preparation in range(1, preparations + 1)
     ]
     page = reports.render_plan(PlanSheet(site, name, tuple(blocks), generated))
-    rows = [{"run": one.number, **one.as_json()} for one in runs]
+    rows = [{"run": run.number, **run.as_json()} for run in runs]
     write_whole(
         {
             path: page.encode(),
             path.with_suffix(".csv"): csv_text(PLAN_COLUMNS, rows).encode("utf-8-sig"),
         }
     )
-    facts = {"seed": seed, "codes": dict(codes), "runs": [one.as_json() for one in runs]}
+    facts = {"seed": seed, "codes": dict(codes), "runs": [run.as_json() for run in runs]}
     store.records.add(PLAN, name, by=by, at=at, facts=facts)
     return len(runs)
 
@@ -121,7 +121,7 @@ def plan_of(store: Store, name: str) -> tuple[list[Run], dict[str, str]]:
     record = store.records.latest(PLAN, name)
     if record is None:
         raise WrongUse(f"there is no plan {name!r}; agent msa plan makes one.")
-    return [run_from(one) for one in record.facts["runs"]], record.facts["codes"]
+    return [run_from(run) for run in record.facts["runs"]], record.facts["codes"]
 
 
 def gather_results(store: Store, name: str) -> Gathered:
@@ -131,29 +131,29 @@ def gather_results(store: Store, name: str) -> Gathered:
         WrongUse: There is no plan of that name.
     """
     runs, codes = plan_of(store, name)
-    known = {one.number: one for one in runs}
-    found: dict[int, list[MicrographView]] = {}
+    known = {run.number: run for run in runs}
+    by_run: dict[int, list[MicrographView]] = {}
     faults = []
     for view in store.find(order=name, limit=MOST_IMAGES)[::-1]:
         if fault := _fault(view, known):
             faults.append(f"{view.path}: {fault}; it was left out.")
         else:
-            found.setdefault(int(view.process_data["field"]), []).append(view)
-    for number, views in sorted(found.items()):
+            by_run.setdefault(int(view.process_data["field"]), []).append(view)
+    for number, views in sorted(by_run.items()):
         if len(views) > 1:
             faults.append(
                 f"Run {number} has {len(views)} images; {views[-1].path}, the newest, counts."
             )
-    newest = {number: views[-1] for number, views in found.items()}
+    newest = {number: views[-1] for number, views in by_run.items()}
     return Gathered(
         measured=tuple(
             Measured(run, codes[run.specimen], newest[run.number].structure_code)
             for run in runs
             if run.number in newest
         ),
-        missing=tuple(one.number for one in runs if one.number not in newest),
+        missing=tuple(run.number for run in runs if run.number not in newest),
         faults=tuple(faults),
-        bundles=tuple(sorted({one.bundle for one in newest.values() if one.bundle})),
+        bundles=tuple(sorted({view.bundle for view in newest.values() if view.bundle})),
     )
 
 
@@ -166,9 +166,9 @@ def _fault(view: MicrographView, runs: Mapping[int, Run]) -> str:
         return f"run {field} is of specimen {run.specimen}, the file says {specimen or 'none'}"
     planned = {"microscope": run.microscope, "operator": run.operator}
     for column, wanted in planned.items():  # a name the plan does not know may be another spelling
-        told = view.process_data.get(column, "")
-        if told != wanted and told in {getattr(one, column) for one in runs.values()}:
-            return f"run {field} is planned with {column} {wanted}, the file says {told}"
+        value = view.process_data.get(column, "")
+        if value != wanted and value in {getattr(other_run, column) for other_run in runs.values()}:
+            return f"run {field} is planned with {column} {wanted}, the file says {value}"
     return ""
 
 
@@ -184,7 +184,7 @@ def gather_codes(store: Store, name: str, said: Mapping[str, str | None]) -> Gat
         WrongUse: There is no such plan or run.
     """
     runs, codes = plan_of(store, name)
-    known = {str(one.number): one for one in runs}
+    known = {str(run.number): run for run in runs}
     if strangers := [number for number in said if number not in known]:
         raise WrongUse(f"there is no run {strangers[0]!r} in plan {name!r}; it has {len(runs)}.")
     return Gathered(
@@ -204,16 +204,16 @@ def gather_codes(store: Store, name: str, said: Mapping[str, str | None]) -> Gat
 
 def limits_in(measured: Sequence[Measured], taxonomy: Taxonomy) -> list[tuple[str, Limit]]:
     """Return every limit with true codes on both sides of it, "or finer", per subtype."""
-    found = []
+    limits = []
     for subtype in taxonomy.subtypes:
         own = {
-            taxonomy.parse(one.true)[1]
-            for one in measured
-            if taxonomy.parse(one.true)[0] == subtype.name
+            taxonomy.parse(run.true)[1]
+            for run in measured
+            if taxonomy.parse(run.true)[0] == subtype.name
         }
         sizes = [size for size in subtype.sizes if size.name in own]
-        found += [(subtype.name, limit_at(subtype, size, Direction.FINER)) for size in sizes[1:]]
-    return found
+        limits += [(subtype.name, limit_at(subtype, size, Direction.FINER)) for size in sizes[1:]]
+    return limits
 
 
 def write_report(
@@ -256,18 +256,23 @@ def write_report(
             f"nothing was measured of plan {name!r}: no image has it as its order number. Look at "
             "the source's pattern, or give codes that people filled in with --codes CSV."
         )
-    told = {taxonomy.parse(one.true)[0] for one in gathered.measured}
+    subtypes = {taxonomy.parse(result.true)[0] for result in gathered.measured}
     kept = [
-        at_limit(gathered.measured, subtype, one, taxonomy)
-        for subtype, one in limits
-        if subtype in told
+        at_limit(gathered.measured, subtype, limit, taxonomy)
+        for subtype, limit in limits
+        if subtype in subtypes
     ]
     split = scatter(gathered.measured, taxonomy)
     document = document_of(name, gathered, kept, split, thresholds)
     page = report_of(name, gathered, kept, split, thresholds, site=site, generated=generated)
     rows = [
-        {"run": one.run.number, **one.run.as_json(), "true": one.true, "said": one.said or ""}
-        for one in gathered.measured
+        {
+            "run": result.run.number,
+            **result.run.as_json(),
+            "true": result.true,
+            "said": result.said or "",
+        }
+        for result in gathered.measured
     ]
     write_study(path, page, columns=COLUMNS, rows=rows, document=document)
     store.records.add(REPORT, name, by=by, at=at, facts=document)

@@ -67,24 +67,24 @@ def document_of(
         "missing": list(gathered.missing),
         "faults": list(gathered.faults),
         "bundles": list(gathered.bundles),
-        "specimens": len({one.run.specimen for one in gathered.measured}),
+        "specimens": len({result.run.specimen for result in gathered.measured}),
         "limits": {
-            f"{one.subtype} {one.limit}": {
-                "effectiveness": _rate_json(one.effectiveness),
-                "miss_rate": _rate_json(one.miss),
-                "false_alarm_rate": _rate_json(one.false_alarm),
-                "non_conforming_specimens": _rate_json(one.missed),
-                "conforming_specimens": _rate_json(one.alarmed),
-                "claim": _claim(one, thresholds),
+            f"{limit.subtype} {limit.limit}": {
+                "effectiveness": _rate_json(limit.effectiveness),
+                "miss_rate": _rate_json(limit.miss),
+                "false_alarm_rate": _rate_json(limit.false_alarm),
+                "non_conforming_specimens": _rate_json(limit.missed),
+                "conforming_specimens": _rate_json(limit.alarmed),
+                "claim": _claim(limit, thresholds),
             }
-            for one in kept
+            for limit in kept
         },
         "scatter": {
             "n": split.n,
             "left_out": split.left_out,
             "variance": {
-                one.name: {"value": one.variance, "low": one.low, "high": one.high}
-                for one in split.sources
+                source.name: {"value": source.variance, "low": source.low, "high": source.high}
+                for source in split.sources
             },
             "inseparable": dict(split.inseparable),
             "study_share": split.study_share,
@@ -139,13 +139,13 @@ def _rate_json(rate: Rate) -> dict[str, float | int | None]:
 
 
 def _sentences(gathered: Gathered) -> Iterator[str]:
-    runs = [one.run for one in gathered.measured]
+    runs = [result.run for result in gathered.measured]
     counts = {
-        "specimens": len({one.specimen for one in runs}),
-        "operators": len({one.operator for one in runs}),
-        "microscopes": len({one.microscope for one in runs}),
-        "preparations": len({one.preparation for one in runs}),
-        "images of each": len({one.image for one in runs}),
+        "specimens": len({run.specimen for run in runs}),
+        "operators": len({run.operator for run in runs}),
+        "microscopes": len({run.microscope for run in runs}),
+        "preparations": len({run.preparation for run in runs}),
+        "images of each": len({run.image for run in runs}),
     }
     crossed = " × ".join(f"{n} {what}" for what, n in counts.items())
     yield f"{crossed}: {len(runs)} runs were measured, {len(gathered.missing)} are missing."
@@ -157,10 +157,10 @@ def _sentences(gathered: Gathered) -> Iterator[str]:
 
 
 def _headline(kept: Sequence[AtLimit], split: Scatter) -> Iterator[Fact]:
-    for one in kept:
-        missed = one.missed
+    for result in kept:
+        missed = result.missed
         yield Fact(
-            f"{one.subtype}, {one.limit}",
+            f"{result.subtype}, {result.limit}",
             f"{missed.count} of {missed.n} non-conforming specimens missed at least once; "
             f"at most {_percent(missed.bound)}"
             if missed.n
@@ -190,13 +190,13 @@ def _rates(kept: Sequence[AtLimit]) -> Table:
     )
     rows = [
         (
-            f"{one.subtype}, {one.limit}",
-            _in_words(one.effectiveness, "at least"),
-            _in_words(one.miss, "at most"),
-            _in_words(one.false_alarm, "at most"),
-            _in_words(one.missed, "at most"),
+            f"{result.subtype}, {result.limit}",
+            _in_words(result.effectiveness, "at least"),
+            _in_words(result.miss, "at most"),
+            _in_words(result.false_alarm, "at most"),
+            _in_words(result.missed, "at most"),
         )
-        for one in kept
+        for result in kept
     ]
     return Table("At each limit", columns, tuple(rows))
 
@@ -204,8 +204,8 @@ def _rates(kept: Sequence[AtLimit]) -> Table:
 def _claims(kept: Sequence[AtLimit], split: Scatter, thresholds: Thresholds) -> Table:
     columns = ("what is asked for", "at least or at most", "found")
     rows = []
-    for one in kept:
-        claim, of = _claim(one, thresholds), f"{one.subtype}, {one.limit}: "
+    for result in kept:
+        claim, of = _claim(result, thresholds), f"{result.subtype}, {result.limit}: "
         asked = (
             ("effectiveness", thresholds.effectiveness),
             ("miss_rate", thresholds.miss_rate),
@@ -219,15 +219,19 @@ def _claims(kept: Sequence[AtLimit], split: Scatter, thresholds: Thresholds) -> 
     return Table("Against what the lab asks for", columns, tuple(rows))
 
 
-def _claim(one: AtLimit, thresholds: Thresholds) -> dict[str, str]:
+def _claim(result: AtLimit, thresholds: Thresholds) -> dict[str, str]:
     """Return whether each threshold is met, and whether so few specimens prove it."""
     return {
-        "effectiveness": _shown_least(one.effectiveness, thresholds.effectiveness),
+        "effectiveness": _shown_least(result.effectiveness, thresholds.effectiveness),
         "miss_rate": _shown_most(
-            one.miss, one.missed, thresholds.miss_rate, "non-conforming", "a miss"
+            result.miss, result.missed, thresholds.miss_rate, "non-conforming", "a miss"
         ),
         "false_alarm_rate": _shown_most(
-            one.false_alarm, one.alarmed, thresholds.false_alarm_rate, "conforming", "a false alarm"
+            result.false_alarm,
+            result.alarmed,
+            thresholds.false_alarm_rate,
+            "conforming",
+            "a false alarm",
         ),
     }
 
@@ -270,13 +274,13 @@ def _sources(split: Scatter) -> Table:
     columns = ("source", "variance", "95 %", "standard deviation", "of the whole")
     rows = [
         (
-            called(one.name),
-            f"{one.variance:.4f}",
-            "–" if one.low is None else f"{one.low:.4f} to {one.high:.4f}",
-            f"{one.variance**0.5:.3f}",
-            _percent(one.variance / split.total if split.total else None),
+            called(source.name),
+            f"{source.variance:.4f}",
+            "–" if source.low is None else f"{source.low:.4f} to {source.high:.4f}",
+            f"{source.variance**0.5:.3f}",
+            _percent(source.variance / split.total if split.total else None),
         )
-        for one in split.sources
+        for source in split.sources
     ]
     rows += [(name, "–", "–", "–", why) for name, why in split.inseparable.items()]
     share = _percent(split.measuring / split.total if split.total else None)
@@ -291,11 +295,11 @@ def _sources(split: Scatter) -> Table:
 
 def _specimens(measured: Sequence[Measured]) -> Table:
     rows = []
-    for name in sorted({one.run.specimen for one in measured}, key=_natural):
-        own = [one for one in measured if one.run.specimen == name]
-        said = Counter(one.said or "none" for one in own)
-        told = ", ".join(f"{code} {n}" for code, n in said.most_common())
-        rows.append((name, own[0].true, str(len(own)), told))
+    for name in sorted({result.run.specimen for result in measured}, key=_natural):
+        own = [result for result in measured if result.run.specimen == name]
+        counts = Counter(result.said or "none" for result in own)
+        listed = ", ".join(f"{code} {n}" for code, n in counts.most_common())
+        rows.append((name, own[0].true, str(len(own)), listed))
     return Table("Specimen by specimen", ("specimen", "true code", "runs", "said"), tuple(rows))
 
 
@@ -341,8 +345,8 @@ def _in_words(rate: Rate, which: str) -> str:
     if not rate.n:
         return "–"
     over = "" if rate.specimens == rate.n else f" by {rate.specimens} specimens"
-    found = f"{_percent(rate.value)}; {which} {_percent(rate.bound)}{over}"
-    return f"{rate.count} of {rate.n} ({found})"
+    details = f"{_percent(rate.value)}; {which} {_percent(rate.bound)}{over}"
+    return f"{rate.count} of {rate.n} ({details})"
 
 
 def _share_in_words(split: Scatter) -> str:

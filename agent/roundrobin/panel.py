@@ -97,7 +97,7 @@ class Panel:
 
     def of(self, raters: Sequence[str]) -> Panel:
         """Return the panel with some of its raters alone."""
-        return replace(self, raters=tuple(one for one in self.raters if one in raters))
+        return replace(self, raters=tuple(rater for rater in self.raters if rater in raters))
 
     def images_at(self, level: Level) -> tuple[int, ...]:
         """Return the images that count: for merged codes, those whose reference was trained on."""
@@ -105,7 +105,9 @@ class Panel:
             return self.images
         taught = self.taxonomy.trained_codes
         return tuple(
-            one for one in self.images if one not in self.reference or self.reference[one] in taught
+            image
+            for image in self.images
+            if image not in self.reference or self.reference[image] in taught
         )
 
     def said(self, rater: str, image: int, level: Level) -> str | None:
@@ -126,7 +128,7 @@ class Panel:
     def majority(self, image: int, level: Level) -> str | None:
         """Return the most frequent class of an image; None for a tie, or without any class."""
         votes = Counter(
-            one for rater in self.raters if (one := self.said(rater, image, level)) is not None
+            name for rater in self.raters if (name := self.said(rater, image, level)) is not None
         )
         best = votes.most_common(PAIR)
         if not best or (len(best) == PAIR and best[0][1] == best[1][1]):
@@ -143,9 +145,9 @@ class Panel:
     def classes(self, level: Level) -> tuple[str, ...]:
         """Return the classes that raters, reference or model used, in the taxonomy's order."""
         used = {
-            one
+            name
             for image in self.images_at(level)
-            for one in (
+            for name in (
                 *(self.said(rater, image, level) for rater in self.raters),
                 self.true(image, level),
                 self.model_said(image, level),
@@ -155,8 +157,8 @@ class Panel:
             order = [subtype.name for subtype in self.taxonomy.subtypes]
         else:
             order = list(self.taxonomy.codes)
-        others = sorted(one for one in used if one is not None and one not in order)
-        return (*(one for one in order if one in used), *others)
+        others = sorted(name for name in used if name is not None and name not in order)
+        return (*(name for name in order if name in used), *others)
 
     def table(self, level: Level) -> tuple[tuple[str, ...], NDArray[np.intp]]:
         """Return the classes, and (images, raters) indices of them, -1 for no class."""
@@ -225,8 +227,8 @@ def _who_rated(panel: Panel, image: int) -> list[str]:
 
 
 def _share_of(hits: Sequence[Sequence[bool]]) -> Share:
-    right = np.array([sum(one) for one in hits], float)
-    n = np.array([len(one) for one in hits], float)
+    right = np.array([sum(ratings) for ratings in hits], float)
+    n = np.array([len(ratings) for ratings in hits], float)
     if not n.sum():
         return Share(0, 0, Estimate(None, None, None))
 
@@ -295,9 +297,9 @@ def rater_confusion(panel: Panel, level: Level) -> tuple[tuple[str, ...], NDArra
     """Count pairs of raters of one image: (k, k), symmetric; on the diagonal, pairs that agree."""
     classes, table = panel.table(level)
     counts = np.zeros((len(classes), len(classes)), np.intp)
-    for one, other in combinations(range(table.shape[1]), PAIR):
-        both = (table[:, one] >= 0) & (table[:, other] >= 0)
-        np.add.at(counts, (table[both, one], table[both, other]), 1)
+    for first, second in combinations(range(table.shape[1]), PAIR):
+        both = (table[:, first] >= 0) & (table[:, second] >= 0)
+        np.add.at(counts, (table[both, first], table[both, second]), 1)
     return classes, counts + counts.T - np.diag(np.diag(counts))
 
 
@@ -308,9 +310,9 @@ def reference_confusion(panel: Panel, level: Level) -> tuple[tuple[str, ...], ND
     for image in panel.images_at(level):
         true = panel.true(image, level)
         for rater in panel.raters:
-            said = panel.said(rater, image, level)
-            if said is not None and true is not None:
-                counts[classes.index(said), classes.index(true)] += 1
+            given = panel.said(rater, image, level)
+            if given is not None and true is not None:
+                counts[classes.index(given), classes.index(true)] += 1
     return classes, counts
 
 
@@ -361,15 +363,15 @@ def model_alone(panel: Panel) -> Individual | None:
 
 def with_model(panel: Panel) -> Panel:
     """Return the panel with the model as one more rater."""
-    said = {
+    answers = {
         (MODEL, image): Answer(*panel.taxonomy.parse(code)) for image, code in panel.model.items()
     }
-    return replace(panel, raters=(*panel.raters, MODEL), answers={**panel.answers, **said})
+    return replace(panel, raters=(*panel.raters, MODEL), answers={**panel.answers, **answers})
 
 
 def _individual(panel: Panel, name: str, others: Panel) -> Individual:
     own = [image for image in panel.images if (name, image) in panel.answers]
-    rest = others.of([one for one in others.raters if one != name])
+    rest = others.of([rater for rater in others.raters if rater != name])
     kept = {level: [i for i in own if i in panel.images_at(level)] for level in Level}
 
     def right(level: Level) -> Share:
@@ -412,48 +414,48 @@ def _fellows_kappa(panel: Panel, name: str, others: Sequence[str]) -> Estimate:
     )
 
     def mean(at: NDArray[np.intp]) -> float:
-        found = [cohen(own[at], one[at], len(classes)) for one in rest]
-        known = [one for one in found if not np.isnan(one)]
+        kappas = [cohen(own[at], fellow[at], len(classes)) for fellow in rest]
+        known = [kappa for kappa in kappas if not np.isnan(kappa)]
         return float(np.mean(known)) if known else float("nan")
 
-    chances = [cohen_chance(own, one, len(classes)) for one in rest]
-    known = [one for one in chances if not np.isnan(one)]
+    chances = [cohen_chance(own, fellow, len(classes)) for fellow in rest]
+    known = [chance for chance in chances if not np.isnan(chance)]
     return agreement_interval(len(panel.images), mean, float(np.mean(known)) if known else 0.0)
 
 
 def _reference_kappa(panel: Panel, name: str) -> Estimate:
     classes = panel.classes(Level.SUBTYPE)
-    said = [panel.said(name, image, Level.SUBTYPE) for image in panel.images]
+    given = [panel.said(name, image, Level.SUBTYPE) for image in panel.images]
     true = [panel.true(image, Level.SUBTYPE) for image in panel.images]
-    return _kappa(classes, said, true)
+    return _kappa(classes, given, true)
 
 
 def _reference_size_kappa(panel: Panel, name: str) -> Estimate:
     order = _size_order(panel.taxonomy)
     answers = [panel.answers.get((name, image)) for image in panel.images]
-    said = [None if one is None or one.code is None else one.size for one in answers]
+    given = [None if answer is None or answer.code is None else answer.size for answer in answers]
     true = [
         panel.taxonomy.parse(panel.reference[image])[1] if image in panel.reference else None
         for image in panel.images
     ]
-    used = [order.index(one) for one in (*said, *true) if one is not None]
+    used = [order.index(size) for size in (*given, *true) if size is not None]
     between = order[min(used, default=0) : max(used, default=0) + 1]
-    return _kappa(between, said, true, quadratic(len(between)))
+    return _kappa(between, given, true, quadratic(len(between)))
 
 
 def _kappa(
     classes: Sequence[str],
-    said: Sequence[str | None],
+    given: Sequence[str | None],
     true: Sequence[str | None],
     weights: Weights | None = None,
 ) -> Estimate:
-    one, other = (coefficients.indices(classes, some) for some in (said, true))
-    both = np.flatnonzero((one >= 0) & (other >= 0))
-    one, other = one[both], other[both]
+    first, second = (coefficients.indices(classes, names) for names in (given, true))
+    both = np.flatnonzero((first >= 0) & (second >= 0))
+    first, second = first[both], second[both]
     return agreement_interval(
         len(both),
-        lambda at: cohen(one[at], other[at], len(classes), weights),
-        cohen_chance(one, other, len(classes), weights),
+        lambda at: cohen(first[at], second[at], len(classes), weights),
+        cohen_chance(first, second, len(classes), weights),
     )
 
 
@@ -515,15 +517,15 @@ def image_results(panel: Panel) -> list[ImageResult]:
 
 def _image(panel: Panel, image: int) -> ImageResult:
     answers = [panel.answers[rater, image] for rater in _who_rated(panel, image)]
-    votes = Counter(one.code for one in answers if one.code is not None)
+    votes = Counter(answer.code for answer in answers if answer.code is not None)
     return ImageResult(
         number=image,
         reference=panel.reference.get(image),
         model=panel.model.get(image),
         majority=panel.majority(image, Level.CODE),
-        votes=dict(sorted(votes.items(), key=lambda one: (-one[1], one[0]))),
-        untold=sum(one.code is None for one in answers),
-        criteria=dict(Counter(one.criterion for one in answers if one.code is not None)),
+        votes=dict(sorted(votes.items(), key=lambda vote: (-vote[1], vote[0]))),
+        untold=sum(answer.code is None for answer in answers),
+        criteria=dict(Counter(answer.criterion for answer in answers if answer.code is not None)),
     )
 
 
@@ -579,14 +581,14 @@ def study(panel: Panel) -> Study:
 
 
 def _agreements(panel: Panel) -> dict[str, Agreement]:
-    found = {str(level): agreement(panel, level) for level in Level}
-    return {**found, SIZE: size_agreement(panel)}
+    agreements = {str(level): agreement(panel, level) for level in Level}
+    return {**agreements, SIZE: size_agreement(panel)}
 
 
 def teams_of(panel: Panel) -> dict[str, tuple[str, ...]]:
     """Return team → its raters, where a team has two or more."""
-    found: dict[str, tuple[str, ...]] = {}
+    teams: dict[str, tuple[str, ...]] = {}
     for rater in panel.raters:
         if team := panel.teams.get(rater):
-            found[team] = (*found.get(team, ()), rater)
-    return {team: members for team, members in sorted(found.items()) if len(members) >= PAIR}
+            teams[team] = (*teams.get(team, ()), rater)
+    return {team: members for team, members in sorted(teams.items()) if len(members) >= PAIR}

@@ -64,12 +64,12 @@ def runs_of(
         preparations: How often each specimen is ground, polished and etched.
         seed: Of the order; the same seed, the same plan.
     """
-    drawn, found = random.Random(seed), []
+    rng, runs = random.Random(seed), []
     for preparation in range(1, preparations + 1):
         block = list(product(specimens, operators, microscopes, range(1, images + 1)))
-        drawn.shuffle(block)
-        found += [(preparation, *one) for one in block]
-    return [Run(number, *one) for number, one in enumerate(found, start=1)]
+        rng.shuffle(block)
+        runs += [(preparation, *combination) for combination in block]
+    return [Run(number, *run) for number, run in enumerate(runs, start=1)]
 
 
 def run_from(kept: Mapping[str, int | str]) -> Run:
