@@ -100,7 +100,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportOutcome:
     """Result of an import.
 
     Args:
@@ -132,7 +132,7 @@ class ManifestProvenance(Provenance):
         return float(scale) if scale else None
 
 
-def key_of(sha256: str, page: int) -> str:
+def get_key(sha256: str, page: int) -> str:
     """Return a micrograph's key among examples: its content hash, and the page from the second on.
 
     Bundles identify their training images by it, so it never changes.
@@ -140,7 +140,7 @@ def key_of(sha256: str, page: int) -> str:
     return sha256 if page == 0 else f"{sha256}-p{page + 1}"
 
 
-def group_of(sha256: str, process_data: Mapping[str, str], by: str = "") -> str:
+def get_group(sha256: str, process_data: Mapping[str, str], by: str = "") -> str:
     """Return what must stay on one side of a split: order and specimen if known, else the content.
 
     Args:
@@ -154,7 +154,7 @@ def group_of(sha256: str, process_data: Mapping[str, str], by: str = "") -> str:
     return f"{order}/{specimen}" if specimen else sha256
 
 
-def slices_of(process_data: Mapping[str, str]) -> dict[str, str]:
+def get_slices(process_data: Mapping[str, str]) -> dict[str, str]:
     """Return the columns by which an evaluation is split, where they are known."""
     return {name: process_data[name] for name in SLICES if process_data.get(name)}
 
@@ -162,7 +162,7 @@ def slices_of(process_data: Mapping[str, str]) -> dict[str, str]:
 # --- what is in the folder ----------------------------------------------------------------------
 
 
-def look(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None) -> Listing:
+def list_labelled(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None) -> Listing:
     """Return the labelled files of a folder, without opening one.
 
     Args:
@@ -201,12 +201,12 @@ def _by_folder(folder: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
         except TaxonomyError as error:
             unknown.setdefault(first, []).append(str(error))
     for name, sentences in unknown.items():
-        entries.append(_stranger(name, sentences))
+        entries.append(_report_unknown_folder(name, sentences))
     entries += [Unusable(name, sentence) for name, sentence in listed.troubles.items()]
     return entries
 
 
-def _stranger(name: str, sentences: Sequence[str]) -> Unusable:
+def _report_unknown_folder(name: str, sentences: Sequence[str]) -> Unusable:
     count = f"{len(sentences)} picture{'s' if len(sentences) > 1 else ''}"
     if not name:
         return Unusable(".", f"{count} in no folder of a structure code: not labelled.")
@@ -219,7 +219,7 @@ def _code(taxonomy: Taxonomy, written: str) -> str:
 
 def _by_manifest(folder: Path, manifest: Path, taxonomy: Taxonomy) -> list[Labelled | Unusable]:
     entries: dict[str, Labelled | Unusable] = {}
-    for number, row in rows_of(manifest, _refuse_columns):
+    for number, row in iter_rows(manifest, _refuse_columns):
         entry = _row(folder, row, f"line {number}", taxonomy)
         if isinstance(entry, Unusable):
             entries[f"{number} {entry.file}"] = entry
@@ -233,7 +233,7 @@ def _by_manifest(folder: Path, manifest: Path, taxonomy: Taxonomy) -> list[Label
     return list(entries.values())
 
 
-def rows_of(
+def iter_rows(
     manifest: Path, refuse: Callable[[Path, Sequence[str]], None]
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the rows of a CSV from any spreadsheet: comma, semicolon or tab; UTF-8 or Windows-1252.
@@ -302,14 +302,14 @@ def _row(
     if relative is None:
         return Unusable(where, f"{row.get('file', '')!r} is no path below the folder.")
     try:
-        facts = _facts_of(folder, relative)
+        facts = _get_facts(folder, relative)
         code = _code(taxonomy, row.get("code") or row.get("subtype", "") + row.get("size", ""))
-        return Labelled(relative, code, facts, *_told(row))
+        return Labelled(relative, code, facts, *_parse_columns(row))
     except (TaxonomyError, _LeftOutError) as error:
         return Unusable(relative, f"{where}: {error}")
 
 
-def _facts_of(folder: Path, relative: str) -> Facts:
+def _get_facts(folder: Path, relative: str) -> Facts:
     try:
         facts = look_up(folder, relative)
     except OSError as error:
@@ -321,7 +321,7 @@ def _facts_of(folder: Path, relative: str) -> Facts:
     return facts
 
 
-def _told(row: Mapping[str, str]) -> tuple[str, str, dict[str, str]]:
+def _parse_columns(row: Mapping[str, str]) -> tuple[str, str, dict[str, str]]:
     criterion = row.get("criterion", "").casefold() or "unrecorded"
     if criterion not in CRITERIA:
         raise _LeftOutError(f"criterion is mean or max, found {criterion!r}.")
@@ -352,20 +352,20 @@ def _scale(written: str) -> str | None:
 # --- importing ----------------------------------------------------------------------------------
 
 
-def take_in(
+def import_folder(
     listing: Listing, *, store: Store, pipeline: Pipeline, now: Callable[[], datetime], by: str
-) -> Iterator[Step | Imported]:
+) -> Iterator[Step | ImportOutcome]:
     """Import a labelled folder: crop its files by the pipeline, then store the labels.
 
     Args:
-        listing: From `look`.
+        listing: From `list_labelled`.
         store: Open.
         pipeline: Its `sources` have a `ManifestProvenance` under `listing.source`.
         now: Returns the time, aware UTC.
         by: Who is named where the manifest names no rater.
 
     Yields:
-        A `Step` after each round; last an `Imported`.
+        A `Step` after each round; last an `ImportOutcome`.
 
     Raises:
         Stalled: Disk or database is at fault; call it again, it goes on where it stopped.
@@ -390,7 +390,7 @@ def take_in(
 
 def _label(
     listing: Listing, store: Store, now: Callable[[], datetime], by: str
-) -> Iterator[Step | Imported]:
+) -> Iterator[Step | ImportOutcome]:
     fates = _fates(listing, store)
     unusable = [*listing.unusable]
     codes: dict[str, int] = {}
@@ -404,7 +404,7 @@ def _label(
             continue
         for view in _micrographs(store, fate.sha256):
             codes[file.code] = codes.get(file.code, 0) + 1
-            if _says_the_same(view.label, file):
+            if _has_same_label(view.label, file):
                 unchanged += 1
                 continue
             store.decide(view.id, _decision(file, by), at=now())
@@ -412,7 +412,7 @@ def _label(
         if number % FILES_AT_ONCE == 0:
             yield Step(number, len(listing.files), "labelled")
     yield Step(len(listing.files), len(listing.files), "labelled")
-    yield Imported(labelled, unchanged, codes, tuple(unusable))
+    yield ImportOutcome(labelled, unchanged, codes, tuple(unusable))
 
 
 def _fates(listing: Listing, store: Store) -> dict[str, FileFate]:
@@ -469,7 +469,7 @@ def _micrographs(store: Store, sha256: str) -> Iterator[MicrographView]:
             yield further
 
 
-def _says_the_same(label: LabelView | None, file: Labelled) -> bool:
+def _has_same_label(label: LabelView | None, file: Labelled) -> bool:
     return (
         label is not None
         and label.kind == "code"
@@ -493,7 +493,7 @@ def _decision(file: Labelled, by: str) -> Decision:
 # --- cropping without storing a result -----------------------------------------------------------
 
 
-def strange_kinds(folder: Path) -> dict[str, tuple[Labelled, ...]]:
+def list_unusual(folder: Path) -> dict[str, tuple[Labelled, ...]]:
     """Return the pictures of a folder of unusual ones: kind → files, a sub-folder per kind.
 
     Raises:
@@ -522,7 +522,7 @@ class Cropped(NamedTuple):
     unusable: Unusable | None
 
 
-def cropped(
+def iter_cropped(
     folder: Path,
     files: Sequence[Labelled],
     *,
@@ -539,7 +539,7 @@ def cropped(
         pool: Worker processes.
         archive: Where the crops are stored until they are evaluated.
         learned: Keys of the bundle's training images; those files are counted, not cropped.
-        group_by: As in `group_of`.
+        group_by: As in `get_group`.
 
     Yields:
         One per file, in order of completion.
@@ -585,12 +585,12 @@ def _settings_scale(file: Labelled) -> float | None:
 
 def _example(file: Labelled, crop: Crop, archive: Archive, group_by: str) -> Example:
     archive.keep(crop)
-    key = key_of(crop.sha256, crop.page)
+    key = get_key(crop.sha256, crop.page)
     return Example(
         key=key,
         code=file.code,
-        group=group_of(crop.sha256, file.process_data, group_by),
-        load=loader(
+        group=get_group(crop.sha256, file.process_data, group_by),
+        load=make_loader(
             archive,
             crop.sha256,
             crop.page,
@@ -598,11 +598,11 @@ def _example(file: Labelled, crop: Crop, archive: Archive, group_by: str) -> Exa
             file.process_data.get("microscope", ""),
         ),
         criterion=file.criterion,
-        slices=slices_of(file.process_data),
+        slices=get_slices(file.process_data),
     )
 
 
-def loader(
+def make_loader(
     archive: Archive, sha256: str, page: int, um_per_px: float | None, microscope: str = ""
 ) -> Callable[[], Field]:
     """Return a function that loads an archived crop as a field, and may raise `BadStore`."""

@@ -249,10 +249,10 @@ def _svg(figure: Figure, name: str, description: str) -> Markup:
         }
     ):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return Markup(_at_home(buffer.getvalue().decode("utf-8"), name, description))  # noqa: S704 - all text in it was escaped by matplotlib or below
+    return Markup(_clean_svg(buffer.getvalue().decode("utf-8"), name, description))  # noqa: S704 - all text in it was escaped by matplotlib or below
 
 
-def _at_home(svg: str, name: str, description: str) -> str:
+def _clean_svg(svg: str, name: str, description: str) -> str:
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     # Its style sheet would reach the whole page.

@@ -216,12 +216,14 @@ ACTS: dict[str, str] = {
 
 def reason(word: str) -> tuple[str, str]:
     """Return a reason's title and remedy; an unknown word is returned as it is."""
-    return _both(REASONS.get(word, (_plain(word), marked("Look at it."))))
+    return _translate_both(REASONS.get(word, (_plain(word), marked("Look at it."))))
 
 
 def file_code(word: str) -> tuple[str, str]:
     """Return the meaning and the remedy of a file's reason code."""
-    return _both(FILE_CODES.get(word, (_plain(word), marked("See the sentence beside it."))))
+    return _translate_both(
+        FILE_CODES.get(word, (_plain(word), marked("See the sentence beside it.")))
+    )
 
 
 def doubt(word: str) -> str:
@@ -249,7 +251,7 @@ def act_name(act: str) -> str:
     return _(ACTS.get(act, _plain(act.replace(".", " "))))
 
 
-def _both(texts: tuple[str, str]) -> tuple[str, str]:
+def _translate_both(texts: tuple[str, str]) -> tuple[str, str]:
     return _(texts[0]), _(texts[1])
 
 

@@ -15,7 +15,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from agent.night.facts import Said, Seen
+    from agent.night.facts import ReportedDecision, ReportedMicrograph
     from reports import Picture
 
 SOURCES_OF_SCALE = {
@@ -51,13 +51,13 @@ NEAREST_PER_CODE = 2
 class Gallery(Protocol):
     """Pictures of micrographs: inside the page, or as links."""
 
-    def crop(self, seen: Seen) -> Picture | None:
+    def crop(self, seen: ReportedMicrograph) -> Picture | None:
         """Return the crop that the model received, its most unusual place marked."""
 
-    def field(self, seen: Seen) -> Picture | None:
+    def field(self, seen: ReportedMicrograph) -> Picture | None:
         """Return the whole field, the removed part dark."""
 
-    def heat(self, seen: Seen, which: str) -> tuple[Picture | None, str]:
+    def heat(self, seen: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
         """Return one map over the crop, and a note on it ("" for none).
 
         Args:
@@ -69,8 +69,13 @@ class Gallery(Protocol):
         """Return the thumbnail of a reference image, by its training key."""
 
 
-def card_of(
-    seen: Seen, gallery: Gallery, *, zone: str, words: Mapping[str, str], review: Link | None
+def build_card(
+    seen: ReportedMicrograph,
+    gallery: Gallery,
+    *,
+    zone: str,
+    words: Mapping[str, str],
+    review: Link | None,
 ) -> Card:
     """Build the card of one micrograph.
 
@@ -87,21 +92,26 @@ def card_of(
         path=seen.path,
         source=seen.source,
         at=local(seen.done_at, zone),
-        causes=tuple(causes_of(seen)),
-        answer=answer_of(seen, words),
+        causes=tuple(iter_causes(seen)),
+        answer=build_answer(seen, words),
         field=_field(seen, gallery),
         crop=_crop(seen, gallery),
         maps=tuple(_maps(seen, gallery)),
         nearest=tuple(_nearest(seen, gallery)),
-        facts=tuple(facts_of(seen)),
-        warnings=tuple(warnings_of(seen)),
-        decision=decision_of(seen.decision, zone) if seen.decision else None,
+        facts=tuple(iter_facts(seen)),
+        warnings=tuple(iter_warnings(seen)),
+        decision=build_decision(seen.decision, zone) if seen.decision else None,
         review=review,
     )
 
 
-def row_of(
-    seen: Seen, *, zone: str, thumbnail: Picture | None, words: Mapping[str, str], href: str = ""
+def build_row(
+    seen: ReportedMicrograph,
+    *,
+    zone: str,
+    thumbnail: Picture | None,
+    words: Mapping[str, str],
+    href: str = "",
 ) -> Row:
     """Build the one-line summary of a micrograph."""
     why = ", ".join(reports.reason(word)[0].lower() for word in seen.reasons)
@@ -112,14 +122,14 @@ def row_of(
         at=local(seen.done_at, zone),
         code=seen.structure_code or "",
         probability=percent(seen.probability) if seen.probability is not None else "",
-        handling=handled(seen.handling),
+        handling=format_handling(seen.handling),
         why=why or words.get(seen.structure_code or "", ""),
         thumbnail=thumbnail,
         href=href,
     )
 
 
-def handled(word: str) -> str:
+def format_handling(word: str) -> str:
     """Return a handling in words; an unknown one is returned as it is."""
     return {"automatic": _("automatic"), "review": _("review")}.get(word, word)
 
@@ -138,19 +148,19 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def causes_of(seen: Seen) -> Iterator[Cause]:
+def iter_causes(seen: ReportedMicrograph) -> Iterator[Cause]:
     """Yield why a micrograph is flagged, the weightiest reason first, and what to do."""
     for word in seen.reasons:
         title, action = reports.reason(word)
-        yield Cause(word, title, _found(word, seen), action)
+        yield Cause(word, title, _describe_cause(word, seen), action)
 
 
-def _found(word: str, seen: Seen) -> str:
+def _describe_cause(word: str, seen: ReportedMicrograph) -> str:
     say = _FINDINGS.get(word)
     return say(seen) if say else ""
 
 
-def _scales(seen: Seen) -> str:
+def _scales(seen: ReportedMicrograph) -> str:
     scales = [
         _("{witness} says {um} µm per pixel").format(witness=scale_source(s), um=decimal(v, ".4g"))
         for s, v in seen.scales
@@ -158,12 +168,12 @@ def _scales(seen: Seen) -> str:
     return _sentence(", ".join(scales))
 
 
-def _defects(seen: Seen) -> str:
+def _defects(seen: ReportedMicrograph) -> str:
     defects = [w.partition(":")[2] or w for w in seen.warnings if w.startswith("input_defect")]
     return _sentence(", ".join(reports.retold(f.replace("_", " ").strip()) for f in defects))
 
 
-def _unexpected(seen: Seen) -> str:
+def _unexpected(seen: ReportedMicrograph) -> str:
     if seen.ordered:
         return _("Ordered {wanted}, looks like {subtype}: mix-up or heat treatment?").format(
             wanted=_(" or ").join(seen.ordered), subtype=seen.subtype
@@ -173,7 +183,7 @@ def _unexpected(seen: Seen) -> str:
     )
 
 
-def _out_of_scope(seen: Seen) -> str:
+def _out_of_scope(seen: ReportedMicrograph) -> str:
     if seen.outside:
         return _sentence(reports.retold(seen.outside))
     if not seen.um_per_px:
@@ -181,7 +191,7 @@ def _out_of_scope(seen: Seen) -> str:
     return _("The scale is {um} µm per pixel.").format(um=decimal(seen.um_per_px, ".4g"))
 
 
-def _doubt(seen: Seen) -> str:
+def _describe_uncertainty(seen: ReportedMicrograph) -> str:
     ranked = sorted(seen.probabilities.items(), key=lambda item: -item[1])[:2]
     # A two-stage answer has codes of one subtype alone: the subtype may be what is uncertain.
     others = {s: share for s, share in seen.subtype_probabilities.items() if s != seen.subtype}
@@ -196,7 +206,7 @@ def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}." if words else ""
 
 
-def _why_strange(seen: Seen) -> str:
+def _describe_strangeness(seen: ReportedMicrograph) -> str:
     # The card's title has the same words; elsewhere the sentence has no title.
     lead, colon, rest = seen.strangeness.partition(": ")
     is_repeated = colon and lead.casefold() == reports.REASONS["strange"][0].casefold()
@@ -204,9 +214,9 @@ def _why_strange(seen: Seen) -> str:
     return f"{sentence[:1].upper()}{sentence[1:]}"
 
 
-_FINDINGS: dict[str, Callable[[Seen], str]] = {
-    "strange": _why_strange,
-    "uncertain": _doubt,
+_FINDINGS: dict[str, Callable[[ReportedMicrograph], str]] = {
+    "strange": _describe_strangeness,
+    "uncertain": _describe_uncertainty,
     "scale_conflict": _scales,
     "scale_unknown": lambda _seen: _(
         "Neither metadata nor a readable micron bar says how large a pixel is."
@@ -217,7 +227,7 @@ _FINDINGS: dict[str, Callable[[Seen], str]] = {
 }
 
 
-def answer_of(seen: Seen, words: Mapping[str, str]) -> Answer:
+def build_answer(seen: ReportedMicrograph, words: Mapping[str, str]) -> Answer:
     """Return the model's answer in words; its code is "" where there was none."""
     scale_missing = {"scale_unknown", "scale_conflict"} & set(seen.reasons)
     others = [code for code in seen.prediction_set if code != seen.structure_code]
@@ -256,14 +266,14 @@ def _bars(
     )
 
 
-def _strangeness(seen: Seen) -> str:
+def _strangeness(seen: ReportedMicrograph) -> str:
     if seen.p_value is None:
         return ""
     rare, sentence = f"p = {decimal(seen.p_value, '.2g')}", reports.retold(seen.strangeness)
     return sentence if rare in sentence else f"{sentence} ({rare})".strip()
 
 
-def _crop(seen: Seen, gallery: Gallery) -> Figure:
+def _crop(seen: ReportedMicrograph, gallery: Gallery) -> Figure:
     picture = gallery.crop(seen)
     caption = _("The kept rectangle. The box marks the strangest place.")
     return Figure(
@@ -274,7 +284,7 @@ def _crop(seen: Seen, gallery: Gallery) -> Figure:
     )
 
 
-def _field(seen: Seen, gallery: Gallery) -> Figure:
+def _field(seen: ReportedMicrograph, gallery: Gallery) -> Figure:
     picture = gallery.field(seen)
     return Figure(
         _("Whole field"),
@@ -284,15 +294,15 @@ def _field(seen: Seen, gallery: Gallery) -> Figure:
     )
 
 
-def _maps(seen: Seen, gallery: Gallery) -> Iterator[Figure]:
+def _maps(seen: ReportedMicrograph, gallery: Gallery) -> Iterator[Figure]:
     if not seen.bundle:
         return
-    for which, title, caption in maps_said(seen):
+    for which, title, caption in list_maps(seen):
         picture, note = gallery.heat(seen, which)
         yield Figure(title, caption, picture, note)
 
 
-def maps_said(seen: Seen) -> tuple[tuple[str, str, str], ...]:
+def list_maps(seen: ReportedMicrograph) -> tuple[tuple[str, str, str], ...]:
     """Return the maps of an answered micrograph: which, title, what to check."""
     size = seen.size or ""
     one_size = not size
@@ -326,7 +336,7 @@ def maps_said(seen: Seen) -> tuple[tuple[str, str, str], ...]:
     )
 
 
-def _nearest(seen: Seen, gallery: Gallery) -> Iterator[Figure]:
+def _nearest(seen: ReportedMicrograph, gallery: Gallery) -> Iterator[Figure]:
     for code in _candidates(seen):
         for key in seen.nearest.get(code, ())[:NEAREST_PER_CODE]:
             picture = gallery.known(key, code)
@@ -334,7 +344,7 @@ def _nearest(seen: Seen, gallery: Gallery) -> Iterator[Figure]:
                 yield Figure(code, _("Known as {code}.").format(code=code), picture)
 
 
-def _candidates(seen: Seen) -> list[str]:
+def _candidates(seen: ReportedMicrograph) -> list[str]:
     """Return the codes to weigh: the answer, the rest of its prediction set, the next probable."""
     ranked = sorted(seen.probabilities, key=lambda code: -seen.probabilities[code])
     ordered = dict.fromkeys(
@@ -343,7 +353,7 @@ def _candidates(seen: Seen) -> list[str]:
     return [code for code in ordered if code in seen.nearest][:NEAREST_CODES]
 
 
-def facts_of(seen: Seen) -> Iterator[Fact]:
+def iter_facts(seen: ReportedMicrograph) -> Iterator[Fact]:
     """Yield scale, size, crop, process data and what computed the answer."""
     if seen.um_per_px is None:
         yield Fact(_("Scale"), _("unknown"))
@@ -367,7 +377,7 @@ def facts_of(seen: Seen) -> Iterator[Fact]:
     yield Fact(_("File"), seen.path)
 
 
-def _engine(seen: Seen) -> Sequence[str]:
+def _engine(seen: ReportedMicrograph) -> Sequence[str]:
     return (
         seen.engine,
         seen.precision,
@@ -375,18 +385,18 @@ def _engine(seen: Seen) -> Sequence[str]:
     )
 
 
-def _page(seen: Seen) -> str:
+def _page(seen: ReportedMicrograph) -> str:
     return _(", page {n}").format(n=seen.page + 1) if seen.page else ""
 
 
-def warnings_of(seen: Seen) -> Iterator[str]:
+def iter_warnings(seen: ReportedMicrograph) -> Iterator[str]:
     """Yield the crop's warnings in words; an unknown one is returned as it is."""
     for word in seen.warnings:
         if not word.startswith("input_defect"):
             yield _(WARNINGS.get(word) or _sentence(word.replace("_", " ")))
 
 
-def said_of(decision: Said) -> str:
+def format_decision(decision: ReportedDecision) -> str:
     """Return a decision in a few words."""
     if decision.kind == "code":
         return decision.code or ""
@@ -397,10 +407,10 @@ def said_of(decision: Said) -> str:
     return _("cannot tell")
 
 
-def decision_of(decision: Said, zone: str) -> Decision:
+def build_decision(decision: ReportedDecision, zone: str) -> Decision:
     """Return a decision with reviewer and time."""
     return Decision(
-        text=said_of(decision),
+        text=format_decision(decision),
         by=decision.by,
         at=local(decision.at, zone),
         comment=decision.comment,

@@ -20,7 +20,7 @@ DISTANCE = "knn"
 """The companion score that is the cosine distance to the nearest reference image."""
 
 
-def farthest(views: Iterable[MicrographView], most: int) -> list[str]:
+def list_farthest(views: Iterable[MicrographView], most: int) -> list[str]:
     """Return the public ids of the micrographs farthest from the training images.
 
     Args:

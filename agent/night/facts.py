@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from agent.night.agreement import Agreement, agreement
-from agent.night.individuals import Individuals, chart, is_ready, series_of
+from agent.night.individuals import Individuals, average_by_night, chart, is_ready
 from agent.night.outages import Outage, is_free, outages
-from agent.night.period import local, night_of, period_of
-from agent.night.shadow import Shadowed, shadowed
+from agent.night.period import compute_night_period, local, night_of
+from agent.night.shadow import Shadowed, collect_shadow
 from agent.night.standing import (
     Instrument,
     OpenOrder,
     OrderStatus,
-    control_values,
+    collect_order_status,
+    get_order_status,
     instruments,
-    order_status,
-    status_of,
+    iter_control_values,
 )
 from agent.night.trends import (
     CONTROL,
@@ -34,9 +34,9 @@ from agent.night.trends import (
     Tally,
     Trend,
     Unit,
+    compute_alarm_level,
+    count_ready_charts,
     drifts,
-    level_of,
-    ready,
     tally,
     trends,
 )
@@ -101,7 +101,7 @@ class NightSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ReportedDecision:
     """A reviewer's decision, as it was when the facts were frozen."""
 
     kind: str
@@ -117,7 +117,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReportedMicrograph:
     """One micrograph of the night; the fields mean what they mean in `agent.store`."""
 
     id: str
@@ -159,7 +159,7 @@ class Seen:
     bundle: str
     engine: str
     precision: str
-    decision: Said | None
+    decision: ReportedDecision | None
     ordered: tuple[str, ...] = ()
     outside: str = ""
 
@@ -312,7 +312,7 @@ class NightFacts:
     bundle: str
     words: dict[str, str]
     last_file_at: datetime | None
-    micrographs: tuple[Seen, ...]
+    micrographs: tuple[ReportedMicrograph, ...]
     unusable: tuple[Failed, ...]
     duplicates: tuple[Twin, ...]
     sources: tuple[Folder, ...]
@@ -352,11 +352,13 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         settings: Of the lab.
         now: An aware instant; if the night is not over, its facts are those until now.
     """
-    after, until = period_of(night, settings.at, settings.zone)
+    after, until = compute_night_period(night, settings.at, settings.zone)
     newest_result, views = _results(store, night, after, until)
-    reported = tuple(seen_of(view) for view in views)
+    reported = tuple(build_reported_micrograph(view) for view in views)
     fates = tuple(store.files((*UNUSABLE_STATES, "duplicate")))
-    unusable = tuple(_failed(fate, until) for fate in fates if _counts(fate, after, until))
+    unusable = tuple(
+        _build_failed(fate, until) for fate in fates if _is_reported(fate, after, until)
+    )
     twins = tuple(_twin(fate) for fate in fates if _is_twin(fate, after, until))
     last = _last_files(store, until, reported)
     named = (
@@ -371,9 +373,9 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
     refused = tuple(
         str(record.facts.get("said", ""))
         for record in store.records.all(REFUSED)
-        if _within(record.at, after, until)
+        if _is_within(record.at, after, until)
     )
-    status = order_status(store, settings.lab, now=now) if settings.lab else OrderStatus()
+    status = collect_order_status(store, settings.lab, now=now) if settings.lab else OrderStatus()
     orders = status.orders
     waits_before, waits_since = store.waiting_until(after)
     end = store.trail_head()
@@ -382,7 +384,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         settings.zone,
         orders=orders,
         waits_before=waits_before,
-        seen=reported,
+        reported=reported,
         unusable=unusable,
         sources=sources,
         newest=newest,
@@ -392,14 +394,15 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         has_calendar=bool(settings.free_days),
         refused=refused,
     )
-    tallies, earlier = tally(_units(reported)), _earlier(store, night)
-    charts = series_of(
-        control_values(store, settings.control),
+    tallies, earlier = tally(_units(reported)), _list_earlier(store, night)
+    charts = average_by_night(
+        iter_control_values(store, settings.control),
         lambda at: night_of(at, settings.at, settings.zone),
         night,
     )
-    level = level_of(
-        ready(earlier, night, tallies) + sum(is_ready(series) for series in charts.values())
+    level = compute_alarm_level(
+        count_ready_charts(earlier, night, tallies)
+        + sum(is_ready(series) for series in charts.values())
     )
     return NightFacts(
         version=FACTS_VERSION,
@@ -462,7 +465,7 @@ def gather(store: Store, night: date, settings: NightSettings, *, now: datetime)
         ),
         outages=away,
         refused=refused,
-        shadow=shadowed(store, until),
+        shadow=collect_shadow(store, until),
         language=settings.language,
         before=_before(store, night, orders),
     )
@@ -480,7 +483,7 @@ def _results(
     A result that was written after the last report, with a time that this one already covered, is
     reported now: a file whose end fell together with the night's, or a clock that was set back.
     """
-    numbers = {row.date: _newest_result_of(row.head) for row in store.nights()}
+    numbers = {row.date: _parse_newest_result(row.head) for row in store.nights()}
     is_new = night not in numbers
     before = [n for day, n in numbers.items() if n is not None and (is_new or day < night)]
     newest = store.order_changes.heads().result
@@ -489,7 +492,7 @@ def _results(
     return newest, [view for view in views if view.result_id <= newest]
 
 
-def _newest_result_of(head: str) -> int | None:
+def _parse_newest_result(head: str) -> int | None:
     try:
         number = _part(head, "newest_result")
     except ValueError:  # of a version before there was any
@@ -515,12 +518,12 @@ def from_text(text: str) -> NightFacts:
     return _ADAPTER.validate_json(text)
 
 
-def summary_of(text: str) -> Summary:
+def parse_summary(text: str) -> Summary:
     """Parse the summary alone: it comes first in the text, so a year of nights is listed fast."""
     return _SUMMARY.validate_python(_part(text, "summary"))
 
 
-def tallies_of(text: str) -> tuple[Tally, ...]:
+def parse_tallies(text: str) -> tuple[Tally, ...]:
     """Parse the tallies alone; () where they are not in this much of the text."""
     try:
         return _TALLIES.validate_python(_part(text, "tallies"))
@@ -555,11 +558,11 @@ def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | 
     )
 
 
-def _earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
-    return [(row.date, tallies_of(row.head)) for row in store.nights() if row.date < night]
+def _list_earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
+    return [(row.date, parse_tallies(row.head)) for row in store.nights() if row.date < night]
 
 
-def _units(reported: Iterable[Seen]) -> Iterator[Unit]:
+def _units(reported: Iterable[ReportedMicrograph]) -> Iterator[Unit]:
     for micrograph in reported:
         process_data, by_lot = micrograph.process_data, micrograph.reasons == CONTROL
         doubtful = micrograph.needs_a_person and not micrograph.strange and not by_lot
@@ -579,12 +582,12 @@ def _units(reported: Iterable[Seen]) -> Iterator[Unit]:
         )
 
 
-def seen_of(view: MicrographView) -> Seen:
+def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
     """Return the reported facts of a micrograph, from the store's view of it."""
     facts, strange = view.crop_facts, view.strangeness
     area = facts.get("specimen_area") or {}
     bar, where = facts.get("micron_bar"), strange.get("where")
-    return Seen(
+    return ReportedMicrograph(
         id=view.id,
         sha256=view.sha256,
         page=view.page,
@@ -627,17 +630,17 @@ def seen_of(view: MicrographView) -> Seen:
         bundle=view.bundle,
         engine=view.engine,
         precision=view.precision,
-        decision=_said(view),
+        decision=_build_decision(view),
         ordered=tuple(view.expected.get("subtypes") or ()),
         outside=str(view.expected.get("outside") or ""),
     )
 
 
-def _said(view: MicrographView) -> Said | None:
+def _build_decision(view: MicrographView) -> ReportedDecision | None:
     label = view.label
     if label is None:
         return None
-    return Said(
+    return ReportedDecision(
         kind=label.kind,
         code=label.code,
         strange_kind=label.strange_kind,
@@ -659,22 +662,22 @@ def _box(edges: Iterable[int]) -> tuple[int, int, int, int]:
     return x0, y0, x1, y1
 
 
-def _counts(fate: FileFate, after: datetime, until: datetime) -> bool:
+def _is_reported(fate: FileFate, after: datetime, until: datetime) -> bool:
     # A file that is still tried again has no end yet: it is named every night until it has.
     if fate.state == "failed":
         return fate.first_seen_at <= until
-    return fate.state in UNUSABLE_STATES and _within(fate.done_at, after, until)
+    return fate.state in UNUSABLE_STATES and _is_within(fate.done_at, after, until)
 
 
 def _is_twin(fate: FileFate, after: datetime, until: datetime) -> bool:
-    return fate.state == "duplicate" and _within(fate.done_at, after, until)
+    return fate.state == "duplicate" and _is_within(fate.done_at, after, until)
 
 
-def _within(instant: datetime | None, after: datetime, until: datetime) -> bool:
+def _is_within(instant: datetime | None, after: datetime, until: datetime) -> bool:
     return instant is not None and after < instant <= until
 
 
-def _failed(fate: FileFate, until: datetime) -> Failed:
+def _build_failed(fate: FileFate, until: datetime) -> Failed:
     return Failed(
         path=fate.path,
         source=fate.source,
@@ -715,7 +718,9 @@ def _folder(health: SourceHealth, last: Mapping[str, datetime]) -> Folder:
     )
 
 
-def _last_files(store: Store, until: datetime, reported: Iterable[Seen]) -> dict[str, datetime]:
+def _last_files(
+    store: Store, until: datetime, reported: Iterable[ReportedMicrograph]
+) -> dict[str, datetime]:
     """Return when each source's newest micrograph was done, up to the night's end."""
     last: dict[str, datetime] = {}
     for micrograph in reported:
@@ -738,7 +743,7 @@ def _summary(
     *,
     orders: tuple[OpenOrder, ...],
     waits_before: int,
-    reported: tuple[Seen, ...],
+    reported: tuple[ReportedMicrograph, ...],
     unusable: tuple[Failed, ...],
     sources: tuple[Folder, ...],
     newest: datetime | None,
@@ -801,8 +806,8 @@ def _empty(zone: str, newest: datetime | None, away: tuple[Outage, ...], *, free
 
 
 def _headline(
-    reported: tuple[Seen, ...],
-    waiting: list[Seen],
+    reported: tuple[ReportedMicrograph, ...],
+    waiting: list[ReportedMicrograph],
     unusable: tuple[Failed, ...],
     orders: Sequence[OpenOrder],
     waits_before: int,
@@ -833,7 +838,7 @@ def _headline(
 def _why_pressing(orders: Sequence[OpenOrder]) -> str:
     """Return " (3 urgent, 1 probably out of specification)", "" where no order presses."""
     urgent = sum(order.urgent for order in orders)
-    statuses = Counter(map(status_of, orders))
+    statuses = Counter(map(get_order_status, orders))
     parts = [_("{n} urgent").format(n=urgent)] if urgent else []
     if n := statuses[Conformity.DOES_NOT_CONFORM]:
         text = ngettext("{n} does not conform", "{n} do not conform", n)

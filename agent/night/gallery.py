@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.archive import Archive
-    from agent.night.facts import Seen
+    from agent.night.facts import ReportedMicrograph
 
 CARD_PX = 340
 ROW_PX = 112
@@ -37,7 +37,7 @@ DRAWN = frozenset({"subtype", "size", "strangeness"})
 Drawn = dict[str, tuple[Picture | None, str]]
 
 
-def limit_of(seen: Seen, which: str) -> float:
+def get_colour_limit(seen: ReportedMicrograph, which: str) -> float:
     """Return the value that gets the full colour on one map: the bundle's own, or the default."""
     if which == "strangeness":
         return ALARM_LIMIT
@@ -46,12 +46,12 @@ def limit_of(seen: Seen, which: str) -> float:
     return float(limit) if isinstance(limit, int | float) and limit > 0 else EVIDENCE_LIMIT
 
 
-def palette_of(which: str) -> Palette:
+def get_palette(which: str) -> Palette:
     """Return the palette of a map."""
     return Palette.ALARM if which == "strangeness" else Palette.EVIDENCE
 
 
-def note_of(heat: NDArray[np.floating], which: str, limit: float) -> str:
+def describe_map(heat: NDArray[np.floating], which: str, limit: float) -> str:
     """Return a note where the colours of a map alone could mislead, "" for none."""
     if which == "strangeness":
         reached = bool((heat >= 1).any())
@@ -59,12 +59,12 @@ def note_of(heat: NDArray[np.floating], which: str, limit: float) -> str:
     return "" if pictures.has_evidence(heat, limit=limit) else _("no positive evidence")
 
 
-def outlined(seen: Seen) -> str:
+def format_outline_alt(seen: ReportedMicrograph) -> str:
     """Return the alt text of the picture of the whole field."""
     return _("Whole field of {name}, the kept rectangle outlined").format(name=seen.name)
 
 
-def map_over(which: str) -> str:
+def format_map_alt(which: str) -> str:
     """Return the alt text of a map over the crop."""
     return {
         "subtype": _("Map of the subtype over the crop"),
@@ -87,11 +87,11 @@ class Embedded:
         self._known: dict[str, Picture | None] = {}
         self._last: tuple[str, Drawn] = ("", {})
 
-    def crop(self, seen: Seen) -> Picture | None:
+    def crop(self, seen: ReportedMicrograph) -> Picture | None:
         """Return the crop that the model received, its most unusual place marked."""
-        return self._drawn(seen)["crop"][0]
+        return self._draw_cached(seen)["crop"][0]
 
-    def field(self, seen: Seen) -> Picture | None:
+    def field(self, seen: ReportedMicrograph) -> Picture | None:
         """Return the whole field, the removed part dark."""
         path = self._archive.preview_path(seen.sha256, seen.page)
         try:
@@ -106,37 +106,39 @@ class Embedded:
                 polygon=seen.polygon,
                 marks=seen.marks,
             )
-        return jpeg(preview, outlined(seen))
+        return embed_jpeg(preview, format_outline_alt(seen))
 
-    def heat(self, seen: Seen, which: str) -> tuple[Picture | None, str]:
+    def heat(self, seen: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
         """Return one map over the crop, and a note on it."""
-        return self._drawn(seen).get(which, (None, _("no map was kept")))
+        return self._draw_cached(seen).get(which, (None, _("no map was kept")))
 
     def known(self, key: str, code: str) -> Picture | None:
         """Return the thumbnail of a reference image, by its training key."""
         if key not in self._known:
             self._known[key] = self._thumbnail(
-                *place_of(key), _("Known {code}").format(code=code), NEAR_PX
+                *parse_training_key(key), _("Known {code}").format(code=code), NEAR_PX
             )
         return self._known[key]
 
-    def thumbnail(self, seen: Seen) -> Picture | None:
+    def thumbnail(self, seen: ReportedMicrograph) -> Picture | None:
         """Return the thumbnail for a row."""
         return self._thumbnail(seen.sha256, seen.page, seen.name, ROW_PX)
 
     def _thumbnail(self, sha256: str, page: int, alt: str, longest_px: int) -> Picture | None:
         try:
             encoded = self._archive.thumbnail_path(sha256, page).read_bytes()
-            return jpeg(pictures.fitted(pictures.decode(encoded), longest_px), alt, ROW_QUALITY)
+            return embed_jpeg(
+                pictures.fitted(pictures.decode(encoded), longest_px), alt, ROW_QUALITY
+            )
         except (OSError, ValueError):
             return None
 
-    def _drawn(self, seen: Seen) -> Drawn:
+    def _draw_cached(self, seen: ReportedMicrograph) -> Drawn:
         if self._last[0] != seen.id:
             self._last = (seen.id, self._draw(seen))
         return self._last[1]
 
-    def _draw(self, seen: Seen) -> Drawn:
+    def _draw(self, seen: ReportedMicrograph) -> Drawn:
         try:
             encoded = self._archive.crop_path(seen.sha256, seen.page).read_bytes()
             full = pictures.decode(encoded)
@@ -144,21 +146,21 @@ class Embedded:
             return {"crop": (None, "")}
         crop = pictures.fitted(full, CARD_PX)
         shown = pictures.place(crop, seen.where, field_width=full.shape[1]) if seen.where else crop
-        drawn: Drawn = {"crop": (jpeg(shown, _("Crop of {name}").format(name=seen.name)), "")}
+        drawn: Drawn = {"crop": (embed_jpeg(shown, _("Crop of {name}").format(name=seen.name)), "")}
         maps = self._archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
         for which in DRAWN & maps.keys():
             heat = maps[which]
-            limit = limit_of(seen, which)
-            over = pictures.heat_overlay(crop, heat, limit=limit, palette=palette_of(which))
-            note = note_of(heat, which, limit)
+            limit = get_colour_limit(seen, which)
+            over = pictures.heat_overlay(crop, heat, limit=limit, palette=get_palette(which))
+            note = describe_map(heat, which, limit)
             drawn[which] = (
-                jpeg(over, "; ".join((map_over(which), note or _("see caption")))),
+                embed_jpeg(over, "; ".join((format_map_alt(which), note or _("see caption")))),
                 note,
             )
         return drawn
 
 
-def place_of(key: str) -> tuple[str, int]:
+def parse_training_key(key: str) -> tuple[str, int]:
     """Parse a training key: a content hash, and the page if it is not the first.
 
     Returns:
@@ -168,7 +170,7 @@ def place_of(key: str) -> tuple[str, int]:
     return sha256, int(page) if page.isdecimal() else 0
 
 
-def jpeg(pixels: NDArray[np.uint8], alt: str, quality: int = CARD_QUALITY) -> Picture:
+def embed_jpeg(pixels: NDArray[np.uint8], alt: str, quality: int = CARD_QUALITY) -> Picture:
     """Encode pixels as JPEG in a data URI.
 
     Args:
@@ -180,7 +182,7 @@ def jpeg(pixels: NDArray[np.uint8], alt: str, quality: int = CARD_QUALITY) -> Pi
     return Picture(f"data:image/jpeg;base64,{encoded}", alt, pixels.shape[1], pixels.shape[0])
 
 
-def scale_picture(palette: Palette, alt: str) -> Picture:
+def embed_colour_scale(palette: Palette, alt: str) -> Picture:
     """Encode a palette's colour scale as PNG in a data URI."""
     encoded = base64.b64encode(pictures.encode_png(pictures.colour_bar(palette), level=9))
     return Picture(f"data:image/png;base64,{encoded.decode('ascii')}", alt, 256, 12)

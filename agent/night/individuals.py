@@ -59,7 +59,7 @@ class Individuals:
     alarm: str
 
 
-def series_of(
+def average_by_night(
     values: Iterable[ControlValue], night_at: Callable[[datetime], date], night: date
 ) -> dict[tuple[str, str], list[tuple[date, float]]]:
     """Average measured values per source, measure and night, up to a night.

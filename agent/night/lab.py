@@ -47,7 +47,7 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
     """
     taxonomy = read_taxonomy(settings, store, now=now)
     with reports.speaking(settings.report.language):
-        words = words_of(taxonomy)
+        words = describe_codes(taxonomy)
         lab, fault = _lab(settings, store, taxonomy, now)
     return NightSettings(
         site=settings.site.name,
@@ -137,7 +137,7 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
         ) from error
 
 
-def words_of(taxonomy: Taxonomy) -> dict[str, str]:
+def describe_codes(taxonomy: Taxonomy) -> dict[str, str]:
     """Return the meaning of each structure code, in the taxonomy's order; a lab's title is kept."""
     return {
         subtype.name + size.name: ", ".join(

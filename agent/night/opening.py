@@ -11,7 +11,7 @@ import reports
 from agent.night.facts import micrographs
 from agent.night.individuals import BASELINE_NIGHTS
 from agent.night.period import local
-from agent.night.standing import PRESSING, status_of
+from agent.night.standing import PRESSING, get_order_status
 from agent.orders.facts import Conformity
 from agent.orders.next_step import NextStep
 from reports import (
@@ -22,7 +22,7 @@ from reports import (
     InstrumentRow,
     Line,
     OpenOrder,
-    Said,
+    StatusText,
     Tone,
     decimal,
     marked,
@@ -55,7 +55,7 @@ MEASURES = {"brightness": marked("Brightness"), "focus": marked("Focus")}
 def order_lines(facts: NightFacts) -> Iterator[Line]:
     """Yield a line for each reason why orders are open, and one for those that conform."""
     for status in PRESSING:
-        orders = [order for order in facts.orders if status_of(order) == status]
+        orders = [order for order in facts.orders if get_order_status(order) == status]
         if orders:
             text = _status_text(status, len(orders))
             if urgent := [order.number for order in orders if order.urgent]:
@@ -132,7 +132,7 @@ def orders_left_out(facts: NightFacts) -> str:
 
 
 def _order(order: Standing, facts: NightFacts, common: Mapping[str, int]) -> OpenOrder:
-    status = status_of(order)
+    status = get_order_status(order)
     is_broken = status == Conformity.DOES_NOT_CONFORM
     own = [
         _("rests on the model alone, and {why}").format(why=why)
@@ -218,7 +218,7 @@ def _instrument(instrument: Instrument, facts: NightFacts) -> InstrumentRow:
     )
 
 
-def _check(instrument: Instrument, facts: NightFacts) -> Said:
+def _check(instrument: Instrument, facts: NightFacts) -> StatusText:
     newest = _newest_check(instrument, facts)
     if not instrument.affected:
         return newest
@@ -229,39 +229,41 @@ def _check(instrument: Instrument, facts: NightFacts) -> Said:
         "{n} orders affected, their results are held: {numbers}",
         n,
     )
-    return Said(f"{newest.text}; {text.format(n=n, numbers=shown)}", Tone.PROBLEM)
+    return StatusText(f"{newest.text}; {text.format(n=n, numbers=shown)}", Tone.PROBLEM)
 
 
-def _newest_check(instrument: Instrument, facts: NightFacts) -> Said:
+def _newest_check(instrument: Instrument, facts: NightFacts) -> StatusText:
     if instrument.checked_at is None:
-        return Said(_("reference images were never checked"), Tone.ATTENTION)
+        return StatusText(_("reference images were never checked"), Tone.ATTENTION)
     at = local(instrument.checked_at, facts.zone)
     if instrument.failed:
         text = _("the check of {at} failed: {what}").format(at=at, what=instrument.failed)
-        return Said(text, Tone.PROBLEM)
+        return StatusText(text, Tone.PROBLEM)
     if instrument.overdue:
-        return Said(_("overdue, the last check was {at}").format(at=at), Tone.ATTENTION)
-    return Said(_("good, {at}").format(at=at), Tone.CALM)
+        return StatusText(_("overdue, the last check was {at}").format(at=at), Tone.ATTENTION)
+    return StatusText(_("good, {at}").format(at=at), Tone.CALM)
 
 
-def _control(instrument: Instrument, facts: NightFacts) -> Said:
+def _control(instrument: Instrument, facts: NightFacts) -> StatusText:
     at = local(instrument.control_at, facts.zone) if instrument.control_at else ""
     if instrument.control_faults:
         text = _("the control specimen of {at} is off: {what}")
-        return Said(text.format(at=at, what="; ".join(instrument.control_faults)), Tone.PROBLEM)
+        return StatusText(
+            text.format(at=at, what="; ".join(instrument.control_faults)), Tone.PROBLEM
+        )
     if instrument.control_overdue:
         text = _("a control specimen is overdue, the last came {at}").format(at=at)
-        return Said(text if at else _("no control specimen has come yet"), Tone.ATTENTION)
-    return Said(_("good, {at}").format(at=at) if at else _("none is asked for"), Tone.CALM)
+        return StatusText(text if at else _("no control specimen has come yet"), Tone.ATTENTION)
+    return StatusText(_("good, {at}").format(at=at) if at else _("none is asked for"), Tone.CALM)
 
 
-def _scale(instrument: Instrument) -> Said:
+def _scale(instrument: Instrument) -> StatusText:
     if not instrument.scale_doubts:
-        return Said(_("known of every micrograph"), Tone.CALM)
+        return StatusText(_("known of every micrograph"), Tone.CALM)
     text = ngettext(
         "in doubt for {n} micrograph", "in doubt for {n} micrographs", instrument.scale_doubts
     )
-    return Said(text.format(n=instrument.scale_doubts), Tone.ATTENTION)
+    return StatusText(text.format(n=instrument.scale_doubts), Tone.ATTENTION)
 
 
 # --- since the night before ---------------------------------------------------------------------

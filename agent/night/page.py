@@ -16,12 +16,12 @@ from zoneinfo import ZoneInfo
 
 import reports
 from agent.night import opening
-from agent.night.cards import card_of, percent, row_of
+from agent.night.cards import build_card, build_row, percent
 from agent.night.facts import micrographs
-from agent.night.gallery import Embedded, scale_picture
-from agent.night.period import local, local_full, title_of
-from agent.night.records import carried
-from agent.night.shadow import shadow_of
+from agent.night.gallery import Embedded, embed_colour_scale
+from agent.night.period import format_night_title, local, local_full
+from agent.night.records import night_to_json
+from agent.night.shadow import build_shadow
 from agent.night.trends import BASELINE_NIGHTS, BASELINE_SPECIMENS
 from agent.pictures import Palette
 from model import wilson
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.night.agreement import Raters
-    from agent.night.facts import Failed, Folder, NightFacts, Seen
+    from agent.night.facts import Failed, Folder, NightFacts, ReportedMicrograph
     from agent.night.trends import Trend
 
 T = TypeVar("T")
@@ -89,10 +89,10 @@ class Laid:
 
     night: Night
     more: tuple[MorePage, ...]
-    flagged: tuple[Seen, ...] = ()
+    flagged: tuple[ReportedMicrograph, ...] = ()
 
 
-def _unheard(_done: int, _of: int) -> None:
+def _ignore_progress(_done: int, _of: int) -> None:
     """Ignore the progress: the default of `on_drawn`."""
 
 
@@ -102,7 +102,7 @@ def lay_out(
     *,
     revision: int,
     generated: datetime,
-    on_drawn: Callable[[int, int], None] = _unheard,
+    on_drawn: Callable[[int, int], None] = _ignore_progress,
 ) -> Laid:
     """Lay a night out on pages.
 
@@ -114,19 +114,19 @@ def lay_out(
         on_drawn: Called with the number of micrographs drawn, and the number of all.
     """
     gallery = Embedded(archive)
-    inside = carried(facts)
+    inside = night_to_json(facts)
     room = PAGE_BYTES - len(reports.as_json(inside))
     flagged = _by_weight(
         micrograph for micrograph in facts.micrographs if micrograph.needs_a_person
     )
     others = [micrograph for micrograph in facts.micrographs if not micrograph.needs_a_person]
 
-    def drawn(batch: list[Seen], before: int) -> Iterator[Seen]:
+    def drawn(batch: list[ReportedMicrograph], before: int) -> Iterator[ReportedMicrograph]:
         for number, micrograph in enumerate(batch, start=before + 1):
             yield micrograph
             on_drawn(number, len(facts.micrographs))
 
-    cards = _paged(
+    cards = _paginate(
         (_card(micrograph, facts, gallery) for micrograph in drawn(flagged, 0)),
         _card_weight,
         CARDS_PER_PAGE,
@@ -134,7 +134,7 @@ def lay_out(
         first_bytes=room,
     )
     room -= sum(map(_card_weight, cards[0]))
-    rows = _paged(
+    rows = _paginate(
         (_row(micrograph, facts, gallery) for micrograph in drawn(others, len(flagged))),
         _row_weight,
         ROWS_PER_PAGE,
@@ -145,13 +145,15 @@ def lay_out(
     more = _more(facts, cards[1:], rows[1:], stamp)
     night = replace(
         _night(facts, cards[0], rows[0], more=more, revision=revision, stamp=stamp),
-        shadow=shadow_of(facts.shadow, archive),
+        shadow=build_shadow(facts.shadow, archive),
         inside=inside,
     )
     return Laid(night, more, tuple(micrograph for micrograph in flagged if micrograph.waits))
 
 
-def _by_weight(flagged: Iterator[Seen] | Sequence[Seen]) -> list[Seen]:
+def _by_weight(
+    flagged: Iterator[ReportedMicrograph] | Sequence[ReportedMicrograph],
+) -> list[ReportedMicrograph]:
     order = [word for word, _, _ in REASON_LINES]
     return sorted(
         flagged,
@@ -167,18 +169,18 @@ def _by_weight(flagged: Iterator[Seen] | Sequence[Seen]) -> list[Seen]:
     )
 
 
-def _card(micrograph: Seen, facts: NightFacts, gallery: Embedded) -> Card:
+def _card(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> Card:
     review = (
         Link(_("Decide"), f"{facts.review_url}/review/{micrograph.id}")
         if facts.review_url
         else None
     )
-    return card_of(micrograph, gallery, zone=facts.zone, words=facts.words, review=review)
+    return build_card(micrograph, gallery, zone=facts.zone, words=facts.words, review=review)
 
 
-def _row(micrograph: Seen, facts: NightFacts, gallery: Embedded) -> Row:
+def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> Row:
     href = f"{facts.review_url}/review/{micrograph.id}" if facts.review_url else ""
-    return row_of(
+    return build_row(
         micrograph,
         zone=facts.zone,
         thumbnail=gallery.thumbnail(micrograph),
@@ -196,7 +198,7 @@ def _row_weight(row: Row) -> int:
     return 500 + (len(row.thumbnail.src) if row.thumbnail else 0)
 
 
-def _paged(
+def _paginate(
     items: Iterator[T],
     weight: Callable[[T], int],
     most: int,
@@ -232,7 +234,7 @@ def _more(
         MorePage(
             site=facts.site,
             date=facts.night.isoformat(),
-            title=title_of(facts.night),
+            title=format_night_title(facts.night),
             heading=_("{what}, page {n} of {total}").format(
                 what=_("What needs a person") if batch else _("Handled automatically"),
                 n=number + 1,
@@ -270,7 +272,7 @@ def _night(
     return Night(
         site=facts.site,
         date=day,
-        title=title_of(facts.night),
+        title=format_night_title(facts.night),
         period=_("{after} to {until}, {zone}").format(
             after=local(facts.after, facts.zone),
             until=local(facts.until, facts.zone),
@@ -320,8 +322,10 @@ def _night(
 
 def _scales() -> tuple[reports.Picture, reports.Picture]:
     return (
-        scale_picture(Palette.EVIDENCE, _("scale from violet, against, to orange, for the answer")),
-        scale_picture(Palette.ALARM, _("scale from grey, ordinary, to yellow, strange")),
+        embed_colour_scale(
+            Palette.EVIDENCE, _("scale from violet, against, to orange, for the answer")
+        ),
+        embed_colour_scale(Palette.ALARM, _("scale from grey, ordinary, to yellow, strange")),
     )
 
 

@@ -12,21 +12,23 @@ from zoneinfo import ZoneInfo
 import reports
 
 
-def end_of(night: date, at: time, zone: str) -> datetime:
+def compute_night_end(night: date, at: time, zone: str) -> datetime:
     """Return when a night ends, aware UTC; a wall time that is skipped ends an hour later."""
     return datetime.combine(night, at, ZoneInfo(zone)).astimezone(UTC)
 
 
-def period_of(night: date, at: time, zone: str) -> tuple[datetime, datetime]:
+def compute_night_period(night: date, at: time, zone: str) -> tuple[datetime, datetime]:
     """Return a night's period (after, until], aware UTC."""
-    return end_of(night - timedelta(days=1), at, zone), end_of(night, at, zone)
+    return compute_night_end(night - timedelta(days=1), at, zone), compute_night_end(
+        night, at, zone
+    )
 
 
 def night_of(instant: datetime, at: time, zone: str) -> date:
     """Return the night of an instant."""
     day = instant.astimezone(ZoneInfo(zone)).date()
     near = (day - timedelta(days=1), day, day + timedelta(days=1))
-    return next(night for night in near if instant <= end_of(night, at, zone))
+    return next(night for night in near if instant <= compute_night_end(night, at, zone))
 
 
 def local(instant: datetime, zone: str) -> str:
@@ -39,6 +41,6 @@ def local_full(instant: datetime, zone: str) -> str:
     return reports.with_seconds(instant.astimezone(ZoneInfo(zone)))
 
 
-def title_of(night: date) -> str:
+def format_night_title(night: date) -> str:
     """Format a night's name, such as "Tuesday 24 November 2026"."""
     return reports.whole_date(night)

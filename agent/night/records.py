@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import reports
 from agent.csv_export import csv_text
-from agent.night.cards import said_of
+from agent.night.cards import format_decision
 from agent.night.period import local
 from agent.settings import PROCESS_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from agent.night.facts import NightFacts, Seen
+    from agent.night.facts import NightFacts, ReportedMicrograph
 
 COLUMNS = (
     "id",
@@ -56,7 +56,7 @@ IN_THE_PAGE = tuple(name for name in COLUMNS if name not in ("sha256", "page", "
 MOST_IN_THE_PAGE = 10_000
 
 
-def record_of(seen: Seen, zone: str) -> dict[str, object]:
+def build_record(seen: ReportedMicrograph, zone: str) -> dict[str, object]:
     """Return one micrograph as a row: column → value, None where there is none.
 
     Args:
@@ -89,7 +89,7 @@ def record_of(seen: Seen, zone: str) -> dict[str, object]:
         "bundle": seen.bundle,
         "engine": seen.engine,
         "precision": seen.precision,
-        "decision": said_of(decision) if decision else None,
+        "decision": format_decision(decision) if decision else None,
         "decided_by": decision.by if decision else None,
         "decided_at": decision.at.astimezone(UTC).isoformat(timespec="seconds")
         if decision
@@ -98,16 +98,16 @@ def record_of(seen: Seen, zone: str) -> dict[str, object]:
     }
 
 
-def csv_of(records: Iterable[Mapping[str, object]]) -> str:
-    """Return rows of `record_of` as CSV that a spreadsheet neither runs nor misreads."""
+def records_to_csv(records: Iterable[Mapping[str, object]]) -> str:
+    """Return rows of `build_record` as CSV that a spreadsheet neither runs nor misreads."""
     return csv_text(COLUMNS, records)
 
 
-def carried(facts: NightFacts) -> dict[str, object]:
+def night_to_json(facts: NightFacts) -> dict[str, object]:
     """Return a night as its page carries it for programs: JSON, in English, in few bytes."""
     shown = facts.micrographs[:MOST_IN_THE_PAGE]
     with reports.speaking("en"):
-        records = [record_of(micrograph, facts.zone) for micrograph in shown]
+        records = [build_record(micrograph, facts.zone) for micrograph in shown]
     return {
         "site": facts.site,
         "night": facts.night.isoformat(),
@@ -116,13 +116,13 @@ def carried(facts: NightFacts) -> dict[str, object]:
         "taken": facts.summary.taken,
         "review": facts.summary.review,
         "unusable": [[file.path, file.source, file.state, file.code] for file in facts.unusable],
-        "micrographs": table_of(records),
+        "micrographs": compact_records(records),
         "left_out": len(facts.micrographs) - len(shown),
     }
 
 
-def table_of(records: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """Return rows of `record_of` in few bytes.
+def compact_records(records: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Return rows of `build_record` in few bytes.
 
     Returns:
         `same`: column → the value that all rows have, where they have one.

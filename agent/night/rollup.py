@@ -49,12 +49,12 @@ def write_sites(
         return None
     path = folder / PAGE
     with reports.speaking(settings.language):
-        page = reports.render_sites(sites_page(sites, settings, now=now))
+        page = reports.render_sites(build_sites_page(sites, settings, now=now))
     write_whole({path: page.encode()})
     return path
 
 
-def sites_page(sites: list[SiteSeen], settings: NightSettings, *, now: datetime) -> SitesPage:
+def build_sites_page(sites: list[SiteSeen], settings: NightSettings, *, now: datetime) -> SitesPage:
     """Build the page of all sites, the ones that need action most first."""
     lines = sorted(
         (_line(site, settings.zone, now=now) for site in sites),

@@ -42,7 +42,7 @@ class Shadowed:
     flips: tuple[Flip, ...]
 
 
-def shadowed(store: Store, until: datetime) -> Shadowed | None:
+def collect_shadow(store: Store, until: datetime) -> Shadowed | None:
     """Return the answers of the last candidate.
 
     Args:
@@ -69,7 +69,7 @@ def shadowed(store: Store, until: datetime) -> Shadowed | None:
     return Shadowed(bundle, current.bundle, days, len(both), len(flips), tuple(flips[:KEPT]))
 
 
-def shadow_of(shadow: Shadowed | None, archive: Archive) -> Shadow | None:
+def build_shadow(shadow: Shadowed | None, archive: Archive) -> Shadow | None:
     """Build the page's section on a candidate, with pictures; None where nothing was compared."""
     if shadow is None or not shadow.judged:
         return None

@@ -110,13 +110,13 @@ class OrderStatus:
     conforming: int = 0
 
 
-def order_status(store: Store, lab: Lab, *, now: datetime) -> OrderStatus:
+def collect_order_status(store: Store, lab: Lab, *, now: datetime) -> OrderStatus:
     """Return the open orders, and how many conform; one without a specification is neither."""
     orders: list[OpenOrder] = []
     conforming = 0
     for assessed in islice(assess_recent(store, lab, now=now), MOST_ORDERS):
         if assessed.statement.conformity in OPEN:
-            orders.append(_open(assessed, lab, exact_numbers=store.exact_numbers))
+            orders.append(_build_open_order(assessed, lab, exact_numbers=store.exact_numbers))
         conforming += assessed.statement.conformity is Conformity.CONFORMS
     orders.sort(key=lambda order: (_weight(order), order.heard_at or now, order.number))
     return OrderStatus(tuple(orders), conforming)
@@ -126,7 +126,7 @@ PRESSING = (Conformity.DOES_NOT_CONFORM.value, *NextStep)
 """What an open order is sorted by, the most pressing first."""
 
 
-def status_of(order: OpenOrder) -> str:
+def get_order_status(order: OpenOrder) -> str:
     """Return why an order is open: "does_not_conform", or the next step of an undecided one."""
     if order.conformity == Conformity.DOES_NOT_CONFORM:
         return order.conformity
@@ -135,10 +135,10 @@ def status_of(order: OpenOrder) -> str:
 
 
 def _weight(order: OpenOrder) -> tuple[bool, int]:
-    return not order.urgent, PRESSING.index(status_of(order))
+    return not order.urgent, PRESSING.index(get_order_status(order))
 
 
-def _open(assessed: Assessed, lab: Lab, *, exact_numbers: bool) -> OpenOrder:
+def _build_open_order(assessed: Assessed, lab: Lab, *, exact_numbers: bool) -> OpenOrder:
     views = {
         field.view.id: field.view
         for specimen in assessed.view.specimens
@@ -225,7 +225,7 @@ def _instrument(
     return Instrument(
         source=name,
         checked_at=last.at if last else None,
-        failed=_failed(last) if last else "",
+        failed=_describe_failures(last) if last else "",
         overdue=last is None or now - last.at > GOOD_FOR,
         control_at=point.at if point else None,
         control_faults=point.faults if point else (),
@@ -235,7 +235,7 @@ def _instrument(
     )
 
 
-def _failed(check: Record) -> str:
+def _describe_failures(check: Record) -> str:
     if check.facts.get("passed"):
         return ""
     bad = [
@@ -246,7 +246,7 @@ def _failed(check: Record) -> str:
     return "; ".join(bad[:3]) or check.subject
 
 
-def control_values(store: Store, control: Sequence[str]) -> Iterator[ControlValue]:
+def iter_control_values(store: Store, control: Sequence[str]) -> Iterator[ControlValue]:
     """Yield brightness and focus of every control specimen's micrograph, oldest first."""
     for source, points in (chart(store, control) if control else {}).items():
         for point in points:

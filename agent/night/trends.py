@@ -147,7 +147,7 @@ def _commonest(fields: Sequence[Unit]) -> str:
     return min(counts, key=lambda code: (-counts[code], code))
 
 
-def level_of(series: int) -> float:
+def compute_alarm_level(series: int) -> float:
     """Return the chance of a false alarm that each rule of each chart may have tonight.
 
     Args:
@@ -156,16 +156,16 @@ def level_of(series: int) -> float:
     return FALSE_ALARMS / max(1, series * RULES)
 
 
-def ready(
+def count_ready_charts(
     earlier: Sequence[tuple[date, Sequence[Tally]]], night: date, tonight: Sequence[Tally]
 ) -> int:
     """Return how many charts of shares have a complete baseline tonight."""
-    nights = _until(earlier, night, tonight)
+    nights = _append_tonight(earlier, night, tonight)
     series = [_series(nights, entry.material, entry.bundle) for entry in tonight]
     return len(MEASURES) * sum(_baseline(chart_nights) is not None for chart_nights in series)
 
 
-def _until(
+def _append_tonight(
     earlier: Sequence[tuple[date, Sequence[Tally]]], night: date, tonight: Sequence[Tally]
 ) -> list[tuple[date, Sequence[Tally]]]:
     before = sorted(
@@ -187,11 +187,13 @@ def trends(
         earlier: Nights before tonight with their tallies, in any order.
         night: Tonight.
         tonight: Its tallies.
-        level: See `level_of`; None: these charts are all there are.
+        level: See `compute_alarm_level`; None: these charts are all there are.
     """
-    nights = _until(earlier, night, tonight)
+    nights = _append_tonight(earlier, night, tonight)
     series = {(t.material, t.bundle): _series(nights, t.material, t.bundle) for t in tonight}
-    level = level_of(ready(earlier, night, tonight)) if level is None else level
+    level = (
+        compute_alarm_level(count_ready_charts(earlier, night, tonight)) if level is None else level
+    )
     return tuple(
         _trend(material, bundle, measure, chart_nights, level)
         for (material, bundle), chart_nights in series.items()
@@ -282,7 +284,7 @@ def drifts(
 
     There is no alarm: what is ordered changes the mix as well as what goes wrong.
     """
-    nights = _until(earlier, night, tonight)
+    nights = _append_tonight(earlier, night, tonight)
     drifts = (_drift(_series(nights, entry.material, entry.bundle), night) for entry in tonight)
     return tuple(drift for drift in drifts if drift is not None)
 
@@ -303,12 +305,12 @@ def _drift(series: Sequence[tuple[date, Tally]], night: date) -> Drift | None:
     usual: Counter[str] = Counter()
     for _night, entry in series[:length]:
         usual.update(dict(entry.codes))
-    p_value = permuted(usual, newest, seed=night.toordinal())
+    p_value = compute_permutation_p(usual, newest, seed=night.toordinal())
     last = series[-1][1]
     return Drift(last.material, last.bundle, newest.total(), nights, usual.total(), p_value)
 
 
-def permuted(usual: Counter[str], newest: Counter[str], *, seed: int) -> float:
+def compute_permutation_p(usual: Counter[str], newest: Counter[str], *, seed: int) -> float:
     """Return how often a random split of all specimens differs at least as much as theirs.
 
     Args:

@@ -13,10 +13,10 @@ import structlog
 
 import reports
 from agent.archive import write_whole
-from agent.night.facts import from_text, gather, summary_of, to_text
+from agent.night.facts import from_text, gather, parse_summary, to_text
 from agent.night.page import lay_out, page_name
-from agent.night.period import end_of, local_full, night_of, title_of
-from agent.night.records import csv_of, record_of
+from agent.night.period import compute_night_end, format_night_title, local_full, night_of
+from agent.night.records import build_record, records_to_csv
 from agent.night.rollup import write_sites
 from reports import Index, Link, NightLine, Tone
 from reports import gettext as _
@@ -101,8 +101,8 @@ def write_report(
     write_whole(
         {
             folder / f"{night}.json": text.encode(),
-            folder / f"{night}.csv": csv_of(
-                record_of(micrograph, facts.zone) for micrograph in facts.micrographs
+            folder / f"{night}.csv": records_to_csv(
+                build_record(micrograph, facts.zone) for micrograph in facts.micrographs
             ).encode(),
             path: page.encode(),
         }
@@ -182,13 +182,13 @@ def _running_line(facts: NightFacts | None) -> Iterator[NightLine]:
 
 def _line(row: NightHead) -> NightLine:
     note = _("revision {n}").format(n=row.revision) if row.revision > 1 else ""
-    return _night_line(summary_of(row.head), note)
+    return _night_line(parse_summary(row.head), note)
 
 
 def _night_line(summary: Summary, note: str) -> NightLine:
     return NightLine(
         date=summary.night.isoformat(),
-        title=title_of(summary.night),
+        title=format_night_title(summary.night),
         href="" if summary.planned else f"{summary.night}.html",
         tone=Tone(summary.tone),
         headline=summary.headline,
@@ -222,8 +222,8 @@ def missing_nights(
     last = night_of(now, settings.at, settings.zone)
     first = max(first, last - timedelta(days=LONGEST_CATCH_UP))
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    over = [day for day in days if end_of(day, settings.at, settings.zone) <= now]
-    pageless = {row.date for row in heads if summary_of(row.head).planned}
+    over = [day for day in days if compute_night_end(day, settings.at, settings.zone) <= now]
+    pageless = {row.date for row in heads if parse_summary(row.head).planned}
     return [
         day
         for day in over

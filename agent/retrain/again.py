@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from agent.labelled_folder import loader
+from agent.labelled_folder import make_loader
 from agent.pipeline import maps_of
 from agent.retrain.progress import Step
 from agent.store import Finding
@@ -71,7 +71,7 @@ def reprocess(
     Yields:
         `Step`s, last an `Again`.
     """
-    views = [view for view in _asked(store, now(), since) if view.bundle != classifier.name]
+    views = [view for view in _list_views(store, now(), since) if view.bundle != classifier.name]
     answered = {view.id for view in store.answers_of(classifier.name, since=since)}
     unknown = [view for view in views if view.id not in answered]
     archived = [view for view in unknown if archive.crop_path(view.sha256, view.page).is_file()]
@@ -80,7 +80,9 @@ def reprocess(
     for start in range(0, len(archived), TOGETHER):
         batch = archived[start : start + TOGETHER]
         fields = [
-            loader(archive, v.sha256, v.page, v.um_per_px, v.process_data.get("microscope", ""))()
+            make_loader(
+                archive, v.sha256, v.page, v.um_per_px, v.process_data.get("microscope", "")
+            )()
             for v in batch
         ]
         for view, prediction in zip(batch, classifier.classify(fields), strict=True):
@@ -96,7 +98,7 @@ def reprocess(
     yield Again(judged, known, len(unknown) - len(archived), dict(flips), flagged)
 
 
-def _asked(store: Store, at: datetime, since: datetime | None) -> list[MicrographView]:
+def _list_views(store: Store, at: datetime, since: datetime | None) -> list[MicrographView]:
     return list(store.micrographs()) if since is None else store.between(since, at)[::-1]
 
 

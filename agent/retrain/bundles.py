@@ -25,32 +25,32 @@ BACK_FROM = "back_from"
 """Key in a promotion's metrics: the bundle that was rolled back from."""
 
 
-def bundles_in(store_folder: Path) -> Path:
+def get_bundles_folder(store_folder: Path) -> Path:
     """Return the folder of the bundles."""
     return store_folder / FOLDER
 
 
-def bundle_named(store_folder: Path, name: str) -> Path:
+def get_bundle(store_folder: Path, name: str) -> Path:
     """Return the folder of a bundle.
 
     Raises:
         BadBundle: There is none of that name; the message lists the existing ones.
     """
-    folder = bundles_in(store_folder)
+    folder = get_bundles_folder(store_folder)
     if name and "/" not in name and "\\" not in name and (folder / name / "bundle.json").is_file():
         return folder / name
-    there = ", ".join(path.name for path in every_bundle(store_folder)) or "none"
+    there = ", ".join(path.name for path in list_bundles(store_folder)) or "none"
     raise BadBundle(f"no bundle is called {name!r}; in {folder} there are: {there}.")
 
 
-def record_of(bundle: Path) -> Path:
+def get_record_folder(bundle: Path) -> Path:
     """Return the folder of a bundle's record: in the bundle's folder, but no part of the bundle."""
     return bundle / "record"
 
 
-def every_bundle(store_folder: Path) -> list[Path]:
+def list_bundles(store_folder: Path) -> list[Path]:
     """Return the folders of the bundles, oldest name first."""
-    folder = bundles_in(store_folder)
+    folder = get_bundles_folder(store_folder)
     if not folder.is_dir():
         return []
     return sorted(
@@ -60,7 +60,7 @@ def every_bundle(store_folder: Path) -> list[Path]:
     )
 
 
-def at_work_before(promotions: Sequence[Promotion]) -> list[str]:
+def list_previous_bundles(promotions: Sequence[Promotion]) -> list[str]:
     """Return the bundles that the active one can be rolled back to, the newest first.
 
     A bundle that was rolled back from is left out: a second rollback, also by another lead, must
@@ -79,7 +79,7 @@ def at_work_before(promotions: Sequence[Promotion]) -> list[str]:
     return [name for name in dict.fromkeys(reversed(past)) if name != past[-1]]
 
 
-def sweep(store_folder: Path) -> list[str]:
+def delete_leftovers(store_folder: Path) -> list[str]:
     """Delete what killed trainings left half-written.
 
     The caller holds the lease for training, so no other process is writing a bundle now. The
@@ -89,7 +89,7 @@ def sweep(store_folder: Path) -> list[str]:
     Returns:
         The names of what was deleted.
     """
-    folder, now_s = bundles_in(store_folder), time.time()
+    folder, now_s = get_bundles_folder(store_folder), time.time()
     if not folder.is_dir():
         return []
     gone = []

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import reports
 from agent.archive import write_whole
-from agent.retrain.bundles import record_of
-from agent.retrain.judging import kept
+from agent.retrain.bundles import get_record_folder
+from agent.retrain.judging import load_outcome
 from model import read_manifest
 from reports import CardSection, Fact, ModelCard, Table, Tone
 
@@ -61,7 +61,7 @@ class _Facts:
     current: str | None
 
 
-def keep_card(
+def save_card(
     bundle: Path, promotions: Sequence[Promotion], *, site: str, at: str
 ) -> tuple[Path, Path]:
     """Write a bundle's card into its record.
@@ -78,15 +78,18 @@ def keep_card(
     manifest = read_manifest(bundle)
     own = tuple(promotion for promotion in promotions if promotion.bundle == manifest.name)
     current = promotions[0].bundle if promotions else None
-    facts = _Facts(manifest, kept(bundle), own, current)
-    page, document = record_of(bundle) / "card.html", record_of(bundle) / "card.json"
-    content = json.dumps(document_of(facts), ensure_ascii=False, indent=1, default=str)
+    facts = _Facts(manifest, load_outcome(bundle), own, current)
+    page, document = (
+        get_record_folder(bundle) / "card.html",
+        get_record_folder(bundle) / "card.json",
+    )
+    content = json.dumps(card_to_json(facts), ensure_ascii=False, indent=1, default=str)
     html = reports.render_card(_page(facts, site=site, at=at))
     write_whole({page: html.encode(), document: content.encode()})
     return page, document
 
 
-def document_of(facts: _Facts) -> dict[str, Any]:
+def card_to_json(facts: _Facts) -> dict[str, Any]:
     """Return a card as JSON values."""
     manifest, gate = facts.manifest, facts.outcome
     facts_ = manifest.facts
@@ -116,14 +119,14 @@ def document_of(facts: _Facts) -> dict[str, Any]:
                 "shown": signature.get("shown"),
             }
             for act in facts.promotions
-            for signature in _signed(act)
+            for signature in _list_signatures(act)
         ],
         "files": manifest.files,
         "environment": {"engine": facts_.get("engine", ""), **facts_.get("versions", {})},
     }
 
 
-def _signed(act: Promotion) -> list[dict[str, Any]]:
+def _list_signatures(act: Promotion) -> list[dict[str, Any]]:
     alone = {"by": act.by, "reason": act.reason, "at": act.promoted_at.isoformat()}
     return act.signatures or [alone]
 
@@ -144,7 +147,7 @@ def _state(facts: _Facts) -> str:
     if not facts.promotions:
         return "A candidate: nobody has put it to work."
     last = facts.promotions[0]
-    names = " and ".join(signature["by"] for signature in _signed(last))
+    names = " and ".join(signature["by"] for signature in _list_signatures(last))
     when = f"{last.promoted_at:%Y-%m-%d}"
     if facts.current == facts.manifest.name:
         return f"At work since {when}, signed by {names}: {last.reason}"
@@ -322,10 +325,10 @@ def _signatures(facts: _Facts) -> CardSection:
             signature["by"],
             str(signature["at"])[:16].replace("T", " "),
             signature["reason"],
-            _shown(signature.get("shown")),
+            _format_shown(signature.get("shown")),
         )
         for act in facts.promotions
-        for signature in _signed(act)
+        for signature in _list_signatures(act)
     )
     if not rows:
         return CardSection("Who put it to work", ("Nobody has.",))
@@ -333,7 +336,7 @@ def _signatures(facts: _Facts) -> CardSection:
     return CardSection("Who put it to work", tables=(Table("Signatures", columns, rows),))
 
 
-def _shown(shown: Mapping[str, Any] | None) -> str:
+def _format_shown(shown: Mapping[str, Any] | None) -> str:
     if not shown:
         return "–"
     mark = str(shown["sha256"])[:12]

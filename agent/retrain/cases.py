@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent.imaging.crop import RECIPE
-from agent.labelled_folder import key_of, loader, slices_of
+from agent.labelled_folder import get_key, get_slices, make_loader
 from model import Example, TaxonomyError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LEARNS_FROM = ("blind", "imported", "confirmed")
 """Labels that are trained on by default; "seen" is the fourth kind."""
 
-_NOT_LEARNED = {
+_WAYS = {
     "blind": "said without the answer in view",
     "imported": "imported",
     "confirmed": "said by two people",
@@ -145,25 +145,27 @@ def collect(
         control=_keys(label for label in kept if label.is_control and label.origin != "import"),
         contested=_keys(label for label in kept if label.is_contested),
         strange={kind: tuple(examples) for kind, examples in strange.items()},
-        labels={key_of(label.sha256, label.page): (label.id, label.label_id) for label in kept},
-        columns=Counter(name for label in kept for name, value in _told(label).items() if value),
+        labels={get_key(label.sha256, label.page): (label.id, label.label_id) for label in kept},
+        columns=Counter(
+            name for label in kept for name, value in _merge_process_data(label).items() if value
+        ),
     )
 
 
 def _keys(labels: Iterable[LabelledMicrograph]) -> frozenset[str]:
-    return frozenset(key_of(label.sha256, label.page) for label in labels)
+    return frozenset(get_key(label.sha256, label.page) for label in labels)
 
 
-def _told(label: LabelledMicrograph) -> dict[str, object]:
+def _merge_process_data(label: LabelledMicrograph) -> dict[str, object]:
     return {**label.process_extra, **label.process_data}
 
 
 def _example(label: LabelledMicrograph, archive: Archive, group_by: str) -> Example:
     return Example(
-        key=key_of(label.sha256, label.page),
+        key=get_key(label.sha256, label.page),
         code=label.code or "",
-        group=str(_told(label).get(group_by) or label.group),
-        load=loader(
+        group=str(_merge_process_data(label).get(group_by) or label.group),
+        load=make_loader(
             archive,
             label.sha256,
             label.page,
@@ -171,7 +173,7 @@ def _example(label: LabelledMicrograph, archive: Archive, group_by: str) -> Exam
             label.process_data.get("microscope", ""),
         ),
         criterion=label.criterion,
-        slices=slices_of(label.process_data),
+        slices=get_slices(label.process_data),
     )
 
 
@@ -189,7 +191,7 @@ def _why_not(
     if label.is_doubted:
         return "doubted, and nobody has looked again (agent review list --reason doubted_label)"
     ways = _ways(label)
-    return "" if ways & set(learns_from) else f"{_NOT_LEARNED[min(ways)]} (retrain.learns_from)"
+    return "" if ways & set(learns_from) else f"{_WAYS[min(ways)]} (retrain.learns_from)"
 
 
 def _ways(label: LabelledMicrograph) -> set[str]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agent.store import Store
     from model import Example, InspectedImage
 
-_TOLD = {
+_SENTENCES = {
     "twin": "show the same place as a micrograph of another code",
     "specimen": "are of another subtype than their specimen",
     "label": "look like micrographs of another code",
@@ -61,12 +61,12 @@ class Cleaned:
                     "material, or another preparation?)"
                     for code, n in sorted(strange.items())
                 ),
-                *(f"{counted[kind]} {text}" for kind, text in _TOLD.items() if counted[kind]),
+                *(f"{counted[kind]} {text}" for kind, text in _SENTENCES.items() if counted[kind]),
             )
         )
 
 
-def cleaned(
+def clean_labels(
     collected: Collected, current: Path, *, leave_out: bool = True, alpha: float = 0.02
 ) -> Iterator[Step | Cleaned]:
     """Inspect every labelled image once, and find suspect labels.
@@ -86,10 +86,10 @@ def cleaned(
     for step in inspect_labels(classifier, collected.examples):
         yield Step(step.stage, step.done, step.total)
         if step.found is not None:
-            yield _judged(collected, step.found, classifier, new, leave_out=leave_out)
+            yield _find_issues(collected, step.found, classifier, new, leave_out=leave_out)
 
 
-def _judged(
+def _find_issues(
     collected: Collected,
     inspected: Sequence[InspectedImage],
     classifier: Classifier,

@@ -94,7 +94,7 @@ class Impact:
         }
 
 
-def impact_of(
+def compute_impact(
     store: Store,
     lab: Lab,
     bundle: str,
@@ -124,7 +124,7 @@ def impact_of(
         view = store.orders.order(number)
         if view is None:
             continue
-        counted = list(_counted(view))
+        counted = list(_iter_counted(view))
         answered = [field for field in counted if field.id in answers]
         fields += len(answered)
         unknown = [field for field in counted if field.id not in answers]
@@ -133,9 +133,12 @@ def impact_of(
         flips = tuple(flip for field in answered if (flip := flip_of(field, answers[field.id])))
         if not flips:
             continue
-        before, after = assess(store, number, lab), assess_view(store, _instead(view, answers), lab)
+        before, after = (
+            assess(store, number, lab),
+            assess_view(store, _replace_answers(view, answers), lab),
+        )
         if before and before.statement.conformity is not after.statement.conformity:
-            changed.append(_changed(before, after, flips))
+            changed.append(_build_changed(before, after, flips))
         else:
             rest += flips
     return Impact(
@@ -152,13 +155,13 @@ def impact_of(
     )
 
 
-def _counted(view: OrderView) -> Iterator[MicrographView]:
+def _iter_counted(view: OrderView) -> Iterator[MicrographView]:
     for specimen in view.specimens:
         for prepared in specimen.preparations[-1:]:
             yield from (field.view for field in prepared.fields if not field.superseded)
 
 
-def _instead(view: OrderView, answers: Mapping[str, MicrographView]) -> OrderView:
+def _replace_answers(view: OrderView, answers: Mapping[str, MicrographView]) -> OrderView:
     """Replace the answers that count by another bundle's; decisions stay."""
 
     def field(current: FieldView) -> FieldView:
@@ -185,7 +188,7 @@ def _instead(view: OrderView, answers: Mapping[str, MicrographView]) -> OrderVie
     )
 
 
-def _changed(before: Assessed, after: Assessed, flips: tuple[Flip, ...]) -> Changed:
+def _build_changed(before: Assessed, after: Assessed, flips: tuple[Flip, ...]) -> Changed:
     statement = after.statement
     return Changed(
         number=after.view.number,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
 from agent.errors import BadBundle
-from agent.retrain.bundles import record_of
+from agent.retrain.bundles import get_record_folder
 from agent.retrain.progress import Step
 from model import (
     NOT_TAUGHT,
@@ -88,14 +88,14 @@ class Outcome:
     numbers: dict[str, Any]
 
 
-def outcome_of(
+def build_outcome(
     finding: Finding, sentence: str, *, candidate: str, current: str, numbers: dict[str, Any]
 ) -> Outcome:
     """Build an outcome, with the gate that follows from a finding."""
     return Outcome(_GATES[finding], finding, sentence, candidate, current, numbers)
 
 
-def held_against(
+def evaluate_candidate(
     current: Path, candidate: Path, collected: Collected, demands: Demands | None = None
 ) -> Iterator[Step | Comparison]:
     """Compare two bundles on the candidate's test images that neither was trained on.
@@ -147,14 +147,14 @@ def _must_be_flagged(
 # --- the record ---------------------------------------------------------------------------------
 
 
-def keep(bundle: Path, outcome: Outcome) -> None:
+def save_outcome(bundle: Path, outcome: Outcome) -> None:
     """Save an outcome in the candidate's record."""
     content = json.dumps(asdict(outcome), indent=1, ensure_ascii=False)
-    record_of(bundle).mkdir(exist_ok=True)
-    write_whole({record_of(bundle) / KEPT: content.encode()})
+    get_record_folder(bundle).mkdir(exist_ok=True)
+    write_whole({get_record_folder(bundle) / KEPT: content.encode()})
 
 
-def kept(bundle: Path) -> Outcome | None:
+def load_outcome(bundle: Path) -> Outcome | None:
     """Load the outcome in a bundle's record.
 
     Returns:
@@ -163,7 +163,7 @@ def kept(bundle: Path) -> Outcome | None:
     Raises:
         BadBundle: The record is broken; the bundle's answers do not depend on it.
     """
-    path = record_of(bundle) / KEPT
+    path = get_record_folder(bundle) / KEPT
     try:
         facts = json.loads(path.read_bytes())
         gate, finding = Gate(facts.pop("gate")), Finding(facts.pop("finding"))

@@ -10,7 +10,7 @@ from agent.archive import write_whole
 from agent.orders.facts import Conformity
 from agent.orders.flips import flip_card
 from agent.orders.paper import TONES
-from agent.retrain.bundles import record_of
+from agent.retrain.bundles import get_record_folder
 from reports import ImpactOrder, ImpactPage, Tone
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MOST = 240
 """Flips shown of orders whose conformity stays; those of the others are all shown."""
 
 
-def keep_impact(impact: Impact, folder: Path, archive: Archive, *, site: str, at: str) -> Path:
+def save_impact(impact: Impact, folder: Path, archive: Archive, *, site: str, at: str) -> Path:
     """Write an impact as page and JSON, named by its hash.
 
     Args:
@@ -40,26 +40,26 @@ def keep_impact(impact: Impact, folder: Path, archive: Archive, *, site: str, at
     """
     stem = f"impact-{impact.sha256()[:12]}"
     page = folder / f"{stem}.html"
-    html = reports.render_impact(impact_page(impact, archive, site=site, at=at))
+    html = reports.render_impact(build_impact_page(impact, archive, site=site, at=at))
     document = json.dumps(impact.document(), ensure_ascii=False, indent=1, sort_keys=True)
     write_whole({page: html.encode(), folder / f"{stem}.json": document.encode()})
     return page
 
 
-def newest_impact(bundle: Path) -> Path | None:
+def find_newest_impact(bundle: Path) -> Path | None:
     """Return the newest page of a bundle's impact; None where none was written."""
-    pages = record_of(bundle).glob("impact-*.html")
+    pages = get_record_folder(bundle).glob("impact-*.html")
     return max(pages, key=lambda page: page.stat().st_mtime, default=None)
 
 
-def impact_page(impact: Impact, archive: Archive, *, site: str, at: str) -> ImpactPage:
+def build_impact_page(impact: Impact, archive: Archive, *, site: str, at: str) -> ImpactPage:
     """Build the page of an impact."""
     return ImpactPage(
         site=site,
         title=f"What would change under {impact.bundle}",
-        headline=headline_of(impact),
+        headline=format_headline(impact),
         tone=Tone.ATTENTION if impact.changed or impact.unasked else Tone.CALM,
-        sentences=sentences_of(impact),
+        sentences=list_sentences(impact),
         orders=tuple(_order(order, archive) for order in impact.changed),
         flips=tuple(flip_card(flip, archive) for flip in impact.flips[:MOST]),
         left_out=_left_out(impact.flips),
@@ -68,27 +68,27 @@ def impact_page(impact: Impact, archive: Archive, *, site: str, at: str) -> Impa
     )
 
 
-def headline_of(impact: Impact) -> str:
+def format_headline(impact: Impact) -> str:
     """Return the result in one sentence."""
-    n, of = len(impact.changed), f"of {_counted(impact.orders, 'order')}"
+    n, of = len(impact.changed), f"of {_format_count(impact.orders, 'order')}"
     if not n:
         return f"The conformity of none {of} would change"
     return f"The conformity of {n} {of} would change"
 
 
-def sentences_of(impact: Impact) -> tuple[str, ...]:
+def list_sentences(impact: Impact) -> tuple[str, ...]:
     """Return what the result rests on, and what is not known."""
     flips = len(impact.flips) + sum(len(order.flips) for order in impact.changed)
     compared = (
         f"Orders first heard of since {impact.since:%Y-%m-%d}: of "
-        f"{_counted(impact.fields, 'field')} that count and both bundles answered, {flips} are "
-        f"answered otherwise than by {impact.current or 'no bundle'}."
+        f"{_format_count(impact.fields, 'field')} that count and both bundles answered, {flips} "
+        f"are answered otherwise than by {impact.current or 'no bundle'}."
     )
     unasked = (
-        f"{_counted(impact.unasked, 'field')} could not be compared: {impact.bundle} has not "
+        f"{_format_count(impact.unasked, 'field')} could not be compared: {impact.bundle} has not "
         "answered them."
     )
-    lost = f"{_counted(impact.lost, 'field')} have no crop any more, so nobody can be asked."
+    lost = f"{_format_count(impact.lost, 'field')} have no crop any more, so nobody can be asked."
     stays = (
         "What a person decided stands whoever is at work. Nothing was written and nothing is "
         "stated anew: results that stand keep their bundle."
@@ -97,7 +97,7 @@ def sentences_of(impact: Impact) -> tuple[str, ...]:
     return (compared, *filter(None, known), stays, *impact.notes)
 
 
-def _counted(n: int, noun: str) -> str:
+def _format_count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 

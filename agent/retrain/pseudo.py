@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.labelled_folder import group_of, key_of, loader, slices_of
+from agent.labelled_folder import get_group, get_key, get_slices, make_loader
 from agent.retrain.progress import Step
 from agent.triage import Reason
 from model import Example, upper_bound
@@ -98,7 +98,9 @@ class PseudoLabelled:
         }
 
 
-def pool_of(views: Sequence[MicrographView], bundle: str) -> tuple[list[MicrographView], Audit]:
+def list_candidates(
+    views: Sequence[MicrographView], bundle: str
+) -> tuple[list[MicrographView], Audit]:
     """Return the unchecked answers that could be trained on, and the audit of answers like them.
 
     Args:
@@ -127,7 +129,7 @@ def _is_sure(view: MicrographView, bundle: str) -> bool:
     )
 
 
-def within_quotas(
+def select_within_quotas(
     pool: Sequence[MicrographView], labelled: Sequence[Example], *, group_by: str = ""
 ) -> list[MicrographView]:
     """Select at most as many of a code as are labelled, 30 % of all, and two of a specimen.
@@ -136,7 +138,7 @@ def within_quotas(
     order is that of the contents' hashes, so that the selection is random.
 
     Args:
-        pool: From `pool_of`.
+        pool: From `list_candidates`.
         labelled: Reviewers' labels.
         group_by: As in `collect`.
     """
@@ -147,9 +149,9 @@ def within_quotas(
     per_code: Counter[str] = Counter()
     per_specimen: Counter[str] = Counter()
     for view in sorted(pool, key=lambda view: (view.sha256, view.page)):
-        code, specimen = view.structure_code or "", group_of(view.sha256, view.process_data)
+        code, specimen = view.structure_code or "", get_group(view.sha256, view.process_data)
         full = per_code[code] >= counts[code] or per_specimen[specimen] >= PER_SPECIMEN
-        if full or _group_of(view, group_by) in known or len(taken) >= most:
+        if full or _get_group(view, group_by) in known or len(taken) >= most:
             continue
         taken.append(view)
         per_code[code] += 1
@@ -157,7 +159,7 @@ def within_quotas(
     return taken
 
 
-def pseudo_labelled(
+def select_pseudo_labels(
     views: Sequence[MicrographView],
     labelled: Sequence[Example],
     classifier: Classifier,
@@ -177,19 +179,21 @@ def pseudo_labelled(
     Yields:
         `Step`s, last a `PseudoLabelled`.
     """
-    pool, audit = pool_of(views, classifier.name)
-    chosen = within_quotas(pool, labelled, group_by=group_by) if audit.passed else []
+    pool, audit = list_candidates(views, classifier.name)
+    chosen = select_within_quotas(pool, labelled, group_by=group_by) if audit.passed else []
     chosen = [view for view in chosen if archive.crop_path(view.sha256, view.page).is_file()]
     examples = []
     for done, view in enumerate(chosen, 1):
         example = _example(view, archive, group_by)
-        if stays(example.load(), example.code, classifier.predict_codes, classifier.taxonomy.code):
+        if is_stable(
+            example.load(), example.code, classifier.predict_codes, classifier.taxonomy.code
+        ):
             examples.append(example)
         yield Step("pseudo", done, len(chosen))
     yield PseudoLabelled(tuple(examples), audit, len(pool))
 
 
-def stays(
+def is_stable(
     field: Field,
     code: str,
     answers: Callable[[Sequence[Field]], Sequence[Answer]],
@@ -199,8 +203,8 @@ def stays(
     views = [
         replace(
             field,
-            pixels=np.ascontiguousarray(_turned(field.pixels, quarter, mirrored=mirrored)),
-            valid=np.ascontiguousarray(_turned(field.valid, quarter, mirrored=mirrored)),
+            pixels=np.ascontiguousarray(_rotate(field.pixels, quarter, mirrored=mirrored)),
+            valid=np.ascontiguousarray(_rotate(field.valid, quarter, mirrored=mirrored)),
         )
         for quarter in range(4)
         for mirrored in (False, True)
@@ -208,25 +212,25 @@ def stays(
     return all(code_of(*answer.best) == code for answer in answers(views))
 
 
-def _turned(array: np.ndarray[Any, Any], quarter: int, *, mirrored: bool) -> np.ndarray[Any, Any]:
+def _rotate(array: np.ndarray[Any, Any], quarter: int, *, mirrored: bool) -> np.ndarray[Any, Any]:
     turned = np.rot90(array, quarter)
     return turned[:, ::-1] if mirrored else turned
 
 
-def _group_of(view: MicrographView, group_by: str) -> str:
+def _get_group(view: MicrographView, group_by: str) -> str:
     process_data = {**view.process_extra, **view.process_data}
-    return str(process_data.get(group_by) or group_of(view.sha256, view.process_data))
+    return str(process_data.get(group_by) or get_group(view.sha256, view.process_data))
 
 
 def _example(view: MicrographView, archive: Archive, group_by: str) -> Example:
     process_data: Mapping[str, str] = view.process_data
     return Example(
-        key=key_of(view.sha256, view.page),
+        key=get_key(view.sha256, view.page),
         code=view.structure_code or "",
-        group=_group_of(view, group_by),
-        load=loader(
+        group=_get_group(view, group_by),
+        load=make_loader(
             archive, view.sha256, view.page, view.um_per_px, process_data.get("microscope", "")
         ),
         weight=WEIGHT,
-        slices=slices_of(process_data),
+        slices=get_slices(process_data),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.archive import write_whole
 from agent.csv_export import csv_text
-from agent.retrain.bundles import record_of
+from agent.retrain.bundles import get_record_folder
 from model import read_manifest
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def keep_record(bundle: Path) -> Path:
+def save_record(bundle: Path) -> Path:
     """Write how a bundle was trained and tested, into its folder `record`.
 
     Returns:
@@ -25,7 +25,7 @@ def keep_record(bundle: Path) -> Path:
         `confusion.svg`, and one per stage, where there were test images.
     """
     manifest = read_manifest(bundle)
-    folder = record_of(bundle)
+    folder = get_record_folder(bundle)
     epochs = manifest.facts.get("history", [])
     write_figures(folder, manifest.metrics, f"bundle {bundle.name}", epochs)
     return folder

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.labelled_folder import loader
+from agent.labelled_folder import make_loader
 from agent.retrain.progress import Step
 from model import (
     Estimate,
@@ -75,11 +75,13 @@ def suggest(
     Yields:
         `Step`s, last a `Suggestion`.
     """
-    pool = pool_of(waiting, lambda view: archive.crop_path(view.sha256, view.page).is_file())
+    pool = list_candidates(
+        waiting, lambda view: archive.crop_path(view.sha256, view.page).is_file()
+    )
     scores: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
     for view in pool:
         microscope = view.process_data.get("microscope", "")
-        field = loader(archive, view.sha256, view.page, view.um_per_px, microscope)()
+        field = make_loader(archive, view.sha256, view.page, view.um_per_px, microscope)()
         scores.append(classifier.score_ood(field)[0])
         yield Step("pool", len(scores), len(pool))
     inspected: tuple[InspectedImage, ...] = ()
@@ -88,12 +90,14 @@ def suggest(
         yield Step(step.stage, step.done, step.total)
     known = np.stack([image.embedding for image in inspected]) if inspected else None
     chosen = (
-        select_diverse(np.stack(scores), n, known=known, weights=_doubt_of(pool)) if pool else []
+        select_diverse(np.stack(scores), n, known=known, weights=_compute_weights(pool))
+        if pool
+        else []
     )
     yield _suggestion([pool[place] for place in chosen], inspected, classifier)
 
 
-def pool_of(
+def list_candidates(
     waiting: Sequence[MicrographView], has_crop: Callable[[MicrographView], bool]
 ) -> list[MicrographView]:
     """Return the newest waiting micrographs that may be trained on; control samples may not."""
@@ -105,7 +109,9 @@ def pool_of(
     return sorted(filter(has_crop, wanted), key=lambda view: view.done_at)[-POOL:]
 
 
-def _doubt_of(views: Sequence[MicrographView]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _compute_weights(
+    views: Sequence[MicrographView],
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.array([max(_LEAST_DOUBT, 1.0 - (view.probability or 0.0)) for view in views])
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from agent.imaging.crop import RECIPE
-from agent.retrain.hygiene import cleaned
-from agent.retrain.judging import Demands, held_against, keep, outcome_of
+from agent.retrain.hygiene import clean_labels
+from agent.retrain.judging import Demands, build_outcome, evaluate_candidate, save_outcome
 from agent.retrain.progress import Step
 from model import Finding, TrainingConfig, read_manifest, taught_codes, taxonomy_from, train
 
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-def plan_of(manifest: Manifest, *, epochs: int = 0) -> TrainingConfig:
+def get_training_config(manifest: Manifest, *, epochs: int = 0) -> TrainingConfig:
     """Return the training configuration of a bundle, to train the next one in the same way.
 
     Args:
@@ -85,8 +85,8 @@ def retrain(
     if (n := len(collected.news_to(manifest, taught))) < min_new:
         yield _too_few(n, min_new, manifest)
         return
-    clean = yield from _until(
-        cleaned(collected, current, leave_out=leave_out_doubted, alpha=demands.alpha)
+    clean = yield from _forward_steps(
+        clean_labels(collected, current, leave_out=leave_out_doubted, alpha=demands.alpha)
     )
     collected = clean.collected
     new = collected.news_to(manifest, taught)
@@ -98,7 +98,7 @@ def retrain(
         (*collected.for_training(manifest), *(pseudo.examples if pseudo else ())),
         plan,
         bundles,
-        kept=_kept(collected, manifest, pseudo),
+        kept=_fix_sides(collected, manifest, pseudo),
         recipe=RECIPE,
         now=now,
     ):
@@ -106,8 +106,10 @@ def retrain(
         yield _step(progress)
     if candidate is None:
         raise RuntimeError("training ended without a bundle")
-    comparison = yield from _until(held_against(current, candidate, collected, demands))
-    outcome = outcome_of(
+    comparison = yield from _forward_steps(
+        evaluate_candidate(current, candidate, collected, demands)
+    )
+    outcome = build_outcome(
         comparison.finding,
         _with_doubts(comparison.sentence, clean),
         candidate=candidate.name,
@@ -115,16 +117,16 @@ def retrain(
         numbers={
             **comparison.numbers,
             "new_labels": len(new),
-            **_doubted(clean),
+            **_doubts_to_json(clean),
             **({"pseudo_labels": pseudo.as_json()} if pseudo else {}),
         },
     )
-    keep(candidate, outcome)
+    save_outcome(candidate, outcome)
     log.info("model.trained", bundle=candidate.name, current=manifest.name, gate=str(outcome.gate))
     yield outcome
 
 
-def _until(steps: Iterator[Step | T]) -> Generator[Step, None, T]:
+def _forward_steps(steps: Iterator[Step | T]) -> Generator[Step, None, T]:
     """Pass steps on, and return the result that follows them."""
     for step in steps:
         if not isinstance(step, Step):
@@ -137,7 +139,7 @@ def _step(progress: Progress) -> Step:
     return Step(progress.stage, progress.done, progress.total, progress.note)
 
 
-def _kept(
+def _fix_sides(
     collected: Collected, manifest: Manifest, pseudo: PseudoLabelled | None
 ) -> dict[str, tuple[str, ...]]:
     """Return the split side that images already have; pseudo-labelled ones are only trained on."""
@@ -147,7 +149,7 @@ def _kept(
 
 
 def _unaudited(pseudo: PseudoLabelled, manifest: Manifest) -> Outcome:
-    return outcome_of(
+    return build_outcome(
         Finding.NOT_ENOUGH_EVIDENCE,
         f"The model's own answers are not learned from: {pseudo.audit.sentence()}",
         candidate="",
@@ -162,12 +164,12 @@ def _too_few(new: int, min_new: int, manifest: Manifest, clean: Cleaned | None =
         f"{manifest.name}, "
         f"at least {min_new} are wanted (retrain.min_new_labels)."
     )
-    return outcome_of(
+    return build_outcome(
         Finding.NOT_ENOUGH_EVIDENCE,
         _with_doubts(sentence, clean),
         candidate="",
         current=manifest.name,
-        numbers={"new_labels": new, **_doubted(clean)},
+        numbers={"new_labels": new, **_doubts_to_json(clean)},
     )
 
 
@@ -176,5 +178,5 @@ def _with_doubts(sentence: str, clean: Cleaned | None) -> str:
     return f"{sentence} In doubt, to be looked at again: {suspects}." if suspects else sentence
 
 
-def _doubted(clean: Cleaned | None) -> dict[str, Any]:
+def _doubts_to_json(clean: Cleaned | None) -> dict[str, Any]:
     return {"doubted": [asdict(issue) for issue in clean.doubts]} if clean else {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from agent import accounts
 from agent.errors import WrongUse
-from agent.labelled_folder import key_of
+from agent.labelled_folder import get_key
 from agent.roundrobin.choosing import Candidate, is_near
 from agent.roundrobin.panel import Answer, Panel, image_results
 from agent.store import NewImage, NewRater
@@ -48,7 +48,7 @@ class Invited:
     team: str = ""
 
 
-def checked_name(name: str) -> str:
+def require_name(name: str) -> str:
     """Return a campaign's name if it is valid.
 
     Raises:
@@ -81,11 +81,11 @@ def set_up(
     """
     if not images:
         raise WrongUse("a campaign needs at least one micrograph.")
-    if twice := _doubled([image.micrograph for image in images]):
+    if twice := _find_duplicate([image.micrograph for image in images]):
         raise WrongUse(f"micrograph {twice} is named twice.")
-    if twice := _doubled([rater.account for rater in raters if rater.account]):
+    if twice := _find_duplicate([rater.account for rater in raters if rater.account]):
         raise WrongUse(f"account {twice} is invited twice.")
-    _refuse_strangers(store, raters)
+    _refuse_unknown_accounts(store, raters)
     known = taxonomy.code
     checked = [
         NewImage(
@@ -96,9 +96,9 @@ def set_up(
         for image in images
     ]
     store.campaigns.add(
-        checked_name(name),
+        require_name(name),
         checked,
-        _numbered(raters, seed),
+        _assign_pseudonyms(raters, seed),
         taxonomy=taxonomy.as_json(),
         merged={
             known(*taxonomy.parse(code)): known(*taxonomy.parse(counts_as))
@@ -111,7 +111,7 @@ def set_up(
     )
 
 
-def campaign_named(store: Store, name: str) -> Campaign:
+def get_campaign(store: Store, name: str) -> Campaign:
     """Return a campaign.
 
     Raises:
@@ -134,7 +134,7 @@ def invite(store: Store, campaign: Campaign, invited: Invited, *, by: str, at: d
     """
     if invited.account and any(other.account == invited.account for other in campaign.raters):
         raise WrongUse(f"account {invited.account} is invited already.")
-    _refuse_strangers(store, [invited])
+    _refuse_unknown_accounts(store, [invited])
     number = max((int(other.pseudonym[1:]) for other in campaign.raters), default=0) + 1
     rater = NewRater(f"R{number:02d}", invited.name, invited.team, invited.account)
     store.campaigns.invite(campaign.name, rater, by=by, at=at)
@@ -154,8 +154,8 @@ def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
         WrongUse: No such campaign, or it is not open.
     """
     store.campaigns.close(name, by=by, at=at)
-    campaign = campaign_named(store, name)
-    results = image_results(panel_of(campaign, store.campaigns.ratings(name)))
+    campaign = get_campaign(store, name)
+    results = image_results(build_panel(campaign, store.campaigns.ratings(name)))
     ids = {image.number: image.micrograph for image in campaign.images}
     disputed = [ids[result.number] for result in results if result.is_disputed]
     if disputed:
@@ -184,7 +184,7 @@ def links(
     return made
 
 
-def _refuse_strangers(store: Store, raters: Sequence[Invited]) -> None:
+def _refuse_unknown_accounts(store: Store, raters: Sequence[Invited]) -> None:
     known = {account.name for account in store.accounts.every() if account.kind == "person"}
     if missing := [
         rater.account for rater in raters if rater.account and rater.account not in known
@@ -192,7 +192,7 @@ def _refuse_strangers(store: Store, raters: Sequence[Invited]) -> None:
         raise WrongUse(f"there is no account {missing[0]!r}; agent users list shows all.")
 
 
-def _numbered(raters: Sequence[Invited], seed: int) -> list[NewRater]:
+def _assign_pseudonyms(raters: Sequence[Invited], seed: int) -> list[NewRater]:
     shuffled = random.Random(seed).sample(list(raters), len(raters))
     return [
         NewRater(f"R{number:02d}", rater.name, rater.team, rater.account)
@@ -200,7 +200,7 @@ def _numbered(raters: Sequence[Invited], seed: int) -> list[NewRater]:
     ]
 
 
-def _doubled(words: Sequence[str]) -> str:
+def _find_duplicate(words: Sequence[str]) -> str:
     return next((word for at, word in enumerate(words) if word in words[:at]), "")
 
 
@@ -230,7 +230,7 @@ def candidates(
         view = store.micrograph(label.id)
         if view is None or view.pruned_at is not None or label.code is None:
             continue
-        if key_of(view.sha256, view.page) in learned:
+        if get_key(view.sha256, view.page) in learned:
             continue
         try:
             code = taxonomy.code(*taxonomy.parse(label.code))
@@ -245,7 +245,7 @@ def candidates(
 # --- rating -------------------------------------------------------------------------------------
 
 
-def order_of(campaign: Campaign, pseudonym: str) -> list[int]:
+def get_order(campaign: Campaign, pseudonym: str) -> list[int]:
     """Return the numbers of a campaign's images in the order in which a rater sees them."""
     numbers = [image.number for image in campaign.images]
     random.Random(f"{campaign.seed} {pseudonym}").shuffle(numbers)
@@ -254,13 +254,13 @@ def order_of(campaign: Campaign, pseudonym: str) -> list[int]:
 
 def image_at(seat: Seat, place: int) -> int | None:
     """Return the number of the image at a rater's place, from 1; None where there is none."""
-    order = order_of(seat.campaign, seat.rater.pseudonym)
+    order = get_order(seat.campaign, seat.rater.pseudonym)
     return order[place - 1] if 1 <= place <= len(order) else None
 
 
 def next_place(seat: Seat) -> int | None:
     """Return a rater's first place, from 1, that has no rating; None where all are rated."""
-    order = order_of(seat.campaign, seat.rater.pseudonym)
+    order = get_order(seat.campaign, seat.rater.pseudonym)
     return next(
         (at for at, number in enumerate(order, start=1) if number not in seat.ratings), None
     )
@@ -277,7 +277,7 @@ def may_show(seat: Seat, place: int) -> bool:
 # --- gathering ----------------------------------------------------------------------------------
 
 
-def panel_of(
+def build_panel(
     campaign: Campaign, ratings: Iterable[Rating], model: Mapping[int, str] | None = None
 ) -> Panel:
     """Build the panel of a campaign; of two ratings of one image by one rater the newer counts."""
@@ -334,7 +334,7 @@ def model_answers(
     for number, view in views.items():
         if not view.structure_code or view.structure_code not in taxonomy.codes:
             continue
-        if key_of(view.sha256, view.page) in learned.get(view.bundle, frozenset()):
+        if get_key(view.sha256, view.page) in learned.get(view.bundle, frozenset()):
             remembered.append(number)
         else:
             codes[number] = view.structure_code

@@ -333,6 +333,6 @@ def _interval(
     return low, high
 
 
-def called(name: str) -> str:
+def format_source(name: str) -> str:
     """Return a source's name on the page."""
     return "re-imaging, and the rest" if name == REST else name

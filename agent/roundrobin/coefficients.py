@@ -29,7 +29,7 @@ CERTAIN = 1e-12
 """A chance agreement this close to 1 leaves nothing to agree on beyond it."""
 
 
-def counted(ratings: NDArray[np.intp], k: int) -> Counts:
+def count_classes(ratings: NDArray[np.intp], k: int) -> Counts:
     """Count how often each class was given to each image.
 
     Args:
@@ -62,7 +62,7 @@ def fleiss(counts: Counts, weights: Weights | None = None) -> float:
     """Compute Fleiss' kappa, weighted where weights are given.
 
     Args:
-        counts: (n, k) from `counted`; images that fewer than two rated do not count.
+        counts: (n, k) from `count_classes`; images that fewer than two rated do not count.
         weights: (k, k) in [0, 1], None for `identity`.
 
     Returns:
@@ -87,7 +87,7 @@ def gwet(counts: Counts, weights: Weights | None = None) -> float:
     """Compute Gwet's AC1, or AC2 where weights are given; a prevailing class changes it little.
 
     Args:
-        counts: (n, k) from `counted`; only classes that were given should have a column.
+        counts: (n, k) from `count_classes`; only classes that were given should have a column.
         weights: (k, k) in [0, 1], None for `identity`.
 
     Returns:
@@ -113,7 +113,7 @@ def gwet_chance(counts: Counts, weights: Weights | None = None) -> float:
 
 def agreed_share(counts: Counts) -> float:
     """Return the share of pairs of ratings of one image that are the same; NaN for no pair."""
-    return _agreed(counts, identity(counts.shape[1]))
+    return _compute_agreement(counts, identity(counts.shape[1]))
 
 
 def no_chance(counts: Counts, weights: Weights | None = None) -> float:
@@ -139,7 +139,7 @@ def cohen(
     Source:
         Cohen 1960 and 1968.
     """
-    agreed, chance = _agreed_and_chance(one, other, k, weights)
+    agreed, chance = _compute_agreement_and_chance(one, other, k, weights)
     return _beyond_chance(agreed, chance)
 
 
@@ -147,11 +147,11 @@ def cohen_chance(
     one: NDArray[np.intp], other: NDArray[np.intp], k: int, weights: Weights | None = None
 ) -> float:
     """Compute the chance agreement in `cohen`, with the same arguments."""
-    _agreed_share, chance = _agreed_and_chance(one, other, k, weights)
+    _agreed_share, chance = _compute_agreement_and_chance(one, other, k, weights)
     return chance
 
 
-def _agreed_and_chance(
+def _compute_agreement_and_chance(
     first: NDArray[np.intp], second: NDArray[np.intp], k: int, weights: Weights | None
 ) -> tuple[float, float]:
     both = (first >= 0) & (second >= 0)
@@ -172,7 +172,7 @@ def over_images(
     """Compute a coefficient with its 95 % interval over images; the raters are fixed.
 
     Args:
-        counts: (n, k) from `counted`.
+        counts: (n, k) from `count_classes`.
         chance: `fleiss_chance`, `gwet_chance` or `no_chance`: the agreement that is subtracted.
         weights: (k, k) in [0, 1], None for `identity`.
 
@@ -198,10 +198,10 @@ def _coefficient(
     counts: Counts, chance: Callable[[Counts, Weights | None], float], weights: Weights | None
 ) -> float:
     w = identity(counts.shape[1]) if weights is None else weights
-    return _beyond_chance(_agreed(counts, w), chance(counts, weights))
+    return _beyond_chance(_compute_agreement(counts, w), chance(counts, weights))
 
 
-def _agreed(counts: Counts, weights: Weights) -> float:
+def _compute_agreement(counts: Counts, weights: Weights) -> float:
     raters = counts.sum(axis=1)
     several = raters >= PAIR
     if not several.any():

@@ -15,8 +15,8 @@ from agent.errors import WrongUse
 from agent.orders.limit import Direction, limit_at
 from agent.roundrobin.capability import Measured, at_limit, scatter
 from agent.roundrobin.files import write_study
-from agent.roundrobin.msa_paper import Gathered, document_of, report_of
-from agent.roundrobin.plan import run_from, runs_of
+from agent.roundrobin.msa_paper import Gathered, analysis_to_json, build_report
+from agent.roundrobin.plan import plan_runs, run_from_json
 from reports import PlanRun, PlanSheet
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
     """
     if store.records.latest(PLAN, name) is not None:
         raise WrongUse(f"there is a plan {name!r} already; take another name.")
-    runs = runs_of(
+    runs = plan_runs(
         list(codes), operators, microscopes, images=images, preparations=preparations, seed=seed
     )
     blocks = [
@@ -112,7 +112,7 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
 # --- gathering ----------------------------------------------------------------------------------
 
 
-def plan_of(store: Store, name: str) -> tuple[list[Run], dict[str, str]]:
+def get_plan(store: Store, name: str) -> tuple[list[Run], dict[str, str]]:
     """Return a plan's runs and the true code of each specimen.
 
     Raises:
@@ -121,7 +121,7 @@ def plan_of(store: Store, name: str) -> tuple[list[Run], dict[str, str]]:
     record = store.records.latest(PLAN, name)
     if record is None:
         raise WrongUse(f"there is no plan {name!r}; agent msa plan makes one.")
-    return [run_from(run) for run in record.facts["runs"]], record.facts["codes"]
+    return [run_from_json(run) for run in record.facts["runs"]], record.facts["codes"]
 
 
 def gather_results(store: Store, name: str) -> Gathered:
@@ -130,7 +130,7 @@ def gather_results(store: Store, name: str) -> Gathered:
     Raises:
         WrongUse: There is no plan of that name.
     """
-    runs, codes = plan_of(store, name)
+    runs, codes = get_plan(store, name)
     known = {run.number: run for run in runs}
     by_run: dict[int, list[MicrographView]] = {}
     faults = []
@@ -183,7 +183,7 @@ def gather_codes(store: Store, name: str, said: Mapping[str, str | None]) -> Gat
     Raises:
         WrongUse: There is no such plan or run.
     """
-    runs, codes = plan_of(store, name)
+    runs, codes = get_plan(store, name)
     known = {str(run.number): run for run in runs}
     if strangers := [number for number in said if number not in known]:
         raise WrongUse(f"there is no run {strangers[0]!r} in plan {name!r}; it has {len(runs)}.")
@@ -263,8 +263,8 @@ def write_report(
         if subtype in subtypes
     ]
     split = scatter(gathered.measured, taxonomy)
-    document = document_of(name, gathered, kept, split, thresholds)
-    page = report_of(name, gathered, kept, split, thresholds, site=site, generated=generated)
+    document = analysis_to_json(name, gathered, kept, split, thresholds)
+    page = build_report(name, gathered, kept, split, thresholds, site=site, generated=generated)
     rows = [
         {
             "run": result.run.number,

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.roundrobin.capability import called, still_needed
+from agent.roundrobin.capability import format_source, still_needed
 from reports import Fact, StudyReport, Table
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Gathered:
     bundles: tuple[str, ...]
 
 
-def document_of(
+def analysis_to_json(
     name: str,
     gathered: Gathered,
     kept: Sequence[AtLimit],
@@ -103,7 +103,7 @@ def document_of(
     }
 
 
-def report_of(
+def build_report(
     name: str,
     gathered: Gathered,
     kept: Sequence[AtLimit],
@@ -113,7 +113,7 @@ def report_of(
     site: str,
     generated: str,
 ) -> StudyReport:
-    """Build the page of an analysis; `document_of` has the same values."""
+    """Build the page of an analysis; `analysis_to_json` has the same values."""
     return StudyReport(
         site=site,
         title=f"Measurement-system analysis {name}",
@@ -215,18 +215,18 @@ def _claims(kept: Sequence[AtLimit], split: Scatter, thresholds: Thresholds) -> 
             (of + word.replace("_", " "), _percent(limit), claim[word]) for word, limit in asked
         ]
     most = thresholds.study_share
-    rows.append(("measuring system in the scatter", _percent(most), _shown_share(split, most)))
+    rows.append(("measuring system in the scatter", _percent(most), _compare_share(split, most)))
     return Table("Against what the lab asks for", columns, tuple(rows))
 
 
 def _claim(result: AtLimit, thresholds: Thresholds) -> dict[str, str]:
     """Return whether each threshold is met, and whether so few specimens prove it."""
     return {
-        "effectiveness": _shown_least(result.effectiveness, thresholds.effectiveness),
-        "miss_rate": _shown_most(
+        "effectiveness": _compare_least(result.effectiveness, thresholds.effectiveness),
+        "miss_rate": _compare_most(
             result.miss, result.missed, thresholds.miss_rate, "non-conforming", "a miss"
         ),
-        "false_alarm_rate": _shown_most(
+        "false_alarm_rate": _compare_most(
             result.false_alarm,
             result.alarmed,
             thresholds.false_alarm_rate,
@@ -236,7 +236,7 @@ def _claim(result: AtLimit, thresholds: Thresholds) -> dict[str, str]:
     }
 
 
-def _shown_least(rate: Rate, least: float) -> str:
+def _compare_least(rate: Rate, least: float) -> str:
     if rate.value is None or rate.bound is None:
         return "cannot be said: there is no specimen"
     if rate.value < least:
@@ -244,7 +244,7 @@ def _shown_least(rate: Rate, least: float) -> str:
     return _met(shown=rate.bound >= least)
 
 
-def _shown_most(rate: Rate, specimens: Rate, most: float, kind: str, fault: str) -> str:
+def _compare_most(rate: Rate, specimens: Rate, most: float, kind: str, fault: str) -> str:
     """Compare a rate of runs with its limit; specimens that ever had the fault are the proof."""
     if rate.value is None:
         return "cannot be said: there is no such specimen"
@@ -258,7 +258,7 @@ def _shown_most(rate: Rate, specimens: Rate, most: float, kind: str, fault: str)
     )
 
 
-def _shown_share(split: Scatter, most: float) -> str:
+def _compare_share(split: Scatter, most: float) -> str:
     if split.study_share is None:
         return "cannot be said"
     if split.study_share > most:
@@ -274,7 +274,7 @@ def _sources(split: Scatter) -> Table:
     columns = ("source", "variance", "95 %", "standard deviation", "of the whole")
     rows = [
         (
-            called(source.name),
+            format_source(source.name),
             f"{source.variance:.4f}",
             "–" if source.low is None else f"{source.low:.4f} to {source.high:.4f}",
             f"{source.variance**0.5:.3f}",

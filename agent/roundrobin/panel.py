@@ -19,7 +19,7 @@ from agent.roundrobin.coefficients import (
     PAIR,
     cohen,
     cohen_chance,
-    counted,
+    count_classes,
     fleiss_chance,
     gwet_chance,
     no_chance,
@@ -194,11 +194,14 @@ def accuracy(panel: Panel, level: Level) -> Share:
     The interval counts images: the ratings of one image are no independent trials.
     """
     hits = [
-        [panel.said(r, image, level) == panel.true(image, level) for r in _who_rated(panel, image)]
+        [
+            panel.said(r, image, level) == panel.true(image, level)
+            for r in _list_raters(panel, image)
+        ]
         for image in panel.images_at(level)
         if panel.true(image, level) is not None
     ]
-    return _share_of(hits)
+    return _compute_share(hits)
 
 
 def majority_accuracy(panel: Panel, level: Level) -> Share:
@@ -213,20 +216,20 @@ def sizes_right(panel: Panel) -> Share:
     hits = [
         [
             panel.said(r, image, Level.CODE) == panel.reference[image]
-            for r in _who_rated(panel, image)
+            for r in _list_raters(panel, image)
             if panel.said(r, image, Level.SUBTYPE) == panel.true(image, Level.SUBTYPE)
         ]
         for image in panel.images
         if image in panel.reference
     ]
-    return _share_of(hits)
+    return _compute_share(hits)
 
 
-def _who_rated(panel: Panel, image: int) -> list[str]:
+def _list_raters(panel: Panel, image: int) -> list[str]:
     return [rater for rater in panel.raters if (rater, image) in panel.answers]
 
 
-def _share_of(hits: Sequence[Sequence[bool]]) -> Share:
+def _compute_share(hits: Sequence[Sequence[bool]]) -> Share:
     right = np.array([sum(ratings) for ratings in hits], float)
     n = np.array([len(ratings) for ratings in hits], float)
     if not n.sum():
@@ -268,7 +271,7 @@ class Agreement:
 def agreement(panel: Panel, level: Level) -> Agreement:
     """Compute how far the raters of a panel agree at a level."""
     classes, table = panel.table(level)
-    return _agreement(counted(table, len(classes)), len(panel.raters), None)
+    return _agreement(count_classes(table, len(classes)), len(panel.raters), None)
 
 
 def size_agreement(panel: Panel) -> Agreement:
@@ -277,7 +280,7 @@ def size_agreement(panel: Panel) -> Agreement:
     Weighted kappa and AC2, both with quadratic weights over the sizes from coarse to fine.
     """
     sizes, table = panel.sizes()
-    return _agreement(counted(table, len(sizes)), len(panel.raters), quadratic(len(sizes)))
+    return _agreement(count_classes(table, len(sizes)), len(panel.raters), quadratic(len(sizes)))
 
 
 def _agreement(counts: NDArray[np.intp], raters: int, weights: Weights | None) -> Agreement:
@@ -516,7 +519,7 @@ def image_results(panel: Panel) -> list[ImageResult]:
 
 
 def _image(panel: Panel, image: int) -> ImageResult:
-    answers = [panel.answers[rater, image] for rater in _who_rated(panel, image)]
+    answers = [panel.answers[rater, image] for rater in _list_raters(panel, image)]
     votes = Counter(answer.code for answer in answers if answer.code is not None)
     return ImageResult(
         number=image,
@@ -565,7 +568,7 @@ class Study:
 def study(panel: Panel) -> Study:
     """Compute every figure of a panel."""
     groups = {EVERYBODY: panel}
-    groups |= {f"team {team}": panel.of(members) for team, members in teams_of(panel).items()}
+    groups |= {f"team {team}": panel.of(members) for team, members in list_teams(panel).items()}
     if panel.model:
         groups[AND_MODEL] = with_model(panel)
     return Study(
@@ -585,7 +588,7 @@ def _agreements(panel: Panel) -> dict[str, Agreement]:
     return {**agreements, SIZE: size_agreement(panel)}
 
 
-def teams_of(panel: Panel) -> dict[str, tuple[str, ...]]:
+def list_teams(panel: Panel) -> dict[str, tuple[str, ...]]:
     """Return team → its raters, where a team has two or more."""
     teams: dict[str, tuple[str, ...]] = {}
     for rater in panel.raters:

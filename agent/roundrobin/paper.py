@@ -67,7 +67,7 @@ METHOD = (
 # --- the document -------------------------------------------------------------------------------
 
 
-def document_of(study: Study) -> dict[str, Any]:
+def study_to_json(study: Study) -> dict[str, Any]:
     """Return every result as JSON values."""
     panel = study.panel
     return {
@@ -135,7 +135,7 @@ def _share_json(share: Share) -> dict[str, Any]:
 # --- the page -----------------------------------------------------------------------------------
 
 
-def report_of(
+def build_report(
     study: Study,
     *,
     site: str,
@@ -266,10 +266,10 @@ def _raters(study: Study, called: Mapping[str, str]) -> Table:
             rater.team,
             str(rater.n),
             str(rater.untold),
-            _counted(rater.right[Level.SUBTYPE]),
-            _counted(rater.right[Level.CODE]),
-            _counted(rater.near),
-            _counted(rater.consensus),
+            _format_counted(rater.right[Level.SUBTYPE]),
+            _format_counted(rater.right[Level.CODE]),
+            _format_counted(rater.near),
+            _format_counted(rater.consensus),
             _short(rater.kappa),
             _short(rater.size_kappa),
             _short(rater.fellows),
@@ -412,7 +412,7 @@ def _percent_in_words(estimate: Estimate) -> str:
     return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
 
 
-def _counted(share: Share) -> str:
+def _format_counted(share: Share) -> str:
     """Format a share, such as "12 of 20 (39 to 78 %)"."""
     low, high = share.estimate.low, share.estimate.high
     if low is None or high is None:

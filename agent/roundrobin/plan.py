@@ -45,7 +45,7 @@ class Run:
         }
 
 
-def runs_of(
+def plan_runs(
     specimens: Sequence[str],
     operators: Sequence[str],
     microscopes: Sequence[str],
@@ -72,7 +72,7 @@ def runs_of(
     return [Run(number, *run) for number, run in enumerate(runs, start=1)]
 
 
-def run_from(kept: Mapping[str, int | str]) -> Run:
+def run_from_json(kept: Mapping[str, int | str]) -> Run:
     """Parse a run; the inverse of `Run.as_json`."""
     return Run(
         number=int(kept["number"]),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
-from agent.roundrobin.campaign import campaign_named, model_answers, panel_of
+from agent.roundrobin.campaign import build_panel, get_campaign, model_answers
 from agent.roundrobin.files import write_study
 from agent.roundrobin.panel import study
-from agent.roundrobin.paper import document_of, report_of
+from agent.roundrobin.paper import build_report, study_to_json
 from agent.store import ROUND_ROBIN
 from model import taxonomy_from
 from reports import Picture
@@ -95,14 +95,14 @@ def write(
         WrongUse: No such campaign or rater, or it is not closed: raters must not see the answers of
             others.
     """
-    campaign = campaign_named(store, name)
+    campaign = get_campaign(store, name)
     if campaign.closed_at is None:
         raise WrongUse(f"campaign {name!r} is not closed yet: agent roundrobin close {name}.")
     ratings = store.campaigns.ratings(name)
     views = _views(store, campaign)
     bundles = sorted({view.bundle for view in views.values() if view.bundle})
     model = model_answers(campaign, views, learned(bundles))
-    panel = panel_of(campaign, ratings, model.codes)
+    panel = build_panel(campaign, ratings, model.codes)
     if wanted.raters:
         if unknown := [rater for rater in wanted.raters if rater not in panel.raters]:
             known = ", ".join(panel.raters)
@@ -111,7 +111,7 @@ def write(
     called = {rater.pseudonym: rater.name for rater in campaign.raters} if wanted.names else {}
     results = study(panel)
     document = _document(campaign, results, model)
-    page = report_of(
+    page = build_report(
         results,
         site=wanted.site,
         title=f"Round robin {name}",
@@ -141,7 +141,7 @@ def _document(campaign: Campaign, results: Study, model: ModelAnswers) -> dict[s
         "seed": campaign.seed,
         "bundles": list(model.bundles),
         "images_learned_from": list(model.learned),
-        **document_of(results),
+        **study_to_json(results),
     }
 
 

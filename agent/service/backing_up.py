@@ -15,7 +15,7 @@ import structlog
 
 from agent import safekeeping
 from agent.errors import AgentError
-from agent.night.period import night_of, period_of
+from agent.night.period import compute_night_period, night_of
 from agent.service.anchoring import seal
 from agent.store import StoreFault
 
@@ -108,7 +108,7 @@ def is_due(settings: Settings, at: datetime) -> bool:
         return False
     last = last_backup_at(Path(settings.backup.folder))
     ends, zone = settings.night.at, settings.site.time_zone
-    began_at, _ = period_of(night_of(at, ends, zone), ends, zone)
+    began_at, _ = compute_night_period(night_of(at, ends, zone), ends, zone)
     return last is None or last < began_at
 
 

@@ -143,7 +143,7 @@ class Trend:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class StatusText:
     """A few words, and how urgently they need action."""
 
     text: str
@@ -182,9 +182,9 @@ class InstrumentRow:
     """State of the checks of one source: reference images, control specimen, scale."""
 
     source: str
-    check: Said
-    control: Said
-    scale: Said
+    check: StatusText
+    control: StatusText
+    scale: StatusText
 
 
 @dataclass(frozen=True, slots=True)
