@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 WINDOW = timedelta(days=90)
-WITHIN = 0.03
-Z95 = 1.96
+WITHIN = 0.03  # half the width of the 95 % interval
+Z95 = 1.96  # two-sided 95 % quantile of the normal distribution
 
 
 @dataclass(frozen=True, slots=True)

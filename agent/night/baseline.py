@@ -22,8 +22,8 @@ SPREADS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 """Standard deviations of the log rate between nights that are considered, each as likely as the
 half-normal distribution of scale 1 has it."""
 
-_SHARES = 400
-_NODES = 15
+_SHARES = 400  # grid points
+_NODES = 15  # of the Gauss-Hermite quadrature over nights
 _NEGLIGIBLE = 1e-8
 """Posterior weight, relative to the largest, below which a value is not counted on."""
 
@@ -101,7 +101,7 @@ def fit_baseline(
     """
     # In the arc sine Jeffreys' prior is even.
     share = np.sin((np.arange(_SHARES) + 0.5) / _SHARES * np.pi / 2) ** 2
-    nodes, node_weight = np.polynomial.hermite_e.hermegauss(_NODES)
+    nodes, node_weight = np.polynomial.hermite_e.hermegauss(_NODES)  # (nodes,) each
     node_weight /= node_weight.sum()
     spread = np.array(spreads)
     rate = -np.log1p(-share)[:, None, None] * np.exp(spread[:, None] * nodes)

@@ -51,17 +51,17 @@ NEAREST_PER_CODE = 2
 class Gallery(Protocol):
     """Pictures of micrographs: inside the page, or as links."""
 
-    def crop(self, seen: ReportedMicrograph) -> Picture | None:
+    def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
         """Return the crop that the model received, its most unusual place marked."""
 
-    def field(self, seen: ReportedMicrograph) -> Picture | None:
+    def field(self, micrograph: ReportedMicrograph) -> Picture | None:
         """Return the whole field, the removed part dark."""
 
-    def heat(self, seen: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
+    def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
         """Return one map over the crop, and a note on it ("" for none).
 
         Args:
-            seen: The micrograph.
+            micrograph: The micrograph.
             which: "subtype", "size" or "strangeness".
         """
 
@@ -70,7 +70,7 @@ class Gallery(Protocol):
 
 
 def build_card(
-    seen: ReportedMicrograph,
+    micrograph: ReportedMicrograph,
     gallery: Gallery,
     *,
     zone: str,
@@ -80,33 +80,33 @@ def build_card(
     """Build the card of one micrograph.
 
     Args:
-        seen: The facts.
+        micrograph: The facts.
         gallery: Its pictures.
         zone: Time zone of the site.
         words: Structure code → what it means.
         review: Where it is decided, or None.
     """
     return Card(
-        id=seen.id,
-        name=seen.name,
-        path=seen.path,
-        source=seen.source,
-        at=local(seen.done_at, zone),
-        causes=tuple(iter_causes(seen)),
-        answer=build_answer(seen, words),
-        field=_field(seen, gallery),
-        crop=_crop(seen, gallery),
-        maps=tuple(_maps(seen, gallery)),
-        nearest=tuple(_nearest(seen, gallery)),
-        facts=tuple(iter_facts(seen)),
-        warnings=tuple(iter_warnings(seen)),
-        decision=build_decision(seen.decision, zone) if seen.decision else None,
+        id=micrograph.id,
+        name=micrograph.name,
+        path=micrograph.path,
+        source=micrograph.source,
+        at=local(micrograph.done_at, zone),
+        causes=tuple(iter_causes(micrograph)),
+        answer=build_answer(micrograph, words),
+        field=_field(micrograph, gallery),
+        crop=_crop(micrograph, gallery),
+        maps=tuple(_maps(micrograph, gallery)),
+        nearest=tuple(_nearest(micrograph, gallery)),
+        facts=tuple(iter_facts(micrograph)),
+        warnings=tuple(iter_warnings(micrograph)),
+        decision=build_decision(micrograph.decision, zone) if micrograph.decision else None,
         review=review,
     )
 
 
 def build_row(
-    seen: ReportedMicrograph,
+    micrograph: ReportedMicrograph,
     *,
     zone: str,
     thumbnail: Picture | None,
@@ -114,16 +114,16 @@ def build_row(
     href: str = "",
 ) -> Row:
     """Build the one-line summary of a micrograph."""
-    why = ", ".join(reports.reason(word)[0].lower() for word in seen.reasons)
+    why = ", ".join(reports.reason(word)[0].lower() for word in micrograph.reasons)
     return Row(
-        id=seen.id,
-        name=seen.name,
-        source=seen.source,
-        at=local(seen.done_at, zone),
-        code=seen.structure_code or "",
-        probability=percent(seen.probability) if seen.probability is not None else "",
-        handling=format_handling(seen.handling),
-        why=why or words.get(seen.structure_code or "", ""),
+        id=micrograph.id,
+        name=micrograph.name,
+        source=micrograph.source,
+        at=local(micrograph.done_at, zone),
+        code=micrograph.structure_code or "",
+        probability=percent(micrograph.probability) if micrograph.probability is not None else "",
+        handling=format_handling(micrograph.handling),
+        why=why or words.get(micrograph.structure_code or "", ""),
         thumbnail=thumbnail,
         href=href,
     )
@@ -148,53 +148,58 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def iter_causes(seen: ReportedMicrograph) -> Iterator[Cause]:
+def iter_causes(micrograph: ReportedMicrograph) -> Iterator[Cause]:
     """Yield why a micrograph is flagged, the weightiest reason first, and what to do."""
-    for word in seen.reasons:
+    for word in micrograph.reasons:
         title, action = reports.reason(word)
-        yield Cause(word, title, _describe_cause(word, seen), action)
+        yield Cause(word, title, _describe_cause(word, micrograph), action)
 
 
-def _describe_cause(word: str, seen: ReportedMicrograph) -> str:
+def _describe_cause(word: str, micrograph: ReportedMicrograph) -> str:
     say = _FINDINGS.get(word)
-    return say(seen) if say else ""
+    return say(micrograph) if say else ""
 
 
-def _scales(seen: ReportedMicrograph) -> str:
+def _scales(micrograph: ReportedMicrograph) -> str:
     scales = [
         _("{witness} says {um} µm per pixel").format(witness=scale_source(s), um=decimal(v, ".4g"))
-        for s, v in seen.scales
+        for s, v in micrograph.scales
     ]
     return _sentence(", ".join(scales))
 
 
-def _defects(seen: ReportedMicrograph) -> str:
-    defects = [w.partition(":")[2] or w for w in seen.warnings if w.startswith("input_defect")]
+def _defects(micrograph: ReportedMicrograph) -> str:
+    defects = [
+        w.partition(":")[2] or w for w in micrograph.warnings if w.startswith("input_defect")
+    ]
     return _sentence(", ".join(reports.retold(f.replace("_", " ").strip()) for f in defects))
 
 
-def _unexpected(seen: ReportedMicrograph) -> str:
-    if seen.ordered:
+def _unexpected(micrograph: ReportedMicrograph) -> str:
+    if micrograph.ordered:
         return _("Ordered {wanted}, looks like {subtype}: mix-up or heat treatment?").format(
-            wanted=_(" or ").join(seen.ordered), subtype=seen.subtype
+            wanted=_(" or ").join(micrograph.ordered), subtype=micrograph.subtype
         )
     return _("{material} came out as {subtype}.").format(
-        material=seen.process_data.get("material") or _("The material"), subtype=seen.subtype
+        material=micrograph.process_data.get("material") or _("The material"),
+        subtype=micrograph.subtype,
     )
 
 
-def _out_of_scope(seen: ReportedMicrograph) -> str:
-    if seen.outside:
-        return _sentence(reports.retold(seen.outside))
-    if not seen.um_per_px:
+def _out_of_scope(micrograph: ReportedMicrograph) -> str:
+    if micrograph.outside:
+        return _sentence(reports.retold(micrograph.outside))
+    if not micrograph.um_per_px:
         return ""
-    return _("The scale is {um} µm per pixel.").format(um=decimal(seen.um_per_px, ".4g"))
+    return _("The scale is {um} µm per pixel.").format(um=decimal(micrograph.um_per_px, ".4g"))
 
 
-def _describe_uncertainty(seen: ReportedMicrograph) -> str:
-    ranked = sorted(seen.probabilities.items(), key=lambda item: -item[1])[:2]
+def _describe_uncertainty(micrograph: ReportedMicrograph) -> str:
+    ranked = sorted(micrograph.probabilities.items(), key=lambda item: -item[1])[:2]
     # A two-stage answer has codes of one subtype alone: the subtype may be what is uncertain.
-    others = {s: share for s, share in seen.subtype_probabilities.items() if s != seen.subtype}
+    others = {
+        s: share for s, share in micrograph.subtype_probabilities.items() if s != micrograph.subtype
+    }
     rival = max(others, key=others.__getitem__, default="")
     if rival and ranked and others[rival] > ranked[-1][1]:
         ranked[1:] = [(_("subtype {subtype}").format(subtype=rival), others[rival])]
@@ -206,11 +211,11 @@ def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}." if words else ""
 
 
-def _describe_strangeness(seen: ReportedMicrograph) -> str:
+def _describe_strangeness(micrograph: ReportedMicrograph) -> str:
     # The card's title has the same words; elsewhere the sentence has no title.
-    lead, colon, rest = seen.strangeness.partition(": ")
+    lead, colon, rest = micrograph.strangeness.partition(": ")
     is_repeated = colon and lead.casefold() == reports.REASONS["strange"][0].casefold()
-    sentence = reports.retold(rest if is_repeated else seen.strangeness)
+    sentence = reports.retold(rest if is_repeated else micrograph.strangeness)
     return f"{sentence[:1].upper()}{sentence[1:]}"
 
 
@@ -227,26 +232,26 @@ _FINDINGS: dict[str, Callable[[ReportedMicrograph], str]] = {
 }
 
 
-def build_answer(seen: ReportedMicrograph, words: Mapping[str, str]) -> Answer:
+def build_answer(micrograph: ReportedMicrograph, words: Mapping[str, str]) -> Answer:
     """Return the model's answer in words; its code is "" where there was none."""
-    scale_missing = {"scale_unknown", "scale_conflict"} & set(seen.reasons)
-    others = [code for code in seen.prediction_set if code != seen.structure_code]
-    code = seen.structure_code or ""
+    scale_missing = {"scale_unknown", "scale_conflict"} & set(micrograph.reasons)
+    others = [code for code in micrograph.prediction_set if code != micrograph.structure_code]
+    code = micrograph.structure_code or ""
     return Answer(
         code=code,
         words=words.get(code, ""),
-        probability=percent(seen.probability) if seen.probability is not None else "",
+        probability=percent(micrograph.probability) if micrograph.probability is not None else "",
         provisional=_("provisional: the scale is not known") if code and scale_missing else "",
-        possible=_(" or ").join(seen.prediction_set) if others else "",
-        subtypes=_bars(seen.subtype_probabilities, seen.subtype),
+        possible=_(" or ").join(micrograph.prediction_set) if others else "",
+        subtypes=_bars(micrograph.subtype_probabilities, micrograph.subtype),
         sizes=_bars(
-            seen.size_probabilities,
-            seen.size,
-            possible={p.removeprefix(seen.subtype or "") for p in seen.prediction_set},
+            micrograph.size_probabilities,
+            micrograph.size,
+            possible={p.removeprefix(micrograph.subtype or "") for p in micrograph.prediction_set},
         ),
-        size_title=_("Size number in {subtype}").format(subtype=seen.subtype),
-        strangeness=_strangeness(seen),
-        strange=seen.strange,
+        size_title=_("Size number in {subtype}").format(subtype=micrograph.subtype),
+        strangeness=_strangeness(micrograph),
+        strange=micrograph.strange,
     )
 
 
@@ -266,26 +271,29 @@ def _bars(
     )
 
 
-def _strangeness(seen: ReportedMicrograph) -> str:
-    if seen.p_value is None:
+def _strangeness(micrograph: ReportedMicrograph) -> str:
+    if micrograph.p_value is None:
         return ""
-    rare, sentence = f"p = {decimal(seen.p_value, '.2g')}", reports.retold(seen.strangeness)
+    rare, sentence = (
+        f"p = {decimal(micrograph.p_value, '.2g')}",
+        reports.retold(micrograph.strangeness),
+    )
     return sentence if rare in sentence else f"{sentence} ({rare})".strip()
 
 
-def _crop(seen: ReportedMicrograph, gallery: Gallery) -> Figure:
-    picture = gallery.crop(seen)
+def _crop(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
+    picture = gallery.crop(micrograph)
     caption = _("The kept rectangle. The box marks the strangest place.")
     return Figure(
-        _("What the model saw") if seen.bundle else _("Crop"),
-        caption if seen.where else _("The kept rectangle."),
+        _("What the model saw") if micrograph.bundle else _("Crop"),
+        caption if micrograph.where else _("The kept rectangle."),
         picture,
         "" if picture else _("not in the archive any more"),
     )
 
 
-def _field(seen: ReportedMicrograph, gallery: Gallery) -> Figure:
-    picture = gallery.field(seen)
+def _field(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
+    picture = gallery.field(micrograph)
     return Figure(
         _("Whole field"),
         _("Inside the outline: what was kept. Darker: cut away."),
@@ -294,26 +302,26 @@ def _field(seen: ReportedMicrograph, gallery: Gallery) -> Figure:
     )
 
 
-def _maps(seen: ReportedMicrograph, gallery: Gallery) -> Iterator[Figure]:
-    if not seen.bundle:
+def _maps(micrograph: ReportedMicrograph, gallery: Gallery) -> Iterator[Figure]:
+    if not micrograph.bundle:
         return
-    for which, title, caption in list_maps(seen):
-        picture, note = gallery.heat(seen, which)
+    for which, title, caption in list_maps(micrograph):
+        picture, note = gallery.heat(micrograph, which)
         yield Figure(title, caption, picture, note)
 
 
-def list_maps(seen: ReportedMicrograph) -> tuple[tuple[str, str, str], ...]:
+def list_maps(micrograph: ReportedMicrograph) -> tuple[tuple[str, str, str], ...]:
     """Return the maps of an answered micrograph: which, title, what to check."""
-    size = seen.size or ""
+    size = micrograph.size or ""
     one_size = not size
     return (
         (
             "subtype",
-            _("Why subtype {subtype}").format(subtype=seen.subtype),
+            _("Why subtype {subtype}").format(subtype=micrograph.subtype),
             _(
                 "Orange speaks for {subtype}, violet against it. Carbides and retained austenite "
                 "should carry it, not scratches or edges."
-            ).format(subtype=seen.subtype),
+            ).format(subtype=micrograph.subtype),
         ),
         *(
             ()
@@ -336,62 +344,71 @@ def list_maps(seen: ReportedMicrograph) -> tuple[tuple[str, str, str], ...]:
     )
 
 
-def _nearest(seen: ReportedMicrograph, gallery: Gallery) -> Iterator[Figure]:
-    for code in _candidates(seen):
-        for key in seen.nearest.get(code, ())[:NEAREST_PER_CODE]:
+def _nearest(micrograph: ReportedMicrograph, gallery: Gallery) -> Iterator[Figure]:
+    for code in _candidates(micrograph):
+        for key in micrograph.nearest.get(code, ())[:NEAREST_PER_CODE]:
             picture = gallery.known(key, code)
             if picture is not None:
                 yield Figure(code, _("Known as {code}.").format(code=code), picture)
 
 
-def _candidates(seen: ReportedMicrograph) -> list[str]:
+def _candidates(micrograph: ReportedMicrograph) -> list[str]:
     """Return the codes to weigh: the answer, the rest of its prediction set, the next probable."""
-    ranked = sorted(seen.probabilities, key=lambda code: -seen.probabilities[code])
+    ranked = sorted(micrograph.probabilities, key=lambda code: -micrograph.probabilities[code])
     ordered = dict.fromkeys(
-        (*([seen.structure_code] if seen.structure_code else ()), *seen.prediction_set, *ranked)
+        (
+            *([micrograph.structure_code] if micrograph.structure_code else ()),
+            *micrograph.prediction_set,
+            *ranked,
+        )
     )
-    return [code for code in ordered if code in seen.nearest][:NEAREST_CODES]
+    return [code for code in ordered if code in micrograph.nearest][:NEAREST_CODES]
 
 
-def iter_facts(seen: ReportedMicrograph) -> Iterator[Fact]:
+def iter_facts(micrograph: ReportedMicrograph) -> Iterator[Fact]:
     """Yield scale, size, crop, process data and what computed the answer."""
-    if seen.um_per_px is None:
+    if micrograph.um_per_px is None:
         yield Fact(_("Scale"), _("unknown"))
     else:
         text = _("{um} µm per pixel, from {witness}")
-        um, by = decimal(seen.um_per_px, ".4g"), scale_source(seen.um_per_px_source or "")
+        um, by = (
+            decimal(micrograph.um_per_px, ".4g"),
+            scale_source(micrograph.um_per_px_source or ""),
+        )
         yield Fact(_("Scale"), text.format(um=um, witness=by))
-    yield Fact(_("Image"), f"{seen.width} × {seen.height} px{_page(seen)}")
-    if seen.crop is not None:
-        x0, y0, x1, y1 = seen.crop
-        kept = (x1 - x0) * (y1 - y0) / (seen.width * seen.height)
+    yield Fact(_("Image"), f"{micrograph.width} × {micrograph.height} px{_page(micrograph)}")
+    if micrograph.crop is not None:
+        x0, y0, x1, y1 = micrograph.crop
+        kept = (x1 - x0) * (y1 - y0) / (micrograph.width * micrograph.height)
         text = _("{width} × {height} px, {share} of the field")
         yield Fact(_("Kept"), text.format(width=x1 - x0, height=y1 - y0, share=percent(kept)))
     for column, name in PROCESS_NAMES.items():
-        if value := seen.process_data.get(column):
+        if value := micrograph.process_data.get(column):
             yield Fact(_(name), value)
-    if seen.p_value is not None:
-        yield Fact(_("Strangeness"), f"p = {decimal(seen.p_value, '.2g')}")
-    if seen.bundle:
-        yield Fact(_("Bundle"), f"{seen.bundle} ({', '.join(x for x in _engine(seen) if x)})")
-    yield Fact(_("File"), seen.path)
+    if micrograph.p_value is not None:
+        yield Fact(_("Strangeness"), f"p = {decimal(micrograph.p_value, '.2g')}")
+    if micrograph.bundle:
+        yield Fact(
+            _("Bundle"), f"{micrograph.bundle} ({', '.join(x for x in _engine(micrograph) if x)})"
+        )
+    yield Fact(_("File"), micrograph.path)
 
 
-def _engine(seen: ReportedMicrograph) -> Sequence[str]:
+def _engine(micrograph: ReportedMicrograph) -> Sequence[str]:
     return (
-        seen.engine,
-        seen.precision,
-        _("crop recipe {recipe}").format(recipe=seen.recipe) if seen.recipe else "",
+        micrograph.engine,
+        micrograph.precision,
+        _("crop recipe {recipe}").format(recipe=micrograph.recipe) if micrograph.recipe else "",
     )
 
 
-def _page(seen: ReportedMicrograph) -> str:
-    return _(", page {n}").format(n=seen.page + 1) if seen.page else ""
+def _page(micrograph: ReportedMicrograph) -> str:
+    return _(", page {n}").format(n=micrograph.page + 1) if micrograph.page else ""
 
 
-def iter_warnings(seen: ReportedMicrograph) -> Iterator[str]:
+def iter_warnings(micrograph: ReportedMicrograph) -> Iterator[str]:
     """Yield the crop's warnings in words; an unknown one is returned as it is."""
-    for word in seen.warnings:
+    for word in micrograph.warnings:
         if not word.startswith("input_defect"):
             yield _(WARNINGS.get(word) or _sentence(word.replace("_", " ")))
 

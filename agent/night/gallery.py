@@ -37,12 +37,12 @@ DRAWN = frozenset({"subtype", "size", "strangeness"})
 Drawn = dict[str, tuple[Picture | None, str]]
 
 
-def get_colour_limit(seen: ReportedMicrograph, which: str) -> float:
+def get_colour_limit(micrograph: ReportedMicrograph, which: str) -> float:
     """Return the value that gets the full colour on one map: the bundle's own, or the default."""
     if which == "strangeness":
         return ALARM_LIMIT
     stage = "subtype" if which == "subtype" else "size"
-    limit = seen.thresholds.get(f"{stage}_evidence_limit")
+    limit = micrograph.thresholds.get(f"{stage}_evidence_limit")
     return float(limit) if isinstance(limit, int | float) and limit > 0 else EVIDENCE_LIMIT
 
 
@@ -59,9 +59,9 @@ def describe_map(heat: NDArray[np.floating], which: str, limit: float) -> str:
     return "" if pictures.has_evidence(heat, limit=limit) else _("no positive evidence")
 
 
-def format_outline_alt(seen: ReportedMicrograph) -> str:
+def format_outline_alt(micrograph: ReportedMicrograph) -> str:
     """Return the alt text of the picture of the whole field."""
-    return _("Whole field of {name}, the kept rectangle outlined").format(name=seen.name)
+    return _("Whole field of {name}, the kept rectangle outlined").format(name=micrograph.name)
 
 
 def format_map_alt(which: str) -> str:
@@ -87,30 +87,30 @@ class Embedded:
         self._known: dict[str, Picture | None] = {}
         self._last: tuple[str, Drawn] = ("", {})
 
-    def crop(self, seen: ReportedMicrograph) -> Picture | None:
+    def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
         """Return the crop that the model received, its most unusual place marked."""
-        return self._draw_cached(seen)["crop"][0]
+        return self._draw_cached(micrograph)["crop"][0]
 
-    def field(self, seen: ReportedMicrograph) -> Picture | None:
+    def field(self, micrograph: ReportedMicrograph) -> Picture | None:
         """Return the whole field, the removed part dark."""
-        path = self._archive.preview_path(seen.sha256, seen.page)
+        path = self._archive.preview_path(micrograph.sha256, micrograph.page)
         try:
             preview = pictures.fitted(pictures.decode(path.read_bytes()), CARD_PX)
         except (OSError, ValueError):
             return None
-        if seen.crop is not None:
+        if micrograph.crop is not None:
             preview = pictures.outline(
                 preview,
-                seen.crop,
-                field_width=seen.width,
-                polygon=seen.polygon,
-                marks=seen.marks,
+                micrograph.crop,
+                field_width=micrograph.width,
+                polygon=micrograph.polygon,
+                marks=micrograph.marks,
             )
-        return embed_jpeg(preview, format_outline_alt(seen))
+        return embed_jpeg(preview, format_outline_alt(micrograph))
 
-    def heat(self, seen: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
+    def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
         """Return one map over the crop, and a note on it."""
-        return self._draw_cached(seen).get(which, (None, _("no map was kept")))
+        return self._draw_cached(micrograph).get(which, (None, _("no map was kept")))
 
     def known(self, key: str, code: str) -> Picture | None:
         """Return the thumbnail of a reference image, by its training key."""
@@ -120,9 +120,9 @@ class Embedded:
             )
         return self._known[key]
 
-    def thumbnail(self, seen: ReportedMicrograph) -> Picture | None:
+    def thumbnail(self, micrograph: ReportedMicrograph) -> Picture | None:
         """Return the thumbnail for a row."""
-        return self._thumbnail(seen.sha256, seen.page, seen.name, ROW_PX)
+        return self._thumbnail(micrograph.sha256, micrograph.page, micrograph.name, ROW_PX)
 
     def _thumbnail(self, sha256: str, page: int, alt: str, longest_px: int) -> Picture | None:
         try:
@@ -133,24 +133,34 @@ class Embedded:
         except (OSError, ValueError):
             return None
 
-    def _draw_cached(self, seen: ReportedMicrograph) -> Drawn:
-        if self._last[0] != seen.id:
-            self._last = (seen.id, self._draw(seen))
+    def _draw_cached(self, micrograph: ReportedMicrograph) -> Drawn:
+        if self._last[0] != micrograph.id:
+            self._last = (micrograph.id, self._draw(micrograph))
         return self._last[1]
 
-    def _draw(self, seen: ReportedMicrograph) -> Drawn:
+    def _draw(self, micrograph: ReportedMicrograph) -> Drawn:
         try:
-            encoded = self._archive.crop_path(seen.sha256, seen.page).read_bytes()
+            encoded = self._archive.crop_path(micrograph.sha256, micrograph.page).read_bytes()
             full = pictures.decode(encoded)
         except (OSError, ValueError):
             return {"crop": (None, "")}
         crop = pictures.fitted(full, CARD_PX)
-        shown = pictures.place(crop, seen.where, field_width=full.shape[1]) if seen.where else crop
-        drawn: Drawn = {"crop": (embed_jpeg(shown, _("Crop of {name}").format(name=seen.name)), "")}
-        maps = self._archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
+        shown = (
+            pictures.place(crop, micrograph.where, field_width=full.shape[1])
+            if micrograph.where
+            else crop
+        )
+        drawn: Drawn = {
+            "crop": (embed_jpeg(shown, _("Crop of {name}").format(name=micrograph.name)), "")
+        }
+        maps = (
+            self._archive.maps(micrograph.sha256, micrograph.page, micrograph.bundle)
+            if micrograph.bundle
+            else {}
+        )
         for which in DRAWN & maps.keys():
             heat = maps[which]
-            limit = get_colour_limit(seen, which)
+            limit = get_colour_limit(micrograph, which)
             over = pictures.heat_overlay(crop, heat, limit=limit, palette=get_palette(which))
             note = describe_map(heat, which, limit)
             drawn[which] = (

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 BASELINE_NIGHTS = 25
 SHOWN_NIGHTS = 60
-RULES = 2
-D2 = 1.128
-WORTH = 0.62
+RULES = 2  # "value" and "step"
+D2 = 1.128  # mean range of two normal values, in standard deviations
+WORTH = 0.62  # degrees of freedom per moving range (Wheeler)
 
 
 @dataclass(frozen=True, slots=True)

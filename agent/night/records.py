@@ -56,45 +56,45 @@ IN_THE_PAGE = tuple(name for name in COLUMNS if name not in ("sha256", "page", "
 MOST_IN_THE_PAGE = 10_000
 
 
-def build_record(seen: ReportedMicrograph, zone: str) -> dict[str, object]:
+def build_record(micrograph: ReportedMicrograph, zone: str) -> dict[str, object]:
     """Return one micrograph as a row: column → value, None where there is none.
 
     Args:
-        seen: The micrograph.
+        micrograph: The micrograph.
         zone: Time zone of the site, for the column `done_local`.
     """
-    decision = seen.decision
+    decision = micrograph.decision
     return {
-        "id": seen.id,
-        "sha256": seen.sha256,
-        "page": seen.page,
-        "file": seen.path,
-        "source": seen.source,
-        "done_at": seen.done_at.astimezone(UTC).isoformat(timespec="seconds"),
-        "done_local": local(seen.done_at, zone),
-        "structure_code": seen.structure_code,
-        "subtype": seen.subtype,
-        "size": seen.size,
-        "size_min": seen.size_min,
-        "size_max": seen.size_max,
-        "probability": seen.probability,
-        "prediction_set": "|".join(seen.prediction_set),
-        "p_value": seen.p_value,
-        "strange": seen.strange,
-        "handling": seen.handling,
-        "reasons": "|".join(seen.reasons),
-        "um_per_px": seen.um_per_px,
-        "um_per_px_source": seen.um_per_px_source,
-        "warnings": "|".join(seen.warnings),
-        "bundle": seen.bundle,
-        "engine": seen.engine,
-        "precision": seen.precision,
+        "id": micrograph.id,
+        "sha256": micrograph.sha256,
+        "page": micrograph.page,
+        "file": micrograph.path,
+        "source": micrograph.source,
+        "done_at": micrograph.done_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "done_local": local(micrograph.done_at, zone),
+        "structure_code": micrograph.structure_code,
+        "subtype": micrograph.subtype,
+        "size": micrograph.size,
+        "size_min": micrograph.size_min,
+        "size_max": micrograph.size_max,
+        "probability": micrograph.probability,
+        "prediction_set": "|".join(micrograph.prediction_set),
+        "p_value": micrograph.p_value,
+        "strange": micrograph.strange,
+        "handling": micrograph.handling,
+        "reasons": "|".join(micrograph.reasons),
+        "um_per_px": micrograph.um_per_px,
+        "um_per_px_source": micrograph.um_per_px_source,
+        "warnings": "|".join(micrograph.warnings),
+        "bundle": micrograph.bundle,
+        "engine": micrograph.engine,
+        "precision": micrograph.precision,
         "decision": format_decision(decision) if decision else None,
         "decided_by": decision.by if decision else None,
         "decided_at": decision.at.astimezone(UTC).isoformat(timespec="seconds")
         if decision
         else None,
-        **seen.process_data,
+        **micrograph.process_data,
     }
 
 

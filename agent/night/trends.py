@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 BASELINE_NIGHTS = 25
 BASELINE_SPECIMENS = 50
-FALSE_ALARMS = 0.01
-RULES = 2
+FALSE_ALARMS = 0.01  # share of the nights on which nothing changed
+RULES = 2  # "night" and "run"
 SHOWN_NIGHTS = 60
 LONGEST_RUN = 60
-LEAST_POOLED = 30
+LEAST_POOLED = 30  # specimens of a drift test
 PERMUTATIONS = 1999
 MEASURES = ("strange", "doubtful")
 CONTROL = ("control_sample",)
@@ -326,11 +326,11 @@ def compute_permutation_p(usual: Counter[str], newest: Counter[str], *, seed: in
         Phipson and Smyth 2010, so that it is never 0.
     """
     codes = sorted(usual.keys() | newest.keys())
-    both = np.array([usual[code] + newest[code] for code in codes])
+    both = np.array([usual[code] + newest[code] for code in codes])  # (k,)
     n = newest.total()
     rng = np.random.default_rng(seed)
-    drawn = rng.multivariate_hypergeometric(both, n, size=PERMUTATIONS)
-    expected = both * n / both.sum()
+    drawn = rng.multivariate_hypergeometric(both, n, size=PERMUTATIONS)  # (m, k)
+    expected = both * n / both.sum()  # (k,)
     # With fixed margins Pearson's statistic over both rows is this one times a constant.
     distances = ((drawn - expected) ** 2 / expected).sum(axis=1)
     observed = ((np.array([newest[code] for code in codes]) - expected) ** 2 / expected).sum()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from model import Size, Taxonomy
 
 SPECIMEN, SHARE = "specimen", "share of the measuring system"
-RESAMPLES = 300
+RESAMPLES = 300  # of the bootstrap over specimens
 CONFIDENCE = 0.95
 
 
@@ -230,6 +230,7 @@ class Scatter:
     def categories(self) -> int | None:
         """Number of specimen groups that it can distinguish (ndc); None for infinitely many."""
         own = self.total - self.measuring
+        # 1.41 as in the AIAG manual: the number of 97 % intervals that fit into the scatter.
         return int(1.41 * np.sqrt(own / self.measuring)) if self.measuring else None
 
 

@@ -154,12 +154,12 @@ def cohen_chance(
 def _compute_agreement_and_chance(
     first: NDArray[np.intp], second: NDArray[np.intp], k: int, weights: Weights | None
 ) -> tuple[float, float]:
-    both = (first >= 0) & (second >= 0)
+    both = (first >= 0) & (second >= 0)  # (n,)
     if not both.any():
         return float("nan"), float("nan")
     w = identity(k) if weights is None else weights
     pairs = np.bincount(first[both] * k + second[both], minlength=k * k)
-    joint = pairs.reshape(k, k) / pairs.sum()
+    joint = pairs.reshape(k, k) / pairs.sum()  # (k, k)
     chance = float((w * np.outer(joint.sum(axis=1), joint.sum(axis=0))).sum())
     return float((w * joint).sum()), chance
 

@@ -49,7 +49,7 @@ def components(numbers: Sequence[float], sources: Mapping[str, Sequence[object]]
     """
     y = np.asarray(numbers, float)
     kept, left_out = _separable(sources, len(y))
-    designs = [_centred(levels) for levels in kept.values()]
+    designs = [_centred(levels) for levels in kept.values()]  # (n, k) each
     centred = y - y.mean()
     forms = [((design.T @ centred) ** 2).sum() for design in designs] + [(centred**2).sum()]
     # Trace of each pair of forms; that of the rest is the identity, centred, and needs no matrix.

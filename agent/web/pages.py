@@ -110,29 +110,29 @@ class Linked:
     ) -> None:
         self._scaled, self._window_um = scaled, window_um
 
-    def crop(self, seen: ReportedMicrograph) -> Picture | None:
+    def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
         """What the model saw."""
-        if not seen.crop:
+        if not micrograph.crop:
             return None
-        x0, y0, x1, y1 = seen.crop
+        x0, y0, x1, y1 = micrograph.crop
         return Picture(
-            f"/pictures/{seen.id}/crop.jpg",
-            _("Crop of {name}").format(name=seen.name),
+            f"/pictures/{micrograph.id}/crop.jpg",
+            _("Crop of {name}").format(name=micrograph.name),
             x1 - x0,
             y1 - y0,
         )
 
-    def field(self, seen: ReportedMicrograph) -> Picture | None:
+    def field(self, micrograph: ReportedMicrograph) -> Picture | None:
         """The whole field."""
-        src = f"/pictures/{seen.id}/field.jpg"
-        return Picture(src, format_outline_alt(seen), seen.width, seen.height)
+        src = f"/pictures/{micrograph.id}/field.jpg"
+        return Picture(src, format_outline_alt(micrograph), micrograph.width, micrograph.height)
 
-    def heat(self, seen: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
+    def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
         """One map, to lay over the crop."""
-        if not seen.crop:
+        if not micrograph.crop:
             return None, ""
-        x0, y0, x1, y1 = seen.crop
-        src = f"/pictures/{seen.id}/{which}.png?bundle={quote(seen.bundle)}"
+        x0, y0, x1, y1 = micrograph.crop
+        src = f"/pictures/{micrograph.id}/{which}.png?bundle={quote(micrograph.bundle)}"
         return Picture(src, format_map_alt(which), x1 - x0, y1 - y0), ""
 
     def known(self, key: str, code: str) -> Picture | None:
