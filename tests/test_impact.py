@@ -142,7 +142,7 @@ def test_what_was_shown_is_known_again_by_its_hash_and_the_page_has_the_picture(
     text = page.read_text("utf-8")
     document = json.loads(page.with_suffix(".json").read_text("utf-8"))
     assert said.sha256() in text
-    assert said.summary()["sha256"] == said.sha256()
+    assert said.in_short()["sha256"] == said.sha256()
     assert document["flips"][0]["id"] == ids[0]
     assert 'src="data:image/jpeg;base64,' in text
     assert 'href="http' not in text
