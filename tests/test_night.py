@@ -435,7 +435,7 @@ def test_pages_of_an_earlier_writing_do_not_stay(lab, monkeypatch):
 def test_paging_loses_nothing_and_keeps_the_order(weights, most, first_bytes):
     items = list(enumerate(weights))
 
-    paged = pages._paged(iter(items), lambda item: item[1], most, 60, first_bytes)
+    paged = pages._paginate(iter(items), lambda item: item[1], most, 60, first_bytes)
 
     assert [item for page in paged for item in page] == items
     assert all(len(page) <= most for page in paged)
