@@ -1,4 +1,4 @@
-"""The user guide: Markdown pages in the package, rendered to HTML and searched without a server.
+"""Render and search the user guide: Markdown pages in the package, served without a network.
 
 Raw HTML in a page is not passed on, and no link of a script scheme is.
 """
@@ -54,6 +54,8 @@ class GuidePage:
 
 @dataclass(frozen=True, slots=True)
 class _Section:
+    """A part of a page below one heading, as plain text."""
+
     page: str
     title: str
     heading: str
@@ -173,9 +175,9 @@ def _point_links(tokens: Sequence[Token]) -> None:
     """Convert links to other Markdown pages into addresses below `/help`."""
     for token in tokens:
         for child in token.children or ():
-            found = LINK.fullmatch(str(child.attrGet("href") or ""))
-            if child.type == "link_open" and found:
-                child.attrSet("href", f"/help/{found[1]}{found[2] or ''}")
+            match = LINK.fullmatch(str(child.attrGet("href") or ""))
+            if child.type == "link_open" and match:
+                child.attrSet("href", f"/help/{match[1]}{match[2] or ''}")
 
 
 @cache

@@ -17,7 +17,7 @@ from simulated_lab import DATA, OUTBOX, QUIET_S, SHARE, read_picture
 
 from agent.errors import FileError
 from agent.night.facts import from_text
-from agent.night.period import end_of, night_of
+from agent.night.period import compute_night_end, night_of
 from agent.orders.statement import state_of
 from agent.store.journal import RETRY_AFTER
 
@@ -276,7 +276,7 @@ def _unsaid(world: World) -> Iterator[str]:
 def _nights(world: World) -> Iterator[str]:
     night = world.settings.night
     zone = world.settings.site.time_zone
-    over = end_of(night_of(world.wall(), night.at, zone), night.at, zone)
+    over = compute_night_end(night_of(world.wall(), night.at, zone), night.at, zone)
     world.schedule.now_s += (over - world.wall() + timedelta(minutes=5)).total_seconds()
     for machine in world.machines:
         machine.nights.catch_up()

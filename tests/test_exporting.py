@@ -15,7 +15,7 @@ from lab import minutes
 
 from agent.cli import main
 from agent.csv_export import FORMULA_STARTS, csv_text, plain
-from agent.labelled_folder import rows_of
+from agent.labelled_folder import iter_rows
 from agent.store import Decision, Origin, acting_through
 
 
@@ -179,7 +179,7 @@ def test_what_is_exported_for_training_runs_nothing_and_is_read_back_as_it_was(
 
     text = (tmp_path / "labelled" / "manifest.csv").read_text(encoding="utf-8")
     assert "'=1+1" in text
-    rows = [cells for _, cells in rows_of(tmp_path / "labelled" / "manifest.csv", accept_all)]
+    rows = [cells for _, cells in iter_rows(tmp_path / "labelled" / "manifest.csv", accept_all)]
     assert [row["order"] for row in rows] == ["=1+1"]
 
 

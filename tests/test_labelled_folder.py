@@ -10,7 +10,7 @@ from agent.archive import Archive
 from agent.demo.drawing import draw_micrograph
 from agent.errors import BadStore, WrongUse
 from agent.imaging.pool import CropPool
-from agent.labelled_folder import Imported, ManifestProvenance, look, take_in
+from agent.labelled_folder import ImportOutcome, ManifestProvenance, import_folder, list_labelled
 from agent.pipeline import Pipeline
 from agent.retrain import collect
 from agent.store import Store, store_url
@@ -37,7 +37,7 @@ def take(tmp_path, store, pool):
     archive = Archive(tmp_path / "data")
 
     def take(folder, manifest=None, policy=None):
-        listing = look(folder, default_taxonomy(), manifest)
+        listing = list_labelled(folder, default_taxonomy(), manifest)
         pipeline = Pipeline(
             store=store,
             archive=archive,
@@ -48,7 +48,7 @@ def take(tmp_path, store, pool):
             sources={listing.source: ManifestProvenance()},
         )
         steps = list(
-            take_in(listing, store=store, pipeline=pipeline, now=lambda: NOON, by="E. Meier")
+            import_folder(listing, store=store, pipeline=pipeline, now=lambda: NOON, by="E. Meier")
         )
         return steps[-1]
 
@@ -72,7 +72,9 @@ def test_a_folder_per_code_gives_each_picture_that_code(tmp_path, take, store):
 
     imported = take(tmp_path / "lab")
 
-    assert imported == Imported(labelled=2, unchanged=0, codes={"G8": 1, "G9-10": 1}, unusable=())
+    assert imported == ImportOutcome(
+        labelled=2, unchanged=0, codes={"G8": 1, "G9-10": 1}, unusable=()
+    )
     assert sorted((one.code, one.rater, one.origin) for one in store.labelled()) == [
         ("G8", "E. Meier", "import"),
         ("G9-10", "E. Meier", "import"),
@@ -263,7 +265,7 @@ def test_a_manifest_that_cannot_be_used_is_refused(tmp_path, text, complaint):
     (tmp_path / "m.csv").write_bytes(text)
 
     with pytest.raises(WrongUse, match=complaint):
-        look(tmp_path, default_taxonomy(), tmp_path / "m.csv")
+        list_labelled(tmp_path, default_taxonomy(), tmp_path / "m.csv")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
@@ -271,7 +273,7 @@ def test_a_folder_with_nothing_labelled_is_refused(tmp_path, name):
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(WrongUse, match=name):
-        look(tmp_path / name, default_taxonomy())
+        list_labelled(tmp_path / name, default_taxonomy())
 
 
 def test_junk_beside_the_pictures_is_passed_over(tmp_path):
@@ -279,7 +281,7 @@ def test_junk_beside_the_pictures_is_passed_over(tmp_path):
     for junk in ("G8/Thumbs.db", "G8/.DS_Store", "G8/~$a.png", "G8/notes.txt"):
         (tmp_path / "lab" / junk).write_bytes(b"x")
 
-    listing = look(tmp_path / "lab", default_taxonomy())
+    listing = list_labelled(tmp_path / "lab", default_taxonomy())
 
     assert [one.relative for one in listing.files] == ["G8/a.png"]
     assert listing.unusable == ()

@@ -13,9 +13,9 @@ from lab import DAY, RING_A, SETTINGS, TAXONOMY, minutes
 
 from agent.night import write_report
 from agent.night.facts import from_text
-from agent.night.individuals import BASELINE_NIGHTS, chart, series_of
+from agent.night.individuals import BASELINE_NIGHTS, average_by_night, chart
 from agent.night.standing import ControlValue
-from agent.night.trends import Tally, drifts, permuted
+from agent.night.trends import Tally, compute_permutation_p, drifts
 from agent.orders import Specifications
 from agent.orders.assessment import Lab as Rules
 from agent.orders.control import CONTROL
@@ -255,7 +255,7 @@ def test_a_control_specimen_is_one_value_a_night():
         ControlValue("A", at + timedelta(days=9), 1.0, 1.0),
     ]
 
-    found = series_of(values, lambda when: when.date(), date(2026, 1, 3))
+    found = average_by_night(values, lambda when: when.date(), date(2026, 1, 3))
 
     assert found == {
         ("A", "brightness"): [(date(2026, 1, 1), 105.0)],
@@ -314,9 +314,9 @@ def test_a_control_chart_shows_what_lies_beyond():
 def test_the_same_mix_is_no_drift_and_another_one_is():
     usual = Counter({"G7": 30, "G8": 60})
 
-    assert permuted(usual, Counter({"G7": 10, "G8": 20}), seed=1) > 0.5
-    assert permuted(usual, Counter({"G7": 28, "G8": 2}), seed=1) < 0.01
-    assert permuted(usual, Counter({"G7": 28, "G8": 2}), seed=1) >= 1 / 2000
+    assert compute_permutation_p(usual, Counter({"G7": 10, "G8": 20}), seed=1) > 0.5
+    assert compute_permutation_p(usual, Counter({"G7": 28, "G8": 2}), seed=1) < 0.01
+    assert compute_permutation_p(usual, Counter({"G7": 28, "G8": 2}), seed=1) >= 1 / 2000
 
 
 def test_small_nights_are_pooled_until_they_say_something():

@@ -12,7 +12,7 @@ from small_lab import past, twin_of
 from agent import settings as settings_of
 from agent.demo.microscope import encode
 from agent.night import write_report
-from agent.retrain import every_bundle
+from agent.retrain import list_bundles
 from agent.service import run_once
 from agent.service.candidates import Candidates
 from agent.service.place import clock
@@ -154,7 +154,7 @@ def small(own_lab):
             encode(drawn, one.name.rpartition(".")[2])
         )
     settings = settings_of.read(own_lab.folder / "agent.toml", {})
-    (first,) = every_bundle(settings.store.folder)
+    (first,) = list_bundles(settings.store.folder)
     with open_store(settings) as store:
         run_once(settings, store)
         yield own_lab, settings, store, twin_of(first).name

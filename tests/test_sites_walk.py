@@ -47,7 +47,7 @@ from agent.store import (
     Store,
 )
 from agent.triage import Reason
-from agent.watch import Arrival
+from agent.watch import ListedFile
 
 DOORS = (
     "orders",
@@ -99,7 +99,7 @@ def arguments(known: Known) -> dict[str, Any]:
     first, second = known.fields
     place = ClaimedPlace(known.order, known.specimen, "path", "x.tif")
     signature = Signature("Eve", "because", DAY)
-    arrival = Arrival(known.source, Path("/nowhere"), "new.tif", 1, 1)
+    arrival = ListedFile(known.source, Path("/nowhere"), "new.tif", 1, 1)
     numbers = {f"{name}_id": number for name, number in known.ints.items()}
     statement = NewStatement(known.order, 2, known.statement, "open", "t", False, {"n": 1})  # noqa: FBT003
     return {

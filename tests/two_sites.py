@@ -28,7 +28,7 @@ from agent.store import (
     StatementFile,
     Store,
 )
-from agent.watch import Arrival
+from agent.watch import ListedFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,7 +134,7 @@ def fill_there(lab: Lab) -> Known:
     store.heartbeat({"note": f"{HIDDEN}-facts"}, at=DAY)
     job = store.begin_job("job-2", at=DAY, facts={"note": f"{HIDDEN}-job"})
     lab.arrive(f"{HIDDEN}5.tif", at=DAY)
-    store.arrive([Arrival("LOM-2", lab.folder / "export", f"{HIDDEN}6.tif", 1, 1)], at=DAY)
+    store.arrive([ListedFile("LOM-2", lab.folder / "export", f"{HIDDEN}6.tif", 1, 1)], at=DAY)
     (claim,) = store.claim(1, at=DAY, lease_s=3600)
     seat = store.campaigns.seat(name="B-spring", account="bea")
     assert seat is not None

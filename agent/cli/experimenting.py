@@ -84,7 +84,7 @@ def experiments(
         raise WrongUse("--folds 1 leaves nothing to learn from; take at least 2, or 0 for none.")
     with store_of(settings) as store:
         taxonomy = taxonomy_in_force(settings, store)
-    listing = labelled_folder.look(folder, taxonomy, manifest)
+    listing = labelled_folder.list_labelled(folder, taxonomy, manifest)
     unusable = list(listing.unusable)
     asked = {"epochs": epochs, "frame_px": frame, "weights": weights, **grouped_by(group_by)}
     names = [row.name for row in list_rows(TrainingConfig(taxonomy=taxonomy))]

@@ -131,11 +131,11 @@ def _columns(what: What) -> tuple[str, ...]:
 
 
 def _micrographs(views: Iterable[MicrographView], zone: str) -> Iterator[Row]:
-    from agent.night.facts import seen_of  # noqa: PLC0415 - `agent --help` answers without
-    from agent.night.records import record_of  # noqa: PLC0415
+    from agent.night.facts import build_reported_micrograph  # noqa: PLC0415 - `agent --help` answers without
+    from agent.night.records import build_record  # noqa: PLC0415
 
     for view in views:
-        label, row = view.label, record_of(seen_of(view), zone)
+        label, row = view.label, build_record(build_reported_micrograph(view), zone)
         del row["size"]  # size_min and size_max say it; a spreadsheet takes 9-10 for a date
         yield {
             **row,

@@ -24,7 +24,7 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agent.labelled_folder import Imported, Unusable
+    from agent.labelled_folder import ImportOutcome, Unusable
     from agent.retrain import Collected, Outcome, Role
     from agent.settings import Settings
     from agent.store import Store
@@ -168,7 +168,7 @@ def import_(
 
 def take_in(
     settings: Settings, store: Store, folder: Path, manifest: Path | None, *, by: str = ""
-) -> Imported:
+) -> ImportOutcome:
     """Import a labelled folder under a progress bar; `by` signs, "": the system's user."""
     from agent import labelled_folder  # noqa: PLC0415
     from agent.night.lab import read_taxonomy  # noqa: PLC0415
@@ -177,8 +177,8 @@ def take_in(
 
     quiet()
     taxonomy = read_taxonomy(settings, store, now=clock())
-    listing = labelled_folder.look(folder, taxonomy, manifest)
-    ended: Imported | None = None
+    listing = labelled_folder.list_labelled(folder, taxonomy, manifest)
+    ended: ImportOutcome | None = None
     with (
         make_pool(settings) as pool,
         say.progress(f"Importing {folder.name}", len(listing.files)) as advance,
@@ -190,10 +190,10 @@ def take_in(
             classifier=None,
             sources={listing.source: labelled_folder.ManifestProvenance()},
         )
-        for step in labelled_folder.take_in(
+        for step in labelled_folder.import_folder(
             listing, store=store, pipeline=pipeline, now=clock, by=by or os_user()
         ):
-            if isinstance(step, labelled_folder.Imported):
+            if isinstance(step, labelled_folder.ImportOutcome):
                 ended = step
             else:
                 advance(step.done, step.note)
@@ -202,7 +202,7 @@ def take_in(
     return ended
 
 
-def say_imported(imported: Imported) -> None:
+def say_imported(imported: ImportOutcome) -> None:
     """Say how an import ended, and every file that could not be used."""
     total = sum(imported.codes.values())
     known = f" ({imported.unchanged} were known already)" if imported.unchanged else ""
@@ -295,7 +295,7 @@ def train(
         "loss": loss,
         **grouped_by(column_of(group_by)),
     }
-    from agent.retrain import keep_record, sweep  # noqa: PLC0415
+    from agent.retrain import delete_leftovers, save_record  # noqa: PLC0415
     from agent.service.lock import TeachLock  # noqa: PLC0415
     from agent.service.retraining import write_card  # noqa: PLC0415
     from model import init_process_group  # noqa: PLC0415
@@ -312,12 +312,12 @@ def train(
             if imported:
                 say_imported(imported)
             with TeachLock(settings.store.folder):
-                sweep(settings.store.folder)
+                delete_leftovers(settings.store.folder)
                 world.barrier()
                 bundle = teach(settings, store, plan_of(settings, store), world)
             say_notes(bundle)
             put_to_work(store, bundle, by=by)
-            record, card = keep_record(bundle), write_card(settings, store, bundle.name)
+            record, card = save_record(bundle), write_card(settings, store, bundle.name)
     say.console.print(f"how it was taught and tested: {record}", markup=False)
     say.console.print(f"model card: {card}", markup=False)
     if imported and imported.unusable:
@@ -432,7 +432,7 @@ def teaching(
     Test images of the bundle at work stay test images, so that the two can be compared.
     """
     from agent.imaging.crop import RECIPE  # noqa: PLC0415
-    from agent.retrain import bundle_named, bundles_in  # noqa: PLC0415
+    from agent.retrain import get_bundle, get_bundles_folder  # noqa: PLC0415
     from agent.service.place import clock  # noqa: PLC0415
     from agent.service.workplace import cases_of  # noqa: PLC0415
     from model import SINGLE_PROCESS, read_manifest  # noqa: PLC0415
@@ -444,11 +444,11 @@ def teaching(
         raise WrongUse("nothing is labelled yet; name a labelled folder: agent train FOLDER.")
     say_groups(collected.examples, plan.group_by, collected.columns)
     current = store.current_bundle()
-    manifest = read_manifest(bundle_named(settings.store.folder, current)) if current else None
+    manifest = read_manifest(get_bundle(settings.store.folder, current)) if current else None
     return teach_bundle(
         collected.for_training(manifest),
         plan,
-        bundles_in(settings.store.folder),
+        get_bundles_folder(settings.store.folder),
         kept=collected.sides(manifest),
         processes=world or SINGLE_PROCESS,
         recipe=RECIPE,
@@ -587,14 +587,14 @@ def _learned(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcom
 
 
 def _say_dry_run(settings: Settings, store: Store, json: bool) -> None:
-    from agent.retrain import Cleaned, cleaned  # noqa: PLC0415
+    from agent.retrain import Cleaned, clean_labels  # noqa: PLC0415
     from agent.service.retraining import lesson_of  # noqa: PLC0415
     from model import read_training_labels  # noqa: PLC0415
 
     lesson, wanted = lesson_of(settings, store), settings.retrain.min_new_labels
     say_collected(lesson.collected)
     clean = end_of(
-        cleaned(
+        clean_labels(
             lesson.collected,
             lesson.current,
             leave_out=settings.retrain.leave_out_doubted,

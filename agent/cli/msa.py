@@ -66,9 +66,9 @@ def plan(  # noqa: PLR0917 - each is an option of the command
     from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
     from agent.night.period import local_full  # noqa: PLC0415
     from agent.roundrobin import msa as analysis  # noqa: PLC0415
-    from agent.roundrobin.campaign import checked_name  # noqa: PLC0415
+    from agent.roundrobin.campaign import require_name  # noqa: PLC0415
 
-    checked_name(name)
+    require_name(name)
     settings, at = settings_of(context), now_utc()
     speaking = reports.speaking(settings.report.language)
     with signed_store(context, settings, by) as (store, signer), speaking:

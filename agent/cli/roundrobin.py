@@ -83,9 +83,9 @@ def new(  # noqa: PLR0917 - each is an option of the command
 ) -> None:
     """Plan a campaign: which micrographs, and who rates them. Nobody can rate yet."""
     from agent.night import taxonomy_in_force  # noqa: PLC0415 - brings torch
-    from agent.roundrobin.campaign import checked_name, set_up  # noqa: PLC0415
+    from agent.roundrobin.campaign import require_name, set_up  # noqa: PLC0415
 
-    checked_name(name)
+    require_name(name)
     settings = settings_of(context)
     drawn = drawn_seed() if seed is None else seed
     with signed_store(context, settings, by) as (store, signer):
@@ -145,18 +145,18 @@ def open_(  # noqa: PLR0917 - each is an option of the command
 ) -> None:
     """Open a campaign and print each rater's link, this once: only its hash is kept."""
     from agent.night import review_url  # noqa: PLC0415 - brings torch
-    from agent.roundrobin.campaign import Invited, campaign_named, invite, links  # noqa: PLC0415
+    from agent.roundrobin.campaign import Invited, get_campaign, invite, links  # noqa: PLC0415
     from agent.web import is_this_pc_alone  # noqa: PLC0415
 
     settings = settings_of(context)
     address = (at or review_url(settings)).rstrip("/")
     with signed_store(context, settings, by) as (store, signer):
         who = signer or os_user()
-        campaign = campaign_named(store, name)
+        campaign = get_campaign(store, name)
         wanted = [one for one in campaign.raters if not one.account]
         if rater:
             made = invite(store, campaign, Invited(rater, team=team), by=who, at=now_utc())
-            campaign = campaign_named(store, name)
+            campaign = get_campaign(store, name)
             wanted = [one for one in campaign.raters if one.pseudonym == made]
         elif again:
             wanted = [one for one in campaign.raters if one.pseudonym == again]
@@ -186,7 +186,7 @@ def close(context: typer.Context, name: Name, by: By = "") -> None:
 
     with signed_store(context, settings_of(context), by) as (store, signer):
         disputed = campaigns.close(store, name, by=signer or os_user(), at=now_utc())
-        campaign = campaigns.campaign_named(store, name)
+        campaign = campaigns.get_campaign(store, name)
     whole = len(campaign.images) * len(campaign.raters)
     console.print(
         f"{name} is closed: {campaign.given} of {whole} ratings; {len(disputed)} micrographs are "
@@ -371,10 +371,10 @@ def _learned_now(settings: Settings, store: Store) -> frozenset[str]:
 
 def learned_by(settings: Settings, bundles: Iterable[str]) -> dict[str, frozenset[str]]:
     """Say what each bundle learned from, by its keys; one that is not there is left out."""
-    from agent.retrain.bundles import every_bundle  # noqa: PLC0415
+    from agent.retrain.bundles import list_bundles  # noqa: PLC0415
     from model import read_manifest  # noqa: PLC0415
 
-    there = {path.name: path for path in every_bundle(settings.store.folder)}
+    there = {path.name: path for path in list_bundles(settings.store.folder)}
     return {name: read_manifest(there[name]).learned_from for name in bundles if name in there}
 
 
@@ -398,14 +398,14 @@ def rows_with(file: Path, *columns: str) -> Iterable[tuple[int, dict[str, str]]]
     Raises:
         WrongUse: Names the file and the line.
     """
-    from agent.labelled_folder import rows_of  # noqa: PLC0415
+    from agent.labelled_folder import iter_rows  # noqa: PLC0415
 
     def refuse(table_: Path, there: Sequence[str]) -> None:
         if missing := [one for one in columns if one not in there]:
             found = ", ".join(one for one in there if one) or "none"
             raise WrongUse(f"{table_}: needs a column {missing[0]!r}; found: {found}.")
 
-    for number, row in rows_of(file, refuse):
+    for number, row in iter_rows(file, refuse):
         if not row.get(columns[0]):
             raise WrongUse(f"{file}: line {number}: it names no {columns[0]}.")
         yield number, {**dict.fromkeys(columns, ""), **row}

@@ -15,7 +15,7 @@ import structlog
 from agent import safekeeping
 from agent.backup_facts import is_own, list_backups, name_backup
 from agent.errors import AgentError
-from agent.night.period import night_of, period_of
+from agent.night.period import compute_night_period, night_of
 from agent.restore_drill import rehearse_restore
 from agent.service.anchoring import seal
 from agent.store import StoreFault, find_mark, store_url
@@ -184,7 +184,7 @@ def is_due(settings: Settings, at: datetime, *, lab: str) -> bool:
     """Return whether the newest back-up of a lab is older than the last end of a night."""
     last = last_backup_at(settings, lab=lab)
     ends, zone = settings.night.at, settings.site.time_zone
-    began_at, _ = period_of(night_of(at, ends, zone), ends, zone)
+    began_at, _ = compute_night_period(night_of(at, ends, zone), ends, zone)
     return last is None or last < began_at
 
 

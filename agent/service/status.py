@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadStore, without_passwords
-from agent.night.period import end_of, night_of
+from agent.night.period import compute_night_end, night_of
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import affected_orders
 from agent.orders.instrument_holds import holds_of
@@ -155,8 +155,12 @@ def _of_limits(settings: Settings) -> Iterator[str]:
 def next_report_at(settings: Settings, now: datetime) -> datetime:
     """Say when the night that runs is over, aware."""
     at, zone = settings.night.at, settings.site.time_zone
-    end = end_of(night_of(now, at, zone), at, zone)
-    return end if end > now else end_of(night_of(now + timedelta(days=1), at, zone), at, zone)
+    end = compute_night_end(night_of(now, at, zone), at, zone)
+    return (
+        end
+        if end > now
+        else compute_night_end(night_of(now + timedelta(days=1), at, zone), at, zone)
+    )
 
 
 def remember(folder: Path, document: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from agent.orders import BadSpecification, Specifications, limits_in_use, read_s
 from agent.orders.lab import note_specifications, provenance_of
 from agent.orders.validation import scopes_of
 from agent.pipeline import LEASE_S, Pipeline, Stalled
-from agent.retrain import at_work_before
+from agent.retrain import list_previous_bundles
 from agent.service.place import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
 from agent.store import REFUSED, Store, StoreFault, store_url
@@ -383,7 +383,7 @@ class CurrentBundle:
 
     def _serve_one_before(self, name: str) -> None:
         """Serve the newest bundle that was at work before and can be loaded, if there is one."""
-        for earlier in at_work_before(self.store.promotions()):
+        for earlier in list_previous_bundles(self.store.promotions()):
             if earlier == name:
                 continue
             try:

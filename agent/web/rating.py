@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent import accounts, pictures
 from agent.errors import WrongUse
-from agent.night import seen_of
+from agent.night import build_reported_micrograph
 from agent.roundrobin.campaign import NAME as CAMPAIGN_NAME
 from agent.roundrobin.campaign import image_at, may_show, next_place
 from agent.roundrobin.msa import REPORT as ANALYSIS
@@ -225,7 +225,7 @@ def _page(
         picture=None
         if view.crop is None
         else Picture(f"/rate/{key}/{place}/picture.jpg", _("Micrograph"), x1 - x0, y1 - y0),
-        ruler=ruler_of(seen_of(view)),
+        ruler=ruler_of(build_reported_micrograph(view)),
         subtypes=tuple(_subtypes(taxonomy_from(campaign.taxonomy), before)),
         chosen=before.get("subtype", ""),
         criteria=tuple(

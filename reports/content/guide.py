@@ -1,4 +1,4 @@
-"""What the pages of the user guide show."""
+"""Content of the pages of the user guide."""
 
 from __future__ import annotations
 
